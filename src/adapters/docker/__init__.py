@@ -1,0 +1,1 @@
+"""Flow runs as Docker containers."""

@@ -1,0 +1,1 @@
+"""Flow runs as operating-system processes."""

@@ -1,0 +1,1 @@
+"""Values and rules of the agent, as pure functions."""

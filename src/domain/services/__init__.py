@@ -1,0 +1,1 @@
+"""Use cases: small callables that hold ports."""

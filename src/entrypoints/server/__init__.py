@@ -1,0 +1,1 @@
+"""The embedded Cloud: a small application of its own beside the agent."""
