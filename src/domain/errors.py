@@ -1,0 +1,80 @@
+"""Every error this package raises on purpose, sorted by what the caller can do about it.
+
+Adapters translate their vendor's exceptions into these, always ``from`` the original. A name says whose turn it is:
+*Unavailable* - the same call may work later; *Refused* or *Rejected* - repeating it cannot help; *Forbidden* - a person
+must grant something; *OutcomeUnknown* - look before repeating.
+"""
+
+
+class AgentError(Exception):
+    """Base of every error of this package. Never raised itself."""
+
+
+class ConfigurationError(AgentError):
+    """Something a person typed or configured cannot work; the message says what to do instead."""
+
+
+# --- the Cloud API ---------------------------------------------------------------------------------------------------
+
+
+class CloudError(AgentError):
+    """Base of what a Cloud API port raises. Never raised itself."""
+
+
+class CloudUnavailable(CloudError):
+    """The Cloud API did not answer usefully, and nothing was changed. The same call may work later.
+
+    Attributes:
+        retry_after: Seconds the server asked us to wait, or None if it did not say.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class OutcomeUnknown(CloudError):
+    """A request that changes something was sent, and its answer was lost: it may be committed. Read back, then decide."""
+
+
+class Unauthorised(CloudError):
+    """The Cloud API does not accept the key. Only a person can mend that."""
+
+
+class RequestRejected(CloudError):
+    """The Cloud API understood the request and refused it: a bug, or a bad flow run. Repeating it cannot help."""
+
+
+# --- the platform ----------------------------------------------------------------------------------------------------
+
+
+class PlatformError(AgentError):
+    """Base of what an execution platform raises. Never raised itself."""
+
+
+class PlatformUnavailable(PlatformError):
+    """The platform did not answer, or is out of something that comes back. The same call may work later.
+
+    Attributes:
+        retry_after: Seconds the platform asked us to wait, or None if it did not say.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class PlatformForbidden(PlatformError):
+    """The platform says no to the agent itself. The message names the permission that is missing."""
+
+
+class SubmissionRefused(PlatformError):
+    """This flow run cannot be started here, and trying again cannot help. The message is for the person who made the run."""
+
+
+class UnitNameTaken(SubmissionRefused):
+    """Something that is not ours already has the unit's name on the platform."""
+
+    def __init__(self, name: str, owner: str) -> None:
+        super().__init__(f"the name {name!r} is taken by {owner}, which this agent did not start")
+        self.name, self.owner = name, owner

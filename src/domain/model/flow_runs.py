@@ -1,0 +1,145 @@
+"""A flow run as the agent last read it, and what came of claiming it."""
+
+import abc
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NewType
+
+import attrs
+
+from prefect.agent.domain.model.run_configs import RunConfig, Storage, UniversalRun, frozen_mapping
+from prefect.agent.domain.model.states import State
+
+FlowRunId = NewType("FlowRunId", str)
+TaskRunId = NewType("TaskRunId", str)
+
+
+class Attempt(abc.ABC):
+    """One attempt at executing a flow run, as the backend tells attempts apart. Opaque to the domain.
+
+    ``str(attempt)`` is short, stable across agents and processes, and differs between two attempts of one run: unit
+    names are made from it. Comparable and hashable. What else it carries (a version number, a row id) is the
+    adapter's business.
+    """
+
+    __slots__ = ()
+
+    @abc.abstractmethod
+    def __str__(self) -> str: ...
+
+
+@attrs.frozen
+class SimpleAttempt(Attempt):
+    """An attempt that is nothing but its name. For platforms that only ever read it back, and for tests."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@attrs.frozen(kw_only=True)
+class Flow:
+    """The flow that a run is a run of."""
+
+    id: str
+    name: str = ""
+    core_version: str | None = None
+    storage: Storage = Storage()
+
+
+@attrs.frozen(kw_only=True)
+class TaskRun:
+    """A task run of a Running flow run that is due again (protocol section 4.4)."""
+
+    id: TaskRunId
+    attempt: Attempt
+    state: State
+
+
+@attrs.frozen(kw_only=True)
+class ClaimRecord:
+    """Who claimed a flow run; travels inside the Submitted state (DESIGN.md section 4, step 2).
+
+    Attributes:
+        claimant: Unique to one agent process: name and a random part.
+        platform: Identity of the execution platform, as ``ExecutionPlatform.identity`` gives it.
+        unit: Name of the unit of execution that the claimant will create, or has.
+        attempt: ``str()`` of the attempt that was claimed.
+        agent_name: For people.
+    """
+
+    claimant: str
+    platform: str
+    unit: str
+    attempt: str
+    agent_name: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class FlowRun:
+    """A flow run as the agent last read it from the Cloud.
+
+    Attributes:
+        attempt: What a claim is compared with; see :class:`Attempt`.
+        due_task_runs: Only for a Running run: its task runs that wait to be started again.
+        claim: Set if the state is Submitted and says who claimed it.
+        source: The backend's own words, for subclasses of ``Agent`` written against 1.x. Never read by the domain.
+    """
+
+    id: FlowRunId
+    attempt: Attempt
+    state: State
+    flow: Flow
+    name: str = ""
+    run_config: RunConfig = UniversalRun()
+    due_task_runs: tuple[TaskRun, ...] = ()
+    claim: ClaimRecord | None = None
+    source: Mapping[str, Any] = attrs.field(factory=dict, converter=frozen_mapping, eq=False, repr=False)
+
+    @property
+    def due(self) -> datetime | None:
+        """When the run is to start (aware, UTC); None means now."""
+        return self.state.start_time
+
+
+# --- outcomes of a claim: expected answers, not errors -----------------------------------------------------------------
+
+
+@attrs.frozen
+class Claimed:
+    """The run is ours: it is Submitted, and *record* says so in the Cloud."""
+
+    run: FlowRun
+    record: ClaimRecord
+
+
+@attrs.frozen
+class Lost:
+    """Somebody else was first, or the run moved on. Normal; forget it."""
+
+    run: FlowRun
+
+
+@attrs.frozen
+class Deferred:
+    """The Cloud says not now (a concurrency limit). The run will be offered again.
+
+    Attributes:
+        until: Not before this time, if the Cloud named one.
+    """
+
+    run: FlowRun
+    until: datetime | None = None
+    message: str = ""
+
+
+@attrs.frozen
+class Refused:
+    """The Cloud refused this very claim for a reason that repeating does not change."""
+
+    run: FlowRun
+    reason: str
+
+
+ClaimOutcome = Claimed | Lost | Deferred | Refused

@@ -1,0 +1,58 @@
+"""What a person may set of an agent, validated at birth. Seconds everywhere."""
+
+from collections.abc import Iterable, Mapping
+
+import attrs
+
+from prefect.agent.domain.errors import ConfigurationError
+from prefect.agent.domain.model.run_configs import frozen_mapping
+
+
+def as_labels(values: Iterable[str]) -> tuple[str, ...]:
+    """Normalise labels: stripped, unique, sorted.
+
+    Raises:
+        ConfigurationError: *values* is a single string, or one of them is empty.
+    """
+    if isinstance(values, str):
+        raise ConfigurationError(f"labels must be a list of strings, not the one string {values!r}")
+    labels = sorted({value.strip() for value in values})
+    if "" in labels:
+        raise ConfigurationError("a label is empty: remove it")
+    return tuple(labels)
+
+
+@attrs.frozen(kw_only=True)
+class AgentSettings:
+    """One agent.
+
+    Attributes:
+        name: For people, and the logger's name in run logs.
+        labels: Sorted. A flow run is ours if its labels are a subset (the Cloud decides, protocol section 3.2).
+        env: ``--env``: variables for every flow run.
+        prefetch: How long before its due time a flow run is asked for.
+        parallel: How many units are created at the same time; bounded, since each may hold a connection.
+        limit: How many units may be alive at once; None for no limit.
+        poll_first, poll_last: Shortest and longest pause between polls.
+        create_deadline: How long passing trouble of the platform is retried before the flow run fails.
+        sweep_every: Pause between two reconciliations.
+        cancel_grace: How long a flow run may take to end by itself after it was cancelled; then its unit is stopped.
+        stop_grace: How long a stopped unit may take to end before it is killed.
+        keep_ended: How long an ended unit is kept for people to look at.
+        max_polls: Stop after so many polls; None for never.
+    """
+
+    name: str = "agent"
+    labels: tuple[str, ...] = attrs.field(default=(), converter=as_labels)
+    env: Mapping[str, str] = attrs.field(factory=dict, converter=frozen_mapping)
+    prefetch: float = attrs.field(default=10.0, validator=attrs.validators.ge(0))
+    parallel: int = attrs.field(default=8, validator=attrs.validators.ge(1))
+    limit: int | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.ge(1)))
+    poll_first: float = attrs.field(default=0.25, validator=attrs.validators.gt(0))
+    poll_last: float = attrs.field(default=10.0, validator=attrs.validators.gt(0))
+    create_deadline: float = attrs.field(default=120.0, validator=attrs.validators.ge(0))
+    sweep_every: float = attrs.field(default=30.0, validator=attrs.validators.gt(0))
+    cancel_grace: float = attrs.field(default=60.0, validator=attrs.validators.ge(0))
+    stop_grace: float = attrs.field(default=10.0, validator=attrs.validators.ge(0))
+    keep_ended: float = attrs.field(default=300.0, validator=attrs.validators.ge(0))
+    max_polls: int | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.ge(1)))

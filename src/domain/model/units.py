@@ -1,0 +1,130 @@
+"""Submissions (what to run) and units of execution (what is running)."""
+
+import enum
+import hashlib
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+import attrs
+
+from prefect.agent.domain.model.flow_runs import Attempt, FlowRunId
+from prefect.agent.domain.model.run_configs import RunConfig, UniversalRun, frozen_mapping
+
+UNIT_NAME_LIMIT: Final = 63
+"""Longest DNS-1123 label (RFC 1123 section 2.1), the strictest rule of any platform."""
+
+_NOT_IN_A_NAME: Final = re.compile(r"[^a-z0-9]+")
+
+
+def unit_name(run_id: FlowRunId, attempt: Attempt) -> str:
+    """The name of the unit of execution for one attempt at one flow run: promise P1.
+
+    A pure function, equal in every agent. The result is a DNS-1123 label of at most 63 characters. Ids that had to be
+    altered to fit get a hash of the original, so that two different pairs never share a name.
+    """
+    original = f"{run_id}/{attempt}"
+    slug = _NOT_IN_A_NAME.sub("-", f"prefect-{run_id}-{attempt}".lower()).strip("-")
+    if slug == f"prefect-{run_id}-{attempt}" and len(slug) <= UNIT_NAME_LIMIT and _is_uuid(run_id):
+        return slug
+    digest = hashlib.sha256(original.encode()).hexdigest()[:12]
+    return f"{slug[: UNIT_NAME_LIMIT - 13].strip('-')}-{digest}"
+
+
+def _is_uuid(text: str) -> bool:
+    """Ids of this shape have a fixed length, so id and attempt cannot run into each other."""
+    return re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", text) is not None
+
+
+@attrs.frozen(kw_only=True)
+class Submission:
+    """Everything a platform needs to start one unit of execution.
+
+    Attributes:
+        name: From :func:`unit_name`; a platform refuses a second unit of that name by itself.
+        attempt: ``str()`` of the attempt; goes into labels so that a unit found later can be told from its siblings.
+        image: Only for platforms that run images.
+        command: Words, never a shell line.
+        env: Plain variables, precedence already applied.
+        secret_env: Variables that must never be shown: by Secret reference where the platform has such a thing.
+        address_variables: Names in *env* whose value is the Cloud's address as the agent's machine sees it. A platform
+            whose units live on another network may have to rewrite a loopback address in them.
+        run_config: What the flow run asks of this very platform (resources, template, ports, ...).
+    """
+
+    name: str = attrs.field(validator=attrs.validators.max_len(UNIT_NAME_LIMIT))
+    flow_run_id: FlowRunId
+    attempt: str
+    command: tuple[str, ...]
+    image: str | None = None
+    env: Mapping[str, str] = attrs.field(factory=dict, converter=frozen_mapping)
+    secret_env: Mapping[str, str] = attrs.field(factory=dict, converter=frozen_mapping, repr=False)
+    address_variables: frozenset[str] = frozenset()
+    run_config: RunConfig = UniversalRun()
+    flow_id: str = ""
+    flow_name: str = ""
+    flow_run_name: str = ""
+
+
+class UnitStatus(enum.Enum):
+    """Where a unit of execution is in its life."""
+
+    PENDING = "pending"
+    """Accepted by the platform, not executing yet (image pull, scheduling, created but not started)."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    """Ended by itself with exit code 0. Says nothing of the flow run: a flow that fails exits 0 (protocol 11.4)."""
+
+    FAILED = "failed"
+    """Ended in any other way; the evidence says how."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing of the unit executes any more."""
+        return self in {UnitStatus.SUCCEEDED, UnitStatus.FAILED}
+
+
+@attrs.frozen(kw_only=True)
+class Evidence:
+    """How a unit ended, in words and numbers that a person can act on.
+
+    Attributes:
+        exit_code: Of the unit's main process, if it had one.
+        reason: One word where the platform has one (``OOMKilled``, ``ImagePullBackOff``).
+        message: A sentence.
+    """
+
+    exit_code: int | None = None
+    reason: str = ""
+    message: str = ""
+
+    def __str__(self) -> str:
+        parts = [
+            self.reason,
+            self.message,
+            "" if self.exit_code is None else f"exit code {self.exit_code}",
+        ]
+        return ", ".join(part for part in parts if part) or "no evidence"
+
+
+@attrs.frozen(kw_only=True)
+class Unit:
+    """A unit of execution as its platform describes it now.
+
+    Attributes:
+        id: The platform's own handle (container id, Job uid, pid); empty if the name is all there is.
+        info: What the run's log says about it, for example ``Container ID: 3f9c``.
+        ended_at: When it ended (aware, UTC), if it has and the platform remembers.
+    """
+
+    name: str
+    flow_run_id: FlowRunId
+    attempt: str
+    status: UnitStatus
+    id: str = ""
+    info: str = ""
+    evidence: Evidence | None = None
+    created_at: datetime | None = None
+    ended_at: datetime | None = None

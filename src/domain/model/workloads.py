@@ -1,0 +1,130 @@
+"""From a flow run to a submission: image, command, environment (protocol sections 6.1 to 6.3)."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import attrs
+
+from prefect.agent.domain.errors import SubmissionRefused
+from prefect.agent.domain.model.flow_runs import FlowRun
+from prefect.agent.domain.model.run_configs import RunConfig, UniversalRun, UnusableRunConfig, frozen_mapping
+from prefect.agent.domain.model.units import Submission, unit_name
+
+MAX_ENV_BYTES: Final = 512 * 1024
+"""Linux refuses larger environments at exec (ARG_MAX is shared with argv); better said before than after."""
+
+
+@attrs.frozen(kw_only=True)
+class Workload:
+    """What a process must know to execute a flow run, as only the backend's adapter can say.
+
+    Attributes:
+        command: What to run inside the unit.
+        default_image: The image if nobody named one.
+        defaults: Variables that agent and run config may override.
+        fixed: Variables that nobody may override (which run this is, where the Cloud is).
+        secrets: Like *fixed*, but never to be shown.
+        image_variable: Name of a variable that is to carry the resolved image, if the backend has one.
+        address_variables: Names of *defaults* that hold the Cloud's address as this machine sees it.
+    """
+
+    command: tuple[str, ...]
+    default_image: str | None = None
+    defaults: Mapping[str, str] = attrs.field(factory=dict, converter=frozen_mapping)
+    fixed: Mapping[str, str] = attrs.field(factory=dict, converter=frozen_mapping)
+    secrets: Mapping[str, str] = attrs.field(factory=dict, converter=frozen_mapping, repr=False)
+    image_variable: str | None = None
+    address_variables: frozenset[str] = frozenset()
+
+
+@attrs.frozen(kw_only=True)
+class PlatformTraits:
+    """What a platform can run; enough to refuse a flow run before anything is created.
+
+    Attributes:
+        kind: For people and for agent registration: ``docker``, ``kubernetes``, ``process``.
+        run_config: The run config type of its own.
+        runs_images: Whether a unit is made from an image. If not, flows stored in an image cannot run here.
+        default_image: The image of the agent's own template, if any; beats the backend's default.
+    """
+
+    kind: str
+    run_config: type[RunConfig] = UniversalRun
+    runs_images: bool = True
+    default_image: str | None = None
+
+
+def plan_submission(run: FlowRun, workload: Workload, traits: PlatformTraits, *, agent_env: Mapping[str, str]) -> Submission:
+    """Decide what to start for *run*.
+
+    Args:
+        run: The claimed flow run.
+        workload: What the backend says about executing it.
+        traits: What the platform can do.
+        agent_env: Variables of ``--env``.
+
+    Raises:
+        SubmissionRefused: The run cannot run on this platform; the message says why and where it could.
+    """
+    config = own_run_config(run, traits)
+    image = resolve_image(run, config, workload, traits) if traits.runs_images else None
+    env = {**workload.defaults, **agent_env, **config.env, **workload.fixed}
+    if image and workload.image_variable:
+        env[workload.image_variable] = image
+    env = {name: value for name, value in env.items() if name not in workload.secrets}
+    _check_env({**env, **workload.secrets})
+    return Submission(
+        name=unit_name(run.id, run.attempt),
+        flow_run_id=run.id,
+        attempt=str(run.attempt),
+        command=workload.command,
+        image=image,
+        env=env,
+        secret_env=workload.secrets,
+        address_variables=frozenset(n for n in workload.address_variables if env.get(n) == workload.defaults.get(n)),
+        run_config=config,
+        flow_id=run.flow.id,
+        flow_name=run.flow.name,
+        flow_run_name=run.name,
+    )
+
+
+def own_run_config(run: FlowRun, traits: PlatformTraits) -> RunConfig:
+    """The run config in the platform's own type: its own as it is, a universal one converted, all others refused."""
+    config = run.run_config
+    if isinstance(config, UnusableRunConfig):
+        raise SubmissionRefused(config.reason)
+    if run.flow.storage.problem:
+        raise SubmissionRefused(run.flow.storage.problem)
+    if run.flow.storage.type == "Docker" and not traits.runs_images:
+        raise SubmissionRefused(
+            f"the flow is stored in a Docker image, which a {traits.kind} agent cannot run; "
+            "use a Docker or Kubernetes agent, or another storage"
+        )
+    if isinstance(config, traits.run_config):
+        return config
+    if type(config) in {UniversalRun, RunConfig}:
+        return traits.run_config(env=config.env)
+    raise SubmissionRefused(
+        f"the flow run has a {type(config).__name__} run config, but this is a {traits.kind} agent; it runs "
+        f"{traits.run_config.__name__} and UniversalRun. Change the run config, or the labels so that another agent takes it"
+    )
+
+
+def resolve_image(run: FlowRun, config: RunConfig, workload: Workload, traits: PlatformTraits) -> str:
+    """The image to run: storage, run config, agent, backend default; first match wins (protocol section 6.1)."""
+    image = (
+        run.flow.storage.image or getattr(config, "image", None) or traits.default_image or workload.default_image
+    )
+    if not image:
+        raise SubmissionRefused("no image: neither the flow's storage nor the run config names one")
+    return str(image)
+
+
+def _check_env(env: Mapping[str, str]) -> None:
+    """Refuse what no operating system takes."""
+    for name, value in env.items():
+        if not name or "=" in name or "\0" in name or "\0" in value:
+            raise SubmissionRefused(f"{name!r} cannot be an environment variable: empty, or holds '=' or a NUL byte")
+    if sum(len(name) + len(value) + 2 for name, value in env.items()) > MAX_ENV_BYTES:
+        raise SubmissionRefused(f"the environment is larger than {MAX_ENV_BYTES // 1024} KiB")

@@ -1,0 +1,94 @@
+"""A place where flow runs execute."""
+
+import abc
+from collections.abc import Iterator, Sequence
+
+from prefect.agent.domain.model.units import Submission, Unit
+from prefect.agent.domain.model.workloads import PlatformTraits
+
+
+class ExecutionPlatform(abc.ABC):
+    """A Docker engine, a Kubernetes namespace, or this machine's processes. Safe to use from several threads.
+
+    A *unit of execution* is one container, Job or process tree. Units are known by their name, which the domain makes
+    from run id and attempt. A platform only ever sees, stops and removes units that carry this product's own mark
+    (label or registry); everything else on the platform does not exist for it.
+
+    Errors. Every method may raise
+
+    - ``PlatformUnavailable``: no useful answer now, or out of something that comes back. Repeat later. A ``create``
+      may have taken effect all the same: repeating it is safe by its contract.
+    - ``PlatformForbidden``: the agent itself lacks a permission; the message names it.
+
+    and ``create`` also ``SubmissionRefused``. Nothing else crosses the port.
+    """
+
+    @property
+    @abc.abstractmethod
+    def traits(self) -> PlatformTraits:
+        """What can run here. Constant."""
+
+    @property
+    @abc.abstractmethod
+    def identity(self) -> str:
+        """Which engine, cluster and namespace, or machine this is.
+
+        Two agents with equal identity see each other's units; the same place gives the same identity after a restart.
+        Short, printable. May ask the platform the first time.
+        """
+
+    @abc.abstractmethod
+    def check(self) -> None:
+        """Raise unless the platform answers and the agent may do its work there. Changes nothing."""
+
+    @abc.abstractmethod
+    def create(self, submission: Submission) -> Unit:
+        """Start one unit and return it. **Idempotent by name**: promise P1.
+
+        If a unit of that name exists - made by an earlier call, another thread or another agent, still alive or
+        already ended - that one is returned and nothing is started. The check and the start are one atomic step of the
+        platform itself. A unit that was created but never started (a crash in between) is started.
+
+        Raises:
+            SubmissionRefused: This flow run cannot run here (bad image, bad volume, bad resources). Nothing is left
+                behind. The message is for the person who made the run.
+            UnitNameTaken: Something foreign has the name.
+        """
+
+    @abc.abstractmethod
+    def units(self) -> Sequence[Unit]:
+        """All units of ours that the platform knows, ended ones included, in no particular order."""
+
+    @abc.abstractmethod
+    def unit(self, name: str) -> Unit | None:
+        """The unit of that name, or None if there is none of ours."""
+
+    @abc.abstractmethod
+    def watch(self, *, seconds: float) -> Iterator[Unit]:
+        """Yield units when their status changes, for at most about *seconds*.
+
+        A hint, not a record: it may start late, miss changes, repeat itself and end early. Callers read :meth:`units`
+        for the truth. Closing the iterator frees everything it holds.
+        """
+
+    @abc.abstractmethod
+    def stop(self, name: str, *, grace: float) -> None:
+        """End the unit: ask it, wait up to *grace* seconds, then kill it. Return when it no longer executes.
+
+        A unit that has ended or does not exist is a success. It stays visible with its evidence until removed.
+        """
+
+    @abc.abstractmethod
+    def remove(self, name: str) -> None:
+        """Forget an ended unit and free what it holds. Absent is a success.
+
+        Raises:
+            PlatformUnavailable: The unit still executes; it is left alone.
+        """
+
+    @abc.abstractmethod
+    def logs_tail(self, name: str, *, lines: int = 50) -> str:
+        """The last lines of the unit's output, for the run's log; empty if there is nothing (left). Never long (64 KiB)."""
+
+    def close(self) -> None:  # noqa: B027 - optional
+        """Let go of connections. Units go on. May be repeated."""
