@@ -1,0 +1,56 @@
+"""What the agent tells about itself: one event per fact. Log lines, health and metrics are made from them."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import attrs
+
+from prefect.agent.domain.model.run_configs import frozen_mapping
+
+POLLED: Final = "polled"
+CLAIMED: Final = "claimed"
+CLAIM_LOST: Final = "claim_lost"
+CLAIM_DEFERRED: Final = "claim_deferred"
+CLAIM_REFUSED: Final = "claim_refused"
+CLAIM_READ_BACK: Final = "claim_read_back"
+UNIT_CREATED: Final = "unit_created"
+UNIT_RETRIED: Final = "unit_retried"
+UNIT_ENDED: Final = "unit_ended"
+UNIT_STOPPED: Final = "unit_stopped"
+UNIT_REMOVED: Final = "unit_removed"
+RUN_FAILED: Final = "run_failed"
+RUN_RECOVERED: Final = "run_recovered"
+RUN_DROPPED: Final = "run_dropped"
+REPORTED: Final = "reported"
+SWEPT: Final = "swept"
+CLOUD_TROUBLE: Final = "cloud_trouble"
+PLATFORM_TROUBLE: Final = "platform_trouble"
+AGENT_STARTED: Final = "agent_started"
+AGENT_STOPPING: Final = "agent_stopping"
+AGENT_STOPPED: Final = "agent_stopped"
+BUG: Final = "bug"
+
+
+@attrs.frozen(kw_only=True)
+class Event:
+    """One fact.
+
+    Attributes:
+        name: One of the constants above: the same fact always has the same name.
+        message: For people; one line, no secrets.
+        level: A Python level name.
+        fields: For machines: flat, JSON-ready values. Durations are in seconds and end in ``_s``.
+    """
+
+    name: str
+    message: str
+    level: str = "INFO"
+    fields: Mapping[str, Any] = attrs.field(factory=dict, converter=frozen_mapping)
+
+
+EventSink = Callable[[Event], None]
+"""Takes events as they happen, from any thread. Must be quick and must not raise."""
+
+
+def ignore(event: Event) -> None:
+    """An event sink for those who do not want to know."""
