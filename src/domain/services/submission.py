@@ -1,6 +1,6 @@
 """Turn a claimed flow run into a unit of execution."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import attrs
 
@@ -24,42 +24,22 @@ class NoLongerOurs(Exception):  # noqa: N818 - a turn of events, not an error
 
 
 @attrs.define(kw_only=True)
-class StartUnit:
+class CreateUnit:
     """Plan and create the unit of one claimed flow run; trouble that passes is sat out inside a deadline.
 
     Attributes:
         env: Variables of ``--env``.
-        deadline: Seconds from the first try until passing trouble becomes a failure of the run.
+        deadline: Seconds from the first try until passing trouble is raised.
     """
 
     cloud: CloudApi
     platform: ExecutionPlatform
     clock: Clock
-    outbox: Outbox
     env: Mapping[str, str] = attrs.field(factory=dict, converter=frozen_mapping)
     deadline: float = 120.0
     tell: EventSink = events.ignore
 
-    def __call__(self, claimed: Claimed) -> Unit | None:
-        """Start *claimed*. Returns the unit, or None if there will be none; then the outbox has the reason."""
-        run = claimed.run
-        try:
-            unit = self.deploy(run)
-        except NoLongerOurs as turn:
-            self.tell(Event(name=events.RUN_DROPPED, message=f"Flow run {run.id}: {turn}", fields=_fields(run)))
-            return None
-        except SubmissionRefused as refusal:
-            self.outbox.fail(run.id, f"The flow run cannot be started: {refusal}")
-            return None
-        except (PlatformUnavailable, PlatformForbidden) as trouble:
-            self.outbox.fail(run.id, f"The flow run could not be started: {trouble}")
-            return None
-        self.outbox.log(run.id, f"Submitted for execution: {unit.info or unit.name}")
-        message = f"Started flow run {run.name or run.id} as {unit.name} ({unit.info})"
-        self.tell(Event(name=events.UNIT_CREATED, message=message, fields={**_fields(run), "unit": unit.name}))
-        return unit
-
-    def deploy(self, run: FlowRun) -> Unit:
+    def __call__(self, run: FlowRun) -> Unit:
         """Create the unit for *run*, or raise why there is none.
 
         Raises:
@@ -69,24 +49,27 @@ class StartUnit:
         """
         workload = self.cloud.workload(run)
         submission = plan_submission(run, workload, self.platform.traits, agent_env=self.env)
-        return self._create(run, submission)
-
-    def _create(self, run: FlowRun, submission: Submission) -> Unit:
         give_up = self.clock.monotonic() + self.deadline
         misses = 0
         while True:
             try:
-                return self.platform.create(submission)
+                return self._create(run, submission)
             except (PlatformUnavailable, PlatformForbidden) as trouble:
-                if self.clock.monotonic() >= give_up:
+                left = give_up - self.clock.monotonic()
+                if left <= 0:
                     raise
+                pause = max(back_off(misses, first=0.5, last=10.0, chance=0.5), getattr(trouble, "retry_after", 0) or 0)
                 self._tell_trouble(run, trouble)
-                pause = back_off(misses, first=0.5, last=10.0, chance=0.5)
-                asked = getattr(trouble, "retry_after", None) or 0.0
-                self.clock.pause(min(max(pause, asked), max(0.0, give_up - self.clock.monotonic())))
+                self.clock.pause(min(pause, left))
                 misses += 1
                 if misses > 2:
                     self._check_still_ours(run)
+
+    def _create(self, run: FlowRun, submission: Submission) -> Unit:
+        unit = self.platform.create(submission)
+        message = f"Started flow run {run.name or run.id} as {unit.name} ({unit.info})"
+        self.tell(Event(name=events.UNIT_CREATED, message=message, fields={**_fields(run), "unit": unit.name}))
+        return unit
 
     def _check_still_ours(self, run: FlowRun) -> None:
         """A run that was cancelled while its platform was away must not be started when it comes back."""
@@ -96,12 +79,43 @@ class StartUnit:
             return
         if not current:
             raise NoLongerOurs("it was deleted before its unit could be created")
-        if run.state.is_scheduled and current[0].state.type != SUBMITTED:
-            raise NoLongerOurs(f"it is {current[0].state.type} now; no unit is created")
+        now = current[0].state
+        if not run.state.is_running and now.type != SUBMITTED:
+            raise NoLongerOurs(f"it is {now.type} now; no unit is created")
 
     def _tell_trouble(self, run: FlowRun, trouble: Exception) -> None:
         message = f"Cannot start flow run {run.name or run.id} yet: {trouble}"
         self.tell(Event(name=events.UNIT_RETRIED, level="WARNING", message=message, fields=_fields(run)))
+
+
+@attrs.define(kw_only=True)
+class StartFlowRun:
+    """Deploy one claimed flow run and say what came of it: nothing that goes wrong leaves here unreported.
+
+    Attributes:
+        deploy: Starts the run and returns what the run's log shall say about it.
+    """
+
+    deploy: Callable[[FlowRun], str]
+    outbox: Outbox
+    tell: EventSink = events.ignore
+
+    def __call__(self, claimed: Claimed) -> bool:
+        """Whether *claimed* was started. If not, the outbox has the reason."""
+        run = claimed.run
+        try:
+            info = self.deploy(run)
+        except NoLongerOurs as turn:
+            self.tell(Event(name=events.RUN_DROPPED, message=f"Flow run {run.id}: {turn}", fields=_fields(run)))
+            return False
+        except SubmissionRefused as refusal:
+            self.outbox.fail(run.id, f"The flow run cannot be started: {refusal}")
+            return False
+        except Exception as trouble:  # noqa: BLE001 - a user's deploy_flow may raise anything; P3
+            self.outbox.fail(run.id, f"The flow run could not be started: {trouble or type(trouble).__name__}")
+            return False
+        self.outbox.log(run.id, f"Submitted for execution: {info or claimed.record.unit}")
+        return True
 
 
 def _fields(run: FlowRun) -> dict[str, str]:

@@ -1,0 +1,183 @@
+"""The poll loop: ask for ready flow runs, let them wait for their due time, claim them in batches, have them started."""
+
+import collections
+import random
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Final
+
+import attrs
+
+from prefect.agent.domain.errors import CloudUnavailable
+from prefect.agent.domain.model.flow_runs import Claimed, ClaimOutcome, Deferred, FlowRunId, Refused
+from prefect.agent.domain.model.planning import Desk, back_off
+from prefect.agent.domain.model.settings import AgentSettings
+from prefect.agent.domain.services.claiming import ClaimFlowRuns
+from prefect.agent.domain.services.reporting import Outbox
+from prefect.agent.domain.services.submission import StartFlowRun
+from prefect.agent.entrypoints.supervision import Supervisor
+from prefect.agent.ports import events
+from prefect.agent.ports.clock import Clock
+from prefect.agent.ports.cloud_api import CloudApi
+from prefect.agent.ports.events import Event, EventSink
+
+DEFERRED: Final = timedelta(seconds=10)
+"""How long a run rests that the Cloud deferred without naming a time."""
+
+
+@attrs.define(kw_only=True)
+class PollLoop:
+    """Lives in one thread; the pool's threads and the sweep only put notes into its two boxes.
+
+    Attributes:
+        alive: How many units of execution are alive now, as far as the last sweep knows.
+    """
+
+    cloud: CloudApi
+    clock: Clock
+    settings: AgentSettings
+    outbox: Outbox
+    claim: ClaimFlowRuns
+    start_run: StartFlowRun
+    supervisor: Supervisor
+    pool: ThreadPoolExecutor
+    stopping: threading.Event
+    alive: Callable[[], int]
+    tell: EventSink = events.ignore
+    chance: Callable[[], float] = random.random
+    wake: threading.Event = attrs.field(factory=threading.Event, init=False)
+    _desk: Desk = attrs.field(init=False)
+    _done: collections.deque[FlowRunId] = attrs.field(factory=collections.deque, init=False)
+    _recoveries: collections.deque[Claimed] = attrs.field(factory=collections.deque, init=False)
+    _next_poll: float = attrs.field(default=0.0, init=False)
+    _misses: int = attrs.field(default=0, init=False)
+    _polls: int = attrs.field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._desk = Desk(capacity=4 * self.settings.parallel)
+
+    # --- for other threads ---------------------------------------------------------------------------------------------
+
+    def in_hand(self, run_id: FlowRunId) -> bool:
+        """Whether this agent is claiming or starting the run now."""
+        return run_id in self._desk
+
+    def recover(self, claimed: Claimed) -> None:
+        """Start a run that is claimed already."""
+        self._recoveries.append(claimed)
+        self.wake.set()
+
+    def hurry(self) -> None:
+        """Poll now instead of after the present pause."""
+        self._next_poll = 0.0
+        self.wake.set()
+
+    def _start(self, claimed: Claimed) -> None:
+        """In a thread of the pool: start one claim; its place is given back on every way out."""
+        try:
+            self.start_run(claimed)
+        except Exception as bug:  # noqa: BLE001 - P3: one bad run must not take a pool thread's future with it
+            self.supervisor.bug("start", bug)
+        finally:
+            self._done.append(claimed.run.id)
+            self.wake.set()
+
+    # --- one turn ------------------------------------------------------------------------------------------------------
+
+    def step(self) -> bool:
+        """One turn; False when it is time to stop."""
+        self.wake.clear()
+        self._read_notes()
+        if self.stopping.is_set():
+            return False
+        found = self._poll() if self._may_poll() else 0
+        taken = self._claim_due()
+        if found or taken:
+            self._misses = 0
+            soonest = self.clock.monotonic() + (0.0 if taken else self.settings.poll_first)
+            self._next_poll = min(self._next_poll, soonest)
+        if self._polls_are_over() and not self._desk.waiting:
+            return False
+        self.clock.pause(self._pause(), self.wake)
+        return True
+
+    def _read_notes(self) -> None:
+        while self._done:
+            self._desk.done(self._done.popleft())
+        while self._recoveries:
+            claimed = self._recoveries.popleft()
+            if self._desk.start(claimed.run):
+                self.pool.submit(self._start, claimed)
+
+    def _room(self) -> int:
+        room = self._desk.room(self.clock.now())
+        if self.settings.limit is not None:
+            room = min(room, self.settings.limit - self.alive() - self._desk.started - self._desk.waiting)
+        return room
+
+    def _polls_are_over(self) -> bool:
+        return self.settings.max_polls is not None and self._polls >= self.settings.max_polls
+
+    def _may_poll(self) -> bool:
+        return not self._polls_are_over() and self.clock.monotonic() >= self._next_poll and self._room() > 0
+
+    def _poll(self) -> int:
+        """Ask for ready flow runs; return how many are news. The pause until the next poll is set before asking."""
+        now, settings = self.clock.now(), self.settings
+        pause = back_off(self._misses, first=settings.poll_first, last=settings.poll_last, chance=self.chance())
+        self._polls += 1
+        self._misses += 1
+        self._next_poll = self.clock.monotonic() + pause
+        before = now + timedelta(seconds=settings.prefetch)
+        try:
+            runs = self.cloud.ready_flow_runs(labels=settings.labels, before=before, limit=self._room())
+        except CloudUnavailable as trouble:
+            self._next_poll = self.clock.monotonic() + max(pause, trouble.retry_after or 0.0)
+            self.supervisor.trouble("poll", trouble)
+            return 0
+        self.supervisor.accepted()
+        news = self._desk.offer(runs, now)
+        fields = {"ready": len(runs), "news": news}
+        self.tell(Event(name=events.POLLED, level="DEBUG", message=f"{len(runs)} flow runs are ready", fields=fields))
+        return news
+
+    def _claim_due(self) -> int:
+        """Claim what is due now and have it started; return how many were claimed."""
+        now = self.clock.now()
+        open_runs = {run.id: run for run in self._desk.take_due(now, self._desk.capacity)}
+        claimed = 0
+        try:
+            for outcome in self.claim(list(open_runs.values())):
+                del open_runs[outcome.run.id]
+                claimed += self._act(outcome)
+        finally:
+            for run in open_runs.values():  # the claim raised: nothing was learned about these
+                self._desk.put_back(run, now + timedelta(seconds=1))
+        return claimed
+
+    def _act(self, outcome: ClaimOutcome) -> bool:
+        """Whether *outcome* is a claim of ours."""
+        run, now = outcome.run, self.clock.now()
+        if isinstance(outcome, Deferred) and not self._polls_are_over():
+            self._desk.put_back(run, max(outcome.until or now + DEFERRED, now + timedelta(seconds=1)))
+            return False
+        self._desk.remember(run, now)
+        if isinstance(outcome, Claimed):
+            self.pool.submit(self._start, outcome)
+            return True
+        self._desk.done(run.id)
+        if isinstance(outcome, Refused):
+            self.outbox.fail(run.id, f"The flow run could not be claimed: {outcome.reason}")
+        return False
+
+    def _pause(self) -> float:
+        """Seconds until the next poll or the next due run."""
+        waits = [self.settings.poll_last]
+        due = self._desk.next_due(self.clock.now())
+        if due is not None:
+            waits.append(due)
+        if not self._polls_are_over() and self._room() > 0:
+            waits.append(self._next_poll - self.clock.monotonic())
+        return min(waits)
