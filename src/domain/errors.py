@@ -14,7 +14,7 @@ class ConfigurationError(AgentError):
     """Something a person typed or configured cannot work; the message says what to do instead."""
 
 
-# --- the Cloud API ---------------------------------------------------------------------------------------------------
+# --- the Cloud API ---
 
 
 class CloudError(AgentError):
@@ -34,7 +34,7 @@ class CloudUnavailable(CloudError):
 
 
 class OutcomeUnknown(CloudError):
-    """A request that changes something was sent, and its answer was lost: it may be committed. Read back, then decide."""
+    """A request that changes something was sent, its answer was lost: it may be committed. Read back, then decide."""
 
 
 class Unauthorised(CloudError):
@@ -45,7 +45,7 @@ class RequestRejected(CloudError):
     """The Cloud API understood the request and refused it: a bug, or a bad flow run. Repeating it cannot help."""
 
 
-# --- the platform ----------------------------------------------------------------------------------------------------
+# --- the platform ---
 
 
 class PlatformError(AgentError):
@@ -69,7 +69,7 @@ class PlatformForbidden(PlatformError):
 
 
 class SubmissionRefused(PlatformError):
-    """This flow run cannot be started here, and trying again cannot help. The message is for the person who made the run."""
+    """This flow run cannot be started here, and trying again cannot help. The message is for its maker."""
 
 
 class UnitNameTaken(SubmissionRefused):

@@ -1,6 +1,7 @@
 """All loops of one agent, from the first sweep to the last report. Threads are made here and in supervision.py only."""
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -57,11 +58,14 @@ class Engine:
     _report_now: threading.Event = attrs.field(factory=threading.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
-        shared = {"cloud": self.cloud, "clock": self.clock, "settings": self.settings, "outbox": self.outbox}
         self.outbox.on_news = self._report_now.set
         self._pool = ThreadPoolExecutor(self.settings.parallel, thread_name_prefix="start")
         self.supervisor = Supervisor(clock=self.clock, on_fatal=self.stop, tell=self.tell)
         self.polling = PollLoop(
+            cloud=self.cloud,
+            clock=self.clock,
+            settings=self.settings,
+            outbox=self.outbox,
             claim=self.claim,
             start_run=self.start_run,
             supervisor=self.supervisor,
@@ -69,15 +73,17 @@ class Engine:
             stopping=self._stopping,
             alive=lambda: self.sweep.alive,
             tell=self.tell,
-            **shared,
         )
         self.sweep = Reconcile(
+            cloud=self.cloud,
+            clock=self.clock,
+            settings=self.settings,
+            outbox=self.outbox,
             platform=self.platform,
             recover=self.polling.recover,
             in_hand=self.polling.in_hand,
-            background=lambda work: (self._pool.submit(work), None)[1],
+            background=self._background,
             tell=self.tell,
-            **shared,
         )
 
     def run(self) -> None:
@@ -97,7 +103,9 @@ class Engine:
         self._report_now.set()
         reports.join(LAST_REPORTS)
         if self.outbox:
-            message = f"{len(self.outbox)} reports could not be sent; the next sweep of an agent here sees to these runs"
+            message = (
+                f"{len(self.outbox)} reports could not be sent; the next sweep of an agent here sees to these runs"
+            )
             self.tell(Event(name=events.CLOUD_TROUBLE, level="ERROR", message=message))
         if self.supervisor.fatal is not None:
             raise self.supervisor.fatal
@@ -111,6 +119,9 @@ class Engine:
     def poke(self) -> None:
         """Poll now."""
         self.polling.hurry()
+
+    def _background(self, work: Callable[[], None]) -> None:
+        self._pool.submit(work)
 
     def _first_sweep(self) -> None:
         """Before the first poll: finish what an earlier process left (P2). Trouble here is the loop's to repeat."""

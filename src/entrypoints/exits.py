@@ -24,7 +24,7 @@ class ExitCode(enum.IntEnum):
     CONFIGURATION = 78
 
 
-class AgentExit(Exception):  # noqa: N818 - an end, not always an error
+class AgentExit(Exception):
     """The agent has to end with *code*; the message is one sentence for the person who started it."""
 
     def __init__(self, code: ExitCode, message: str) -> None:

@@ -1,4 +1,4 @@
-"""The poll loop: ask for ready flow runs, let them wait for their due time, claim them in batches, have them started."""
+"""The poll loop: ask for ready flow runs, let them wait until due, claim them in batches, have them started."""
 
 import collections
 import random
@@ -58,7 +58,7 @@ class PollLoop:
     def __attrs_post_init__(self) -> None:
         self._desk = Desk(capacity=4 * self.settings.parallel)
 
-    # --- for other threads ---------------------------------------------------------------------------------------------
+    # --- for other threads ---
 
     def in_hand(self, run_id: FlowRunId) -> bool:
         """Whether this agent is claiming or starting the run now."""
@@ -84,7 +84,7 @@ class PollLoop:
             self._done.append(claimed.run.id)
             self.wake.set()
 
-    # --- one turn ------------------------------------------------------------------------------------------------------
+    # --- one turn ---
 
     def step(self) -> bool:
         """One turn; False when it is time to stop."""

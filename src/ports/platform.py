@@ -88,7 +88,7 @@ class ExecutionPlatform(abc.ABC):
 
     @abc.abstractmethod
     def logs_tail(self, name: str, *, lines: int = 50) -> str:
-        """The last lines of the unit's output, for the run's log; empty if there is nothing (left). Never long (64 KiB)."""
+        """The last lines of the unit's output, for the run's log; empty if nothing is left of it. At most 64 KiB."""
 
     def close(self) -> None:  # noqa: B027 - optional
         """Let go of connections. Units go on. May be repeated."""

@@ -103,7 +103,7 @@ class FlowRun:
         return self.state.start_time
 
 
-# --- outcomes of a claim: expected answers, not errors -----------------------------------------------------------------
+# --- outcomes of a claim: expected answers, not errors ---
 
 
 @attrs.frozen

@@ -7,7 +7,6 @@ runs of ended units, in this order: whatever a unit reported before it ended is 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 
-
 import attrs
 
 from prefect.agent.domain.model.flow_runs import Claimed, FlowRun, FlowRunId, SimpleAttempt

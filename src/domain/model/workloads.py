@@ -54,7 +54,9 @@ class PlatformTraits:
     default_image: str | None = None
 
 
-def plan_submission(run: FlowRun, workload: Workload, traits: PlatformTraits, *, agent_env: Mapping[str, str]) -> Submission:
+def plan_submission(
+    run: FlowRun, workload: Workload, traits: PlatformTraits, *, agent_env: Mapping[str, str]
+) -> Submission:
     """Decide what to start for *run*.
 
     Args:
@@ -107,15 +109,14 @@ def own_run_config(run: FlowRun, traits: PlatformTraits) -> RunConfig:
         return traits.run_config(env=config.env)
     raise SubmissionRefused(
         f"the flow run has a {type(config).__name__} run config, but this is a {traits.kind} agent; it runs "
-        f"{traits.run_config.__name__} and UniversalRun. Change the run config, or the labels so that another agent takes it"
+        f"{traits.run_config.__name__} and UniversalRun. "
+        "Change the run config, or its labels so that another agent takes it"
     )
 
 
 def resolve_image(run: FlowRun, config: RunConfig, workload: Workload, traits: PlatformTraits) -> str:
     """The image to run: storage, run config, agent, backend default; first match wins (protocol section 6.1)."""
-    image = (
-        run.flow.storage.image or getattr(config, "image", None) or traits.default_image or workload.default_image
-    )
+    image = run.flow.storage.image or getattr(config, "image", None) or traits.default_image or workload.default_image
     if not image:
         raise SubmissionRefused("no image: neither the flow's storage nor the run config names one")
     return str(image)

@@ -72,7 +72,9 @@ class ClaimFlowRuns:
         try:
             return list(self.cloud.claim(requests))
         except OutcomeUnknown as trouble:
-            self.tell(Event(name=events.CLAIM_READ_BACK, level="WARNING", message=f"Claim without an answer: {trouble}"))
+            self.tell(
+                Event(name=events.CLAIM_READ_BACK, level="WARNING", message=f"Claim without an answer: {trouble}")
+            )
             return self._read_back(requests)
         except CloudUnavailable as trouble:
             self.tell(Event(name=events.CLOUD_TROUBLE, level="WARNING", message=f"Cannot claim now: {trouble}"))
@@ -128,7 +130,9 @@ def _event(outcome: ClaimOutcome) -> Event:
     name = outcome.run.name or outcome.run.id
     match outcome:
         case Claimed(record=record):
-            return Event(name=events.CLAIMED, message=f"Claimed flow run {name}", fields={**fields, "unit": record.unit})
+            return Event(
+                name=events.CLAIMED, message=f"Claimed flow run {name}", fields={**fields, "unit": record.unit}
+            )
         case Lost():
             message = f"Flow run {name} went to another agent or moved on"
             return Event(name=events.CLAIM_LOST, level="DEBUG", message=message, fields=fields)

@@ -83,7 +83,9 @@ class Reconcile:
         busy = {run.id for run in claimed if self.in_hand(run.id)} | {end.run_id for end in tuple(self.outbox.ends)}
         for action in to_recover(claimed, units, busy):
             run = action.claimed.run
-            message = f"Flow run {run.name or run.id} was claimed but has no unit; creating {action.claimed.record.unit}"
+            message = (
+                f"Flow run {run.name or run.id} was claimed but has no unit; creating {action.claimed.record.unit}"
+            )
             self.tell(
                 Event(name=events.RUN_RECOVERED, level="WARNING", message=message, fields={"flow_run_id": run.id})
             )

@@ -110,7 +110,9 @@ class SendReports:
             self.cloud.write_logs(batch)
         except OutcomeUnknown as trouble:
             # Told once is enough: a line twice in a log is worse than a line less.
-            self.tell(Event(name=events.CLOUD_TROUBLE, level="WARNING", message=f"Log lines without an answer: {trouble}"))
+            self.tell(
+                Event(name=events.CLOUD_TROUBLE, level="WARNING", message=f"Log lines without an answer: {trouble}")
+            )
         except RequestRejected as trouble:
             if len(batch) > 1:
                 for line in batch:
@@ -140,6 +142,4 @@ class SendReports:
         else:
             self.cloud.fail(end.run_id, end.reason)
             message = f"Flow run {end.run_id} failed: {end.reason}"
-            self.tell(
-                Event(name=events.RUN_FAILED, level="ERROR", message=message, fields={"flow_run_id": end.run_id})
-            )
+            self.tell(Event(name=events.RUN_FAILED, level="ERROR", message=message, fields={"flow_run_id": end.run_id}))

@@ -19,7 +19,7 @@ from prefect.agent.ports.events import Event, EventSink
 from prefect.agent.ports.platform import ExecutionPlatform
 
 
-class NoLongerOurs(Exception):  # noqa: N818 - a turn of events, not an error
+class NoLongerOurs(Exception):
     """While the platform was in trouble the run moved on (cancelled, taken back): nothing is to be started."""
 
 
@@ -112,7 +112,7 @@ class StartFlowRun:
             self.outbox.fail(run.id, f"The flow run cannot be started: {refusal}")
             return False
         except Exception as trouble:  # noqa: BLE001 - a user's deploy_flow may raise anything; P3
-            self.outbox.fail(run.id, f"The flow run could not be started: {trouble or type(trouble).__name__}")
+            self.outbox.fail(run.id, f"The flow run could not be started: {str(trouble) or repr(trouble)}")
             return False
         self.outbox.log(run.id, f"Submitted for execution: {info or claimed.record.unit}")
         return True
