@@ -1,0 +1,211 @@
+"""The composition root: the only module that knows every class.
+
+dependency-injector stays behind :func:`build`; SDKs are imported by the small factories below, when first asked for.
+"""
+
+import socket
+import uuid
+from collections.abc import Callable, Mapping
+from importlib import import_module, metadata
+from typing import Any, Final
+
+import attrs
+from dependency_injector import containers, providers
+
+from prefect.agent.domain.errors import ConfigurationError
+from prefect.agent.domain.model.flow_runs import FlowRun
+from prefect.agent.domain.model.run_configs import frozen_mapping
+from prefect.agent.domain.model.settings import AgentSettings
+from prefect.agent.domain.services.claiming import ClaimFlowRuns
+from prefect.agent.domain.services.reporting import Outbox, SendReports
+from prefect.agent.domain.services.submission import CreateUnit, StartFlowRun
+from prefect.agent.entrypoints.engine import Engine
+from prefect.agent.entrypoints.settings import Connection
+from prefect.agent.ports import events
+from prefect.agent.ports.clock import Clock
+from prefect.agent.ports.cloud_api import CloudApi
+from prefect.agent.ports.events import EventSink
+from prefect.agent.ports.platform import ExecutionPlatform
+
+ENTRY_POINTS: Final = "prefect.agent.platforms"
+"""Entry point group through which other distributions add platforms: a name, and a callable that takes options."""
+
+BUILT_IN: Final = {
+    "docker": "prefect.agent.adapters.docker:factory",
+    "process": "prefect.agent.adapters.process:factory",
+}
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """Everything :func:`build` needs to know.
+
+    Attributes:
+        platform: Name of a built-in platform or of an entry point in the group ``prefect.agent.platforms``.
+        platform_options: Keywords for that platform's factory.
+        send_logs: Whether flow runs send their logs to the Cloud.
+        flow_log_level: Level of the flow runs' loggers.
+    """
+
+    connection: Connection | None = None
+    settings: AgentSettings = AgentSettings()
+    platform: str = "docker"
+    platform_options: Mapping[str, Any] = attrs.field(factory=dict, converter=frozen_mapping)
+    send_logs: bool = True
+    flow_log_level: str = "INFO"
+
+
+def _system_clock() -> Clock:
+    from prefect.agent.adapters.system.clock import SystemClock  # noqa: PLC0415
+
+    return SystemClock()
+
+
+def _graphql_cloud(options: Options) -> CloudApi:
+    from prefect.agent.adapters.graphql import GraphQLCloudApi  # noqa: PLC0415 - requests costs 30 ms
+
+    connection = options.connection
+    if connection is None:
+        raise ConfigurationError("no Cloud: give an address and an API key, or an own CloudApi as cloud=...")
+    return GraphQLCloudApi(
+        url=connection.api,
+        key=connection.key,
+        tenant_id=connection.tenant_id,
+        backend=connection.backend,
+        send_logs=options.send_logs,
+        log_level=options.flow_log_level,
+        labels=options.settings.labels,
+    )
+
+
+def _platform(options: Options) -> ExecutionPlatform:
+    platform: ExecutionPlatform = platform_factory(options.platform)(**options.platform_options)
+    return platform
+
+
+def platform_factory(name: str) -> Callable[..., Any]:
+    """The factory of the platform called *name*.
+
+    Raises:
+        ConfigurationError: There is none; the message lists those there are.
+    """
+    if name in BUILT_IN:
+        module, _, attribute = BUILT_IN[name].partition(":")
+        factory: Callable[..., Any] = getattr(import_module(module), attribute)
+        return factory
+    found = {entry.name: entry for entry in metadata.entry_points(group=ENTRY_POINTS)}
+    if name not in found:
+        names = ", ".join(sorted({*BUILT_IN, *found}))
+        raise ConfigurationError(f"there is no platform {name!r}; this installation has: {names}")
+    loaded: Callable[..., Any] = found[name].load()
+    return loaded
+
+
+def _claimant(settings: AgentSettings) -> str:
+    """Unique to this process, and of use to a person who reads it."""
+    return f"{settings.name}@{socket.gethostname()}/{uuid.uuid4().hex[:12]}"
+
+
+class Container(containers.DeclarativeContainer):
+    """One agent. A port is replaced by overriding its provider."""
+
+    options: providers.Dependency[Options] = providers.Dependency(instance_of=Options)
+    tell: providers.Provider[EventSink] = providers.Object(events.ignore)
+    deploy: providers.Provider[Callable[[FlowRun], str] | None] = providers.Object(None)
+
+    settings = options.provided.settings
+    clock: providers.Provider[Clock] = providers.Singleton(_system_clock)
+    cloud: providers.Provider[CloudApi] = providers.Singleton(_graphql_cloud, options)
+    platform: providers.Provider[ExecutionPlatform] = providers.Singleton(_platform, options)
+
+    outbox = providers.Singleton(Outbox, clock=clock, agent_name=settings.name)
+    create_unit = providers.Singleton(
+        CreateUnit,
+        cloud=cloud,
+        platform=platform,
+        clock=clock,
+        env=settings.env,
+        deadline=settings.create_deadline,
+        tell=tell,
+    )
+    claim = providers.Singleton(
+        ClaimFlowRuns,
+        cloud=cloud,
+        clock=clock,
+        claimant=providers.Singleton(_claimant, settings),
+        platform=platform.provided.identity,
+        agent_name=settings.name,
+        tell=tell,
+    )
+    start_run = providers.Singleton(StartFlowRun, deploy=deploy, outbox=outbox, tell=tell)
+    send_reports = providers.Singleton(SendReports, cloud=cloud, outbox=outbox, tell=tell)
+    engine = providers.Singleton(
+        Engine,
+        cloud=cloud,
+        platform=platform,
+        clock=clock,
+        settings=settings,
+        outbox=outbox,
+        claim=claim,
+        start_run=start_run,
+        send_reports=send_reports,
+        tell=tell,
+    )
+
+
+@attrs.frozen
+class Parts:
+    """What :func:`build` hands out. Everything is made when first asked for."""
+
+    _container: Any
+
+    @property
+    def cloud(self) -> CloudApi:
+        """The Cloud API port."""
+        cloud: CloudApi = self._container.cloud()
+        return cloud
+
+    @property
+    def platform(self) -> ExecutionPlatform:
+        """The execution platform port."""
+        platform: ExecutionPlatform = self._container.platform()
+        return platform
+
+    @property
+    def clock(self) -> Clock:
+        """The clock port."""
+        clock: Clock = self._container.clock()
+        return clock
+
+    @property
+    def create_unit(self) -> CreateUnit:
+        """Plans and creates the unit of a claimed flow run."""
+        create: CreateUnit = self._container.create_unit()
+        return create
+
+    @property
+    def engine(self) -> Engine:
+        """The loops. Asks the platform for its identity."""
+        engine: Engine = self._container.engine()
+        return engine
+
+
+def build(options: Options, *, deploy: Callable[[FlowRun], str] | None = None, **ports: Any) -> Parts:
+    """Wire one agent.
+
+    Args:
+        options: What a person decided.
+        deploy: What starts a claimed flow run; the platform's own way if None.
+        ports: ``cloud``, ``platform``, ``clock`` or ``tell``: an object of yours in place of the default.
+
+    Raises:
+        ConfigurationError: A keyword that is no port.
+    """
+    container = Container(options=options)
+    for name, port in ports.items():
+        if name not in {"cloud", "platform", "clock", "tell"}:
+            raise ConfigurationError(f"there is no port {name!r}; there are cloud, platform, clock and tell")
+        getattr(container, name).override(providers.Object(port))
+    parts = Parts(container)
+    container.deploy.override(providers.Object(deploy or (lambda run: parts.create_unit(run).info)))
+    return parts

@@ -1,0 +1,199 @@
+"""From options, environment and files to settings. One precedence, everywhere: option, environment, file, default.
+
+Files and variables are those of the 1.x line (protocol section 11.3), so that an existing installation works unchanged:
+``~/.prefect/config.toml``, ``~/.prefect/backend.toml``, ``~/.prefect/auth.toml`` and ``PREFECT__SECTION__KEY``.
+"""
+
+import ast
+import json
+import re
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, cast
+from urllib.parse import urlsplit
+
+import attrs
+
+from prefect.agent.domain.errors import ConfigurationError
+
+CLOUD_API: Final = "https://api.prefect.io"
+SERVER_API: Final = "http://localhost:4200"
+
+Backend = Literal["cloud", "server"]
+
+KEY_SETTINGS: Final = ("cloud.api_key", "cloud.agent.auth_token", "cloud.auth_token")
+"""Where an API key or token may be, the first one found wins."""
+
+
+@attrs.frozen(kw_only=True)
+class Connection:
+    """Which Cloud, and as whom."""
+
+    api: str
+    backend: Backend
+    key: str | None = attrs.field(default=None, repr=False)
+    tenant_id: str | None = None
+
+
+@attrs.frozen
+class Configuration:
+    """Looks settings up by their dotted name in environment and files."""
+
+    environ: Mapping[str, str]
+    files: Mapping[str, Any]
+    auth: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str]) -> "Configuration":
+        """Read the files of the person who runs this process. Files that are not there are empty.
+
+        Raises:
+            ConfigurationError: A file is there but is not TOML.
+        """
+        home = Path(_expand(environ.get("PREFECT__HOME_DIR") or "~/.prefect", environ))
+        user_file = environ.get("PREFECT__USER_CONFIG_PATH")
+        backend_file = environ.get("PREFECT__BACKEND_CONFIG_PATH")
+        files = _read_toml(Path(_expand(user_file, environ)) if user_file else home / "config.toml")
+        files = {**files, **_read_toml(Path(_expand(backend_file, environ)) if backend_file else home / "backend.toml")}
+        return cls(environ, files, _read_toml(home / "auth.toml"))
+
+    def find(self, name: str) -> Any | None:
+        """The value of a setting such as ``cloud.agent.labels``; None if nobody set it. Empty counts as not set."""
+        text = self.environ.get("PREFECT__" + name.upper().replace(".", "__"))
+        if text:
+            return _value(text, self.environ)
+        value: Any = self.files
+        for part in name.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        return _value(value, self.environ) if isinstance(value, str) else value
+
+    def text(self, name: str) -> str | None:
+        """Like :meth:`find`, as a string."""
+        value = self.find(name)
+        return None if value in {None, ""} else str(value)
+
+    def stored_login(self, api: str) -> Mapping[str, Any]:
+        """What ``auth.toml`` holds for the server at *api* (protocol section 1.6)."""
+        table = self.auth.get(re.sub(r"[^-.a-z0-9]+", "-", urlsplit(api).netloc.lower()))
+        return table if isinstance(table, Mapping) else {}
+
+
+def connection(
+    configuration: Configuration, *, api: str | None = None, key: str | None = None, tenant_id: str | None = None
+) -> Connection:
+    """Decide which Cloud to talk to and as whom; the keywords are options and win.
+
+    Raises:
+        ConfigurationError: No key for Prefect Cloud, or an address or tenant id that cannot be one.
+    """
+    backend = configuration.text("backend")
+    if backend not in {None, "cloud", "server"}:
+        raise ConfigurationError(f"the backend is {backend!r}; it can only be 'cloud' or 'server'")
+    address = api or configuration.text("cloud.api") or _endpoint(configuration, backend)
+    parts = urlsplit(address)
+    if parts.scheme not in {"http", "https"} or not parts.netloc:
+        raise ConfigurationError(f"{address!r} is not the address of a Prefect API; it looks like {CLOUD_API}")
+    stored = configuration.stored_login(address)
+    found = (configuration.text(name) for name in KEY_SETTINGS)
+    secret = key or next((value for value in found if value), None) or _text(stored.get("api_key"))
+    tenant = tenant_id or configuration.text("cloud.tenant_id") or (_text(stored.get("tenant_id")) if secret else None)
+    if tenant is not None and not _is_uuid(tenant):
+        raise ConfigurationError(
+            f"the tenant id {tenant!r} is not a UUID; leave it out to have it found by the API key"
+        )
+    if backend is None:
+        backend = "cloud" if secret or address.rstrip("/") == CLOUD_API else "server"
+    if backend == "cloud" and not secret:
+        raise ConfigurationError(
+            "no API key for Prefect Cloud: give --token, set PREFECT__CLOUD__API_KEY, or put api_key under [cloud] in "
+            "~/.prefect/config.toml. For a Prefect Server give --api URL or set PREFECT__BACKEND=server"
+        )
+    return Connection(api=address.rstrip("/"), backend=cast("Backend", backend), key=secret, tenant_id=tenant)
+
+
+def labels(configuration: Configuration, given: Iterable[str]) -> list[str]:
+    """Labels of the options, else those configured."""
+    chosen = list(given)
+    if chosen:
+        return chosen
+    found = configuration.find("cloud.agent.labels")
+    if isinstance(found, str):
+        return [label for label in (part.strip() for part in found.split(",")) if label]
+    return [str(label) for label in found] if isinstance(found, list | tuple | set) else []
+
+
+def env_vars(configuration: Configuration, given: Iterable[str]) -> dict[str, str]:
+    """Variables of ``--env KEY=VALUE`` over those configured.
+
+    Raises:
+        ConfigurationError: One of them is not KEY=VALUE.
+    """
+    found = configuration.find("cloud.agent.env_vars")
+    result = {str(name): str(value) for name, value in found.items()} if isinstance(found, Mapping) else {}
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise ConfigurationError(f"--env takes KEY=VALUE, not {pair!r}")
+        result[name] = value
+    return result
+
+
+def _endpoint(configuration: Configuration, backend: str | None) -> str:
+    if backend != "server":
+        return configuration.text("cloud.endpoint") or CLOUD_API
+    host, port = configuration.text("server.host"), configuration.text("server.port")
+    default = f"{host or 'http://localhost'}:{port or 4200}" if host or port else SERVER_API
+    return configuration.text("server.endpoint") or default
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return {}
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ConfigurationError(f"cannot read {path}: {problem}") from problem
+    try:
+        return _toml_loads()(text)
+    except ValueError as problem:
+        raise ConfigurationError(f"{path} is not valid TOML: {problem}") from problem
+
+
+def _toml_loads() -> Callable[[str], dict[str, Any]]:
+    try:
+        import tomllib  # noqa: PLC0415 - only where files exist
+    except ModuleNotFoundError:  # Python 3.10
+        import tomli as tomllib  # noqa: PLC0415
+    return tomllib.loads
+
+
+def _value(text: str, environ: Mapping[str, str]) -> Any:
+    """A value as 1.x reads it: true/false, a Python or JSON literal if it is one, else text with $VAR and ~ expanded."""
+    if text.lower() in {"true", "false"}:
+        return text.lower() == "true"
+    if text[:1] in "[{('\"":
+        for read in (ast.literal_eval, json.loads):
+            try:
+                return read(text)
+            except (ValueError, SyntaxError):
+                continue
+    return _expand(text, environ)
+
+
+def _expand(text: str, environ: Mapping[str, str]) -> str:
+    if text.startswith("~"):
+        text = (environ.get("HOME") or str(Path.home())) + text[1:]
+    return re.sub(r"\$(\w+)|\$\{(\w+)\}", lambda m: environ.get(m[1] or m[2], m[0]), text)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True
