@@ -1,0 +1,57 @@
+"""How a flow run comes to be (protocol section 13.3)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from prefect.agent.domain.cloud.errors import CloudError
+
+_FIRST: Final = (
+    "amber", "brisk", "calm", "clever", "copper", "crimson", "eager", "early", "gentle", "golden", "happy", "honest",
+    "indigo", "keen", "lively", "lucky", "mellow", "nimble", "noble", "olive", "patient", "proud", "quick", "quiet",
+    "royal", "rustic", "silver", "steady", "sunny", "swift", "teal", "tidy", "umber", "velvet", "warm", "wise",
+)  # fmt: skip
+_SECOND: Final = (
+    "badger", "beetle", "bison", "crane", "cricket", "dolphin", "eagle", "falcon", "ferret", "finch", "fox", "gecko",
+    "heron", "ibex", "jackal", "koala", "lemur", "lynx", "marten", "newt", "ocelot", "otter", "owl", "panda", "puffin",
+    "quail", "raven", "robin", "salmon", "seal", "stork", "swan", "tapir", "turtle", "walrus", "wren",
+)  # fmt: skip
+
+
+def run_name(choose: Callable[[Sequence[str]], str]) -> str:
+    """A name of two words; *choose* picks one of a sequence."""
+    return f"{choose(_FIRST)}-{choose(_SECOND)}"
+
+
+def run_labels(given: Mapping[str, Any], group: Mapping[str, Any], flow: Mapping[str, Any]) -> list[str]:
+    """Labels of a new run: of the request, its run config, the flow group, or the flow; the first that is set."""
+    candidates = (
+        given.get("labels"),
+        _labels_of(given.get("run_config")),
+        group.get("labels"),
+        _labels_of(group.get("run_config")),
+        _labels_of(flow.get("run_config")),
+        _labels_of(flow.get("environment")),
+    )
+    return sorted({str(label) for label in next((c for c in candidates if c is not None), [])})
+
+
+def run_parameters(
+    declared: Sequence[Mapping[str, Any]], group_defaults: Mapping[str, Any] | None, given: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Parameters of a new run: the flow's defaults, the group's, the request's; later ones win.
+
+    Raises:
+        CloudError: A required parameter has no value.
+    """
+    defaults = {p["name"]: p["default"] for p in declared if isinstance(p, Mapping) and p.get("default")}
+    parameters = {**defaults, **(group_defaults or {}), **(given or {})}
+    required = {str(p.get("name")) for p in declared if isinstance(p, Mapping) and p.get("required")}
+    missing = sorted(required - set(parameters))
+    if missing:
+        raise CloudError(f"Required parameters were not supplied: {', '.join(missing)}")
+    return parameters
+
+
+def _labels_of(config: object) -> list[str] | None:
+    labels = config.get("labels") if isinstance(config, Mapping) else None
+    return labels if isinstance(labels, list) else None

@@ -1,0 +1,142 @@
+"""State types and the JSON they travel in (protocol section 4A)."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any, Final
+
+import attrs
+
+from prefect.agent.domain.cloud.errors import CloudError
+
+PARENTS: Final[Mapping[str, str | None]] = {
+    "Pending": None,
+    "Scheduled": "Pending",
+    "Resume": "Scheduled",
+    "Retrying": "Scheduled",
+    "Paused": "Scheduled",
+    "Submitted": None,
+    "Queued": None,
+    "ClientFailed": None,
+    "Running": None,
+    "Cancelling": "Running",
+    "Finished": None,
+    "Looped": "Finished",
+    "Success": "Finished",
+    "Cached": "Success",
+    "Mapped": "Success",
+    "Skipped": "Success",
+    "Failed": "Finished",
+    "TimedOut": "Failed",
+    "TriggerFailed": "Failed",
+    "ValidationFailed": "Failed",
+    "Cancelled": "Finished",
+}
+"""Every state type and the one it specialises."""
+
+
+def ancestors(state_type: str) -> frozenset[str]:
+    """*state_type* and everything it specialises."""
+    found: list[str] = []
+    current: str | None = state_type
+    while current is not None:
+        found.append(current)
+        current = PARENTS.get(current)
+    return frozenset(found)
+
+
+SCHEDULED: Final = frozenset(t for t in PARENTS if "Scheduled" in ancestors(t)) | {"Queued"}
+"""Types from which a run can be started."""
+
+FINISHED: Final = frozenset(t for t in PARENTS if "Finished" in ancestors(t))
+RUNNING: Final = frozenset({"Running", "Cancelling"})
+
+ENDING: Final = frozenset({"Success", "Failed", "Cached", "TimedOut", "Looped", "Cancelled"})
+"""Types whose time becomes the run's end time (protocol section 13.1)."""
+
+MAX_BYTES: Final = 1_000_000
+"""Largest state payload (protocol section 13.1)."""
+
+
+@attrs.frozen(kw_only=True)
+class State:
+    """One state, read from its JSON.
+
+    Attributes:
+        start_time: When a scheduled state is due; aware, UTC.
+        payload: The JSON object, as it is stored and given out again.
+    """
+
+    type: str
+    message: str | None = None
+    start_time: datetime | None = None
+    payload: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+
+
+def scheduled(start_time: datetime, message: str) -> State:
+    """A Scheduled state made by the Cloud itself."""
+    payload = {"type": "Scheduled", "message": message, "start_time": start_time.isoformat()}
+    return State(type="Scheduled", message=message, start_time=start_time, payload=payload)
+
+
+def plain(state_type: str, message: str) -> State:
+    """A state without extras made by the Cloud itself."""
+    return State(type=state_type, message=message, payload={"type": state_type, "message": message})
+
+
+def read_state(payload: object) -> State:
+    """Read a state from what a client sent.
+
+    Raises:
+        CloudError: It is not a state, its type is unknown, or it is too large.
+    """
+    if isinstance(payload, str):  # a JSON scalar written as a quoted literal (protocol section 1.3)
+        try:
+            payload = json.loads(payload)
+        except ValueError as problem:
+            raise CloudError(f"State update failed: the state is not JSON: {problem}") from problem
+    if not isinstance(payload, Mapping):
+        raise CloudError("State update failed: a state is an object")
+    kind = payload.get("type")
+    if not isinstance(kind, str) or kind not in PARENTS:
+        raise CloudError(f"State update failed: {kind!r:.80} is not a state type")
+    if len(json.dumps(payload)) > MAX_BYTES:
+        raise CloudError(f"State update failed: the state is larger than {MAX_BYTES} bytes")
+    message = payload.get("message")
+    start = read_time(payload["start_time"]) if payload.get("start_time") is not None else None
+    return State(
+        type=kind, message=message if isinstance(message, str) else None, start_time=start, payload=dict(payload)
+    )
+
+
+def read_time(value: object) -> datetime:
+    """A time as clients write it: ISO 8601, ``T`` or space, with or without a zone (then UTC).
+
+    Raises:
+        CloudError: It is not a time.
+    """
+    if isinstance(value, datetime):
+        moment = value
+    else:
+        text = str(value).strip()
+        if text[-1:] in {"Z", "z"}:
+            text = f"{text[:-1]}+00:00"
+        try:
+            moment = datetime.fromisoformat(_six_digits(text))
+        except ValueError as problem:
+            raise CloudError(f"{value!r:.80} is not a time") from problem
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
+
+
+def _six_digits(text: str) -> str:
+    """Pad or cut the fraction of a second to the six digits that Python 3.10 can read."""
+    head, dot, tail = text.partition(".")
+    if not dot:
+        return text
+    digits = len(tail) - len(tail.lstrip("0123456789"))
+    return f"{head}.{tail[:digits][:6].ljust(6, '0')}{tail[digits:]}"
+
+
+def iso(moment: datetime) -> str:
+    """UTC with microseconds and ``+00:00``: of fixed width, so that text order is time order (protocol section 1.7)."""
+    return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")

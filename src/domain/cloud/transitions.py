@@ -1,0 +1,132 @@
+"""What a state update does to a run: the rules of protocol sections 4.3, 13.1 and 13.2, once.
+
+Runs are mappings with the columns of section 12.7. Nothing is forbidden in general - a run may leave a finished state
+(Failed, then Retrying) - but a claim is a compare-and-set, and a task may not start unless its flow run is Running.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from prefect.agent.domain.cloud.errors import VERSION_LOCKING, CloudError
+from prefect.agent.domain.cloud.states import ENDING, FINISHED, RUNNING, SCHEDULED, State, iso
+
+
+@attrs.frozen(kw_only=True)
+class Accepted:
+    """The update is taken.
+
+    Attributes:
+        values: New values of the run's columns.
+        history: Columns of the new history row, without ids.
+        cancels_tasks: Whether all unfinished task runs get the same state.
+    """
+
+    values: Mapping[str, Any]
+    history: Mapping[str, Any]
+    cancels_tasks: bool = False
+
+
+def set_flow_run_state(
+    row: Mapping[str, Any], state: State, *, now: datetime, version: int | None = None, locked: bool = False
+) -> Accepted:
+    """Decide on an update of a flow run.
+
+    Args:
+        row: The flow run as it is.
+        state: The state asked for.
+        now: The Cloud's time.
+        version: The version that the client believes in, if it says so.
+        locked: Whether version locking is switched on for this flow.
+
+    Raises:
+        CloudError: Refused; the text tells official clients what to do (protocol section 1.4).
+    """
+    _check_claim(row, state, version)
+    _check_lock(row, state, version=version, locked=locked)
+    accepted = _accept(row, state, now)
+    if state.type in RUNNING or state.type == "Submitted":
+        accepted = attrs.evolve(accepted, values={**accepted.values, "heartbeat": iso(now)})
+    return attrs.evolve(accepted, cancels_tasks=state.type == "Cancelled")
+
+
+def set_task_run_state(
+    row: Mapping[str, Any],
+    state: State,
+    *,
+    now: datetime,
+    flow_run_state: str,
+    version: int | None = None,
+    locked: bool = False,
+) -> Accepted:
+    """Decide on an update of a task run; *flow_run_state* is the type of its flow run's state.
+
+    Raises:
+        CloudError: Refused.
+    """
+    if state.type == "Running" and flow_run_state != "Running":
+        raise CloudError(
+            f"State update failed for task run ID {row['id']}: the flow run is {flow_run_state}, not Running"
+        )
+    _check_claim(row, state, version)
+    _check_lock(row, state, version=version, locked=locked)
+    old = row.get("serialized_state") or {}
+    if "cached_inputs" not in state.payload and old.get("cached_inputs"):
+        state = attrs.evolve(state, payload={**state.payload, "cached_inputs": old["cached_inputs"]})
+    accepted = _accept(row, state, now)
+    return attrs.evolve(accepted, values={**accepted.values, "heartbeat": iso(now)}) if state.type == "Running" else accepted
+
+
+def cancel(state_type: str) -> str | None:
+    """The state type that a request to cancel leads to; None if the run has finished (protocol section 9)."""
+    if state_type in FINISHED:
+        return None
+    return "Cancelling" if state_type in RUNNING else "Cancelled"
+
+
+def _check_claim(row: Mapping[str, Any], state: State, version: int | None) -> None:
+    """A claim is a compare-and-set: from a state that waits, at the version the claimant has seen."""
+    if state.type != "Submitted":
+        return
+    if row["state"] not in SCHEDULED:
+        raise CloudError(f"State update failed: this run is {row['state']} and cannot be submitted")
+    if version is not None and version != row["version"]:
+        raise CloudError(f"State update failed: this run is at version {row['version']}, not {version}")
+
+
+def _check_lock(row: Mapping[str, Any], state: State, *, version: int | None, locked: bool) -> None:
+    if locked and state.type == "Running" and version is not None and version != row["version"]:
+        raise CloudError(f"version {version} given, but the run is at {row['version']}", VERSION_LOCKING)
+
+
+def _accept(row: Mapping[str, Any], state: State, now: datetime) -> Accepted:
+    version = row["version"] + 1
+    moment = iso(now)
+    start = iso(state.start_time) if state.start_time else None
+    result = state.payload.get("_result")
+    values = {
+        "version": version,
+        "state": state.type,
+        "serialized_state": state.payload,
+        "state_start_time": start,
+        "state_timestamp": moment,
+        "state_message": state.message,
+        "state_result": result,
+        "updated": moment,
+    }
+    if state.type == "Running" and not row.get("start_time"):
+        values["start_time"] = moment
+    if state.type in ENDING:
+        values["end_time"] = moment
+    history = {
+        "timestamp": moment,
+        "state": state.type,
+        "message": state.message,
+        "result": result,
+        "start_time": start,
+        "version": version,
+        "serialized_state": state.payload,
+    }
+    return Accepted(values=values, history=history)
