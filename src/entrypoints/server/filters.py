@@ -1,0 +1,141 @@
+"""From filters in Hasura's words to SQL (protocol section 12.6). Pure: text and parameters, nothing is executed."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+
+from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.entrypoints.server.tables import BOOL, JSON, TABLES, Table, ToOne
+
+Expression = Mapping[str, Any]
+
+_SIMPLE: Final = {
+    "_eq": "=", "_neq": "<>", "_lt": "<", "_lte": "<=", "_gt": ">", "_gte": ">=",
+    "_like": "GLOB", "_nlike": "NOT GLOB", "_ilike": "LIKE", "_nilike": "NOT LIKE",
+}  # fmt: skip
+
+OPERATORS: Final = (*_SIMPLE, "_in", "_nin", "_is_null", "_contains")
+"""Everything a column can be compared with."""
+
+DIRECTIONS: Final = {
+    "asc": "ASC NULLS LAST",
+    "asc_nulls_first": "ASC NULLS FIRST",
+    "asc_nulls_last": "ASC NULLS LAST",
+    "desc": "DESC NULLS FIRST",
+    "desc_nulls_first": "DESC NULLS FIRST",
+    "desc_nulls_last": "DESC NULLS LAST",
+}
+"""Directions of an order, with the defaults of PostgreSQL for rows without a value."""
+
+
+@attrs.define
+class Where:
+    """Builds one condition. Table aliases are ``t0``, ``t1``, ...; ``t0`` is the table that is asked for."""
+
+    params: list[Any] = attrs.field(factory=list, init=False)
+    _aliases: int = attrs.field(default=0, init=False)
+
+    def sql(self, table: Table, expression: Expression | None, alias: str = "t0") -> str:
+        """The condition for *expression*; true if nothing is asked. Conditions on null vanish."""
+        parts = [self._part(table, name, value, alias) for name, value in (expression or {}).items() if value is not None]
+        return " AND ".join(parts) or "1"
+
+    def _part(self, table: Table, name: str, value: Any, alias: str) -> str:
+        if name == "_and":
+            return self._join(" AND ", "1", table, value, alias)
+        if name == "_or":
+            return self._join(" OR ", "0", table, value, alias)
+        if name == "_not":
+            return f"NOT ({self.sql(table, value, alias)})"
+        if name in table.relations:
+            return self._related(table, name, value, alias)
+        kind = table.all_columns[name]
+        column = f"{alias}.{name}"
+        tests = [self._compare(column, kind, op, operand) for op, operand in value.items() if operand is not None]
+        return f"({' AND '.join(tests) or '1'})"
+
+    def _join(self, word: str, none: str, table: Table, expressions: Sequence[Expression], alias: str) -> str:
+        parts = [f"({self.sql(table, expression, alias)})" for expression in expressions if expression is not None]
+        return f"({word.join(parts) or none})"
+
+    def _related(self, table: Table, name: str, expression: Expression, alias: str) -> str:
+        """A related row exists and matches."""
+        relation = table.relations[name]
+        self._aliases += 1
+        inner = f"t{self._aliases}"
+        link = (
+            f"{inner}.id = {alias}.{relation.column}"
+            if isinstance(relation, ToOne)
+            else f"{inner}.{relation.column} = {alias}.id"
+        )
+        condition = self.sql(TABLES[relation.table], expression, inner)
+        return f"EXISTS (SELECT 1 FROM {relation.table} {inner} WHERE {link} AND {condition})"  # noqa: S608 - names of ours
+
+    def _compare(self, column: str, kind: str, operator: str, operand: Any) -> str:
+        if operator == "_is_null":
+            return f"{column} IS {'' if operand else 'NOT '}NULL"
+        stored = _stored(kind)
+        if operator in {"_in", "_nin"}:
+            self.params += [stored(value) for value in operand]
+            marks = ", ".join("?" * len(operand))
+            if not operand:
+                return "0" if operator == "_in" else "1"
+            return f"{column} {'IN' if operator == '_in' else 'NOT IN'} ({marks})"
+        self.params.append(_glob(operand) if operator in {"_like", "_nlike"} else stored(operand))
+        if operator == "_contains":
+            return f"json_contains({column}, ?)"
+        return f"{column} {_SIMPLE[operator]} ?"
+
+
+def order_sql(table: Table, order_by: object, alias: str = "t0") -> str:
+    """The ORDER BY terms; empty if no order is asked for.
+
+    Args:
+        order_by: An object of columns and directions, or a list of such objects; to-one relations may be nested.
+
+    Raises:
+        CloudError: It names something that cannot be sorted by.
+    """
+    terms = order_by if isinstance(order_by, list) else [order_by]
+    return ", ".join(text for term in terms if term for text in _order_terms(table, term, alias))
+
+
+def _order_terms(table: Table, term: object, alias: str) -> list[str]:
+    found = []
+    for name, direction in _mapping(term).items():
+        if direction is None:
+            continue
+        relation = table.relations.get(name)
+        if isinstance(relation, ToOne):
+            inner = f"{alias}_{name}"
+            for text in _order_terms(TABLES[relation.table], direction, inner):
+                column, _, rest = text.partition(" ")
+                found.append(
+                    f"(SELECT {column} FROM {relation.table} {inner} "  # noqa: S608 - names of ours
+                    f"WHERE {inner}.id = {alias}.{relation.column}) {rest}"
+                )
+        elif name in table.all_columns and direction in DIRECTIONS:
+            found.append(f"{alias}.{name} {DIRECTIONS[direction]}")
+        else:
+            raise CloudError(f"{table.name} cannot be ordered by {name!r:.80} {direction!r:.80}")
+    return found
+
+
+def _mapping(term: object) -> Mapping[str, Any]:
+    if not isinstance(term, Mapping):
+        raise CloudError(f"order_by takes columns and directions, not {term!r:.80}")
+    return term
+
+
+def _stored(kind: str) -> Callable[[Any], Any]:
+    if kind == JSON:
+        return lambda value: json.dumps(value, separators=(",", ":"))
+    return (lambda value: int(value)) if kind == BOOL else (lambda value: value)
+
+
+def _glob(pattern: str) -> str:
+    """A LIKE pattern as GLOB, which minds the case as PostgreSQL's LIKE does."""
+    escaped = "".join(f"[{char}]" if char in "*?[" else char for char in pattern)
+    return escaped.replace("%", "*").replace("_", "?")

@@ -1,0 +1,70 @@
+"""Tenants, projects, and what people keep in a Cloud."""
+
+import json
+import re
+
+from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.entrypoints.server.mutation import ID, SUCCESS, Answer, Given, Request, mutation, required
+
+UNIQUE = "Uniqueness violation."
+"""The text by which official clients know that something exists already (protocol section 1.4)."""
+
+
+@mutation("name: String!, slug: String!", ID)
+def create_tenant(request: Request, given: Given) -> Answer:
+    """Add a tenant."""
+    slug = required(given, "slug")
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug):
+        raise CloudError("Slug must be slugified: lower-case words joined by dashes")
+    if request.tx.row("tenant", "slug = ?", [slug]):
+        raise CloudError(UNIQUE)
+    return {"id": request.tx.insert("tenant", {"name": required(given, "name"), "slug": slug})}
+
+
+@mutation("name: String!, description: String, tenant_id: UUID", ID)
+def create_project(request: Request, given: Given) -> Answer:
+    """Add a project; its name is unique in its tenant."""
+    tenant_id, name = request.tenant(given.get("tenant_id")), required(given, "name")
+    if request.tx.row("project", "tenant_id = ? AND name = ?", [tenant_id, name]):
+        raise CloudError(UNIQUE)
+    row = {"tenant_id": tenant_id, "name": name, "description": given.get("description")}
+    return {"id": request.tx.insert("project", row)}
+
+
+@mutation("project_id: UUID!", SUCCESS)
+def delete_project(request: Request, given: Given) -> Answer:
+    """Delete a project and everything in it."""
+    return {"success": request.tx.execute("DELETE FROM project WHERE id = ?", [given["project_id"]]) > 0}
+
+
+@mutation("name: String!, value: JSON", SUCCESS)
+def set_secret(request: Request, given: Given) -> Answer:
+    """Keep a secret; null deletes it."""
+    tenant_id, name = request.tenant(), required(given, "name")
+    request.tx.execute("DELETE FROM secret WHERE tenant_id = ? AND name = ?", [tenant_id, name])
+    if given.get("value") is not None:
+        request.tx.insert("secret", {"tenant_id": tenant_id, "name": name, "value": given["value"]})
+    return {"success": True}
+
+
+MAX_VALUE = 10_000
+"""Largest value in bytes (protocol section 12.1)."""
+
+
+@mutation("key: String!, value: JSON", ID)
+def set_key_value(request: Request, given: Given) -> Answer:
+    """Keep a value under a key, in place of the one before."""
+    tenant_id, key = request.tenant(), required(given, "key")
+    if len(json.dumps(given.get("value"))) > MAX_VALUE:
+        raise CloudError(f"The value is larger than {MAX_VALUE} bytes")
+    row = request.tx.row("key_value", "tenant_id = ? AND key = ?", [tenant_id, key])
+    if row:
+        request.tx.update("key_value", row["id"], {"value": given.get("value")})
+        return {"id": row["id"]}
+    return {"id": request.tx.insert("key_value", {"tenant_id": tenant_id, "key": key, "value": given.get("value")})}
+
+
+@mutation("key_value_id: UUID!", SUCCESS)
+def delete_key_value(request: Request, given: Given) -> Answer:
+    """Delete a value."""
+    return {"success": request.tx.execute("DELETE FROM key_value WHERE id = ?", [given["key_value_id"]]) > 0}

@@ -1,0 +1,104 @@
+"""State updates: the rules are in ``domain.cloud.transitions``; here they meet rows (protocol sections 4.2, 9, 13)."""
+
+from typing import Any
+
+import attrs
+
+from prefect.agent.domain.cloud.errors import NotFound
+from prefect.agent.domain.cloud.states import FINISHED, State, iso, plain, read_state
+from prefect.agent.domain.cloud.transitions import Accepted, cancel, set_flow_run_state, set_task_run_state
+from prefect.agent.entrypoints.server.mutation import INPUTS, SUCCESS, Answer, Given, Request, mutation
+
+INPUTS["set_flow_run_state_input"] = "flow_run_id: UUID!, state: JSON!, version: Int"
+INPUTS["set_task_run_state_input"] = "task_run_id: UUID!, state: JSON!, version: Int, flow_run_version: Int"
+
+_STATES = "states: [run_state_result!]"
+
+
+@mutation("states: [set_flow_run_state_input!]!", _STATES)
+def set_flow_run_states(request: Request, given: Given) -> Answer:
+    """Update flow runs; all of them or none."""
+    return {"states": [_set_flow_run(request, entry) for entry in given["states"]]}
+
+
+@mutation("states: [set_task_run_state_input!]!", _STATES)
+def set_task_run_states(request: Request, given: Given) -> Answer:
+    """Update task runs; all of them or none."""
+    return {"states": [_set_task_run(request, entry) for entry in given["states"]]}
+
+
+@mutation("flow_run_id: UUID!", "id: UUID, state: String")
+def cancel_flow_run(request: Request, given: Given) -> Answer:
+    """Cancel a flow run, as far as it still can be."""
+    row = request.get("flow_run", given["flow_run_id"])
+    target = cancel(row["state"])
+    if target is None:
+        return {"id": row["id"], "state": row["state"]}
+    put_flow_run(request, row, plain(target, "Cancelled by request" if target == "Cancelled" else "Cancelling flow run"))
+    return {"id": row["id"], "state": target}
+
+
+@mutation("flow_run_id: UUID!", SUCCESS)
+def update_flow_run_heartbeat(request: Request, given: Given) -> Answer:
+    """The flow run's process is alive."""
+    if not request.tx.update("flow_run", given["flow_run_id"], {"heartbeat": iso(request.now)}):
+        raise NotFound(f"Flow run {given['flow_run_id']} not found")
+    return {"success": True}
+
+
+@mutation("task_run_id: UUID!", SUCCESS)
+def update_task_run_heartbeat(request: Request, given: Given) -> Answer:
+    """The task run's process is alive."""
+    return {"success": request.tx.update("task_run", given["task_run_id"], {"heartbeat": iso(request.now)}) > 0}
+
+
+def put_flow_run(request: Request, row: dict[str, Any], state: State, version: int | None = None) -> None:
+    """Update one flow run and what follows from it.
+
+    Raises:
+        CloudError: The rules refuse it.
+    """
+    locked = state.type == "Running" and version is not None and _locked(request, row["flow_id"])
+    accepted = set_flow_run_state(row, state, now=request.now, version=version, locked=locked)
+    if state.type == "Submitted" and request.agent_id and request.tx.row("agent", "id = ?", [request.agent_id]):
+        accepted = attrs.evolve(accepted, values={**accepted.values, "agent_id": request.agent_id})
+    _write(request, "flow_run", row, accepted)
+    if accepted.cancels_tasks:
+        for task_run in request.tx.rows("task_run", "flow_run_id = ?", [row["id"]]):
+            if task_run["state"] not in FINISHED:
+                done = set_task_run_state(task_run, state, now=request.now, flow_run_state=state.type)
+                _write(request, "task_run", task_run, done)
+
+
+def _set_flow_run(request: Request, entry: Given) -> Answer:
+    row = request.tx.row("flow_run", "id = ?", [entry["flow_run_id"]])
+    if row is None:
+        raise NotFound(f"State update failed for flow run ID {entry['flow_run_id']}: not found")
+    put_flow_run(request, row, read_state(entry["state"]), entry.get("version"))
+    return {"id": row["id"], "status": "SUCCESS", "message": None}
+
+
+def _set_task_run(request: Request, entry: Given) -> Answer:
+    row = request.tx.row("task_run", "id = ?", [entry["task_run_id"]])
+    if row is None:
+        raise NotFound(f"State update failed for task run ID {entry['task_run_id']}: not found")
+    flow_run = request.get("flow_run", row["flow_run_id"])
+    state, version = read_state(entry["state"]), entry.get("version")
+    locked = state.type == "Running" and version is not None and _locked(request, flow_run["flow_id"])
+    accepted = set_task_run_state(
+        row, state, now=request.now, flow_run_state=flow_run["state"], version=version, locked=locked
+    )
+    _write(request, "task_run", row, accepted)
+    return {"id": row["id"], "status": "SUCCESS", "message": None}
+
+
+def _write(request: Request, table: str, row: dict[str, Any], accepted: Accepted) -> None:
+    request.tx.update(table, row["id"], accepted.values)
+    owner = {f"{table}_id": row["id"], "tenant_id": row["tenant_id"]}
+    request.tx.insert(f"{table}_state", {**owner, **accepted.history})
+
+
+def _locked(request: Request, flow_id: str) -> bool:
+    flow = request.tx.row("flow", "id = ?", [flow_id])
+    group = request.tx.row("flow_group", "id = ?", [flow["flow_group_id"]]) if flow else None
+    return bool(group and group["settings"].get("version_locking_enabled"))

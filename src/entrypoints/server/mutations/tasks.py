@@ -1,0 +1,126 @@
+"""What a flow process asks about its task runs, and its logs (protocol sections 5 and 12.5)."""
+
+from typing import Any, Final
+
+from prefect.agent.domain.cloud.errors import CloudError, NotFound
+from prefect.agent.domain.cloud.states import iso, plain, read_time
+from prefect.agent.domain.cloud.transitions import set_task_run_state
+from prefect.agent.entrypoints.server.mutation import ID, INPUTS, SUCCESS, Answer, Given, Request, mutation
+
+LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+INPUTS["run_log_input"] = (
+    "flow_run_id: UUID!, task_run_id: UUID, timestamp: DateTime, name: String, level: String, message: String, info: JSON"
+)
+
+_WHICH: Final = "flow_run_id: UUID!, task_id: UUID!, map_index: Int"
+
+
+@mutation(_WHICH, "id: UUID, version: Int, serialized_state: JSON")
+def get_or_create_task_run_info(request: Request, given: Given) -> Answer:
+    """A task run and its state; made on first sight (children of a mapped task)."""
+    row = _task_run(request, given)
+    return {"id": row["id"], "version": row["version"], "serialized_state": row["serialized_state"]}
+
+
+@mutation(_WHICH, ID)
+def get_or_create_task_run(request: Request, given: Given) -> Answer:
+    """A task run's id; made on first sight."""
+    return {"id": _task_run(request, given)["id"]}
+
+
+@mutation("task_run_id: UUID!, name: String!", SUCCESS)
+def set_task_run_name(request: Request, given: Given) -> Answer:
+    """Name a task run."""
+    return {"success": request.tx.update("task_run", given["task_run_id"], {"name": given["name"]}) > 0}
+
+
+@mutation("logs: [run_log_input!]!", SUCCESS)
+def write_run_logs(request: Request, given: Given) -> Answer:
+    """Append to the logs of runs; entries of runs that are gone are dropped."""
+    logs = given["logs"]
+    ids = sorted({log["flow_run_id"] for log in logs})
+    known = {
+        row["id"]: row["tenant_id"]
+        for start in range(0, len(ids), 500)
+        for row in request.tx.all(
+            f"SELECT id, tenant_id FROM flow_run WHERE id IN ({', '.join('?' * len(ids[start : start + 500]))})",  # noqa: S608
+            ids[start : start + 500],
+        )
+    }
+    rows = [_log(request, log, known[log["flow_run_id"]]) for log in logs if log["flow_run_id"] in known]
+    request.tx.insert_many("log", rows)
+    return {"success": True}
+
+
+@mutation("task_run_id: UUID!, kind: String!, data: JSON, tenant_id: UUID", ID)
+def create_task_run_artifact(request: Request, given: Given) -> Answer:
+    """Attach something for people to a task run."""
+    task_run = request.tx.row("task_run", "id = ?", [given["task_run_id"]])
+    if task_run is None:
+        raise NotFound(f"Task run {given['task_run_id']} not found")
+    row = {"tenant_id": task_run["tenant_id"], "task_run_id": task_run["id"], "kind": given["kind"]}
+    return {"id": request.tx.insert("task_run_artifact", {**row, "data": given.get("data")})}
+
+
+@mutation("task_run_artifact_id: UUID!, data: JSON", SUCCESS)
+def update_task_run_artifact(request: Request, given: Given) -> Answer:
+    """Replace an artifact's data."""
+    changed = request.tx.update("task_run_artifact", given["task_run_artifact_id"], {"data": given.get("data")})
+    return {"success": changed > 0}
+
+
+@mutation("task_run_artifact_id: UUID!", SUCCESS)
+def delete_task_run_artifact(request: Request, given: Given) -> Answer:
+    """Remove an artifact."""
+    gone = request.tx.execute("DELETE FROM task_run_artifact WHERE id = ?", [given["task_run_artifact_id"]])
+    return {"success": gone > 0}
+
+
+def add_task_runs(request: Request, flow_run: dict[str, Any], tasks: list[dict[str, Any]], map_index: int) -> list[str]:
+    """Make one Pending task run, with its history, for each task; return their ids."""
+    blank = {"version": 0, "state": None, "serialized_state": None}
+    accepted = set_task_run_state(
+        blank, plain("Pending", "Task run created"), now=request.now, flow_run_state=flow_run["state"] or ""
+    )
+    owner = {"tenant_id": flow_run["tenant_id"]}
+    rows = [
+        {
+            **owner,
+            "flow_run_id": flow_run["id"],
+            "task_id": task["id"],
+            "map_index": map_index,
+            "cache_key": task["cache_key"],
+            **accepted.values,
+        }
+        for task in tasks
+    ]
+    ids = request.tx.insert_many("task_run", rows)
+    request.tx.insert_many("task_run_state", [{**owner, "task_run_id": i, **accepted.history} for i in ids])
+    return ids
+
+
+def _task_run(request: Request, given: Given) -> dict[str, Any]:
+    index = -1 if given.get("map_index") is None else given["map_index"]
+    key = [given["flow_run_id"], given["task_id"], index]
+    row = request.tx.row("task_run", "flow_run_id = ? AND task_id = ? AND map_index = ?", key)
+    if row is None:
+        flow_run, task = request.get("flow_run", given["flow_run_id"]), request.get("task", given["task_id"])
+        row = request.get("task_run", add_task_runs(request, flow_run, [task], index)[0])
+    return row
+
+
+def _log(request: Request, log: Given, tenant_id: str) -> dict[str, Any]:
+    level = log.get("level") or "INFO"
+    if level not in LEVELS:
+        raise CloudError(f"{level!r:.40} is not a log level; there are {', '.join(LEVELS)}")
+    return {
+        "tenant_id": tenant_id,
+        "flow_run_id": log["flow_run_id"],
+        "task_run_id": log.get("task_run_id"),
+        "timestamp": iso(read_time(log["timestamp"]) if log.get("timestamp") else request.now),
+        "name": log.get("name"),
+        "level": level,
+        "message": log.get("message"),
+        "info": log.get("info"),
+    }

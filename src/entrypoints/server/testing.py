@@ -1,0 +1,45 @@
+"""Run an embedded Cloud for as long as a test or a demonstration needs it."""
+
+import socket
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+
+from prefect.agent.entrypoints.server.app import make_app
+from prefect.agent.entrypoints.server.database import Database
+
+
+@contextmanager
+def running_server(
+    database: Path, *, host: str = "127.0.0.1", port: int = 0, keys: frozenset[str] = frozenset()
+) -> Generator[str]:
+    """Serve *database* from a thread of this process; yield the address.
+
+    Args:
+        port: 0 lets the system choose a free one.
+        keys: If not empty, the API keys that are accepted.
+    """
+    opened = Database(database)
+    listening = socket.create_server((host, port))
+    config = uvicorn.Config(make_app(opened, keys), log_level="warning", lifespan="off", access_log=False)
+    server = uvicorn.Server(config)
+    ready = threading.Event()
+    thread = threading.Thread(target=_serve, args=(server, listening, ready), name="embedded-cloud", daemon=True)
+    thread.start()
+    try:
+        ready.wait(10)
+        yield f"http://{host}:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listening.close()
+        opened.close()
+
+
+def _serve(server: uvicorn.Server, listening: socket.socket, ready: threading.Event) -> None:
+    # The socket listens already: connections wait in its backlog until the server takes them.
+    ready.set()
+    server.run(sockets=[listening])
