@@ -61,7 +61,7 @@ def _system_clock() -> Clock:
     return SystemClock()
 
 
-def _graphql_cloud(options: Options) -> CloudApi:
+def _graphql_cloud(options: Options, clock: Clock) -> CloudApi:
     from prefect.agent.adapters.graphql import GraphQLCloudApi  # noqa: PLC0415 - requests costs 30 ms
 
     connection = options.connection
@@ -69,6 +69,7 @@ def _graphql_cloud(options: Options) -> CloudApi:
         raise ConfigurationError("no Cloud: give an address and an API key, or an own CloudApi as cloud=...")
     return GraphQLCloudApi(
         url=connection.api,
+        clock=clock,
         key=connection.key,
         tenant_id=connection.tenant_id,
         backend=connection.backend,
@@ -115,7 +116,7 @@ class Container(containers.DeclarativeContainer):
 
     settings = options.provided.settings
     clock: providers.Provider[Clock] = providers.Singleton(_system_clock)
-    cloud: providers.Provider[CloudApi] = providers.Singleton(_graphql_cloud, options)
+    cloud: providers.Provider[CloudApi] = providers.Singleton(_graphql_cloud, options, clock)
     platform: providers.Provider[ExecutionPlatform] = providers.Singleton(_platform, options)
 
     outbox = providers.Singleton(Outbox, clock=clock, agent_name=settings.name)

@@ -1,1 +1,5 @@
-"""The Cloud API over GraphQL (Prefect Cloud and Server of the 0.x and 1.x lines)."""
+"""Prefect Cloud and Prefect Server of the 0.x and 1.x lines, over GraphQL."""
+
+from prefect.agent.adapters.graphql.cloud_api import GraphQLCloudApi
+
+__all__ = ["GraphQLCloudApi"]

@@ -1,1 +1,5 @@
-"""The clock of this machine."""
+"""This machine."""
+
+from prefect.agent.adapters.system.clock import SystemClock
+
+__all__ = ["SystemClock"]

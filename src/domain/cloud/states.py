@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any, Final
 
 import attrs
 
+from prefect.agent.domain import times
 from prefect.agent.domain.cloud.errors import CloudError
 
 PARENTS: Final[Mapping[str, str | None]] = {
@@ -110,33 +111,12 @@ def read_state(payload: object) -> State:
 
 
 def read_time(value: object) -> datetime:
-    """A time as clients write it: ISO 8601, ``T`` or space, with or without a zone (then UTC).
+    """A time as clients write it.
 
     Raises:
         CloudError: It is not a time.
     """
-    if isinstance(value, datetime):
-        moment = value
-    else:
-        text = str(value).strip()
-        if text[-1:] in {"Z", "z"}:
-            text = f"{text[:-1]}+00:00"
-        try:
-            moment = datetime.fromisoformat(_six_digits(text))
-        except ValueError as problem:
-            raise CloudError(f"{value!r:.80} is not a time") from problem
-    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
-
-
-def _six_digits(text: str) -> str:
-    """Pad or cut the fraction of a second to the six digits that Python 3.10 can read."""
-    head, dot, tail = text.partition(".")
-    if not dot:
-        return text
-    digits = len(tail) - len(tail.lstrip("0123456789"))
-    return f"{head}.{tail[:digits][:6].ljust(6, '0')}{tail[digits:]}"
-
-
-def iso(moment: datetime) -> str:
-    """UTC with microseconds and ``+00:00``: of fixed width, so that text order is time order (protocol section 1.7)."""
-    return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")
+    try:
+        return times.read_time(value)
+    except ValueError as problem:
+        raise CloudError(f"{value!r:.80} is not a time") from problem

@@ -11,7 +11,8 @@ from typing import Any
 import attrs
 
 from prefect.agent.domain.cloud.errors import VERSION_LOCKING, CloudError
-from prefect.agent.domain.cloud.states import ENDING, FINISHED, RUNNING, SCHEDULED, State, iso
+from prefect.agent.domain.cloud.states import ENDING, FINISHED, RUNNING, SCHEDULED, State
+from prefect.agent.domain.times import iso
 
 
 @attrs.frozen(kw_only=True)

@@ -16,7 +16,7 @@ from typing import IO, Any, Final
 
 import attrs
 
-from prefect.agent.domain.cloud.states import iso
+from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.tables import BOOL, JSON, TABLES, Table
 
 SCHEMA_VERSION: Final = 1

@@ -27,7 +27,8 @@ from graphql import (
 from graphql.execution.collect_fields import collect_sub_fields
 
 from prefect.agent.domain.cloud.errors import CloudError
-from prefect.agent.domain.cloud.states import iso, read_time
+from prefect.agent.domain.cloud.states import read_time
+from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server import mutations as _registers_all
 from prefect.agent.entrypoints.server import resolvers
 from prefect.agent.entrypoints.server.filters import OPERATORS

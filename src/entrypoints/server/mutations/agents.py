@@ -3,7 +3,8 @@
 from typing import Any
 
 from prefect.agent.domain.cloud.selection import LIMIT, READY_TYPES
-from prefect.agent.domain.cloud.states import iso, read_time
+from prefect.agent.domain.cloud.states import read_time
+from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.mutation import ID, SUCCESS, Answer, Given, Request, mutation
 
 

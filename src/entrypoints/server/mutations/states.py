@@ -5,8 +5,9 @@ from typing import Any
 import attrs
 
 from prefect.agent.domain.cloud.errors import NotFound
-from prefect.agent.domain.cloud.states import FINISHED, State, iso, plain, read_state
+from prefect.agent.domain.cloud.states import FINISHED, State, plain, read_state
 from prefect.agent.domain.cloud.transitions import Accepted, cancel, set_flow_run_state, set_task_run_state
+from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.mutation import INPUTS, SUCCESS, Answer, Given, Request, mutation
 
 INPUTS["set_flow_run_state_input"] = "flow_run_id: UUID!, state: JSON!, version: Int"

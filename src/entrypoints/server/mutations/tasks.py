@@ -3,8 +3,9 @@
 from typing import Any, Final
 
 from prefect.agent.domain.cloud.errors import CloudError, NotFound
-from prefect.agent.domain.cloud.states import iso, plain, read_time
+from prefect.agent.domain.cloud.states import plain, read_time
 from prefect.agent.domain.cloud.transitions import set_task_run_state
+from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.mutation import ID, INPUTS, SUCCESS, Answer, Given, Request, mutation
 
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")

@@ -1,0 +1,187 @@
+"""HTTP and GraphQL down to the errors of the port (protocol section 1)."""
+
+import json
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any, Final
+
+import attrs
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+
+from prefect.agent.adapters.graphql.wire import DIALECT
+from prefect.agent.domain.errors import CloudUnavailable, OutcomeUnknown, RequestRejected, Unauthorised
+
+CONNECT_TIMEOUT: Final = 5.0
+READ_TIMEOUT: Final = 15.0
+"""Seconds without a byte (protocol section 1.5: ``cloud.request_timeout``)."""
+
+MAX_ANSWER: Final = 64 * 1024 * 1024
+CONNECTIONS: Final = 8
+
+_REFUSED_KEY: Final = ("UNAUTHENTICATED", "Malformed Authorization header")
+"""What tells a key that is not accepted, wherever it stands in the errors (protocol section 1.4)."""
+
+
+@attrs.frozen
+class Answer:
+    """Data and errors of one answer; both may be there."""
+
+    data: Mapping[str, Any]
+    errors: tuple[Mapping[str, Any], ...] = ()
+
+
+class _Auth(AuthBase):
+    """Sets the key, or nothing: without an auth of its own, requests would take one from ``.netrc``."""
+
+    def __init__(self, key: str | None) -> None:
+        self._key = key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._key:
+            request.headers["Authorization"] = f"Bearer {self._key}"
+        return request
+
+
+class Transport:
+    """One kept-alive conversation with one address. Safe to use from several threads.
+
+    Proxies and private certificate authorities are taken from the environment (``HTTPS_PROXY``, ``REQUESTS_CA_BUNDLE``).
+
+    Args:
+        url: Address of the API.
+        key: API key or token.
+    """
+
+    def __init__(self, url: str, key: str | None) -> None:
+        self.url = url.rstrip("/")
+        self._session = requests.Session()
+        self._session.auth = _Auth(key)
+        for prefix in ("http://", "https://"):
+            self._session.mount(prefix, HTTPAdapter(pool_connections=1, pool_maxsize=CONNECTIONS))
+        self._session.headers.update(
+            {
+                "Content-Type": "application/json",
+                "User-Agent": f"prefect-agent/{metadata.version('prefect-agent')}",
+                "X-PREFECT-CORE-VERSION": DIALECT,
+            }
+        )
+
+    def set_header(self, name: str, value: str) -> None:
+        """Send a header with every request from now on."""
+        self._session.headers[name] = value
+
+    def send(self, document: str, variables: Mapping[str, Any] | None = None, *, changes: bool = False) -> Answer:
+        """Send one document and return its answer, errors of single fields included.
+
+        Args:
+            changes: Whether an answer that is lost may hide a change that matters.
+
+        Raises:
+            CloudError: As the port says.
+        """
+        body = json.dumps({"query": document, "variables": json.dumps(variables) if variables else "null"})
+        lost = OutcomeUnknown if changes else CloudUnavailable
+        try:
+            with self._session.post(
+                self.url, data=body.encode(), timeout=(CONNECT_TIMEOUT, READ_TIMEOUT), allow_redirects=False, stream=True
+            ) as response:
+                return self._understand(response, lost)
+        except requests.exceptions.SSLError as problem:
+            raise CloudUnavailable(f"no trusted TLS connection to {self.url}: {_short(problem)}") from problem
+        except (requests.exceptions.ConnectTimeout, requests.exceptions.ProxyError) as problem:
+            raise CloudUnavailable(f"cannot reach {self.url}: {_short(problem)}") from problem
+        except requests.ConnectionError as problem:
+            # Only what failed before a connection existed is known not to have been sent.
+            unsent = "NewConnectionError" in repr(problem) or "NameResolutionError" in repr(problem)
+            error = CloudUnavailable if unsent else lost
+            raise error(f"cannot reach {self.url}: {_short(problem)}") from problem
+        except requests.RequestException as problem:
+            raise lost(f"no answer from {self.url}: {_short(problem)}") from problem
+
+    def ask(self, document: str, variables: Mapping[str, Any] | None = None, *, changes: bool = False) -> Mapping[str, Any]:
+        """Like :meth:`send`, for documents where any error spoils the answer; return the data.
+
+        Raises:
+            CloudError: As the port says.
+        """
+        answer = self.send(document, variables, changes=changes)
+        if answer.errors:
+            if "API_ERROR" in json.dumps(answer.errors):
+                error = OutcomeUnknown if changes else CloudUnavailable
+                raise error(f"{self.url} is in trouble: {describe(answer.errors)}")
+            raise RequestRejected(describe(answer.errors))
+        return answer.data
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._session.close()
+
+    def _understand(self, response: requests.Response, lost: type[CloudUnavailable | OutcomeUnknown]) -> Answer:
+        status = response.status_code
+        if status in {401, 403}:
+            raise Unauthorised(f"{self.url} does not accept the API key (HTTP {status})")
+        if status in {429, 503}:
+            wait = _retry_after(response.headers.get("Retry-After"))
+            raise CloudUnavailable(f"{self.url} asks for patience (HTTP {status})", retry_after=wait)
+        if status >= 500:
+            raise lost(f"{self.url} is in trouble (HTTP {status})")
+        if 300 <= status < 400:
+            target = response.headers.get("Location", "elsewhere")
+            raise CloudUnavailable(f"{self.url} redirects to {target}: use that address as --api")
+        if status in {404, 405}:
+            raise CloudUnavailable(f"{self.url} does not answer like a Prefect API (HTTP {status}): check --api")
+        body = self._read(response, lost)
+        errors = tuple(e for e in body.get("errors") or () if isinstance(e, Mapping)) if _is_list(body.get("errors")) else ()
+        if body.get("errors") and not errors:
+            errors = ({"message": str(body["errors"])[:500]},)
+        if any(sign in json.dumps(errors) for sign in _REFUSED_KEY):
+            raise Unauthorised(f"{self.url} does not accept the API key: {describe(errors)}")
+        if status >= 400:
+            raise RequestRejected(f"{self.url} refuses the request (HTTP {status}): {describe(errors)}")
+        data = body.get("data")
+        if not isinstance(data, Mapping):
+            if not errors:
+                raise lost(f"{self.url} answered without data")
+            data = {}
+        return Answer(data, errors)
+
+    def _read(self, response: requests.Response, lost: type[CloudUnavailable | OutcomeUnknown]) -> Mapping[str, Any]:
+        chunks, size = [], 0
+        for chunk in response.iter_content(65536):
+            size += len(chunk)
+            if size > MAX_ANSWER:
+                raise lost(f"the answer of {self.url} is larger than {MAX_ANSWER} bytes")
+            chunks.append(chunk)
+        try:
+            body = json.loads(b"".join(chunks))
+        except (ValueError, RecursionError) as problem:
+            raise lost(f"{self.url} does not answer like a Prefect API (no JSON): check --api") from problem
+        if not isinstance(body, Mapping):
+            raise lost(f"{self.url} does not answer like a Prefect API (no JSON object): check --api")
+        return body
+
+
+def describe(errors: tuple[Mapping[str, Any], ...]) -> str:
+    """Errors of an answer in one line."""
+    return "; ".join(str(error.get("message", error))[:500] for error in errors[:3]) or "no reason given"
+
+
+def _retry_after(value: str | None) -> float | None:
+    try:
+        return max(0.0, min(float(value), 3600.0)) if value else None
+    except ValueError:
+        return None  # a date: our own back-off is as good
+
+
+def _short(problem: Exception) -> str:
+    """The innermost reason, without the addresses of objects that urllib3 puts in."""
+    reason: Any = problem.args[0] if problem.args else problem
+    reason = getattr(reason, "reason", None) or reason
+    text = str(reason)
+    return text.rpartition(": ")[2] if "object at 0x" in text or text.startswith("<") else text
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list)

@@ -1,0 +1,36 @@
+"""Times as text: what backends send, and what they are sent."""
+
+from datetime import datetime, timezone
+
+
+def read_time(value: object) -> datetime:
+    """A time in ISO 8601: ``T`` or space, any number of digits after the second, with or without a zone (then UTC).
+
+    Raises:
+        ValueError: It is not a time.
+    """
+    if isinstance(value, datetime):
+        moment = value
+    else:
+        text = str(value).strip()
+        if text[-1:] in {"Z", "z"}:
+            text = f"{text[:-1]}+00:00"
+        moment = datetime.fromisoformat(_six_digits(text))
+    try:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
+    except OverflowError as problem:  # the first and the last day of the calendar, moved by a zone
+        raise ValueError(f"{value!r:.80} is out of range") from problem
+
+
+def iso(moment: datetime) -> str:
+    """UTC with microseconds and ``+00:00``: of fixed width, so that text order is time order (protocol section 1.7)."""
+    return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")
+
+
+def _six_digits(text: str) -> str:
+    """Pad or cut the fraction of a second to the six digits that Python 3.10 can read."""
+    head, dot, tail = text.partition(".")
+    if not dot:
+        return text
+    digits = len(tail) - len(tail.lstrip("0123456789"))
+    return f"{head}.{tail[:digits][:6].ljust(6, '0')}{tail[digits:]}"
