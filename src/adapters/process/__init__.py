@@ -1,1 +1,5 @@
-"""Flow runs as operating-system processes."""
+"""Processes of this machine."""
+
+from prefect.agent.adapters.process.platform import ProcessPlatform, factory
+
+__all__ = ["ProcessPlatform", "factory"]

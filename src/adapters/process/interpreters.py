@@ -1,0 +1,89 @@
+"""Which program executes flow runs: a stated Python, or the ``prefect`` command that PATH finds."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from prefect.agent.domain.errors import ConfigurationError, PlatformUnavailable
+
+INHERITED: Final = (
+    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TERM", "LD_LIBRARY_PATH",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_FILE", "SSL_CERT_DIR",
+)  # fmt: skip
+"""Variables of the agent that flow runs get; ``LC_*`` too. Everything else is given by --env or the run config."""
+
+_VERSION: Final = "import importlib.metadata as m; print(m.version('prefect'))"
+
+
+def base_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """What every flow run needs of the agent's environment, and nothing that could be a secret (promise P5)."""
+    return {name: value for name, value in environ.items() if name in INHERITED or name.startswith("LC_")}
+
+
+def resolve(interpreter: str | None, environ: Mapping[str, str]) -> str | None:
+    """The absolute path of a stated interpreter; None if none is stated.
+
+    Raises:
+        ConfigurationError: There is no such program.
+    """
+    if not interpreter:
+        return None
+    found = shutil.which(interpreter, path=environ.get("PATH"))
+    if found is None:
+        raise ConfigurationError(f"--interpreter {interpreter!r} is not a program that can be executed")
+    return str(Path(found).absolute())
+
+
+def command_line(command: Sequence[str], interpreter: str | None, environ: Mapping[str, str]) -> list[str]:
+    """The words to execute for ``prefect ...``.
+
+    Raises:
+        PlatformUnavailable: There is no Prefect to execute flow runs with.
+    """
+    if command[0] != "prefect":
+        return list(command)
+    if interpreter:
+        return [interpreter, "-m", *command]
+    return [_prefect_on_path(environ), *command[1:]]
+
+
+def check(interpreter: str | None, environ: Mapping[str, str]) -> None:
+    """Raise unless flow runs of the 0.x and 1.x lines can be executed."""
+    if interpreter is None:
+        _prefect_on_path(environ)
+        return
+    try:
+        result = subprocess.run(
+            [interpreter, "-c", _VERSION],
+            env=base_environment(environ),
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as problem:
+        raise PlatformUnavailable(f"the interpreter {interpreter} does not work: {problem}") from problem
+    version = result.stdout.strip()
+    if result.returncode:
+        raise PlatformUnavailable(f"{interpreter} has no Prefect: install prefect==1.4.1 there, or name another one")
+    if version.partition(".")[0] not in {"0", "1"}:
+        raise PlatformUnavailable(f"{interpreter} has Prefect {version}; flow runs of this Cloud need prefect<2")
+
+
+def _prefect_on_path(environ: Mapping[str, str]) -> str:
+    """The first ``prefect`` on PATH that is not this package's own command."""
+    own = {Path(sys.executable).parent, Path(sys.argv[0]).absolute().parent}
+    for folder in environ.get("PATH", os.defpath).split(os.pathsep):
+        if folder and Path(folder).absolute() not in own:
+            found = shutil.which("prefect", path=folder)
+            if found:
+                return str(Path(found).absolute())
+    raise PlatformUnavailable(
+        "there is no Prefect to execute flow runs with: say which Python has it with --interpreter "
+        "(a virtual environment of its own, with prefect==1.4.1)"
+    )
