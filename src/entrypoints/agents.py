@@ -215,6 +215,7 @@ class Agent:
             platform_options=self._platform_options,
             send_logs=self.log_to_cloud,
             flow_log_level=self._configuration.text("logging.level") or "INFO",
+            recovers=type(self).deploy_flow is Agent.deploy_flow,
         )
         self._login["key"] = login.key if login else None
         return build(options, deploy=self._deploy, tell=self._take, **self._ports)

@@ -45,6 +45,7 @@ class Options:
         platform_options: Keywords for that platform's factory.
         send_logs: Whether flow runs send their logs to the Cloud.
         flow_log_level: Level of the flow runs' loggers.
+        recovers: Whether claims without a unit are started again, see :class:`Engine`.
     """
 
     connection: Connection | None = None
@@ -53,6 +54,7 @@ class Options:
     platform_options: Mapping[str, Any] = attrs.field(factory=dict, converter=frozen_mapping)
     send_logs: bool = True
     flow_log_level: str = "INFO"
+    recovers: bool = True
 
 
 def _system_clock() -> Clock:
@@ -96,10 +98,15 @@ def platform_factory(name: str) -> Callable[..., Any]:
         return factory
     found = {entry.name: entry for entry in metadata.entry_points(group=ENTRY_POINTS)}
     if name not in found:
-        names = ", ".join(sorted({*BUILT_IN, *found}))
+        names = ", ".join(sorted(platform_names()))
         raise ConfigurationError(f"there is no platform {name!r}; this installation has: {names}")
     loaded: Callable[..., Any] = found[name].load()
     return loaded
+
+
+def platform_names() -> set[str]:
+    """Names of all platforms that this installation has."""
+    return {*BUILT_IN, *(entry.name for entry in metadata.entry_points(group=ENTRY_POINTS))}
 
 
 def _claimant(settings: AgentSettings) -> str:
@@ -150,6 +157,7 @@ class Container(containers.DeclarativeContainer):
         claim=claim,
         start_run=start_run,
         send_reports=send_reports,
+        recovers=options.provided.recovers,
         tell=tell,
     )
 

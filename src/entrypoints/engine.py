@@ -37,7 +37,12 @@ LAST_REPORTS: Final = 15.0
 
 @attrs.define(kw_only=True)
 class Engine:
-    """Everything that happens between start and stop of one agent."""
+    """Everything that happens between start and stop of one agent.
+
+    Attributes:
+        recovers: Whether a claim without a unit is started again. Not if flow runs are started by code that may make
+            no units on the platform: starting such a run twice is worse than leaving it.
+    """
 
     cloud: CloudApi
     platform: ExecutionPlatform
@@ -47,6 +52,7 @@ class Engine:
     claim: ClaimFlowRuns
     start_run: StartFlowRun
     send_reports: SendReports
+    recovers: bool = True
     tell: EventSink = events.ignore
     supervisor: Supervisor = attrs.field(init=False)
     polling: PollLoop = attrs.field(init=False)
@@ -80,7 +86,7 @@ class Engine:
             settings=self.settings,
             outbox=self.outbox,
             platform=self.platform,
-            recover=self.polling.recover,
+            recover=self.polling.recover if self.recovers else None,
             in_hand=self.polling.in_hand,
             background=self._background,
             tell=self.tell,

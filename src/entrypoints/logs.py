@@ -19,7 +19,7 @@ class Redact(logging.Filter):
 
     def __init__(self, secrets: Iterable[str]) -> None:
         super().__init__()
-        # Longest first, so that a secret inside another one does not leave a part of it. Very short ones are no secrets.
+        # Longest first, so that a secret inside another one leaves no part of it. Very short ones are none.
         self._secrets = sorted({secret for secret in secrets if len(secret) >= 4}, key=len, reverse=True)
 
     def filter(self, record: logging.LogRecord) -> bool:

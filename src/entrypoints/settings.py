@@ -9,6 +9,7 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 from urllib.parse import urlsplit
@@ -162,14 +163,15 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 def _toml_loads() -> Callable[[str], dict[str, Any]]:
     try:
-        import tomllib  # noqa: PLC0415 - only where files exist
+        toml = import_module("tomllib")
     except ModuleNotFoundError:  # Python 3.10
-        import tomli as tomllib  # noqa: PLC0415
-    return tomllib.loads
+        toml = import_module("tomli")
+    loads: Callable[[str], dict[str, Any]] = toml.loads
+    return loads
 
 
 def _value(text: str, environ: Mapping[str, str]) -> Any:
-    """A value as 1.x reads it: true/false, a Python or JSON literal if it is one, else text with $VAR and ~ expanded."""
+    """A value as 1.x reads it: true/false, a Python or JSON literal, else text with $VAR and ~ expanded."""
     if text.lower() in {"true", "false"}:
         return text.lower() == "true"
     if text[:1] in "[{('\"":

@@ -1,4 +1,4 @@
-"""The GraphQL documents that are sent (protocol sections 2 to 5). Ids and times are literals, as official clients do."""
+"""The GraphQL documents that are sent (protocol sections 2 to 5); ids and times are literals, as in official ones."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence

@@ -48,9 +48,13 @@ def read_storage(value: object) -> Storage:
         return Storage(type=kind)
     name, tag, registry = value.get("image_name"), value.get("image_tag"), value.get("registry_url")
     if not isinstance(name, str) or not name:
-        return Storage(type=kind, problem="the flow is stored in a Docker image without a name: register the flow again")
+        return Storage(
+            type=kind, problem="the flow is stored in a Docker image without a name: register the flow again"
+        )
     image = f"{name}:{tag}" if isinstance(tag, str) and tag else name
-    return Storage(type=kind, image=f"{registry.rstrip('/')}/{image}" if isinstance(registry, str) and registry else image)
+    return Storage(
+        type=kind, image=f"{registry.rstrip('/')}/{image}" if isinstance(registry, str) and registry else image
+    )
 
 
 def _env(config: Mapping[str, Any]) -> dict[str, str]:
@@ -122,7 +126,14 @@ def _kubernetes(config: Mapping[str, Any]) -> RunConfig:
 
 
 def _kind(value: object) -> str:
-    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number"}
+    names = {
+        dict: "an object",
+        list: "a list",
+        str: "a text",
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+    }
     return names.get(type(value), "null")
 
 

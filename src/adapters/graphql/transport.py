@@ -47,7 +47,7 @@ class _Auth(AuthBase):
 class Transport:
     """One kept-alive conversation with one address. Safe to use from several threads.
 
-    Proxies and private certificate authorities are taken from the environment (``HTTPS_PROXY``, ``REQUESTS_CA_BUNDLE``).
+    Proxies and private certificate authorities come from the environment (``HTTPS_PROXY``, ``REQUESTS_CA_BUNDLE``).
 
     Args:
         url: Address of the API.
@@ -85,7 +85,11 @@ class Transport:
         lost = OutcomeUnknown if changes else CloudUnavailable
         try:
             with self._session.post(
-                self.url, data=body.encode(), timeout=(CONNECT_TIMEOUT, READ_TIMEOUT), allow_redirects=False, stream=True
+                self.url,
+                data=body.encode(),
+                timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+                allow_redirects=False,
+                stream=True,
             ) as response:
                 return self._understand(response, lost)
         except requests.exceptions.SSLError as problem:
@@ -100,7 +104,9 @@ class Transport:
         except requests.RequestException as problem:
             raise lost(f"no answer from {self.url}: {_short(problem)}") from problem
 
-    def ask(self, document: str, variables: Mapping[str, Any] | None = None, *, changes: bool = False) -> Mapping[str, Any]:
+    def ask(
+        self, document: str, variables: Mapping[str, Any] | None = None, *, changes: bool = False
+    ) -> Mapping[str, Any]:
         """Like :meth:`send`, for documents where any error spoils the answer; return the data.
 
         Raises:
@@ -119,6 +125,22 @@ class Transport:
         self._session.close()
 
     def _understand(self, response: requests.Response, lost: type[CloudUnavailable | OutcomeUnknown]) -> Answer:
+        self._check_status(response, lost)
+        body = self._read(response, lost)
+        errors = _errors(body.get("errors"))
+        if any(sign in json.dumps(errors) for sign in _REFUSED_KEY):
+            raise Unauthorised(f"{self.url} does not accept the API key: {describe(errors)}")
+        if response.status_code >= 400:
+            raise RequestRejected(f"{self.url} refuses the request (HTTP {response.status_code}): {describe(errors)}")
+        data = body.get("data")
+        if not isinstance(data, Mapping):
+            if not errors:
+                raise lost(f"{self.url} answered without data")
+            data = {}
+        return Answer(data, errors)
+
+    def _check_status(self, response: requests.Response, lost: type[CloudUnavailable | OutcomeUnknown]) -> None:
+        """Raise what the HTTP status alone decides."""
         status = response.status_code
         if status in {401, 403}:
             raise Unauthorised(f"{self.url} does not accept the API key (HTTP {status})")
@@ -132,20 +154,6 @@ class Transport:
             raise CloudUnavailable(f"{self.url} redirects to {target}: use that address as --api")
         if status in {404, 405}:
             raise CloudUnavailable(f"{self.url} does not answer like a Prefect API (HTTP {status}): check --api")
-        body = self._read(response, lost)
-        errors = tuple(e for e in body.get("errors") or () if isinstance(e, Mapping)) if _is_list(body.get("errors")) else ()
-        if body.get("errors") and not errors:
-            errors = ({"message": str(body["errors"])[:500]},)
-        if any(sign in json.dumps(errors) for sign in _REFUSED_KEY):
-            raise Unauthorised(f"{self.url} does not accept the API key: {describe(errors)}")
-        if status >= 400:
-            raise RequestRejected(f"{self.url} refuses the request (HTTP {status}): {describe(errors)}")
-        data = body.get("data")
-        if not isinstance(data, Mapping):
-            if not errors:
-                raise lost(f"{self.url} answered without data")
-            data = {}
-        return Answer(data, errors)
 
     def _read(self, response: requests.Response, lost: type[CloudUnavailable | OutcomeUnknown]) -> Mapping[str, Any]:
         chunks, size = [], 0
@@ -183,5 +191,9 @@ def _short(problem: Exception) -> str:
     return text.rpartition(": ")[2] if "object at 0x" in text or text.startswith("<") else text
 
 
-def _is_list(value: object) -> bool:
-    return isinstance(value, list)
+def _errors(value: object) -> tuple[Mapping[str, Any], ...]:
+    """Errors of an answer, whatever shape a backend or a proxy gives them."""
+    if not value:
+        return ()
+    found = tuple(error for error in value if isinstance(error, Mapping)) if isinstance(value, list) else ()
+    return found or ({"message": str(value)[:500]},)

@@ -54,10 +54,10 @@ def read_flow_run(row: object) -> FlowRun | None:
     """A flow run from a row; None if not even its id or version makes sense."""
     if not isinstance(row, Mapping):
         return None
-    run_id, version = row.get("id"), row.get("version")
+    run_id, version = row.get("id"), _number(row.get("version"))
     payload = _object(row.get("serialized_state"))
     kind = row.get("state") or payload.get("type")
-    if not isinstance(run_id, str) or not run_id or not _is_int(version) or not isinstance(kind, str):
+    if not isinstance(run_id, str) or not run_id or version is None or not isinstance(kind, str):
         return None
     flow = _object(row.get("flow"))
     task_runs = [t for t in map(_read_task_run, _list(row.get("task_runs"))) if t is not None]
@@ -82,9 +82,7 @@ def read_flow_run(row: object) -> FlowRun | None:
 
 def submitted_state(wrapped: object, record: ClaimRecord) -> dict[str, Any]:
     """The Submitted state that claims a run: it wraps the state that the run waits in (protocol section 4.1)."""
-    return _state(
-        "Submitted", "Submitted for execution", state=wrapped, context={RECORD_KEY: attrs.asdict(record)}
-    )
+    return _state("Submitted", "Submitted for execution", state=wrapped, context={RECORD_KEY: attrs.asdict(record)})
 
 
 def ended_state(kind: str, message: str) -> dict[str, Any]:
@@ -108,8 +106,8 @@ def _read_task_run(row: object) -> TaskRun | None:
         return None
     payload = _object(row.get("serialized_state"))
     kind = row.get("state") or payload.get("type")
-    task_run_id, version = row.get("id"), row.get("version")
-    if not isinstance(task_run_id, str) or not _is_int(version) or not isinstance(kind, str):
+    task_run_id, version = row.get("id"), _number(row.get("version"))
+    if not isinstance(task_run_id, str) or version is None or not isinstance(kind, str):
         return None
     return TaskRun(
         id=TaskRunId(task_run_id), attempt=TaskAttempt(version, payload), state=_read_state(kind, payload, due=False)
@@ -152,8 +150,8 @@ def _time(value: object) -> datetime | None:
         return None
 
 
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _object(value: object) -> Json:

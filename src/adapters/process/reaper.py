@@ -6,7 +6,7 @@ import selectors
 import subprocess
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 POLL_SECONDS: Final = 0.2
@@ -60,10 +60,8 @@ class Reaper:
             thread.join(5)
 
     def _wake(self) -> None:
-        try:
+        with suppress(BlockingIOError):  # it is awake already
             os.write(self._wake_write, b".")
-        except BlockingIOError:
-            pass  # it is awake already
 
     def _run(self) -> None:
         unwatched: list[tuple[str, subprocess.Popen[bytes]]] = []

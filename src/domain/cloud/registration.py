@@ -58,7 +58,7 @@ def core_version(flow: Mapping[str, Any]) -> str | None:
     return None
 
 
-def task_columns(task: Mapping[str, Any], *, reference: bool) -> dict[str, Any]:
+def task_columns(task: object, *, reference: bool) -> dict[str, Any]:
     """Columns of a task row from a serialized task."""
     if not isinstance(task, Mapping) or not isinstance(task.get("slug"), str):
         raise CloudError("A serialized task is an object with a slug")

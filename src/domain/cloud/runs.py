@@ -43,9 +43,9 @@ def run_parameters(
     Raises:
         CloudError: A required parameter has no value.
     """
-    defaults = {p["name"]: p["default"] for p in declared if isinstance(p, Mapping) and p.get("default")}
+    defaults = {p["name"]: p["default"] for p in declared if p.get("default")}
     parameters = {**defaults, **(group_defaults or {}), **(given or {})}
-    required = {str(p.get("name")) for p in declared if isinstance(p, Mapping) and p.get("required")}
+    required = {str(p.get("name")) for p in declared if p.get("required")}
     missing = sorted(required - set(parameters))
     if missing:
         raise CloudError(f"Required parameters were not supplied: {', '.join(missing)}")

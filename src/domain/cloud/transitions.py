@@ -77,7 +77,11 @@ def set_task_run_state(
     if "cached_inputs" not in state.payload and old.get("cached_inputs"):
         state = attrs.evolve(state, payload={**state.payload, "cached_inputs": old["cached_inputs"]})
     accepted = _accept(row, state, now)
-    return attrs.evolve(accepted, values={**accepted.values, "heartbeat": iso(now)}) if state.type == "Running" else accepted
+    return (
+        attrs.evolve(accepted, values={**accepted.values, "heartbeat": iso(now)})
+        if state.type == "Running"
+        else accepted
+    )
 
 
 def cancel(state_type: str) -> str | None:

@@ -42,7 +42,7 @@ class Reconcile:
     """One sweep over everything that is claimed, alive or ended on this platform.
 
     Attributes:
-        recover: Takes a claim that has no unit, to be started again.
+        recover: Takes a claim that has no unit, to be started again; None if only whoever started it could know.
         in_hand: Whether this process is seeing to a run already.
         background: Runs what may take long (stopping a unit).
     """
@@ -52,7 +52,7 @@ class Reconcile:
     clock: Clock
     outbox: Outbox
     settings: AgentSettings
-    recover: Callable[[Claimed], None]
+    recover: Callable[[Claimed], None] | None
     in_hand: Callable[[FlowRunId], bool]
     background: Background = at_once
     tell: EventSink = events.ignore
@@ -72,14 +72,15 @@ class Reconcile:
         claimed = self.cloud.claimed_flow_runs(platform=self.platform.identity)
         units = self.platform.units()
         self.alive = sum(not unit.status.has_ended for unit in units)
-        self._recover(claimed, units)
+        if self.recover is not None:
+            self._recover(claimed, units, self.recover)
         self._report_ends(units)
         self._stop_cancelled(units)
         self._remove_old(units)
         fields = {"units": len(units), "alive": self.alive, "claimed": len(claimed)}
         self.tell(Event(name=events.SWEPT, level="DEBUG", message="Compared claims with units", fields=fields))
 
-    def _recover(self, claimed: Sequence[FlowRun], units: Sequence[Unit]) -> None:
+    def _recover(self, claimed: Sequence[FlowRun], units: Sequence[Unit], recover: Callable[[Claimed], None]) -> None:
         busy = {run.id for run in claimed if self.in_hand(run.id)} | {end.run_id for end in tuple(self.outbox.ends)}
         for action in to_recover(claimed, units, busy):
             run = action.claimed.run
@@ -89,7 +90,7 @@ class Reconcile:
             self.tell(
                 Event(name=events.RUN_RECOVERED, level="WARNING", message=message, fields={"flow_run_id": run.id})
             )
-            self.recover(action.claimed)
+            recover(action.claimed)
 
     def _report_ends(self, units: Sequence[Unit]) -> None:
         names = {unit.name for unit in units}

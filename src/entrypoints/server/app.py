@@ -52,7 +52,7 @@ def make_app(database: Database, keys: frozenset[str] = frozenset()) -> Starlett
     return Starlette(routes=[*routes, Route("/", home, methods=["GET"])])
 
 
-class _TooLarge(Exception):  # noqa: N818
+class _TooLarge(Exception):
     """The request's body is larger than allowed."""
 
 

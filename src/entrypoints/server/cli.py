@@ -48,7 +48,9 @@ def start(host: str, port: int, database: Path, keys: tuple[str, ...]) -> None:
     click.echo(f"Prefect API at {address} (GraphQL; POST), flow runs in {path}")
     click.echo(f"Point clients at it with PREFECT__BACKEND=server PREFECT__SERVER__ENDPOINT={address}")
     if host not in {"127.0.0.1", "localhost", "::1"} and not keys:
-        click.echo("Anyone who reaches this address can run code on your agents: give --api-key, or a firewall", err=True)
+        click.echo(
+            "Anyone who reaches this address can run code on your agents: give --api-key, or a firewall", err=True
+        )
     config = uvicorn.Config(make_app(opened, frozenset(keys)), log_level="warning", lifespan="off", access_log=False)
     try:
         uvicorn.Server(config).run(sockets=[listening])

@@ -24,7 +24,7 @@ APPLICATION_ID: Final = 0x50434C44
 """Marks the file as one of ours (SQLite ``application_id``)."""
 
 
-class DatabaseProblem(Exception):  # noqa: N818
+class DatabaseProblem(Exception):
     """The file cannot be used; the message says why and what to do."""
 
 
@@ -46,7 +46,7 @@ class Tx:
 
     def rows(self, table: str, where: str, params: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """All rows of *table*, JSON and booleans decoded. *where* may end in ORDER BY and LIMIT."""
-        return [decode(TABLES[table], row) for row in self.all(f"SELECT * FROM {table} WHERE {where}", params)]  # noqa: S608 - names of ours
+        return [decode(TABLES[table], row) for row in self.all(f"SELECT * FROM {table} WHERE {where}", params)]
 
     def row(self, table: str, where: str, params: Sequence[Any] = ()) -> dict[str, Any] | None:
         """The first of :meth:`rows`, or None."""
@@ -67,7 +67,7 @@ class Tx:
         full = [{"id": str(uuid.uuid4()), "created": now, "updated": now, **described.defaults, **row} for row in rows]
         if full:
             names = list(full[0])
-            sql = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608
+            sql = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
             self._connection.executemany(sql, [[encode(described, n, row[n]) for n in names] for row in full])
         return [row["id"] for row in full]
 
@@ -75,7 +75,7 @@ class Tx:
         """Change columns of one row; return how many rows that was."""
         described = TABLES[table]
         sets = ", ".join(f"{name} = ?" for name in values)
-        sql = f"UPDATE {table} SET {sets} WHERE id = ?"  # noqa: S608
+        sql = f"UPDATE {table} SET {sets} WHERE id = ?"
         return self.execute(sql, [*(encode(described, n, v) for n, v in values.items()), row_id])
 
     @contextmanager
@@ -162,7 +162,7 @@ def _lock(path: Path) -> IO[str]:
     """Hold a lock beside the file for as long as the process lives, so that two servers never share it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = Path(f"{path}.lock").open("a", encoding="utf-8")
+        lock = Path(f"{path}.lock").open("a", encoding="utf-8")  # noqa: SIM115 - open as long as the process lives
     except OSError as problem:
         raise DatabaseProblem(f"cannot write beside {path}: {problem.strerror}; choose another --database") from problem
     try:
@@ -198,6 +198,6 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     now = iso(datetime.now(timezone.utc))
     connection.executescript(
         f"BEGIN;\n{script}\nPRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {SCHEMA_VERSION};\n"
-        f"INSERT INTO tenant (id, created, updated, name, slug, info, settings) "  # noqa: S608
+        f"INSERT INTO tenant (id, created, updated, name, slug, info, settings) "
         f"VALUES ('{uuid.uuid4()}', '{now}', '{now}', 'default', 'default', '{{}}', '{{}}');\nCOMMIT;"
     )

@@ -39,7 +39,9 @@ class Where:
 
     def sql(self, table: Table, expression: Expression | None, alias: str = "t0") -> str:
         """The condition for *expression*; true if nothing is asked. Conditions on null vanish."""
-        parts = [self._part(table, name, value, alias) for name, value in (expression or {}).items() if value is not None]
+        parts = [
+            self._part(table, name, value, alias) for name, value in (expression or {}).items() if value is not None
+        ]
         return " AND ".join(parts) or "1"
 
     def _part(self, table: Table, name: str, value: Any, alias: str) -> str:
@@ -57,7 +59,7 @@ class Where:
         return f"({' AND '.join(tests) or '1'})"
 
     def _join(self, word: str, none: str, table: Table, expressions: Sequence[Expression], alias: str) -> str:
-        parts = [f"({self.sql(table, expression, alias)})" for expression in expressions if expression is not None]
+        parts = [f"({self.sql(table, expression, alias)})" for expression in expressions]
         return f"({word.join(parts) or none})"
 
     def _related(self, table: Table, name: str, expression: Expression, alias: str) -> str:
@@ -71,7 +73,7 @@ class Where:
             else f"{inner}.{relation.column} = {alias}.id"
         )
         condition = self.sql(TABLES[relation.table], expression, inner)
-        return f"EXISTS (SELECT 1 FROM {relation.table} {inner} WHERE {link} AND {condition})"  # noqa: S608 - names of ours
+        return f"EXISTS (SELECT 1 FROM {relation.table} {inner} WHERE {link} AND {condition})"
 
     def _compare(self, column: str, kind: str, operator: str, operand: Any) -> str:
         if operator == "_is_null":
@@ -113,7 +115,7 @@ def _order_terms(table: Table, term: object, alias: str) -> list[str]:
             for text in _order_terms(TABLES[relation.table], direction, inner):
                 column, _, rest = text.partition(" ")
                 found.append(
-                    f"(SELECT {column} FROM {relation.table} {inner} "  # noqa: S608 - names of ours
+                    f"(SELECT {column} FROM {relation.table} {inner} "
                     f"WHERE {inner}.id = {alias}.{relation.column}) {rest}"
                 )
         elif name in table.all_columns and direction in DIRECTIONS:
@@ -132,7 +134,7 @@ def _mapping(term: object) -> Mapping[str, Any]:
 def _stored(kind: str) -> Callable[[Any], Any]:
     if kind == JSON:
         return lambda value: json.dumps(value, separators=(",", ":"))
-    return (lambda value: int(value)) if kind == BOOL else (lambda value: value)
+    return int if kind == BOOL else (lambda value: value)
 
 
 def _glob(pattern: str) -> str:

@@ -17,7 +17,8 @@ _LATEST: Final = (
     f"FROM flow_run r JOIN flow f ON f.id = r.flow_id ORDER BY r.created DESC LIMIT {SHOWN}"
 )
 
-_HEAD: Final = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+_HEAD: Final = """<!doctype html><html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
 <meta http-equiv="refresh" content="5"><title>Flow runs</title><style>
 body { font: 15px/1.4 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem }
 table { border-collapse: collapse; width: 100% } th, td { text-align: left; padding: .35rem .6rem; vertical-align: top }
@@ -40,5 +41,7 @@ def _row(row: dict[str, Any]) -> str:
     dot = f'<span class=dot style="background:{_COLOURS.get(row["state"], "#999")}"></span>'
     state = f"{dot}{escape(row['state'])}<br><small>{escape((row['state_message'] or '')[:200])}</small>"
     name = f"{escape(row['name'] or '')}<br><small>{row['id']}</small>"
-    times = [(row[column] or "")[:19].replace("T", " ") for column in ("scheduled_start_time", "start_time", "end_time")]
+    times = [
+        (row[column] or "")[:19].replace("T", " ") for column in ("scheduled_start_time", "start_time", "end_time")
+    ]
     return "<tr>" + "".join(f"<td>{cell}" for cell in (name, escape(row["flow"] or ""), state, *times))

@@ -50,7 +50,7 @@ def count_rows(tx: Tx, table: Table, args: Mapping[str, Any], link: str = "1", l
     condition = where.sql(table, args.get("where"))
     distinct = args.get("distinct_on")
     counted = f"SELECT DISTINCT {', '.join(distinct)}" if distinct else "SELECT 1"
-    sql = f"SELECT count(*) AS n FROM ({counted} FROM {table.name} t0 WHERE {link} AND {condition})"  # noqa: S608
+    sql = f"SELECT count(*) AS n FROM ({counted} FROM {table.name} t0 WHERE {link} AND {condition})"
     found = tx.one(sql, [*link_params, *where.params])
     return int(found["n"]) if found else 0
 
@@ -64,7 +64,7 @@ def _load(
     condition = where.sql(table, args.get("where"))
     order = order_sql(table, args.get("order_by")) or (_insertion_order(table) if split_by else "")
     columns = _columns(table, ask.children) | set(args.get("distinct_on") or ()) | ({split_by} if split_by else set())
-    sql = f"SELECT {', '.join(sorted(columns))} FROM {table.name} t0 WHERE {link} AND {condition}"  # noqa: S608
+    sql = f"SELECT {', '.join(sorted(columns))} FROM {table.name} t0 WHERE {link} AND {condition}"
     sql += f" ORDER BY {order}" if order else ""
     in_sql = not split_by and not args.get("distinct_on")
     if in_sql and (args.get("limit") is not None or args.get("offset")):
@@ -103,7 +103,9 @@ def _show_one(tx: Tx, relation: ToOne, pairs: list[tuple[Row, Row]], ask: Ask) -
     for ids in _chunks({row[relation.column] for row, _ in pairs} - {None}):
         inner = Ask(ask.key, ask.name, {}, (*ask.children, Ask("", "id")))
         marks = ", ".join("?" * len(ids))
-        found.update({row["id"]: shown for row, shown in _load(tx, TABLES[relation.table], inner, f"id IN ({marks})", ids)})
+        found.update(
+            {row["id"]: shown for row, shown in _load(tx, TABLES[relation.table], inner, f"id IN ({marks})", ids)}
+        )
     for row, shown in pairs:
         shown[ask.key] = found.get(row[relation.column])
 

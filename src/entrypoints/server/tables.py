@@ -61,7 +61,8 @@ class Table:
         """SQL that creates the table and its indexes."""
         lines = [f"{c} {_SQL_TYPES[t]}{' PRIMARY KEY' if c == 'id' else ''}" for c, t in self.all_columns.items()]
         lines += [
-            f"FOREIGN KEY ({column}) REFERENCES {table}(id) ON DELETE CASCADE" for column, table in self.cascades.items()
+            f"FOREIGN KEY ({column}) REFERENCES {table}(id) ON DELETE CASCADE"
+            for column, table in self.cascades.items()
         ]
         lines += [f"UNIQUE ({', '.join(group)})" for group in self.unique]
         indexes = [

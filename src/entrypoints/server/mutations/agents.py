@@ -53,20 +53,20 @@ def _queue_sql(tenant_id: str, before: str, labels: list[str]) -> tuple[str, lis
     """Labels first, limit afterwards; a part per state, so that each reads its index from the old end and stops."""
     marks = ", ".join("?" * len(labels))
     fits = (
-        f"labels <> '[]' AND NOT EXISTS (SELECT 1 FROM json_each(labels) WHERE value NOT IN ({marks}))"  # noqa: S608
+        f"labels <> '[]' AND NOT EXISTS (SELECT 1 FROM json_each(labels) WHERE value NOT IN ({marks}))"
         if labels
         else "labels = '[]'"
     )
     parts, params = [], []
     for state in READY_TYPES:
         parts.append(
-            "SELECT * FROM (SELECT id, state_start_time AS due FROM flow_run WHERE tenant_id = ? AND state = ? "  # noqa: S608
+            "SELECT * FROM (SELECT id, state_start_time AS due FROM flow_run WHERE tenant_id = ? AND state = ? "
             f"AND state_start_time <= ? AND {fits} ORDER BY state_start_time LIMIT {LIMIT})"
         )
         params += [tenant_id, state, before, *labels]
     ready = ", ".join("?" * len(READY_TYPES))
     parts.append(
-        "SELECT id, due FROM (SELECT id, (SELECT min(state_start_time) FROM task_run WHERE flow_run_id = flow_run.id "  # noqa: S608
+        "SELECT id, due FROM (SELECT id, (SELECT min(state_start_time) FROM task_run WHERE flow_run_id = flow_run.id "
         f"AND task_run.state IN ({ready}) AND task_run.state_start_time <= ?) AS due FROM flow_run "
         f"WHERE tenant_id = ? AND state = 'Running' AND {fits}) WHERE due IS NOT NULL"
     )

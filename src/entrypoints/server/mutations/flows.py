@@ -87,9 +87,7 @@ def _register(request: Request, given: Given, flow: dict[str, Any]) -> str:
     project = request.get("project", given["project_id"])
     group = _group(request, project, flow, given.get("version_group_id"))
     key = given.get("idempotency_key")
-    current = request.tx.row(
-        "flow", "flow_group_id = ? AND NOT archived ORDER BY version DESC", [group["id"]]
-    )
+    current = request.tx.row("flow", "flow_group_id = ? AND NOT archived ORDER BY version DESC", [group["id"]])
     if key and current and group["settings"].get("idempotency_key") == key:
         return str(current["id"])
     request.tx.update("flow_group", group["id"], {"settings": {**group["settings"], "idempotency_key": key}})
@@ -139,7 +137,9 @@ def _add_flow(request: Request, project: dict[str, Any], group: dict[str, Any], 
 
 
 def _add_tasks(request: Request, flow: dict[str, Any], tasks: list[Any]) -> None:
-    reference = {t.get("slug") for t in (flow["serialized_flow"] or {}).get("reference_tasks") or [] if isinstance(t, dict)}
+    reference = {
+        t.get("slug") for t in (flow["serialized_flow"] or {}).get("reference_tasks") or [] if isinstance(t, dict)
+    }
     known = {row["slug"] for row in request.tx.all("SELECT slug FROM task WHERE flow_id = ?", [flow["id"]])}
     owner = {"tenant_id": flow["tenant_id"], "flow_id": flow["id"], "is_root_task": True, "is_terminal_task": True}
     rows: dict[str, dict[str, Any]] = {}
@@ -151,7 +151,9 @@ def _add_tasks(request: Request, flow: dict[str, Any], tasks: list[Any]) -> None
 
 
 def _add_edges(request: Request, flow: dict[str, Any], edges: list[Any]) -> None:
-    ids = {row["slug"]: row["id"] for row in request.tx.all("SELECT id, slug FROM task WHERE flow_id = ?", [flow["id"]])}
+    ids = {
+        row["slug"]: row["id"] for row in request.tx.all("SELECT id, slug FROM task WHERE flow_id = ?", [flow["id"]])
+    }
     owner = {"tenant_id": flow["tenant_id"], "flow_id": flow["id"]}
     rows = []
     for edge in edges:
@@ -163,7 +165,7 @@ def _add_edges(request: Request, flow: dict[str, Any], edges: list[Any]) -> None
     below, above, mapped = edge_slugs(edges)
     for sets, slugs in (("is_root_task = 0", below), ("is_terminal_task = 0", above), ("mapped = 1", mapped)):
         for slug in slugs:
-            request.tx.execute(f"UPDATE task SET {sets} WHERE id = ?", [ids[slug]])  # noqa: S608 - words of ours
+            request.tx.execute(f"UPDATE task SET {sets} WHERE id = ?", [ids[slug]])
     known = {
         (row["upstream_task_id"], row["downstream_task_id"], row["key"])
         for row in request.tx.all("SELECT * FROM edge WHERE flow_id = ?", [flow["id"]])

@@ -35,7 +35,9 @@ def cancel_flow_run(request: Request, given: Given) -> Answer:
     target = cancel(row["state"])
     if target is None:
         return {"id": row["id"], "state": row["state"]}
-    put_flow_run(request, row, plain(target, "Cancelled by request" if target == "Cancelled" else "Cancelling flow run"))
+    put_flow_run(
+        request, row, plain(target, "Cancelled by request" if target == "Cancelled" else "Cancelling flow run")
+    )
     return {"id": row["id"], "state": target}
 
 

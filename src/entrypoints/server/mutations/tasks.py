@@ -11,7 +11,8 @@ from prefect.agent.entrypoints.server.mutation import ID, INPUTS, SUCCESS, Answe
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 INPUTS["run_log_input"] = (
-    "flow_run_id: UUID!, task_run_id: UUID, timestamp: DateTime, name: String, level: String, message: String, info: JSON"
+    "flow_run_id: UUID!, task_run_id: UUID, timestamp: DateTime, name: String, level: String, message: String, "
+    "info: JSON"
 )
 
 _WHICH: Final = "flow_run_id: UUID!, task_id: UUID!, map_index: Int"
@@ -45,7 +46,7 @@ def write_run_logs(request: Request, given: Given) -> Answer:
         row["id"]: row["tenant_id"]
         for start in range(0, len(ids), 500)
         for row in request.tx.all(
-            f"SELECT id, tenant_id FROM flow_run WHERE id IN ({', '.join('?' * len(ids[start : start + 500]))})",  # noqa: S608
+            f"SELECT id, tenant_id FROM flow_run WHERE id IN ({', '.join('?' * len(ids[start : start + 500]))})",
             ids[start : start + 500],
         )
     }

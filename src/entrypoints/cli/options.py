@@ -1,0 +1,105 @@
+"""Options of ``prefect agent``, declared once for both spellings (protocol section 11)."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+_COMMON: Final = (
+    click.option(
+        "--token",
+        "--key",
+        "-t",
+        "-k",
+        "key",
+        metavar="KEY",
+        help="API key or token. It shows in process lists: better set PREFECT__CLOUD__API_KEY.",
+    ),
+    click.option("--api", "-a", metavar="URL", help="Address of the Prefect API. Default: Prefect Cloud."),
+    click.option("--tenant-id", metavar="UUID", help="Tenant. Default: the one of the API key."),
+    click.option("--agent-config-id", metavar="ID", help="Id of an agent configuration kept in Prefect Cloud."),
+    click.option("--name", "-n", help="Name of the agent. Default: agent."),
+    click.option("--label", "-l", "labels", multiple=True, help="Take flow runs with this label. Repeatable."),
+    click.option(
+        "--env", "-e", "env", multiple=True, metavar="KEY=VALUE", help="Variable for every flow run. Repeatable."
+    ),
+    click.option("--max-polls", type=click.IntRange(min=1), help="Stop after so many polls. Default: never."),
+    click.option(
+        "--agent-address",
+        metavar="URL",
+        help="Serve /api/health and /api/poke here, for example http://127.0.0.1:8080. Default: nowhere.",
+    ),
+    click.option("--no-cloud-logs", is_flag=True, help="Flow runs do not send their logs to Prefect."),
+    click.option("--log-level", type=click.Choice(LEVELS, case_sensitive=False), help="Default: INFO."),
+    click.option("--log-format", type=click.Choice(("text", "json")), default="text", show_default=True),
+    click.option("--verbose", "-v", is_flag=True, help="Log at level DEBUG, and show tracebacks."),
+)
+
+_DOCKER: Final = (
+    click.option("--base-url", "-b", metavar="URL", help="Docker engine. Default: DOCKER_HOST, else the local socket."),
+    click.option("--no-pull", is_flag=True, default=None, help="Run images that are there; never pull."),
+    click.option("--volume", "volumes", multiple=True, metavar="SPEC", help="Volume for flow runs, as of docker run."),
+    click.option("--network", "networks", multiple=True, metavar="NAME", help="Network for flow runs. Repeatable."),
+    click.option("--docker-client-timeout", type=click.IntRange(min=1), metavar="S", help="Seconds for an answer."),
+)
+
+_SHOW: Final = (
+    click.option("--show-flow-logs", "-f", is_flag=True, default=None, help="Show the flow runs' output as well."),
+)
+
+_PROCESS: Final = (
+    click.option("--interpreter", metavar="PATH", help="Python that has Prefect. Default: the prefect on PATH."),
+    click.option(
+        "--import-path", "-p", "import_paths", multiple=True, metavar="PATH", help="Goes on the flow runs' PYTHONPATH."
+    ),
+)
+
+_KUBERNETES: Final = (click.option("--namespace", help="Namespace for the Jobs."),)
+
+OWN: Final = {
+    "docker": frozenset({"base_url", "no_pull", "volumes", "networks", "docker_client_timeout", "show_flow_logs"}),
+    "process": frozenset({"interpreter", "import_paths", "show_flow_logs", "hostname_label"}),
+    "kubernetes": frozenset({"namespace"}),
+}
+"""Which platform takes which of the options that are not common."""
+
+
+def common(command: Command) -> Command:
+    """Options that every agent has."""
+    return _all(_COMMON, command)
+
+
+def docker(command: Command) -> Command:
+    """Options of the Docker agent."""
+    return _all((*_DOCKER, *_SHOW), command)
+
+
+def process(command: Command) -> Command:
+    """Options of the process agent."""
+    return _all((*_PROCESS, *_SHOW, _hostname_label(default=True)), command)
+
+
+def kubernetes(command: Command) -> Command:
+    """Options of the Kubernetes agent."""
+    return _all(_KUBERNETES, command)
+
+
+def every_platform(command: Command) -> Command:
+    """Options of all platforms together, for the spelling where the platform is an argument."""
+    return _all((*_DOCKER, *_SHOW, *_PROCESS, *_KUBERNETES, _hostname_label(default=None)), command)
+
+
+def _hostname_label(*, default: bool | None) -> Callable[[Any], Any]:
+    return click.option(
+        "--hostname-label/--no-hostname-label", default=default, help="Add this machine's name to the labels."
+    )
+
+
+def _all(options: Iterable[Callable[[Any], Any]], command: Command) -> Command:
+    for option in reversed(tuple(options)):
+        command = option(command)
+    return command
