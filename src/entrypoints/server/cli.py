@@ -1,6 +1,5 @@
 """``prefect server``: the embedded Cloud as a command."""
 
-import socket
 import sys
 from pathlib import Path
 
@@ -26,15 +25,13 @@ def server() -> None:
 def start(host: str, port: int, database: Path, keys: tuple[str, ...]) -> None:
     """Serve the GraphQL API of Prefect Server until SIGINT or SIGTERM."""
     try:
-        import uvicorn  # noqa: PLC0415 - of the extra "server"
-
-        from prefect.agent.entrypoints.server.app import make_app  # noqa: PLC0415
         from prefect.agent.entrypoints.server.database import Database, DatabaseProblem  # noqa: PLC0415
+        from prefect.agent.entrypoints.server.serving import listen, make_server  # noqa: PLC0415 - extra "server"
     except ModuleNotFoundError as missing:
         click.echo(f"{missing.name} is not installed: pip install 'prefect-agent[server]'", err=True)
         sys.exit(78)
     try:
-        listening = socket.create_server((host, port))
+        listening = listen(host, port)
     except OSError as problem:
         click.echo(f"cannot listen at {host}:{port}: {problem.strerror}; choose another --port", err=True)
         sys.exit(78)
@@ -51,8 +48,7 @@ def start(host: str, port: int, database: Path, keys: tuple[str, ...]) -> None:
         click.echo(
             "Anyone who reaches this address can run code on your agents: give --api-key, or a firewall", err=True
         )
-    config = uvicorn.Config(make_app(opened, frozenset(keys)), log_level="warning", lifespan="off", access_log=False)
     try:
-        uvicorn.Server(config).run(sockets=[listening])
+        make_server(opened, frozenset(keys)).run(sockets=[listening])
     finally:
         opened.close()

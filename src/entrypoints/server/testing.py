@@ -8,8 +8,8 @@ from pathlib import Path
 
 import uvicorn
 
-from prefect.agent.entrypoints.server.app import make_app
 from prefect.agent.entrypoints.server.database import Database
+from prefect.agent.entrypoints.server.serving import listen, make_server
 
 
 @contextmanager
@@ -23,14 +23,12 @@ def running_server(
         keys: If not empty, the API keys that are accepted.
     """
     opened = Database(database)
-    listening = socket.create_server((host, port))
-    config = uvicorn.Config(make_app(opened, keys), log_level="warning", lifespan="off", access_log=False)
-    server = uvicorn.Server(config)
-    ready = threading.Event()
-    thread = threading.Thread(target=_serve, args=(server, listening, ready), name="embedded-cloud", daemon=True)
+    listening = listen(host, port)
+    server = make_server(opened, keys)
+    thread = threading.Thread(target=_serve, args=(server, listening), name="embedded-cloud", daemon=True)
     thread.start()
     try:
-        ready.wait(10)
+        # The socket listens already: connections wait in its backlog until the server takes them.
         yield f"http://{host}:{listening.getsockname()[1]}"
     finally:
         server.should_exit = True
@@ -39,7 +37,5 @@ def running_server(
         opened.close()
 
 
-def _serve(server: uvicorn.Server, listening: socket.socket, ready: threading.Event) -> None:
-    # The socket listens already: connections wait in its backlog until the server takes them.
-    ready.set()
+def _serve(server: uvicorn.Server, listening: socket.socket) -> None:
     server.run(sockets=[listening])
