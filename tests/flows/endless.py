@@ -1,0 +1,16 @@
+"""A real flow that goes on until somebody stops it."""
+
+import time
+
+from prefect import Flow, task
+from prefect.storage import Local
+
+
+@task
+def wait():
+    while True:
+        time.sleep(0.1)
+
+
+with Flow("endless", storage=Local(path=__file__, stored_as_script=True, add_default_labels=False)) as flow:
+    wait()
