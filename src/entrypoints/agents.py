@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Any, ClassVar
 
@@ -145,24 +145,11 @@ class Agent:
         """
         if self._tell == self._log_event and not self.logger.handlers:
             logs.set_up(level="INFO", agent_name=self.name, secrets=self._secrets())
-        health_server = HealthServer(self._health, self.poke)
         try:
-            if self.agent_address:
-                self._say(events.AGENT_STARTED, f"Health is served at {health_server.start(self.agent_address)}")
-            tenant = self._connect()
-            self._engine_running = engine = self._parts.engine
-            self._introduce(tenant)
-            self.on_startup()
-            with self._signals(), self._heartbeats():
-                engine.run()
+            with ExitStack() as at_end:
+                self._run(at_end)
         except AgentError as trouble:
             raise exit_for(trouble) from trouble
-        finally:
-            health_server.stop()
-            if self._engine_running is not None:
-                self.on_shutdown()
-            self._parts.cloud.close()
-            self._parts.platform.close()
         self._say(events.AGENT_STOPPED, "Stopped")
 
     def stop(self) -> None:
@@ -176,6 +163,22 @@ class Agent:
             self._engine_running.poke()
 
     # --- inside ---
+
+    def _run(self, at_end: ExitStack) -> None:
+        for port in (self._parts.cloud, self._parts.platform):
+            at_end.callback(port.close)
+        health_server = HealthServer(self._health, self.poke)
+        at_end.callback(health_server.stop)
+        address = health_server.start(self.agent_address) if self.agent_address else ""
+        tenant = self._connect()
+        self._engine_running = engine = self._parts.engine
+        self._introduce(tenant)
+        if address:
+            self._say(events.AGENT_STARTED, f"Health is served at {address}")
+        at_end.callback(self.on_shutdown)
+        self.on_startup()
+        with self._signals(), self._heartbeats():
+            engine.run()
 
     def _merge(
         self,

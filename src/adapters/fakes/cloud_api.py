@@ -1,0 +1,280 @@
+"""A whole little Prefect Cloud in memory, by the same rules as the embedded one."""
+
+import threading
+import uuid
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import Final
+
+import attrs
+
+from prefect.agent.adapters.fakes.cloud_store import FlowRunRow, MemoryAttempt, Store, made_state, submitted, view
+from prefect.agent.adapters.fakes.failing import TroublesomeCloudApi
+from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.states import plain
+from prefect.agent.domain.cloud.transitions import cancel
+from prefect.agent.domain.model.flow_runs import (
+    Claimed,
+    ClaimOutcome,
+    Flow,
+    FlowRun,
+    FlowRunId,
+    Lost,
+    Refused,
+    TaskRunId,
+)
+from prefect.agent.domain.model.run_configs import RunConfig, UniversalRun
+from prefect.agent.domain.model.states import CANCELLED, CANCELLING, FAILED, FINISHED_TYPES
+from prefect.agent.domain.model.workloads import Workload
+from prefect.agent.ports.clock import Clock
+from prefect.agent.ports.cloud_api import AgentIdentity, ClaimRequest, LogLine, Tenant
+
+TENANT: Final = Tenant(id="00000000-0000-4000-8000-000000000000", name="memory")
+FLOW: Final = Flow(id="00000000-0000-4000-8000-00000000000f", name="flow")
+
+
+@attrs.frozen(kw_only=True)
+class FlowRunView:
+    """A flow run as it is inside the Cloud.
+
+    Attributes:
+        state: Type of the state.
+        history: Type and message of every state there has been, the present one last.
+    """
+
+    state: str
+    message: str
+    version: int
+    history: tuple[tuple[str, str], ...] = ()
+
+
+class InMemoryCloudApi(TroublesomeCloudApi):
+    """Flow runs in a dictionary; any number of agents may share one object.
+
+    Back door for tests: :meth:`add_flow_run`, :meth:`add_task_run`, :meth:`set_state`, :meth:`set_task_state`,
+    :meth:`cancel`, :meth:`flow_run`, :meth:`logs`, :meth:`answer_claims`, ``registered``, ``fail_next``,
+    ``lose_answers`` and ``calls``.
+
+    Args:
+        clock: The Cloud's clock; None for the real time.
+        command: What to run for a flow run.
+    """
+
+    def __init__(self, clock: Clock | None = None, *, command: Sequence[str] = ("true",)) -> None:
+        super().__init__()
+        self._clock, self._command = clock, tuple(command)
+        self._guard = threading.RLock()
+        self._store = Store()
+        self._logs: list[LogLine] = []
+        self._agents: dict[AgentIdentity, str] = {}
+        self._answers: dict[FlowRunId, Callable[[FlowRun], ClaimOutcome]] = {}
+
+    def connect(self) -> Tenant:
+        with self._call("connect"):
+            return TENANT
+
+    def register(self, agent: AgentIdentity) -> str:
+        with self._call("register"):
+            return self._agents.setdefault(agent, str(uuid.uuid4()))
+
+    def ready_flow_runs(self, *, labels: Collection[str], before: datetime, limit: int) -> Sequence[FlowRun]:
+        with self._call("ready_flow_runs"):
+            now = self._now()
+            return [view(row, now) for row in self._store.ready(labels, before, now)[: max(0, limit)]]
+
+    def claim(self, requests: Sequence[ClaimRequest]) -> Sequence[ClaimOutcome]:
+        with self._call("claim"):
+            return [self._claim(request) for request in requests]
+
+    def flow_runs(self, ids: Collection[FlowRunId]) -> Sequence[FlowRun]:
+        with self._call("flow_runs"):
+            return self._views(ids)
+
+    def claimed_flow_runs(self, *, platform: str) -> Sequence[FlowRun]:
+        with self._call("claimed_flow_runs"):
+            runs = self._views(self._store.runs)
+            return [run for run in runs if run.claim is not None and run.claim.platform == platform]
+
+    def cancelled_flow_runs(self, among: Collection[FlowRunId]) -> Sequence[FlowRun]:
+        with self._call("cancelled_flow_runs"):
+            return [run for run in self._views(among) if run.state.type in {CANCELLING, CANCELLED}]
+
+    def fail(self, run_id: FlowRunId, reason: str) -> None:
+        with self._call("fail"):
+            row = self._store.runs.get(run_id)
+            if row is not None and row.state not in FINISHED_TYPES:
+                self._store.set_state(row, plain(FAILED, reason), now=self._now())
+
+    def cancelled(self, run_id: FlowRunId, message: str) -> None:
+        with self._call("cancelled"):
+            row = self._store.runs.get(run_id)
+            if row is not None and row.state == CANCELLING:
+                self._store.set_state(row, plain(CANCELLED, message), now=self._now())
+
+    def write_logs(self, lines: Sequence[LogLine]) -> None:
+        with self._call("write_logs"):
+            now = self._now()
+            known = [line for line in lines if line.flow_run_id in self._store.runs]
+            self._logs += [attrs.evolve(line, timestamp=line.timestamp or now) for line in known]
+
+    def workload(self, run: FlowRun) -> Workload:
+        return Workload(command=self._command, default_image="memory/flow:latest", fixed={"FLOW_RUN_ID": run.id})
+
+    # --- back door ---
+
+    def add_flow_run(
+        self,
+        *,
+        labels: Collection[str] = (),
+        due: datetime | None = None,
+        flow: Flow = FLOW,
+        run_config: RunConfig | None = None,
+        name: str = "",
+        state: str = "Scheduled",
+        run_id: str | None = None,
+    ) -> FlowRunId:
+        """Make a flow run and return its id.
+
+        Args:
+            due: When it is to start; None for now.
+            state: Type of the state to leave it in; it was Scheduled before.
+            run_id: Its id; None makes one up.
+        """
+        with self._guard:
+            now = self._now()
+            row = self._store.add(
+                now=now,
+                due=due or now,
+                labels=labels,
+                flow=flow,
+                run_config=run_config or UniversalRun(),
+                name=name,
+                run_id=run_id,
+            )
+            if state != "Scheduled":
+                self.set_state(row.id, state)
+            return row.id
+
+    def add_task_run(self, run_id: FlowRunId, state: str = "Retrying", start_time: datetime | None = None) -> TaskRunId:
+        """Give a flow run one more task run and return its id.
+
+        Args:
+            start_time: When it is to start again; None for now.
+
+        Raises:
+            NotFound: There is no such flow run.
+        """
+        with self._guard:
+            now = self._now()
+            return self._store.add_task_run(self._store.get(run_id), state, start_time or now, now=now)
+
+    def set_state(self, run_id: FlowRunId, state: str, message: str = "", start_time: datetime | None = None) -> None:
+        """Do what a flow's process or a person does: put a flow run into another state.
+
+        Args:
+            start_time: For a Scheduled state: when the run is due; None for now.
+
+        Raises:
+            CloudError: The Cloud's rules refuse it (``domain.cloud.errors``).
+        """
+        with self._guard:
+            now = self._now()
+            due = start_time or (now if state == "Scheduled" else None)
+            self._store.set_state(self._store.get(run_id), made_state(state, message, due), now=now)
+
+    def set_task_state(
+        self, run_id: FlowRunId, task_run_id: TaskRunId, state: str, start_time: datetime | None = None
+    ) -> None:
+        """Like :meth:`set_state`, for a task run."""
+        with self._guard:
+            run = self._store.get(run_id)
+            new = made_state(state, "", start_time)
+            self._store.set_task_state(run, run.task_runs[task_run_id], new, now=self._now())
+
+    def cancel(self, run_id: FlowRunId) -> None:
+        """Do what a person does who cancels a flow run."""
+        with self._guard:
+            row = self._store.get(run_id)
+            target = cancel(row.state)
+            if target is not None:
+                self._store.set_state(row, plain(target, "Cancelled by request"), now=self._now())
+
+    def flow_run(self, run_id: FlowRunId) -> FlowRunView:
+        """Look at a flow run.
+
+        Raises:
+            NotFound: There is no such flow run.
+        """
+        with self._guard:
+            row = self._store.get(run_id)
+            kind, message = row.history[-1]
+            return FlowRunView(state=kind, message=message, version=row.columns["version"], history=tuple(row.history))
+
+    def logs(self, run_id: FlowRunId) -> list[LogLine]:
+        """The log of a flow run."""
+        with self._guard:
+            return [line for line in self._logs if line.flow_run_id == run_id]
+
+    def answer_claims(self, run_id: FlowRunId, answer: Callable[[FlowRun], ClaimOutcome] | None) -> None:
+        """Answer every claim of a flow run with *answer* (``Deferred`` will do); None lets the rules decide again."""
+        with self._guard:
+            if answer is None:
+                self._answers.pop(run_id, None)
+            else:
+                self._answers[run_id] = answer
+
+    @property
+    def registered(self) -> Mapping[AgentIdentity, str]:
+        """Agents with their ids."""
+        with self._guard:
+            return dict(self._agents)
+
+    # --- inside ---
+
+    @contextmanager
+    def _call(self, method: str) -> Generator[None]:
+        with self._troubles.call(method), self._guard:
+            yield
+
+    def _now(self) -> datetime:
+        return self._clock.now() if self._clock else datetime.now(timezone.utc)
+
+    def _views(self, ids: Collection[FlowRunId]) -> list[FlowRun]:
+        now = self._now()
+        return [view(self._store.runs[run_id], now) for run_id in dict.fromkeys(ids) if run_id in self._store.runs]
+
+    def _claim(self, request: ClaimRequest) -> ClaimOutcome:
+        run, attempt = request.run, request.run.attempt
+        answer, row = self._answers.get(run.id), self._store.runs.get(run.id)
+        if answer is not None:
+            return answer(run)
+        if not isinstance(attempt, MemoryAttempt):
+            return Refused(run, f"{attempt!r} is not an attempt of this Cloud")
+        if row is None:
+            return Lost(run)
+        try:
+            if run.due_task_runs:
+                self._claim_task_runs(row, request)
+            else:
+                new = submitted(request.record, row.columns["serialized_state"])
+                self._store.set_state(row, new, now=self._now(), version=attempt.version)
+        except CloudError:
+            return Lost(run)
+        return Claimed(run, request.record)
+
+    def _claim_task_runs(self, row: FlowRunRow, request: ClaimRequest) -> None:
+        """The first decides; the others may have moved on, which is their business.
+
+        Raises:
+            CloudError: The first is not to be had.
+        """
+        for number, wanted in enumerate(request.run.due_task_runs):
+            task = row.task_runs[wanted.id]
+            version = wanted.attempt.version if isinstance(wanted.attempt, MemoryAttempt) else None
+            new = submitted(request.record, task.columns["serialized_state"])
+            try:
+                self._store.set_task_state(row, task, new, now=self._now(), version=version)
+            except CloudError:
+                if not number:
+                    raise

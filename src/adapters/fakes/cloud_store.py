@@ -1,0 +1,226 @@
+"""The memory of the in-memory Cloud: rows as the Cloud's rules want them, and views of them as the port wants them."""
+
+import hashlib
+import uuid
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import attrs
+
+from prefect.agent.domain.cloud import transitions
+from prefect.agent.domain.cloud.errors import NotFound
+from prefect.agent.domain.cloud.runs import run_labels
+from prefect.agent.domain.cloud.selection import LIMIT, is_due, is_ready, labels_match
+from prefect.agent.domain.cloud.states import FINISHED, PARENTS, State, plain, scheduled
+from prefect.agent.domain.model import states
+from prefect.agent.domain.model.flow_runs import Attempt, ClaimRecord, Flow, FlowRun, FlowRunId, TaskRun, TaskRunId
+from prefect.agent.domain.model.run_configs import RunConfig
+from prefect.agent.domain.times import iso, read_time
+
+RECORD: Final = "claim"
+"""Where a Submitted state's payload keeps the claim record."""
+
+
+@attrs.frozen
+class MemoryAttempt(Attempt):
+    """An attempt by version; for a Running run also by the task runs that are due.
+
+    Attributes:
+        due: Short hash of the due task runs; empty if the run itself is claimed.
+    """
+
+    version: int
+    due: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.version}-{self.due}" if self.due else str(self.version)
+
+
+@attrs.define
+class Row:
+    """A flow run or a task run: ``columns`` as the Cloud's rules know them, and everything that ever happened to it."""
+
+    columns: dict[str, Any]
+    history: list[tuple[str, str]] = attrs.field(factory=list)
+
+    @property
+    def state(self) -> str:
+        """Type of the state it is in."""
+        return str(self.columns["state"])
+
+    def apply(self, accepted: transitions.Accepted) -> None:
+        """Take an update over."""
+        self.columns.update(accepted.values)
+        self.history.append((str(accepted.history["state"]), str(accepted.history["message"] or "")))
+
+
+@attrs.define
+class FlowRunRow(Row):
+    """A flow run with its task runs."""
+
+    name: str = ""
+    flow: Flow = Flow(id="flow")
+    run_config: RunConfig = RunConfig()
+    labels: list[str] = attrs.field(factory=list)
+    task_runs: dict[TaskRunId, Row] = attrs.field(factory=dict)
+
+    @property
+    def id(self) -> FlowRunId:
+        """The flow run's id."""
+        return FlowRunId(self.columns["id"])
+
+    def due(self, before: datetime) -> list[Row]:
+        """Task runs that wait to be started before *before*, by id."""
+        ready = [row for row in self.task_runs.values() if is_due(row.columns, before)]
+        return sorted(ready, key=lambda row: str(row.columns["id"]))
+
+
+@attrs.define
+class Store:
+    """All flow runs. Not thread-safe: the caller holds a lock."""
+
+    runs: dict[FlowRunId, FlowRunRow] = attrs.field(factory=dict)
+
+    def add(
+        self,
+        *,
+        now: datetime,
+        due: datetime,
+        labels: Collection[str],
+        flow: Flow,
+        run_config: RunConfig,
+        name: str,
+        run_id: str | None,
+    ) -> FlowRunRow:
+        """A new Scheduled flow run."""
+        row = FlowRunRow(
+            _blank(run_id or str(uuid.uuid4())),
+            name=name or f"flow-run-{len(self.runs) + 1}",
+            flow=flow,
+            run_config=run_config,
+            labels=run_labels({"labels": list(labels)}, {}, {}),
+        )
+        self.runs[row.id] = row
+        self.set_state(row, scheduled(due, "Flow run scheduled."), now=now)
+        return row
+
+    def add_task_run(self, run: FlowRunRow, state: str, start_time: datetime | None, *, now: datetime) -> TaskRunId:
+        """A new task run in a state."""
+        row = Row(_blank(str(uuid.uuid4())))
+        task_run_id = TaskRunId(row.columns["id"])
+        run.task_runs[task_run_id] = row
+        self.set_task_state(run, row, made_state(state, "", start_time), now=now)
+        return task_run_id
+
+    def get(self, run_id: FlowRunId) -> FlowRunRow:
+        """The flow run of that id.
+
+        Raises:
+            NotFound: There is none.
+        """
+        if run_id not in self.runs:
+            raise NotFound(f"Flow run {run_id} not found")
+        return self.runs[run_id]
+
+    def set_state(self, row: FlowRunRow, state: State, *, now: datetime, version: int | None = None) -> None:
+        """Update a flow run by the Cloud's rules, and its task runs if the update cancels them.
+
+        Raises:
+            CloudError: The rules refuse it.
+        """
+        accepted = transitions.set_flow_run_state(row.columns, state, now=now, version=version)
+        row.apply(accepted)
+        if accepted.cancels_tasks:
+            for task_run in row.task_runs.values():
+                if task_run.state not in FINISHED:
+                    self.set_task_state(row, task_run, state, now=now)
+
+    @staticmethod
+    def set_task_state(run: FlowRunRow, row: Row, state: State, *, now: datetime, version: int | None = None) -> None:
+        """Update a task run by the Cloud's rules.
+
+        Raises:
+            CloudError: The rules refuse it.
+        """
+        accepted = transitions.set_task_run_state(
+            row.columns, state, now=now, flow_run_state=run.state, version=version
+        )
+        row.apply(accepted)
+
+    def ready(self, labels: Collection[str], before: datetime, now: datetime) -> list[FlowRunRow]:
+        """The queue: due flow runs that fit *labels*, oldest first. Task runs count once they are due *now*."""
+        found = []
+        for row in self.runs.values():
+            tasks = row.due(min(before, now))
+            if labels_match(row.labels, labels) and is_ready(row.columns, [task.columns for task in tasks], before):
+                waiting: Sequence[Row] = tasks if row.state == "Running" else [row]
+                found.append((min(str(each.columns["state_start_time"]) for each in waiting), row.id, row))
+        return [row for _, _, row in sorted(found, key=lambda each: each[:2])[:LIMIT]]
+
+
+def view(row: FlowRunRow, now: datetime) -> FlowRun:
+    """The flow run as the port shows it."""
+    due = tuple(_task_view(task) for task in row.due(now)) if row.state == states.RUNNING else ()
+    return FlowRun(
+        id=row.id,
+        attempt=MemoryAttempt(row.columns["version"], _hash(due)),
+        state=_state_view(row.columns, with_time=not due),
+        flow=row.flow,
+        name=row.name,
+        run_config=row.run_config,
+        due_task_runs=due,
+        claim=_record(row),
+    )
+
+
+def submitted(record: ClaimRecord, wrapped: Mapping[str, Any]) -> State:
+    """The state that claims."""
+    message = "Submitted for execution"
+    payload = {"type": "Submitted", "message": message, RECORD: record, "state": wrapped}
+    return State(type="Submitted", message=message, payload=payload)
+
+
+def made_state(kind: str, message: str, start_time: datetime | None = None) -> State:
+    """A state that a test asks for.
+
+    Raises:
+        ValueError: There is no such type.
+    """
+    if kind not in PARENTS:
+        raise ValueError(f"{kind!r} is no state type; there are {', '.join(sorted(PARENTS))}")
+    state = plain(kind, message)
+    if start_time is None:
+        return state
+    return attrs.evolve(state, start_time=start_time, payload={**state.payload, "start_time": iso(start_time)})
+
+
+def _blank(row_id: str) -> dict[str, Any]:
+    return {"id": row_id, "version": 0, "state": "Pending", "serialized_state": {}, "state_start_time": None}
+
+
+def _task_view(row: Row) -> TaskRun:
+    columns = row.columns
+    attempt = MemoryAttempt(columns["version"])
+    return TaskRun(id=TaskRunId(columns["id"]), attempt=attempt, state=_state_view(columns, with_time=True))
+
+
+def _state_view(columns: Mapping[str, Any], *, with_time: bool) -> states.State:
+    start = columns["state_start_time"] if with_time else None
+    message = columns.get("state_message") or ""
+    due = None if start is None else read_time(start)
+    return states.State(type=columns["state"], message=message, start_time=due)
+
+
+def _record(run: FlowRunRow) -> ClaimRecord | None:
+    """Who claimed the run: of its own state, or of the first of its claimed task runs."""
+    rows: Iterable[Row] = (run,)
+    if run.state == states.RUNNING:
+        rows = [task for _, task in sorted(run.task_runs.items())]
+    payloads = (row.columns["serialized_state"] for row in rows if row.state == states.SUBMITTED)
+    return next((payload[RECORD] for payload in payloads if RECORD in payload), None)
+
+
+def _hash(due: Sequence[TaskRun]) -> str:
+    words = "/".join(f"{task_run.id}@{task_run.attempt}" for task_run in due)
+    return hashlib.sha256(words.encode()).hexdigest()[:8] if due else ""

@@ -1,0 +1,87 @@
+"""What every clock promises."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+
+from prefect.agent.ports.clock import Clock
+
+LONG = 1_000_000.0
+"""Seconds that no test will see the end of."""
+
+
+class ClockContract:
+    """Give the fixture ``clock``: a clock on which time passes, however fast."""
+
+    @pytest.fixture
+    def clock(self) -> Clock:
+        """The clock under test."""
+        raise NotImplementedError
+
+    def test_now_is_aware_and_utc(self, clock: Clock) -> None:
+        """The time of day is aware, UTC."""
+        assert clock.now().utcoffset() == timedelta(0)
+
+    def test_time_of_day_passes(self, clock: Clock) -> None:
+        """The time of day goes on by what a pause lasts, or more."""
+        before = clock.now()
+        clock.pause(0.02)
+        assert clock.now() - before >= timedelta(seconds=0.019)  # two clocks of one machine may disagree a little
+
+    def test_monotonic_never_goes_back(self, clock: Clock) -> None:
+        """Measured in one thread, monotonic time never goes back, whatever other threads do."""
+
+        def measure(_number: int) -> list[float]:
+            return [clock.monotonic() for _ in range(2000)]
+
+        with ThreadPoolExecutor(4) as pool:
+            for seen in pool.map(measure, range(4)):
+                assert seen == sorted(seen)
+
+    def test_a_pause_lasts_its_seconds(self, clock: Clock) -> None:
+        """A pause without a wake lets at least its seconds pass, and says that no wake is set."""
+        before = clock.monotonic()
+        assert clock.pause(0.05) is False
+        assert clock.monotonic() - before >= 0.05
+
+    def test_a_pause_whose_wake_is_never_set_lasts_its_seconds(self, clock: Clock) -> None:
+        """A wake that is not set changes nothing."""
+        before = clock.monotonic()
+        assert clock.pause(0.05, threading.Event()) is False
+        assert clock.monotonic() - before >= 0.05
+
+    @pytest.mark.parametrize("seconds", [0, 0.0, -1, -LONG])
+    def test_no_seconds_do_not_pause(self, clock: Clock, seconds: float) -> None:
+        """Zero and negative seconds do not pause, with or without a wake."""
+        assert clock.pause(seconds) is False
+        assert clock.pause(seconds, threading.Event()) is False
+
+    @pytest.mark.parametrize("seconds", [LONG, 0.01, 0, -1])
+    def test_a_set_wake_does_not_pause(self, clock: Clock, seconds: float) -> None:
+        """If the wake is set already, the pause is over, and says so."""
+        wake = threading.Event()
+        wake.set()
+        assert clock.pause(seconds, wake) is True
+
+    def test_a_wake_ends_a_pause(self, clock: Clock) -> None:
+        """A wake that is set by another thread ends the pause."""
+        wake = threading.Event()
+        with ThreadPoolExecutor(1) as pool:
+            pause = pool.submit(clock.pause, LONG, wake)
+            assert not pause.done()
+            wake.set()
+            assert pause.result(timeout=10) is True
+
+    def test_a_wake_ends_only_its_own_pauses(self, clock: Clock) -> None:
+        """All pauses of one wake end with it; a pause of another wake goes on."""
+        wake, other = threading.Event(), threading.Event()
+        with ThreadPoolExecutor(4) as pool:
+            pauses = [pool.submit(clock.pause, LONG, wake) for _ in range(3)]
+            elsewhere = pool.submit(clock.pause, LONG, other)
+            wake.set()
+            assert [pause.result(timeout=10) for pause in pauses] == [True] * 3
+            assert not elsewhere.done()
+            other.set()
+            assert elsewhere.result(timeout=10) is True

@@ -1,0 +1,9 @@
+"""What every Cloud API promises: the whole suite."""
+
+from prefect.agent.adapters.fakes.contracts.cloud_claims import ClaimContract
+from prefect.agent.adapters.fakes.contracts.cloud_reading import ReadingContract
+from prefect.agent.adapters.fakes.contracts.cloud_writing import WritingContract
+
+
+class CloudApiContract(ReadingContract, ClaimContract, WritingContract):
+    """Give the fixture ``world``: a :class:`CloudWorld` without flow runs."""

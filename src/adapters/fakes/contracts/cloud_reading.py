@@ -1,0 +1,257 @@
+"""Connecting, registering and reading."""
+
+import uuid
+from datetime import timedelta
+
+import pytest
+
+from prefect.agent.adapters.fakes.contracts.cloud_base import (
+    HERE,
+    MINUTE,
+    CloudContractBase,
+    claim,
+    ids,
+    now,
+    one,
+    ready,
+    request,
+)
+from prefect.agent.adapters.fakes.contracts.worlds import CloudWorld
+from prefect.agent.domain.model.flow_runs import Claimed, FlowRunId
+from prefect.agent.domain.model.run_configs import DockerRun, UniversalRun, UnusableRunConfig
+from prefect.agent.ports.cloud_api import AgentIdentity, CloudApi
+
+AGENT = AgentIdentity(name="agent", type="DockerAgent", labels=("a", "b"))
+
+
+class ReadingContract(CloudContractBase):
+    """Methods that change nothing, and ``register``."""
+
+    def test_connect_names_the_tenant(self, cloud: CloudApi) -> None:
+        """Connecting tells whose key it is, and may be repeated."""
+        tenant = cloud.connect()
+
+        assert tenant.id
+        assert cloud.connect() == tenant
+
+    def test_the_same_agent_gets_the_same_id(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """Registration may be repeated, also by another process: the same identity gets the same id."""
+        first = cloud.register(AGENT)
+
+        assert first
+        assert cloud.register(AGENT) == first
+        assert world.connection().register(AGENT) == first
+
+    def test_another_agent_gets_another_id(self, cloud: CloudApi) -> None:
+        """Agents that differ in name, type or labels are different agents."""
+        agents = [
+            AGENT,
+            AgentIdentity(name="other", type="DockerAgent", labels=("a", "b")),
+            AgentIdentity(name="agent", type="LocalAgent", labels=("a", "b")),
+            AgentIdentity(name="agent", type="DockerAgent", labels=("a",)),
+        ]
+        assert len({cloud.register(agent) for agent in agents}) == len(agents)
+
+    def test_nothing_is_ready_in_an_empty_cloud(self, cloud: CloudApi) -> None:
+        """No flow runs, no answer."""
+        assert list(ready(cloud)) == []
+
+    def test_a_due_run_is_ready(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """A Scheduled run that is due comes with its name, due time, run config and flow."""
+        due = now() - MINUTE
+        run_id = world.add_flow_run(due=due, name="amber-fox", run_config=UniversalRun(env={"A": "1"}))
+
+        (run,) = ready(cloud)
+
+        assert (run.id, run.name, run.state.type, run.claim) == (run_id, "amber-fox", "Scheduled", None)
+        assert run.due is not None
+        assert abs(run.due - due) < timedelta(milliseconds=1)
+        assert run.run_config == UniversalRun(env={"A": "1"})
+        assert run.flow.id
+        assert run.flow.name
+        assert run.due_task_runs == ()
+
+    def test_a_run_brings_the_run_config_of_its_platform(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """A Docker run config arrives as one."""
+        config = DockerRun(env={"A": "1"}, image="lab/busybox:latest")
+        world.add_flow_run(run_config=config)
+
+        assert [run.run_config for run in ready(cloud)] == [config]
+
+    def test_a_run_config_without_sense_is_told_on_its_run(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """Nonsense about one flow run is an ``UnusableRunConfig`` on that run; others are not touched by it."""
+        bad = world.add_flow_run(run_config=UnusableRunConfig(reason="of no known type"))
+        good = world.add_flow_run()
+
+        runs = {run.id: run for run in ready(cloud)}
+
+        assert isinstance(runs[bad].run_config, UnusableRunConfig)
+        assert runs[good].run_config == UniversalRun()
+
+    def test_only_runs_due_before_the_given_time_are_ready(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """*before* decides: it may lie in the future (then runs come early) or in the past."""
+        late = world.add_flow_run(due=now() + 10 * MINUTE)
+        early = world.add_flow_run(due=now() - 10 * MINUTE)
+
+        assert ids(ready(cloud)) == [early]
+        assert ids(ready(cloud, before=now() + 20 * MINUTE)) == [early, late]
+        assert ids(ready(cloud, before=now() - 20 * MINUTE)) == []
+
+    def test_oldest_first_and_at_most_the_limit(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """At most *limit* runs, those that have waited longest, oldest first, whatever order they were made in."""
+        made = {age: world.add_flow_run(due=now() - age * MINUTE) for age in (3, 9, 1, 7, 5)}
+        oldest = [made[age] for age in sorted(made, reverse=True)]
+
+        assert ids(ready(cloud)) == oldest
+        assert ids(ready(cloud, limit=2)) == oldest[:2]
+
+    @pytest.mark.parametrize("limit", [0, -1])
+    def test_a_limit_of_nothing_returns_nothing(self, cloud: CloudApi, world: CloudWorld, limit: int) -> None:
+        """Zero or less returns nothing."""
+        world.add_flow_run()
+
+        assert list(ready(cloud, limit=limit)) == []
+        assert len(ready(cloud, limit=1)) == 1
+
+    def test_nothing_is_reserved(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """The same run comes again, to anybody, until somebody claims it."""
+        run_id = world.add_flow_run()
+        other = world.connection()
+
+        assert ids(ready(cloud)) == ids(ready(cloud)) == ids(ready(other)) == [run_id]
+        claim(cloud, run_id)
+        assert ids(ready(cloud)) == ids(ready(other)) == []
+
+    @pytest.mark.parametrize("state", ["Submitted", "Running", "Success", "Failed", "Cancelled"])
+    def test_runs_that_do_not_wait_are_not_ready(self, cloud: CloudApi, world: CloudWorld, state: str) -> None:
+        """A run that was claimed, executes or has ended is not ready."""
+        world.set_state(world.add_flow_run(), state)
+        waiting = world.add_flow_run()
+
+        assert ids(ready(cloud)) == [waiting]
+
+    @pytest.mark.parametrize(
+        ("of_run", "of_agent", "fits"),
+        [
+            ([], [], True),
+            ([], ["a"], False),
+            (["a"], [], False),
+            (["a"], ["a"], True),
+            (["a"], ["a", "b"], True),
+            (["a", "b"], ["b", "a"], True),
+            (["a", "b"], ["a"], False),
+            (["a"], ["A"], False),
+        ],
+    )
+    def test_labels(
+        self, cloud: CloudApi, world: CloudWorld, of_run: list[str], of_agent: list[str], fits: bool
+    ) -> None:
+        """An agent gets the runs all of whose labels it has; runs without labels go to agents without labels."""
+        run_id = world.add_flow_run(labels=of_run)
+
+        assert ids(ready(cloud, labels=of_agent)) == ([run_id] if fits else [])
+
+    def test_runs_of_others_do_not_use_up_the_limit(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """Runs whose labels do not fit, however old and many, do not hide one that fits."""
+        for _ in range(30):
+            world.add_flow_run(labels=["gpu"], due=now() - MINUTE)
+        mine = world.add_flow_run(labels=["cpu"])
+
+        assert ids(ready(cloud, labels=["cpu"], limit=1)) == [mine]
+
+    def test_a_running_run_with_a_due_task_run_is_ready(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """A Running run comes back with the task runs that are due again, and with another attempt than before."""
+        run_id = world.add_flow_run()
+        world.set_state(run_id, "Running")
+        before = one(cloud, run_id).attempt
+        due = world.add_task_run(run_id, "Retrying", now() - MINUTE)
+        world.add_task_run(run_id, "Retrying", now() + 10 * MINUTE)
+
+        (run,) = ready(cloud)
+
+        assert (run.id, run.state.type) == (run_id, "Running")
+        assert [task_run.id for task_run in run.due_task_runs] == [due]
+        assert run.due is None or run.due <= now()
+        assert str(run.attempt) != str(before)
+        assert one(cloud, run_id).attempt == run.attempt
+
+    def test_a_running_run_whose_task_runs_wait_is_not_ready(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """Task runs that are due later, or do not wait, do not bring a Running run back."""
+        run_id = world.add_flow_run()
+        world.set_state(run_id, "Running")
+        world.add_task_run(run_id, "Retrying", now() + 10 * MINUTE)
+        world.add_task_run(run_id, "Success", now() - MINUTE)
+
+        assert list(ready(cloud)) == []
+
+    def test_flow_runs_reads_any_number(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """Runs are read as they are now; each once, however many, whatever their state; unknown ids are left out."""
+        made = [world.add_flow_run() for _ in range(60)]
+        world.set_state(made[0], "Running")
+        unknown = [FlowRunId(str(uuid.uuid4())) for _ in range(400)]
+
+        found = cloud.flow_runs([*made, *unknown, *made])
+
+        assert sorted(ids(found)) == sorted(made)
+        assert {run.id: run.state.type for run in found}[made[0]] == "Running"
+        assert list(cloud.flow_runs([])) == []
+        assert list(cloud.flow_runs(unknown[:1])) == []
+
+    def test_attempts_are_equal_until_something_happens(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """Two agents read the same attempt of a run; scheduling it again makes another one."""
+        run_id = world.add_flow_run()
+        (first,), second = ready(cloud), one(world.connection(), run_id)
+
+        assert first.attempt == second.attempt
+        assert (str(first.attempt), hash(first.attempt)) == (str(second.attempt), hash(second.attempt))
+        world.set_state(run_id, "Scheduled")
+        assert one(cloud, run_id).attempt != first.attempt
+        assert str(one(cloud, run_id).attempt) != str(first.attempt)
+
+    def test_claimed_runs_are_found_by_platform(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """All Submitted runs whose record names the platform, whoever claimed them; no others."""
+        mine, siblings, elsewhere, unclaimed, started = (world.add_flow_run() for _ in range(5))
+        claim(cloud, mine, "agent-1")
+        claim(world.connection(), siblings, "agent-2")
+        claim(cloud, elsewhere, "agent-1", "platform:elsewhere")
+        claim(cloud, started, "agent-1")
+        world.set_state(started, "Running")
+
+        found = {run.id: run for run in cloud.claimed_flow_runs(platform=HERE)}
+
+        assert set(found) == {mine, siblings}
+        assert unclaimed not in found
+        assert {found[mine].state.type, found[siblings].state.type} == {"Submitted"}
+        claims = [found[run_id].claim for run_id in (mine, siblings)]
+        assert [record and record.claimant for record in claims] == ["agent-1", "agent-2"]
+
+    def test_claimed_runs_without_our_record_are_nobodys(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """A run that an official agent made Submitted carries no record: it is read without one and not ours."""
+        run_id = world.add_flow_run()
+        world.set_state(run_id, "Submitted")
+
+        assert one(cloud, run_id).claim is None
+        assert list(cloud.claimed_flow_runs(platform=HERE)) == []
+
+    def test_very_many_claimed_runs_are_found(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """Pages are the adapter's business: 230 claimed runs come back, each once."""
+        made = [world.add_flow_run() for _ in range(230)]
+        outcomes = cloud.claim([request(run) for run in cloud.flow_runs(made)])
+        assert {type(outcome) for outcome in outcomes} == {Claimed}
+
+        assert sorted(ids(cloud.claimed_flow_runs(platform=HERE))) == sorted(made)
+
+    def test_cancelled_runs_among_those_named(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """Of the runs named, those that are Cancelling or Cancelled; no others, named or not."""
+        cancelled, cancelling, running, unnamed = (world.add_flow_run() for _ in range(4))
+        for run_id in (cancelling, running):
+            world.set_state(run_id, "Running")
+        for run_id in (cancelled, cancelling, unnamed):
+            world.cancel(run_id)
+
+        found = cloud.cancelled_flow_runs([cancelled, cancelling, running, FlowRunId(str(uuid.uuid4()))])
+
+        states = {run.id: run.state.type for run in found}
+        assert states == {cancelled: "Cancelled", cancelling: "Cancelling"}
+        assert list(cloud.cancelled_flow_runs([])) == []
+

@@ -1,0 +1,156 @@
+"""Back doors that the suites need: what an adapter's tests implement without the adapter itself."""
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from prefect.agent.domain.model.flow_runs import FlowRunId
+from prefect.agent.domain.model.run_configs import RunConfig
+from prefect.agent.domain.model.units import Submission
+from prefect.agent.ports.cloud_api import CloudApi, LogLine
+from prefect.agent.ports.platform import ExecutionPlatform
+
+
+class RunSeen(Protocol):
+    """A flow run as it is inside the Cloud."""
+
+    @property
+    def state(self) -> str:
+        """Type of its state."""
+        ...
+
+    @property
+    def message(self) -> str:
+        """The state's message."""
+        ...
+
+    @property
+    def history(self) -> Sequence[tuple[str, str]]:
+        """Type and message of every state there has been, the present one last."""
+        ...
+
+
+class CloudWorld(Protocol):
+    """A Cloud that belongs to one test, and what people and flow processes do there."""
+
+    def connection(self) -> CloudApi:
+        """One more connected agent's adapter; the world closes it in the end."""
+        ...
+
+    def lose_next_answer(self) -> CloudApi:
+        """An adapter whose next request is carried out, and whose answer gets lost on its way back."""
+        ...
+
+    def add_flow_run(
+        self,
+        *,
+        labels: Collection[str] = (),
+        due: datetime | None = None,
+        run_config: RunConfig | None = None,
+        name: str = "",
+    ) -> FlowRunId:
+        """Schedule a flow run, for now if *due* is None.
+
+        The run config is an ``UnusableRunConfig`` if the Cloud is to hold nonsense.
+        """
+        ...
+
+    def add_task_run(self, run_id: FlowRunId, state: str, start_time: datetime) -> str:
+        """Give the flow run one more task run in a state that waits until *start_time*; return its id."""
+        ...
+
+    def set_task_state(self, run_id: FlowRunId, task_run_id: str, state: str, start_time: datetime) -> None:
+        """Put a task run into a state."""
+        ...
+
+    def set_state(self, run_id: FlowRunId, state: str, message: str = "") -> None:
+        """Put the flow run into a state; Scheduled means due now."""
+        ...
+
+    def cancel(self, run_id: FlowRunId) -> None:
+        """Do what a person does who cancels a flow run."""
+        ...
+
+    def flow_run(self, run_id: FlowRunId) -> RunSeen:
+        """Look at the flow run."""
+        ...
+
+    def logs(self, run_id: FlowRunId) -> Sequence[LogLine]:
+        """The flow run's log, oldest first."""
+        ...
+
+
+class PlatformWorld(Protocol):
+    """A platform that belongs to one test, and what happens there without the agent."""
+
+    def platform(self) -> ExecutionPlatform:
+        """One more adapter object on the same place; the world closes it in the end."""
+        ...
+
+    def submission(
+        self,
+        *,
+        exit_code: int | None = None,
+        prints: str = "",
+        stubborn: bool = False,
+        env: Mapping[str, str] | None = None,
+        secret_env: Mapping[str, str] | None = None,
+    ) -> Submission:
+        """A submission of a new flow run.
+
+        Args:
+            exit_code: It ends at once with this code; None lets it execute until it is stopped.
+            prints: What it puts out first, a line at a time.
+            stubborn: It does not end when it is asked to.
+        """
+        ...
+
+    def let_end(self, submission: Submission) -> None:
+        """For platforms that execute nothing: let the unit end as its submission wants. Else do nothing."""
+        ...
+
+    def starts(self, name: str) -> int:
+        """How many times the unit's command has been started."""
+        ...
+
+    def is_executing(self, name: str) -> bool:
+        """Whether anything of the unit executes."""
+        ...
+
+    def environment(self, name: str) -> Mapping[str, str]:
+        """The variables that the unit's command was given."""
+        ...
+
+    def kill(self, name: str) -> None:
+        """End the unit as the machine would that has no memory left: at once, without asking."""
+        ...
+
+    def vanish(self, name: str) -> None:
+        """Delete the unit, whatever it does."""
+        ...
+
+    def take_name(self, name: str) -> None:
+        """Make something that is not ours, under a unit's name."""
+        ...
+
+    def is_taken(self, name: str) -> bool:
+        """Whether what :meth:`take_name` made is still there."""
+        ...
+
+    def leave_unstarted(self, submission: Submission) -> bool:
+        """Leave what a crash between creating a unit and starting it leaves; False if there is no such moment."""
+        ...
+
+
+def eventually(condition: Callable[[], object], what: str, *, seconds: float = 20) -> None:
+    """Return as soon as *condition* gives something true.
+
+    Raises:
+        AssertionError: It did not come true in time.
+    """
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() >= end:
+            raise AssertionError(f"not within {seconds:g} s: {what}")
+        time.sleep(0.005)

@@ -1,0 +1,183 @@
+"""Wrappers that make any adapter fail on request, a real one too."""
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
+from typing import Final
+
+from prefect.agent.adapters.fakes.troubles import Troubles
+from prefect.agent.domain.errors import CloudError, OutcomeUnknown, PlatformError, PlatformUnavailable
+from prefect.agent.domain.model.flow_runs import ClaimOutcome, FlowRun, FlowRunId
+from prefect.agent.domain.model.units import Submission, Unit
+from prefect.agent.domain.model.workloads import PlatformTraits, Workload
+from prefect.agent.ports.cloud_api import AgentIdentity, ClaimRequest, CloudApi, LogLine, Tenant
+from prefect.agent.ports.platform import ExecutionPlatform
+
+CLOUD_CHANGES: Final = frozenset({"claim", "fail", "cancelled", "write_logs"})
+"""Methods that may raise ``OutcomeUnknown``."""
+
+CLOUD_METHODS: Final = CLOUD_CHANGES | {
+    "connect", "register", "ready_flow_runs", "flow_runs", "claimed_flow_runs", "cancelled_flow_runs",
+}  # fmt: skip
+PLATFORM_CHANGES: Final = frozenset({"create", "stop", "remove"})
+PLATFORM_METHODS: Final = PLATFORM_CHANGES | {"check", "units", "unit", "watch", "logs_tail"}
+
+
+class TroublesomeCloudApi(CloudApi):
+    """A Cloud API whose calls are counted and fail on request."""
+
+    def __init__(self) -> None:
+        self._troubles = Troubles(CLOUD_METHODS, lossy=CLOUD_CHANGES, lost=OutcomeUnknown)
+
+    @property
+    def calls(self) -> list[str]:
+        """Names of the methods called so far, in order; ``workload`` and ``close``, which ask nobody, aside."""
+        return self._troubles.calls
+
+    def fail_next(self, method: str, error: CloudError, *, times: int = 1) -> None:
+        """Let the next *times* calls of *method* raise *error* and do nothing. Requests queue up.
+
+        Raises:
+            ValueError: There is no such method.
+        """
+        self._troubles.fail_next(method, error, times)
+
+    def lose_answers(self, method: str, times: int = 1) -> None:
+        """Let the next *times* calls of *method* do their work and then raise ``OutcomeUnknown``.
+
+        Raises:
+            ValueError: The method changes nothing, so its outcome cannot be unknown.
+        """
+        self._troubles.lose_answers(method, times)
+
+
+class TroublesomePlatform(ExecutionPlatform):
+    """A platform whose calls are counted and fail on request."""
+
+    def __init__(self) -> None:
+        self._troubles = Troubles(PLATFORM_METHODS, lossy=PLATFORM_CHANGES, lost=PlatformUnavailable)
+
+    @property
+    def calls(self) -> list[str]:
+        """Names of the methods called so far, in order; ``traits``, ``identity`` and ``close`` aside."""
+        return self._troubles.calls
+
+    def fail_next(self, method: str, error: PlatformError, *, times: int = 1) -> None:
+        """Let the next *times* calls of *method* raise *error* and do nothing. Requests queue up.
+
+        Raises:
+            ValueError: There is no such method.
+        """
+        self._troubles.fail_next(method, error, times)
+
+    def lose_answers(self, method: str, times: int = 1) -> None:
+        """Let the next *times* calls of *method* do their work and then raise ``PlatformUnavailable``.
+
+        Raises:
+            ValueError: The method changes nothing.
+        """
+        self._troubles.lose_answers(method, times)
+
+
+class FailingCloudApi(TroublesomeCloudApi):
+    """Passes everything on to *inner*, troubles asked for aside."""
+
+    def __init__(self, inner: CloudApi) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def connect(self) -> Tenant:
+        with self._troubles.call("connect"):
+            return self._inner.connect()
+
+    def register(self, agent: AgentIdentity) -> str:
+        with self._troubles.call("register"):
+            return self._inner.register(agent)
+
+    def ready_flow_runs(self, *, labels: Collection[str], before: datetime, limit: int) -> Sequence[FlowRun]:
+        with self._troubles.call("ready_flow_runs"):
+            return self._inner.ready_flow_runs(labels=labels, before=before, limit=limit)
+
+    def claim(self, requests: Sequence[ClaimRequest]) -> Sequence[ClaimOutcome]:
+        with self._troubles.call("claim"):
+            return self._inner.claim(requests)
+
+    def flow_runs(self, ids: Collection[FlowRunId]) -> Sequence[FlowRun]:
+        with self._troubles.call("flow_runs"):
+            return self._inner.flow_runs(ids)
+
+    def claimed_flow_runs(self, *, platform: str) -> Sequence[FlowRun]:
+        with self._troubles.call("claimed_flow_runs"):
+            return self._inner.claimed_flow_runs(platform=platform)
+
+    def cancelled_flow_runs(self, among: Collection[FlowRunId]) -> Sequence[FlowRun]:
+        with self._troubles.call("cancelled_flow_runs"):
+            return self._inner.cancelled_flow_runs(among)
+
+    def fail(self, run_id: FlowRunId, reason: str) -> None:
+        with self._troubles.call("fail"):
+            self._inner.fail(run_id, reason)
+
+    def cancelled(self, run_id: FlowRunId, message: str) -> None:
+        with self._troubles.call("cancelled"):
+            self._inner.cancelled(run_id, message)
+
+    def write_logs(self, lines: Sequence[LogLine]) -> None:
+        with self._troubles.call("write_logs"):
+            self._inner.write_logs(lines)
+
+    def workload(self, run: FlowRun) -> Workload:
+        return self._inner.workload(run)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class FailingPlatform(TroublesomePlatform):
+    """Passes everything on to *inner*, troubles asked for aside."""
+
+    def __init__(self, inner: ExecutionPlatform) -> None:
+        super().__init__()
+        self._inner = inner
+
+    @property
+    def traits(self) -> PlatformTraits:
+        return self._inner.traits
+
+    @property
+    def identity(self) -> str:
+        return self._inner.identity
+
+    def check(self) -> None:
+        with self._troubles.call("check"):
+            self._inner.check()
+
+    def create(self, submission: Submission) -> Unit:
+        with self._troubles.call("create"):
+            return self._inner.create(submission)
+
+    def units(self) -> Sequence[Unit]:
+        with self._troubles.call("units"):
+            return self._inner.units()
+
+    def unit(self, name: str) -> Unit | None:
+        with self._troubles.call("unit"):
+            return self._inner.unit(name)
+
+    def watch(self, *, seconds: float) -> Iterator[Unit]:
+        with self._troubles.call("watch"):
+            return self._inner.watch(seconds=seconds)
+
+    def stop(self, name: str, *, grace: float) -> None:
+        with self._troubles.call("stop"):
+            self._inner.stop(name, grace=grace)
+
+    def remove(self, name: str) -> None:
+        with self._troubles.call("remove"):
+            self._inner.remove(name)
+
+    def logs_tail(self, name: str, *, lines: int = 50) -> str:
+        with self._troubles.call("logs_tail"):
+            return self._inner.logs_tail(name, lines=lines)
+
+    def close(self) -> None:
+        self._inner.close()

@@ -1,0 +1,222 @@
+"""An execution platform in memory: nothing executes, units end when the test says so."""
+
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
+from typing import Final
+
+import attrs
+
+from prefect.agent.adapters.fakes.failing import TroublesomePlatform
+from prefect.agent.domain.errors import PlatformUnavailable, UnitNameTaken
+from prefect.agent.domain.model.units import Evidence, Submission, Unit, UnitStatus
+from prefect.agent.domain.model.workloads import PlatformTraits
+from prefect.agent.ports.clock import Clock
+
+TRAITS: Final = PlatformTraits(kind="memory", default_image="memory/flow:latest")
+MAX_TAIL: Final = 64 * 1024
+STOPPED: Final = 143
+"""Exit code of a unit that was stopped: 128 and SIGTERM, as a shell says it."""
+
+
+@attrs.define
+class _Place:
+    """What the platform objects of one place share."""
+
+    identity: str
+    changed: threading.Condition = attrs.field(factory=threading.Condition)
+    units: dict[str, Unit] = attrs.field(factory=dict)
+    unstarted: set[str] = attrs.field(factory=set)
+    output: dict[str, str] = attrs.field(factory=dict)
+    foreign: dict[str, str] = attrs.field(factory=dict)
+    created: list[Submission] = attrs.field(factory=list)
+    changes: list[Unit] = attrs.field(factory=list)
+
+
+class InMemoryPlatform(TroublesomePlatform):
+    """Units in a dictionary.
+
+    Back door for tests: :meth:`begin`, :meth:`end`, :meth:`vanish`, :meth:`write`, :meth:`take_name`,
+    :meth:`leave_unstarted`, ``created``, ``fail_next``, ``lose_answers`` and ``calls``.
+
+    Args:
+        beside: A platform object whose place this one shares, as a second agent on the same machine would.
+        identity: The place's name; a new place makes one up.
+        traits: What can run here. The default takes universal run configs and makes up an image.
+        clock: For the times that units carry; None for the real time.
+        pending: Let new units wait for :meth:`begin` instead of running at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        beside: "InMemoryPlatform | None" = None,
+        identity: str | None = None,
+        traits: PlatformTraits = TRAITS,
+        clock: Clock | None = None,
+        pending: bool = False,
+    ) -> None:
+        super().__init__()
+        new = _Place(identity or f"memory:{uuid.uuid4().hex[:8]}")
+        self._place: _Place = beside._place if beside else new  # noqa: SLF001
+        self._traits, self._clock, self._pending = traits, clock, pending
+
+    @property
+    def traits(self) -> PlatformTraits:
+        return self._traits
+
+    @property
+    def identity(self) -> str:
+        return self._place.identity
+
+    def check(self) -> None:
+        with self._troubles.call("check"):
+            return
+
+    def create(self, submission: Submission) -> Unit:
+        name = submission.name
+        with self._troubles.call("create"), self._place.changed:
+            if name in self._place.foreign:
+                raise UnitNameTaken(name, self._place.foreign[name])
+            if name in self._place.units and name not in self._place.unstarted:
+                return self._place.units[name]
+            self._place.unstarted.discard(name)
+            self._place.created.append(submission)
+            return self._put(self._new(submission))
+
+    def units(self) -> Sequence[Unit]:
+        with self._troubles.call("units"), self._place.changed:
+            return list(self._place.units.values())
+
+    def unit(self, name: str) -> Unit | None:
+        with self._troubles.call("unit"), self._place.changed:
+            return self._place.units.get(name)
+
+    def watch(self, *, seconds: float) -> Iterator[Unit]:
+        with self._troubles.call("watch"), self._place.changed:
+            return self._watch(len(self._place.changes), time.monotonic() + seconds)
+
+    def stop(self, name: str, *, grace: float) -> None:  # noqa: ARG002 - nothing here takes time
+        with self._troubles.call("stop"), self._place.changed:
+            unit = self._place.units.get(name)
+            if unit is not None and not unit.status.has_ended:
+                self._end(unit, Evidence(exit_code=STOPPED, reason="Stopped"))
+
+    def remove(self, name: str) -> None:
+        with self._troubles.call("remove"), self._place.changed:
+            unit = self._place.units.get(name)
+            if unit is not None and not unit.status.has_ended:
+                raise PlatformUnavailable(f"{name} still executes")
+            self._forget(name)
+
+    def logs_tail(self, name: str, *, lines: int = 50) -> str:
+        with self._troubles.call("logs_tail"), self._place.changed:
+            kept = self._place.output.get(name, "").encode()[-MAX_TAIL:].decode(errors="ignore")
+            return "\n".join(kept.splitlines()[-lines:]) if lines > 0 else ""
+
+    # --- back door ---
+
+    @property
+    def created(self) -> list[Submission]:
+        """Submissions that started a unit, in order; repeats of ``create`` that found one are not among them."""
+        with self._place.changed:
+            return list(self._place.created)
+
+    def begin(self, name: str) -> None:
+        """Let a pending unit execute.
+
+        Raises:
+            KeyError: There is no such unit.
+        """
+        with self._place.changed:
+            self._put(attrs.evolve(self._place.units[name], status=UnitStatus.RUNNING))
+
+    def end(self, name: str, exit_code: int = 0, *, reason: str = "", message: str = "") -> None:
+        """Let a unit end by itself.
+
+        Raises:
+            KeyError: There is no such unit.
+        """
+        with self._place.changed:
+            reason = reason or ("Error" if exit_code else "")
+            evidence = Evidence(exit_code=exit_code, reason=reason, message=message)
+            self._end(self._place.units[name], evidence)
+
+    def vanish(self, name: str) -> None:
+        """Delete a unit behind everybody's back, executing or not.
+
+        Raises:
+            KeyError: There is no such unit.
+        """
+        with self._place.changed:
+            unit = self._place.units[name]
+            self._forget(name)
+            self._tell(attrs.evolve(unit, status=UnitStatus.FAILED, evidence=Evidence(reason="Deleted")))
+
+    def write(self, name: str, text: str) -> None:
+        """Let a unit put *text* out."""
+        with self._place.changed:
+            self._place.output[name] = self._place.output.get(name, "") + text
+
+    def take_name(self, name: str, owner: str = "something else") -> None:
+        """Give a unit's name to something that is not ours."""
+        with self._place.changed:
+            self._place.foreign[name] = owner
+
+    def is_taken(self, name: str) -> bool:
+        """Whether something that is not ours has the name."""
+        with self._place.changed:
+            return name in self._place.foreign
+
+    def leave_unstarted(self, submission: Submission) -> None:
+        """Leave what a crash between creating a unit and starting it leaves."""
+        with self._place.changed:
+            self._place.unstarted.add(submission.name)
+            self._put(attrs.evolve(self._new(submission), status=UnitStatus.PENDING))
+
+    # --- inside; the place's condition is held ---
+
+    def _new(self, submission: Submission) -> Unit:
+        handle = uuid.uuid4().hex[:12]
+        return Unit(
+            name=submission.name,
+            flow_run_id=submission.flow_run_id,
+            attempt=submission.attempt,
+            status=UnitStatus.PENDING if self._pending else UnitStatus.RUNNING,
+            id=handle,
+            info=f"Memory ID: {handle}",
+            created_at=self._now(),
+        )
+
+    def _end(self, unit: Unit, evidence: Evidence) -> None:
+        status = UnitStatus.FAILED if evidence.exit_code else UnitStatus.SUCCEEDED
+        self._put(attrs.evolve(unit, status=status, evidence=evidence, ended_at=self._now()))
+
+    def _put(self, unit: Unit) -> Unit:
+        self._place.units[unit.name] = unit
+        self._tell(unit)
+        return unit
+
+    def _tell(self, unit: Unit) -> None:
+        self._place.changes.append(unit)
+        self._place.changed.notify_all()
+
+    def _forget(self, name: str) -> None:
+        self._place.units.pop(name, None)
+        self._place.output.pop(name, None)
+        self._place.unstarted.discard(name)
+
+    def _now(self) -> datetime:
+        return self._clock.now() if self._clock else datetime.now(timezone.utc)
+
+    def _watch(self, seen: int, end: float) -> Iterator[Unit]:
+        place = self._place
+        while (left := end - time.monotonic()) > 0:
+            with place.changed:
+                if len(place.changes) == seen:
+                    place.changed.wait(left)
+                news = place.changes[seen:]
+            seen += len(news)
+            yield from news

@@ -1,0 +1,220 @@
+"""The commands as a person types them: processes of their own, real HTTP, exit codes, words."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import requests
+from support.waiting import wait_until
+
+from prefect.agent.entrypoints.server.testing import running_server
+
+PREFECT = Path(sys.executable).parent / "prefect-agent"
+KEY = "pcu_a-key-that-must-never-be-seen"
+NOBODY = "http://127.0.0.1:1"
+"""Port 1 of the loopback address: nothing listens there."""
+
+Env = dict[str, str]
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> Env:
+    """An environment in which nothing of Prefect is set, with a Prefect of its own on PATH."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    fake = folder / "prefect"
+    fake.write_text("#!/bin/sh\nexec sleep 60\n", encoding="utf-8")
+    fake.chmod(0o755)
+    keep = {
+        name: os.environ[name] for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG") if name in os.environ
+    }
+    return {**keep, "HOME": str(tmp_path), "PATH": f"{folder}:/usr/bin:/bin", "LANG": "C.UTF-8"}
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[str]:
+    """Address of an embedded Cloud that asks for a key."""
+    with running_server(tmp_path / "cloud.db", keys=frozenset({KEY})) as url:
+        yield url
+
+
+def run(env: Env, *words: str, **more: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command to its end."""
+    return subprocess.run(
+        [PREFECT, *words], env={**env, **more}, capture_output=True, text=True, timeout=60, check=False, cwd=env["HOME"]
+    )
+
+
+@pytest.mark.parametrize("words", [("agent",), ("agent", "-h"), ("agent", "--help")])
+def test_the_group_alone_shows_its_help(env: Env, words: tuple[str, ...]) -> None:
+    """Usage, arguments and examples of the official documentation, exit code 0."""
+    done = run(env, *words)
+    assert done.returncode == 0
+    for line in (
+        "$ prefect agent start",
+        "$ prefect agent start kubernetes --token MY_TOKEN",
+        "$ prefect agent install --token MY_TOKEN --namespace metrics",
+        "Usage:",
+        "Arguments:",
+        "Examples:",
+    ):
+        assert line in done.stdout
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--token", "-t", "--key", "-k", "--api", "-a", "--tenant-id", "--name", "-n", "--label", "-l", "--env", "-e",
+        "--base-url", "-b", "--no-pull", "--verbose", "-v", "--log-level", "--max-polls", "--show-flow-logs",
+        "--volume",
+        "--network", "--agent-address", "--agent-config-id", "--no-cloud-logs", "--docker-client-timeout",
+        "--import-path", "-p", "-f", "--log-format", "--interpreter",
+    ],
+)  # fmt: skip
+def test_start_has_the_options_of_both_eras(start_help: str, option: str) -> None:
+    """Nobody has to change the line by which an agent is started."""
+    assert f"{option} " in start_help.replace(",", " ") or f"{option}\n" in start_help
+
+
+@pytest.fixture(scope="module")
+def start_help() -> str:
+    """Help of ``prefect agent start``."""
+    return subprocess.run([PREFECT, "agent", "start", "--help"], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("agent", "start", "process"), 78, "no API key for Prefect Cloud"),
+        (("agent", "start", "process", "--api", "nonsense"), 78, "not the address of a Prefect API"),
+        (("agent", "start", "process", "--api", NOBODY), 69, "cannot reach"),
+        (("agent", "start", "process", "--api", NOBODY, "--tenant-id", "7"), 78, "not a UUID"),
+        (("agent", "start", "process", "--api", NOBODY, "--env", "X"), 78, "KEY=VALUE"),
+        (("agent", "start", "process", "--api", NOBODY, "--interpreter", "/no/python"), 78, "--interpreter"),
+        (("agent", "start", "process", "--api", NOBODY, "--agent-address", "here"), 78, "no port"),
+        (("agent", "start", "process", "--volume", "/x"), 2, "--volume is not for the process agent"),
+        (("agent", "start", "nomad"), 2, "there is no agent 'nomad'"),
+        (("agent", "start", "process", "--max-polls", "0"), 2, "--max-polls"),
+        (("agent", "nonsense"), 2, "No such command"),
+    ],
+)
+def test_what_cannot_work_is_one_sentence_and_its_own_exit_code(
+    env: Env, words: tuple[str, ...], code: int, said: str
+) -> None:
+    """The sentence says what to do; there is no traceback."""
+    done = run(env, *words)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_key_that_is_not_accepted_ends_with_its_own_code(env: Env, cloud: str) -> None:
+    """77, and the key is not in the words."""
+    done = run(env, "agent", "start", "process", "--api", cloud, "--token", "pcu_some-other-key")
+    assert done.returncode == 77
+    assert "does not accept the API key" in done.stderr
+    assert "pcu_some-other-key" not in done.stderr + done.stdout
+
+
+def test_a_docker_engine_that_is_not_there_ends_with_its_own_code(env: Env, cloud: str, tmp_path: Path) -> None:
+    """75, naming the address that was tried."""
+    address = f"unix://{tmp_path}/nothing.sock"
+    done = run(env, "agent", "start", "--api", cloud, "--key", KEY, "--base-url", address)
+    assert done.returncode == 75, done.stderr
+    assert "nothing.sock" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_verbose_shows_the_traceback(env: Env) -> None:
+    """For those who want to know where."""
+    done = run(env, "agent", "start", "process", "--api", NOBODY, "--verbose")
+    assert done.returncode == 69
+    assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["PREFECT__CLOUD__API_KEY", "PREFECT__CLOUD__AGENT__AUTH_TOKEN"])
+def test_max_polls_ends_with_success_and_no_secret_is_logged(env: Env, cloud: str, name: str) -> None:
+    """The key comes from the environment; the log says platform and labels, and never the key."""
+    done = run(
+        env, "agent", "start", "process", "-v", "--max-polls", "2", "-l", "b", "-l", "a", "--api", cloud, **{name: KEY}
+    )
+    assert done.returncode == 0, done.stderr
+    assert "processes of this machine" in done.stderr.splitlines()[0]
+    assert "Labels: a, b" in done.stderr
+    assert KEY not in done.stderr + done.stdout
+
+
+def test_a_third_place_for_the_key_is_the_login_of_the_1x_client(env: Env, cloud: str) -> None:
+    """``auth.toml``, one table per server (protocol section 1.6)."""
+    folder = Path(env["HOME"]) / ".prefect"
+    folder.mkdir()
+    table = cloud.removeprefix("http://").replace(":", "-")
+    (folder / "auth.toml").write_text(f'["{table}"]\napi_key = "{KEY}"\n', encoding="utf-8")
+    done = run(env, "agent", "start", "process", "--max-polls", "1", "--api", cloud)
+    assert done.returncode == 0, done.stderr
+
+
+def test_json_logs_are_one_object_per_line(env: Env, cloud: str) -> None:
+    """Each with time, level, event and message."""
+    done = run(env, "agent", "start", "process", "--max-polls", "1", "--api", cloud, "-k", KEY, "--log-format", "json")
+    entries = [json.loads(line) for line in done.stderr.splitlines()]
+    assert entries[0]["event"] == "agent_started"
+    assert entries[0]["platform"] == "process"
+    assert all(entry["ts"].endswith("Z") and entry["message"] for entry in entries)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_agent_with_success(env: Env, cloud: str, number: signal.Signals) -> None:
+    """Health answers while it runs; the first signal stops it."""
+    with Started(env, cloud, "--agent-address", "http://127.0.0.1:0") as (agent, log):
+        wait_until(lambda: "Waiting for flow runs" in log.read_text(), 20, "the agent")
+        address = next(
+            word for word in log.read_text().split() if word.startswith("http://127.0.0.1:") and word != cloud
+        )
+        wait_until(lambda: requests.get(f"{address}/api/health", timeout=5).status_code == 200, 20, "health")
+        assert requests.get(f"{address}/api/poke", timeout=5).status_code == 200
+        agent.send_signal(number)
+        assert agent.wait(20) == 0
+
+
+class Started:
+    """An agent in the background, ended in any case; gives the process and the file of its log."""
+
+    def __init__(self, env: Mapping[str, str], url: str, *more: str) -> None:
+        self.log = Path(env["HOME"]) / "agent.log"
+        with self.log.open("w", encoding="utf-8") as out:
+            self.child = subprocess.Popen(
+                [PREFECT, "agent", "start", "process", "--api", url, "--key", KEY, *more],
+                env=dict(env),
+                stdout=out,
+                stderr=out,
+            )
+
+    def __enter__(self) -> "tuple[subprocess.Popen[bytes], Path]":
+        return self.child, self.log
+
+    def __exit__(self, *_: object) -> None:
+        if self.child.poll() is None:
+            self.child.kill()
+        self.child.wait()
+
+
+def test_the_embedded_cloud_serves_and_ends_on_a_signal(env: Env, tmp_path: Path) -> None:
+    """``prefect server start`` says where it is; a second one on the same file refuses."""
+    words = [PREFECT, "server", "start", "--port", "0", "--database", str(tmp_path / "c.db")]
+    with subprocess.Popen(words, env=env, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            url = next(word for word in server.stdout.readline().split() if word.startswith("http://"))
+            assert requests.post(url, json={"query": "{ hello }"}, timeout=10).json()["data"]["hello"]
+            second = run(env, "server", "start", "--port", "0", "--database", str(tmp_path / "c.db"))
+            assert second.returncode == 78
+            assert "another server uses" in second.stderr
+        finally:
+            server.send_signal(signal.SIGTERM)
+    assert server.returncode in {0, -signal.SIGTERM, 143}
