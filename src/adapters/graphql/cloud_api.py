@@ -132,7 +132,7 @@ class GraphQLCloudApi(CloudApi):
     def flow_runs(self, ids: Collection[FlowRunId]) -> Sequence[FlowRun]:
         wanted = list(dict.fromkeys(ids))
         pages = (wanted[start : start + PAGE] for start in range(0, len(wanted), PAGE))
-        return [run for page in pages for run in self._read(documents.flow_runs(page, self._clock.now()))]
+        return [run for page in pages for run in self._read(documents.flow_runs(page))]
 
     def claimed_flow_runs(self, *, platform: str) -> Sequence[FlowRun]:
         tenant_id = self._tenant_id if self._backend == "server" else None
@@ -198,8 +198,9 @@ class GraphQLCloudApi(CloudApi):
     def _read(self, document: str) -> list[FlowRun]:
         rows = self._transport.ask(document).get("flow_run")
         runs = []
+        due_before = self._clock.now() - documents.RETRY_SLACK
         for row in rows if isinstance(rows, list) else []:
-            run = wire.read_flow_run(row)
+            run = wire.read_flow_run(row, due_before)
             if run is None:
                 log.warning("The API sent a flow run that makes no sense; it is left alone: %.200s", json.dumps(row))
                 continue

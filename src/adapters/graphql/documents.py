@@ -10,6 +10,9 @@ from prefect.agent.domain.times import iso
 RETRY_SLACK: Final = timedelta(seconds=3)
 """A running flow process gets this head start for retrying its own tasks (protocol section 3.3)."""
 
+WAITING: Final = ("Paused", "Queued", "Resume", "Retrying", "Scheduled")
+"""State types of task runs that wait to be started."""
+
 _ROW: Final = """id version state serialized_state parameters scheduled_start_time run_config name
         flow { id name environment storage version core_version }"""
 _TASK_RUN: Final = "id version task_id state serialized_state"
@@ -25,8 +28,7 @@ SET_TASK_RUN: Final = "set_task_run_states"
 
 def ready(ids: Collection[str], now: datetime) -> str:
     """Flow runs of the queue that can be started now: Scheduled ones, and Running ones with due task runs."""
-    due = f"state_start_time: {{ _lte: {_text(iso(now - RETRY_SLACK))} }}"
-    waiting = f"{due}, state: {{ _in: {_words(('Scheduled', 'Resume', 'Retrying', 'Paused', 'Queued'))} }}"
+    waiting = f"state_start_time: {{ _lte: {_text(iso(now - RETRY_SLACK))} }}, state: {{ _in: {_words(WAITING)} }}"
     return f"""query {{
     flow_run(where: {{ id: {{ _in: {_words(ids)} }}, _or: [
         {{ state: {{ _eq: "Scheduled" }} }},
@@ -38,13 +40,12 @@ def ready(ids: Collection[str], now: datetime) -> str:
 }}"""
 
 
-def flow_runs(ids: Collection[str], now: datetime) -> str:
-    """Flow runs as they are now, with the task runs that wait or are claimed."""
-    due = f"state_start_time: {{ _lte: {_text(iso(now - RETRY_SLACK))} }}"
+def flow_runs(ids: Collection[str]) -> str:
+    """Flow runs as they are now, with the task runs that wait, due or not, or are claimed."""
     return f"""query {{
     flow_run(where: {{ id: {{ _in: {_words(ids)} }} }}) {{
         {_ROW}
-        task_runs(where: {{ _or: [{{ {due} }}, {{ state: {{ _eq: "Submitted" }} }}] }}) {{ {_TASK_RUN} }}
+        task_runs(where: {{ state: {{ _in: {_words((*WAITING, "Submitted"))} }} }}) {{ {_TASK_RUN} }}
     }}
 }}"""
 

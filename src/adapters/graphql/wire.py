@@ -50,8 +50,12 @@ class TaskAttempt(Attempt):
         return str(self.version)
 
 
-def read_flow_run(row: object) -> FlowRun | None:
-    """A flow run from a row; None if not even its id or version makes sense."""
+def read_flow_run(row: object, due_before: datetime) -> FlowRun | None:
+    """A flow run from a row; None if not even its id or version makes sense.
+
+    Args:
+        due_before: Task runs of a Running run that wait for a time up to this one are due.
+    """
     if not isinstance(row, Mapping):
         return None
     run_id, version = row.get("id"), _number(row.get("version"))
@@ -61,7 +65,8 @@ def read_flow_run(row: object) -> FlowRun | None:
         return None
     flow = _object(row.get("flow"))
     task_runs = [t for t in map(_read_task_run, _list(row.get("task_runs"))) if t is not None]
-    due = tuple(sorted((t for t in task_runs if t.state.is_scheduled), key=lambda t: t.id)) if kind == RUNNING else ()
+    waiting = [t for t in task_runs if t.state.is_scheduled] if kind == RUNNING else []
+    due = tuple(sorted((t for t in waiting if _is_due(t.state, due_before)), key=lambda t: t.id))
     return FlowRun(
         id=FlowRunId(run_id),
         attempt=VersionAttempt(version, _hash(due)),
@@ -75,6 +80,7 @@ def read_flow_run(row: object) -> FlowRun | None:
         name=_text(row.get("name")),
         run_config=read_run_config(row.get("run_config")),
         due_task_runs=due,
+        tasks_wait=bool(waiting),
         claim=_claim_of(kind, payload, row.get("task_runs")),
         source=row,
     )
@@ -139,6 +145,10 @@ def _hash(due: Sequence[TaskRun]) -> str:
         return ""
     words = "/".join(f"{task_run.id}@{task_run.attempt}" for task_run in due)
     return hashlib.sha256(words.encode()).hexdigest()[:8]
+
+
+def _is_due(state: State, due_before: datetime) -> bool:
+    return state.start_time is not None and state.start_time <= due_before
 
 
 def _time(value: object) -> datetime | None:

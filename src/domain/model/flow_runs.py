@@ -82,7 +82,9 @@ class FlowRun:
 
     Attributes:
         attempt: What a claim is compared with; see :class:`Attempt`.
-        due_task_runs: Only for a Running run: its task runs that wait to be started again.
+        due_task_runs: Only for a Running run: its task runs that wait to be started again and are due.
+        tasks_wait: Whether any of its task runs waits to be started, due or not: the run is not over, though nothing
+            may be executing it.
         claim: Set if the state is Submitted and says who claimed it.
         source: The backend's own words, for subclasses of ``Agent`` written against 1.x. Never read by the domain.
     """
@@ -94,6 +96,7 @@ class FlowRun:
     name: str = ""
     run_config: RunConfig = UniversalRun()
     due_task_runs: tuple[TaskRun, ...] = ()
+    tasks_wait: bool = False
     claim: ClaimRecord | None = None
     source: Mapping[str, Any] = attrs.field(factory=dict, converter=frozen_mapping, eq=False, repr=False)
 

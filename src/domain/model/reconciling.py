@@ -95,7 +95,7 @@ def judge(unit: Unit, run: FlowRun | None, *, seen_before: bool) -> Verdict | No
         if run.claim is not None and run.claim.unit != unit.name:
             return None  # claimed anew; that claim has a unit of its own
         return ReportFailed(unit, f"{_ended(unit)} before the flow run reported anything")
-    if run.state.is_running and not run.due_task_runs:
+    if run.state.is_running and not run.due_task_runs and not run.tasks_wait:
         if unit.status is UnitStatus.FAILED:
             return ReportFailed(unit, f"{_ended(unit)} while the flow run was Running")
         if seen_before:
