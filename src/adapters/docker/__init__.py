@@ -1,1 +1,5 @@
 """Flow runs as Docker containers."""
+
+from prefect.agent.adapters.docker.platform import DockerPlatform, factory
+
+__all__ = ["DockerPlatform", "factory"]

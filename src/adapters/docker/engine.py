@@ -1,0 +1,129 @@
+"""The connection to a Docker engine."""
+
+import contextlib
+import json
+import os
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import Any, Final
+
+import requests
+from docker.api.client import APIClient
+from docker.errors import DockerException, create_api_error_from_http_exception
+from docker.types import CancellableStream
+from docker.utils import kwargs_from_env, parse_host
+
+from prefect.agent.adapters.docker.errors import RAISED, translate
+from prefect.agent.domain.errors import AgentError, ConfigurationError
+
+CONNECTIONS: Final = 32
+"""Kept open at most; more are made when needed and closed afterwards."""
+
+
+class Engine:
+    """A Docker engine that is first asked when somebody needs it. Safe to use from several threads.
+
+    Args:
+        base_url: As in DOCKER_HOST; None for DOCKER_HOST, or else the default socket.
+        timeout: Seconds to wait for an answer.
+
+    Raises:
+        ConfigurationError: *base_url*, or one of Docker's environment variables, makes no sense.
+    """
+
+    def __init__(self, base_url: str | None, *, timeout: int) -> None:
+        self.timeout = timeout
+        try:
+            self._options: dict[str, Any] = {"base_url": base_url} if base_url else dict(kwargs_from_env())
+            parse_host(self._options.get("base_url"), os.name == "nt", bool(self._options.get("tls")))
+        except (DockerException, ValueError) as problem:
+            raise ConfigurationError(f"cannot tell where the Docker engine is: {problem}") from problem
+        default = "npipe:////./pipe/docker_engine" if os.name == "nt" else "unix:///var/run/docker.sock"
+        self.address: str = self._options.get("base_url") or default
+        self._guard = threading.Lock()
+        self._client: APIClient | None = None
+
+    @contextlib.contextmanager
+    def asked(self, doing: str, *, into: Callable[..., AgentError] = translate) -> Generator[APIClient, None, None]:
+        """The SDK's client, to *doing*; what it raises inside comes out in the port's words.
+
+        Args:
+            doing: What is asked of the engine, after "to".
+            into: Finds the words.
+        """
+        try:
+            yield self._connected()
+        except AgentError:
+            raise
+        except RAISED as problem:
+            raise into(problem, address=self.address, doing=doing) from problem
+
+    @contextlib.contextmanager
+    def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str],
+        silence: float,
+        headers: Mapping[str, str | bytes] | None = None,
+    ) -> Generator["JsonLines", None, None]:
+        """Ask something that is answered line by line. Raises what the SDK raises: ``RAISED``.
+
+        Unlike the SDK's own way this one is never stuck with an engine that went silent.
+
+        Args:
+            silence: Seconds to wait for the next piece of the answer.
+        """
+        client = self._connected()
+        url = f"{client.base_url}/v{client.api_version}{path}"
+        response = client.request(method, url, params=params, headers=headers, stream=True, timeout=silence)
+        try:
+            try:
+                response.raise_for_status()
+            except requests.HTTPError as problem:
+                create_api_error_from_http_exception(problem)
+            yield JsonLines(response)
+        finally:
+            response.close()
+
+    def close(self) -> None:
+        """Let go of idle connections; may be repeated, and the engine may be used again."""
+        with self._guard:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _connected(self) -> APIClient:
+        with self._guard:
+            if self._client is None:
+                self._client = APIClient(
+                    version="auto", timeout=self.timeout, max_pool_size=CONNECTIONS, **self._options
+                )
+            return self._client
+
+
+class JsonLines:
+    """An answer of the engine, one JSON object after another."""
+
+    def __init__(self, response: requests.Response) -> None:
+        self._response = response
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for line in self._response.iter_lines():
+            if line:
+                try:
+                    yield json.loads(line)
+                except ValueError as problem:
+                    raise requests.exceptions.InvalidJSONError(f"not JSON: {line!r:.80}") from problem
+
+    def cut(self) -> None:
+        """End the answer; for another thread. Whoever reads gets the end or an error."""
+        hang_up(CancellableStream(iter(()), self._response))
+
+
+def hang_up(stream: "CancellableStream[Any]") -> None:
+    """Close a stream of the SDK, whatever state it is in."""
+    # It looks for the socket where a stream that has just ended has none.
+    with contextlib.suppress(AttributeError, OSError, DockerException):
+        stream.close()

@@ -1,0 +1,127 @@
+"""Getting images onto the engine (protocol 6.4)."""
+
+import logging
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Final
+
+from docker.auth import get_config_header, resolve_repository_name
+from docker.errors import APIError, InvalidRepository, NotFound
+from docker.utils import parse_repository_tag
+
+from prefect.agent.adapters.docker.engine import Engine
+from prefect.agent.adapters.docker.errors import pull_problem, words
+from prefect.agent.domain.errors import PlatformUnavailable, SubmissionRefused
+
+SILENCE: Final = 600.0
+"""Seconds without a word after which a pull is given up; unpacking a large layer is quiet."""
+
+_log = logging.getLogger("prefect.agent.docker")
+
+
+class Images:
+    """Pulls images, each once at a time.
+
+    Args:
+        no_pull: Never pull.
+        allowed: If any: the only registries (first component of an image's name) to pull from.
+    """
+
+    def __init__(self, engine: Engine, *, no_pull: bool = False, allowed: Sequence[str] = ()) -> None:
+        self._engine = engine
+        self._no_pull = no_pull
+        self._allowed = tuple(allowed)
+        self._guard = threading.Lock()
+        self._pulls: dict[str, Future[None]] = {}
+
+    def is_pulled(self, image: str) -> bool:
+        """Whether *image* is pulled at all: names without a registry or user are of this engine."""
+        return not self._no_pull and "/" in image
+
+    def prepare(self, image: str) -> None:
+        """Pull *image* if that is the rule for it; join a pull of it that is under way.
+
+        A pull that fails is no harm if the engine has the image already.
+
+        Raises:
+            SubmissionRefused: There is no such image, or it is not allowed.
+            PlatformUnavailable: The registry or the engine has trouble.
+        """
+        if not self.is_pulled(image):
+            return
+        if self._allowed and image.partition("/")[0] not in self._allowed:
+            raise SubmissionRefused(
+                f"the image {image!r} is not from a registry this agent may pull from: {', '.join(self._allowed)}"
+            )
+        with self._guard:
+            pull = self._pulls.get(image)
+            joins = pull is not None
+            if pull is None:
+                pull = self._pulls[image] = Future()
+        if joins:
+            pull.result()
+        else:
+            self._lead(image, pull)
+
+    def _lead(self, image: str, pull: Future[None]) -> None:
+        try:
+            self._pull(image)
+        except BaseException as problem:
+            pull.set_exception(problem)
+            raise
+        else:
+            pull.set_result(None)
+        finally:
+            with self._guard:
+                del self._pulls[image]
+
+    def _pull(self, image: str) -> None:
+        try:
+            self._fetch(image)
+        except (SubmissionRefused, PlatformUnavailable) as problem:
+            if not self._is_here(image):
+                raise
+            _log.warning("%s; the one that is here is used", problem)
+
+    def _fetch(self, image: str) -> None:
+        repository, tag = parse_repository_tag(image)
+        with self._engine.asked(f"pull {image}") as client:
+            try:
+                registry, _ = resolve_repository_name(repository)
+            except InvalidRepository as problem:
+                raise pull_problem(image, words(problem), status=400) from problem
+            key = get_config_header(client, registry)
+            headers: dict[str, str | bytes] = {"X-Registry-Auth": key} if key else {}
+            params = {"fromImage": repository, "tag": tag or "latest"}
+            try:
+                with self._engine.stream(
+                    "POST", "/images/create", params=params, headers=headers, silence=SILENCE
+                ) as lines:
+                    for line in lines:
+                        if "error" in line:
+                            raise pull_problem(image, " ".join(str(line["error"]).split()))
+            except APIError as problem:
+                if problem.status_code in {401, 403}:  # the engine's own guard, not the registry's
+                    raise
+                raise pull_problem(image, words(problem), status=problem.status_code or 500) from problem
+
+    def _is_here(self, image: str) -> bool:
+        try:
+            with self._engine.asked(f"look for the image {image}") as client:
+                client.inspect_image(image)  # type: ignore[no-untyped-call]
+        except PlatformUnavailable as problem:
+            if isinstance(problem.__cause__, NotFound):
+                return False
+            raise
+        return True
+
+
+def absent(image: str, *, pulled: bool) -> Exception:
+    """The error for an image that the engine does not have when a container is made of it."""
+    if pulled:
+        return PlatformUnavailable(f"the image {image!r} vanished from the engine right after it was pulled")
+    return SubmissionRefused(
+        f"the image {image!r} is not on this agent's Docker engine, and is not pulled: names without a '/' never are, "
+        f"and none with the agent's no-pull option. Run 'docker pull {image}' there, or name the registry"
+    )

@@ -1,0 +1,323 @@
+"""Flow runs as containers of a Docker engine, 20.10 or newer.
+
+The name of a container is the unit's, so the engine itself refuses a second one. Containers are never removed by the
+engine: their exit code is the only evidence of how a flow run ended.
+"""
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from docker.api.client import APIClient
+from docker.errors import APIError, NotFound
+from docker.utils import version_gte
+
+from prefect.agent.adapters.docker import containers, reading
+from prefect.agent.adapters.docker.engine import Engine
+from prefect.agent.adapters.docker.errors import says, translate_start, translate_submission, words
+from prefect.agent.adapters.docker.following import LogFollower, changed_names
+from prefect.agent.adapters.docker.images import Images, absent
+from prefect.agent.adapters.docker.volumes import parse_volumes
+from prefect.agent.domain.errors import (
+    ConfigurationError,
+    PlatformUnavailable,
+    SubmissionRefused,
+    UnitNameTaken,
+)
+from prefect.agent.domain.model.run_configs import DockerRun
+from prefect.agent.domain.model.units import Submission, Unit, UnitStatus
+from prefect.agent.domain.model.workloads import PlatformTraits
+from prefect.agent.ports.platform import ExecutionPlatform
+
+TIMEOUT: Final = 60
+"""Seconds to wait for an answer of the engine."""
+
+TAIL_BYTES: Final = 64 * 1024
+
+HOST_GATEWAY_API: Final = "1.41"
+"""The API version of engine 20.10, which introduced ``host-gateway``."""
+
+TRIES: Final = 3
+"""How often to look again when somebody else changes the same container meanwhile."""
+
+
+class DockerPlatform(ExecutionPlatform):
+    """Executes flow runs as containers.
+
+    Args:
+        base_url: Where the engine is; None for DOCKER_HOST, or else the default socket.
+        no_pull: Never pull images.
+        volumes: For every container, as ``volumes.py`` reads them.
+        show_flow_logs: Copy the containers' output to the agent's own stdout, too.
+        networks: For every container; ``host`` or ``none`` as the first is its network mode.
+        reg_allow_list: If any: the only registries to pull from.
+        docker_client_timeout: Seconds to wait for an answer.
+
+    Raises:
+        ConfigurationError: One of them makes no sense.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str | None = None,
+        no_pull: bool = False,
+        volumes: Sequence[str] = (),
+        show_flow_logs: bool = False,
+        networks: Sequence[str] = (),
+        reg_allow_list: Sequence[str] = (),
+        docker_client_timeout: int = TIMEOUT,
+    ) -> None:
+        if docker_client_timeout <= 0:
+            raise ConfigurationError(f"the Docker client timeout must be more than 0, not {docker_client_timeout}")
+        self._engine = Engine(base_url, timeout=docker_client_timeout)
+        self._images = Images(self._engine, no_pull=no_pull, allowed=reg_allow_list)
+        self._volumes = parse_volumes(volumes)
+        self._networks = tuple(networks)
+        self._follower = LogFollower(self._engine) if show_flow_logs else None
+        self._identity: str | None = None
+        self._ended: dict[str, Unit] = {}
+
+    @property
+    def traits(self) -> PlatformTraits:
+        return PlatformTraits(kind="docker", run_config=DockerRun, runs_images=True)
+
+    @property
+    def identity(self) -> str:
+        if self._identity is None:
+            with self._engine.asked("say its id") as client:
+                about = client.info()
+            self._identity = f"docker:{about.get('ID') or about.get('Name')}"
+        return self._identity
+
+    def check(self) -> None:
+        with self._engine.asked("answer") as client:
+            client.ping()
+        with self._engine.asked("list containers") as client:
+            client.containers(all=True, limit=1, filters={"label": containers.UNIT})
+
+    def create(self, submission: Submission) -> Unit:
+        found = self._adopt(submission.name)
+        if found is not None:
+            return found
+        if not submission.image:
+            raise SubmissionRefused("a container needs an image, and none is named")
+        arguments, mode = self._arguments(submission)
+        self._images.prepare(submission.image)
+        self._make_volumes()
+        for _ in range(TRIES):
+            container = self._make(submission.image, arguments)
+            if container is not None:
+                return self._begin(container, submission.name, containers.joins(self._networks, mode))
+            found = self._adopt(submission.name)
+            if found is not None:
+                return found
+        raise PlatformUnavailable(f"the name {submission.name} is being taken and freed by somebody else")
+
+    def units(self) -> Sequence[Unit]:
+        with self._engine.asked("list containers") as client:
+            entries = client.containers(all=True, filters={"label": containers.UNIT})
+        known = self._ended
+        ended: dict[str, Unit] = {}
+        alive: list[Unit] = []
+        for unit in filter(None, map(reading.listed, entries)):
+            if not unit.status.has_ended:
+                alive.append(unit)
+                continue
+            full = known.get(unit.id) or self.unit(unit.name)  # what has ended does not change: asked once
+            if full is not None:
+                ended[unit.id] = full
+        self._ended = ended
+        return [*alive, *ended.values()]
+
+    def unit(self, name: str) -> Unit | None:
+        about = self._inspect(name)
+        return None if about is None else reading.inspected(about)
+
+    def watch(self, *, seconds: float) -> Iterator[Unit]:
+        for name in changed_names(self._engine, seconds=seconds):
+            unit = self.unit(name)
+            if unit is not None:
+                yield unit
+
+    def stop(self, name: str, *, grace: float) -> None:
+        for _ in range(TRIES):
+            unit = self.unit(name)
+            if unit is None or unit.status.has_ended:
+                return
+            if unit.status is UnitStatus.PENDING:
+                self._discard(unit.id)  # it cannot end, and nothing of it is worth keeping
+                continue
+            with self._engine.asked(f"stop the container {name}") as client, contextlib.suppress(NotFound):
+                client.stop(unit.id, timeout=max(0, math.ceil(grace)))
+        raise PlatformUnavailable(f"the container {name} does not end")
+
+    def remove(self, name: str) -> None:
+        unit = self.unit(name)
+        if unit is None:
+            return
+        if not unit.status.has_ended:
+            raise PlatformUnavailable(f"the container {name} still executes")
+        with self._engine.asked(f"remove the container {name}") as client:
+            try:
+                client.remove_container(unit.id, v=True)
+            except NotFound:
+                return
+            except APIError as problem:
+                if not says(words(problem), ("already in progress",)):
+                    raise
+
+    def logs_tail(self, name: str, *, lines: int = 50) -> str:
+        unit = self.unit(name)
+        if unit is None or lines <= 0:
+            return ""
+        with self._engine.asked(f"read the output of {name}") as client:
+            try:
+                output: bytes = client.logs(unit.id, stdout=True, stderr=True, tail=lines)
+            except NotFound:
+                return ""
+            except APIError as problem:
+                if not says(words(problem), ("does not support reading",)):
+                    raise
+                return ""
+        text = output[-TAIL_BYTES:].decode(errors="replace").rstrip("\n")
+        return text.encode()[-TAIL_BYTES:].decode(errors="ignore")  # each replaced byte has become three
+
+    def close(self) -> None:
+        if self._follower is not None:
+            self._follower.close()
+        self._engine.close()
+
+    # --- inside ---
+
+    def _inspect(self, name: str) -> Mapping[str, Any] | None:
+        """What the engine says about the container of that name, ours or not."""
+        with self._engine.asked(f"inspect the container {name}") as client:
+            try:
+                about: dict[str, Any] = client.inspect_container(name)
+            except NotFound:
+                return None
+        return about if about["Name"] == f"/{name}" else None  # the engine also takes the beginning of an id
+
+    def _arguments(self, submission: Submission) -> tuple[dict[str, Any], str]:
+        """Arguments for the SDK's ``create_container``, and the network mode among them."""
+        with self._engine.asked("say its version") as client:
+            wanted = containers.options(
+                submission,
+                volumes=self._volumes,
+                networks=self._networks,
+                has_gateway=version_gte(client.api_version, HOST_GATEWAY_API),
+            )
+            host_config = containers.host_config(client.create_host_config, wanted)
+        mode = str(wanted.get("network_mode") or "")
+        config = submission.run_config
+        return {
+            "name": submission.name,
+            "command": list(submission.command),
+            "environment": containers.environment(submission, mode),
+            "labels": containers.labels(submission),
+            "ports": list(config.ports) if isinstance(config, DockerRun) else [],
+            "volumes": [volume.internal for volume in self._volumes],
+            "host_config": host_config,
+            "detach": True,
+        }, mode
+
+    def _make_volumes(self) -> None:
+        for volume in self._volumes:
+            if volume.is_named:
+                with self._engine.asked(f"make the volume {volume.external}") as client:
+                    try:
+                        client.inspect_volume(volume.external)
+                    except NotFound:
+                        client.create_volume(volume.external, driver="local", labels={"prefect_created": "true"})
+
+    def _make(self, image: str, arguments: dict[str, Any]) -> str | None:
+        """Make a container and return its id; None if its name is taken. It does not execute yet."""
+        with self._engine.asked(f"make a container of {image}", into=translate_submission) as client:
+            try:
+                made: dict[str, Any] = client.create_container(image, **arguments)
+            except APIError as problem:
+                if problem.status_code == 409 and says(words(problem), ("already in use",)):
+                    return None
+                if problem.status_code == 404 and says(words(problem), ("no such image",)):
+                    raise absent(image, pulled=self._images.is_pulled(image)) from problem
+                raise
+        return str(made["Id"])
+
+    def _adopt(self, name: str) -> Unit | None:
+        """The unit of that name, started if it never was; None if there is none."""
+        about = self._inspect(name)
+        if about is None:
+            return None
+        unit = reading.inspected(about)
+        if unit is None:
+            raise UnitNameTaken(name, f"the container {about['Id'][:12]} of the image {about['Config'].get('Image')}")
+        if unit.status is not UnitStatus.PENDING:
+            return unit
+        joined = (about.get("NetworkSettings") or {}).get("Networks") or {}
+        wanted = containers.joins(self._networks, about["HostConfig"]["NetworkMode"])
+        return self._begin(unit.id, name, [network for network in wanted if network not in joined])
+
+    def _begin(self, container: str, name: str, networks: Sequence[str]) -> Unit:
+        """Join the networks and start. Starting what another thread or agent has just started does nothing."""
+        try:
+            with self._engine.asked(f"start the container {name}", into=translate_start) as client:
+                for network in networks:
+                    _join(client, container, network)
+                client.start(container)
+        except SubmissionRefused:
+            if self._discard(container):
+                raise
+        unit = self.unit(name)
+        if unit is None:
+            raise PlatformUnavailable(f"the container {name} was removed by somebody else while it started")
+        if self._follower is not None:
+            self._follower.follow(container, name)
+        return unit
+
+    def _discard(self, container: str) -> bool:
+        """Remove a container that was never started; False if it was after all."""
+        with self._engine.asked(f"remove the container {container[:12]}") as client, contextlib.suppress(NotFound):
+            if client.inspect_container(container)["State"]["Status"] != "created":
+                return False
+            client.remove_container(container, v=True)
+        return True
+
+
+def factory(
+    *,
+    base_url: str | None = None,
+    no_pull: bool = False,
+    volumes: Sequence[str] = (),
+    show_flow_logs: bool = False,
+    networks: Sequence[str] = (),
+    reg_allow_list: Sequence[str] | None = None,
+    docker_client_timeout: int | None = None,
+    **unknown: Any,
+) -> ExecutionPlatform:
+    """Make the platform from options; the entry point ``docker`` of ``prefect.agent.platforms``.
+
+    Raises:
+        TypeError: An option that this platform does not have.
+        ConfigurationError: An option's value makes no sense.
+    """
+    if unknown:
+        raise TypeError(f"the docker platform has no option {', '.join(sorted(unknown))}")
+    return DockerPlatform(
+        base_url=base_url,
+        no_pull=no_pull,
+        volumes=volumes,
+        show_flow_logs=show_flow_logs,
+        networks=networks,
+        reg_allow_list=reg_allow_list or (),
+        docker_client_timeout=TIMEOUT if docker_client_timeout is None else docker_client_timeout,
+    )
+
+
+def _join(client: APIClient, container: str, network: str) -> None:
+    try:
+        client.connect_container_to_network(container, network)
+    except APIError as problem:
+        if not says(words(problem), ("already exists in network", "already connected")):
+            raise

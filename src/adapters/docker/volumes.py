@@ -1,0 +1,120 @@
+"""What ``--volume`` takes: ``internal``, ``external:internal`` or ``external:internal:mode`` (protocol 6.4)."""
+
+import ntpath
+import os
+import posixpath
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from prefect.agent.domain.errors import ConfigurationError
+
+_PROPAGATION: Final = frozenset({"shared", "rshared", "slave", "rslave", "private", "rprivate"})
+
+MODES: Final = _PROPAGATION | {"ro", "rw", "z", "Z", "nocopy", "consistent", "cached", "delegated"}
+"""Words of the mode field, separated by commas."""
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]+")
+_WINDOWS_FIELD: Final = re.compile(r"[A-Za-z]:[\\/][^:]*|[^:]*")
+_DRIVE: Final = re.compile(r"[A-Za-z]:[\\/]")
+
+
+@attrs.frozen(kw_only=True)
+class Volume:
+    """A directory of the engine's machine, or a named volume, inside every container.
+
+    Attributes:
+        external: Absolute path on the engine's machine, or the name.
+        internal: Absolute path in the container.
+        is_named: Whether *external* is a name.
+    """
+
+    external: str
+    internal: str
+    mode: str = "rw"
+    is_named: bool = False
+
+    @property
+    def bind(self) -> str:
+        """As the engine wants it in ``Binds``."""
+        return f"{self.external}:{self.internal}:{self.mode}"
+
+
+def parse_volumes(specs: Iterable[str], *, windows: bool = os.name == "nt") -> tuple[Volume, ...]:
+    """Read volume specs.
+
+    Args:
+        specs: What was typed.
+        windows: Whether paths of this machine have drive letters and backslashes.
+
+    Raises:
+        ConfigurationError: One of them makes no sense, or two have the same place in the container.
+    """
+    volumes: dict[str, Volume] = {}
+    for spec in specs:
+        volume = parse_volume(spec, windows=windows)
+        if volume.internal in volumes:
+            raise _wrong(spec, f"{volume.internal} is taken by another volume")
+        volumes[volume.internal] = volume
+    return tuple(volumes.values())
+
+
+def parse_volume(spec: str, *, windows: bool = False) -> Volume:
+    """Read one volume spec; errors as in :func:`parse_volumes`."""
+    fields = _windows_fields(spec) if windows else spec.split(":")
+    if not 1 <= len(fields) <= 3 or not all(fields):
+        raise _wrong(spec, "write internal, external:internal or external:internal:mode")
+    mode = fields.pop() if len(fields) == 3 or (windows and fields[-1] in {"ro", "rw"} and len(fields) > 1) else "rw"
+    if not set(mode.split(",")) <= MODES:
+        raise _wrong(spec, f"{mode!r} is not a mode such as ro or rw")
+    external = fields[0]
+    is_named = not external.startswith((".", "/", "~")) and not (windows and _is_windows_path(external))
+    if is_named:
+        if len(fields) == 1 or not _NAME.fullmatch(external):
+            raise _wrong(spec, "a path starts with '/', '.' or '~', the name of a volume has no '/'")
+        if mode != "rw":
+            raise _wrong(spec, "a named volume has the mode rw only")
+    else:
+        external = _outside(external, windows=windows)
+    internal = _inside(fields[1] if len(fields) > 1 else external, windows=windows)
+    if not internal.startswith("/"):
+        raise _wrong(spec, f"{internal!r} is not an absolute path in the container")
+    return Volume(external=external, internal=internal, mode=mode, is_named=is_named)
+
+
+def _windows_fields(spec: str) -> list[str]:
+    """Split at colons, save those after a drive letter."""
+    fields, at = [], 0
+    while at <= len(spec):
+        field = _WINDOWS_FIELD.match(spec, at)
+        assert field is not None  # it matches nothing at all, too
+        fields.append(field.group())
+        at = field.end() + 1
+    return fields
+
+
+def _is_windows_path(path: str) -> bool:
+    return path.startswith("\\") or _DRIVE.match(path) is not None
+
+
+def _outside(path: str, *, windows: bool) -> str:
+    if windows and _is_windows_path(path):
+        return ntpath.normpath(path)
+    if path.startswith(("~", ".")):
+        path = str(Path(path).expanduser().absolute())
+    return ntpath.normpath(path) if windows and _is_windows_path(path) else posixpath.normpath(path)
+
+
+def _inside(path: str, *, windows: bool) -> str:
+    if windows:
+        if _DRIVE.match(path):
+            path = f"/{path[0].lower()}{path[2:]}"
+        path = path.replace("\\", "/")
+    return posixpath.normpath(path)
+
+
+def _wrong(spec: str, why: str) -> ConfigurationError:
+    return ConfigurationError(f"the volume {spec!r} makes no sense: {why}")
