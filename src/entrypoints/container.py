@@ -122,11 +122,13 @@ class Container(containers.DeclarativeContainer):
     deploy: providers.Provider[Callable[[FlowRun], str] | None] = providers.Object(None)
 
     settings = options.provided.settings
+    # Not settings.name: providers have a name of their own.
+    agent_name = providers.Callable(lambda chosen: chosen.name, settings)
     clock: providers.Provider[Clock] = providers.Singleton(_system_clock)
     cloud: providers.Provider[CloudApi] = providers.Singleton(_graphql_cloud, options, clock)
     platform: providers.Provider[ExecutionPlatform] = providers.Singleton(_platform, options)
 
-    outbox = providers.Singleton(Outbox, clock=clock, agent_name=settings.name)
+    outbox = providers.Singleton(Outbox, clock=clock, agent_name=agent_name)
     create_unit = providers.Singleton(
         CreateUnit,
         cloud=cloud,
@@ -142,7 +144,7 @@ class Container(containers.DeclarativeContainer):
         clock=clock,
         claimant=providers.Singleton(_claimant, settings),
         platform=platform.provided.identity,
-        agent_name=settings.name,
+        agent_name=agent_name,
         tell=tell,
     )
     start_run = providers.Singleton(StartFlowRun, deploy=deploy, outbox=outbox, tell=tell)

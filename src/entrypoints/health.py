@@ -81,11 +81,11 @@ class HealthServer:
         Raises:
             ConfigurationError: The address has no port, or cannot be listened at.
         """
-        parts = urlsplit(address if "//" in address else f"//{address}")
         try:
+            parts = urlsplit(address if "//" in address else f"//{address}")
             port = parts.port
-        except ValueError:
-            port = None
+        except ValueError as problem:
+            raise ConfigurationError(f"--agent-address {address!r} is no address: {problem}") from problem
         if port is None:
             raise ConfigurationError(f"--agent-address {address!r} has no port; it looks like http://127.0.0.1:8080")
         try:

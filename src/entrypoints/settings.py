@@ -72,7 +72,7 @@ class Configuration:
     def text(self, name: str) -> str | None:
         """Like :meth:`find`, as a string."""
         value = self.find(name)
-        return None if value in {None, ""} else str(value)
+        return None if value is None or value == "" else str(value)
 
     def stored_login(self, api: str) -> Mapping[str, Any]:
         """What ``auth.toml`` holds for the server at *api* (protocol section 1.6)."""
@@ -92,8 +92,7 @@ def connection(
     if backend not in {None, "cloud", "server"}:
         raise ConfigurationError(f"the backend is {backend!r}; it can only be 'cloud' or 'server'")
     address = api or configuration.text("cloud.api") or _endpoint(configuration, backend)
-    parts = urlsplit(address)
-    if parts.scheme not in {"http", "https"} or not parts.netloc:
+    if not _is_address(address):
         raise ConfigurationError(f"{address!r} is not the address of a Prefect API; it looks like {CLOUD_API}")
     stored = configuration.stored_login(address)
     found = (configuration.text(name) for name in KEY_SETTINGS)
@@ -178,7 +177,7 @@ def _value(text: str, environ: Mapping[str, str]) -> Any:
         for read in (ast.literal_eval, json.loads):
             try:
                 return read(text)
-            except (ValueError, SyntaxError):
+            except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
                 continue
     return _expand(text, environ)
 
@@ -191,6 +190,14 @@ def _expand(text: str, environ: Mapping[str, str]) -> str:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:  # brackets or a port that make no sense
+        return False
 
 
 def _is_uuid(text: str) -> bool:

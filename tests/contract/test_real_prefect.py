@@ -108,7 +108,7 @@ def test_containers_run_flows_to_success(real: RealPrefect, flow_image: str, own
         f"PREFECT__CLOUD__API={real.url}",
     )  # the real agent rewrites no loopback address but localhost's
     with real.agent(*words, "--no-pull", "--network", "host", "--volume", volume, *address, own=own):
-        wait_until(lambda: real.states(runs) == ["Success"] * 2, 2 * A_MINUTE, "two Success")
+        wait_until(lambda: real.states(runs) == ["Success"] * 2, A_MINUTE, "two Success")
     if own:
         assert all(any("Container ID:" in line for line in real.logs(run_id)) for run_id in runs)
         _remove_containers(runs)

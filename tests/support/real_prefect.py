@@ -99,6 +99,9 @@ class RealPrefect:
             )
             try:
                 yield child
+            except AssertionError:
+                print(self.agent_log(own=own))  # shown by pytest with the failure
+                raise
             finally:
                 if child.poll() is None:
                     child.send_signal(signal.SIGTERM)

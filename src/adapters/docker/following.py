@@ -43,7 +43,7 @@ class LogFollower:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._guard = threading.Lock()
-        self._open: set["CancellableStream[Any]"] = set()
+        self._open: set[CancellableStream[Any]] = set()
 
     def follow(self, container: str, name: str) -> None:
         """Begin with the first line of *container*."""
@@ -59,7 +59,7 @@ class LogFollower:
     def _copy(self, container: str) -> None:
         try:
             with self._engine.asked("show the output of a container") as client:
-                stream: "CancellableStream[bytes]" = client.logs(container, stream=True, follow=True)
+                stream: CancellableStream[bytes] = client.logs(container, stream=True, follow=True)
         except PlatformError:  # only somebody's eyes miss it: it can still be read from the container
             return
         with self._guard:

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import Final
 
 from docker.auth import get_config_header, resolve_repository_name
-from docker.errors import APIError, InvalidRepository, NotFound
+from docker.errors import APIError, InvalidRepository
 from docker.utils import parse_repository_tag
 
 from prefect.agent.adapters.docker.engine import Engine
@@ -107,13 +107,13 @@ class Images:
                 raise pull_problem(image, words(problem), status=problem.status_code or 500) from problem
 
     def _is_here(self, image: str) -> bool:
-        try:
-            with self._engine.asked(f"look for the image {image}") as client:
+        with self._engine.asked(f"look for the image {image}") as client:
+            try:
                 client.inspect_image(image)  # type: ignore[no-untyped-call]
-        except PlatformUnavailable as problem:
-            if isinstance(problem.__cause__, NotFound):
+            except APIError as problem:
+                if problem.status_code not in {400, 404}:
+                    raise
                 return False
-            raise
         return True
 
 

@@ -146,7 +146,7 @@ class DockerPlatform(ExecutionPlatform):
             unit = self.unit(name)
             if unit is None or unit.status.has_ended:
                 return
-            if unit.status is UnitStatus.PENDING:
+            if unit.status is UnitStatus.CREATED:
                 self._discard(unit.id)  # it cannot end, and nothing of it is worth keeping
                 continue
             with self._engine.asked(f"stop the container {name}") as client, contextlib.suppress(NotFound):
@@ -253,7 +253,7 @@ class DockerPlatform(ExecutionPlatform):
         unit = reading.inspected(about)
         if unit is None:
             raise UnitNameTaken(name, f"the container {about['Id'][:12]} of the image {about['Config'].get('Image')}")
-        if unit.status is not UnitStatus.PENDING:
+        if unit.status is not UnitStatus.CREATED:
             return unit
         joined = (about.get("NetworkSettings") or {}).get("Networks") or {}
         wanted = containers.joins(self._networks, about["HostConfig"]["NetworkMode"])

@@ -12,7 +12,7 @@ from prefect.agent.domain.model.units import Evidence, Unit, UnitStatus
 from prefect.agent.domain.times import read_time
 
 STATUSES: Final = {
-    "created": UnitStatus.PENDING,
+    "created": UnitStatus.CREATED,
     "running": UnitStatus.RUNNING,
     "paused": UnitStatus.RUNNING,
     "restarting": UnitStatus.RUNNING,

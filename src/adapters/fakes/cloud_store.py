@@ -161,7 +161,8 @@ class Store:
 
 def view(row: FlowRunRow, now: datetime) -> FlowRun:
     """The flow run as the port shows it."""
-    due = tuple(_task_view(task) for task in row.due(now)) if row.state == states.RUNNING else ()
+    is_running = row.state == states.RUNNING
+    due = tuple(_task_view(task) for task in row.due(now)) if is_running else ()
     return FlowRun(
         id=row.id,
         attempt=MemoryAttempt(row.columns["version"], _hash(due)),
@@ -170,6 +171,7 @@ def view(row: FlowRunRow, now: datetime) -> FlowRun:
         name=row.name,
         run_config=row.run_config,
         due_task_runs=due,
+        tasks_wait=is_running and any(task.state in states.SCHEDULED_TYPES for task in row.task_runs.values()),
         claim=_record(row),
     )
 

@@ -174,7 +174,7 @@ class InMemoryPlatform(TroublesomePlatform):
         """Leave what a crash between creating a unit and starting it leaves."""
         with self._place.changed:
             self._place.unstarted.add(submission.name)
-            self._put(attrs.evolve(self._new(submission), status=UnitStatus.PENDING))
+            self._put(attrs.evolve(self._new(submission), status=UnitStatus.CREATED))
 
     # --- inside; the place's condition is held ---
 

@@ -1,6 +1,7 @@
 """Between the backend's JSON and the domain's values. Pure; nothing a backend sends can make it raise."""
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -143,7 +144,7 @@ def _read_record(payload: Json) -> ClaimRecord | None:
 def _hash(due: Sequence[TaskRun]) -> str:
     if not due:
         return ""
-    words = "/".join(f"{task_run.id}@{task_run.attempt}" for task_run in due)
+    words = json.dumps([[task_run.id, str(task_run.attempt)] for task_run in due])
     return hashlib.sha256(words.encode()).hexdigest()[:8]
 
 

@@ -77,12 +77,12 @@ def check(interpreter: str | None, environ: Mapping[str, str]) -> None:
 
 def _prefect_on_path(environ: Mapping[str, str]) -> str:
     """The first ``prefect`` on PATH that is not this package's own command."""
-    own = {Path(sys.executable).parent, Path(sys.argv[0]).absolute().parent}
+    folders = {Path(sys.executable).parent, Path(sys.argv[0]).absolute().parent}
+    own = {(folder / "prefect").resolve() for folder in folders}
     for folder in environ.get("PATH", os.defpath).split(os.pathsep):
-        if folder and Path(folder).absolute() not in own:
-            found = shutil.which("prefect", path=folder)
-            if found:
-                return str(Path(found).absolute())
+        found = shutil.which("prefect", path=folder) if folder else None
+        if found and Path(found).resolve() not in own:
+            return str(Path(found).absolute())
     raise PlatformUnavailable(
         "there is no Prefect to execute flow runs with: say which Python has it with --interpreter "
         "(a virtual environment of its own, with prefect==1.4.1)"

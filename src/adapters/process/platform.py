@@ -22,7 +22,7 @@ from prefect.agent.adapters.process.reaper import Reaper
 from prefect.agent.adapters.process.unit_dir import SCRIPT, UnitDir
 from prefect.agent.domain.errors import PlatformForbidden, PlatformUnavailable, SubmissionRefused
 from prefect.agent.domain.model.run_configs import LocalRun
-from prefect.agent.domain.model.units import Submission, Unit
+from prefect.agent.domain.model.units import Submission, Unit, UnitStatus
 from prefect.agent.domain.model.workloads import PlatformTraits
 from prefect.agent.ports.platform import ExecutionPlatform
 
@@ -125,6 +125,10 @@ class ProcessPlatform(ExecutionPlatform):
 
     def stop(self, name: str, *, grace: float) -> None:
         unit = UnitDir(self._directory / name)
+        found = unit.read()
+        if found is not None and found.status is UnitStatus.CREATED:
+            unit.remove()  # it cannot end, and nothing of it is worth keeping
+            return
         for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, BEGIN_WITHIN)):
             group = unit.group()
             if group is None:

@@ -79,8 +79,10 @@ class UnitDir:
         exit_code = self._number("exit")
         status, evidence = UnitStatus.RUNNING if pid else UnitStatus.PENDING, None
         if exit_code is None and not self.is_alive():
-            exit_code = self._number("exit")  # it may have ended between the two looks
-            if exit_code is None:
+            pid, exit_code = self._number("pid"), self._number("exit")  # it may have gone on between the looks
+            if pid is None:
+                status = UnitStatus.CREATED
+            elif exit_code is None:
                 status = UnitStatus.FAILED
                 evidence = Evidence(reason="Killed", message="the process vanished without an exit code")
         if exit_code is not None:
@@ -94,7 +96,7 @@ class UnitDir:
             id=str(pid or ""),
             info=f"PID: {pid}" if pid else "",
             evidence=evidence,
-            created_at=read_time(about["created_at"]),
+            created_at=_moment(about["created_at"]),
             ended_at=self._ended_at() if status.has_ended else None,
         )
 
@@ -125,7 +127,8 @@ class UnitDir:
                 text = output.read().decode(errors="replace")
         except OSError:
             return ""
-        return "\n".join(text.splitlines()[-lines:]) if lines > 0 else ""
+        tail = "\n".join(text.splitlines()[-lines:]) if lines > 0 else ""
+        return tail.encode()[-TAIL_BYTES:].decode(errors="ignore")  # each replaced byte has become three
 
     def remove(self) -> None:
         """Forget the unit.
@@ -175,6 +178,13 @@ class UnitDir:
             return os.fstat(lock).st_ino == (self.path / "lock").stat().st_ino
         except OSError:
             return False
+
+
+def _moment(text: object) -> datetime | None:
+    try:
+        return read_time(text)
+    except ValueError:
+        return None
 
 
 def _evidence(exit_code: int) -> Evidence:

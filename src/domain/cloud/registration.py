@@ -5,6 +5,7 @@ import binascii
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -23,13 +24,13 @@ def decompress_flow(text: str) -> dict[str, Any]:
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(base64.b64decode(text))) as packed:
             data = packed.read(MAX_FLOW_BYTES + 1)
-    except (binascii.Error, OSError, EOFError, ValueError) as problem:
+    except (binascii.Error, OSError, EOFError, ValueError, zlib.error) as problem:
         raise CloudError(f"The flow cannot be unpacked: {problem}") from problem
     if len(data) > MAX_FLOW_BYTES:
         raise CloudError(f"The flow is larger than {MAX_FLOW_BYTES} bytes")
     try:
         return check_flow(json.loads(data))
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise CloudError(f"The flow is not JSON: {problem}") from problem
 
 
@@ -42,7 +43,7 @@ def check_flow(flow: object) -> dict[str, Any]:
     if isinstance(flow, str):
         try:
             flow = json.loads(flow)
-        except ValueError as problem:
+        except (ValueError, RecursionError) as problem:
             raise CloudError(f"The flow is not JSON: {problem}") from problem
     if not isinstance(flow, dict) or not isinstance(flow.get("name"), str) or not flow["name"]:
         raise CloudError("A serialized flow is an object with a name")

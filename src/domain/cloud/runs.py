@@ -36,16 +36,18 @@ def run_labels(given: Mapping[str, Any], group: Mapping[str, Any], flow: Mapping
 
 
 def run_parameters(
-    declared: Sequence[Mapping[str, Any]], group_defaults: Mapping[str, Any] | None, given: Mapping[str, Any] | None
+    declared: object, group_defaults: Mapping[str, Any] | None, given: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """Parameters of a new run: the flow's defaults, the group's, the request's; later ones win.
 
     Raises:
         CloudError: A required parameter has no value.
     """
-    defaults = {p["name"]: p["default"] for p in declared if p.get("default")}
+    known = [p for p in declared if isinstance(p, Mapping)] if isinstance(declared, list) else []
+    named = {p["name"]: p for p in known if isinstance(p.get("name"), str)}
+    defaults = {name: p["default"] for name, p in named.items() if p.get("default")}
     parameters = {**defaults, **(group_defaults or {}), **(given or {})}
-    required = {str(p.get("name")) for p in declared if p.get("required")}
+    required = {name for name, p in named.items() if p.get("required")}
     missing = sorted(required - set(parameters))
     if missing:
         raise CloudError(f"Required parameters were not supplied: {', '.join(missing)}")

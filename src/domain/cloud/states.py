@@ -94,14 +94,14 @@ def read_state(payload: object) -> State:
     if isinstance(payload, str):  # a JSON scalar written as a quoted literal (protocol section 1.3)
         try:
             payload = json.loads(payload)
-        except ValueError as problem:
+        except (ValueError, RecursionError) as problem:
             raise CloudError(f"State update failed: the state is not JSON: {problem}") from problem
     if not isinstance(payload, Mapping):
         raise CloudError("State update failed: a state is an object")
     kind = payload.get("type")
     if not isinstance(kind, str) or kind not in PARENTS:
         raise CloudError(f"State update failed: {kind!r:.80} is not a state type")
-    if len(json.dumps(payload)) > MAX_BYTES:
+    if _size(payload) > MAX_BYTES:
         raise CloudError(f"State update failed: the state is larger than {MAX_BYTES} bytes")
     message = payload.get("message")
     start = read_time(payload["start_time"]) if payload.get("start_time") is not None else None
@@ -120,3 +120,11 @@ def read_time(value: object) -> datetime:
         return times.read_time(value)
     except ValueError as problem:
         raise CloudError(f"{value!r:.80} is not a time") from problem
+
+
+def _size(payload: object) -> int:
+    """Length as JSON; nested too deeply counts as too large."""
+    try:
+        return len(json.dumps(payload))
+    except RecursionError:
+        return MAX_BYTES + 1

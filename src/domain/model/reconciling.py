@@ -54,8 +54,8 @@ Verdict = ReportFailed | ReportCancelled | LookAgain | Settled
 
 
 def to_recover(claimed: Iterable[FlowRun], units: Iterable[Unit], in_hand: Collection[FlowRunId]) -> list[Recover]:
-    """Claims without a unit. Runs *in_hand* are being seen to by this very process."""
-    names = {unit.name for unit in units}
+    """Claims without a unit that was ever started. Runs *in_hand* are being seen to by this very process."""
+    names = {unit.name for unit in units if unit.status is not UnitStatus.CREATED}
     found = []
     for run in claimed:
         record = run.claim

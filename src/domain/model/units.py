@@ -2,6 +2,7 @@
 
 import enum
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -24,11 +25,10 @@ def unit_name(run_id: FlowRunId, attempt: Attempt) -> str:
     A pure function, equal in every agent. The result is a DNS-1123 label of at most 63 characters. Ids that had to be
     altered to fit get a hash of the original, so that two different pairs never share a name.
     """
-    original = f"{run_id}/{attempt}"
     slug = _NOT_IN_A_NAME.sub("-", f"prefect-{run_id}-{attempt}".lower()).strip("-")
     if slug == f"prefect-{run_id}-{attempt}" and len(slug) <= UNIT_NAME_LIMIT and _is_uuid(run_id):
         return slug
-    digest = hashlib.sha256(original.encode()).hexdigest()[:12]
+    digest = hashlib.sha256(json.dumps([run_id, str(attempt)]).encode()).hexdigest()[:12]
     return f"{slug[: UNIT_NAME_LIMIT - 13].strip('-')}-{digest}"
 
 
@@ -70,8 +70,11 @@ class Submission:
 class UnitStatus(enum.Enum):
     """Where a unit of execution is in its life."""
 
+    CREATED = "created"
+    """Made but never started: whoever made it went away in between. Creating it again starts it."""
+
     PENDING = "pending"
-    """Accepted by the platform, not executing yet (image pull, scheduling, created but not started)."""
+    """Accepted by the platform, not executing yet (image pull, scheduling)."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"

@@ -127,5 +127,6 @@ def _check_env(env: Mapping[str, str]) -> None:
     for name, value in env.items():
         if not name or "=" in name or "\0" in name or "\0" in value:
             raise SubmissionRefused(f"{name!r} cannot be an environment variable: empty, or holds '=' or a NUL byte")
-    if sum(len(name) + len(value) + 2 for name, value in env.items()) > MAX_ENV_BYTES:
+    size = sum(len(f"{name}={value}".encode(errors="surrogatepass")) + 1 for name, value in env.items())
+    if size > MAX_ENV_BYTES:
         raise SubmissionRefused(f"the environment is larger than {MAX_ENV_BYTES // 1024} KiB")

@@ -55,6 +55,11 @@ class Outbox:
     def __len__(self) -> int:
         return len(self.lines) + len(self.ends)
 
+    def put_back(self, batch: list[LogLine]) -> None:
+        """Lines that were not sent after all: the newest of them for which there is still room."""
+        room = MOST_LINES - len(self.lines)
+        self.lines.extendleft(reversed(batch[len(batch) - room :] if room < len(batch) else batch))
+
     def log(self, run_id: FlowRunId, message: str, level: str = "INFO") -> None:
         """Put one entry on the flow run's log."""
         line = LogLine(
@@ -100,7 +105,7 @@ class SendReports:
             try:
                 self._write(batch)
             except BaseException:
-                self.outbox.lines.extendleft(reversed(batch))
+                self.outbox.put_back(batch)
                 raise
             sent += len(batch)
         return sent

@@ -8,7 +8,7 @@ from prefect.agent.domain.errors import CloudError, PlatformForbidden, PlatformU
 from prefect.agent.domain.model.flow_runs import Claimed, FlowRun
 from prefect.agent.domain.model.planning import back_off
 from prefect.agent.domain.model.run_configs import frozen_mapping
-from prefect.agent.domain.model.states import SUBMITTED
+from prefect.agent.domain.model.states import RUNNING, SUBMITTED
 from prefect.agent.domain.model.units import Submission, Unit
 from prefect.agent.domain.model.workloads import plan_submission
 from prefect.agent.domain.services.reporting import Outbox
@@ -80,7 +80,7 @@ class CreateUnit:
         if not current:
             raise NoLongerOurs("it was deleted before its unit could be created")
         now = current[0].state
-        if not run.state.is_running and now.type != SUBMITTED:
+        if now.type != (RUNNING if run.state.is_running else SUBMITTED):
             raise NoLongerOurs(f"it is {now.type} now; no unit is created")
 
     def _tell_trouble(self, run: FlowRun, trouble: Exception) -> None:

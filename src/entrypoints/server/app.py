@@ -36,14 +36,16 @@ def make_app(database: Database, keys: frozenset[str] = frozenset()) -> Starlett
             body = json.loads(await _read_body(request))
         except _TooLarge:
             return _answer(413, {"errors": [{"message": f"the body is larger than {MAX_BODY} bytes"}]})
-        except ValueError as problem:
+        except (ValueError, RecursionError) as problem:
             return _answer(400, {"errors": [{"message": f"the body is not JSON: {problem}"}]})
         return _answer(*execute(body, request.headers))
 
     async def health(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
-    async def home(_request: Request) -> Response:
+    async def home(request: Request) -> Response:
+        if not execute.accepts(request.headers):
+            return Response("This page needs an API key: Authorization: Bearer KEY", 401, media_type="text/plain")
         with database.read() as tx:
             return HTMLResponse(page(tx))
 

@@ -176,24 +176,46 @@ def _lock(path: Path) -> IO[str]:
 def _open(path: Path) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
+        _check_ours(connection, path)
+        connection.create_function("json_contains", 2, _contains, deterministic=True)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA cache_size = -16000")
-        _migrate(connection, path)
+        _migrate(connection)
     except sqlite3.Error as problem:
         raise DatabaseProblem(f"cannot use {path}: {problem}; it was left as it is") from problem
     return connection
 
 
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
+    """Look before touching: the file is empty, or one that this version can use."""
     version = connection.execute("PRAGMA user_version").fetchone()[0]
+    mark = connection.execute("PRAGMA application_id").fetchone()[0]
+    is_new = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] and not version
+    if not is_new and mark != APPLICATION_ID:
+        raise DatabaseProblem(f"{path} is a database of something else; choose another --database")
     if version > SCHEMA_VERSION:
         raise DatabaseProblem(f"{path} was written by a newer prefect-agent (schema {version}); update this one")
-    if version == SCHEMA_VERSION:
+
+
+def _contains(stored: str | None, wanted: str) -> bool | None:
+    """Whether one JSON value holds another one, as PostgreSQL's ``@>`` does."""
+    return None if stored is None else _holds(json.loads(stored), json.loads(wanted))
+
+
+def _holds(value: Any, wanted: Any) -> bool:
+    if isinstance(value, dict) and isinstance(wanted, dict):
+        return all(name in value and _holds(value[name], wanted[name]) for name in wanted)
+    if isinstance(value, list):
+        several = wanted if isinstance(wanted, list) else [wanted]
+        return all(any(_holds(item, one) for item in value) for one in several)
+    return bool(value == wanted)
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    if connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION:
         return
-    if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        raise DatabaseProblem(f"{path} is a database of something else; choose another --database")
     script = "\n".join(table.ddl for table in TABLES.values())
     now = iso(datetime.now(timezone.utc))
     connection.executescript(

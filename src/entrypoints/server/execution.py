@@ -40,7 +40,7 @@ class Executor:
 
     def __call__(self, body: object, headers: Mapping[str, str]) -> Answer:
         """Answer the request *body*; *headers* have lower-case names."""
-        if self.keys and headers.get("authorization", "").removeprefix("Bearer ") not in self.keys:
+        if not self.accepts(headers):
             return 200, _failed([GraphQLError("The API key is not accepted")], UNAUTHENTICATED)
         try:
             text, variables = _read(body)
@@ -50,6 +50,10 @@ class Executor:
         if document is None:
             return 400, _failed(errors, code)
         return self._execute(document, variables, headers)
+
+    def accepts(self, headers: Mapping[str, str]) -> bool:
+        """Whether the request has a key that is accepted, if one is needed."""
+        return not self.keys or headers.get("authorization", "").removeprefix("Bearer ") in self.keys
 
     def _execute(self, document: DocumentNode, variables: dict[str, Any], headers: Mapping[str, str]) -> Answer:
         operation = get_operation_ast(document)
@@ -77,7 +81,10 @@ def _read(body: object) -> tuple[str, dict[str, Any]]:
         raise ValueError("the body must be a JSON object with a query")  # noqa: TRY004 - one error for the caller
     variables = body.get("variables")
     if isinstance(variables, str):
-        variables = json.loads(variables) if variables.strip() else None
+        try:
+            variables = json.loads(variables) if variables.strip() else None
+        except RecursionError as problem:
+            raise ValueError("variables are nested too deeply") from problem
     if variables is None:
         variables = {}
     if not isinstance(variables, dict):

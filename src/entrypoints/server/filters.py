@@ -101,10 +101,12 @@ def order_sql(table: Table, order_by: object, alias: str = "t0") -> str:
         CloudError: It names something that cannot be sorted by.
     """
     terms = order_by if isinstance(order_by, list) else [order_by]
-    return ", ".join(text for term in terms if term for text in _order_terms(table, term, alias))
+    found = [pair for term in terms if term for pair in _order_terms(table, term, alias)]
+    return ", ".join(f"{column} {direction}" for column, direction in found)
 
 
-def _order_terms(table: Table, term: object, alias: str) -> list[str]:
+def _order_terms(table: Table, term: object, alias: str) -> list[tuple[str, str]]:
+    """SQL of what is sorted by, and of the direction."""
     found = []
     for name, direction in _mapping(term).items():
         if direction is None:
@@ -112,14 +114,11 @@ def _order_terms(table: Table, term: object, alias: str) -> list[str]:
         relation = table.relations.get(name)
         if isinstance(relation, ToOne):
             inner = f"{alias}_{name}"
-            for text in _order_terms(TABLES[relation.table], direction, inner):
-                column, _, rest = text.partition(" ")
-                found.append(
-                    f"(SELECT {column} FROM {relation.table} {inner} "
-                    f"WHERE {inner}.id = {alias}.{relation.column}) {rest}"
-                )
-        elif name in table.all_columns and direction in DIRECTIONS:
-            found.append(f"{alias}.{name} {DIRECTIONS[direction]}")
+            link = f"FROM {relation.table} {inner} WHERE {inner}.id = {alias}.{relation.column}"
+            nested = _order_terms(TABLES[relation.table], direction, inner)
+            found += [(f"(SELECT {column} {link})", way) for column, way in nested]
+        elif name in table.all_columns and isinstance(direction, str) and direction in DIRECTIONS:
+            found.append((f"{alias}.{name}", DIRECTIONS[direction]))
         else:
             raise CloudError(f"{table.name} cannot be ordered by {name!r:.80} {direction!r:.80}")
     return found

@@ -39,7 +39,7 @@ class CloudWorld(Protocol):
         ...
 
     def lose_next_answer(self) -> CloudApi:
-        """An adapter whose next request is carried out, and whose answer gets lost on its way back."""
+        """An adapter whose next change is carried out, and whose answer to it gets lost on its way back."""
         ...
 
     def add_flow_run(
@@ -82,7 +82,7 @@ class CloudWorld(Protocol):
 
 
 class PlatformWorld(Protocol):
-    """A platform that belongs to one test, and what happens there without the agent."""
+    """A platform that a test uses, and what happens there without the agent. Others may use it at the same time."""
 
     def platform(self) -> ExecutionPlatform:
         """One more adapter object on the same place; the world closes it in the end."""
@@ -93,6 +93,7 @@ class PlatformWorld(Protocol):
         *,
         exit_code: int | None = None,
         prints: str = "",
+        padding: int = 0,
         stubborn: bool = False,
         env: Mapping[str, str] | None = None,
         secret_env: Mapping[str, str] | None = None,
@@ -101,9 +102,14 @@ class PlatformWorld(Protocol):
 
         Args:
             exit_code: It ends at once with this code; None lets it execute until it is stopped.
-            prints: What it puts out first, a line at a time.
+            padding: How many lines of 2,000 zeros it puts out first.
+            prints: The lines that it puts out then.
             stubborn: It does not end when it is asked to.
         """
+        ...
+
+    def is_own(self, name: str) -> bool:
+        """Whether :meth:`submission` gave the name out."""
         ...
 
     def let_end(self, submission: Submission) -> None:

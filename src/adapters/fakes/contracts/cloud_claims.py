@@ -1,0 +1,267 @@
+"""Claiming: who gets a run, and what the others hear."""
+
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import attrs
+import pytest
+
+from prefect.agent.adapters.fakes.contracts.cloud_base import (
+    HERE,
+    MINUTE,
+    CloudContractBase,
+    claim,
+    ids,
+    now,
+    one,
+    ready,
+    request,
+)
+from prefect.agent.adapters.fakes.contracts.worlds import CloudWorld
+from prefect.agent.domain.errors import OutcomeUnknown
+from prefect.agent.domain.model.flow_runs import Claimed, ClaimOutcome, FlowRun, FlowRunId, Lost, Refused
+from prefect.agent.ports.cloud_api import CloudApi
+
+RUNS = 50
+
+
+class ClaimContract(CloudContractBase):
+    """The method ``claim``."""
+
+    def test_a_claimed_run_is_submitted_and_says_who_has_it(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """A claim makes the run Submitted; the record is read back by every agent, in both ways."""
+        run_id = world.add_flow_run()
+        (run,) = ready(cloud)
+        wanted = request(run)
+
+        (outcome,) = cloud.claim([wanted])
+
+        assert outcome == Claimed(run, wanted.record)
+        assert world.flow_run(run_id).state == "Submitted"
+        other = world.connection()
+        assert one(other, run_id).claim == wanted.record
+        assert [found.claim for found in other.claimed_flow_runs(platform=HERE)] == [wanted.record]
+
+    def test_a_claimed_run_keeps_its_attempt(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """The run that comes back has the attempt that was claimed, since the unit's name is made from it."""
+        world.add_flow_run()
+        (run,) = ready(cloud)
+
+        (outcome,) = cloud.claim([request(run)])
+
+        assert isinstance(outcome, Claimed)
+        assert outcome.run.attempt == run.attempt
+        assert attrs.evolve(outcome.run, state=run.state) == run
+
+    def test_no_requests_no_outcomes(self, cloud: CloudApi) -> None:
+        """Asking for nothing is allowed."""
+        assert list(cloud.claim([])) == []
+
+    def test_one_outcome_for_each_request_in_order(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """Many claims at once: outcomes come in the order of the requests, and a lost one spoils no other."""
+        runs = cloud.flow_runs([world.add_flow_run() for _ in range(60)])
+        taken = {run.id for run in runs[::7]}
+        for run_id in taken:
+            assert isinstance(claim(world.connection(), run_id, "agent-2"), Claimed)
+
+        outcomes = cloud.claim([request(run) for run in runs])
+
+        assert [outcome.run.id for outcome in outcomes] == ids(runs)
+        assert [isinstance(outcome, Lost) for outcome in outcomes] == [run.id in taken for run in runs]
+        assert {type(outcome) for outcome in outcomes} == {Claimed, Lost}
+        claimants = [record.claimant for run in cloud.flow_runs(ids(runs)) if (record := run.claim)]
+        assert Counter(claimants) == {"agent-1": 60 - len(taken), "agent-2": len(taken)}
+
+    def test_a_run_that_does_not_exist_spoils_no_other(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """A request for a run that was deleted is lost or refused; its neighbours are claimed."""
+        first, last = cloud.flow_runs([world.add_flow_run(), world.add_flow_run()])
+        gone = attrs.evolve(first, id=FlowRunId(str(uuid.uuid4())))
+
+        outcomes = cloud.claim([request(first), request(gone), request(last)])
+
+        assert [type(outcomes[0]), type(outcomes[2])] == [Claimed, Claimed]
+        assert isinstance(outcomes[1], Lost | Refused)
+
+    def test_a_claim_may_be_repeated(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """Repeating a claim that was committed is answered Lost, to its owner too, and changes nothing."""
+        run_id = world.add_flow_run()
+        wanted = request(one(cloud, run_id))
+        (first,) = cloud.claim([wanted])
+        before = world.flow_run(run_id)
+
+        outcomes = [cloud.claim([wanted])[0] for _ in range(3)]
+
+        assert isinstance(first, Claimed)
+        assert [type(outcome) for outcome in outcomes] == [Lost] * 3
+        assert world.flow_run(run_id) == before
+        assert one(cloud, run_id).claim == wanted.record
+
+    def test_the_same_run_twice_in_one_call(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """Asked for twice in one call, a run is claimed once."""
+        wanted = request(one(cloud, world.add_flow_run()))
+
+        assert [type(outcome) for outcome in cloud.claim([wanted, wanted])] == [Claimed, Lost]
+
+    @pytest.mark.parametrize("state", ["Submitted", "Running", "Success", "Failed", "Cancelled"])
+    def test_a_run_that_moved_on_is_lost(self, cloud: CloudApi, world: CloudWorld, state: str) -> None:
+        """A run that stopped waiting since it was read is lost and stays as it is."""
+        run_id = world.add_flow_run()
+        run = one(cloud, run_id)
+        world.set_state(run_id, state, "moved on")
+
+        (outcome,) = cloud.claim([request(run)])
+
+        assert isinstance(outcome, Lost)
+        assert (world.flow_run(run_id).state, world.flow_run(run_id).message) == (state, "moved on")
+
+    def test_an_old_attempt_is_lost(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """A run that was scheduled again waits for another attempt: the old one is lost, the new one can be had."""
+        run_id = world.add_flow_run()
+        old = one(cloud, run_id)
+        world.set_state(run_id, "Scheduled")
+
+        assert [type(outcome) for outcome in cloud.claim([request(old)])] == [Lost]
+        assert world.flow_run(run_id).state == "Scheduled"
+        assert isinstance(claim(cloud, run_id), Claimed)
+
+    def test_a_run_can_be_claimed_again_after_it_was_handed_back(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """Submitted, then Scheduled again: that is another attempt, with another unit name."""
+        run_id = world.add_flow_run()
+        first = claim(cloud, run_id)
+        world.set_state(run_id, "Scheduled")
+
+        second = claim(world.connection(), run_id, "agent-2")
+
+        assert isinstance(first, Claimed)
+        assert isinstance(second, Claimed)
+        assert first.record.unit != second.record.unit
+        assert one(cloud, run_id).claim == second.record
+
+    def test_of_racing_agents_exactly_one_gets_each_run(self, world: CloudWorld) -> None:
+        """Four agents ask for the same fifty runs at once: each run is claimed exactly once, as the Cloud's record."""
+        made = [world.add_flow_run() for _ in range(RUNS)]
+        start = threading.Barrier(4)
+
+        outcomes = _race(world, made, start)
+
+        won = Counter(outcome.run.id for outcome in outcomes if isinstance(outcome, Claimed))
+        assert won == dict.fromkeys(made, 1)
+        assert {type(outcome) for outcome in outcomes} == {Claimed, Lost}
+        winners = {outcome.run.id: outcome.record for outcome in outcomes if isinstance(outcome, Claimed)}
+        assert {run.id: run.claim for run in world.connection().flow_runs(made)} == winners
+        assert all([kind for kind, _ in world.flow_run(i).history].count("Submitted") == 1 for i in made)
+
+    # --- Running runs ---
+
+    def test_a_running_run_is_claimed_by_its_task_runs(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """Claiming a Running run takes its due task runs; it stays Running, with the record to be read back."""
+        run_id = _running(world, tasks=3)
+        (run,) = ready(cloud)
+        wanted = request(run)
+
+        (outcome,) = cloud.claim([wanted])
+
+        assert outcome == Claimed(run, wanted.record)
+        assert world.flow_run(run_id).state == "Running"
+        assert list(ready(cloud)) == []
+        other = world.connection()
+        assert one(other, run_id).claim == wanted.record
+        assert one(other, run_id).due_task_runs == ()
+        assert [(found.id, found.claim) for found in other.claimed_flow_runs(platform=HERE)] == [
+            (run_id, wanted.record)
+        ]
+
+    def test_a_claimed_running_run_is_lost_to_others(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """Whoever comes second, or again, loses a Running run too."""
+        run_id = _running(world, tasks=2)
+        run = one(cloud, run_id)
+        (first,) = cloud.claim([request(run)])
+
+        again = [cloud.claim([request(run)])[0], world.connection().claim([request(run, "agent-2")])[0]]
+
+        assert isinstance(first, Claimed)
+        assert [type(outcome) for outcome in again] == [Lost, Lost]
+        assert one(cloud, run_id).claim == first.record
+
+    def test_every_retry_of_a_running_run_is_an_attempt_of_its_own(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """A task run that waits once more makes another attempt, with another unit name."""
+        run_id = world.add_flow_run()
+        world.set_state(run_id, "Running")
+        task_run = world.add_task_run(run_id, "Retrying", now() - MINUTE)
+        first = claim(cloud, run_id)
+        world.set_task_state(run_id, task_run, "Retrying", now() - MINUTE)
+
+        second = claim(cloud, run_id)
+
+        assert isinstance(first, Claimed)
+        assert isinstance(second, Claimed)
+        assert first.record.unit != second.record.unit
+        assert one(cloud, run_id).claim == second.record
+
+    def test_running_and_scheduled_runs_in_one_call(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """Runs of both kinds in one call: outcomes stay with their requests."""
+        plain, running, last = world.add_flow_run(), _running(world, tasks=3), world.add_flow_run()
+        runs = {run.id: run for run in cloud.flow_runs([plain, running, last])}
+        claim(world.connection(), plain, "agent-2")
+
+        outcomes = cloud.claim([request(runs[run_id]) for run_id in (plain, running, last)])
+
+        assert [(outcome.run.id, type(outcome)) for outcome in outcomes] == [
+            (plain, Lost),
+            (running, Claimed),
+            (last, Claimed),
+        ]
+
+    def test_of_racing_agents_exactly_one_gets_a_running_run(self, world: CloudWorld) -> None:
+        """Exactly one of four agents gets each Running run."""
+        made = [_running(world, tasks=2) for _ in range(10)]
+
+        outcomes = _race(world, made, threading.Barrier(4))
+
+        won = Counter(outcome.run.id for outcome in outcomes if isinstance(outcome, Claimed))
+        assert won == dict.fromkeys(made, 1)
+
+    # --- unknown outcomes ---
+
+    def test_a_lost_answer_is_read_back(self, world: CloudWorld, cloud: CloudApi) -> None:
+        """A claim whose answer got lost is an unknown outcome; reading back shows whose the runs are."""
+        made = [world.add_flow_run() for _ in range(3)]
+        runs = cloud.flow_runs(made)
+        assert isinstance(claim(cloud, made[1], "agent-2"), Claimed)
+        requests = [request(run) for run in runs]
+        lossy = world.lose_next_answer()
+
+        with pytest.raises(OutcomeUnknown):
+            lossy.claim(requests)
+
+        now_read = {run.id: run for run in lossy.flow_runs(made)}
+        claimants = [record and record.claimant for record in (now_read[run_id].claim for run_id in made)]
+        assert claimants == ["agent-1", "agent-2", "agent-1"]
+        assert [type(outcome) for outcome in lossy.claim(requests)] == [Lost] * 3
+
+
+def _running(world: CloudWorld, *, tasks: int) -> FlowRunId:
+    """A Running run with task runs that are due again."""
+    run_id = world.add_flow_run()
+    world.set_state(run_id, "Running")
+    for _ in range(tasks):
+        world.add_task_run(run_id, "Retrying", now() - MINUTE)
+    return run_id
+
+
+def _race(world: CloudWorld, made: Sequence[FlowRunId], start: threading.Barrier) -> list[ClaimOutcome]:
+    """All agents of *start* claim all runs at once, in different orders."""
+
+    def compete(number: int) -> list[ClaimOutcome]:
+        cloud = world.connection()
+        runs: list[FlowRun] = list(cloud.flow_runs(made))
+        if number % 2:
+            runs.reverse()
+        start.wait(30)
+        return [outcome for run in runs for outcome in cloud.claim([request(run, f"agent-{number}")])]
+
+    with ThreadPoolExecutor(start.parties) as pool:
+        return [outcome for outcomes in pool.map(compete, range(start.parties)) for outcome in outcomes]

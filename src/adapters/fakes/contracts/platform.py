@@ -1,0 +1,9 @@
+"""What every execution platform promises: the whole suite."""
+
+from prefect.agent.adapters.fakes.contracts.platform_creating import CreatingContract
+from prefect.agent.adapters.fakes.contracts.platform_ending import EndingContract
+from prefect.agent.adapters.fakes.contracts.platform_seeing import SeeingContract
+
+
+class ExecutionPlatformContract(CreatingContract, SeeingContract, EndingContract):
+    """Give the fixture ``world``: a :class:`PlatformWorld` without units."""

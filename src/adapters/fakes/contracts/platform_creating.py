@@ -1,0 +1,165 @@
+"""Creating units: exactly one of a name, whoever asks and however often (promise P1)."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from prefect.agent.adapters.fakes.contracts.platform_base import PlatformContractBase, ended, names, started
+from prefect.agent.adapters.fakes.contracts.worlds import PlatformWorld, eventually
+from prefect.agent.domain.errors import UnitNameTaken
+from prefect.agent.domain.model.run_configs import RunConfig
+from prefect.agent.domain.model.units import UnitStatus
+from prefect.agent.ports.platform import ExecutionPlatform
+
+RACERS = 8
+
+
+class CreatingContract(PlatformContractBase):
+    """Methods ``traits``, ``identity``, ``check`` and ``create``."""
+
+    def test_traits_are_constant(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """Traits name the kind and the run config, and never change."""
+        assert platform.traits.kind
+        assert issubclass(platform.traits.run_config, RunConfig)
+        assert platform.traits == platform.traits == world.platform().traits
+
+    def test_the_same_place_has_the_same_identity(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """Two agents on one place have equal identities, short and printable."""
+        assert platform.identity == world.platform().identity
+        assert platform.identity.isprintable()
+        assert 0 < len(platform.identity) <= 200
+
+    def test_check_passes_and_changes_nothing(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """A platform that works passes, any number of times, and has no units afterwards."""
+        platform.check()
+        platform.check()
+        assert names(platform, world) == []
+
+    def test_a_created_unit_executes(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """The unit has its submission's name, run and attempt, and its command is started."""
+        submission = world.submission()
+        before = datetime.now(timezone.utc) - timedelta(seconds=5)
+
+        unit = platform.create(submission)
+
+        assert (unit.name, unit.flow_run_id, unit.attempt) == (
+            submission.name,
+            submission.flow_run_id,
+            submission.attempt,
+        )
+        assert not unit.status.has_ended
+        assert unit.info
+        assert unit.created_at is not None
+        assert before < unit.created_at < before + timedelta(minutes=2)
+        eventually(lambda: world.is_executing(submission.name), "its command executes")
+
+    def test_a_unit_gets_its_variables(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """Plain and secret variables reach the command as they are, whatever characters they hold."""
+        plain = {"PLAIN": "a b", "ODD": "$HOME `x` \"q\" 'q' \\ \u00fc = %d"}
+        submission = world.submission(env=plain, secret_env={"SECRET": "s3cr3t"})
+
+        platform.create(submission)
+        eventually(lambda: world.starts(submission.name), "its command is started")
+
+        given = world.environment(submission.name)
+        assert {name: given.get(name) for name in (*plain, "SECRET")} == {**plain, "SECRET": "s3cr3t"}
+
+    def test_no_secret_shows_in_a_unit(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """What a unit says about itself holds no secret (promise P5)."""
+        submission = world.submission(secret_env={"SECRET": "s3cr3t"})
+
+        assert "s3cr3t" not in repr([platform.create(submission), platform.unit(submission.name), submission])
+
+    def test_create_again_returns_the_one_that_executes(
+        self, platform: ExecutionPlatform, world: PlatformWorld
+    ) -> None:
+        """A second create, by this agent or another, starts nothing and returns the unit there is."""
+        submission = world.submission()
+        first = platform.create(submission)
+        eventually(lambda: world.starts(submission.name), "it is started")
+
+        again = [platform.create(submission), world.platform().create(submission)]
+
+        assert [unit.id for unit in again] == [first.id, first.id]
+        assert names(platform, world) == [submission.name]
+        assert world.starts(submission.name) == 1
+
+    def test_create_again_returns_the_one_that_has_ended(
+        self, platform: ExecutionPlatform, world: PlatformWorld
+    ) -> None:
+        """A unit that has ended is not started again: it is returned as it is."""
+        submission, unit = ended(platform, world, exit_code=3)
+
+        again = [platform.create(submission), world.platform().create(submission)]
+
+        assert [(each.id, each.status) for each in again] == [(unit.id, UnitStatus.FAILED)] * 2
+        assert world.starts(submission.name) == 1
+
+    def test_of_eight_threads_one_starts_the_unit(self, world: PlatformWorld) -> None:
+        """Eight threads of two agents create one name at once: all get the same unit, started once."""
+        platforms = [world.platform(), world.platform()]
+        submission = world.submission()
+
+        with ThreadPoolExecutor(RACERS) as pool:
+            units = list(pool.map(lambda number: platforms[number % 2].create(submission), range(RACERS)))
+
+        eventually(lambda: world.starts(submission.name), "it is started")
+        assert {unit.name for unit in units} == {submission.name}
+        assert len({unit.id for unit in units}) == 1
+        assert names(platforms[0], world) == [submission.name]
+        assert world.starts(submission.name) == 1
+
+    def test_many_units_at_once(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """Threads that create different units do not disturb each other."""
+        submissions = [world.submission() for _ in range(RACERS)]
+
+        with ThreadPoolExecutor(RACERS) as pool:
+            units = list(pool.map(platform.create, submissions))
+
+        assert [unit.name for unit in units] == [submission.name for submission in submissions]
+        assert names(platform, world) == sorted(submission.name for submission in submissions)
+        eventually(lambda: all(world.starts(unit.name) == 1 for unit in units), "each is started once")
+
+    def test_a_unit_that_was_never_started_is_started(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """After a crash between creating and starting, the next create starts the unit."""
+        submission = world.submission()
+        if not world.leave_unstarted(submission):
+            pytest.skip("this platform creates and starts in one step")
+        assert world.starts(submission.name) == 0
+
+        unit = platform.create(submission)
+
+        assert unit.name == submission.name
+        eventually(lambda: world.starts(submission.name) == 1, "it is started")
+        assert names(platform, world) == [submission.name]
+
+    def test_a_foreign_thing_keeps_its_name(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """Something that is not ours under the unit's name is refused with its name, never seen, never touched."""
+        submission = world.submission()
+        world.take_name(submission.name)
+
+        with pytest.raises(UnitNameTaken, match=submission.name):
+            platform.create(submission)
+
+        assert platform.unit(submission.name) is None
+        assert names(platform, world) == []
+        platform.stop(submission.name, grace=0.1)
+        platform.remove(submission.name)
+        assert world.is_taken(submission.name)
+
+    def test_units_outlive_their_agent(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """Closing the adapter ends nothing; the next one on the same place sees the unit and can stop it."""
+        submission = started(platform, world)
+        platform.close()
+        platform.close()
+
+        successor = world.platform()
+
+        found = successor.unit(submission.name)
+        assert found is not None
+        assert not found.status.has_ended
+        assert (found.flow_run_id, found.attempt) == (submission.flow_run_id, submission.attempt)
+        assert world.is_executing(submission.name)
+        successor.stop(submission.name, grace=5)
+        assert not world.is_executing(submission.name)

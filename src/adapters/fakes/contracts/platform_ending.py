@@ -1,0 +1,113 @@
+"""Ending and forgetting units."""
+
+import time
+
+import pytest
+
+from prefect.agent.adapters.fakes.contracts.platform_base import PlatformContractBase, ended, names, started
+from prefect.agent.adapters.fakes.contracts.platform_seeing import ABSENT
+from prefect.agent.adapters.fakes.contracts.worlds import PlatformWorld
+from prefect.agent.domain.errors import PlatformUnavailable
+from prefect.agent.ports.platform import ExecutionPlatform
+
+
+class EndingContract(PlatformContractBase):
+    """Methods ``stop`` and ``remove``."""
+
+    def test_a_stopped_unit_no_longer_executes(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """When stop returns, nothing of the unit executes; it stays visible with evidence."""
+        submission = started(platform, world)
+
+        platform.stop(submission.name, grace=10)
+
+        assert not world.is_executing(submission.name)
+        unit = platform.unit(submission.name)
+        assert unit is not None
+        assert unit.status.has_ended
+        assert unit.evidence is not None
+        assert names(platform, world) == [submission.name]
+
+    def test_a_stubborn_unit_is_killed(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """A unit that does not end when asked to is killed once its grace is over."""
+        submission = started(platform, world, stubborn=True)
+        before = time.monotonic()
+
+        platform.stop(submission.name, grace=0.5)
+
+        assert not world.is_executing(submission.name)
+        assert time.monotonic() - before < 15
+        unit = platform.unit(submission.name)
+        assert unit is not None
+        assert unit.status.has_ended
+
+    def test_stop_may_be_repeated(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """A unit that was stopped, by this agent or another, or never existed: stopping it is a success."""
+        submission = started(platform, world)
+
+        platform.stop(submission.name, grace=10)
+        before = platform.unit(submission.name)
+        world.platform().stop(submission.name, grace=10)
+        platform.stop(ABSENT, grace=10)
+
+        assert platform.unit(submission.name) == before
+
+    def test_stopping_an_ended_unit_keeps_its_evidence(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """A unit that ended by itself stays as it ended."""
+        submission, unit = ended(platform, world, exit_code=3)
+
+        platform.stop(submission.name, grace=1)
+
+        assert platform.unit(submission.name) == unit
+
+    def test_stop_ends_only_its_unit(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """Other units go on."""
+        first, second = started(platform, world), started(platform, world)
+
+        platform.stop(first.name, grace=10)
+
+        assert world.is_executing(second.name)
+        other = platform.unit(second.name)
+        assert other is not None
+        assert not other.status.has_ended
+
+    def test_a_removed_unit_is_forgotten(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """An ended unit that is removed is gone for every agent, with its output; others stay."""
+        submission, _ = ended(platform, world, prints="something")
+        other, _ = ended(platform, world)
+
+        platform.remove(submission.name)
+
+        assert platform.unit(submission.name) is None
+        assert names(world.platform(), world) == [other.name]
+        assert platform.logs_tail(submission.name) == ""
+
+    def test_remove_may_be_repeated(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """Absent is a success, whoever removed it, whether it ever was."""
+        submission, _ = ended(platform, world)
+
+        platform.remove(submission.name)
+        platform.remove(submission.name)
+        world.platform().remove(submission.name)
+        platform.remove(ABSENT)
+
+        assert names(platform, world) == []
+
+    def test_a_unit_that_executes_is_not_removed(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """Removing a unit that still executes is refused, and leaves it alone."""
+        submission = started(platform, world)
+
+        with pytest.raises(PlatformUnavailable):
+            platform.remove(submission.name)
+
+        assert world.is_executing(submission.name)
+        assert names(platform, world) == [submission.name]
+
+    def test_a_stopped_unit_can_be_removed(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """Stop, then remove: nothing is left."""
+        submission = started(platform, world)
+
+        platform.stop(submission.name, grace=10)
+        platform.remove(submission.name)
+
+        assert names(platform, world) == []
+        assert not world.is_executing(submission.name)

@@ -1,0 +1,164 @@
+"""Seeing units: reading, watching, their output and how they ended."""
+
+import threading
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from prefect.agent.adapters.fakes.contracts.platform_base import (
+    PlatformContractBase,
+    ended,
+    has_ended,
+    names,
+    started,
+)
+from prefect.agent.adapters.fakes.contracts.worlds import PlatformWorld, eventually
+from prefect.agent.domain.model.units import Unit, UnitStatus
+from prefect.agent.ports.platform import ExecutionPlatform
+
+ABSENT = "prefect-00000000-0000-4000-8000-000000000000-1"
+
+
+class SeeingContract(PlatformContractBase):
+    """Methods ``units``, ``unit``, ``watch`` and ``logs_tail``."""
+
+    def test_units_lists_all_ended_ones_included(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """Every unit is listed once, to every agent on the place, as it is now."""
+        running = started(platform, world)
+        over, _ = ended(platform, world)
+
+        for each in (platform, world.platform()):
+            assert names(each, world) == sorted([running.name, over.name])
+            has_status = {unit.name: unit.status.has_ended for unit in each.units() if world.is_own(unit.name)}
+            assert has_status == {running.name: False, over.name: True}
+
+    def test_one_unit(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """The unit of a name, or None."""
+        submission = started(platform, world)
+
+        unit = platform.unit(submission.name)
+
+        assert unit is not None
+        assert (unit.name, unit.flow_run_id, unit.attempt) == (
+            submission.name,
+            submission.flow_run_id,
+            submission.attempt,
+        )
+        assert platform.unit(ABSENT) is None
+
+    @pytest.mark.parametrize(
+        ("exit_code", "status"), [(0, UnitStatus.SUCCEEDED), (3, UnitStatus.FAILED), (255, UnitStatus.FAILED)]
+    )
+    def test_the_exit_code_is_kept(
+        self, platform: ExecutionPlatform, world: PlatformWorld, exit_code: int, status: UnitStatus
+    ) -> None:
+        """A unit that ended by itself has its exit code as evidence, and its times."""
+        submission, unit = ended(platform, world, exit_code=exit_code)
+
+        assert unit.status is status
+        assert unit.evidence is not None
+        assert unit.evidence.exit_code == exit_code
+        assert world.platform().unit(submission.name) == unit
+        assert unit.created_at is not None
+        assert unit.ended_at is not None
+        now = datetime.now(timezone.utc)
+        assert now - timedelta(minutes=2) < unit.created_at <= unit.ended_at + timedelta(seconds=1)
+        assert unit.ended_at < now + timedelta(seconds=5)
+
+    def test_a_violent_end_leaves_evidence(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """A unit that was killed has failed, and says something about it."""
+        submission = started(platform, world)
+
+        world.kill(submission.name)
+
+        unit = has_ended(platform, submission.name)
+        assert unit.status is UnitStatus.FAILED
+        assert unit.evidence is not None
+        assert str(unit.evidence) != "no evidence"
+        assert unit.evidence.exit_code != 0
+
+    def test_a_unit_that_was_deleted_is_absent(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """A unit that somebody deleted is no more, and stopping or removing it is a success."""
+        submission = started(platform, world)
+
+        world.vanish(submission.name)
+
+        eventually(lambda: platform.unit(submission.name) is None, "the unit is gone")
+        assert names(platform, world) == []
+        platform.stop(submission.name, grace=1)
+        platform.remove(submission.name)
+        assert platform.logs_tail(submission.name) == ""
+
+    def test_output_is_kept(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """The last lines of the output, as many as asked for, to every agent on the place."""
+        lines = [f"line {number}" for number in range(1, 61)]
+        submission, _ = ended(platform, world, exit_code=1, prints="\n".join(lines))
+
+        assert platform.logs_tail(submission.name, lines=60).splitlines() == lines
+        assert platform.logs_tail(submission.name).splitlines() == lines[-50:]
+        assert platform.logs_tail(submission.name, lines=2).splitlines() == lines[-2:]
+        assert world.platform().logs_tail(submission.name, lines=1).strip() == "line 60"
+
+    def test_output_is_cut(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """However much a unit puts out, its tail is at most 64 KiB, and the end of it."""
+        submission, _ = ended(platform, world, padding=100, prints="the end")
+
+        tail = platform.logs_tail(submission.name, lines=1000)
+
+        assert len(tail.encode()) <= 64 * 1024
+        assert tail.splitlines()[-1] == "the end"
+        assert len(tail) > 30_000
+
+    def test_no_output_is_empty(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """Nothing put out, or no unit: empty, no error."""
+        submission, _ = ended(platform, world)
+
+        assert platform.logs_tail(submission.name) == ""
+        assert platform.logs_tail(ABSENT) == ""
+
+    def test_watching_tells_of_ends(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """Who watches hears of units that end (a hint: one of several is enough)."""
+        seen: list[Unit] = []
+        over = threading.Event()
+
+        def listen() -> None:
+            while not over.is_set():
+                seen.extend(platform.watch(seconds=0.5))
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        try:
+            ends: set[str] = set()
+
+            def told() -> bool:
+                if len(ends) < 5:
+                    ends.add(ended(platform, world)[0].name)
+                return any(unit.name in ends and unit.status.has_ended for unit in seen)
+
+            eventually(told, "a unit's end is told")
+        finally:
+            over.set()
+            thread.join(20)
+        assert not thread.is_alive()
+
+    def test_watching_ends(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """Watching lasts at most about its seconds, whether units go on or not."""
+        started(platform, world)
+        before = time.monotonic()
+
+        list(platform.watch(seconds=0.2))
+
+        assert time.monotonic() - before < 10
+
+    def test_watching_may_be_given_up(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """An iterator that is closed, before or after its first unit, lets go; the platform goes on working."""
+        for _ in range(3):
+            watching: Iterator[Unit] = platform.watch(seconds=30)
+            close = getattr(watching, "close", None)
+            assert close is not None
+            close()
+        assert list(watching) == []
+        submission = started(platform, world)
+        assert names(platform, world) == [submission.name]

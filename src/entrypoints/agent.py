@@ -1,0 +1,324 @@
+"""The agent that people compose and subclass; what it does from start to stop."""
+
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+from typing import Any, ClassVar
+
+import attrs
+
+from prefect.agent.domain.errors import AgentError, CloudUnavailable, ConfigurationError
+from prefect.agent.domain.model.flow_runs import FlowRun
+from prefect.agent.domain.model.settings import AgentSettings
+from prefect.agent.entrypoints import logs
+from prefect.agent.entrypoints.compatibility import FlowRunRow, refuse_real_prefect
+from prefect.agent.entrypoints.container import Options, Parts, build
+from prefect.agent.entrypoints.exits import exit_for
+from prefect.agent.entrypoints.health import Health, HealthServer
+from prefect.agent.entrypoints.settings import Configuration, connection, env_vars, labels
+from prefect.agent.ports import events
+from prefect.agent.ports.clock import Clock
+from prefect.agent.ports.cloud_api import AgentIdentity, CloudApi, Tenant
+from prefect.agent.ports.events import Event, EventSink
+from prefect.agent.ports.platform import ExecutionPlatform
+
+START_TRIES = 3
+"""How often a Cloud that does not answer is tried at start; a supervisor's restart does the rest."""
+
+
+class Agent:
+    """Finds flow runs that are due, claims them and starts each one on a platform.
+
+    Compose it - ``Agent(cloud=..., platform=...)`` - or subclass it and override :meth:`deploy_flow`,
+    :meth:`on_startup`, :meth:`on_shutdown` or :meth:`heartbeat`, as in Prefect 1.x.
+
+    Args:
+        agent_config_id: Id of an agent configuration kept in the Cloud.
+        name: For people. Default: setting ``cloud.agent.name``, else ``agent``.
+        labels: Flow runs whose labels are a subset of these are ours. Default: setting ``cloud.agent.labels``.
+        env_vars: Environment variables for every flow run.
+        max_polls: Stop after so many polls.
+        agent_address: Where to serve health, for example ``http://127.0.0.1:8080``. Default: nowhere.
+        no_cloud_logs: Do not let flow runs send their logs to the Cloud.
+        cloud, platform, clock: Ports of your own in place of the defaults.
+        tell: Takes the agent's events in place of the log.
+        settings: All of the agent's settings at once; the arguments above win over it.
+        api, key, tenant_id: Which Cloud, and as whom. Default: environment and files of the 1.x line.
+        platform_options: Keywords for the platform's factory.
+    """
+
+    platform_name: ClassVar[str | None] = None
+    """Which platform a subclass stands for; None: only what is composed."""
+
+    heartbeat_period: ClassVar[float] = 60.0
+    """Seconds between two calls of :meth:`heartbeat`."""
+
+    def __init__(
+        self,
+        agent_config_id: str | None = None,
+        name: str | None = None,
+        labels: Iterable[str] | None = None,
+        env_vars: Mapping[str, str] | None = None,
+        max_polls: int | None = None,
+        agent_address: str | None = None,
+        no_cloud_logs: bool | None = None,  # noqa: FBT001 - positions of 1.x
+        *,
+        cloud: CloudApi | None = None,
+        platform: ExecutionPlatform | None = None,
+        clock: Clock | None = None,
+        tell: EventSink | None = None,
+        settings: AgentSettings | None = None,
+        api: str | None = None,
+        key: str | None = None,
+        tenant_id: str | None = None,
+        environ: Mapping[str, str] | None = None,
+        platform_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        refuse_real_prefect()
+        self._configuration = Configuration.load(process_environ() if environ is None else environ)
+        self.agent_config_id = agent_config_id
+        self._settings = self._merge(settings or AgentSettings(), name, labels, env_vars, max_polls)
+        self.agent_address = agent_address or self._configuration.text("cloud.agent.agent_address")
+        self.log_to_cloud = not no_cloud_logs and self._configuration.find("cloud.send_flow_run_logs") is not False
+        self.logger = logging.getLogger(logs.LOGGER)
+        given = {"cloud": cloud, "platform": platform, "clock": clock}
+        self._ports: dict[str, Any] = {port: value for port, value in given.items() if value is not None}
+        self._tell = tell or self._log_event
+        self._login = {"api": api, "key": key, "tenant_id": tenant_id}
+        self._platform_options = dict(platform_options or {})
+        self._parts = self._build()
+        self._health = Health(clock=self._parts.clock, stale_after=max(60.0, 6 * self._settings.poll_last))
+        self._engine_running: Any = None
+
+    # --- what 1.x subclasses read ---
+
+    @property
+    def name(self) -> str:
+        """The agent's name."""
+        return self._settings.name
+
+    @property
+    def labels(self) -> list[str]:
+        """The agent's labels, sorted."""
+        return list(self._settings.labels)
+
+    @property
+    def env_vars(self) -> dict[str, str]:
+        """Variables for every flow run."""
+        return dict(self._settings.env)
+
+    @property
+    def max_polls(self) -> int | None:
+        """After how many polls the agent stops."""
+        return self._settings.max_polls
+
+    # --- hooks ---
+
+    def deploy_flow(self, flow_run: Any) -> str:
+        """Start one claimed flow run; return what its log shall say about it. Raise to make the run Failed.
+
+        Args:
+            flow_run: The backend's row, with attribute and key access (``flow_run.flow.storage``).
+        """
+        return self._parts.create_unit(flow_run.flow_run).info
+
+    def on_startup(self) -> None:
+        """Called once, connected and registered, before the first poll."""
+
+    def on_shutdown(self) -> None:
+        """Called once, after the last flow run in hand was started."""
+
+    def heartbeat(self) -> None:
+        """Called every :attr:`heartbeat_period` seconds, in a thread of its own."""
+
+    # --- life ---
+
+    def start(self) -> None:
+        """Work until SIGINT, SIGTERM, :meth:`stop` or ``max_polls``. Blocks. The first signal finishes what is in hand.
+
+        Raises:
+            AgentExit: The agent could not start or cannot go on; the message says why, the code how to end.
+        """
+        if self._tell == self._log_event and not self.logger.handlers:
+            logs.set_up(level="INFO", agent_name=self.name, secrets=self._secrets())
+        try:
+            with ExitStack() as at_end:
+                self._run(at_end)
+        except AgentError as trouble:
+            raise exit_for(trouble) from trouble
+        self._say(events.AGENT_STOPPED, "Stopped")
+
+    def stop(self) -> None:
+        """Finish what is in hand and let :meth:`start` return. From any thread."""
+        if self._engine_running is not None:
+            self._engine_running.stop()
+
+    def poke(self) -> None:
+        """Poll now."""
+        if self._engine_running is not None:
+            self._engine_running.poke()
+
+    # --- inside ---
+
+    def _run(self, at_end: ExitStack) -> None:
+        for port in (self._parts.cloud, self._parts.platform):
+            at_end.callback(port.close)
+        health_server = HealthServer(self._health, self.poke)
+        at_end.callback(health_server.stop)
+        address = health_server.start(self.agent_address) if self.agent_address else ""
+        tenant = self._connect()
+        self._engine_running = engine = self._parts.engine
+        self._introduce(tenant)
+        if address:
+            self._say(events.AGENT_STARTED, f"Health is served at {address}")
+        at_end.callback(self.on_shutdown)
+        self.on_startup()
+        with self._signals(), self._heartbeats():
+            engine.run()
+
+    def _merge(
+        self,
+        settings: AgentSettings,
+        name: str | None,
+        given_labels: Iterable[str] | None,
+        given_env: Mapping[str, str] | None,
+        max_polls: int | None,
+    ) -> AgentSettings:
+        """Arguments over *settings* over configuration."""
+        found = self._configuration
+        untouched = settings == AgentSettings()
+        changes: dict[str, Any] = {}
+        if name or untouched:
+            changes["name"] = name or found.text("cloud.agent.name") or settings.name
+        if given_labels is not None or untouched:
+            changes["labels"] = labels(found, given_labels or ())
+        if given_env is not None or untouched:
+            changes["env"] = {**env_vars(found, ()), **(given_env or {})}
+        if max_polls is not None:
+            changes["max_polls"] = max_polls
+        return attrs.evolve(settings, **changes)
+
+    def _build(self) -> Parts:
+        needs_platform = "platform" not in self._ports
+        if needs_platform and self.platform_name is None:
+            if type(self).deploy_flow is Agent.deploy_flow:
+                raise ConfigurationError("an Agent needs platform=..., or a subclass that overrides deploy_flow")
+            from prefect.agent.adapters.fakes import InMemoryPlatform  # noqa: PLC0415 - nothing runs on it
+
+            self._ports["platform"] = InMemoryPlatform()
+        login = None if "cloud" in self._ports else connection(self._configuration, **self._login)
+        options = Options(
+            connection=login,
+            settings=self._settings,
+            platform=self.platform_name or "",
+            platform_options=self._platform_options,
+            send_logs=self.log_to_cloud,
+            flow_log_level=self._configuration.text("logging.level") or "INFO",
+            recovers=type(self).deploy_flow is Agent.deploy_flow,
+        )
+        self._login["key"] = login.key if login else None
+        return build(options, deploy=self._deploy, tell=self._take, **self._ports)
+
+    def _deploy(self, run: FlowRun) -> str:
+        return self.deploy_flow(FlowRunRow.of(run))
+
+    def _secrets(self) -> list[str]:
+        return [secret for secret in (self._login["key"],) if secret]
+
+    def _connect(self) -> Tenant:
+        """Reach both sides, and make the agent known."""
+        clock, cloud = self._parts.clock, self._parts.cloud
+        for tries_left in reversed(range(START_TRIES)):
+            try:
+                tenant = cloud.connect()
+                break
+            except CloudUnavailable as trouble:
+                if not tries_left:
+                    raise
+                self._say(events.CLOUD_TROUBLE, str(trouble), "WARNING")
+                clock.pause(min(trouble.retry_after or 1.0, 10.0))
+        self._parts.platform.check()
+        agent_type = type(self).__name__
+        cloud.register(
+            AgentIdentity(name=self.name, type=agent_type, labels=self._settings.labels, config_id=self.agent_config_id)
+        )
+        return tenant
+
+    def _introduce(self, tenant: Tenant) -> None:
+        platform = self._parts.platform
+        text = f"{type(self).__name__} {self.name!r} starts flow runs as {_UNITS.get(platform.traits.kind, 'units')}"
+        fields = {"platform": platform.traits.kind, "identity": platform.identity, "tenant": tenant.id}
+        self._take(Event(name=events.AGENT_STARTED, message=f"{text} ({platform.identity})", fields=fields))
+        shown = ", ".join(self.labels) or "none: only flow runs without labels are taken"
+        self._say(events.AGENT_STARTED, f"Labels: {shown}. Tenant {tenant.id}. Waiting for flow runs")
+
+    @contextmanager
+    def _signals(self) -> Generator[None]:
+        """First SIGINT or SIGTERM: finish what is in hand. Second: end at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        seen: list[int] = []
+
+        def handle(number: int, _frame: FrameType | None) -> None:
+            if seen:
+                sys.stderr.write("second signal: stopping at once\n")
+                sys.stderr.flush()
+                _exit_now(128 + number)
+            seen.append(number)
+            self.stop()
+
+        old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def _heartbeats(self) -> Generator[None]:
+        if type(self).heartbeat is Agent.heartbeat:
+            yield
+            return
+        over = threading.Event()
+
+        def step() -> bool:
+            self.heartbeat()
+            self._parts.clock.pause(self.heartbeat_period, over)
+            return not over.is_set()
+
+        self._parts.engine.supervisor.thread("heartbeat", step, over)
+        try:
+            yield
+        finally:
+            over.set()
+
+    def _take(self, event: Event) -> None:
+        self._health.take(event)
+        self._tell(event)
+
+    def _say(self, name: str, message: str, level: str = "INFO") -> None:
+        self._take(Event(name=name, message=message, level=level))
+
+    def _log_event(self, event: Event) -> None:
+        logs.log_events(self.logger)(event)
+
+
+_UNITS = {"docker": "Docker containers", "kubernetes": "Kubernetes Jobs", "process": "processes of this machine"}
+
+
+def process_environ() -> Mapping[str, str]:
+    """The environment of this process."""
+    import os  # noqa: PLC0415
+
+    return os.environ
+
+
+def _exit_now(code: int) -> None:
+    import os  # noqa: PLC0415
+
+    os._exit(code)
