@@ -23,6 +23,9 @@ SERVER_API: Final = "http://localhost:4200"
 
 Backend = Literal["cloud", "server"]
 
+MAX_NESTING: Final = 100
+"""Brackets in a value that is read as a literal: deeper ones are too much for Python's parser."""
+
 KEY_SETTINGS: Final = ("cloud.api_key", "cloud.agent.auth_token", "cloud.auth_token")
 """Where an API key or token may be, the first one found wins."""
 
@@ -173,7 +176,7 @@ def _value(text: str, environ: Mapping[str, str]) -> Any:
     """A value as 1.x reads it: true/false, a Python or JSON literal, else text with $VAR and ~ expanded."""
     if text.lower() in {"true", "false"}:
         return text.lower() == "true"
-    if text[:1] in "[{('\"":
+    if text[:1] in "[{('\"" and sum(map(text.count, "[{(-")) <= MAX_NESTING:
         for read in (ast.literal_eval, json.loads):
             try:
                 return read(text)

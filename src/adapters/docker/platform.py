@@ -6,6 +6,7 @@ engine: their exit code is the only evidence of how a flow run ended.
 
 import contextlib
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -38,8 +39,13 @@ TAIL_BYTES: Final = 64 * 1024
 HOST_GATEWAY_API: Final = "1.41"
 """The API version of engine 20.10, which introduced ``host-gateway``."""
 
+VISIBLE_WITHIN: Final = 10.0
+"""Seconds. The engine takes a name some time before the container of that name can be seen."""
+
+LOOK_EVERY: Final = 0.02
+
 TRIES: Final = 3
-"""How often to look again when somebody else changes the same container meanwhile."""
+"""How often to stop what somebody else starts meanwhile."""
 
 
 class DockerPlatform(ExecutionPlatform):
@@ -106,14 +112,16 @@ class DockerPlatform(ExecutionPlatform):
         arguments, mode = self._arguments(submission)
         self._images.prepare(submission.image)
         self._make_volumes()
-        for _ in range(TRIES):
+        end = time.monotonic() + VISIBLE_WITHIN
+        while time.monotonic() < end:
             container = self._make(submission.image, arguments)
             if container is not None:
                 return self._begin(container, submission.name, containers.joins(self._networks, mode))
             found = self._adopt(submission.name)
             if found is not None:
                 return found
-        raise PlatformUnavailable(f"the name {submission.name} is being taken and freed by somebody else")
+            time.sleep(LOOK_EVERY)
+        raise PlatformUnavailable(f"the name {submission.name} is taken by a container that does not become visible")
 
     def units(self) -> Sequence[Unit]:
         with self._engine.asked("list containers") as client:

@@ -192,7 +192,7 @@ class GraphQLCloudApi(CloudApi):
         fitting = [row for row in tenants if self._tenant_id in {None, row["id"]}]
         if not fitting:
             wanted = f"no tenant {self._tenant_id}" if self._tenant_id else "no tenant yet: create one first"
-            raise RequestRejected(f"the API at {self._transport.url} has {wanted}")
+            raise RequestRejected(f"the API at {self._transport.shown} has {wanted}")
         return Tenant(id=str(fitting[0]["id"]), name=str(fitting[0].get("name") or ""))
 
     def _read(self, document: str) -> list[FlowRun]:

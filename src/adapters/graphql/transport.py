@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from importlib import metadata
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import attrs
 import requests
@@ -50,12 +51,13 @@ class Transport:
     Proxies and private certificate authorities come from the environment (``HTTPS_PROXY``, ``REQUESTS_CA_BUNDLE``).
 
     Args:
-        url: Address of the API.
+        url: Address of the API. A name and password in it are not sent: the key is the only authorisation.
         key: API key or token.
     """
 
     def __init__(self, url: str, key: str | None) -> None:
         self.url = url.rstrip("/")
+        self.shown = _without_password(self.url)
         self._session = requests.Session()
         self._session.auth = _Auth(key)
         for prefix in ("http://", "https://"):
@@ -93,16 +95,16 @@ class Transport:
             ) as response:
                 return self._understand(response, lost)
         except requests.exceptions.SSLError as problem:
-            raise CloudUnavailable(f"no trusted TLS connection to {self.url}: {_short(problem)}") from problem
+            raise CloudUnavailable(f"no trusted TLS connection to {self.shown}: {_short(problem)}") from problem
         except (requests.exceptions.ConnectTimeout, requests.exceptions.ProxyError) as problem:
-            raise CloudUnavailable(f"cannot reach {self.url}: {_short(problem)}") from problem
+            raise CloudUnavailable(f"cannot reach {self.shown}: {_short(problem)}") from problem
         except requests.ConnectionError as problem:
             # Only what failed before a connection existed is known not to have been sent.
             unsent = "NewConnectionError" in repr(problem) or "NameResolutionError" in repr(problem)
             error = CloudUnavailable if unsent else lost
-            raise error(f"cannot reach {self.url}: {_short(problem)}") from problem
+            raise error(f"cannot reach {self.shown}: {_short(problem)}") from problem
         except requests.RequestException as problem:
-            raise lost(f"no answer from {self.url}: {_short(problem)}") from problem
+            raise lost(f"no answer from {self.shown}: {_short(problem)}") from problem
 
     def ask(
         self, document: str, variables: Mapping[str, Any] | None = None, *, changes: bool = False
@@ -116,7 +118,7 @@ class Transport:
         if answer.errors:
             if "API_ERROR" in json.dumps(answer.errors):
                 error = OutcomeUnknown if changes else CloudUnavailable
-                raise error(f"{self.url} is in trouble: {describe(answer.errors)}")
+                raise error(f"{self.shown} is in trouble: {describe(answer.errors)}")
             raise RequestRejected(describe(answer.errors))
         return answer.data
 
@@ -129,13 +131,13 @@ class Transport:
         body = self._read(response, lost)
         errors = _errors(body.get("errors"))
         if any(sign in json.dumps(errors) for sign in _REFUSED_KEY):
-            raise Unauthorised(f"{self.url} does not accept the API key: {describe(errors)}")
+            raise Unauthorised(f"{self.shown} does not accept the API key: {describe(errors)}")
         if response.status_code >= 400:
-            raise RequestRejected(f"{self.url} refuses the request (HTTP {response.status_code}): {describe(errors)}")
+            raise RequestRejected(f"{self.shown} refuses the request (HTTP {response.status_code}): {describe(errors)}")
         data = body.get("data")
         if not isinstance(data, Mapping):
             if not errors:
-                raise lost(f"{self.url} answered without data")
+                raise lost(f"{self.shown} answered without data")
             data = {}
         return Answer(data, errors)
 
@@ -143,31 +145,31 @@ class Transport:
         """Raise what the HTTP status alone decides."""
         status = response.status_code
         if status in {401, 403}:
-            raise Unauthorised(f"{self.url} does not accept the API key (HTTP {status})")
+            raise Unauthorised(f"{self.shown} does not accept the API key (HTTP {status})")
         if status in {429, 503}:
             wait = _retry_after(response.headers.get("Retry-After"))
-            raise CloudUnavailable(f"{self.url} asks for patience (HTTP {status})", retry_after=wait)
+            raise CloudUnavailable(f"{self.shown} asks for patience (HTTP {status})", retry_after=wait)
         if status >= 500:
-            raise lost(f"{self.url} is in trouble (HTTP {status})")
+            raise lost(f"{self.shown} is in trouble (HTTP {status})")
         if 300 <= status < 400:
             target = response.headers.get("Location", "elsewhere")
-            raise CloudUnavailable(f"{self.url} redirects to {target}: use that address as --api")
+            raise CloudUnavailable(f"{self.shown} redirects to {target}: use that address as --api")
         if status in {404, 405}:
-            raise CloudUnavailable(f"{self.url} does not answer like a Prefect API (HTTP {status}): check --api")
+            raise CloudUnavailable(f"{self.shown} does not answer like a Prefect API (HTTP {status}): check --api")
 
     def _read(self, response: requests.Response, lost: type[CloudUnavailable | OutcomeUnknown]) -> Mapping[str, Any]:
         chunks, size = [], 0
         for chunk in response.iter_content(65536):
             size += len(chunk)
             if size > MAX_ANSWER:
-                raise lost(f"the answer of {self.url} is larger than {MAX_ANSWER} bytes")
+                raise lost(f"the answer of {self.shown} is larger than {MAX_ANSWER} bytes")
             chunks.append(chunk)
         try:
             body = json.loads(b"".join(chunks))
         except (ValueError, RecursionError) as problem:
-            raise lost(f"{self.url} does not answer like a Prefect API (no JSON): check --api") from problem
+            raise lost(f"{self.shown} does not answer like a Prefect API (no JSON): check --api") from problem
         if not isinstance(body, Mapping):
-            raise lost(f"{self.url} does not answer like a Prefect API (no JSON object): check --api")
+            raise lost(f"{self.shown} does not answer like a Prefect API (no JSON object): check --api")
         return body
 
 
@@ -189,6 +191,12 @@ def _short(problem: Exception) -> str:
     reason = getattr(reason, "reason", None) or reason
     text = str(reason)
     return text.rpartition(": ")[2] if "object at 0x" in text or text.startswith("<") else text
+
+
+def _without_password(url: str) -> str:
+    """*url* as it may be shown."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _errors(value: object) -> tuple[Mapping[str, Any], ...]:

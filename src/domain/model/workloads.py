@@ -14,6 +14,10 @@ MAX_ENV_BYTES: Final = 512 * 1024
 """Linux refuses larger environments at exec (ARG_MAX is shared with argv); better said before than after."""
 
 
+MAX_VARIABLE_BYTES: Final = 128 * 1024
+"""Linux refuses a larger single variable, too (MAX_ARG_STRLEN, see execve(2))."""
+
+
 @attrs.frozen(kw_only=True)
 class Workload:
     """What a process must know to execute a flow run, as only the backend's adapter can say.
@@ -127,6 +131,9 @@ def _check_env(env: Mapping[str, str]) -> None:
     for name, value in env.items():
         if not name or "=" in name or "\0" in name or "\0" in value:
             raise SubmissionRefused(f"{name!r} cannot be an environment variable: empty, or holds '=' or a NUL byte")
+    for name, value in env.items():
+        if len(f"{name}={value}".encode(errors="surrogatepass")) >= MAX_VARIABLE_BYTES:
+            raise SubmissionRefused(f"the environment variable {name!r} is larger than {MAX_VARIABLE_BYTES // 1024} KiB")
     size = sum(len(f"{name}={value}".encode(errors="surrogatepass")) + 1 for name, value in env.items())
     if size > MAX_ENV_BYTES:
         raise SubmissionRefused(f"the environment is larger than {MAX_ENV_BYTES // 1024} KiB")

@@ -111,7 +111,7 @@ class StartFlowRun:
         except SubmissionRefused as refusal:
             self.outbox.fail(run.id, f"The flow run cannot be started: {refusal}")
             return False
-        except Exception as trouble:  # noqa: BLE001 - a user's deploy_flow may raise anything; P3
+        except (Exception, SystemExit) as trouble:  # noqa: BLE001 - a user's deploy_flow may raise anything; P3
             self.outbox.fail(run.id, f"The flow run could not be started: {str(trouble) or repr(trouble)}")
             return False
         self.outbox.log(run.id, f"Submitted for execution: {info or claimed.record.unit}")

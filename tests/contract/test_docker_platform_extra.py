@@ -1,0 +1,354 @@
+"""What is particular to Docker, on a real engine: pulls, environment, networks, volumes, how containers end."""
+
+import contextlib
+import logging
+import socket
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
+from typing import Any
+
+import attrs
+import pytest
+from docker.api.client import APIClient
+from docker.errors import ImageNotFound
+from docker.types import LogConfig
+from docker.utils import kwargs_from_env
+from support.docker_lab import RUN, Lab, ended, once_ended
+from support.image_registry import ImageRegistry, image_registry
+from support.waiting import wait_until
+
+from prefect.agent.domain.errors import PlatformUnavailable, SubmissionRefused, UnitNameTaken
+from prefect.agent.domain.model.run_configs import DockerRun
+from prefect.agent.domain.model.units import UnitStatus
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.fixture
+def lab(small_image: str) -> Iterator[Lab]:
+    """The engine."""
+    lab = Lab(APIClient(version="auto", **kwargs_from_env()), small_image)
+    yield lab
+    lab.clean()
+
+
+class TestContainers:
+    """What a container is made of."""
+
+    def test_name_labels_environment_ports(self, lab: Lab) -> None:
+        """As the protocol has it, plus the agent's own mark; nothing is removed by the engine."""
+        submission = lab.submission(
+            'echo "$PLAIN/$KEY/$API"',
+            env={"PLAIN": "a=b c", "API": "http://localhost:4200/x"},
+            secret_env={"KEY": "s"},
+            address_variables=frozenset({"API"}),
+            flow_id="flow-1",
+            flow_name="a flow",
+            run_config=DockerRun(ports=(8080,), host_config={"auto_remove": True, "mem_limit": "64m"}),
+        )
+        platform = lab.platform()
+
+        unit = ended(platform, submission)
+
+        about = lab.about(submission.name)
+        assert about["Config"]["Labels"] == {
+            "io.prefect.flow-name": "a flow",
+            "io.prefect.flow-id": "flow-1",
+            "io.prefect.flow-run-id": submission.flow_run_id,
+            "io.prefect.agent.unit": submission.name,
+            "io.prefect.agent.attempt": "1",
+        }
+        assert list(about["Config"]["ExposedPorts"]) == ["8080/tcp"]
+        assert about["HostConfig"]["AutoRemove"] is False
+        assert about["HostConfig"]["Memory"] == 64 * 2**20
+        assert about["HostConfig"]["ExtraHosts"] == ["host.docker.internal:host-gateway"]
+        assert platform.logs_tail(submission.name) == "a=b c/s/http://host.docker.internal:4200/x"
+        assert (unit.status, unit.id, unit.info) == (
+            UnitStatus.SUCCEEDED,
+            about["Id"],
+            f"Container ID: {about['Id'][:12]}",
+        )
+
+    def test_the_host_is_known_by_its_name(self, lab: Lab) -> None:
+        """``host.docker.internal`` leads to the engine's machine."""
+        platform = lab.platform()
+        submission = lab.submission("grep host.docker.internal /etc/hosts")
+        ended(platform, submission)
+        assert "host.docker.internal" in platform.logs_tail(submission.name)
+
+    def test_on_the_hosts_network_addresses_stay(self, lab: Lab) -> None:
+        """There localhost is the host itself."""
+        platform = lab.platform(networks=["host"])
+        submission = lab.submission(
+            'echo "$API"', env={"API": "http://localhost:1"}, address_variables=frozenset({"API"})
+        )
+        ended(platform, submission)
+        assert platform.logs_tail(submission.name) == "http://localhost:1"
+        assert lab.about(submission.name)["HostConfig"]["NetworkMode"] == "host"
+
+    def test_networks_are_joined_before_the_start(self, lab: Lab) -> None:
+        """All of them, also by a container that was left unstarted."""
+        names = [f"test-{RUN}-{letter}" for letter in "ab"]
+        made = [lab.client.create_network(name)["Id"] for name in names]
+        try:
+            submission = lab.submission("ls /sys/class/net | grep -c eth")
+            platform = lab.platform(networks=names)
+            ended(platform, submission)
+            assert platform.logs_tail(submission.name) == "2"
+            assert sorted(lab.about(submission.name)["NetworkSettings"]["Networks"]) == names
+            platform.remove(submission.name)
+        finally:
+            for network in made:
+                lab.client.remove_network(network)
+
+    def test_volumes(self, lab: Lab) -> None:
+        """A named volume is made with its label, outlives the container, and is not made again."""
+        volume = f"test-{RUN}-volume"
+        platform = lab.platform(volumes=[f"{volume}:/kept"])
+        try:
+            ended(platform, lab.submission("echo hello > /kept/file"))
+            assert lab.client.inspect_volume(volume)["Labels"] == {"prefect_created": "true"}
+            second = lab.submission("cat /kept/file")
+            ended(platform, second)
+            assert platform.logs_tail(second.name) == "hello"
+        finally:
+            lab.clean()
+            lab.client.remove_volume(volume)
+
+    def test_a_foreign_container_keeps_its_name(self, lab: Lab) -> None:
+        """It is refused by name and by owner, before anything is pulled for it."""
+        submission = lab.submission(image="registry.invalid/x:1")
+        foreign = lab.client.create_container(lab.image, ["true"], name=submission.name)["Id"]
+
+        with pytest.raises(UnitNameTaken, match=foreign[:12]):
+            lab.platform(no_pull=False).create(submission)
+
+        assert lab.about(submission.name)["State"]["Status"] == "created"
+
+    def test_an_unstarted_container_is_not_kept_by_stop(self, lab: Lab) -> None:
+        """It can have no end, so stopping it takes it away; nobody starts it any more by accident."""
+        platform, submission = lab.platform(), lab.submission()
+        platform.create(submission)
+        labels = lab.about(submission.name)["Config"]["Labels"]
+        once_ended(platform, submission.name)
+        platform.remove(submission.name)
+        lab.client.create_container(lab.image, ["true"], name=submission.name, labels=labels)
+        unit = platform.unit(submission.name)
+        assert unit is not None
+        assert unit.status is UnitStatus.CREATED
+
+        with pytest.raises(PlatformUnavailable):
+            platform.remove(submission.name)
+        platform.stop(submission.name, grace=1)
+
+        assert not lab.exists(submission.name)
+
+
+class TestEnds:
+    """How containers end."""
+
+    def test_out_of_memory(self, lab: Lab) -> None:
+        """The engine's own word for it."""
+        limit = {"mem_limit": "8m", "memswap_limit": "8m"}
+        submission = lab.submission("exec tail /dev/zero", run_config=DockerRun(host_config=limit))
+        unit = ended(lab.platform(), submission)
+        assert unit.status is UnitStatus.FAILED
+        assert str(unit.evidence) == "OOMKilled, out of memory, the limit is 8 MiB, exit code 137"
+
+    def test_the_list_says_what_the_container_says(self, lab: Lab) -> None:
+        """Units of the list are complete, and the end of a unit is asked for once."""
+        platform, submission = lab.platform(), lab.submission("exit 3")
+        unit = ended(platform, submission)
+        assert str(unit.evidence) == "Error, exit code 3"
+
+        found = [[each for each in platform.units() if each.name == submission.name] for _ in range(2)]
+
+        assert found == [[unit], [unit]]
+        assert found[0][0] is found[1][0]
+
+    def test_output_of_both_streams(self, lab: Lab) -> None:
+        """Also what is no UTF-8, and never more than asked for."""
+        platform, submission = lab.platform(), lab.submission(r"echo one; printf '\377two\n' >&2; echo three")
+        ended(platform, submission)
+        assert sorted(platform.logs_tail(submission.name).splitlines()) == [
+            "one",
+            "three",
+            "\N{REPLACEMENT CHARACTER}two",
+        ]
+        assert len(platform.logs_tail(submission.name, lines=2).splitlines()) == 2
+        assert platform.logs_tail(submission.name, lines=0) == ""
+
+    def test_no_output_where_the_engine_keeps_none(self, lab: Lab) -> None:
+        """Not an error."""
+        platform = lab.platform()
+        submission = lab.submission("echo x", run_config=DockerRun(host_config={"log_config": LogConfig(type="none")}))
+        ended(platform, submission)
+        assert platform.logs_tail(submission.name) == ""
+
+    def test_output_is_shown(self, lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+        """With ``show_flow_logs`` it is copied as it comes; the thread ends with its container."""
+        platform = lab.platform(show_flow_logs=True)
+        submission = lab.submission("echo first; while [ ! -e /end ]; do sleep 0.05; done; echo last")
+        platform.create(submission)
+        seen: list[str] = []
+
+        def shown(text: str) -> bool:
+            seen.append(capsys.readouterr().out)
+            return text in "".join(seen)
+
+        wait_until(lambda: shown("first\n"), what="the first line")
+        lab.client.exec_start(lab.client.exec_create(submission.name, ["touch", "/end"])["Id"])
+        wait_until(lambda: shown("last\n"), what="the last line")
+        wait_until(lambda: not any(submission.name in thread.name for thread in threading.enumerate()))
+
+
+class TestRefusals:
+    """Runs that cannot run here leave nothing behind."""
+
+    @pytest.mark.parametrize(
+        ("changes", "says"),
+        [
+            ({"command": ("no-such-program",)}, "executable file not found"),
+            ({"run_config": DockerRun(host_config={"binds": ["/dev/null/x:/y"]})}, "not a directory"),
+            ({"run_config": DockerRun(host_config={"devices": ["/dev/no-such"]})}, "/dev/no-such"),
+            ({"run_config": DockerRun(host_config={"network_mode": f"test-{RUN}-none"})}, "not found"),
+            ({"run_config": DockerRun(host_config={"mem_limit": "1k"})}, "(?i)memory limit"),
+            ({"run_config": DockerRun(host_config={"runtime": "no-such"})}, "(?i)runtime"),
+            ({"run_config": DockerRun(host_config={"mem_limt": "1g"})}, "'mem_limt'"),
+            ({"image": None}, "needs an image"),
+            ({"image": f"test-{RUN}-absent"}, f"docker pull test-{RUN}-absent"),
+        ],
+    )
+    def test_refused_with_the_engines_words(self, lab: Lab, changes: dict[str, Any], says: str) -> None:
+        """Whether the engine notices when it makes the container or when it starts it."""
+        submission = lab.submission(**changes) if "image" not in changes else attrs.evolve(lab.submission(), **changes)
+        with pytest.raises(SubmissionRefused, match=says):
+            lab.platform().create(submission)
+        assert not lab.exists(submission.name)
+
+    def test_a_port_in_use(self, lab: Lab) -> None:
+        """Also what the engine answers with 500."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            taken = server.getsockname()
+            config = DockerRun(ports=(80,), host_config={"port_bindings": {"80": taken}})
+            submission = lab.submission(run_config=config)
+            with pytest.raises(SubmissionRefused, match=r"address already in use|port is already allocated"):
+                lab.platform().create(submission)
+        assert not lab.exists(submission.name)
+
+
+@pytest.fixture
+def registry() -> Iterator[ImageRegistry]:
+    """A registry on loopback."""
+    with image_registry() as registry:
+        yield registry
+
+
+class TestPulls:
+    """Getting images."""
+
+    @pytest.fixture
+    def image(self, lab: Lab, registry: ImageRegistry) -> Iterator[str]:
+        """The name of an image in the registry that the engine does not have yet. There is no program in it."""
+        image = f"{registry.address}/test-{RUN}/{uuid.uuid4().hex[:8]}:1"
+        yield image
+        with contextlib.suppress(ImageNotFound):
+            lab.client.remove_image(image, force=True)
+
+    def problem(self, lab: Lab, image: str, **options: Any) -> Exception:
+        """What the creation of a unit with that image ends with."""
+        submission = lab.submission(image=image)
+        with pytest.raises((SubmissionRefused, PlatformUnavailable)) as problem:
+            lab.platform(**{"no_pull": False, **options}).create(submission)
+        assert not lab.exists(submission.name)
+        return problem.value
+
+    def test_pulls_of_one_image_are_one_pull(self, lab: Lab, registry: ImageRegistry, image: str) -> None:
+        """However many flow runs wait for it; later ones pull again, since the tag may have moved."""
+        platform = lab.platform(no_pull=False, reg_allow_list=[registry.address])
+
+        def create() -> None:
+            with pytest.raises(SubmissionRefused, match="executable file not found"):
+                platform.create(lab.submission(image=image))
+
+        create()
+        requests_of_one_pull = registry.tags_asked
+        assert requests_of_one_pull > 0
+        registry.hold.clear()
+        with ThreadPoolExecutor(4) as pool:
+            created = [pool.submit(create) for _ in range(4)]
+            wait_until(lambda: waiting_in("prepare") == 4, what="four flow runs that wait for the image")
+            wait_until(lambda: registry.tags_asked > requests_of_one_pull, what="the pull")
+            registry.hold.set()
+            for each in created:
+                each.result(30)
+        assert registry.tags_asked == 2 * requests_of_one_pull
+
+    @pytest.mark.parametrize(
+        ("answer", "kind"),
+        [
+            ((404, "MANIFEST_UNKNOWN"), SubmissionRefused),
+            ((403, "DENIED"), SubmissionRefused),
+            ((429, "TOOMANYREQUESTS"), PlatformUnavailable),
+            ((503, "UNAVAILABLE"), PlatformUnavailable),
+        ],
+    )
+    def test_what_the_registry_answers(
+        self, lab: Lab, registry: ImageRegistry, image: str, answer: tuple[int, str], kind: type[Exception]
+    ) -> None:
+        """An absent image is the run's fault, a registry in trouble is not."""
+        registry.answer = answer
+        problem = self.problem(lab, image)
+        assert type(problem) is kind
+        assert repr(image) in str(problem)
+        assert registry.tags_asked > 0
+
+    @pytest.mark.parametrize(
+        ("image", "kind"),
+        [
+            ("registry.invalid/x/y:1", PlatformUnavailable),
+            ("127.0.0.1:1/x/y:1", PlatformUnavailable),
+            ("127.0.0.1:1/UPPER:1", SubmissionRefused),
+            ("https://127.0.0.1:1/x", SubmissionRefused),
+        ],
+    )
+    def test_images_of_nowhere(self, lab: Lab, image: str, kind: type[Exception]) -> None:
+        """A registry that cannot be found may come back; what is no name at all will not."""
+        problem = self.problem(lab, image)
+        assert type(problem) is kind
+        assert repr(image) in str(problem)
+
+    def test_only_allowed_registries(self, lab: Lab, registry: ImageRegistry, image: str) -> None:
+        """Others are not even asked."""
+        problem = self.problem(lab, image, reg_allow_list=["registry.invalid"])
+        assert type(problem) is SubmissionRefused
+        assert "registry.invalid" in str(problem)
+        assert registry.tags_asked == 0
+
+    def test_the_image_that_is_here_will_do(
+        self, lab: Lab, registry: ImageRegistry, image: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A registry in trouble stops no flow run whose image is on the engine; the log says so."""
+        registry.answer = (503, "UNAVAILABLE")
+        lab.client.tag(lab.image, image.rpartition(":")[0], "1")
+        submission = lab.submission("exit 0", image=image)
+        with caplog.at_level(logging.WARNING, "prefect.agent.docker"):
+            unit = ended(lab.platform(no_pull=False), submission)
+        assert unit.status is UnitStatus.SUCCEEDED
+        assert [image in record.getMessage() for record in caplog.records] == [True]
+        lab.client.remove_container(submission.name)
+
+
+def waiting_in(function: str) -> int:
+    """How many threads are inside a function of that name."""
+    count = 0
+    for top in sys._current_frames().values():
+        frame: FrameType | None = top
+        while frame is not None and frame.f_code.co_name != function:
+            frame = frame.f_back
+        count += frame is not None
+    return count
