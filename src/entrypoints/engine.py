@@ -77,7 +77,7 @@ class Engine:
             supervisor=self.supervisor,
             pool=self._pool,
             stopping=self._stopping,
-            alive=lambda: self.sweep.alive,
+            census=lambda: (self.sweep.alive, self.sweep.counted_at),
             tell=self.tell,
         )
         self.sweep = Reconcile(
@@ -135,6 +135,9 @@ class Engine:
             self.sweep()
         except AgentError as trouble:
             self.supervisor.trouble("sweep", trouble)
+            self._sweep_now.set()
+        except Exception as bug:  # noqa: BLE001 - P3; the loop will meet it again and count
+            self.supervisor.bug("sweep", bug)
             self._sweep_now.set()
 
     def _sweep_step(self) -> bool:

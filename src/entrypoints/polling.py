@@ -32,7 +32,7 @@ class PollLoop:
     """Lives in one thread; the pool's threads and the sweep only put notes into its two boxes.
 
     Attributes:
-        alive: How many units of execution are alive now, as far as the last sweep knows.
+        census: How many units of execution were alive at the last sweep, and when that was (monotonic, seconds).
     """
 
     cloud: CloudApi
@@ -44,12 +44,14 @@ class PollLoop:
     supervisor: Supervisor
     pool: ThreadPoolExecutor
     stopping: threading.Event
-    alive: Callable[[], int]
+    census: Callable[[], tuple[int, float]]
     tell: EventSink = events.ignore
     chance: Callable[[], float] = random.random
     wake: threading.Event = attrs.field(factory=threading.Event, init=False)
     _desk: Desk = attrs.field(init=False)
     _done: collections.deque[FlowRunId] = attrs.field(factory=collections.deque, init=False)
+    _begun: collections.deque[float] = attrs.field(factory=collections.deque, init=False)
+    """When units were begun that the last sweep may not have counted."""
     _recoveries: collections.deque[Claimed] = attrs.field(factory=collections.deque, init=False)
     _next_poll: float = attrs.field(default=0.0, init=False)
     _misses: int = attrs.field(default=0, init=False)
@@ -77,7 +79,8 @@ class PollLoop:
     def _start(self, claimed: Claimed) -> None:
         """In a thread of the pool: start one claim; its place is given back on every way out."""
         try:
-            self.start_run(claimed)
+            if self.start_run(claimed):
+                self._begun.append(self.clock.monotonic())
         except Exception as bug:  # noqa: BLE001 - P3: one bad run must not take a pool thread's future with it
             self.supervisor.bug("start", bug)
         finally:
@@ -114,8 +117,15 @@ class PollLoop:
     def _room(self) -> int:
         room = self._desk.room(self.clock.now())
         if self.settings.limit is not None:
-            room = min(room, self.settings.limit - self.alive() - self._desk.started - self._desk.waiting)
+            room = min(room, self.settings.limit - self._alive() - self._desk.started - self._desk.waiting)
         return room
+
+    def _alive(self) -> int:
+        """Units alive: those that the last sweep saw and those begun since. Rather one too many than too few."""
+        alive, counted_at = self.census()
+        while self._begun and self._begun[0] < counted_at:
+            self._begun.popleft()
+        return alive + len(self._begun)
 
     def _polls_are_over(self) -> bool:
         return self.settings.max_polls is not None and self._polls >= self.settings.max_polls
@@ -137,6 +147,9 @@ class PollLoop:
             self._next_poll = self.clock.monotonic() + max(pause, trouble.retry_after or 0.0)
             self.supervisor.trouble("poll", trouble)
             return 0
+        except Exception:
+            self._next_poll = 0.0  # the supervisor counts and paces bugs: the next turn must meet it again
+            raise
         self.supervisor.accepted()
         news = self._desk.offer(runs, now)
         fields = {"ready": len(runs), "news": news}
@@ -154,7 +167,7 @@ class PollLoop:
                 claimed += self._act(outcome)
         finally:
             for run in open_runs.values():  # the claim raised: nothing was learned about these
-                self._desk.put_back(run, now + timedelta(seconds=1))
+                self._desk.put_back(run, now)
         return claimed
 
     def _act(self, outcome: ClaimOutcome) -> bool:

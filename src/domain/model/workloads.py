@@ -133,7 +133,9 @@ def _check_env(env: Mapping[str, str]) -> None:
             raise SubmissionRefused(f"{name!r} cannot be an environment variable: empty, or holds '=' or a NUL byte")
     for name, value in env.items():
         if len(f"{name}={value}".encode(errors="surrogatepass")) >= MAX_VARIABLE_BYTES:
-            raise SubmissionRefused(f"the environment variable {name!r} is larger than {MAX_VARIABLE_BYTES // 1024} KiB")
+            raise SubmissionRefused(
+                f"the environment variable {name!r} is larger than {MAX_VARIABLE_BYTES // 1024} KiB"
+            )
     size = sum(len(f"{name}={value}".encode(errors="surrogatepass")) + 1 for name, value in env.items())
     if size > MAX_ENV_BYTES:
         raise SubmissionRefused(f"the environment is larger than {MAX_ENV_BYTES // 1024} KiB")

@@ -58,6 +58,8 @@ class Reconcile:
     tell: EventSink = events.ignore
     alive: int = attrs.field(default=0, init=False)
     """Units that had not ended at the last sweep."""
+    counted_at: float = attrs.field(default=0.0, init=False)
+    """When that was (monotonic, seconds)."""
     _settled: set[str] = attrs.field(factory=set, init=False)
     _look_again: set[str] = attrs.field(factory=set, init=False)
     _cancelled_since: dict[FlowRunId, float] = attrs.field(factory=dict, init=False)
@@ -70,7 +72,9 @@ class Reconcile:
             CloudError, PlatformError: One side did not answer; what was decided until then is done.
         """
         claimed = self.cloud.claimed_flow_runs(platform=self.platform.identity)
+        asked_at = self.clock.monotonic()
         units = self.platform.units()
+        self.counted_at = asked_at
         self.alive = sum(not unit.status.has_ended for unit in units)
         if self.recover is not None:
             self._recover(claimed, units, self.recover)
