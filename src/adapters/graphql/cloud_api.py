@@ -11,9 +11,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from prefect.agent.adapters.graphql import documents, wire
-from prefect.agent.adapters.graphql.transport import Answer, Transport, describe
+from prefect.agent.adapters.graphql.transport import Answer, Transport, describe, is_trouble
 from prefect.agent.adapters.graphql.workloads import workload
-from prefect.agent.domain.errors import OutcomeUnknown, RequestRejected
+from prefect.agent.domain.errors import CloudError, OutcomeUnknown, RequestRejected
 from prefect.agent.domain.model.flow_runs import (
     Claimed,
     ClaimOutcome,
@@ -112,8 +112,8 @@ class GraphQLCloudApi(CloudApi):
         if not wanted:
             return []
         runs = {run.id: run for run in self._read(documents.ready(wanted, self._clock.now()))}
-        startable = [run for run in runs.values() if run.state.is_scheduled or run.due_task_runs]
-        return sorted(startable, key=lambda run: wanted.index(run.id) if run.id in wanted else len(wanted))
+        asked = [runs[run_id] for run_id in map(FlowRunId, wanted) if run_id in runs]
+        return [run for run in asked if run.state.is_scheduled or run.due_task_runs]
 
     def claim(self, requests: Sequence[ClaimRequest]) -> Sequence[ClaimOutcome]:
         outcomes: list[ClaimOutcome] = []
@@ -121,10 +121,10 @@ class GraphQLCloudApi(CloudApi):
             batch = requests[start : start + BATCH]
             try:
                 outcomes += self._claim_batch(batch)
-            except (OutcomeUnknown, RequestRejected) as trouble:
+            except CloudError as trouble:
                 if not outcomes:
                     raise
-                # The first batches are known; for the rest the caller asks again, which is safe.
+                # What the first batches claimed must not be forgotten; for the rest the caller asks again: it is safe.
                 outcomes += [Deferred(r.run, self._clock.now(), str(trouble)) for r in requests[start:]]
                 break
         return outcomes
@@ -138,10 +138,10 @@ class GraphQLCloudApi(CloudApi):
         tenant_id = self._tenant_id if self._backend == "server" else None
         found, last = [], ""
         while True:
-            page = self._read(documents.submitted(tenant_id, last, PAGE))
-            found += [run for run in page if run.claim is not None and run.claim.platform == platform]
-            ids = [run.id for run in page if run.id > last]
-            if len(page) < PAGE or not ids:
+            rows = self._rows(documents.submitted(tenant_id, last, PAGE))
+            found += [run for run in self._runs(rows) if run.claim is not None and run.claim.platform == platform]
+            ids = [run_id for run_id in (_dig(row, "id") for row in rows) if isinstance(run_id, str) and run_id > last]
+            if len(rows) < PAGE or not ids:
                 return found
             last = max(ids)
 
@@ -196,10 +196,17 @@ class GraphQLCloudApi(CloudApi):
         return Tenant(id=str(fitting[0]["id"]), name=str(fitting[0].get("name") or ""))
 
     def _read(self, document: str) -> list[FlowRun]:
+        return self._runs(self._rows(document))
+
+    def _rows(self, document: str) -> list[object]:
         rows = self._transport.ask(document).get("flow_run")
+        return rows if isinstance(rows, list) else []
+
+    def _runs(self, rows: Sequence[object]) -> list[FlowRun]:
+        """Runs of those rows that make sense."""
         runs = []
         due_before = self._clock.now() - documents.RETRY_SLACK
-        for row in rows if isinstance(rows, list) else []:
+        for row in rows:
             run = wire.read_flow_run(row, due_before)
             if run is None:
                 log.warning("The API sent a flow run that makes no sense; it is left alone: %.200s", json.dumps(row))
@@ -217,6 +224,8 @@ class GraphQLCloudApi(CloudApi):
         document, variables = documents.updates(entries)
         answer = self._transport.send(document, variables, changes=True)
         if answer.errors and not any(_path(error) for error in answer.errors):
+            if is_trouble(answer.errors):
+                raise OutcomeUnknown(describe(answer.errors))
             raise RequestRejected(describe(answer.errors))
         return [_outcome(request, answer, number) for request, number in zip(requests, first, strict=True)]
 

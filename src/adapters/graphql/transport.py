@@ -116,7 +116,7 @@ class Transport:
         """
         answer = self.send(document, variables, changes=changes)
         if answer.errors:
-            if "API_ERROR" in json.dumps(answer.errors):
+            if is_trouble(answer.errors):
                 error = OutcomeUnknown if changes else CloudUnavailable
                 raise error(f"{self.shown} is in trouble: {describe(answer.errors)}")
             raise RequestRejected(describe(answer.errors))
@@ -171,6 +171,11 @@ class Transport:
         if not isinstance(body, Mapping):
             raise lost(f"{self.shown} does not answer like a Prefect API (no JSON object): check --api")
         return body
+
+
+def is_trouble(errors: tuple[Mapping[str, Any], ...]) -> bool:
+    """Whether the API says that the fault is its own, and passing (protocol section 1.4)."""
+    return "API_ERROR" in json.dumps(errors)
 
 
 def describe(errors: tuple[Mapping[str, Any], ...]) -> str:

@@ -55,3 +55,10 @@ def has_ended(platform: ExecutionPlatform, name: str) -> Unit:
     unit = platform.unit(name)
     assert unit is not None
     return unit
+
+
+def starts(platform: ExecutionPlatform, world: PlatformWorld, name: str) -> int:
+    """How often the unit has been started, once another unit has come and gone: a start too many shows by then."""
+    other, _ = ended(platform, world)
+    platform.remove(other.name)
+    return world.starts(name)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from prefect.agent.adapters.fakes.contracts.platform_base import PlatformContractBase, ended, names, started
+from prefect.agent.adapters.fakes.contracts.platform_base import PlatformContractBase, ended, names, started, starts
 from prefect.agent.adapters.fakes.contracts.worlds import PlatformWorld, eventually
 from prefect.agent.domain.errors import UnitNameTaken
 from prefect.agent.domain.model.run_configs import RunConfig
@@ -83,7 +83,7 @@ class CreatingContract(PlatformContractBase):
 
         assert [unit.id for unit in again] == [first.id, first.id]
         assert names(platform, world) == [submission.name]
-        assert world.starts(submission.name) == 1
+        assert starts(platform, world, submission.name) == 1
 
     def test_create_again_returns_the_one_that_has_ended(
         self, platform: ExecutionPlatform, world: PlatformWorld
@@ -94,7 +94,7 @@ class CreatingContract(PlatformContractBase):
         again = [platform.create(submission), world.platform().create(submission)]
 
         assert [(each.id, each.status) for each in again] == [(unit.id, UnitStatus.FAILED)] * 2
-        assert world.starts(submission.name) == 1
+        assert starts(platform, world, submission.name) == 1
 
     def test_of_eight_threads_one_starts_the_unit(self, world: PlatformWorld) -> None:
         """Eight threads of two agents create one name at once: all get the same unit, started once."""
@@ -108,7 +108,7 @@ class CreatingContract(PlatformContractBase):
         assert {unit.name for unit in units} == {submission.name}
         assert len({unit.id for unit in units}) == 1
         assert names(platforms[0], world) == [submission.name]
-        assert world.starts(submission.name) == 1
+        assert starts(platforms[0], world, submission.name) == 1
 
     def test_many_units_at_once(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
         """Threads that create different units do not disturb each other."""
