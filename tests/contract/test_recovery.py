@@ -1,0 +1,109 @@
+"""Promises P1 and P2 with real parts: an agent is killed while it starts flow runs, another one finishes the work."""
+
+import collections
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+import requests
+
+from prefect.agent.entrypoints.server.testing import running_server
+from support.waiting import wait_until
+
+PREFECT = Path(sys.executable).parent / "prefect-agent"
+RUNS = 60
+
+FLOW = """#!/bin/sh
+echo "$PREFECT__CONTEXT__FLOW_RUN_ID" >> "$(dirname "$0")/started"
+exec sleep 120
+"""
+"""Stands in for ``prefect execute flow-run``: writes down which run it is, and goes on running."""
+
+
+@attrs.frozen
+class Lab:
+    """An embedded Cloud with flow runs that are due, and agents to start on them."""
+
+    url: str
+    home: Path
+
+    def agent(self) -> "subprocess.Popen[bytes]":
+        """A new agent."""
+        env = {"HOME": str(self.home), "PATH": f"{self.home}/bin:/usr/bin:/bin"}
+        with (self.home / "agent.log").open("ab") as log:
+            return subprocess.Popen(
+                [PREFECT, "agent", "start", "process", "--api", self.url], env=env, stdout=log, stderr=log
+            )
+
+    def ask(self, document: str, given: dict[str, object] | None = None) -> dict[str, dict[str, str]]:
+        """Ask the Cloud."""
+        body = {"query": document, "variables": {"input": given}}
+        answer = requests.post(self.url, json=body, timeout=10).json()
+        assert "errors" not in answer, answer
+        data: dict[str, dict[str, str]] = answer["data"]
+        return data
+
+    def started(self) -> "collections.Counter[str]":
+        """How often each flow run was started."""
+        path = self.home / "bin" / "started"
+        return collections.Counter(path.read_text(encoding="ascii").split() if path.exists() else ())
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    """See :class:`Lab`. Everything that was started is ended."""
+    program = tmp_path / "bin" / "prefect"
+    program.parent.mkdir()
+    program.write_text(FLOW, encoding="ascii")
+    program.chmod(0o755)
+    with running_server(tmp_path / "cloud.db") as url:
+        lab = Lab(url, tmp_path)
+        create = "mutation($input: create_{0}_input!) {{ create_{0}(input: $input) {{ id }} }}"
+        project = lab.ask(create.format("project"), {"name": "p"})["create_project"]["id"]
+        flow = {"project_id": project, "serialized_flow": {"name": "f", "storage": {"type": "Local"}}}
+        flow_id = lab.ask(create.format("flow"), flow)["create_flow"]["id"]
+        for _ in range(RUNS):
+            lab.ask(create.format("flow_run"), {"flow_id": flow_id})
+        yield lab
+        for path in (tmp_path / ".prefect-agent" / "units").glob("*/pid"):
+            try:
+                os.killpg(int(path.read_text(encoding="ascii")), signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+
+@pytest.mark.parametrize("begun", [0, 1, 17])
+def test_an_agent_that_is_killed_loses_and_doubles_nothing(lab: Lab, begun: int) -> None:
+    """Kill -9 while flow runs are being started; the next agent starts every run that has no unit, and no other."""
+    first = lab.agent()
+    try:
+        wait_until(lambda: len(lab.started()) >= begun, 30, "the first starts")
+    finally:
+        first.kill()
+        first.wait()
+    second = lab.agent()
+    try:
+        wait_until(lambda: len(lab.started()) == RUNS, 60, "all starts")
+        second.send_signal(signal.SIGTERM)
+        assert second.wait(30) == 0
+    finally:
+        second.kill()
+        second.wait()
+    assert set(lab.started().values()) == {1}
+
+
+def test_two_agents_on_one_queue_double_nothing(lab: Lab) -> None:
+    """Two agents ask for the same flow runs; each run is started once."""
+    agents = [lab.agent(), lab.agent()]
+    try:
+        wait_until(lambda: len(lab.started()) == RUNS, 60, "all starts")
+    finally:
+        for agent in agents:
+            agent.send_signal(signal.SIGTERM)
+    assert [agent.wait(30) for agent in agents] == [0, 0]
+    assert set(lab.started().values()) == {1}
