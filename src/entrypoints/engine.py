@@ -101,13 +101,15 @@ class Engine:
         self._first_sweep()
         self.supervisor.thread("sweep", self._sweep_step, self._stopping)
         self.supervisor.thread("watch", self._watch_step, self._stopping)
-        reports = self.supervisor.thread("report", self._report_step, threading.Event())
+        given_up = threading.Event()
+        reports = self.supervisor.thread("report", self._report_step, given_up)
         self.supervisor.run("poll", self.polling.step, self._stopping)
         self.stop()
         self._pool.shutdown(wait=True)
         self._last_reports.set()
         self._report_now.set()
         reports.join(LAST_REPORTS)
+        given_up.set()
         if self.outbox:
             message = (
                 f"{len(self.outbox)} reports could not be sent; the next sweep of an agent here sees to these runs"
@@ -146,6 +148,8 @@ class Engine:
             return False
         self._sweep_now.clear()
         self.sweep()
+        if self.sweep.look_soon:
+            self._sweep_now.set()
         self.clock.pause(SWEEP_GAP, self._stopping)
         return not self._stopping.is_set()
 

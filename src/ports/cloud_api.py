@@ -125,6 +125,8 @@ class CloudApi(abc.ABC):
     def fail(self, run_id: FlowRunId, reason: str) -> None:
         """Make the run Failed with *reason* as its message, whatever version it has now; but never if it has finished.
 
+        As far as the backend can compare and set: where it cannot, a run that ends at this very moment may be
+        overwritten. A run that does not exist is a success.
         May be repeated (a finished run stays as it is and that is a success), so ``OutcomeUnknown`` is simply tried
         again.
         """

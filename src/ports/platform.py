@@ -75,7 +75,8 @@ class ExecutionPlatform(abc.ABC):
     def stop(self, name: str, *, grace: float) -> None:
         """End the unit: ask it, wait up to *grace* seconds, then kill it. Return when it no longer executes.
 
-        A unit that has ended or does not exist is a success. It stays visible with its evidence until removed.
+        A unit that has ended or does not exist is a success. It stays visible with its evidence until removed. One
+        that was never started (``CREATED``) is removed: it cannot end.
         """
 
     @abc.abstractmethod

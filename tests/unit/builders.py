@@ -51,6 +51,7 @@ def a_run(
             TaskRun(id=TaskRunId(f"task-{n}"), attempt=SimpleAttempt("1"), state=State(type="Retrying"))
             for n in range(waiting_tasks)
         ),
+        tasks_wait=waiting_tasks > 0,
         claim=claim,
         source=source or {},
     )

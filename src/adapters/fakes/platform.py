@@ -28,7 +28,6 @@ class _Place:
     identity: str
     changed: threading.Condition = attrs.field(factory=threading.Condition)
     units: dict[str, Unit] = attrs.field(factory=dict)
-    unstarted: set[str] = attrs.field(factory=set)
     output: dict[str, str] = attrs.field(factory=dict)
     foreign: dict[str, str] = attrs.field(factory=dict)
     created: list[Submission] = attrs.field(factory=list)
@@ -80,9 +79,9 @@ class InMemoryPlatform(TroublesomePlatform):
         with self._troubles.call("create"), self._place.changed:
             if name in self._place.foreign:
                 raise UnitNameTaken(name, self._place.foreign[name])
-            if name in self._place.units and name not in self._place.unstarted:
-                return self._place.units[name]
-            self._place.unstarted.discard(name)
+            found = self._place.units.get(name)
+            if found is not None and found.status is not UnitStatus.CREATED:
+                return found
             self._place.created.append(submission)
             return self._put(self._new(submission))
 
@@ -101,7 +100,9 @@ class InMemoryPlatform(TroublesomePlatform):
     def stop(self, name: str, *, grace: float) -> None:  # noqa: ARG002 - nothing here takes time
         with self._troubles.call("stop"), self._place.changed:
             unit = self._place.units.get(name)
-            if unit is not None and not unit.status.has_ended:
+            if unit is not None and unit.status is UnitStatus.CREATED:
+                self._forget(name)
+            elif unit is not None and not unit.status.has_ended:
                 self._end(unit, Evidence(exit_code=STOPPED, reason="Stopped"))
 
     def remove(self, name: str) -> None:
@@ -173,7 +174,6 @@ class InMemoryPlatform(TroublesomePlatform):
     def leave_unstarted(self, submission: Submission) -> None:
         """Leave what a crash between creating a unit and starting it leaves."""
         with self._place.changed:
-            self._place.unstarted.add(submission.name)
             self._put(attrs.evolve(self._new(submission), status=UnitStatus.CREATED))
 
     # --- inside; the place's condition is held ---
@@ -206,7 +206,6 @@ class InMemoryPlatform(TroublesomePlatform):
     def _forget(self, name: str) -> None:
         self._place.units.pop(name, None)
         self._place.output.pop(name, None)
-        self._place.unstarted.discard(name)
 
     def _now(self) -> datetime:
         return self._clock.now() if self._clock else datetime.now(timezone.utc)

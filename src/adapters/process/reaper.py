@@ -49,15 +49,12 @@ class Reaper:
                 self._listeners.remove(listener)
 
     def close(self) -> None:
-        """Stop looking; children go on."""
+        """Tell nobody any more. Children go on, and those that are left are still reaped."""
         with self._guard:
             self._over = True
-            thread, self._thread = self._thread, None
             for listener in self._listeners:
                 listener.put(None)
         self._wake()
-        if thread is not None:
-            thread.join(5)
 
     def _wake(self) -> None:
         with suppress(BlockingIOError):  # it is awake already
@@ -65,7 +62,7 @@ class Reaper:
 
     def _run(self) -> None:
         unwatched: list[tuple[str, subprocess.Popen[bytes]]] = []
-        while not self._over:
+        while not self._over or unwatched or len(self._selector.get_map()) > 1:
             for key, _events in self._selector.select(POLL_SECONDS if unwatched else None):
                 if key.fileobj == self._wake_read:
                     os.read(self._wake_read, 4096)

@@ -15,6 +15,10 @@ from prefect.agent.domain.cloud.states import ENDING, FINISHED, RUNNING, SCHEDUL
 from prefect.agent.domain.times import iso
 
 
+DUE_NOW = SCHEDULED - {"Paused"}
+"""Types that are due at once if they do not say when (protocol section 4A); a paused run waits for somebody."""
+
+
 @attrs.frozen(kw_only=True)
 class Accepted:
     """The update is taken.
@@ -109,7 +113,8 @@ def _check_lock(row: Mapping[str, Any], state: State, *, version: int | None, lo
 def _accept(row: Mapping[str, Any], state: State, now: datetime) -> Accepted:
     version = row["version"] + 1
     moment = iso(now)
-    start = iso(state.start_time) if state.start_time else None
+    due = state.start_time or (now if state.type in DUE_NOW else None)
+    start = iso(due) if due else None
     result = state.payload.get("_result")
     values = {
         "version": version,

@@ -60,6 +60,8 @@ class Reconcile:
     """Units that had not ended at the last sweep."""
     counted_at: float = attrs.field(default=0.0, init=False)
     """When that was (monotonic, seconds)."""
+    look_soon: bool = attrs.field(default=False, init=False)
+    """Whether the last sweep passed over a unit that had ended because its run was in hand."""
     _settled: set[str] = attrs.field(factory=set, init=False)
     _look_again: set[str] = attrs.field(factory=set, init=False)
     _cancelled_since: dict[FlowRunId, float] = attrs.field(factory=dict, init=False)
@@ -100,7 +102,9 @@ class Reconcile:
         names = {unit.name for unit in units}
         self._settled &= names
         ended = [unit for unit in last_ended(units) if unit.name not in self._settled]
-        ended = [unit for unit in ended if not self.in_hand(unit.flow_run_id)]
+        free = [unit for unit in ended if not self.in_hand(unit.flow_run_id)]
+        self.look_soon = len(free) < len(ended)
+        ended = free
         runs = {run.id: run for run in self.cloud.flow_runs([unit.flow_run_id for unit in ended])} if ended else {}
         looked_before, self._look_again = self._look_again, set()
         for unit in ended:

@@ -9,7 +9,7 @@ from prefect.agent.domain.model.flow_runs import Claimed, FlowRun
 from prefect.agent.domain.model.planning import back_off
 from prefect.agent.domain.model.run_configs import frozen_mapping
 from prefect.agent.domain.model.states import RUNNING, SUBMITTED
-from prefect.agent.domain.model.units import Submission, Unit
+from prefect.agent.domain.model.units import Submission, Unit, unit_name
 from prefect.agent.domain.model.workloads import plan_submission
 from prefect.agent.domain.services.reporting import Outbox
 from prefect.agent.ports import events
@@ -79,7 +79,9 @@ class CreateUnit:
             return
         if not current:
             raise NoLongerOurs("it was deleted before its unit could be created")
-        now = current[0].state
+        now, claim = current[0].state, current[0].claim
+        if claim is not None and claim.unit != unit_name(run.id, run.attempt):
+            raise NoLongerOurs("somebody else has claimed it since; no unit is created")
         if now.type != (RUNNING if run.state.is_running else SUBMITTED):
             raise NoLongerOurs(f"it is {now.type} now; no unit is created")
 

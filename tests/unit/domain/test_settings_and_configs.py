@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from prefect.agent.domain.errors import ConfigurationError, UnitNameTaken
-from prefect.agent.domain.model.run_configs import DockerRun, UniversalRun, frozen_mapping
+from prefect.agent.domain.model.run_configs import DockerRun, RunConfig, UniversalRun, frozen_mapping
 from prefect.agent.domain.model.settings import AgentSettings, as_labels
 from prefect.agent.domain.model.states import FINISHED_TYPES, SCHEDULED_TYPES, State
 
@@ -65,7 +65,11 @@ def test_a_frozen_mapping_is_a_copy_that_cannot_be_changed() -> None:
 
 def test_run_configs_of_different_types_are_different() -> None:
     """A universal run config is no Docker run config, however empty both are."""
-    assert UniversalRun() != DockerRun()
+    configs: list[RunConfig] = [UniversalRun(), DockerRun(), UniversalRun()]
+
+    assert len({type(config) for config in configs}) == 2
+    assert configs[0] != configs[1]
+    assert configs[0] == configs[2]
 
 
 def test_no_state_is_scheduled_and_finished() -> None:

@@ -5,10 +5,10 @@ import re
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from unit.builders import an_id
 
 from prefect.agent.domain.model.flow_runs import FlowRunId, SimpleAttempt
 from prefect.agent.domain.model.units import Evidence, Submission, UnitStatus, unit_name
+from unit.builders import an_id
 
 UUIDS = st.uuids().map(str)
 ATTEMPTS = st.one_of(

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.builders import a_run
 
 from prefect.agent.domain.errors import SubmissionRefused
 from prefect.agent.domain.model.flow_runs import FlowRun
@@ -19,7 +18,14 @@ from prefect.agent.domain.model.run_configs import (
     UnusableRunConfig,
 )
 from prefect.agent.domain.model.units import Submission, unit_name
-from prefect.agent.domain.model.workloads import MAX_ENV_BYTES, PlatformTraits, Workload, plan_submission
+from prefect.agent.domain.model.workloads import (
+    MAX_ENV_BYTES,
+    MAX_VARIABLE_BYTES,
+    PlatformTraits,
+    Workload,
+    plan_submission,
+)
+from unit.builders import a_run
 
 DOCKER = PlatformTraits(kind="docker", run_config=DockerRun)
 PROCESS = PlatformTraits(kind="process", run_config=LocalRun, runs_images=False)
@@ -51,9 +57,7 @@ def plan(
 def test_environment_precedence(layers: set[str], winner: str) -> None:
     """Backend's defaults, then --env, then the run config, then what nobody may override: later wins."""
     given_by = {layer: {"X": layer} if layer in layers else {} for layer in ("defaults", "agent", "run", "fixed")}
-    workload = Workload(
-        command=COMMAND, default_image="i", defaults=given_by["defaults"], fixed=given_by["fixed"]
-    )
+    workload = Workload(command=COMMAND, default_image="i", defaults=given_by["defaults"], fixed=given_by["fixed"])
 
     submission = plan(a_run(run_config=DockerRun(env=given_by["run"])), workload, env=given_by["agent"])
 
@@ -121,6 +125,9 @@ def test_a_platform_without_images_ignores_them() -> None:
     assert "IMAGE" not in submission.env
 
 
+MANY = {f"A{number}": "x" * 100_000 for number in range(MAX_ENV_BYTES // 100_000 + 1)}
+
+
 @pytest.mark.parametrize(
     ("run", "traits", "words"),
     [
@@ -133,10 +140,24 @@ def test_a_platform_without_images_ignores_them() -> None:
         (a_run(run_config=DockerRun(env={"": "x"})), DOCKER, "environment variable"),
         (a_run(run_config=DockerRun(env={"A=B": "x"})), DOCKER, "environment variable"),
         (a_run(run_config=DockerRun(env={"A": "x\0"})), DOCKER, "environment variable"),
-        (a_run(run_config=DockerRun(env={"A": "x" * MAX_ENV_BYTES})), DOCKER, "larger than 512 KiB"),
-        (a_run(run_config=DockerRun(env={"A": "é" * (MAX_ENV_BYTES // 2)})), DOCKER, "larger than 512 KiB"),
+        (a_run(run_config=DockerRun(env={"A": "x" * MAX_VARIABLE_BYTES})), DOCKER, "'A' is larger than 128 KiB"),
+        (a_run(run_config=DockerRun(env={"A": "é" * (MAX_VARIABLE_BYTES // 2)})), DOCKER, "'A' is larger than 128 KiB"),
+        (a_run(run_config=DockerRun(env=MANY)), DOCKER, "environment is larger than 512 KiB"),
     ],
-    ids=["kubernetes", "local", "docker", "unusable", "storage", "image", "empty", "equals", "nul", "large", "bytes"],
+    ids=[
+        "kubernetes",
+        "local",
+        "docker",
+        "unusable",
+        "storage",
+        "image",
+        "empty",
+        "equals",
+        "nul",
+        "large",
+        "bytes",
+        "many",
+    ],
 )
 def test_what_cannot_run_here_is_refused_with_the_reason(run: FlowRun, traits: PlatformTraits, words: str) -> None:
     """A run of the wrong kind, or without sense, fails before anything is created; its maker reads why."""

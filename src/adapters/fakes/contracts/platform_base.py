@@ -58,7 +58,8 @@ def has_ended(platform: ExecutionPlatform, name: str) -> Unit:
 
 
 def starts(platform: ExecutionPlatform, world: PlatformWorld, name: str) -> int:
-    """How often the unit has been started, once another unit has come and gone: a start too many shows by then."""
-    other, _ = ended(platform, world)
-    platform.remove(other.name)
+    """How often the unit has been started, once others have come and gone: a start too many shows by then."""
+    for _ in range(3):
+        other, _ = ended(platform, world)
+        platform.remove(other.name)
     return world.starts(name)

@@ -134,6 +134,22 @@ class CreatingContract(PlatformContractBase):
         eventually(lambda: world.starts(submission.name) == 1, "it is started")
         assert names(platform, world) == [submission.name]
 
+    def test_a_unit_that_was_never_started_can_be_stopped(
+        self, platform: ExecutionPlatform, world: PlatformWorld
+    ) -> None:
+        """A unit that was never started says so; stopping it leaves nothing that could start, and frees the name."""
+        submission = world.submission()
+        if not world.leave_unstarted(submission):
+            pytest.skip("this platform creates and starts in one step")
+        assert [unit.status for unit in platform.units() if unit.name == submission.name] == [UnitStatus.CREATED]
+
+        platform.stop(submission.name, grace=1)
+
+        assert names(platform, world) == []
+        assert starts(platform, world, submission.name) == 0
+        platform.create(submission)
+        eventually(lambda: world.starts(submission.name) == 1, "it can be created again")
+
     def test_a_foreign_thing_keeps_its_name(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
         """Something that is not ours under the unit's name is refused with its name, never seen, never touched."""
         submission = world.submission()

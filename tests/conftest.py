@@ -1,0 +1,185 @@
+"""What the tests need of their machine: found once per session, or said to be missing in one line.
+
+``PREFECT_AGENT_REQUIRE=docker,real_prefect`` turns a missing thing into the failure of the whole session.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from io import StringIO
+from pathlib import Path
+from typing import Final, TypeVar
+
+import pytest
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+HOST_IMAGE: Final = ROOT / "tools" / "host_image.py"
+LAB_PREFECT: Final = "lab/prefect:1.4.1"
+LAB_SMALL: Final = "lab/busybox:latest"
+
+Found = TypeVar("Found")
+
+
+class Missing(Exception):
+    """Something that a test needs is not there; the text says how to get it."""
+
+
+# --- what may be missing ---
+
+
+@cache
+def _prefect_python() -> Path:
+    """A Python with the real Prefect 1.4.1."""
+    given = os.environ.get("PREFECT_AGENT_TEST_PREFECT")
+    path = Path(given) if given else ROOT / ".venv-prefect" / "bin" / "python"
+    cure = "run `make dev-prefect`, or name one in PREFECT_AGENT_TEST_PREFECT"
+    if not path.exists():
+        raise Missing(f"there is no Python with Prefect 1.4.1 at {path}: {cure}")
+    ask = "import importlib.metadata as m; print(m.version('prefect'))"
+    done = subprocess.run([path, "-c", ask], capture_output=True, text=True, timeout=60, check=False)
+    if done.stdout.strip() != "1.4.1":
+        raise Missing(f"{path} has no Prefect 1.4.1 (but {done.stdout.strip() or 'none at all'}): {cure}")
+    return path
+
+
+@cache
+def _docker_images() -> frozenset[str]:
+    """The tags that the Docker engine has, if one answers."""
+    import docker  # noqa: PLC0415 - only tests that need it pay for it
+
+    try:
+        client = docker.from_env(timeout=10)
+    except docker.errors.DockerException as problem:
+        raise Missing(f"no Docker engine answers: start one or set DOCKER_HOST ({problem})") from problem
+    try:
+        return frozenset(tag for image in client.api.images() for tag in image.get("RepoTags") or ())
+    except (docker.errors.DockerException, OSError) as problem:
+        raise Missing(f"the Docker engine does not answer: {problem}") from problem
+    finally:
+        client.close()
+
+
+def _kubernetes() -> None:
+    """An API server, or the programs to start one."""
+    config, assets = os.environ.get("KUBECONFIG"), os.environ.get("KUBEBUILDER_ASSETS")
+    if not (config and Path(config).exists()) and not (assets and Path(assets, "kube-apiserver").exists()):
+        raise Missing("no Kubernetes: set KUBECONFIG, or KUBEBUILDER_ASSETS to a folder with etcd and kube-apiserver")
+
+
+def _image(kind: str, lab: str, *arguments: str | Path) -> str:
+    """An image on the engine: the person's, the lab's, or one made of what this machine has."""
+    given = os.environ.get("PREFECT_AGENT_TEST_IMAGE") if kind == "prefect" else None
+    if given or lab in _docker_images():
+        return given or lab
+    made = subprocess.run(
+        [sys.executable, HOST_IMAGE, kind, *arguments], capture_output=True, text=True, timeout=300, check=False
+    )
+    if made.returncode:
+        raise Missing(f"no {kind} image, and none could be made: {made.stderr.strip()}")
+    return made.stdout.strip()
+
+
+NEEDS: Final[dict[str, Callable[[], object]]] = {
+    "docker": _docker_images,
+    "kubernetes": _kubernetes,
+    "real_prefect": _prefect_python,
+}
+"""By marker: what to call; it raises :class:`Missing`."""
+
+
+# --- fixtures ---
+
+
+@pytest.fixture(scope="session")
+def prefect_python() -> Path:
+    """A Python with the real Prefect 1.4.1, never this one."""
+    return _found("real_prefect", _prefect_python)
+
+
+@pytest.fixture(scope="session")
+def flow_image() -> str:
+    """An image in which ``prefect execute flow-run`` works."""
+
+    def image() -> str:
+        if os.environ.get("PREFECT_AGENT_TEST_IMAGE") or LAB_PREFECT in _docker_images():
+            return _image("prefect", LAB_PREFECT)
+        return _image("prefect", LAB_PREFECT, "--python", _prefect_python())
+
+    return _found("docker", image)
+
+
+@pytest.fixture(scope="session")
+def small_image() -> str:
+    """A tiny image with a shell and a few programs; no Python, no Prefect."""
+    return _found("docker", lambda: _image("small", LAB_SMALL))
+
+
+def _found(marker: str, look: Callable[[], Found]) -> Found:
+    try:
+        return look()
+    except Missing as missing:
+        if marker in _required():
+            pytest.fail(f"{marker}: {missing}", pytrace=False)
+        pytest.skip(f"{marker}: {missing}")
+
+
+# --- skipping, and refusing to ---
+
+
+def _required() -> set[str]:
+    return {name.strip() for name in os.environ.get("PREFECT_AGENT_REQUIRE", "").split(",") if name.strip()}
+
+
+@cache
+def _missing(marker: str) -> str | None:
+    try:
+        NEEDS[marker]()
+    except Missing as missing:
+        return f"{marker}: {missing}"
+    return None
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """End the session if something that is required is missing."""
+    unknown = _required() - NEEDS.keys()
+    if unknown:
+        raise pytest.UsageError(f"PREFECT_AGENT_REQUIRE knows {', '.join(NEEDS)}, not {', '.join(sorted(unknown))}")
+    for marker in sorted(_required()):
+        needed = any(item.get_closest_marker(marker) for item in session.items)
+        reason = _missing(marker) if needed and not session.config.option.collectonly else None
+        if reason:
+            raise pytest.UsageError(f"required, but missing - {reason}")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip here, at one place for all tests, so that each missing thing is one line of the summary."""
+    for marker in NEEDS:
+        reason = _missing(marker) if item.get_closest_marker(marker) else None
+        if reason:
+            pytest.skip(reason)
+
+
+# --- coverage, so that pytest's own summary stays the last line ---
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+    """Print the coverage of ``coverage run -m pytest``, that of child processes included, before the closing line."""
+    yield
+    if "coverage" not in sys.modules:
+        return
+    from coverage import Coverage  # noqa: PLC0415
+
+    running = Coverage.current()
+    if running is None:
+        return
+    running.stop()
+    running.save()
+    total = Coverage()
+    total.combine()
+    table = StringIO()
+    total.report(file=table)
+    terminalreporter.section("coverage")
+    terminalreporter.write(table.getvalue())

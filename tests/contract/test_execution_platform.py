@@ -1,0 +1,395 @@
+"""Every execution platform against the one contract: in memory, processes of this machine, containers."""
+
+import contextlib
+import gc
+import io
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import tarfile
+import uuid
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import attrs
+import pytest
+
+from prefect.agent.adapters.fakes import InMemoryPlatform
+from prefect.agent.adapters.fakes.contracts import ExecutionPlatformContract, PlatformWorld
+from prefect.agent.adapters.process import ProcessPlatform
+from prefect.agent.adapters.process.unit_dir import UnitDir
+from prefect.agent.domain.model.flow_runs import FlowRunId, SimpleAttempt
+from prefect.agent.domain.model.run_configs import DockerRun, LocalRun, RunConfig, UniversalRun
+from prefect.agent.domain.model.units import Submission, unit_name
+from prefect.agent.ports.platform import ExecutionPlatform
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+PAD: Final = 2000
+
+
+@attrs.frozen
+class Wish:
+    """What a unit is to do."""
+
+    exit_code: int | None
+    prints: str
+    padding: int
+    stubborn: bool
+
+
+@attrs.define
+class Submissions:
+    """Gives submissions of new flow runs out; the part that all worlds share."""
+
+    stack: ExitStack
+    wishes: dict[str, Wish] = attrs.field(factory=dict)
+
+    def submission(
+        self,
+        *,
+        exit_code: int | None = None,
+        prints: str = "",
+        padding: int = 0,
+        stubborn: bool = False,
+        env: Mapping[str, str] | None = None,
+        secret_env: Mapping[str, str] | None = None,
+    ) -> Submission:
+        """A submission of a new flow run."""
+        run_id = FlowRunId(str(uuid.uuid4()))
+        name = unit_name(run_id, SimpleAttempt("1"))
+        self.wishes[name] = Wish(exit_code, prints, padding, stubborn)
+        return Submission(
+            name=name,
+            flow_run_id=run_id,
+            attempt="1",
+            command=("/bin/sh", "-c", self.script(name)),
+            image=self.image,
+            env=env or {},
+            secret_env=secret_env or {},
+            run_config=self.run_config,
+        )
+
+    def is_own(self, name: str) -> bool:
+        """Whether it was given out here."""
+        return name in self.wishes
+
+    @property
+    def image(self) -> str | None:
+        """What the units run in."""
+        return None
+
+    @property
+    def run_config(self) -> RunConfig:
+        """What the runs ask of the platform."""
+        return UniversalRun()
+
+    @staticmethod
+    def record(_name: str) -> str:
+        """Shell words by which a unit leaves a trace of its start."""
+        return ":"
+
+    def script(self, name: str) -> str:
+        """What a unit executes."""
+        wish = self.wishes[name]
+        lines = ["trap '' TERM" if wish.stubborn else "trap 'exit 0' TERM", self.record(name)]
+        if wish.padding:
+            lines.append(f"i=0; while [ $i -lt {wish.padding} ]; do printf '%0{PAD}d\\n' 0; i=$((i+1)); done")
+        if wish.prints:
+            lines.append(f"printf '%s\\n' {shlex.quote(wish.prints)}")
+        if wish.exit_code is not None:
+            lines.append(f"exit {wish.exit_code}")
+        lines.append("while :; do sleep 1; done" if wish.stubborn else "sleep 600 & wait $!")
+        return "\n".join(lines)
+
+
+@attrs.define
+class MemoryWorld(Submissions, PlatformWorld):
+    """Units in memory."""
+
+    place: InMemoryPlatform = attrs.field(factory=InMemoryPlatform)
+
+    def platform(self) -> ExecutionPlatform:
+        """One more object on the same place."""
+        return InMemoryPlatform(beside=self.place)
+
+    def let_end(self, submission: Submission) -> None:
+        """Do what the submission wants."""
+        wish = self.wishes[submission.name]
+        self.place.write(submission.name, wish.padding * (PAD * "0" + "\n") + wish.prints)
+        self.place.end(submission.name, wish.exit_code or 0)
+
+    def starts(self, name: str) -> int:
+        """Count starts."""
+        return sum(submission.name == name for submission in self.place.created)
+
+    def is_executing(self, name: str) -> bool:
+        """Look at the unit."""
+        unit = self.place.unit(name)
+        return unit is not None and not unit.status.has_ended
+
+    def environment(self, name: str) -> Mapping[str, str]:
+        """What the submission says."""
+        (submission,) = (each for each in self.place.created if each.name == name)
+        return {**submission.env, **submission.secret_env}
+
+    def kill(self, name: str) -> None:
+        """End it."""
+        self.place.end(name, 137)
+
+    def vanish(self, name: str) -> None:
+        """Delete it."""
+        self.place.vanish(name)
+
+    def take_name(self, name: str) -> None:
+        """Take its name."""
+        self.place.take_name(name)
+
+    def is_taken(self, name: str) -> bool:
+        """Whether the name is taken."""
+        return self.place.is_taken(name)
+
+    def leave_unstarted(self, submission: Submission) -> bool:
+        """Leave half a unit."""
+        self.place.leave_unstarted(submission)
+        return True
+
+
+@attrs.define(kw_only=True)
+class ProcessWorld(Submissions, PlatformWorld):
+    """Processes, known by the traces that they leave in a folder, and by /proc."""
+
+    folder: Path
+
+    @property
+    def run_config(self) -> RunConfig:
+        """A local one."""
+        return LocalRun(working_dir=str(self.folder))
+
+    def platform(self) -> ExecutionPlatform:
+        """One more object on the same directory; a program called prefect is there for its check."""
+        programs = self.folder / "bin"
+        programs.mkdir(exist_ok=True)
+        (programs / "prefect").touch(mode=0o755)
+        environ = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+        platform = ProcessPlatform(self.folder / "units", environ=environ)
+        self.stack.callback(platform.close)
+        return platform
+
+    def trace(self, name: str) -> Path:
+        """Where a unit writes a line with its process id when it starts."""
+        return self.folder / f"{name}.trace"
+
+    def record(self, name: str) -> str:  # type: ignore[override] # needs the folder
+        """Environment first: whoever sees the start may look at it."""
+        trace = shlex.quote(str(self.trace(name)))
+        return f"env -0 > {trace}.env; echo $$ >> {trace}"
+
+    def pids(self, name: str) -> list[int]:
+        """Process ids of all starts."""
+        trace = self.trace(name)
+        return [int(line) for line in trace.read_text().splitlines()] if trace.exists() else []
+
+    def let_end(self, submission: Submission) -> None:
+        """It does so itself."""
+
+    def starts(self, name: str) -> int:
+        """Count starts."""
+        return len(self.pids(name))
+
+    def is_executing(self, name: str) -> bool:
+        """Look for the processes; a zombie executes nothing."""
+        return any(map(self._is_alive, self.pids(name)))
+
+    def environment(self, name: str) -> Mapping[str, str]:
+        """What the process was given."""
+        words = Path(f"{self.trace(name)}.env").read_bytes().decode().split("\0")
+        return dict(word.split("=", 1) for word in words if word)
+
+    def kill(self, name: str) -> None:
+        """Kill all of its processes."""
+        for pid in filter(self._is_alive, self.pids(name)):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(os.getpgid(pid), signal.SIGKILL)
+
+    def vanish(self, name: str) -> None:
+        """Kill it and delete its directory."""
+        self.kill(name)
+        shutil.rmtree(self.folder / "units" / name)
+
+    def take_name(self, name: str) -> None:
+        """A file where the unit's directory would be."""
+        (self.folder / "units").mkdir(exist_ok=True)
+        (self.folder / "units" / name).write_text("not yours")
+
+    def is_taken(self, name: str) -> bool:
+        """Look at the file."""
+        path = self.folder / "units" / name
+        return path.is_file() and path.read_text() == "not yours"
+
+    def leave_unstarted(self, submission: Submission) -> bool:
+        """The directory whose lock nobody holds, without the first act of a process."""
+        lock = UnitDir(self.folder / "units" / submission.name).begin(submission)
+        assert lock is not None
+        os.close(lock)
+        return True
+
+    def clean(self) -> None:
+        """Kill everything, units too that have not come as far as to leave a trace."""
+        for name in self.wishes:
+            self.kill(name)
+        for path in (self.folder / "units").glob("*/pid"):
+            pid = int(path.read_text())
+            if self._is_alive(pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(pid, signal.SIGKILL)
+        for child in gc.get_objects():  # a platform that was closed reaps nobody: we do
+            if isinstance(child, subprocess.Popen) and str(self.folder) in repr(child.args):
+                child.wait(10)
+
+    def _is_alive(self, pid: int) -> bool:
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            return False
+        return str(self.folder).encode() in words  # empty of a zombie; another process's is not ours
+
+
+@attrs.define(kw_only=True)
+class DockerWorld(Submissions, PlatformWorld):
+    """Containers, through the engine's own API."""
+
+    client: "APIClient"
+    small_image: str
+
+    @property
+    def image(self) -> str:
+        """A small one."""
+        return self.small_image
+
+    @property
+    def run_config(self) -> RunConfig:
+        """Without a network, which takes time to make."""
+        return DockerRun(host_config={"network_mode": "none"})
+
+    @staticmethod
+    def record(_name: str) -> str:
+        """A line in a file of the container's own."""
+        return "echo x >> /trace"
+
+    def platform(self) -> ExecutionPlatform:
+        """One more object on the same engine."""
+        from prefect.agent.adapters.docker import DockerPlatform  # noqa: PLC0415 - only those who need it pay for it
+
+        platform = DockerPlatform(no_pull=True)
+        self.stack.callback(platform.close)
+        return platform
+
+    def let_end(self, submission: Submission) -> None:
+        """It does so itself."""
+
+    def starts(self, name: str) -> int:
+        """Lines in its file."""
+        from docker.errors import NotFound  # noqa: PLC0415
+
+        try:
+            chunks, _ = self.client.get_archive(name, "/trace")
+        except NotFound:
+            return 0
+        with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
+            file = archive.extractfile("trace")
+            return 0 if file is None else len(file.read().splitlines())
+
+    def is_executing(self, name: str) -> bool:
+        """Ask the engine."""
+        from docker.errors import NotFound  # noqa: PLC0415
+
+        try:
+            return bool(self.client.inspect_container(name)["State"]["Running"])
+        except NotFound:
+            return False
+
+    def environment(self, name: str) -> Mapping[str, str]:
+        """Ask the engine."""
+        return dict(word.split("=", 1) for word in self.client.inspect_container(name)["Config"]["Env"])
+
+    def kill(self, name: str) -> None:
+        """Kill it."""
+        self.client.kill(name)
+
+    def vanish(self, name: str) -> None:
+        """Delete it."""
+        self.client.remove_container(name, force=True)
+
+    def take_name(self, name: str) -> None:
+        """A container without our labels."""
+        self.client.create_container(self.small_image, "true", name=name)
+
+    def is_taken(self, name: str) -> bool:
+        """Look at the container."""
+        return bool(self.client.inspect_container(name)["State"]["Status"] == "created")
+
+    def leave_unstarted(self, submission: Submission) -> bool:
+        """A container with our labels that nobody starts."""
+        from prefect.agent.adapters.docker.containers import labels  # noqa: PLC0415
+
+        config = self.client.create_host_config(network_mode="none")
+        self.client.create_container(
+            self.small_image,
+            list(submission.command),
+            name=submission.name,
+            labels=labels(submission),
+            host_config=config,
+        )
+        return True
+
+    def clean(self) -> None:
+        """Delete every container whose name was given out."""
+        from docker.errors import NotFound  # noqa: PLC0415
+
+        for name in self.wishes:
+            with contextlib.suppress(NotFound):
+                self.client.remove_container(name, force=True)
+
+
+class TestInMemoryPlatform(ExecutionPlatformContract):
+    """The fake."""
+
+    @pytest.fixture
+    def world(self) -> PlatformWorld:
+        """A new place."""
+        return MemoryWorld(ExitStack())
+
+
+class TestProcessPlatform(ExecutionPlatformContract):
+    """Real processes."""
+
+    @pytest.fixture
+    def world(self, tmp_path: Path) -> Generator[PlatformWorld]:
+        """A new directory."""
+        with ExitStack() as stack:
+            world = ProcessWorld(stack, folder=tmp_path)
+            yield world
+            world.clean()
+
+
+@pytest.mark.docker
+class TestDockerPlatform(ExecutionPlatformContract):
+    """Real containers."""
+
+    @pytest.fixture
+    def world(self, small_image: str) -> Generator[PlatformWorld]:
+        """The engine there is."""
+        import docker  # noqa: PLC0415
+
+        with ExitStack() as stack:
+            client = docker.from_env(timeout=60)
+            stack.callback(client.close)
+            world = DockerWorld(stack, client=client.api, small_image=small_image)
+            yield world
+            world.clean()

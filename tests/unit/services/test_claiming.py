@@ -1,0 +1,246 @@
+"""Claims: many in one request, and an answer that was lost is read back."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+import pytest
+
+from prefect.agent.adapters.fakes import InMemoryCloudApi, ManualClock
+from prefect.agent.domain.errors import CloudUnavailable, OutcomeUnknown, RequestRejected, Unauthorised
+from prefect.agent.domain.model.flow_runs import Claimed, ClaimOutcome, Deferred, FlowRun, FlowRunId, Lost, Refused
+from prefect.agent.domain.model.units import unit_name
+from prefect.agent.domain.services.claiming import READ_BACK_TRIES, ClaimFlowRuns
+from prefect.agent.ports import events
+from prefect.agent.ports.cloud_api import ClaimRequest
+from unit.builders import Heard, a_run
+
+
+class PickyCloud(InMemoryCloudApi):
+    """Refuses a whole request if one run is in it."""
+
+    bad: FlowRunId | None = None
+
+    def claim(self, requests: Sequence[ClaimRequest]) -> Sequence[ClaimOutcome]:
+        """Like the Cloud's."""
+        if any(request.run.id == self.bad for request in requests):
+            raise RequestRejected("no")
+        return super().claim(requests)
+
+
+@attrs.define
+class Desk:
+    """One agent's way to claim, and its Cloud."""
+
+    clock: ManualClock = attrs.field(factory=lambda: ManualClock(auto=True))
+    cloud: PickyCloud = attrs.field(init=False)
+    heard: Heard = attrs.field(factory=Heard)
+
+    def __attrs_post_init__(self) -> None:
+        self.cloud = PickyCloud(self.clock)
+
+    def claimer(self, name: str = "agent-1") -> ClaimFlowRuns:
+        """One agent process."""
+        return ClaimFlowRuns(
+            cloud=self.cloud, clock=self.clock, claimant=name, platform="memory:1", agent_name="ann", tell=self.heard
+        )
+
+    def runs(self, count: int) -> list[FlowRun]:
+        """Runs that are ready."""
+        for _ in range(count):
+            self.cloud.add_flow_run()
+        found = self.cloud.ready_flow_runs(labels=[], before=self.clock.now(), limit=100)
+        return list(found)
+
+
+@pytest.fixture
+def desk() -> Desk:
+    """An empty Cloud."""
+    return Desk()
+
+
+def kinds(outcomes: Sequence[ClaimOutcome]) -> list[type]:
+    """What came of each claim."""
+    return [type(outcome) for outcome in outcomes]
+
+
+def test_many_claims_in_one_request(desk: Desk) -> None:
+    """One outcome per run, in order, with the record that the Cloud remembers."""
+    runs = desk.runs(5)
+
+    outcomes = desk.claimer()(runs)
+
+    assert [outcome.run.id for outcome in outcomes] == [run.id for run in runs]
+    assert kinds(outcomes) == [Claimed] * 5
+    assert desk.cloud.calls.count("claim") == 1
+    [claimed] = [outcome for outcome in outcomes[:1] if isinstance(outcome, Claimed)]
+    assert claimed.record.unit == unit_name(runs[0].id, runs[0].attempt)
+    assert (claimed.record.claimant, claimed.record.platform, claimed.record.agent_name) == (
+        "agent-1",
+        "memory:1",
+        "ann",
+    )
+    assert desk.cloud.flow_runs([runs[0].id])[0].claim == claimed.record
+
+
+def test_nothing_to_claim_asks_nobody(desk: Desk) -> None:
+    """No runs, no request."""
+    assert desk.claimer()([]) == []
+    assert desk.cloud.calls == []
+
+
+def test_the_second_agent_loses_quietly(desk: Desk) -> None:
+    """A lost claim is an expected answer, not an error."""
+    runs = desk.runs(2)
+    desk.claimer("agent-1")(runs[:1])
+    desk.heard.events.clear()
+
+    outcomes = desk.claimer("agent-2")(runs)
+
+    assert kinds(outcomes) == [Lost, Claimed]
+    assert [(event.name, event.level) for event in desk.heard.events] == [
+        (events.CLAIM_LOST, "DEBUG"),
+        (events.CLAIMED, "INFO"),
+    ]
+
+
+@pytest.mark.parametrize("losses", [1, 2, 3, 4])
+def test_an_answer_that_was_lost_is_read_back(desk: Desk, losses: int) -> None:
+    """The claims were committed: they are ours, however often answers get lost (DESIGN section 7)."""
+    runs = desk.runs(3)
+    desk.cloud.lose_answers("claim", losses)
+
+    outcomes = desk.claimer()(runs)
+
+    assert kinds(outcomes) == [Claimed] * 3
+    assert all(desk.cloud.flow_run(run.id).version == 2 for run in runs)
+    assert events.CLAIM_READ_BACK in desk.heard.names()
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_a_claim_that_never_arrived_is_made_again(desk: Desk, times: int) -> None:
+    """Nothing was committed: the read-back shows the old attempt, and asks once more."""
+    runs = desk.runs(2)
+    desk.cloud.fail_next("claim", OutcomeUnknown("lost on the way"), times=times)
+
+    outcomes = desk.claimer()(runs)
+
+    assert kinds(outcomes) == [Claimed] * 2
+    assert desk.cloud.calls.count("claim") == times + 1
+
+
+def test_a_read_back_tells_ours_from_theirs(desk: Desk) -> None:
+    """While the answer was lost another agent took one run, and one was deleted or moved on."""
+    mine, theirs, done = desk.runs(3)
+    desk.claimer("agent-2")([theirs])
+    desk.cloud.set_state(done.id, "Cancelled")
+    gone = a_run(77)
+    desk.cloud.lose_answers("claim", 1)
+
+    outcomes = desk.claimer("agent-1")([mine, theirs, done, gone])
+
+    assert kinds(outcomes) == [Claimed, Lost, Lost, Lost]
+
+
+def test_a_first_request_that_arrives_late_and_wins_is_ours(desk: Desk) -> None:
+    """The repeated claim is answered Lost since the first one won meanwhile: the next look shows that it is ours."""
+    [run] = desk.runs(1)
+    claimer = desk.claimer()
+    late: list[ClaimRequest] = []
+    real: Callable[[Sequence[ClaimRequest]], Sequence[ClaimOutcome]] = desk.cloud.claim
+
+    def slow(requests: Sequence[ClaimRequest]) -> Sequence[ClaimOutcome]:
+        if not late:
+            late.extend(requests)
+            raise OutcomeUnknown("timed out")
+        real(late)  # the first request gets through just before the second
+        return real(requests)
+
+    desk.cloud.claim = slow  # type: ignore[method-assign]
+
+    assert kinds(claimer([run])) == [Claimed]
+
+
+def test_a_fate_that_cannot_be_learned_is_deferred(desk: Desk) -> None:
+    """The Cloud stays mute: nothing is started now; if the claim was committed, the sweep finds it."""
+    runs = desk.runs(2)
+    desk.cloud.lose_answers("claim", 1)
+    desk.cloud.fail_next("flow_runs", CloudUnavailable("away"), times=READ_BACK_TRIES)
+    before = desk.clock.monotonic()
+
+    outcomes = desk.claimer()(runs)
+
+    assert kinds(outcomes) == [Deferred] * 2
+    assert 1 < desk.clock.monotonic() - before < 60
+
+
+def test_an_unavailable_cloud_defers(desk: Desk) -> None:
+    """Nothing was changed: the runs are claimed later."""
+    runs = desk.runs(2)
+    desk.cloud.fail_next("claim", CloudUnavailable("away"))
+
+    outcomes = desk.claimer()(runs)
+
+    assert kinds(outcomes) == [Deferred] * 2
+    assert events.CLOUD_TROUBLE in desk.heard.names()
+    assert desk.cloud.flow_run(runs[0].id).state == "Scheduled"
+
+
+def test_one_bad_run_does_not_spoil_the_batch(desk: Desk) -> None:
+    """A request that is refused whole is taken apart; only the culprit is refused."""
+    runs = desk.runs(4)
+    desk.cloud.bad = runs[2].id
+
+    outcomes = desk.claimer()(runs)
+
+    assert kinds(outcomes) == [Claimed, Claimed, Refused, Claimed]
+    assert [event.level for event in desk.heard.events if event.name == events.CLAIM_REFUSED] == ["ERROR"]
+
+
+def test_a_run_with_a_hostile_id_does_not_spoil_the_batch(desk: Desk) -> None:
+    """An id that cannot be encoded is its own run's problem."""
+    [good] = desk.runs(1)
+    bad = attrs.evolve(good, id=FlowRunId("\ud800"))
+
+    outcomes = desk.claimer()([bad, good])
+
+    assert kinds(outcomes)[1] is Claimed
+
+
+@pytest.mark.parametrize("lost_first", [False, True])
+def test_a_refused_key_is_raised(desk: Desk, lost_first: bool) -> None:
+    """Only a person can mend it; the supervisor counts."""
+    runs = desk.runs(1)
+    if lost_first:
+        desk.cloud.lose_answers("claim", 1)
+        desk.cloud.fail_next("flow_runs", Unauthorised("no"))
+    else:
+        desk.cloud.fail_next("claim", Unauthorised("no"))
+
+    with pytest.raises(Unauthorised):
+        desk.claimer()(runs)
+
+
+def test_a_deferral_by_the_cloud_is_passed_on(desk: Desk) -> None:
+    """QUEUED: a concurrency limit; the run will be offered again."""
+    runs = desk.runs(2)
+    desk.cloud.answer_claims(runs[0].id, lambda run: Deferred(run, message="limit reached"))
+
+    outcomes = desk.claimer()(runs)
+
+    assert kinds(outcomes) == [Deferred, Claimed]
+    assert "limit reached" in next(e.message for e in desk.heard.events if e.name == events.CLAIM_DEFERRED)
+
+
+def test_task_runs_of_a_running_run_are_claimed_once(desk: Desk) -> None:
+    """Of two agents that see the due retry, one starts it; the flow run stays Running."""
+    run_id = desk.cloud.add_flow_run(state="Running")
+    desk.cloud.add_task_run(run_id)
+    desk.clock.advance(10)
+    runs: Any = desk.cloud.ready_flow_runs(labels=[], before=desk.clock.now(), limit=9)
+    assert [run.id for run in runs] == [run_id]
+    desk.cloud.lose_answers("claim", 1)
+
+    assert kinds(desk.claimer("agent-1")(runs)) == [Claimed]
+    assert kinds(desk.claimer("agent-2")(runs)) == [Lost]
+    assert desk.cloud.flow_run(run_id).state == "Running"

@@ -1,0 +1,278 @@
+"""Turning a claimed flow run into a unit of execution, and saying what came of it."""
+
+from collections.abc import Callable
+
+import attrs
+import pytest
+
+from prefect.agent.adapters.fakes import InMemoryCloudApi, InMemoryPlatform, ManualClock
+from prefect.agent.domain.errors import (
+    CloudUnavailable,
+    PlatformError,
+    PlatformForbidden,
+    PlatformUnavailable,
+    SubmissionRefused,
+    UnitNameTaken,
+)
+from prefect.agent.domain.model.flow_runs import Claimed, FlowRun
+from prefect.agent.domain.model.run_configs import UnusableRunConfig
+from prefect.agent.domain.model.units import unit_name
+from prefect.agent.domain.services.claiming import ClaimFlowRuns
+from prefect.agent.domain.services.reporting import Failed, Outbox
+from prefect.agent.domain.services.submission import CreateUnit, NoLongerOurs, StartFlowRun
+from prefect.agent.ports import events
+from unit.builders import Heard, a_record, a_run
+
+
+@attrs.define
+class Yard:
+    """A platform, a Cloud, and the way from one to the other."""
+
+    clock: ManualClock = attrs.field(factory=lambda: ManualClock(auto=True))
+    heard: Heard = attrs.field(factory=Heard)
+    cloud: InMemoryCloudApi = attrs.field(init=False)
+    platform: InMemoryPlatform = attrs.field(init=False)
+    create: CreateUnit = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.cloud = InMemoryCloudApi(self.clock)
+        self.platform = InMemoryPlatform(clock=self.clock)
+        self.create = CreateUnit(
+            cloud=self.cloud, platform=self.platform, clock=self.clock, env={"A": "1"}, deadline=120, tell=self.heard
+        )
+
+    def claimed(self, state: str = "Submitted") -> FlowRun:
+        """A run that is in the Cloud and claimed."""
+        [run] = self.cloud.flow_runs([self.cloud.add_flow_run(state=state)])
+        return run
+
+
+@pytest.fixture
+def yard() -> Yard:
+    """An empty platform."""
+    return Yard()
+
+
+def test_a_unit_is_created_as_planned(yard: Yard) -> None:
+    """By the name that was claimed, with the environment of the agent."""
+    run = yard.claimed()
+
+    unit = yard.create(run)
+
+    [submission] = yard.platform.created
+    assert unit.name == submission.name == unit_name(run.id, run.attempt)
+    assert submission.env["A"] == "1"
+    assert yard.heard.names() == [events.UNIT_CREATED]
+
+
+def test_creating_again_finds_the_unit(yard: Yard) -> None:
+    """A second create is a success without a second unit: promise P1."""
+    run = yard.claimed()
+
+    assert yard.create(run) == yard.create(run)
+    assert len(yard.platform.created) == 1
+
+
+@pytest.mark.parametrize("trouble", [PlatformUnavailable("busy"), PlatformForbidden("no")], ids=["busy", "forbidden"])
+def test_trouble_that_passes_is_sat_out(yard: Yard, trouble: PlatformError) -> None:
+    """The platform is away for a while: the run starts when it is back (DESIGN section 7)."""
+    yard.platform.fail_next("create", trouble, times=5)
+
+    yard.create(yard.claimed())
+
+    assert len(yard.platform.created) == 1
+    assert yard.heard.names() == [events.UNIT_RETRIED] * 5 + [events.UNIT_CREATED]
+
+
+def test_an_answer_that_was_lost_costs_no_second_unit(yard: Yard) -> None:
+    """The create took effect all the same."""
+    yard.platform.lose_answers("create", 2)
+
+    yard.create(yard.claimed())
+
+    assert len(yard.platform.created) == 1
+
+
+def test_trouble_that_stays_is_raised_at_the_deadline(yard: Yard) -> None:
+    """Neither before nor long after; the last try is at the deadline itself."""
+    yard.platform.fail_next("create", PlatformUnavailable("busy"), times=1000)
+    start = yard.clock.monotonic()
+
+    with pytest.raises(PlatformUnavailable):
+        yard.create(yard.claimed())
+
+    assert yard.clock.monotonic() - start == pytest.approx(120)
+
+
+def test_the_platform_may_ask_for_patience(yard: Yard) -> None:
+    """Retry-After is honoured, inside the deadline."""
+    yard.platform.fail_next("create", PlatformUnavailable("busy", retry_after=30))
+    start = yard.clock.monotonic()
+
+    yard.create(yard.claimed())
+
+    assert yard.clock.monotonic() - start == pytest.approx(30)
+
+
+def test_patience_ends_at_the_deadline(yard: Yard) -> None:
+    """An hour is not waited for."""
+    yard.platform.fail_next("create", PlatformUnavailable("busy", retry_after=3600), times=5)
+    start = yard.clock.monotonic()
+
+    with pytest.raises(PlatformUnavailable):
+        yard.create(yard.claimed())
+
+    assert yard.clock.monotonic() - start == pytest.approx(120)
+
+
+def test_a_refusal_is_raised_at_once(yard: Yard) -> None:
+    """Trying again cannot help: what cannot be planned, and what the platform refuses."""
+    run = attrs.evolve(yard.claimed(), run_config=UnusableRunConfig(reason="cheese"))
+    with pytest.raises(SubmissionRefused, match="cheese"):
+        yard.create(run)
+    run = yard.claimed()
+    yard.platform.take_name(unit_name(run.id, run.attempt), "a stranger")
+    with pytest.raises(UnitNameTaken, match="a stranger"):
+        yard.create(run)
+
+    assert yard.clock.monotonic() == 0
+    assert yard.platform.created == []
+
+
+@pytest.mark.parametrize("state", ["Cancelled", "Cancelling", "Failed", "Scheduled"])
+def test_a_run_that_moved_on_while_its_platform_was_away_is_not_started(yard: Yard, state: str) -> None:
+    """Cancelled, failed or taken back: nothing starts when the platform comes back."""
+    run = yard.claimed()
+    yard.cloud.set_state(run.id, state)
+    yard.platform.fail_next("create", PlatformUnavailable("busy"), times=10)
+
+    with pytest.raises(NoLongerOurs, match=state):
+        yard.create(run)
+    assert yard.platform.created == []
+
+
+def test_a_deleted_run_is_not_started(yard: Yard) -> None:
+    """It is gone from the Cloud."""
+    yard.platform.fail_next("create", PlatformUnavailable("busy"), times=10)
+
+    with pytest.raises(NoLongerOurs, match="deleted"):
+        yard.create(attrs.evolve(yard.claimed(), id=a_run(99).id))
+
+
+@pytest.mark.parametrize("state", ["Cancelled", "Failed", "Success"])
+def test_a_running_run_that_moved_on_is_not_started_either(yard: Yard, state: str) -> None:
+    """A run whose task runs were claimed may be cancelled meanwhile, too."""
+    run = yard.claimed("Running")
+    yard.cloud.set_state(run.id, state)
+    yard.platform.fail_next("create", PlatformUnavailable("busy"), times=10)
+
+    with pytest.raises(NoLongerOurs, match=state):
+        yard.create(run)
+
+
+def test_a_run_that_somebody_else_claimed_meanwhile_is_not_started(yard: Yard) -> None:
+    """Taken back, then claimed for another platform: its unit is there; a second one would execute the run twice."""
+    run_id = yard.cloud.add_flow_run()
+    mine = ClaimFlowRuns(cloud=yard.cloud, clock=yard.clock, claimant="a", platform="memory:here")
+    [outcome] = mine(yard.cloud.flow_runs([run_id]))
+    yard.cloud.set_state(run_id, "Scheduled")
+    theirs = ClaimFlowRuns(cloud=yard.cloud, clock=yard.clock, claimant="b", platform="memory:there")
+    theirs(yard.cloud.flow_runs([run_id]))
+    yard.platform.fail_next("create", PlatformUnavailable("busy"), times=10)
+
+    with pytest.raises(NoLongerOurs):
+        yard.create(outcome.run)
+    assert yard.platform.created == []
+
+
+def test_if_both_sides_are_away_nothing_is_given_up(yard: Yard) -> None:
+    """A Cloud that does not answer says nothing about the run."""
+    run = yard.claimed()
+    yard.platform.fail_next("create", PlatformUnavailable("busy"), times=6)
+    yard.cloud.fail_next("flow_runs", CloudUnavailable("away"), times=6)
+
+    yard.create(run)
+
+    assert len(yard.platform.created) == 1
+
+
+# --- saying what came of it ---
+
+
+@attrs.define
+class Start:
+    """Starts a run in some way, and its outbox."""
+
+    deploy: Callable[[FlowRun], str]
+    outbox: Outbox = attrs.field(factory=lambda: Outbox(clock=ManualClock(auto=True)))
+    heard: Heard = attrs.field(factory=Heard)
+    run: FlowRun = attrs.field(factory=a_run)
+
+    def __call__(self) -> bool:
+        """Start it."""
+        start = StartFlowRun(deploy=self.deploy, outbox=self.outbox, tell=self.heard)
+        return start(Claimed(self.run, a_record(self.run)))
+
+    def log(self) -> list[tuple[str, str]]:
+        """Messages and levels that will be on the run's log."""
+        return [(line.message, line.level) for line in self.outbox.lines]
+
+
+@pytest.mark.parametrize(("info", "shown"), [("PID: 7", "PID: 7"), ("", a_record(a_run()).unit)])
+def test_a_start_is_on_the_runs_log(info: str, shown: str) -> None:
+    """With what the platform says about the unit, else with its name."""
+    start = Start(lambda _run: info)
+
+    assert start() is True
+    assert start.log() == [(f"Submitted for execution: {shown}", "INFO")]
+    assert not start.outbox.ends
+
+
+def raising(trouble: Exception) -> Callable[[FlowRun], str]:
+    """A way to start that fails."""
+
+    def deploy(_run: FlowRun) -> str:
+        raise trouble
+
+    return deploy
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        SubmissionRefused("no such image"),
+        PlatformUnavailable("no such image"),
+        PlatformForbidden("no such image"),
+        ValueError("no such image"),
+        KeyError("no such image"),
+        OSError("no such image"),
+        TimeoutError("no such image"),
+    ],
+    ids=lambda trouble: type(trouble).__name__,
+)
+def test_whatever_goes_wrong_is_the_runs_end(trouble: Exception) -> None:
+    """A subclass's deploy_flow may raise anything: the run is Failed with the reason, and the agent goes on (P3)."""
+    start = Start(raising(trouble))
+
+    assert start() is False
+    [end] = start.outbox.ends
+    assert isinstance(end, Failed)
+    assert "no such image" in end.reason
+    assert (end.reason, "ERROR") in start.log()
+
+
+def test_an_error_without_words_still_has_a_reason() -> None:
+    """Its type is better than nothing."""
+    start = Start(raising(ValueError()))
+    start()
+
+    assert "ValueError" in start.log()[0][0]
+
+
+def test_a_run_that_moved_on_is_dropped_quietly() -> None:
+    """It is not failed over its new state."""
+    start = Start(raising(NoLongerOurs("it is Cancelled now")))
+
+    assert start() is False
+    assert len(start.outbox) == 0
+    assert start.heard.names() == [events.RUN_DROPPED]
