@@ -1,0 +1,98 @@
+# Everything a person or CI does here. Needs only make and a Python >= 3.10; `make help` lists the targets.
+SHELL := /bin/sh
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test contract check format dev dev-prefect wheel lock clean
+
+# The Python that makes the environments: the first of these that really runs (a pyenv shim may not) and can make one.
+# Looked for only when an environment has to be made, and once.
+FITS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))
+CANDIDATES = $(or $(PYTHON),python3.13 python3.12 python3.11 python3.10 python3 python)
+FOUND = $(eval FOUND := $(shell for p in $(CANDIDATES); do \
+	"$$p" -c '$(FITS)' >/dev/null 2>&1 && { echo "$$p"; break; }; done))$(FOUND)
+
+BIN := .venv/bin
+PREFECT_BIN := .venv-prefect/bin
+PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
+CODE := src tests tools $(wildcard benchmarks)
+PLATFORM ?=
+IMAGE ?=
+ARGS ?=
+export PYTHONNOUSERSITE := 1
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1#\2/p' Makefile | awk -F'#' '{ printf "%-18s %s\n", $$1, $$2 }'
+
+demo: .venv/.installed .venv-prefect/.locked ## Five real flow runs from Scheduled to Success; PLATFORM=process|docker IMAGE=...
+	@$(BIN)/python tools/demo.py $(if $(PLATFORM),--platform '$(PLATFORM)') $(if $(IMAGE),--image '$(IMAGE)')
+
+test: .venv/.installed .venv-prefect/.locked ## All tests, with coverage; ARGS="-k name" chooses
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest $(ARGS)
+
+contract: .venv/.installed .venv-prefect/.locked ## Only the contract suites: fakes and real adapters
+	@$(BIN)/python -m pytest tests/contract $(ARGS)
+
+check: .venv/.installed ## Linters, formatting, types, import rules
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+	MYPYPATH=tools $(BIN)/mypy --exclude demo_flow tools
+	$(BIN)/lint-imports
+	@if [ ! -d tests/typing ]; then :; \
+	elif ! $(BIN)/pyright --version >/dev/null 2>&1; then echo "pyright left out: it needs Node.js, which is not here"; \
+	else echo $(BIN)/pyright tests/typing; $(BIN)/pyright --pythonpath $(BIN)/python tests/typing; fi
+
+format: .venv/.installed ## Repair what ruff can repair
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+dev: .venv/.installed ## The development environment .venv, locked
+dev-prefect: .venv-prefect/.locked ## The real Prefect 1.4.1 in .venv-prefect, locked
+
+wheel: .venv/.installed ## The wheel, into dist/
+	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	@rm -rf build; ls dist/*.whl
+
+lock: ## Write requirements/*.txt anew (needs uv)
+	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv"; exit 1; }
+	$(call compile,dev,3.10,--all-extras --group dev pyproject.toml requirements/build.in)
+	$(call compile,prefect-py310,3.10,requirements/prefect-py310.in)
+	$(call compile,prefect-py312,3.12,requirements/prefect-py312.in)
+
+clean: ## Remove what these targets made
+	rm -rf .venv .venv-prefect build dist *.egg-info .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache \
+		.ruff_cache .import_linter_cache
+
+define compile
+uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --python-version $(2) \
+	--custom-compile-command "make lock" $(3) --output-file requirements/$(1).txt
+endef
+
+define need_python
+@[ -n "$(FOUND)" ] || { echo "None of $(CANDIDATES) is a Python >= 3.10 with venv and pip. Install one (Debian:" \
+	"python3-venv) or name it: make PYTHON=/path/to/python3.11"; exit 1; }
+endef
+
+.venv/.locked: requirements/dev.txt
+	$(need_python)
+	@echo "Making .venv with $$($(FOUND) --version) from requirements/dev.txt (about a minute)"
+	@$(FOUND) -m venv --clear .venv
+	@$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# Without build isolation: setuptools is in the lock, nothing is fetched.
+.venv/.installed: .venv/.locked pyproject.toml
+	@$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# An environment of its own: Prefect 1.x has a package prefect.agent too.
+.venv-prefect/.locked: requirements/prefect-py310.txt requirements/prefect-py312.txt
+	$(need_python)
+	@echo "Making .venv-prefect with $$($(FOUND) --version) and the real Prefect 1.4.1 (about a minute)"
+	@$(FOUND) -m venv --clear .venv-prefect
+	@lock=$$($(FOUND) -c 'import sys; print("py310" if sys.version_info < (3, 12) else "py312")'); \
+		$(PREFECT_BIN)/python $(PIP_INSTALL) --require-hashes -r "requirements/prefect-$$lock.txt"
+	@touch $@
