@@ -23,8 +23,9 @@ SERVER_API: Final = "http://localhost:4200"
 
 Backend = Literal["cloud", "server"]
 
-MAX_NESTING: Final = 100
-"""Brackets in a value that is read as a literal: deeper ones are too much for Python's parser."""
+MAX_LITERAL: Final = 1000
+"""Longest value that is read as a Python literal; longer ones must be JSON. A parser of 3.11 that has once run out of
+depth fails with SystemError ever after, so it must not be tried with text that can nest that deeply."""
 
 KEY_SETTINGS: Final = ("cloud.api_key", "cloud.agent.auth_token", "cloud.auth_token")
 """Where an API key or token may be, the first one found wins."""
@@ -176,10 +177,11 @@ def _value(text: str, environ: Mapping[str, str]) -> Any:
     """A value as 1.x reads it: true/false, a Python or JSON literal, else text with $VAR and ~ expanded."""
     if text.lower() in {"true", "false"}:
         return text.lower() == "true"
-    if text[:1] in "[{('\"" and sum(map(text.count, "[{(-")) <= MAX_NESTING:
-        for read in (ast.literal_eval, json.loads):
+    if text[:1] in "[{('\"":
+        for read, limit in ((json.loads, len(text)), (ast.literal_eval, MAX_LITERAL)):
             try:
-                return read(text)
+                if len(text) <= limit:
+                    return read(text)
             except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
                 continue
     return _expand(text, environ)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import requests
-from support.waiting import wait_until
 
 from prefect.agent.entrypoints.server.testing import running_server
+from support.waiting import wait_until
 
 PREFECT = Path(sys.executable).parent / "prefect-agent"
 KEY = "pcu_a-key-that-must-never-be-seen"

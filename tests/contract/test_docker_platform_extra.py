@@ -17,13 +17,13 @@ from docker.api.client import APIClient
 from docker.errors import ImageNotFound
 from docker.types import LogConfig
 from docker.utils import kwargs_from_env
-from support.docker_lab import RUN, Lab, ended, once_ended
-from support.image_registry import ImageRegistry, image_registry
-from support.waiting import wait_until
 
 from prefect.agent.domain.errors import PlatformUnavailable, SubmissionRefused, UnitNameTaken
 from prefect.agent.domain.model.run_configs import DockerRun
 from prefect.agent.domain.model.units import UnitStatus
+from support.docker_lab import RUN, Lab, ended, once_ended
+from support.image_registry import ImageRegistry, image_registry
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.docker
 

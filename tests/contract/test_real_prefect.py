@@ -4,11 +4,12 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import docker
 import pytest
-from support.real_prefect import FLOWS, RealPrefect, found
-from support.waiting import wait_until
 
 from prefect.agent.entrypoints.server.testing import running_server
+from support.real_prefect import FLOWS, RealPrefect, found
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.real_prefect
 
@@ -115,8 +116,6 @@ def test_containers_run_flows_to_success(real: RealPrefect, flow_image: str, own
 
 
 def _remove_containers(runs: list[str]) -> None:
-    import docker
-
     client = docker.from_env()
     try:
         for run_id in runs:

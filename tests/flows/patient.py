@@ -1,4 +1,4 @@
-"""A real flow whose only task fails once and asks to be retried an hour later: its process ends, the run stays Running."""
+"""A real flow whose only task fails once and is to be retried in an hour: its process ends, the run stays Running."""
 
 import datetime
 

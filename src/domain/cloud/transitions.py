@@ -14,7 +14,6 @@ from prefect.agent.domain.cloud.errors import VERSION_LOCKING, CloudError
 from prefect.agent.domain.cloud.states import ENDING, FINISHED, RUNNING, SCHEDULED, State
 from prefect.agent.domain.times import iso
 
-
 DUE_NOW = SCHEDULED - {"Paused"}
 """Types that are due at once if they do not say when (protocol section 4A); a paused run waits for somebody."""
 
