@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -149,6 +150,29 @@ def test_max_polls_ends_with_success_and_no_secret_is_logged(env: Env, cloud: st
     assert KEY not in done.stderr + done.stdout
 
 
+@pytest.mark.parametrize(
+    ("spelling", "platform", "label"),
+    [(("process",), "processes of this machine", False), (("local",), "processes of this machine", True)],
+)
+def test_the_spelling_of_1x(env: Env, cloud: str, spelling: tuple[str], platform: str, label: bool) -> None:
+    """``prefect agent local start`` is the process agent of 1.x, flat: ``prefect agent start process``."""
+    name = spelling[0]
+    words = ("local", "start") if name == "local" else ("start", name)
+    done = run(env, "agent", *words, "--max-polls", "1", "--api", cloud, "-k", KEY, "-l", "a")
+    assert done.returncode == 0, done.stderr
+    assert platform in done.stderr.splitlines()[0]
+    assert (f"Labels: {', '.join(sorted(['a', socket.gethostname()]))}" in done.stderr) is label
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("words", [("start",), ("start", "local"), ("start", "docker"), ("docker", "start")])
+def test_containers_in_every_spelling(env: Env, cloud: str, words: tuple[str, ...]) -> None:
+    """The flat form without a word, and with ``local``, is the container agent of 0.x."""
+    done = run(env, "agent", *words, "--max-polls", "1", "--api", cloud, "-k", KEY)
+    assert done.returncode == 0, done.stderr
+    assert "starts flow runs as Docker containers" in done.stderr.splitlines()[0]
+
+
 def test_a_third_place_for_the_key_is_the_login_of_the_1x_client(env: Env, cloud: str) -> None:
     """``auth.toml``, one table per server (protocol section 1.6)."""
     folder = Path(env["HOME"]) / ".prefect"
@@ -206,7 +230,7 @@ class Started:
 
 def test_the_embedded_cloud_serves_and_ends_on_a_signal(env: Env, tmp_path: Path) -> None:
     """``prefect server start`` says where it is; a second one on the same file refuses."""
-    words = [PREFECT, "server", "start", "--port", "0", "--database", str(tmp_path / "c.db")]
+    words: list[str | Path] = [PREFECT, "server", "start", "--port", "0", "--database", str(tmp_path / "c.db")]
     with subprocess.Popen(words, env=env, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
