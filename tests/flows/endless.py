@@ -1,6 +1,6 @@
 """A real flow that goes on until somebody stops it."""
 
-import time
+import threading
 
 from prefect import Flow, task
 from prefect.storage import Local
@@ -9,7 +9,7 @@ from prefect.storage import Local
 @task
 def wait():
     while True:
-        time.sleep(0.1)
+        threading.Event().wait(0.1)
 
 
 with Flow("endless", storage=Local(path=__file__, stored_as_script=True, add_default_labels=False)) as flow:
