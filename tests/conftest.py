@@ -3,9 +3,11 @@
 ``PREFECT_AGENT_REQUIRE=docker,real_prefect`` turns a missing thing into the failure of the whole session.
 """
 
+import gc
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
 from io import StringIO
@@ -47,16 +49,27 @@ def _prefect_python() -> Path:
 @cache
 def _docker_images() -> frozenset[str]:
     """The tags that the Docker engine has, if one answers."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # the SDK leaves the socket open if it may not connect
+        answer = _ask_docker()
+        gc.collect()
+    if isinstance(answer, str):
+        raise Missing(answer)
+    return answer
+
+
+def _ask_docker() -> frozenset[str] | str:
+    """Tags, or why there are none; no exception, whose frames would keep the socket."""
     import docker  # noqa: PLC0415 - only tests that need it pay for it
 
     try:
         client = docker.from_env(timeout=10)
     except docker.errors.DockerException as problem:
-        raise Missing(f"no Docker engine answers: start one or set DOCKER_HOST ({problem})") from problem
+        return f"no Docker engine answers: start one or set DOCKER_HOST ({problem})"
     try:
         return frozenset(tag for image in client.api.images() for tag in image.get("RepoTags") or ())
     except (docker.errors.DockerException, OSError) as problem:
-        raise Missing(f"the Docker engine does not answer: {problem}") from problem
+        return f"the Docker engine does not answer: {problem}"
     finally:
         client.close()
 
