@@ -176,6 +176,9 @@ def _lock(path: Path) -> IO[str]:
 def _open(path: Path) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
+    except sqlite3.Error as problem:
+        raise DatabaseProblem(f"cannot use {path}: {problem}; it was left as it is") from problem
+    try:
         _check_ours(connection, path)
         connection.create_function("json_contains", 2, _contains, deterministic=True)
         connection.execute("PRAGMA journal_mode = WAL")
@@ -183,8 +186,11 @@ def _open(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA cache_size = -16000")
         _migrate(connection)
-    except sqlite3.Error as problem:
-        raise DatabaseProblem(f"cannot use {path}: {problem}; it was left as it is") from problem
+    except BaseException as problem:
+        connection.close()
+        if isinstance(problem, sqlite3.Error):
+            raise DatabaseProblem(f"cannot use {path}: {problem}; it was left as it is") from problem
+        raise
     return connection
 
 
