@@ -1,11 +1,12 @@
 """The real Prefect 1.4.1 client and agents, each in an environment and a home of its own, against an embedded Cloud."""
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,13 @@ class RealPrefect:
     Attributes:
         python: Of the environment that has Prefect 1.4.1.
         home: For everything the client writes.
+        settings: Environment variables in addition, or in place of the usual ones.
     """
 
     python: Path
     url: str
     home: Path
+    settings: Mapping[str, str] = attrs.field(factory=dict)
 
     @property
     def env(self) -> dict[str, str]:
@@ -41,15 +44,26 @@ class RealPrefect:
             "PREFECT__BACKEND": "server",
             "PREFECT__SERVER__ENDPOINT": self.url,
             "PREFECT__SERVER__UI__ENDPOINT": self.url,
+            **self.settings,
         }
 
-    def cli(self, *words: str) -> str:
-        """Run ``prefect WORDS`` and return what it prints; it must succeed."""
-        return self._run([str(self.python), "-m", "prefect", *words])
+    def cli(self, *words: str, typed: str = "") -> str:
+        """Run ``prefect WORDS``, answering its questions with *typed*; return what it prints; it must succeed."""
+        return self._run([str(self.python), "-m", "prefect", *words], typed)
 
     def script(self, text: str) -> str:
         """Run a Python program with Prefect; likewise."""
         return self._run([str(self.python), "-c", text])
+
+    def program(self, path: Path, given: object = None) -> Any:
+        """Run a Python program that reads JSON from its input and prints JSON as its last line; return that."""
+        printed = self._run([str(self.python), str(path)], json.dumps(given))
+        return json.loads(printed.strip().splitlines()[-1])
+
+    def attempt(self, *words: str) -> tuple[int, str]:
+        """Run ``prefect WORDS``, which may fail; return its exit status and all it prints."""
+        done = self._done([str(self.python), "-m", "prefect", *words])
+        return done.returncode, done.stdout + done.stderr
 
     def register(self, flow: str) -> str:
         """Register a flow of tests/flows with ``Client.register``; return its id."""
@@ -84,6 +98,18 @@ class RealPrefect:
         document = "query($id: uuid!) { flow_run_by_pk(id: $id) { states { state } } }"
         return [row["state"] for row in self.graphql(document, {"id": run_id})["flow_run_by_pk"]["states"]]
 
+    def task_runs(self, run_id: str) -> dict[tuple[str, int], dict[str, Any]]:
+        """The task runs of a flow run by slug and map index; ``history`` holds the names of all their states."""
+        document = (
+            "query($id: uuid!) { task_run(where: { flow_run_id: { _eq: $id } }) { id name map_index version state "
+            "state_message state_start_time start_time serialized_state task { slug } states { state } } }"
+        )
+        rows = self.graphql(document, {"id": run_id})["task_run"]
+        return {
+            (row["task"]["slug"], row["map_index"]): {**row, "history": [past["state"] for past in row["states"]]}
+            for row in rows
+        }
+
     def logs(self, run_id: str) -> list[str]:
         """All log messages of a flow run."""
         document = "query($id: uuid!) { flow_run_by_pk(id: $id) { logs(order_by: {timestamp: asc}) { message } } }"
@@ -115,12 +141,15 @@ class RealPrefect:
         """What the agent has printed."""
         return (self.home / f"agent-{'own' if own else 'real'}.log").read_text(encoding="utf-8")
 
-    def _run(self, words: list[str]) -> str:
-        done = subprocess.run(
-            words, env=self.env, cwd=self.home, capture_output=True, text=True, timeout=120, check=False
-        )
+    def _run(self, words: list[str], given: str = "") -> str:
+        done = self._done(words, given)
         assert done.returncode == 0, f"{words}: {done.stdout}\n{done.stderr}"
         return done.stdout
+
+    def _done(self, words: list[str], given: str = "") -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            words, env=self.env, cwd=self.home, input=given, capture_output=True, text=True, timeout=120, check=False
+        )
 
 
 def found(pattern: str, text: str) -> str:

@@ -149,7 +149,9 @@ def _hash(due: Sequence[TaskRun]) -> str:
 
 
 def _is_due(state: State, due_before: datetime) -> bool:
-    return state.start_time is not None and state.start_time <= due_before
+    if state.start_time is None:
+        return state.type != "Paused"  # the others are due at once if they do not say when (protocol section 4A)
+    return state.start_time <= due_before
 
 
 def _time(value: object) -> datetime | None:

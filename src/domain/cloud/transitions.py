@@ -112,8 +112,9 @@ def _check_lock(row: Mapping[str, Any], state: State, *, version: int | None, lo
 def _accept(row: Mapping[str, Any], state: State, now: datetime) -> Accepted:
     version = row["version"] + 1
     moment = iso(now)
-    due = state.start_time or (now if state.type in DUE_NOW else None)
-    start = iso(due) if due else None
+    if state.start_time is None and state.type in DUE_NOW:
+        state = attrs.evolve(state, start_time=now, payload={**state.payload, "start_time": now.isoformat()})
+    start = iso(state.start_time) if state.start_time else None
     result = state.payload.get("_result")
     values = {
         "version": version,

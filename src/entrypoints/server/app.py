@@ -1,19 +1,21 @@
 """The embedded Cloud over HTTP.
 
 Requests run one after the other in the event loop: each takes a millisecond or so, SQLite has one writer anyway, and an
-agent's batch is a single request.
+agent's batch is a single request. GraphQL requests are answered in plain ASGI, everything else by Starlette.
 """
 
 import json
 from typing import Any, Final
 
+import attrs
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from prefect.agent.entrypoints.server.database import Database
-from prefect.agent.entrypoints.server.execution import Executor
+from prefect.agent.entrypoints.server.execution import Answer, Executor, read_json
 from prefect.agent.entrypoints.server.page import page
 
 MAX_BODY: Final = 5 * 1024 * 1024
@@ -22,23 +24,16 @@ MAX_BODY: Final = 5 * 1024 * 1024
 GRAPHQL_PATHS: Final = ("/", "/graphql", "/graphql/", "/graphql/alpha")
 HEALTH_PATHS: Final = ("/health", "/.well-known/apollo/server-health")
 
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
-def make_app(database: Database, keys: frozenset[str] = frozenset()) -> Starlette:
+
+def make_app(database: Database, keys: frozenset[str] = frozenset()) -> ASGIApp:
     """The application on an open database; whoever opened it closes it.
 
     Args:
         keys: If not empty, the API keys that are accepted.
     """
     execute = Executor(database, keys)
-
-    async def graphql(request: Request) -> Response:
-        try:
-            body = json.loads(await _read_body(request))
-        except _TooLarge:
-            return _answer(413, {"errors": [{"message": f"the body is larger than {MAX_BODY} bytes"}]})
-        except (ValueError, RecursionError) as problem:
-            return _answer(400, {"errors": [{"message": f"the body is not JSON: {problem}"}]})
-        return _answer(*execute(body, request.headers))
 
     async def health(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -49,24 +44,64 @@ def make_app(database: Database, keys: frozenset[str] = frozenset()) -> Starlett
         with database.read() as tx:
             return HTMLResponse(page(tx))
 
-    routes = [Route(path, graphql, methods=["POST"]) for path in GRAPHQL_PATHS]
-    routes += [Route(path, health, methods=["GET"]) for path in HEALTH_PATHS]
-    return Starlette(routes=[*routes, Route("/", home, methods=["GET"])])
+    routes = [Route(path, health, methods=["GET"]) for path in HEALTH_PATHS]
+    routes += [Route("/", home, methods=["GET"])]
+    routes += [Route(path, _post_only, methods=["POST"]) for path in GRAPHQL_PATHS]  # for 405 to other methods
+    return _App(execute, Starlette(routes=routes))
 
 
-class _TooLarge(Exception):
-    """The request's body is larger than allowed."""
+async def _post_only(_request: Request) -> Response:
+    raise AssertionError("answered before the routes are looked at")
 
 
-async def _read_body(request: Request) -> bytes:
+@attrs.frozen
+class _App:
+    """GraphQL here, the rest there."""
+
+    _execute: Executor
+    _others: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in GRAPHQL_PATHS:
+            await self._others(scope, receive, send)
+            return
+        body = await _read_body(receive)
+        if body is None:
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        status, answer = self._answer(body, headers)
+        content = _encode(answer).encode("ascii")
+        length = str(len(content)).encode("ascii")
+        kind = [(b"content-type", b"application/json"), (b"content-length", length)]
+        await send({"type": "http.response.start", "status": status, "headers": kind})
+        await send({"type": "http.response.body", "body": content})
+
+    def _answer(self, body: bytes, headers: dict[str, str]) -> Answer:
+        if len(body) > MAX_BODY:
+            return 413, _error(f"the body is larger than {MAX_BODY} bytes", "PAYLOAD_TOO_LARGE")
+        try:
+            request = read_json(body.decode())
+        except (ValueError, RecursionError) as problem:
+            return 400, _error(f"the body is not JSON: {problem}", "BAD_REQUEST")
+        return self._execute(request, headers)
+
+
+def _error(message: str, code: str) -> dict[str, Any]:
+    return {"errors": [{"message": message, "extensions": {"code": code}}]}
+
+
+async def _read_body(receive: Receive) -> bytes | None:
+    """The body, at least as much of it as is too large; None if the client is gone.
+
+    What is too much is read and dropped: a client that is cut off while it sends would never see the answer.
+    """
     chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > MAX_BODY:
-            raise _TooLarge
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def _answer(status: int, body: dict[str, Any]) -> Response:
-    return Response(json.dumps(body, separators=(",", ":")), status, media_type="application/json")
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        if size <= MAX_BODY:
+            chunks.append(message.get("body", b""))
+            size += len(chunks[-1])
+        if not message.get("more_body"):
+            return b"".join(chunks)

@@ -6,39 +6,85 @@ only a power cut can take the last moments, and never consistency (SQLite docume
 
 import fcntl
 import json
+import os
 import sqlite3
-import uuid
-from collections.abc import Generator, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from functools import cache
+from operator import itemgetter
 from pathlib import Path
 from typing import IO, Any, Final
 
 import attrs
 
 from prefect.agent.domain.times import iso
-from prefect.agent.entrypoints.server.tables import BOOL, JSON, TABLES, Table
+from prefect.agent.entrypoints.server.migrations import SCHEMA_VERSION, migrate
+from prefect.agent.entrypoints.server.tables import BOOL, JSON, TABLES
 
-SCHEMA_VERSION: Final = 1
 APPLICATION_ID: Final = 0x50434C44
 """Marks the file as one of ours (SQLite ``application_id``)."""
 
+READ_SECONDS: Final = 10.0
+WRITE_SECONDS: Final = 60.0
+"""A transaction whose statements go on for longer is given up: all requests wait for the one that is being answered."""
+
+MAX_ROWS: Final = 100_000
+"""Most rows that one transaction reads: answers are made in memory."""
+
+_LOOK_EVERY: Final = 50_000
+"""Steps of SQLite's machine between two looks at the clock; about a millisecond."""
+
+
+_TOO_SLOW: Final = "This took too long and was given up: ask for less at a time"
+
 
 class DatabaseProblem(Exception):
-    """The file cannot be used; the message says why and what to do."""
+    """The file cannot be used, or not now; the message says why and what to do."""
 
 
-@attrs.frozen
+def explain(problem: Exception) -> str | None:
+    """What a person can be told of a failure of the database; None if it is something else."""
+    if isinstance(problem, DatabaseProblem):
+        return str(problem)
+    if isinstance(problem, UnicodeEncodeError):
+        return "A text holds half a surrogate pair and cannot be stored"
+    if not isinstance(problem, (sqlite3.OperationalError, sqlite3.DatabaseError)):
+        return None
+    text = str(problem)
+    if text == "interrupted":
+        return _TOO_SLOW
+    return f"The Cloud's database refuses: {text}; nothing of this was kept"
+
+
+@attrs.define
 class Tx:
-    """One write transaction."""
+    """One transaction.
+
+    Attributes:
+        _end: Monotonic time after which nothing more is begun.
+    """
 
     _connection: sqlite3.Connection
+    _end: float
+    _left: int = attrs.field(default=MAX_ROWS, init=False)
+    _lost: BaseException | None = attrs.field(default=None, init=False)
 
     def all(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
-        """All rows as they are stored."""
+        """All rows as they are stored.
+
+        Raises:
+            DatabaseProblem: This transaction has read more than ``MAX_ROWS``, or goes on for too long.
+        """
+        self._check_time()
         cursor = self._connection.execute(sql, params)
         names = [column[0] for column in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor]
+        found = [dict(zip(names, row, strict=True)) for row in cursor.fetchmany(self._left + 1)]
+        self._left -= len(found)
+        if self._left < 0:
+            raise DatabaseProblem(f"This reads more than {MAX_ROWS} rows: ask for less at a time with limit and offset")
+        return found
 
     def one(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> dict[str, Any] | None:
         """The first row as it is stored, or None."""
@@ -46,7 +92,13 @@ class Tx:
 
     def rows(self, table: str, where: str, params: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """All rows of *table*, JSON and booleans decoded. *where* may end in ORDER BY and LIMIT."""
-        return [decode(TABLES[table], row) for row in self.all(f"SELECT * FROM {table} WHERE {where}", params)]
+        decoders = _decoders(table)
+        found = self.all(f"SELECT * FROM {table} WHERE {where}", params)
+        for row in found:
+            for name, decoder in decoders:
+                if row[name] is not None:
+                    row[name] = decoder(row[name])
+        return found
 
     def row(self, table: str, where: str, params: Sequence[Any] = ()) -> dict[str, Any] | None:
         """The first of :meth:`rows`, or None."""
@@ -54,6 +106,7 @@ class Tx:
 
     def execute(self, sql: str, params: Sequence[Any] = ()) -> int:
         """Change something; return how many rows were changed."""
+        self._check_time()
         return self._connection.execute(sql, params).rowcount
 
     def insert(self, table: str, row: Mapping[str, Any]) -> str:
@@ -62,58 +115,102 @@ class Tx:
 
     def insert_many(self, table: str, rows: Iterable[Mapping[str, Any]]) -> list[str]:
         """Add rows that name the same columns; return their ids."""
-        described = TABLES[table]
         now = iso(datetime.now(timezone.utc))
-        full = [{"id": str(uuid.uuid4()), "created": now, "updated": now, **described.defaults, **row} for row in rows]
+        same = {"created": now, "updated": now, **TABLES[table].defaults}
+        full = [{"id": row_id, **same, **row} for row_id, row in zip(_new_ids(), rows, strict=False)]
         if full:
             names = list(full[0])
             sql = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
-            self._connection.executemany(sql, [[encode(described, n, row[n]) for n in names] for row in full])
+            self._connection.executemany(sql, _encoded(table, names, full))
         return [row["id"] for row in full]
 
     def update(self, table: str, row_id: str, values: Mapping[str, Any]) -> int:
         """Change columns of one row; return how many rows that was."""
-        described = TABLES[table]
         sets = ", ".join(f"{name} = ?" for name in values)
-        sql = f"UPDATE {table} SET {sets} WHERE id = ?"
-        return self.execute(sql, [*(encode(described, n, v) for n, v in values.items()), row_id])
+        [encoded] = _encoded(table, [*values, "id"], [{**values, "id": row_id}])
+        return self.execute(f"UPDATE {table} SET {sets} WHERE id = ?", encoded)
 
     @contextmanager
     def savepoint(self) -> Generator[None]:
         """What happens inside happens whole or not at all."""
+        self.check_open()
         self._connection.execute("SAVEPOINT field")
         try:
             yield
-        except BaseException:
-            self._connection.execute("ROLLBACK TO field")
-            self._connection.execute("RELEASE field")
+        except BaseException as problem:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK TO field")
+                self._connection.execute("RELEASE field")
+            else:
+                self._lost = problem
             raise
         self._connection.execute("RELEASE field")
 
+    def check_open(self) -> None:
+        """A full disk or an interrupt may have ended the transaction from within: nothing may be done outside of one.
 
-def encode(table: Table, column: str, value: Any) -> Any:
-    """A value as SQLite stores it."""
-    kind = table.all_columns[column]
-    if value is None:
-        return None
-    if kind == JSON:
-        return json.dumps(value, separators=(",", ":"))
-    return int(value) if kind == BOOL else value
+        Raises:
+            DatabaseProblem: It has.
+        """
+        if not self._connection.in_transaction:
+            told = explain(self._lost) if isinstance(self._lost, Exception) else None
+            raise DatabaseProblem(told or "The transaction was lost: nothing of this was kept") from self._lost
+
+    def _check_time(self) -> None:
+        if time.monotonic() > self._end:
+            raise DatabaseProblem(_TOO_SLOW)
 
 
-def decode(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
-    """A stored row with JSON and booleans decoded."""
-    kinds = table.all_columns
-    return {name: decode_value(kinds.get(name, ""), value) for name, value in row.items()}
+def _new_ids() -> Generator[str]:
+    """Ids that grow with time (UUID version 7), so that new rows lie beside each other in the file."""
+    milliseconds, chance = time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10), "big")
+    head = f"{milliseconds:012x}"
+    head = f"{head[:8]}-{head[8:]}-7{chance >> 68:03x}-"
+    tail = chance & ((1 << 61) - 1)  # of 62 bits: the batch can count upwards from here
+    while True:
+        text = f"{0x8000000000000000 | tail:016x}"
+        yield f"{head}{text[:4]}-{text[4:]}"
+        tail += 1
+
+
+_encode_json: Final = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def _decode_json(text: str) -> Any:
+    return {} if text == "{}" else [] if text == "[]" else json.loads(text)
+
+
+_ENCODERS: Final[Mapping[str, Callable[[Any], Any]]] = {JSON: _encode_json, BOOL: int}
+_DECODERS: Final[Mapping[str, Callable[[Any], Any]]] = {JSON: _decode_json, BOOL: bool}
+
+
+@cache
+def _encoders(table: str) -> Mapping[str, Callable[[Any], Any]]:
+    return {name: _ENCODERS[kind] for name, kind in TABLES[table].all_columns.items() if kind in _ENCODERS}
+
+
+@cache
+def _decoders(table: str) -> Sequence[tuple[str, Callable[[Any], Any]]]:
+    return [(name, _DECODERS[kind]) for name, kind in TABLES[table].all_columns.items() if kind in _DECODERS]
+
+
+def _encoded(table: str, names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Generator[list[Any]]:
+    """Values of the columns *names*, as SQLite stores them."""
+    encoders = _encoders(table)
+    special = [(place, encoders[name]) for place, name in enumerate(names) if name in encoders]
+    pick = itemgetter(*names)
+    for row in rows:
+        values = list(pick(row))
+        for place, encoder in special:
+            if values[place] is not None:
+                values[place] = encoder(values[place])
+        yield values
 
 
 def decode_value(kind: str, value: Any) -> Any:
     """One stored value of a column of type *kind*."""
-    if value is None:
-        return None
-    if kind == JSON:
-        return json.loads(value)
-    return bool(value) if kind == BOOL else value
+    decoder = _DECODERS.get(kind)
+    return value if value is None or decoder is None else decoder(value)
 
 
 @attrs.define
@@ -135,22 +232,32 @@ class Database:
     @contextmanager
     def write(self) -> Generator[Tx]:
         """A transaction: committed at the end, rolled back on any exception."""
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield Tx(self._connection)
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
+        with self._transaction("BEGIN IMMEDIATE", WRITE_SECONDS) as tx:
+            yield tx
+            tx.check_open()
+            self._connection.execute("COMMIT")
 
     @contextmanager
     def read(self) -> Generator[Tx]:
         """A consistent view; nothing may be changed through it."""
-        self._connection.execute("BEGIN")
+        with self._transaction("BEGIN", READ_SECONDS) as tx:
+            yield tx
+
+    def glance(self, sql: str, params: Sequence[Any] = ()) -> tuple[Any, ...] | None:
+        """The first row of a short statement, as it is stored, outside of any transaction; or None."""
+        found: tuple[Any, ...] | None = self._connection.execute(sql, params).fetchone()
+        return found
+
+    @contextmanager
+    def _transaction(self, begin: str, seconds: float) -> Generator[Tx]:
+        connection, end = self._connection, time.monotonic() + seconds
+        connection.set_progress_handler(lambda: time.monotonic() > end, _LOOK_EVERY)
+        connection.execute(begin)
         try:
-            yield Tx(self._connection)
+            yield Tx(connection, end)
         finally:
-            self._connection.execute("ROLLBACK")
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
 
     def close(self) -> None:
         """Close the file. May be repeated."""
@@ -185,13 +292,21 @@ def _open(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA cache_size = -16000")
-        _migrate(connection)
+        migrate(connection, APPLICATION_ID)
+        _check_writable(connection)
     except BaseException as problem:
         connection.close()
         if isinstance(problem, sqlite3.Error):
             raise DatabaseProblem(f"cannot use {path}: {problem}; it was left as it is") from problem
         raise
     return connection
+
+
+def _check_writable(connection: sqlite3.Connection) -> None:
+    """A file that can only be read is found out at the start, not at the first change."""
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute("ROLLBACK")
 
 
 def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
@@ -217,15 +332,3 @@ def _holds(value: Any, wanted: Any) -> bool:
         several = wanted if isinstance(wanted, list) else [wanted]
         return all(any(_holds(item, one) for item in value) for one in several)
     return bool(value == wanted)
-
-
-def _migrate(connection: sqlite3.Connection) -> None:
-    if connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION:
-        return
-    script = "\n".join(table.ddl for table in TABLES.values())
-    now = iso(datetime.now(timezone.utc))
-    connection.executescript(
-        f"BEGIN;\n{script}\nPRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {SCHEMA_VERSION};\n"
-        f"INSERT INTO tenant (id, created, updated, name, slug, info, settings) "
-        f"VALUES ('{uuid.uuid4()}', '{now}', '{now}', 'default', 'default', '{{}}', '{{}}');\nCOMMIT;"
-    )

@@ -4,27 +4,23 @@ import json
 import random
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from functools import lru_cache
 from typing import Any, Final
 
 import attrs
-from graphql import DocumentNode, GraphQLError, OperationType, execute_sync, get_operation_ast, parse, validate
+from graphql import ExecutionResult, GraphQLError, OperationType, execute_sync
 
 from prefect.agent.domain.cloud.errors import INTERNAL
 from prefect.agent.entrypoints.server.database import Database
+from prefect.agent.entrypoints.server.documents import BAD_INPUT, Documents, Prepared, Refused
+from prefect.agent.entrypoints.server.keys import accepted
 from prefect.agent.entrypoints.server.mutation import Request
-from prefect.agent.entrypoints.server.schema import schema
+from prefect.agent.entrypoints.server.plans import Misfit, run_plan
+from prefect.agent.entrypoints.server.schema import failure, schema
 
 Answer = tuple[int, dict[str, Any]]
 """HTTP status and body."""
 
-INVALID: Final = "GRAPHQL_VALIDATION_FAILED"
-UNPARSABLE: Final = "GRAPHQL_PARSE_FAILED"
-BAD_INPUT: Final = "BAD_USER_INPUT"
 UNAUTHENTICATED: Final = "UNAUTHENTICATED"
-
-MAX_TOKENS: Final = 50_000
-"""Longest document, so that a small request cannot keep the parser busy."""
 
 
 @attrs.frozen
@@ -37,29 +33,38 @@ class Executor:
 
     database: Database
     keys: frozenset[str] = frozenset()
+    _documents: Documents = attrs.field(factory=Documents, init=False)
 
     def __call__(self, body: object, headers: Mapping[str, str]) -> Answer:
-        """Answer the request *body*; *headers* have lower-case names."""
+        """Answer the request *body*; *headers* have lower-case names. Never raises."""
+        try:
+            return self._answer(body, headers)
+        except Exception as problem:  # noqa: BLE001 - failure() logs it; the next request must find a server that works
+            return 200, {**_failed([failure(problem)], INTERNAL), "data": None}
+
+    def _answer(self, body: object, headers: Mapping[str, str]) -> Answer:
         if not self.accepts(headers):
             return 200, _failed([GraphQLError("The API key is not accepted")], UNAUTHENTICATED)
         try:
             text, variables = _read(body)
         except ValueError as problem:
             return 400, _failed([GraphQLError(str(problem))], BAD_INPUT)
-        document, errors, code = _prepare(text)
-        if document is None:
-            return 400, _failed(errors, code)
-        return self._execute(document, variables, headers)
+        try:
+            prepared = self._documents.prepare(text)
+        except Refused as refused:
+            return 400, _failed(refused.errors, refused.code)
+        result = self._execute(prepared, variables, headers)
+        if result.data is None and result.errors and not any(error.path for error in result.errors):
+            return 400, _failed(result.errors, BAD_INPUT)  # the variables do not fit
+        answer: dict[str, Any] = {"data": result.data}
+        return 200, {**_failed(result.errors, INTERNAL), **answer} if result.errors else answer
 
     def accepts(self, headers: Mapping[str, str]) -> bool:
         """Whether the request has a key that is accepted, if one is needed."""
-        return not self.keys or headers.get("authorization", "").removeprefix("Bearer ") in self.keys
+        return accepted(self.database, self.keys, headers.get("authorization", ""))
 
-    def _execute(self, document: DocumentNode, variables: dict[str, Any], headers: Mapping[str, str]) -> Answer:
-        operation = get_operation_ast(document)
-        if operation is None:
-            return 400, _failed([GraphQLError("A request holds exactly one operation")], INVALID)
-        changes = operation.operation is OperationType.MUTATION
+    def _execute(self, prepared: Prepared, variables: dict[str, Any], headers: Mapping[str, str]) -> ExecutionResult:
+        changes = prepared.operation.operation is OperationType.MUTATION
         with self.database.write() if changes else self.database.read() as tx:
             request = Request(
                 tx=tx,
@@ -68,11 +73,29 @@ class Executor:
                 agent_id=headers.get("x-prefect-agent-id"),
                 core_version=headers.get("x-prefect-core-version"),
             )
-            result = execute_sync(schema(), document, context_value=request, variable_values=variables)
-        if result.data is None and result.errors and not any(error.path for error in result.errors):
-            return 400, _failed(result.errors, BAD_INPUT)  # the variables do not fit
-        answer: dict[str, Any] = {"data": result.data}
-        return 200, {**_failed(result.errors, INTERNAL), **answer} if result.errors else answer
+            if prepared.plan is not None:
+                try:
+                    data, errors = run_plan(prepared.plan, request, variables)
+                    return ExecutionResult(data, errors or None)
+                except Misfit:
+                    pass
+            return execute_sync(schema(), prepared.document, context_value=request, variable_values=variables)
+
+
+def read_json(text: str) -> Any:
+    """JSON as its standard has it: NaN and Infinity, which other clients could not read again, are no part of it.
+
+    Raises:
+        ValueError: It is not JSON.
+    """
+    return _decoder.decode(text)
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+_decoder: Final = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _read(body: object) -> tuple[str, dict[str, Any]]:
@@ -82,7 +105,7 @@ def _read(body: object) -> tuple[str, dict[str, Any]]:
     variables = body.get("variables")
     if isinstance(variables, str):
         try:
-            variables = json.loads(variables) if variables.strip() else None
+            variables = read_json(variables) if variables.strip() else None
         except RecursionError as problem:
             raise ValueError("variables are nested too deeply") from problem
     if variables is None:
@@ -90,18 +113,6 @@ def _read(body: object) -> tuple[str, dict[str, Any]]:
     if not isinstance(variables, dict):
         raise ValueError("variables must be an object")  # noqa: TRY004
     return body["query"], variables
-
-
-@lru_cache(maxsize=512)
-def _prepare(text: str) -> tuple[DocumentNode | None, Sequence[GraphQLError], str]:
-    """Parse and validate: the same documents come again and again."""
-    try:
-        document = parse(text, max_tokens=MAX_TOKENS)
-    except (GraphQLError, RecursionError) as problem:
-        error = problem if isinstance(problem, GraphQLError) else GraphQLError("The document is nested too deeply")
-        return None, [error], UNPARSABLE
-    errors = validate(schema(), document)
-    return (None, errors, INVALID) if errors else (document, (), "")
 
 
 def _failed(errors: Sequence[GraphQLError], code: str) -> dict[str, Any]:

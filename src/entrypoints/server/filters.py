@@ -85,10 +85,11 @@ class Where:
             if not operand:
                 return "0" if operator == "_in" else "1"
             return f"{column} {'IN' if operator == '_in' else 'NOT IN'} ({marks})"
-        self.params.append(_glob(operand) if operator in {"_like", "_nlike"} else stored(operand))
+        self.params.append(_glob(_text(operand)) if operator in {"_like", "_nlike"} else stored(operand))
         if operator == "_contains":
             return f"json_contains({column}, ?)"
-        return f"{column} {_SIMPLE[operator]} ?"
+        escape = " ESCAPE '\\'" if operator in {"_ilike", "_nilike"} else ""
+        return f"{column} {_SIMPLE[operator]} ?{escape}"
 
 
 def order_sql(table: Table, order_by: object, alias: str = "t0") -> str:
@@ -136,7 +137,22 @@ def _stored(kind: str) -> Callable[[Any], Any]:
     return int if kind == BOOL else (lambda value: value)
 
 
+def _text(operand: Any) -> str:
+    """A pattern for a column that holds no text is that of its JSON."""
+    return operand if isinstance(operand, str) else json.dumps(operand, separators=(",", ":"))
+
+
 def _glob(pattern: str) -> str:
     """A LIKE pattern as GLOB, which minds the case as PostgreSQL's LIKE does."""
-    escaped = "".join(f"[{char}]" if char in "*?[" else char for char in pattern)
-    return escaped.replace("%", "*").replace("_", "?")
+    found, characters = [], iter(pattern)
+    for character in characters:
+        is_plain = character == "\\"
+        one = next(characters, character) if is_plain else character
+        if not is_plain and one in _WILDCARDS:
+            found.append(_WILDCARDS[one])
+        else:
+            found.append(f"[{one}]" if one in "*?[" else one)
+    return "".join(found)
+
+
+_WILDCARDS: Final = {"%": "*", "_": "?"}

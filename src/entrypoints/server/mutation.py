@@ -63,12 +63,18 @@ class Mutation:
     Attributes:
         takes: Fields of its input type, in GraphQL's schema language.
         gives: Fields of its answer, likewise.
+        input_type: Name of its input type.
     """
 
     name: str
     takes: str
     gives: str
     run: Run
+    input_type: str = attrs.field()
+
+    @input_type.default
+    def _input_type(self) -> str:
+        return f"{self.name}_input"
 
 
 MUTATIONS: Final[dict[str, Mutation]] = {}

@@ -62,7 +62,7 @@ def _load(
     args = ask.args
     where = Where()
     condition = where.sql(table, args.get("where"))
-    order = order_sql(table, args.get("order_by")) or (_insertion_order(table) if split_by else "")
+    order = order_sql(table, args.get("order_by")) or _default_order(table, split_by)
     columns = _columns(table, ask.children) | set(args.get("distinct_on") or ()) | ({split_by} if split_by else set())
     sql = f"SELECT {', '.join(sorted(columns))} FROM {table.name} t0 WHERE {link} AND {condition}"
     sql += f" ORDER BY {order}" if order else ""
@@ -138,6 +138,11 @@ def _columns(table: Table, asks: Iterable[Ask]) -> set[str]:
         elif isinstance(relation, ToOne):
             needed.add(relation.column)
     return needed
+
+
+def _default_order(table: Table, split_by: str) -> str:
+    # Clients take the first tenant for the default one (protocol section 12.3): it must stay the first.
+    return _insertion_order(table) if split_by or table.name == "tenant" else ""
 
 
 def _insertion_order(table: Table) -> str:

@@ -5,6 +5,8 @@ statement per level. Names of types are Hasura's for queries, ``<mutation>_input
 """
 
 import json
+import logging
+import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
@@ -26,16 +28,18 @@ from graphql import (
 )
 from graphql.execution.collect_fields import collect_sub_fields
 
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import INTERNAL, CloudError
 from prefect.agent.domain.cloud.states import read_time
 from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server import resolvers
+from prefect.agent.entrypoints.server.database import explain
 from prefect.agent.entrypoints.server.filters import OPERATORS
 from prefect.agent.entrypoints.server.mutation import Mutation, Request
 from prefect.agent.entrypoints.server.mutations import INPUTS, MUTATIONS
 from prefect.agent.entrypoints.server.reading import AGGREGATE, Ask, count_rows, read_by_id, read_rows
 from prefect.agent.entrypoints.server.tables import BOOL, HIDDEN, INT, JSON, TABLES, TEXT, TIME, UUID, Table, ToOne
 
+_log: Final = logging.getLogger(__name__)
 _TYPES: Final = {UUID: "uuid", TEXT: "String", INT: "Int", BOOL: "Boolean", JSON: "jsonb", TIME: "timestamptz"}
 _SHOWN: Final = {name: table for name, table in TABLES.items() if name not in HIDDEN}
 
@@ -69,7 +73,7 @@ def schema() -> GraphQLSchema:
 def _sdl() -> str:
     queries = [line for table in _SHOWN.values() for line in _query_fields(table)]
     queries += [f"{name}{resolve.signature}" for name, resolve in resolvers.QUERIES.items()]
-    changes = [f"{name}(input: {name}_input!): {name}_payload" for name in MUTATIONS]
+    changes = [f"{name}(input: {change.input_type}!): {name}_payload" for name, change in MUTATIONS.items()]
     parts = [f"scalar {name}" for name in _SCALARS]
     parts += [_comparison(kind) for kind in sorted(set(_TYPES.values()))]
     parts += [text for table in _SHOWN.values() for text in _table_types(table)]
@@ -77,7 +81,7 @@ def _sdl() -> str:
     parts += ["type run_state_result { id: UUID status: String message: String }", resolvers.TYPES]
     parts += [f"input {name} {{ {fields} }}" for name, fields in INPUTS.items()]
     for name, change in MUTATIONS.items():
-        parts += [f"input {name}_input {{ {change.takes} }}", f"type {name}_payload {{ {change.gives} }}"]
+        parts += [f"input {change.input_type} {{ {change.takes} }}", f"type {name}_payload {{ {change.gives} }}"]
     parts += [_block("type Query", queries), _block("type Mutation", changes)]
     return "\n".join(parts)
 
@@ -137,7 +141,12 @@ def _json(value: Any) -> Any:
     return value
 
 
+_DASHED: Final = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
 def _uuid(value: Any) -> str:
+    if isinstance(value, str) and _DASHED.fullmatch(value):
+        return value
     try:
         return str(uuid.UUID(str(value)))
     except ValueError:
@@ -224,15 +233,23 @@ def _plain(run: Callable[..., Any]) -> Resolver:
 
 def _change(mutation: Mutation) -> Resolver:
     def resolve(_root: Any, info: GraphQLResolveInfo, **args: Any) -> Any:
-        request: Request = info.context
-
-        def run() -> Any:
-            with request.tx.savepoint():
-                return mutation.run(request, args["input"])
-
-        return _guard(run)
+        return run_change(info.context, mutation, args["input"])
 
     return resolve
+
+
+def run_change(request: Request, mutation: Mutation, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Run one mutation whole or not at all.
+
+    Raises:
+        GraphQLError: It was refused, or failed.
+    """
+
+    def run() -> Mapping[str, Any]:
+        with request.tx.savepoint():
+            return mutation.run(request, given)
+
+    return _guard(run)
 
 
 Read = TypeVar("Read")
@@ -243,6 +260,21 @@ def _guard(run: Callable[[], Read]) -> Read:
         return run()
     except CloudError as refusal:
         raise GraphQLError(refusal.message, extensions={"code": refusal.code}) from refusal
+    except GraphQLError:
+        raise
+    except Exception as problem:
+        raise failure(problem) from problem
+
+
+def failure(problem: Exception) -> GraphQLError:
+    """What a client is told of something that should not happen; the rest goes to the log. Called while handling it."""
+    told = explain(problem)
+    if told is None:
+        _log.exception("A request failed")
+        told = "This failed within the Cloud; its log says why"
+    elif not isinstance(problem, UnicodeEncodeError):
+        _log.error("%s", told)
+    return GraphQLError(told, extensions={"code": INTERNAL})
 
 
 def _asks(info: GraphQLResolveInfo) -> tuple[Ask, ...]:

@@ -1,11 +1,17 @@
 """A listening socket and the server on it."""
 
 import socket
+from collections.abc import Collection
+from typing import Final
 
 import uvicorn
 
 from prefect.agent.entrypoints.server.app import make_app
 from prefect.agent.entrypoints.server.database import Database
+from prefect.agent.entrypoints.server.services import SERVICES, Services, running
+
+KEEP_ALIVE: Final = 75
+"""Seconds that an unused connection stays open: longer than the longest pause between two polls of an agent."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -21,12 +27,35 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def make_server(database: Database, keys: frozenset[str] = frozenset()) -> uvicorn.Server:
+class _Server(uvicorn.Server):
+    """A server whose services work as long as it answers."""
+
+    def __init__(self, config: uvicorn.Config, services: Services) -> None:
+        super().__init__(config)
+        self._services = services
+
+    async def main_loop(self) -> None:
+        """Answer requests until told to exit."""
+        with running(self._services):
+            await super().main_loop()
+
+
+def make_server(
+    database: Database, keys: frozenset[str] = frozenset(), services: Collection[str] = SERVICES
+) -> uvicorn.Server:
     """The server, to be run on a listening socket.
 
     Args:
         keys: If not empty, the API keys that are accepted.
+        services: Names of the services that run beside it.
     """
-    return uvicorn.Server(
-        uvicorn.Config(make_app(database, keys), log_level="warning", lifespan="off", access_log=False)
+    config = uvicorn.Config(
+        make_app(database, keys),
+        log_level="warning",
+        lifespan="off",
+        ws="none",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE,
     )
+    return _Server(config, Services(database, services))

@@ -335,8 +335,43 @@ _ALL: Final = (
         unique=(("tenant_id", "key"),),
     ),
     Table(name="secret", columns={"tenant_id": UUID, "name": TEXT, "value": JSON}, unique=(("tenant_id", "name"),)),
+    # "limit" is a word of SQL: these two are stored with "slots" and shown by resolvers.py.
+    Table(
+        name="flow_concurrency_limit",
+        columns={"tenant_id": UUID, "name": TEXT, "slots": INT},
+        unique=(("tenant_id", "name"),),
+        cascades={"tenant_id": "tenant"},
+    ),
+    Table(
+        name="task_tag_limit",
+        columns={"tenant_id": UUID, "tag": TEXT, "slots": INT},
+        unique=(("tenant_id", "tag"),),
+        cascades={"tenant_id": "tenant"},
+    ),
+    Table(
+        name="auth_api_key",
+        columns={"tenant_id": UUID, "user_id": UUID, "name": TEXT, "expires_at": TIME},
+        cascades={"tenant_id": "tenant"},
+    ),
+    Table(
+        name="api_key_hash",
+        columns={"auth_api_key_id": UUID, "hash": TEXT},
+        unique=(("hash",),),
+        cascades={"auth_api_key_id": "auth_api_key"},
+    ),
+    Table(
+        name="cloud_hook",
+        columns={"tenant_id": UUID, "version_group_id": TEXT, "name": TEXT, "type": TEXT}
+        | {"states": JSON, "config": JSON, "active": BOOL},
+        cascades={"tenant_id": "tenant"},
+    ),
+    Table(
+        name="message",
+        columns={"tenant_id": UUID, "user_id": UUID, "type": TEXT, "text": TEXT, "content": JSON, "read": BOOL},
+        cascades={"tenant_id": "tenant"},
+    ),
 )
 
 TABLES: Final[Mapping[str, Table]] = {table.name: table for table in _ALL}
-HIDDEN: Final = frozenset({"secret"})
-"""Tables that are stored but cannot be asked for."""
+HIDDEN: Final = frozenset({"secret", "api_key_hash", "flow_concurrency_limit", "task_tag_limit"})
+"""Tables that are stored but cannot be asked for as they are."""

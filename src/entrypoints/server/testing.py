@@ -5,6 +5,7 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import uvicorn
 
@@ -14,27 +15,52 @@ from prefect.agent.entrypoints.server.serving import listen, make_server
 
 @contextmanager
 def running_server(
-    database: Path, *, host: str = "127.0.0.1", port: int = 0, keys: frozenset[str] = frozenset()
+    database: Path | None = None, *, host: str = "127.0.0.1", port: int = 0, keys: frozenset[str] = frozenset()
 ) -> Generator[str]:
-    """Serve *database* from a thread of this process; yield the address.
+    """Serve *database* from a thread of this process; yield the address, ready to be used.
+
+    Real clients find it by two settings::
+
+        with running_server() as url:
+            env = {"PREFECT__BACKEND": "server", "PREFECT__SERVER__ENDPOINT": url}
+
+    Any number of servers can run beside each other and one after the other, each on a file of its own; a file that was
+    served can be served again.
 
     Args:
+        database: The file; made if it is not there. Without one, a temporary file that is removed at the end.
         port: 0 lets the system choose a free one.
         keys: If not empty, the API keys that are accepted.
+
+    Raises:
+        DatabaseProblem: The file cannot be used.
+        OSError: The address cannot be listened at.
     """
+    if database is None:
+        with TemporaryDirectory(prefix="prefect-cloud-") as folder:
+            with running_server(Path(folder, "cloud.db"), host=host, port=port, keys=keys) as address:
+                yield address
+            return
     opened = Database(database)
-    listening = listen(host, port)
+    try:
+        with listen(host, port) as listening, _running(opened, listening, keys):
+            shown = f"[{host}]" if ":" in host else host
+            yield f"http://{shown}:{listening.getsockname()[1]}"
+    finally:
+        opened.close()
+
+
+@contextmanager
+def _running(opened: Database, listening: socket.socket, keys: frozenset[str]) -> Generator[None]:
     server = make_server(opened, keys)
     thread = threading.Thread(target=_serve, args=(server, listening), name="embedded-cloud", daemon=True)
     thread.start()
     try:
         # The socket listens already: connections wait in its backlog until the server takes them.
-        yield f"http://{host}:{listening.getsockname()[1]}"
+        yield
     finally:
         server.should_exit = True
         thread.join(10)
-        listening.close()
-        opened.close()
 
 
 def _serve(server: uvicorn.Server, listening: socket.socket) -> None:

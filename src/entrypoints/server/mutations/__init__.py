@@ -1,6 +1,35 @@
 """Everything that can be changed (protocol section 12.1). Importing this package registers all mutations."""
 
+from prefect.agent.entrypoints.server import dialect06
 from prefect.agent.entrypoints.server.mutation import INPUTS, MUTATIONS
-from prefect.agent.entrypoints.server.mutations import agents, flows, projects, runs, states, tasks
+from prefect.agent.entrypoints.server.mutations import (
+    agent_configs,
+    agents,
+    flow_groups,
+    flows,
+    keys,
+    limits,
+    projects,
+    runs,
+    schedules,
+    states,
+    tasks,
+)
 
-__all__ = ["INPUTS", "MUTATIONS", "agents", "flows", "projects", "runs", "states", "tasks"]
+__all__ = [
+    "INPUTS",
+    "MUTATIONS",
+    "agent_configs",
+    "agents",
+    "flow_groups",
+    "flows",
+    "keys",
+    "limits",
+    "projects",
+    "runs",
+    "schedules",
+    "states",
+    "tasks",
+]
+
+dialect06.register()

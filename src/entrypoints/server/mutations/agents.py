@@ -65,10 +65,11 @@ def _queue_sql(tenant_id: str, before: str, labels: list[str]) -> tuple[str, lis
         )
         params += [tenant_id, state, before, *labels]
     ready = ", ".join("?" * len(READY_TYPES))
+    # From the task runs that are due, which are few, to their flow runs: there may be very many Running ones.
     parts.append(
-        "SELECT id, due FROM (SELECT id, (SELECT min(state_start_time) FROM task_run WHERE flow_run_id = flow_run.id "
-        f"AND task_run.state IN ({ready}) AND task_run.state_start_time <= ?) AS due FROM flow_run "
-        f"WHERE tenant_id = ? AND state = 'Running' AND {fits}) WHERE due IS NOT NULL"
+        "SELECT id, due FROM (SELECT flow_run_id, min(state_start_time) AS due FROM task_run "
+        f"WHERE state IN ({ready}) AND state_start_time <= ? GROUP BY flow_run_id) "
+        f"JOIN flow_run ON flow_run.id = flow_run_id WHERE tenant_id = ? AND state = 'Running' AND {fits}"
     )
     params += [*READY_TYPES, before, tenant_id, *labels]
     return f"SELECT id FROM ({' UNION ALL '.join(parts)}) ORDER BY due, id LIMIT {LIMIT}", params

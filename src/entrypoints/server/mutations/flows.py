@@ -14,6 +14,7 @@ from prefect.agent.domain.cloud.registration import (
 )
 from prefect.agent.domain.cloud.states import plain
 from prefect.agent.entrypoints.server.mutation import ID, SUCCESS, Answer, Given, Request, mutation
+from prefect.agent.entrypoints.server.mutations.schedules import drop_planned, set_schedule_active
 from prefect.agent.entrypoints.server.mutations.states import put_flow_run
 
 _TAKES: Final = "project_id: UUID, set_schedule_active: Boolean, version_group_id: String, idempotency_key: String"
@@ -45,26 +46,6 @@ def register_edges(request: Request, given: Given) -> Answer:
     """Add edges between the tasks of a flow. May be repeated."""
     flow = request.get("flow", given["flow_id"])
     _add_edges(request, flow, given["serialized_edges"])
-    return {"success": True}
-
-
-@mutation("flow_id: UUID!", SUCCESS)
-def set_schedule_active(request: Request, given: Given) -> Answer:
-    """Switch the schedule of a flow on, if it has one."""
-    flow = request.get("flow", given["flow_id"])
-    group = request.get("flow_group", flow["flow_group_id"])
-    if not (flow["schedule"] or group["schedule"]):
-        return {"success": False, "error": "The flow has no schedule"}
-    request.tx.update("flow", flow["id"], {"is_schedule_active": True})
-    return {"success": True}
-
-
-@mutation("flow_id: UUID!", SUCCESS)
-def set_schedule_inactive(request: Request, given: Given) -> Answer:
-    """Switch the schedule of a flow off and drop what it has scheduled."""
-    request.tx.update("flow", given["flow_id"], {"is_schedule_active": False})
-    drop = "DELETE FROM flow_run WHERE flow_id = ? AND auto_scheduled AND state = 'Scheduled'"
-    request.tx.execute(drop, [given["flow_id"]])
     return {"success": True}
 
 
@@ -128,6 +109,8 @@ def _add_flow(request: Request, project: dict[str, Any], group: dict[str, Any], 
         "parameters": flow.get("parameters") or [],
         "serialized_flow": flow,
         "schedule": schedule,
+        # Flow processes ask for the settings of their flow (protocol section 12.5).
+        "settings": {} if group["settings"].get("heartbeat_enabled", True) else {"heartbeat_enabled": False},
     }
     flow_id = request.tx.insert("flow", row)
     stored = request.get("flow", flow_id)
@@ -178,7 +161,6 @@ def _add_edges(request: Request, flow: dict[str, Any], edges: list[Any]) -> None
 def _archive(request: Request, flow: dict[str, Any]) -> None:
     """A version gives way: what its schedule planned is deleted, what people planned is cancelled."""
     request.tx.update("flow", flow["id"], {"archived": True, "is_schedule_active": False})
-    drop = "DELETE FROM flow_run WHERE flow_id = ? AND auto_scheduled AND state = 'Scheduled'"
-    request.tx.execute(drop, [flow["id"]])
+    drop_planned(request, flow["id"])
     for run in request.tx.rows("flow_run", "flow_id = ? AND state = 'Scheduled'", [flow["id"]]):
         put_flow_run(request, run, plain("Cancelled", "The flow was archived before the run began"))

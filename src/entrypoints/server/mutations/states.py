@@ -5,10 +5,12 @@ from typing import Any
 import attrs
 
 from prefect.agent.domain.cloud.errors import NotFound
+from prefect.agent.domain.cloud.limits import TAKING
 from prefect.agent.domain.cloud.states import FINISHED, State, plain, read_state
 from prefect.agent.domain.cloud.transitions import Accepted, cancel, set_flow_run_state, set_task_run_state
 from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.mutation import INPUTS, SUCCESS, Answer, Given, Request, mutation
+from prefect.agent.entrypoints.server.mutations.limits import hold_flow_run, hold_task_run
 
 INPUTS["set_flow_run_state_input"] = "flow_run_id: UUID!, state: JSON!, version: Int"
 INPUTS["set_task_run_state_input"] = "task_run_id: UUID!, state: JSON!, version: Int, flow_run_version: Int"
@@ -55,14 +57,17 @@ def update_task_run_heartbeat(request: Request, given: Given) -> Answer:
     return {"success": request.tx.update("task_run", given["task_run_id"], {"heartbeat": iso(request.now)}) > 0}
 
 
-def put_flow_run(request: Request, row: dict[str, Any], state: State, version: int | None = None) -> None:
-    """Update one flow run and what follows from it.
+def put_flow_run(request: Request, row: dict[str, Any], state: State, version: int | None = None) -> State:
+    """Update one flow run and what follows from it; return the state it got, which is Queued if it has to wait.
 
     Raises:
         CloudError: The rules refuse it.
     """
     locked = state.type == "Running" and version is not None and _locked(request, row["flow_id"])
     accepted = set_flow_run_state(row, state, now=request.now, version=version, locked=locked)
+    held = hold_flow_run(request, row) if _begins(row, state) else None
+    if held is not None:
+        state, accepted = held, set_flow_run_state(row, held, now=request.now)
     if state.type == "Submitted" and request.agent_id and request.tx.row("agent", "id = ?", [request.agent_id]):
         accepted = attrs.evolve(accepted, values={**accepted.values, "agent_id": request.agent_id})
     _write(request, "flow_run", row, accepted)
@@ -71,14 +76,15 @@ def put_flow_run(request: Request, row: dict[str, Any], state: State, version: i
             if task_run["state"] not in FINISHED:
                 done = set_task_run_state(task_run, state, now=request.now, flow_run_state=state.type)
                 _write(request, "task_run", task_run, done)
+    return state
 
 
 def _set_flow_run(request: Request, entry: Given) -> Answer:
     row = request.tx.row("flow_run", "id = ?", [entry["flow_run_id"]])
     if row is None:
         raise NotFound(f"State update failed for flow run ID {entry['flow_run_id']}: not found")
-    put_flow_run(request, row, read_state(entry["state"]), entry.get("version"))
-    return {"id": row["id"], "status": "SUCCESS", "message": None}
+    state = read_state(entry["state"])
+    return _answer(row, state, put_flow_run(request, row, state, entry.get("version")))
 
 
 def _set_task_run(request: Request, entry: Given) -> Answer:
@@ -91,8 +97,22 @@ def _set_task_run(request: Request, entry: Given) -> Answer:
     accepted = set_task_run_state(
         row, state, now=request.now, flow_run_state=flow_run["state"], version=version, locked=locked
     )
+    held = hold_task_run(request, row) if _begins(row, state) else None
+    if held is not None:
+        accepted = set_task_run_state(row, held, now=request.now, flow_run_state=flow_run["state"])
     _write(request, "task_run", row, accepted)
-    return {"id": row["id"], "status": "SUCCESS", "message": None}
+    return _answer(row, state, held or state)
+
+
+def _begins(row: dict[str, Any], state: State) -> bool:
+    """Whether a run that takes no place yet asks for one."""
+    return state.type == "Running" and row["state"] not in TAKING
+
+
+def _answer(row: dict[str, Any], asked: State, got: State) -> Answer:
+    if got is asked:
+        return {"id": row["id"], "status": "SUCCESS", "message": None}
+    return {"id": row["id"], "status": "QUEUED", "message": got.message}
 
 
 def _write(request: Request, table: str, row: dict[str, Any], accepted: Accepted) -> None:

@@ -234,7 +234,7 @@ def test_deleting_takes_everything_along(cloud: Embedded, flow: str, run: str) -
 def test_schedules(cloud: Embedded) -> None:
     """A schedule is switched on with the flow that has one; one that has none says so."""
     project = cloud.project()
-    clock = {"type": "Schedule", "clocks": []}
+    clock = {"type": "Schedule", "clocks": [{"type": "CronClock", "cron": "0 6 * * *"}]}
     with_one, without = cloud.flow(project, "a", schedule=clock), cloud.flow(project, "b")
 
     assert cloud.row("flow", with_one, "is_schedule_active schedule") == {

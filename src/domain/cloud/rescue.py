@@ -1,0 +1,130 @@
+"""What the Cloud does about runs whose process is gone (protocol section 13.5): Lazarus and the zombie killer."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import attrs
+
+from prefect.agent.domain.cloud.states import State, plain, scheduled
+from prefect.agent.domain.times import iso, read_time
+
+LOST: Final = timedelta(minutes=10)
+"""A flow run whose last heartbeat is older has no process any more."""
+
+RESURRECTIONS: Final = 3
+"""How often a flow run is scheduled again before it is given up."""
+
+RESURRECTED_FROM: Final = ("Running", "Submitted")
+"""State types of flow runs that Lazarus looks at."""
+
+BUSY: Final = ("Scheduled", "Resume", "Retrying", "Paused", "Queued", "Running", "Cancelling")
+"""State types of task runs that keep Lazarus away: an agent starts the flow run again, or the zombie killer comes."""
+
+_LONGEST_DELAY: Final = timedelta(days=365)
+
+
+@attrs.frozen
+class Rescue:
+    """What happens to a run.
+
+    Attributes:
+        state: The state it gets.
+        level: Of the entry in its log, whose text is the state's message.
+        values: Further new values of its row.
+    """
+
+    state: State
+    level: str = "ERROR"
+    values: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+def lost_before(now: datetime, since: datetime) -> str | None:
+    """Heartbeats older than this come from processes that are gone; None if it is too early to say.
+
+    Args:
+        now: The Cloud's time.
+        since: When the Cloud began to listen: before, it heard nobody.
+    """
+    return iso(now - LOST) if since <= now - LOST else None
+
+
+def resurrect_flow_run(
+    run: Mapping[str, Any], task_states: Collection[str], settings: Mapping[str, Any], *, now: datetime, since: datetime
+) -> Rescue | None:
+    """Lazarus: what becomes of a flow run; None if it is left alone.
+
+    Args:
+        run: The flow run.
+        task_states: State types of its task runs.
+        settings: Of its flow group.
+        now: The Cloud's time.
+        since: When the Cloud began to listen.
+    """
+    wanted = settings.get("lazarus_enabled") is not False and _sends_heartbeats(settings)
+    if not wanted or run["state"] not in RESURRECTED_FROM or not _is_lost(run, now, since):
+        return None
+    if any(state in BUSY for state in task_states):
+        return None
+    if run["times_resurrected"] >= RESURRECTIONS:
+        return Rescue(plain("Failed", f"Given up by Lazarus: rescheduled {RESURRECTIONS} times, no heartbeat since"))
+    times = run["times_resurrected"] + 1
+    message = f"Rescheduled by Lazarus, for the {times}. time: no heartbeat since {run['heartbeat']}"
+    return Rescue(scheduled(now, message), "INFO", {"times_resurrected": times})
+
+
+def bury_task_run(
+    task_run: Mapping[str, Any],
+    run: Mapping[str, Any],
+    task: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    *,
+    attempts: int,
+    now: datetime,
+    since: datetime,
+) -> Rescue | None:
+    """The zombie killer: what becomes of a task run; None if it is left alone.
+
+    Args:
+        task_run: The task run.
+        run: Its flow run.
+        task: Its task.
+        settings: Of its flow group.
+        attempts: How often it was begun.
+        now: The Cloud's time.
+        since: When the Cloud began to listen.
+    """
+    if task_run["state"] != "Running" or not _sends_heartbeats(settings) or not _is_lost(run, now, since):
+        return None
+    message = f"No heartbeat of its flow run since {run['heartbeat']}"
+    if run["state"] != "Running" or attempts > task["max_retries"]:
+        return Rescue(plain("Failed", f"{message}: marked as failed"))
+    message, start = f"{message}: to be tried again", now + _delay(task["retry_delay"])
+    payload = {"type": "Retrying", "message": message, "start_time": start.isoformat(), "run_count": attempts}
+    return Rescue(State(type="Retrying", message=message, start_time=start, payload=payload))
+
+
+def bury_flow_run(
+    run: Mapping[str, Any], settings: Mapping[str, Any], *, now: datetime, since: datetime
+) -> Rescue | None:
+    """The zombie killer: what becomes of a flow run that nobody will finish cancelling; None if it is left alone."""
+    if run["state"] != "Cancelling" or not _sends_heartbeats(settings) or not _is_lost(run, now, since):
+        return None
+    return Rescue(plain("Failed", f"No heartbeat since {run['heartbeat']} while it was cancelling: marked as failed"))
+
+
+def _sends_heartbeats(settings: Mapping[str, Any]) -> bool:
+    return settings.get("heartbeat_enabled") is not False
+
+
+def _is_lost(run: Mapping[str, Any], now: datetime, since: datetime) -> bool:
+    limit = lost_before(now, since)
+    return limit is not None and run["heartbeat"] is not None and iso(read_time(run["heartbeat"])) < limit
+
+
+def _delay(stored: str | None) -> timedelta:
+    """Seconds, as they are stored; none if that makes no sense."""
+    try:
+        return min(max(timedelta(seconds=float(stored or 0)), timedelta()), _LONGEST_DELAY)
+    except (ValueError, OverflowError):
+        return timedelta()

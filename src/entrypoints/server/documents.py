@@ -1,0 +1,149 @@
+"""From the text of a document to something that can be executed: limits, parsing, validation, a memory."""
+
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from typing import Final
+
+import attrs
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    OperationDefinitionNode,
+    SelectionSetNode,
+    get_operation_ast,
+    parse,
+    validate,
+)
+
+from prefect.agent.entrypoints.server.plans import Plan, make_plan
+from prefect.agent.entrypoints.server.schema import schema
+
+INVALID: Final = "GRAPHQL_VALIDATION_FAILED"
+UNPARSABLE: Final = "GRAPHQL_PARSE_FAILED"
+BAD_INPUT: Final = "BAD_USER_INPUT"
+
+MAX_TOKENS: Final = 50_000
+"""Longest document, so that a small request cannot keep the parser busy."""
+
+MAX_DEPTH: Final = 7
+"""Levels of fields below a root field (protocol section 1.4)."""
+
+MAX_FIELDS: Final = 2_000
+"""Fields of a document, each fragment counted wherever it is used."""
+
+MAX_ALIKE: Final = 10
+"""Fields with one key in one selection: validation compares each with each."""
+
+_REMEMBERED: Final = 300_000
+"""Characters of documents that are kept parsed; a parsed document takes some hundred times its text."""
+
+
+class Refused(Exception):
+    """The document cannot be executed."""
+
+    def __init__(self, errors: Sequence[GraphQLError], code: str) -> None:
+        super().__init__(code)
+        self.errors, self.code = errors, code
+
+
+@attrs.frozen
+class Prepared:
+    """A valid document of one operation; *plan* is its short cut, if it has one."""
+
+    document: DocumentNode
+    operation: OperationDefinitionNode
+    plan: Plan | None
+
+
+@attrs.define
+class Documents:
+    """Prepares documents and remembers the latest: the same ones come again and again."""
+
+    _known: OrderedDict[str, Prepared] = attrs.field(factory=OrderedDict, init=False)
+    _size: int = attrs.field(default=0, init=False)
+
+    def prepare(self, text: str) -> Prepared:
+        """The document, ready to be executed.
+
+        Raises:
+            Refused: It is not valid, or too large.
+        """
+        known = self._known.get(text)
+        if known is not None:
+            self._known.move_to_end(text)
+            return known
+        try:
+            prepared = _prepare(text)
+        except RecursionError:
+            raise Refused([GraphQLError("The document is nested too deeply")], UNPARSABLE) from None
+        self._known[text] = prepared
+        self._size += len(text)
+        while self._size > _REMEMBERED:
+            self._size -= len(self._known.popitem(last=False)[0])
+        return prepared
+
+
+def _prepare(text: str) -> Prepared:
+    try:
+        document = parse(text, max_tokens=MAX_TOKENS)
+    except GraphQLError as problem:
+        raise Refused([problem], UNPARSABLE) from problem
+    too_much = _Measure(document).complaint()
+    if too_much:
+        raise Refused([GraphQLError(too_much)], INVALID)
+    errors = validate(schema(), document)
+    if errors:
+        raise Refused(errors, INVALID)
+    operation = get_operation_ast(document)
+    if operation is None:
+        raise Refused([GraphQLError("A request holds exactly one operation")], INVALID)
+    return Prepared(document, operation, make_plan(document))
+
+
+class _Measure:
+    """How deep and how large a document is with its fragments put in; introspection is not counted."""
+
+    def __init__(self, document: DocumentNode) -> None:
+        self._roots = [n.selection_set for n in document.definitions if isinstance(n, OperationDefinitionNode)]
+        self._fragments = {n.name.value: n for n in document.definitions if isinstance(n, FragmentDefinitionNode)}
+        self._sizes: dict[str, tuple[int, int]] = {}
+
+    def complaint(self) -> str | None:
+        """What is too much, if anything is."""
+        selections = [*self._roots, *(fragment.selection_set for fragment in self._fragments.values())]
+        measured = [self._size(selected) for selected in selections]
+        depth, fields = max(d for d, _ in measured) if measured else 0, sum(n for _, n in measured)
+        if depth > MAX_DEPTH + 1:
+            return f"The document selects more than {MAX_DEPTH} levels deep"
+        if fields > MAX_FIELDS:
+            return f"The document selects more than {MAX_FIELDS} fields"
+        return None
+
+    def _size(self, selected: SelectionSetNode) -> tuple[int, int]:
+        """Levels and fields."""
+        keys = Counter((n.alias or n.name).value for n in selected.selections if isinstance(n, FieldNode))
+        if keys and max(keys.values()) > MAX_ALIKE:
+            return 0, MAX_FIELDS + 1
+        depth = fields = 0
+        for node in selected.selections:
+            if isinstance(node, FieldNode):
+                if node.name.value.startswith("__"):
+                    continue
+                below = self._size(node.selection_set) if node.selection_set else (0, 0)
+                inner = below[0] + 1, below[1] + 1
+            elif isinstance(node, FragmentSpreadNode):
+                inner = self._fragment(node.name.value)
+            else:
+                inner = self._size(node.selection_set)  # type: ignore[attr-defined]
+            depth, fields = max(depth, inner[0]), fields + inner[1]
+        return depth, fields
+
+    def _fragment(self, name: str) -> tuple[int, int]:
+        if name not in self._sizes:
+            self._sizes[name] = (0, 0)  # one that holds itself is refused by validation
+            if name in self._fragments:
+                self._sizes[name] = self._size(self._fragments[name].selection_set)
+        return self._sizes[name]

@@ -1,0 +1,122 @@
+"""API keys: shown once when they are made, stored as SHA-256, recognised in every request.
+
+A key is 32 bytes of chance: a plain hash cannot be searched back, and it can be looked up by an index.
+"""
+
+import hashlib
+import secrets
+import sqlite3
+import uuid
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from prefect.agent.domain.times import iso
+from prefect.agent.entrypoints.server.database import APPLICATION_ID, Database, DatabaseProblem
+from prefect.agent.entrypoints.server.migrations import SCHEMA_VERSION
+
+PREFIX: Final = "pak_"
+"""Marks our keys, for people and for scanners that look for secrets in files."""
+
+BUSY_SECONDS: Final = 10.0
+"""How long the commands wait for the server that uses the same file."""
+
+_KNOWN: Final = (
+    "SELECT EXISTS (SELECT 1 FROM api_key_hash) AS needed, EXISTS (SELECT 1 FROM api_key_hash h "
+    "JOIN auth_api_key k ON k.id = h.auth_api_key_id WHERE h.hash = ? AND (k.expires_at IS NULL OR k.expires_at > ?)) "
+    "AS known"
+)
+
+
+class Executes(Protocol):
+    """A transaction, or a connection of one's own."""
+
+    def execute(self, sql: str, params: Sequence[Any] = ..., /) -> object:
+        """Run one statement."""
+
+
+def digest(key: str) -> str:
+    """What is stored of a key."""
+    return hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
+
+
+def accepted(database: Database, given: frozenset[str], authorization: str) -> bool:
+    """Whether a request may be answered: it has a key that is known, or none is needed.
+
+    Args:
+        given: Keys that the server was started with.
+        authorization: The request's header of that name.
+    """
+    key = authorization.removeprefix("Bearer ")
+    mark = digest(key)
+    needed, known = database.glance(_KNOWN, [mark, iso(datetime.now(timezone.utc))]) or (True, False)
+    if known:
+        return True
+    if given:
+        return any(secrets.compare_digest(mark, digest(one)) for one in given)
+    return not needed
+
+
+def add_key(
+    tx: Executes, tenant_id: str, name: str, *, user_id: str | None = None, expires_at: str | None = None
+) -> tuple[str, str]:
+    """Make a key; return its id, and the key, which cannot be had again."""
+    key, row_id, now = f"{PREFIX}{secrets.token_urlsafe(32)}", str(uuid.uuid4()), iso(datetime.now(timezone.utc))
+    tx.execute(
+        "INSERT INTO auth_api_key (id, created, updated, tenant_id, user_id, name, expires_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [row_id, now, now, tenant_id, user_id, name, expires_at],
+    )
+    tx.execute(
+        "INSERT INTO api_key_hash (id, created, updated, auth_api_key_id, hash) VALUES (?, ?, ?, ?, ?)",
+        [str(uuid.uuid4()), now, now, row_id, digest(key)],
+    )
+    return row_id, key
+
+
+def has_keys(database: Database) -> bool:
+    """Whether any key was made."""
+    return database.glance("SELECT id FROM api_key_hash LIMIT 1") is not None
+
+
+@contextmanager
+def opened_beside(path: Path) -> Generator[sqlite3.Connection]:
+    """A transaction on a file that a running server may be using; the file is made if it is not there.
+
+    Raises:
+        DatabaseProblem: The file cannot be used.
+    """
+    problem: Exception | None = None
+    try:
+        Database(path).close()  # makes or migrates the file, if nobody uses it
+    except DatabaseProblem as found:
+        problem = found
+    try:
+        if problem and not _is_ready(path):
+            raise problem
+        connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
+        try:
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
+        finally:
+            connection.close()
+    except sqlite3.Error as found:
+        raise DatabaseProblem(f"cannot use {path}: {found}; it was left as it is") from found
+
+
+def _is_ready(path: Path) -> bool:
+    """Whether the file has today's tables: a server uses it."""
+    if not path.is_file():
+        return False
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
+    try:
+        marks = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
+    except sqlite3.DatabaseError:
+        return False
+    finally:
+        connection.close()
+    return marks == [APPLICATION_ID, SCHEMA_VERSION]

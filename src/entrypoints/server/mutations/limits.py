@@ -1,0 +1,92 @@
+"""Concurrency limits: set, deleted, and looked at when a run wants to begin (protocol section 13.2)."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from prefect.agent.domain.cloud.limits import (
+    FLOW_RUNS_QUEUED,
+    TAKING,
+    TASK_RUNS_QUEUED,
+    check_limit,
+    full,
+    queued,
+)
+from prefect.agent.domain.cloud.states import State
+from prefect.agent.entrypoints.server.database import Tx
+from prefect.agent.entrypoints.server.mutation import ID, SUCCESS, Answer, Given, Request, mutation, required
+
+_TAKING = ", ".join(f"'{state}'" for state in TAKING)
+
+_FLOW_RUNS = (
+    "SELECT label.value AS name, count(*) AS taken FROM flow_run r, json_each(r.labels) label "
+    f"WHERE r.state IN ({_TAKING}) AND r.tenant_id = ? AND r.id <> ? GROUP BY label.value"
+)
+# A task run that was left Running by a flow run that has ended takes no place.
+_TASK_RUNS = (
+    "SELECT tag.value AS name, count(*) AS taken FROM task_run r JOIN flow_run f ON f.id = r.flow_run_id "
+    "JOIN task t ON t.id = r.task_id, json_each(t.tags) tag "
+    f"WHERE r.state IN ({_TAKING}) AND f.state IN ({_TAKING}) AND r.tenant_id = ? AND r.id <> ? GROUP BY tag.value"
+)
+
+
+@mutation("label: String!, limit: Int!, tenant_id: UUID", ID)
+def update_flow_concurrency_limit(request: Request, given: Given) -> Answer:
+    """Let at most so many flow runs with a label run at a time."""
+    return _set(request, "flow_concurrency_limit", "name", required(given, "label"), given)
+
+
+@mutation("limit_id: UUID!", SUCCESS)
+def delete_flow_concurrency_limit(request: Request, given: Given) -> Answer:
+    """Lift a limit of flow runs."""
+    return {"success": request.tx.execute("DELETE FROM flow_concurrency_limit WHERE id = ?", [given["limit_id"]]) > 0}
+
+
+@mutation("tag: String!, limit: Int!, tenant_id: UUID", ID)
+def update_task_tag_limit(request: Request, given: Given) -> Answer:
+    """Let at most so many runs of tasks with a tag run at a time."""
+    return _set(request, "task_tag_limit", "tag", required(given, "tag"), given)
+
+
+@mutation("limit_id: UUID!", SUCCESS)
+def delete_task_tag_limit(request: Request, given: Given) -> Answer:
+    """Lift a limit of task runs."""
+    return {"success": request.tx.execute("DELETE FROM task_tag_limit WHERE id = ?", [given["limit_id"]]) > 0}
+
+
+def hold_flow_run(request: Request, row: Mapping[str, Any]) -> State | None:
+    """The state of a flow run that wants to begin and has to wait; None if there is room."""
+    limits = _limits(request.tx, "flow_concurrency_limit", "name", row["tenant_id"]) if row["labels"] else {}
+    names = _full(request.tx, limits, _FLOW_RUNS, row, row["labels"] or ())
+    return queued(row["serialized_state"], names, FLOW_RUNS_QUEUED, request.now) if names else None
+
+
+def hold_task_run(request: Request, row: Mapping[str, Any]) -> State | None:
+    """The same for a task run."""
+    limits = _limits(request.tx, "task_tag_limit", "tag", row["tenant_id"])
+    if not limits:
+        return None
+    task = request.tx.row("task", "id = ?", [row["task_id"]])
+    tags = task["tags"] if task and isinstance(task["tags"], list) else ()
+    names = _full(request.tx, limits, _TASK_RUNS, row, tags)
+    return queued(row["serialized_state"], names, TASK_RUNS_QUEUED, request.now) if names else None
+
+
+def _limits(tx: Tx, table: str, column: str, tenant_id: str) -> dict[str, int]:
+    found = tx.all(f"SELECT {column} AS name, slots FROM {table} WHERE tenant_id = ?", [tenant_id])
+    return {row["name"]: row["slots"] for row in found}
+
+
+def _full(tx: Tx, limits: Mapping[str, int], sql: str, row: Mapping[str, Any], wanted: Iterable[object]) -> list[str]:
+    names = {name for name in wanted if isinstance(name, str) and name in limits}
+    if not names:
+        return []
+    return full(limits, {r["name"]: r["taken"] for r in tx.all(sql, [row["tenant_id"], row["id"]])}, names)
+
+
+def _set(request: Request, table: str, column: str, name: str, given: Given) -> Answer:
+    tenant_id, slots = request.tenant(given.get("tenant_id")), check_limit(given["limit"])
+    known = request.tx.row(table, f"tenant_id = ? AND {column} = ?", [tenant_id, name])
+    if known:
+        request.tx.update(table, known["id"], {"slots": slots})
+        return {"id": known["id"]}
+    return {"id": request.tx.insert(table, {"tenant_id": tenant_id, column: name, "slots": slots})}

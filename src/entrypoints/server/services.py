@@ -1,0 +1,245 @@
+"""What the Cloud does on its own (protocol section 13.5): it plans runs and looks after runs whose process is gone.
+
+Services run in the event loop, between requests. Each works in small steps, one transaction each, and lets requests
+through after every step.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Collection, Generator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import Any, Final
+
+import attrs
+
+from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.rescue import (
+    RESURRECTED_FROM,
+    Rescue,
+    bury_flow_run,
+    bury_task_run,
+    lost_before,
+    resurrect_flow_run,
+)
+from prefect.agent.domain.times import iso
+from prefect.agent.entrypoints.server.database import Database, Tx, explain
+from prefect.agent.entrypoints.server.mutation import Request
+from prefect.agent.entrypoints.server.mutations.schedules import plan_runs, usable_schedule
+from prefect.agent.entrypoints.server.mutations.states import put_flow_run, set_task_run_states
+
+SCHEDULER: Final = "scheduler"
+LAZARUS: Final = "lazarus"
+ZOMBIE_KILLER: Final = "zombie-killer"
+SERVICES: Final = frozenset({SCHEDULER, LAZARUS, ZOMBIE_KILLER})
+
+PERIODS: Final[Mapping[str, float]] = {SCHEDULER: 150, LAZARUS: 600, ZOMBIE_KILLER: 120}
+"""Seconds from one round of a service to the next."""
+
+BATCH: Final = 25
+"""Most rows that one step looks at."""
+
+_TASK_RUNS: Final = 500
+"""About how many task runs one step of the scheduler makes."""
+
+_log: Final = logging.getLogger(__name__)
+
+Steps = Generator[int]
+"""One step after the other; each yields how much it has changed."""
+
+
+def _utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+@attrs.define
+class Services:
+    """The services of one Cloud.
+
+    Attributes:
+        enabled: Names of those that run.
+        now: The Cloud's clock.
+        since: When the Cloud began to listen; heartbeats from before say nothing.
+    """
+
+    database: Database
+    enabled: Collection[str] = SERVICES
+    now: Callable[[], datetime] = _utc_now
+    since: datetime = attrs.field()
+
+    @since.default
+    def _since(self) -> datetime:
+        return self.now()
+
+    async def run(self) -> None:
+        """Work until cancelled. The scheduler begins at once, so that a restart catches up; the others hear first."""
+        clock = asyncio.get_running_loop().time
+        rounds = {SCHEDULER: self.schedule, LAZARUS: self.resurrect, ZOMBIE_KILLER: self.bury}
+        due = {name: clock() + (0 if name == SCHEDULER else PERIODS[name]) for name in rounds if name in self.enabled}
+        while due:
+            name = min(due, key=lambda name: due[name])
+            await asyncio.sleep(max(0.0, due[name] - clock()))
+            try:
+                for _changed in rounds[name]():
+                    await asyncio.sleep(0)
+            except Exception as problem:  # noqa: BLE001 - logged; the next round may find a disk with room again
+                told = explain(problem)
+                _log.error("The %s gave up until its next round: %s", name, told, exc_info=told is None)
+            due[name] = clock() + PERIODS[name]
+
+    def schedule(self) -> Steps:
+        """Plan the next runs of all active schedules."""
+        last = ""
+        while True:
+            with self.database.read() as tx:
+                rows = tx.all(
+                    "SELECT id, (SELECT count(*) FROM task WHERE flow_id = flow.id) AS tasks FROM flow WHERE id > ? "
+                    "AND is_schedule_active AND NOT archived ORDER BY id LIMIT ?",
+                    [last, BATCH],
+                )
+            for row in rows:
+                made = 1
+                while made:
+                    made = self._plan(row["id"], max(1, _TASK_RUNS // (row["tasks"] + 1)))
+                    yield made
+                last = row["id"]
+            if len(rows) < BATCH:
+                return
+
+    def resurrect(self) -> Steps:
+        """Lazarus: schedule flow runs again whose process is gone."""
+        marks = ", ".join("?" * len(RESURRECTED_FROM))
+        where = f"run.state IN ({marks})"
+        return self._rescue(_flow_runs_sql(where), RESURRECTED_FROM, self._resurrect)
+
+    def bury(self) -> Steps:
+        """The zombie killer: end what nobody works on any more."""
+        yield from self._rescue(_TASK_RUNS_SQL, (), self._bury_task_run)
+        yield from self._rescue(_flow_runs_sql("run.state = ?"), ("Cancelling",), self._bury_flow_run)
+
+    def _plan(self, flow_id: str, limit: int) -> int:
+        """One step of the scheduler; everything is looked at anew: requests have been answered meanwhile."""
+        with self._request() as request:
+            flow = request.tx.row("flow", "id = ? AND is_schedule_active AND NOT archived", [flow_id])
+            if flow is None:
+                return 0
+            try:
+                with request.tx.savepoint():
+                    schedule = usable_schedule(request, flow)
+                    return plan_runs(request, flow, schedule, limit) if schedule else 0
+            except CloudError as problem:
+                _log.warning("Flow %s (%s) is not scheduled: %s", flow["name"], flow["id"], problem.message)
+                return 0
+
+    def _rescue(self, sql: str, params: tuple[str, ...], rescue: Callable[[Request, dict[str, Any]], bool]) -> Steps:
+        """Look at all candidates, a batch a step."""
+        last = ""
+        while (limit := lost_before(self.now(), self.since)) is not None:
+            with self._request() as request:
+                rows = request.tx.all(sql, [*params, limit, last, BATCH])
+                changed = sum(self._attempt(request, row, rescue) for row in rows)
+            yield changed
+            if len(rows) < BATCH:
+                return
+            last = rows[-1]["id"]
+
+    def _attempt(
+        self, request: Request, row: dict[str, Any], rescue: Callable[[Request, dict[str, Any]], bool]
+    ) -> bool:
+        try:
+            with request.tx.savepoint():
+                return rescue(request, row)
+        except CloudError as problem:
+            _log.warning("Run %s was left as it is: %s", row["id"], problem.message)
+            return False
+
+    def _resurrect(self, request: Request, row: dict[str, Any]) -> bool:
+        run = request.get("flow_run", row["id"])
+        states = request.tx.all("SELECT DISTINCT state FROM task_run WHERE flow_run_id = ?", [run["id"]])
+        found = resurrect_flow_run(
+            run,
+            [task_run["state"] for task_run in states],
+            _settings(request.tx, run["flow_id"]),
+            now=request.now,
+            since=self.since,
+        )
+        return self._put(request, run, found, "Lazarus")
+
+    def _bury_flow_run(self, request: Request, row: dict[str, Any]) -> bool:
+        run = request.get("flow_run", row["id"])
+        found = bury_flow_run(run, _settings(request.tx, run["flow_id"]), now=request.now, since=self.since)
+        return self._put(request, run, found, "ZombieKiller")
+
+    def _bury_task_run(self, request: Request, row: dict[str, Any]) -> bool:
+        task_run = request.get("task_run", row["id"])
+        run = request.get("flow_run", task_run["flow_run_id"])
+        retries = "SELECT count(*) AS n FROM task_run_state WHERE task_run_id = ? AND state = 'Retrying'"
+        tried = request.tx.all(retries, [task_run["id"]])[0]["n"] + 1
+        found = bury_task_run(
+            task_run,
+            run,
+            request.get("task", task_run["task_id"]),
+            _settings(request.tx, run["flow_id"]),
+            attempts=tried,
+            now=request.now,
+            since=self.since,
+        )
+        if found is None:
+            return False
+        set_task_run_states(request, {"states": [{"task_run_id": task_run["id"], "state": found.state.payload}]})
+        _write_log(request, run, found, "ZombieKiller", task_run["id"])
+        return True
+
+    def _put(self, request: Request, run: dict[str, Any], found: Rescue | None, name: str) -> bool:
+        if found is None:
+            return False
+        put_flow_run(request, run, found.state)
+        if found.values:
+            request.tx.update("flow_run", run["id"], found.values)
+        _write_log(request, run, found, name)
+        return True
+
+    @contextmanager
+    def _request(self) -> Generator[Request]:
+        with self.database.write() as tx:
+            yield Request(tx=tx, now=self.now(), choose=random.choice)
+
+
+@contextmanager
+def running(services: Services) -> Generator[None]:
+    """Let *services* work in the running event loop."""
+    task = asyncio.get_running_loop().create_task(services.run(), name="services")
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+def _flow_runs_sql(where: str) -> str:
+    return f"SELECT run.id FROM flow_run run WHERE {where} AND run.heartbeat < ? AND run.id > ? ORDER BY run.id LIMIT ?"
+
+
+_TASK_RUNS_SQL: Final = (
+    "SELECT task_run.id FROM task_run JOIN flow_run run ON run.id = task_run.flow_run_id "
+    "WHERE task_run.state = 'Running' AND run.heartbeat < ? AND task_run.id > ? ORDER BY task_run.id LIMIT ?"
+)
+
+
+def _settings(tx: Tx, flow_id: str) -> dict[str, Any]:
+    """Of the flow group."""
+    group = tx.row("flow_group", "id = (SELECT flow_group_id FROM flow WHERE id = ?)", [flow_id])
+    return (group["settings"] if group else None) or {}
+
+
+def _write_log(request: Request, run: Mapping[str, Any], found: Rescue, name: str, task_run: str | None = None) -> None:
+    row = {
+        "tenant_id": run["tenant_id"],
+        "flow_run_id": run["id"],
+        "task_run_id": task_run,
+        "timestamp": iso(request.now),
+        "name": f"prefect-agent.{name}",
+        "level": found.level,
+        "message": found.state.message,
+    }
+    request.tx.insert("log", row)

@@ -1,0 +1,471 @@
+"""What the embedded Cloud does on its own (protocol section 13.5), and what people set for it (12.1)."""
+
+import asyncio
+from collections.abc import Generator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from prefect.agent.domain.times import read_time
+from prefect.agent.entrypoints.server.database import Database
+from prefect.agent.entrypoints.server.services import BATCH, SERVICES, Services
+from prefect.agent.entrypoints.server.testing import running_server
+from support.waiting import wait_until
+from unit.embedded import Embedded, Json, task_run
+
+DAY = 86_400_000_000
+LATER = datetime(2050, 1, 1, 12, tzinfo=timezone.utc)
+"""Within the schedules below: none of their runs is near the real time."""
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Generator[Embedded]:
+    """An empty Cloud."""
+    embedded = Embedded(tmp_path / "cloud.db")
+    yield embedded
+    embedded.database.close()
+
+
+def daily(**more: Any) -> Json:
+    """A schedule with a run a day, from 2050 on."""
+    clock = {"type": "IntervalClock", "interval": DAY, "start_date": {"dt": "2050-01-01T00:00:00", "tz": "UTC"}, **more}
+    return {"clocks": [clock], "filters": [], "or_filters": [], "not_filters": [], "adjustments": []}
+
+
+def planned(cloud: Embedded, flow: str) -> list[str]:
+    """Start times of the runs that a schedule has planned and that still wait."""
+    where = f'flow_id: {{ _eq: "{flow}" }}, auto_scheduled: {{ _eq: true }}, state: {{ _eq: "Scheduled" }}'
+    order = "order_by: { scheduled_start_time: asc }"
+    query = f"query {{ flow_run(where: {{ {where} }}, {order}) {{ scheduled_start_time }} }}"
+    return [str(run["scheduled_start_time"])[:10] for run in cloud.ask(query)["flow_run"]]
+
+
+def days(first: int, count: int = 10) -> list[str]:
+    """Days of January 2050."""
+    return [f"2050-01-{day:02}" for day in range(first, first + count)]
+
+
+def services(cloud: Embedded, now: datetime = LATER) -> Services:
+    """Services of a Cloud that has listened for long."""
+    return Services(cloud.database, now=lambda: now, since=now - timedelta(days=1))
+
+
+def schedule(cloud: Embedded, now: datetime = LATER) -> int:
+    """One round of the scheduler; how many runs it made."""
+    return sum(services(cloud, now).schedule())
+
+
+def group_of(cloud: Embedded, flow: str) -> str:
+    """The id of the flow group."""
+    return str(cloud.row("flow", flow, "flow_group_id")["flow_group_id"])
+
+
+# --- scheduler ---
+
+
+def test_the_next_runs_are_planned_at_registration(cloud: Embedded) -> None:
+    """Ten of them, as Scheduled runs with all that the clock says."""
+    clock = daily(parameter_defaults={"x": 1}, labels=["b", "a"])
+    flow = cloud.flow(cloud.project(), schedule=clock, tasks=2, parameters=[{"name": "x", "required": True}])
+
+    assert planned(cloud, flow) == days(1)
+    columns = "parameters labels state_start_time idempotency_key version task_runs { state }"
+    run = cloud.ask(f"query {{ flow_run(order_by: {{ scheduled_start_time: asc }}, limit: 1) {{ {columns} }} }}")
+    [found] = run["flow_run"]
+    assert found["idempotency_key"].startswith("auto-scheduled:2050-01-01T00:00:00+00:00:")
+    assert (found["parameters"], found["labels"], found["version"]) == ({"x": 1}, ["a", "b"], 1)
+    assert found["state_start_time"].startswith("2050-01-01T00:00:00")
+    assert [task_run["state"] for task_run in found["task_runs"]] == ["Pending", "Pending"]
+
+
+def test_a_run_is_never_planned_twice(cloud: Embedded) -> None:
+    """Not by the next round, not by switching on again, and not after a restart."""
+    flow = cloud.flow(cloud.project(), schedule=daily())
+    [first] = cloud.queue(before="2050-01-01T00:00:00Z")
+    cloud.set_state(first, "Running")
+    cloud.change("set_schedule_active", "success", flow_id=flow)
+    assert (schedule(cloud, LATER - timedelta(days=1)), planned(cloud, flow)) == (0, days(2, 9))
+
+    cloud.database.close()
+    again = Embedded(cloud.path)
+    try:
+        assert (schedule(again, LATER - timedelta(days=1)), planned(again, flow)) == (0, days(2, 9))
+        assert (schedule(again), planned(again, flow)) == (1, days(2, 10))
+        assert (schedule(again), planned(again, flow)) == (0, days(2, 10))
+        assert again.state(first) == "Running"
+    finally:
+        again.database.close()
+
+
+def test_a_run_that_somebody_deleted_or_cancelled_is_not_planned_again(cloud: Embedded) -> None:
+    """The others stay."""
+    flow = cloud.flow(cloud.project(), schedule=daily())
+    first, second, *_ = cloud.queue(before="2050-01-03T00:00:00Z")
+    cloud.change("delete_flow_run", "success", flow_run_id=first)
+    cloud.change("cancel_flow_run", "state", flow_run_id=second)
+
+    assert (schedule(cloud, LATER - timedelta(days=2)), planned(cloud, flow)) == (0, days(3, 8))
+
+
+def test_switching_off_drops_what_nobody_has_taken(cloud: Embedded) -> None:
+    """Runs of people and runs that were taken stay; switching on again plans anew."""
+    flow = cloud.flow(cloud.project(), schedule=daily())
+    own = cloud.run(flow, scheduled_start_time="2050-01-01T00:00:00Z")
+    taken = next(run for run in cloud.queue(before="2050-01-01T00:00:00Z") if run != own)
+    cloud.set_state(taken, "Submitted")
+    assert cloud.change("set_schedule_inactive", "success", flow_id=flow)["success"]
+
+    assert (planned(cloud, flow), schedule(cloud)) == ([], 0)
+    assert (cloud.state(own), cloud.state(taken)) == ("Scheduled", "Submitted")
+    assert cloud.change("set_schedule_active", "success", flow_id=flow)["success"]
+    assert planned(cloud, flow) == days(2, 9)
+
+
+def test_a_new_version_takes_over(cloud: Embedded) -> None:
+    """The runs that the schedule of the old one planned are gone."""
+    project = cloud.project()
+    old, new = cloud.flow(project, schedule=daily()), cloud.flow(project, schedule=daily(labels=["new"]))
+
+    assert (planned(cloud, old), planned(cloud, new)) == ([], days(1))
+    assert not cloud.row("flow", old, "is_schedule_active")["is_schedule_active"]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({}, "no schedule"),
+        ({"schedule": daily(), "parameters": [{"name": "x", "required": True}]}, "x"),
+        ({"schedule": {**daily(), "filters": [{"fn": "my.module.full_moon", "kwargs": {}}]}}, "my.module.full_moon"),
+        ({"schedule": {"clocks": [{"type": "RRuleClock"}]}}, "RRuleClock"),
+    ],
+)
+def test_a_schedule_that_cannot_be_kept_stays_inactive(cloud: Embedded, more: Json, said: str) -> None:
+    """The answer says why; the flow is registered all the same (protocol section 13.4)."""
+    flow = cloud.flow(cloud.project(), **more)
+    answer = cloud.change("set_schedule_active", "success error", flow_id=flow)
+
+    assert answer["success"] is False
+    assert said in answer["error"]
+    assert cloud.row("flow", flow, "is_schedule_active") == {"is_schedule_active": False}
+    assert schedule(cloud) == 0
+
+
+def test_default_parameters_of_the_group_cover_what_is_required(cloud: Embedded) -> None:
+    """And reach the runs."""
+    flow = cloud.flow(cloud.project(), schedule=daily(), parameters=[{"name": "x", "required": True}])
+    group = group_of(cloud, flow)
+    cloud.change("set_flow_group_default_parameters", "success", flow_group_id=group, parameters={"x": 7})
+
+    assert cloud.change("set_schedule_active", "success", flow_id=flow)["success"]
+    assert cloud.ask("query { flow_run(limit: 1) { parameters } }") == {"flow_run": [{"parameters": {"x": 7}}]}
+
+
+def test_the_schedule_of_the_group_wins(cloud: Embedded) -> None:
+    """Set, the runs of the flow's own are dropped and its own come; deleted, it is the other way around."""
+    flow = cloud.flow(cloud.project(), schedule=daily())
+    group = group_of(cloud, flow)
+    clocks = [{"cron": "0 5 1 1 *", "parameter_defaults": {"from": "group"}}]
+    cloud.change("set_flow_group_schedule", "success", flow_group_id=group, cron_clocks=clocks, timezone="Asia/Tokyo")
+
+    found = planned(cloud, flow)
+    assert len(found) == 10
+    assert all(day.endswith("12-31") for day in found)
+    assert schedule(cloud, datetime.now(timezone.utc)) == 0
+    assert cloud.change("delete_flow_group_schedule", "success", flow_group_id=group)["success"]
+    assert planned(cloud, flow) == days(1)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "clocks"),
+        ({"cron_clocks": [{"cron": "61 * * * *"}]}, "61"),
+        ({"interval_clocks": [{"interval": 59}]}, "one minute"),
+        ({"interval_clocks": [{"interval": 60}], "timezone": "Mars"}, "Mars"),
+    ],
+)
+def test_a_schedule_of_a_group_that_makes_no_sense_is_refused(cloud: Embedded, given: Json, said: str) -> None:
+    """Nothing that was planned is touched."""
+    flow = cloud.flow(cloud.project(), schedule=daily())
+    error = cloud.refused("set_flow_group_schedule", "success", flow_group_id=group_of(cloud, flow), **given)
+
+    assert said in error["message"]
+    assert planned(cloud, flow) == days(1)
+
+
+def test_a_large_flow_is_planned_in_small_steps(cloud: Embedded) -> None:
+    """Requests are answered between them; one flow that cannot be planned does not keep the others from it."""
+    project = cloud.project()
+    flows = [cloud.flow(project, name, schedule=daily(), tasks=200) for name in ("a", "b")]
+    with cloud.database.write() as tx:
+        tx.execute("DELETE FROM flow_run")
+        broken = {"schedule": {"clocks": [{"type": "Sundial"}]}, "is_schedule_active": True}
+        tx.update("flow", flows[0], broken)
+    steps = list(services(cloud).schedule())
+
+    assert (sum(steps), max(steps)) == (10, 2)
+    assert (planned(cloud, flows[0]), planned(cloud, flows[1])) == ([], days(2))
+
+
+def test_more_flows_than_a_step_looks_at(cloud: Embedded) -> None:
+    """All get their runs."""
+    project = cloud.project()
+    flows = [cloud.flow(project, f"f{number}", schedule=daily()) for number in range(BATCH + 2)]
+    with cloud.database.write() as tx:
+        tx.execute("DELETE FROM flow_run")
+
+    assert schedule(cloud) == 10 * len(flows)
+
+
+# --- Lazarus and the zombie killer ---
+
+
+def a_silent_run(cloud: Embedded, *, minutes: int = 11, **task: Any) -> tuple[str, str]:
+    """Ids of a Running flow run, last heard of so long ago, and of its Running task run."""
+    tasks = [{"slug": "t-0", "name": "t", **task}]
+    run = cloud.run(_flow(cloud, tasks))
+    cloud.set_state(run, "Submitted")
+    cloud.set_state(run, "Running")
+    task_id = task_run(cloud, run)
+    put_task(cloud, task_id, "Running")
+    silence(cloud, run, minutes)
+    return run, task_id
+
+
+def _flow(cloud: Embedded, tasks: list[Json]) -> str:
+    flow = {"name": "flow", "tasks": tasks, "edges": [], "__version__": "1.4.1"}
+    return str(cloud.change("create_flow", "id", project_id=cloud.project(), serialized_flow=flow)["id"])
+
+
+def put_task(cloud: Embedded, task_id: str, kind: str) -> None:
+    """Update a task run."""
+    entry = {"task_run_id": task_id, "state": {"type": kind, "message": kind}}
+    cloud.change("set_task_run_states", "states { status }", states=[entry])
+
+
+def silence(cloud: Embedded, run: str, minutes: int = 11) -> None:
+    """Move a flow run's heartbeat into the past."""
+    with cloud.database.write() as tx:
+        tx.update(
+            "flow_run", run, {"heartbeat": (LATER - timedelta(minutes=minutes)).isoformat(timespec="microseconds")}
+        )
+
+
+def states(cloud: Embedded, run: str, task_id: str) -> tuple[str, str]:
+    """Of both."""
+    return cloud.state(run), str(cloud.row("task_run", task_id, "state")["state"])
+
+
+def logs(cloud: Embedded, run: str) -> list[str]:
+    """Who wrote into the log."""
+    found = cloud.row("flow_run", run, "logs { name level message }")["logs"]
+    assert all(log["message"] and log["level"] in {"INFO", "ERROR"} for log in found)
+    return [str(log["name"]) for log in found]
+
+
+def test_a_zombie_is_buried_and_its_flow_run_rises(cloud: Embedded) -> None:
+    """The task is Failed; then Lazarus schedules the flow run for an agent, three times, and gives up."""
+    run, task_id = a_silent_run(cloud)
+    assert sum(services(cloud).resurrect()) == 0
+    assert sum(services(cloud).bury()) == 1
+    assert states(cloud, run, task_id) == ("Running", "Failed")
+
+    for times in (1, 2, 3):
+        assert sum(services(cloud).resurrect()) == 1
+        assert cloud.row("flow_run", run, "state times_resurrected") == {
+            "state": "Scheduled",
+            "times_resurrected": times,
+        }
+        assert cloud.queue() == [run]
+        cloud.set_state(run, "Submitted")
+        cloud.set_state(run, "Running")
+        assert sum(services(cloud, datetime.now(timezone.utc)).resurrect()) == 0
+        silence(cloud, run)
+    assert sum(services(cloud).resurrect()) == 1
+    assert cloud.state(run) == "Failed"
+    assert sorted(logs(cloud, run)) == ["prefect-agent.Lazarus"] * 4 + ["prefect-agent.ZombieKiller"]
+
+
+def test_a_zombie_with_retries_left_is_tried_again(cloud: Embedded) -> None:
+    """After its delay an agent is given the flow run; Lazarus keeps away meanwhile."""
+    run, task_id = a_silent_run(cloud, max_retries=1, retry_delay=60)
+    assert sum(services(cloud).bury()) == 1
+
+    assert states(cloud, run, task_id) == ("Running", "Retrying")
+    row = cloud.row("task_run", task_id, "state_start_time serialized_state")
+    assert read_time(row["state_start_time"]) == LATER + timedelta(seconds=60)
+    assert row["serialized_state"]["run_count"] == 1
+    assert sum(services(cloud).resurrect()) == 0
+    assert cloud.queue(before=LATER.isoformat()) == []
+    assert cloud.queue() == [run]
+    put_task(cloud, task_id, "Running")
+    silence(cloud, run)
+    assert sum(services(cloud).bury()) == 1
+    assert states(cloud, run, task_id) == ("Running", "Failed")
+
+
+def test_a_cancellation_that_nobody_finishes_is_finished(cloud: Embedded) -> None:
+    """Both the task run and the flow run are Failed."""
+    run, task_id = a_silent_run(cloud)
+    cloud.change("cancel_flow_run", "state", flow_run_id=run)
+    silence(cloud, run)
+
+    assert sum(services(cloud).bury()) == 2
+    assert states(cloud, run, task_id) == ("Failed", "Failed")
+
+
+@pytest.mark.parametrize("switch", ["disable_flow_heartbeat", "disable_flow_lazarus_process"])
+def test_flows_can_opt_out(cloud: Embedded, switch: str) -> None:
+    """And back in; flow processes learn of it from the settings of their flow."""
+    run, task_id = a_silent_run(cloud)
+    put_task(cloud, task_id, "Success")
+    flow = cloud.row("flow_run", run, "flow_id")["flow_id"]
+    silence(cloud, run)
+    assert cloud.change(switch, "success", flow_id=flow)["success"]
+    expected = {"heartbeat_enabled": False} if switch == "disable_flow_heartbeat" else {}
+    assert cloud.row("flow", flow, "settings") == {"settings": expected}
+
+    assert sum(services(cloud).resurrect()) == 0
+    assert cloud.change(switch.replace("disable", "enable"), "success", flow_id=flow)["success"]
+    assert sum(services(cloud).resurrect()) == 1
+
+
+def test_who_is_heard_is_left_alone(cloud: Embedded) -> None:
+    """So is everybody in the first ten minutes after a restart."""
+    run, task_id = a_silent_run(cloud, minutes=9)
+    assert (sum(services(cloud).bury()), sum(services(cloud).resurrect())) == (0, 0)
+    silence(cloud, run)
+    started = Services(cloud.database, now=lambda: LATER, since=LATER - timedelta(minutes=9))
+    assert (sum(started.bury()), sum(started.resurrect())) == (0, 0)
+    assert states(cloud, run, task_id) == ("Running", "Running")
+
+
+def test_more_dead_runs_than_a_step_looks_at(cloud: Embedded) -> None:
+    """All are found, and each once, also behind those that are left alone."""
+    flow = cloud.flow(cloud.project())
+    runs = [cloud.run(flow) for _ in range(2 * BATCH + 1)]
+    for run in runs:
+        cloud.set_state(run, "Running")
+        silence(cloud, run)
+
+    assert sum(services(cloud).resurrect()) == len(runs)
+    assert {cloud.state(run) for run in runs} == {"Scheduled"}
+
+
+# --- at work ---
+
+
+def test_a_server_plans_when_it_starts(cloud: Embedded) -> None:
+    """What became due to be planned while it was away; and it answers meanwhile."""
+    flow = cloud.flow(cloud.project(), schedule=daily())
+    with cloud.database.write() as tx:
+        tx.execute("DELETE FROM flow_run")
+    cloud.database.close()
+    query = f'query {{ flow_run(where: {{ flow_id: {{ _eq: "{flow}" }} }}) {{ auto_scheduled }} }}'
+
+    with running_server(cloud.path) as url, requests.Session() as http:
+        http.trust_env = False
+
+        def runs() -> list[Json]:
+            found: list[Json] = http.post(url, json={"query": query}, timeout=10).json()["data"]["flow_run"]
+            return found
+
+        wait_until(lambda: len(runs()) == 10, seconds=20)
+    cloud.database = Database(cloud.path)
+    with cloud.database.read() as tx:
+        assert len(tx.all("SELECT id FROM flow_run WHERE auto_scheduled")) == 10
+
+
+def test_services_that_are_not_wanted_do_nothing(cloud: Embedded) -> None:
+    """Without any, there is nothing to wait for."""
+    asyncio.run(asyncio.wait_for(Services(cloud.database, enabled=()).run(), 10))
+    assert sorted(SERVICES) == ["lazarus", "scheduler", "zombie-killer"]
+
+
+# --- what people set ---
+
+
+def test_flow_groups(cloud: Embedded) -> None:
+    """Description, labels, run config, default parameters; and what new runs get of it."""
+    flow = cloud.flow(cloud.project())
+    group = group_of(cloud, flow)
+    config = {"type": "DockerRun", "image": "i"}
+    cloud.change("set_flow_group_description", "success", flow_group_id=group, description="d")
+    cloud.change("set_flow_group_labels", "success", flow_group_id=group, labels=["b", "a", "b"])
+    cloud.change("set_flow_group_run_config", "success", flow_group_id=group, run_config=config)
+    cloud.change("set_flow_group_default_parameters", "success", flow_group_id=group, parameters={"x": 1})
+
+    columns = "description labels run_config default_parameters"
+    shown = {"description": "d", "labels": ["a", "b"], "run_config": config, "default_parameters": {"x": 1}}
+    assert cloud.row("flow_group", group, columns) == shown
+    run = cloud.row("flow_run", cloud.run(flow), "labels run_config parameters")
+    assert run == {"labels": ["a", "b"], "run_config": config, "parameters": {"x": 1}}
+    cloud.change("set_flow_group_labels", "success", flow_group_id=group, labels=None)
+    cloud.change("set_flow_group_run_config", "success", flow_group_id=group, run_config=None)
+    assert cloud.row("flow_group", group, "labels run_config") == {"labels": None, "run_config": None}
+    cloud.refused("set_flow_group_run_config", "success", flow_group_id=group, run_config=[1])
+    cloud.refused("set_flow_group_default_parameters", "success", flow_group_id=group, parameters=[1])
+    assert cloud.change("delete_flow_group", "success", flow_group_id=group)["success"]
+    assert cloud.ask("query { flow { id } flow_run { id } }") == {"flow": [], "flow_run": []}
+    cloud.refused("set_flow_group_description", "success", flow_group_id=group, description="d")
+
+
+def test_a_flow_keeps_its_heartbeat_off_in_the_next_version(cloud: Embedded) -> None:
+    """The setting belongs to the group."""
+    project = cloud.project()
+    cloud.change("disable_flow_heartbeat", "success", flow_id=cloud.flow(project))
+
+    assert cloud.row("flow", cloud.flow(project), "settings") == {"settings": {"heartbeat_enabled": False}}
+
+
+def test_version_lock(cloud: Embedded) -> None:
+    """Switched on, a start at another version than the last is refused."""
+    flow = cloud.flow(cloud.project())
+    run = cloud.run(flow)
+    cloud.change("enable_flow_version_lock", "success", flow_id=flow)
+    assert cloud.refused_state(run, "Running", 7)["extensions"]["code"] == "VERSION_LOCKING_ERROR"
+    cloud.change("disable_flow_version_lock", "success", flow_id=flow)
+    cloud.set_state(run, "Running", version=7)
+    assert cloud.state(run) == "Running"
+
+
+def test_projects(cloud: Embedded) -> None:
+    """Renamed, described; flows move between them with all their versions."""
+    first, second = cloud.project("first"), cloud.project("second")
+    old, new = cloud.flow(first), cloud.flow(first)
+    assert cloud.change("set_project_name", "id", project_id=first, name="renamed") == {"id": first}
+    cloud.change("set_project_name", "id", project_id=first, name="renamed")
+    cloud.change("set_project_description", "id", project_id=first, description="d")
+    assert cloud.row("project", first, "name description") == {"name": "renamed", "description": "d"}
+    refused = cloud.refused("set_project_name", "id", project_id=first, name="second")
+    assert refused["message"] == "Uniqueness violation."
+
+    assert cloud.change("update_flow_project", "id", flow_id=new, project_id=second) == {"id": new}
+    assert [cloud.row("flow", flow, "project_id")["project_id"] for flow in (old, new)] == [second, second]
+
+
+def test_tenants(cloud: Embedded) -> None:
+    """Renamed, set and deleted with all they have."""
+    tenant = cloud.change("create_tenant", "id", name="t", slug="t")["id"]
+    project = cloud.change("create_project", "id", name="p", tenant_id=tenant)["id"]
+    cloud.change("update_tenant_name", "id", tenant_id=tenant, name="n")
+    cloud.change("update_tenant_slug", "id", tenant_id=tenant, slug="s-1")
+    cloud.change("update_tenant_settings", "id", tenant_id=tenant, settings={"a": 1})
+    cloud.change("update_tenant_settings", "id", tenant_id=tenant, settings={"b": 2})
+    assert cloud.row("tenant", tenant, "name slug settings") == {
+        "name": "n",
+        "slug": "s-1",
+        "settings": {"a": 1, "b": 2},
+    }
+    cloud.refused("update_tenant_slug", "id", tenant_id=tenant, slug="Not A Slug")
+    cloud.refused("update_tenant_slug", "id", tenant_id=tenant, slug="default")
+    cloud.refused("update_tenant_settings", "id", tenant_id=tenant, settings=[1])
+
+    cloud.refused("delete_tenant", "success", tenant_id=tenant, confirm=False)
+    foreign = cloud.refused("update_flow_project", "id", flow_id=cloud.flow(cloud.project()), project_id=project)
+    assert "another tenant" in foreign["message"]
+    assert cloud.change("delete_tenant", "success", tenant_id=tenant, confirm=True)["success"]
+    assert cloud.ask(f'query {{ project_by_pk(id: "{project}") {{ id }} }}') == {"project_by_pk": None}

@@ -1,0 +1,127 @@
+"""How SQLite finds what hot requests ask for: by an index, never by reading a whole table that grows with the runs."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from prefect.agent.adapters.graphql import documents
+from prefect.agent.domain.times import read_time
+from prefect.agent.entrypoints.server.page import page
+from unit.embedded import LATER, Embedded, task_run
+
+GROWING: Final = ("flow_run", "task_run", "flow_run_state", "task_run_state", "log", "task", "edge", "flow")
+_SCAN: Final = re.compile(r"^SCAN (\w+)(?! USING)")
+MOMENT: Final = read_time("2022-01-01T00:00:00+00:00")
+
+
+class Watched(Embedded):
+    """A Cloud whose statements are looked at."""
+
+    def statements(self) -> list[str]:
+        """From now on, every statement with its values goes in here."""
+        seen: list[str] = []
+        self.database._connection.set_trace_callback(seen.append)
+        return seen
+
+    def plan(self, statement: str) -> list[str]:
+        """What SQLite does for a statement, step by step."""
+        self.database._connection.set_trace_callback(None)
+        return [row[3] for row in self.database._connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[Watched]:
+    """A Cloud with one run; plans do not depend on how many there are."""
+    cloud = Watched(tmp_path / "cloud.db")
+    yield cloud
+    cloud.database.close()
+
+
+def scans(cloud: Watched, statements: list[str]) -> list[str]:
+    """Statements that read a growing table from end to end, each with its plan."""
+    found = []
+    for statement in dict.fromkeys(statements):
+        if not statement.lstrip().startswith(("SELECT", "UPDATE", "DELETE", "INSERT", "WITH")):
+            continue
+        plan = cloud.plan(statement)
+        aliases = re.findall(r"\b(?:FROM|JOIN) (\w+) (?:AS )?(t\d+|[a-z])\b", statement)
+        names = set(GROWING) | {alias for table, alias in aliases if table in GROWING}
+        for step in plan:
+            scanned = _SCAN.match(step)
+            if scanned and scanned[1] in names and "INDEX" not in step:
+                found.append(f"{step}: {statement[:300]}")
+    return found
+
+
+def test_what_agents_ask(watched: Watched) -> None:
+    """Polling, metadata, claims, what is claimed and what is cancelled."""
+    run = watched.run(watched.flow(watched.project(), tasks=2), labels=["a"])
+    seen = watched.statements()
+
+    watched.queue()
+    watched.queue("a", "b")
+    tenant = watched.ask("query { tenant { id } }")["tenant"][0]["id"]
+    watched.ask(documents.ready([run], MOMENT))
+    watched.ask(documents.flow_runs([run]))
+    watched.ask(documents.submitted(tenant, run, 100))
+    watched.ask(documents.cancelled([run]))
+    watched.set_state(run, "Submitted")
+    watched.set_state(run, "Failed")
+
+    assert len(seen) > 20
+    assert scans(watched, seen) == []
+
+
+def test_what_flow_processes_ask(watched: Watched) -> None:
+    """Start, states, heartbeats, logs, the cache and the end (protocol section 12.5)."""
+    run = watched.run(watched.flow(watched.project(), tasks=2))
+    task = watched.ask("query { task(limit: 1) { id } }")["task"][0]["id"]
+    one = task_run(watched, run)
+    seen = watched.statements()
+
+    watched.set_state(run, "Running", version=1)
+    watched.row("flow_run", run, "id task_runs(where: { map_index: { _eq: -1 } }) { task { slug } } flow { name }")
+    watched.change("get_or_create_task_run_info", "id version", flow_run_id=run, task_id=task, map_index=3)
+    entry = {"task_run_id": one, "version": 1, "state": {"type": "Running"}}
+    watched.change("set_task_run_states", "states { id }", states=[entry])
+    watched.change("update_flow_run_heartbeat", "success", flow_run_id=run)
+    watched.change("write_run_logs", "success", logs=[{"flow_run_id": run, "message": "m"}])
+    for key in (f'task_id: {{ _eq: "{task}" }}', 'cache_key: { _eq: "k" }'):
+        watched.ask(
+            f'query {{ task_run(where: {{ state: {{ _eq: "Cached" }}, {key}, '
+            f'state_timestamp: {{ _gte: "{LATER}" }} }}, '
+            "order_by: { state_timestamp: desc }, limit: 100) { serialized_state } }"
+        )
+    watched.set_state(run, "Cancelled")
+
+    assert len(seen) > 20
+    assert scans(watched, seen) == []
+
+
+def test_what_people_ask(watched: Watched) -> None:
+    """New runs, watching one, the page, deleting."""
+    flow = watched.flow(watched.project(), tasks=2)
+    seen = watched.statements()
+
+    run = watched.run(flow, idempotency_key="k")
+    watched.run(flow, idempotency_key="k")
+    watched.row("flow_run", run, "states { state } logs(order_by: { timestamp: asc }) { message }")
+    watched.ask("query { flow_run(order_by: { created: desc }, limit: 10) { name flow { name } } }")
+    with watched.database.read() as tx:
+        page(tx)
+    watched.change("cancel_flow_run", "state", flow_run_id=run)
+    watched.change("delete_flow_run", "success", flow_run_id=run)
+
+    assert len(seen) > 20
+    assert scans(watched, seen) == []
+
+
+def test_the_test_sees_a_scan(watched: Watched) -> None:
+    """A question that no index answers is found out."""
+    seen = watched.statements()
+    watched.ask('query { flow_run(where: { state_message: { _eq: "x" } }) { id } }')
+
+    assert scans(watched, seen)
