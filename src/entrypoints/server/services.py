@@ -40,7 +40,7 @@ PERIODS: Final[Mapping[str, float]] = {SCHEDULER: 150, LAZARUS: 600, ZOMBIE_KILL
 BATCH: Final = 25
 """Most rows that one step looks at."""
 
-_TASK_RUNS: Final = 500
+_TASK_RUNS: Final = 100
 """About how many task runs one step of the scheduler makes."""
 
 _log: Final = logging.getLogger(__name__)

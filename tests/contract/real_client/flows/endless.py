@@ -1,7 +1,7 @@
 """A flow that goes on until somebody stops it, and a task behind it that must never begin."""
 # ruff: noqa: D103 - a flow as people write them
 
-import time
+import threading
 
 from prefect import Flow, task
 from prefect.storage import Local
@@ -10,7 +10,7 @@ from prefect.storage import Local
 @task
 def wait():
     while True:
-        time.sleep(0.1)
+        threading.Event().wait(0.1)
 
 
 @task
