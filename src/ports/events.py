@@ -26,7 +26,6 @@ SWEPT: Final = "swept"
 CLOUD_TROUBLE: Final = "cloud_trouble"
 PLATFORM_TROUBLE: Final = "platform_trouble"
 AGENT_STARTED: Final = "agent_started"
-AGENT_STOPPING: Final = "agent_stopping"
 AGENT_STOPPED: Final = "agent_stopped"
 BUG: Final = "bug"
 

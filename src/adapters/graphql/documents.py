@@ -5,12 +5,13 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from prefect.agent.domain.model.states import SCHEDULED_TYPES
 from prefect.agent.domain.times import iso
 
 RETRY_SLACK: Final = timedelta(seconds=3)
 """A running flow process gets this head start for retrying its own tasks (protocol section 3.3)."""
 
-WAITING: Final = ("Paused", "Queued", "Resume", "Retrying", "Scheduled")
+WAITING: Final = tuple(sorted(SCHEDULED_TYPES))
 """State types of task runs that wait to be started."""
 
 _ROW: Final = """id version state serialized_state parameters scheduled_start_time run_config name

@@ -83,7 +83,6 @@ INPUTS: Final[dict[str, str]] = {}
 
 ID: Final = "id: UUID"
 SUCCESS: Final = "success: Boolean, error: String"
-DONE: Final[Mapping[str, Any]] = {"success": True}
 
 
 def mutation(takes: str, gives: str) -> Callable[[Run], Run]:

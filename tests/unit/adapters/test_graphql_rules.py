@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from prefect.agent.adapters.graphql import documents
 from prefect.agent.adapters.graphql.run_configs import read_run_config, read_storage
-from prefect.agent.adapters.graphql.workloads import workload
 from prefect.agent.domain.model.flow_runs import Flow, FlowRun
 from prefect.agent.domain.model.run_configs import (
     DockerRun,
@@ -21,25 +20,11 @@ from prefect.agent.domain.model.run_configs import (
     UniversalRun,
     UnusableRunConfig,
 )
-from prefect.agent.domain.model.workloads import Workload
 from unit.builders import NOW, a_run, an_id
+from unit.graphql import work
 
 TEXT = st.lists(st.one_of(st.characters(), st.sampled_from("aA/-\ud800")), max_size=5).map("".join)
 """Half surrogate pairs included: JSON can hold them."""
-
-
-def work(run: FlowRun, **more: Any) -> Workload:
-    """The workload of *run* on a Prefect Server without a key."""
-    told: dict[str, Any] = {
-        "url": "http://api",
-        "backend": "server",
-        "key": None,
-        "tenant_id": None,
-        "labels": [],
-        "log_level": "INFO",
-        "send_logs": True,
-    }
-    return workload(run, **{**told, **more})
 
 
 # --- run configs, storage ---

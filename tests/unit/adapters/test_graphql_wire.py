@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 
 from prefect.agent.adapters.graphql import documents, wire
 from prefect.agent.adapters.graphql.run_configs import read_run_config, read_storage
-from prefect.agent.adapters.graphql.workloads import workload
 from prefect.agent.domain.model.flow_runs import Flow, FlowRun, TaskRunId
 from prefect.agent.domain.model.run_configs import RunConfig, Storage, UniversalRun, UnusableRunConfig
 from prefect.agent.domain.model.units import unit_name
-from prefect.agent.domain.model.workloads import Workload
 from unit.builders import a_record, a_run, an_id
+from unit.graphql import work
 
 LATE = datetime(2030, 1, 1, tzinfo=timezone.utc)
 """After everything in the vectors was due."""
@@ -79,20 +78,6 @@ ROWS = st.fixed_dictionaries(
         "task_runs": mostly(st.lists(TASK_RUNS, max_size=3)),
     },
 )
-
-
-def work(run: FlowRun, **more: Any) -> Workload:
-    """The workload of *run* on a Prefect Server without a key."""
-    told: dict[str, Any] = {
-        "url": "http://api",
-        "backend": "server",
-        "key": None,
-        "tenant_id": None,
-        "labels": [],
-        "log_level": "INFO",
-        "send_logs": True,
-    }
-    return workload(run, **{**told, **more})
 
 
 HALF = "\ud800"

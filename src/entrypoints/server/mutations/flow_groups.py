@@ -1,6 +1,5 @@
 """What people set for all versions of a flow, and for projects and tenants (protocol section 12.1, last paragraph)."""
 
-import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
@@ -10,7 +9,7 @@ from prefect.agent.domain.cloud.schedule_clocks import read_zone
 from prefect.agent.domain.cloud.schedules import read_schedule
 from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.mutation import ID, INPUTS, SUCCESS, Answer, Given, Request, mutation, required
-from prefect.agent.entrypoints.server.mutations.projects import UNIQUE
+from prefect.agent.entrypoints.server.mutations.projects import UNIQUE, tenant_slug
 from prefect.agent.entrypoints.server.mutations.schedules import drop_planned, set_schedule_active
 
 INPUTS["cron_clock_input"] = "cron: String!, parameter_defaults: JSON, labels: [String!]"
@@ -152,13 +151,7 @@ def update_tenant_name(request: Request, given: Given) -> Answer:
 @mutation("tenant_id: UUID!, slug: String!", ID)
 def update_tenant_slug(request: Request, given: Given) -> Answer:
     """Change the short name of a tenant; it is unique."""
-    slug = required(given, "slug")
-    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug):
-        raise CloudError("Slug must be slugified: lower-case words joined by dashes")
-    same = request.tx.row("tenant", "slug = ?", [slug])
-    if same and same["id"] != given["tenant_id"]:
-        raise CloudError(UNIQUE)
-    return _change(request, "tenant", given["tenant_id"], {"slug": slug})
+    return _change(request, "tenant", given["tenant_id"], {"slug": tenant_slug(request, given)})
 
 
 @mutation("tenant_id: UUID!, settings: JSON", ID)

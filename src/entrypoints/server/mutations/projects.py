@@ -13,12 +13,23 @@ UNIQUE = "Uniqueness violation."
 @mutation("name: String!, slug: String!", ID)
 def create_tenant(request: Request, given: Given) -> Answer:
     """Add a tenant."""
+    slug = tenant_slug(request, given)
+    return {"id": request.tx.insert("tenant", {"name": required(given, "name"), "slug": slug})}
+
+
+def tenant_slug(request: Request, given: Given) -> str:
+    """The slug that is asked for, for a new tenant or for the one that ``tenant_id`` names.
+
+    Raises:
+        CloudError: It is no slug, or another tenant's.
+    """
     slug = required(given, "slug")
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug):
         raise CloudError("Slug must be slugified: lower-case words joined by dashes")
-    if request.tx.row("tenant", "slug = ?", [slug]):
+    same = request.tx.row("tenant", "slug = ?", [slug])
+    if same and same["id"] != given.get("tenant_id"):
         raise CloudError(UNIQUE)
-    return {"id": request.tx.insert("tenant", {"name": required(given, "name"), "slug": slug})}
+    return slug
 
 
 @mutation("name: String!, description: String, tenant_id: UUID", ID)
