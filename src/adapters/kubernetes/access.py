@@ -1,0 +1,286 @@
+"""The connection to a Kubernetes API server: who we are, what is asked, how long we wait.
+
+The SDK finds the cluster (kubeconfig, exec plugins, service account, proxies, TLS) and makes the connection pool. Its
+generated methods stay unused: importing them costs 0.4 s of CPU and 24 MB, and they hide status, headers and streams.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+import urllib3
+from kubernetes.client.configuration import Configuration
+from kubernetes.client.rest import RESTClientObject
+from kubernetes.config import ConfigException, list_kube_config_contexts, load_incluster_config, load_kube_config
+
+from prefect.agent.adapters.kubernetes.errors import RAISED, StatusError, translate
+from prefect.agent.adapters.kubernetes.throttle import Throttle
+from prefect.agent.domain.errors import AgentError, ConfigurationError
+
+TIMEOUT: Final = 20.0
+"""Seconds for the next piece of an answer; the server itself gives up on a write after 34 and a list after 60."""
+
+CONNECT: Final = 10.0
+"""Seconds to connect."""
+
+CONNECTIONS: Final = 32
+"""Kept open at most; more are made when needed and closed afterwards."""
+
+OWN_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+MERGE_PATCH: Final = "application/merge-patch+json"
+
+
+class Cluster:
+    """One API server, as one user. Safe to use from several threads.
+
+    Args:
+        kubeconfig: Path of a kubeconfig; None for the service account of the pod we are in, else KUBECONFIG, else
+            ``~/.kube/config``.
+        context: Of the kubeconfig; None for its current one.
+        throttle: Lets requests through.
+
+    Raises:
+        ConfigurationError: There is no cluster to be found, or its configuration makes no sense.
+    """
+
+    def __init__(self, *, kubeconfig: str | None = None, context: str | None = None, throttle: Throttle) -> None:
+        self._kubeconfig, self._context, self._throttle = kubeconfig, context, throttle
+        self._guard = threading.Lock()
+        self._logins = 0
+        self._warned: set[str] = set()
+        self._configuration, self._pool = self._login()
+
+    @property
+    def server(self) -> str:
+        """Address of the API server, for people."""
+        return str(self._configuration.host)
+
+    def home_namespace(self) -> str:
+        """The namespace that the pod is in, or that the kubeconfig's context names; else ``default``."""
+        if self._in_cluster():
+            return OWN_NAMESPACE.read_text(encoding="utf-8").strip() or "default"
+        _, active = list_kube_config_contexts(self._kubeconfig)
+        contexts = [active] if self._context is None else list_kube_config_contexts(self._kubeconfig)[0]
+        chosen = next((each for each in contexts if self._context in {None, each["name"]}), None)
+        return str((chosen or {}).get("context", {}).get("namespace") or "default")
+
+    @contextlib.contextmanager
+    def asked(self, doing: str, *, into: Callable[..., AgentError] = translate) -> Generator[None]:
+        """What asking raises inside comes out in the port's words.
+
+        Args:
+            doing: What is asked of the API server, after "to".
+            into: Finds the words.
+        """
+        try:
+            yield
+        except AgentError:
+            raise
+        except RAISED as problem:
+            raise into(problem, server=self.server, doing=doing) from problem
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, object] | None = None,
+        body: object = None,
+        content_type: str = "application/json",
+        timeout: float = TIMEOUT,
+        heard_warning: Callable[[str], None] | None = None,
+    ) -> dict[str, Any]:
+        """Ask, and return the JSON object that is answered. Raises what ``RAISED`` lists, StatusError for a failure.
+
+        Nothing is repeated but a request whose credentials were not accepted: once, with credentials read anew.
+
+        Args:
+            heard_warning: Takes the server's warnings (RFC 7234 section 5.5), each text once in a connection's life.
+        """
+        with self._answer(method, path, query, body, content_type, timeout) as response:
+            self._hear_warnings(response, heard_warning)
+            return _json(response.data)
+
+    def find(self, path: str) -> dict[str, Any] | None:
+        """As ``send("GET", ...)``; None if there is no such object."""
+        try:
+            return self.send("GET", path)
+        except StatusError as failure:
+            if failure.code == 404:
+                return None
+            raise
+
+    @contextlib.contextmanager
+    def stream(self, path: str, *, query: Mapping[str, object], silence: float) -> Generator["Stream"]:
+        """Ask something that is answered piece by piece. Raises as :meth:`send`.
+
+        Args:
+            silence: Seconds to wait for the next piece.
+        """
+        with self._answer("GET", path, query, None, "application/json", silence) as response:
+            yield Stream(response)
+
+    def close(self) -> None:
+        """Let go of idle connections; may be repeated, and the cluster may be used again."""
+        self._pool.clear()
+
+    @contextlib.contextmanager
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, object] | None,
+        body: object,
+        content_type: str,
+        timeout: float,
+    ) -> Generator[urllib3.BaseHTTPResponse]:
+        """The answer, if it is a success; its connection is free again afterwards."""
+        words = f"{path}?{urlencode(query)}" if query else path
+        content = None if body is None else json.dumps(body).encode()
+        logins = self._logins
+        response = self._request(method, words, content, content_type, timeout)
+        if response.status == 401 and self._login_again(logins):
+            response.drain_conn()
+            response = self._request(method, words, content, content_type, timeout)
+        try:
+            if response.status >= 400:
+                raise self._failure(response)
+            yield response
+        finally:
+            if not response.closed:  # what was not read to its end would disturb the connection's next answer
+                response.close()
+            response.release_conn()
+
+    def _request(
+        self, method: str, words: str, content: bytes | None, content_type: str, timeout: float
+    ) -> urllib3.BaseHTTPResponse:
+        self._throttle.take()
+        configuration, pool = self._configuration, self._pool
+        headers = {"Accept": "application/json", "User-Agent": "prefect-agent"}
+        if content is not None:
+            headers["Content-Type"] = content_type
+        headers.update({auth["key"]: auth["value"] for auth in configuration.auth_settings().values() if auth["value"]})
+        answer: urllib3.BaseHTTPResponse = pool.request(
+            method,
+            f"{configuration.host.rstrip('/')}{words}",
+            body=content,
+            headers=headers,
+            timeout=urllib3.Timeout(connect=CONNECT, read=timeout),
+            retries=False,
+            preload_content=False,
+        )
+        return answer
+
+    def _failure(self, response: urllib3.BaseHTTPResponse) -> StatusError:
+        retry_after = _seconds(response.headers.get("Retry-After"))
+        try:
+            status = _json(response.data)
+        except urllib3.exceptions.HTTPError:
+            status = {}
+        if retry_after is not None and response.status in {429, 503}:
+            self._throttle.hold(retry_after)
+        return StatusError(response.status, status, retry_after=retry_after)
+
+    def _hear_warnings(self, response: urllib3.BaseHTTPResponse, heard: Callable[[str], None] | None) -> None:
+        if heard is None:
+            return
+        for header in response.headers.getlist("Warning"):
+            text = header.partition('"')[2].rpartition('"')[0].replace('\\"', '"')
+            if text and text not in self._warned and len(self._warned) < 100:
+                self._warned.add(text)
+                heard(text)
+
+    def _login_again(self, logins: int) -> bool:
+        """Read the credentials anew, unless another thread has done so since; whether there is hope in trying again."""
+        with self._guard:
+            if self._logins == logins:
+                try:
+                    self._configuration, self._pool = self._login()
+                except (ConfigurationError, OSError):
+                    return False
+                self._logins += 1
+        return True
+
+    def _login(self) -> tuple[Any, urllib3.PoolManager]:
+        configuration: Any = Configuration()
+        try:
+            if self._in_cluster():
+                load_incluster_config(client_configuration=configuration)
+            else:
+                load_kube_config(self._kubeconfig, self._context, client_configuration=configuration)
+        except (ConfigException, OSError, ValueError, TypeError) as problem:
+            raise ConfigurationError(
+                f"cannot tell where the Kubernetes cluster is: {problem}. Set KUBECONFIG, or run the agent in a pod"
+            ) from problem
+        configuration.connection_pool_maxsize = CONNECTIONS
+        configuration.socket_options = _socket_options()
+        return configuration, RESTClientObject(configuration).pool_manager
+
+    def _in_cluster(self) -> bool:
+        """In-cluster configuration comes first, as in 1.x (protocol 7.1); an explicit kubeconfig before it."""
+        asked_elsewhere = self._kubeconfig or self._context
+        return not asked_elsewhere and bool(os.environ.get("KUBERNETES_SERVICE_HOST")) and OWN_NAMESPACE.exists()
+
+
+class Stream:
+    """An answer that comes piece by piece."""
+
+    def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
+        self._response = response
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The pieces as they come, until the server ends the answer."""
+        return self._response.stream(64 * 1024)
+
+    def lines(self) -> Iterator[bytes]:
+        """Whole lines. What follows the last line end is left out: it was cut."""
+        rest = b""
+        for piece in self:
+            *lines, rest = (rest + piece).split(b"\n")
+            yield from (line for line in lines if line)
+
+    def cut(self) -> None:
+        """End the answer; for another thread. Whoever reads gets the end or an error."""
+        connection = getattr(self._response, "_connection", None)
+        sock: socket.socket | None = getattr(connection, "sock", None)
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+
+def path_of(*words: str) -> str:
+    """A path of the API; each word is quoted."""
+    return "/" + "/".join(quote(part, safe="") for word in words for part in word.split("/"))
+
+
+def _json(data: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(data)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise urllib3.exceptions.HTTPError(f"not a JSON object: {data[:80]!r}")
+    return answer
+
+
+def _seconds(header: str | None) -> float | None:
+    try:
+        return None if header is None else max(0.0, float(header))
+    except ValueError:  # a date; nobody sends it here
+        return None
+
+
+def _socket_options() -> list[tuple[int, int, int]]:
+    """Find out within two minutes that the other side is gone, behind whatever balancer (kubernetes-client#1402)."""
+    options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+        if hasattr(socket, name):
+            options.append((socket.IPPROTO_TCP, getattr(socket, name), value))
+    return options

@@ -1,0 +1,82 @@
+"""What is known of a unit as a table for people: its Job, pods, containers, and what happened to them. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from prefect.agent.adapters.kubernetes.facts import ContainerFacts, JobFacts, PodFacts
+
+MOST_EVENTS: Final = 30
+MOST_BYTES: Final = 64 * 1024
+
+Row = tuple[str, str, str, str]
+
+
+def account(job: JobFacts | None, pods: Sequence[PodFacts], events: Iterable[Mapping[str, Any]]) -> str:
+    """The table.
+
+    Args:
+        events: Event objects (Kubernetes API, core/v1) about the Job and its pods; the latest are shown.
+    """
+    rows: list[Row] = [("WHAT", "STATE", "EXIT", "DETAIL")]
+    if job is not None:
+        end = job.condition("Complete", "Failed")
+        state = end.type if end else "Suspended" if job.is_suspended else "Active"
+        rows.append((f"Job {job.name}", state, "", _detail(end.reason, end.message) if end else ""))
+    for pod in sorted(pods, key=lambda pod: pod.name):
+        rows += _pod(pod)
+    happened = [_event(each) for each in sorted(events, key=_moment)][-MOST_EVENTS:]
+    lines = _table(rows) if len(rows) > 1 else []
+    if happened:
+        lines += ["", "What Kubernetes reported:", *happened]
+    return "\n".join(lines).encode()[:MOST_BYTES].decode(errors="ignore")
+
+
+def _pod(pod: PodFacts) -> list[Row]:
+    state = "gone" if pod.is_gone else f"{pod.phase or 'Unknown'}{', being deleted' if pod.is_deleting else ''}"
+    why = pod.unscheduled or pod.disruption
+    detail = _detail(pod.reason, pod.message) or (_detail(why.reason, why.message) if why is not None else "")
+    where = f"on {pod.node}" if pod.node else "on no node yet"
+    return [
+        (f"Pod {pod.name}", state, "", "; ".join(filter(None, (where, detail)))),
+        *(_container(each) for each in pod.containers),
+    ]
+
+
+def _container(container: ContainerFacts) -> Row:
+    kind = "init container" if container.is_init else "container"
+    detail = _detail(container.reason, container.message)
+    if container.signal:
+        detail = "; ".join(filter(None, (detail, f"signal {container.signal}")))
+    if container.restarts:
+        detail = "; ".join(filter(None, (detail, f"{container.restarts} restarts")))
+    code = "" if container.exit_code is None else str(container.exit_code)
+    return (f"  {kind} {container.name}", container.state or "unknown", code, detail)
+
+
+def _detail(reason: str, message: str) -> str:
+    return ": ".join(filter(None, (reason, " ".join(message.split()))))
+
+
+def _table(rows: Sequence[Row]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    return [
+        "  ".join((*(word.ljust(width) for word, width in zip(row, widths, strict=False)), row[3])).rstrip()
+        for row in rows
+    ]
+
+
+def _event(event: Mapping[str, Any]) -> str:
+    about = event.get("involvedObject") or {}
+    count = event.get("count") or (event.get("series") or {}).get("count") or 1
+    times = f" ({count} times)" if isinstance(count, int) and count > 1 else ""
+    what = f"{about.get('kind', '')} {about.get('name', '')}".strip()
+    said = _detail(str(event.get("reason") or ""), str(event.get("message") or ""))
+    return f"  {_moment(event)}  {event.get('type') or 'Normal':<7}  {what}: {said}{times}"
+
+
+def _moment(event: Mapping[str, Any]) -> str:
+    """When it happened last; ISO 8601 as the server writes it, so that text order is time order."""
+    series = event.get("series") or {}
+    found = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime") or ""
+    return str(found)[: len(datetime.min.isoformat())]

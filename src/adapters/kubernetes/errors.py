@@ -1,0 +1,138 @@
+"""What the API server and the way to it answer, in the words of the port. The only door: see :func:`translate`."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import urllib3
+
+from prefect.agent.domain.errors import PlatformError, PlatformForbidden, PlatformUnavailable, SubmissionRefused
+
+_MISSING: Final = re.compile(
+    r'cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)" in API group "(?P<group>[^"]*)"'
+    r'(?: in the namespace "(?P<namespace>[^"]*)"| at the cluster scope)?'
+)
+"""What the RBAC authorizer of kube-apiserver says; nobody but an authorizer says it like this."""
+
+_FULL: Final = ("exceeded quota", "exceeds quota")
+_ENDING: Final = "because it is being terminated"
+
+
+class StatusError(Exception):
+    """The API server answered with a failure (Kubernetes API, ``meta/v1`` Status).
+
+    Attributes:
+        code: HTTP status.
+        reason: The machine's word, such as ``AlreadyExists``; empty if there is none.
+        message: The server's sentence.
+        details: ``Status.details``.
+        retry_after: Seconds it asks to wait, or None.
+    """
+
+    def __init__(self, code: int, status: Mapping[str, Any], *, retry_after: float | None = None) -> None:
+        self.code = code
+        self.reason = str(status.get("reason") or "")
+        self.message = " ".join(str(status.get("message") or f"HTTP {code}").split())
+        details = status.get("details")
+        self.details: Mapping[str, Any] = details if isinstance(details, Mapping) else {}
+        self.retry_after = retry_after
+        super().__init__(self.message)
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether a list or watch has to begin anew (HTTP 410)."""
+        return self.code == 410 or self.reason in {"Expired", "Gone"}
+
+
+RAISED: Final = (StatusError, urllib3.exceptions.HTTPError, OSError)
+"""Everything that asking raises for reasons that are not bugs."""
+
+
+def translate(problem: Exception, *, server: str, doing: str) -> PlatformError:
+    """One of ``RAISED`` as the error to raise from it.
+
+    Args:
+        server: Where the API server should be.
+        doing: What was asked of it, after "to": ``list jobs``.
+    """
+    if isinstance(problem, StatusError):
+        return _status(problem, server=server, doing=doing)
+    cause = root(problem)
+    if isinstance(problem, urllib3.exceptions.SSLError):
+        return PlatformUnavailable(
+            f"no trust in the Kubernetes API server at {server}: {cause}. "
+            "Name its certificate authority in the kubeconfig"
+        )
+    if isinstance(problem, urllib3.exceptions.TimeoutError | TimeoutError):
+        return PlatformUnavailable(f"the Kubernetes API server at {server} did not answer in time to {doing}")
+    return PlatformUnavailable(
+        f"no Kubernetes API server answers at {server} ({cause}). Is the kubeconfig or the pod's service account right?"
+    )
+
+
+def translate_submission(problem: Exception, *, server: str, doing: str) -> PlatformError:
+    """As :func:`translate`, where the run itself may be to blame."""
+    if not isinstance(problem, StatusError) or problem.code in {401, 404, 409, 410, 429} or problem.code >= 500:
+        return translate(problem, server=server, doing=doing)
+    said = problem.message
+    if problem.code == 403:
+        if _MISSING.search(said):
+            return translate(problem, server=server, doing=doing)
+        if any(word in said for word in _FULL):
+            return PlatformUnavailable(f"no room in the namespace's quota to {doing}: {said}", retry_after=5)
+        if _ENDING in said:
+            return PlatformUnavailable(f"cannot {doing}: {said}")
+    return SubmissionRefused(f"Kubernetes refuses to {doing}: {said}{_causes(problem)}")
+
+
+def missing_rule(group: str, resource: str, verb: str, names: tuple[str, ...] = ()) -> str:
+    """The line that a Role lacks."""
+    only = f", resourceNames: [{', '.join(names)}]" if names else ""
+    return f'{{apiGroups: ["{group}"], resources: [{resource}]{only}, verbs: [{verb}]}}'
+
+
+def root(problem: BaseException) -> str:
+    """The innermost reason, in few words."""
+    while isinstance(problem, Exception) and (inner := problem.__cause__ or problem.__context__) is not None:
+        problem = inner
+    text = str(problem) or type(problem).__name__
+    return re.sub(r"<[^>]* object at 0x[0-9a-f]+>:? ?", "", text)
+
+
+def _status(problem: StatusError, *, server: str, doing: str) -> PlatformError:
+    said = problem.message
+    if problem.code == 401:
+        return PlatformForbidden(
+            f"the Kubernetes API server at {server} does not accept the agent's credentials to {doing} ({said}). "
+            "Renew the token or certificate of the kubeconfig or service account"
+        )
+    if problem.code == 403:
+        return PlatformForbidden(_forbidden(said, doing))
+    if problem.code == 404 and problem.details.get("kind") == "namespaces":
+        name = problem.details.get("name")
+        return PlatformUnavailable(
+            f"cannot {doing}: the namespace {name!r} does not exist. Create it (kubectl create namespace {name}) "
+            "or name another with --namespace"
+        )
+    return PlatformUnavailable(
+        f"the Kubernetes API server could not {doing}: {said} (HTTP {problem.code})", retry_after=problem.retry_after
+    )
+
+
+def _forbidden(said: str, doing: str) -> str:
+    found = _MISSING.search(said)
+    if found is None:
+        return f"the Kubernetes API server forbids the agent to {doing}: {said}"
+    rule = missing_rule(found["group"], found["resource"], found["verb"])
+    where = f"its Role in the namespace {found['namespace']!r}" if found["namespace"] else "its ClusterRole"
+    return (
+        f"the agent may not {found['verb']} {found['resource']}, so it cannot {doing}. Add to {where}: {rule} ({said})"
+    )
+
+
+def _causes(problem: StatusError) -> str:
+    """Fields that the server names, unless its sentence has them already."""
+    causes = problem.details.get("causes")
+    fields = [str(cause.get("field")) for cause in causes or () if isinstance(cause, Mapping) and cause.get("field")]
+    new = [field for field in dict.fromkeys(fields) if field not in problem.message]
+    return f" (fields: {', '.join(new)})" if new else ""

@@ -1,0 +1,137 @@
+"""The platform from what a person typed; the entry point ``kubernetes`` of ``prefect.agent.platforms``."""
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from prefect.agent.adapters.kubernetes import manifest, permissions, templates
+from prefect.agent.adapters.kubernetes.access import Cluster
+from prefect.agent.adapters.kubernetes.manifest import JobDefaults, SecretReference
+from prefect.agent.adapters.kubernetes.platform import KubernetesPlatform, Scope
+from prefect.agent.adapters.kubernetes.reading import Patience
+from prefect.agent.adapters.kubernetes.throttle import Throttle
+from prefect.agent.domain.errors import ConfigurationError, SubmissionRefused
+from prefect.agent.ports.platform import ExecutionPlatform
+
+QPS: Final = 200.0
+"""Requests per second. An API server sheds load by priority and fairness; this keeps one agent from being shed."""
+
+BURST: Final = 400
+
+DEFAULT_KEY: Final = "api-key"
+"""Key of the Secret that ``prefect agent install`` prints."""
+
+PULL_POLICIES: Final = frozenset({"Always", "IfNotPresent", "Never"})
+SECURITIES: Final = ("restricted", "none")
+
+_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+def factory(
+    *,
+    namespace: str | None = None,
+    kubeconfig: str | None = None,
+    context: str | None = None,
+    job_template_path: str | None = None,
+    service_account_name: str | None = None,
+    image_pull_secrets: str | Iterable[str] | None = None,
+    image_pull_policy: str | None = None,
+    job_cpu_request: str | None = None,
+    job_cpu_limit: str | None = None,
+    job_mem_request: str | None = None,
+    job_mem_limit: str | None = None,
+    volumes: Sequence[Mapping[str, Any]] | None = None,
+    volume_mounts: Sequence[Mapping[str, Any]] | None = None,
+    api_key_secret: str | None = None,
+    job_security: str = "restricted",
+    job_ttl: int | None = 86_400,
+    start_trouble: float = 60.0,
+    start_deadline: float = 6 * 3600.0,
+    cluster_wide: bool = False,
+    without: Collection[str] = (),
+    qps: float = QPS,
+    burst: int = BURST,
+    **unknown: Any,
+) -> ExecutionPlatform:
+    """Make the platform.
+
+    Args:
+        namespace: For the Jobs. Default: the one the agent is in or the kubeconfig names.
+        image_pull_secrets: Names, or one text with commas between them.
+        api_key_secret: ``NAME/KEY`` of a Secret in the Jobs' namespace that holds the API key. Without it each Job gets
+            a Secret of its own.
+        job_security: ``restricted`` (Pod Security Standards) where a template says nothing, or ``none``.
+        job_ttl: Seconds after which Kubernetes itself removes a finished Job; None for never.
+        start_trouble: Seconds that an image which cannot be pulled is given.
+        start_deadline: Seconds until a Job that finds no node is given up.
+        without: Features of :data:`permissions.FEATURES` to do without.
+
+    Raises:
+        TypeError: An option that this platform does not have.
+        ConfigurationError: An option's value makes no sense, or there is no cluster to be found.
+    """
+    if unknown:
+        raise TypeError(f"the kubernetes platform has no option {', '.join(sorted(unknown))}")
+    _check(namespace, image_pull_policy, job_security, without)
+    cluster = Cluster(kubeconfig=kubeconfig, context=context, throttle=Throttle(qps, burst))
+    scope = Scope(
+        namespace=namespace or cluster.home_namespace(),
+        cluster_wide=cluster_wide,
+        features=frozenset(permissions.FEATURES) - frozenset(without),
+    )
+    defaults = JobDefaults(
+        namespace=scope.namespace,
+        service_account_name=service_account_name,
+        image_pull_secrets=tuple(_names(image_pull_secrets)),
+        image_pull_policy=image_pull_policy,
+        cpu_request=job_cpu_request,
+        cpu_limit=job_cpu_limit,
+        memory_request=job_mem_request,
+        memory_limit=job_mem_limit,
+        volumes=tuple(volumes or ()),
+        volume_mounts=tuple(volume_mounts or ()),
+        ttl_seconds=job_ttl,
+        restricted=job_security == "restricted",
+    )
+    template = templates.of_agent(job_template_path)
+    try:
+        manifest.check(template, defaults=defaults)
+    except SubmissionRefused as problem:
+        raise ConfigurationError(f"the agent's own Job template cannot be used: {problem}") from problem
+    return KubernetesPlatform(
+        cluster,
+        scope=scope,
+        defaults=defaults,
+        template=template,
+        api_key_secret=_reference(api_key_secret),
+        patience=Patience(trouble=start_trouble, start=start_deadline),
+    )
+
+
+def _check(namespace: str | None, pull_policy: str | None, security: str, without: Collection[str]) -> None:
+    if namespace and not _NAME.fullmatch(namespace):
+        raise ConfigurationError(f"{namespace!r} cannot be a namespace: up to 63 lower case letters, digits and '-'")
+    if pull_policy and pull_policy not in PULL_POLICIES:
+        raise ConfigurationError(
+            f"the image pull policy is {pull_policy!r}; it can be {', '.join(sorted(PULL_POLICIES))}"
+        )
+    if security not in SECURITIES:
+        raise ConfigurationError(f"the Jobs' security is {security!r}; it can be {' or '.join(SECURITIES)}")
+    strange = set(without) - (permissions.FEATURES.keys() - {permissions.RUN})
+    if strange:
+        known = ", ".join(name for name in permissions.FEATURES if name != permissions.RUN)
+        raise ConfigurationError(f"there is no feature {', '.join(sorted(strange))} to do without; there are {known}")
+
+
+def _names(given: str | Iterable[str] | None) -> list[str]:
+    words = given.split(",") if isinstance(given, str) else given or ()
+    return [word.strip() for word in words if word.strip()]
+
+
+def _reference(text: str | None) -> SecretReference | None:
+    if not text:
+        return None
+    name, _, key = text.partition("/")
+    if not name:
+        raise ConfigurationError(f"{text!r} names no Secret; it looks like prefect-agent/{DEFAULT_KEY}")
+    return SecretReference(name=name, key=key or DEFAULT_KEY)

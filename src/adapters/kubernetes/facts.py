@@ -1,0 +1,250 @@
+"""What is kept of a Job or pod as the API server describes it: enough to say how a unit stands, and no more. Pure."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import attrs
+
+from prefect.agent.adapters.kubernetes import manifest
+from prefect.agent.domain.times import read_time
+
+STOPPED: Final = "prefect.io/stopped"
+"""Annotation of a Job that an agent ended: why."""
+
+KEPT_TEXT: Final = 1000
+"""Characters kept of any message; there may be 10,000 Jobs."""
+
+
+@attrs.frozen(kw_only=True)
+class Condition:
+    """A condition that holds (``status: True``) or, of ``PodScheduled``, does not."""
+
+    type: str
+    reason: str
+    message: str
+    since: datetime | None
+
+
+@attrs.frozen(kw_only=True)
+class JobFacts:
+    """A Job of ours (Kubernetes API, batch/v1 Job).
+
+    Attributes:
+        version: Its resourceVersion, as a number: of two descriptions the later one has the greater.
+        secret: Name of the Secret made for it, if any.
+        stopped: Why this agent or a sibling ended it; empty if none did.
+        conditions: Those that hold.
+    """
+
+    name: str
+    namespace: str
+    uid: str
+    version: int
+    flow_run_id: str
+    attempt: str
+    created_at: datetime | None
+    completed_at: datetime | None
+    is_suspended: bool
+    is_deleting: bool
+    secret: str
+    stopped: str
+    conditions: tuple[Condition, ...]
+
+    def condition(self, *types: str) -> Condition | None:
+        """The first condition of these types that holds."""
+        return next((each for each in self.conditions if each.type in types), None)
+
+
+@attrs.frozen(kw_only=True)
+class ContainerFacts:
+    """A container of a pod (core/v1 ContainerStatus).
+
+    Attributes:
+        state: ``waiting``, ``running`` or ``terminated``; empty if the node has said nothing yet.
+        is_init: Whether it is an init container.
+    """
+
+    name: str
+    state: str = ""
+    reason: str = ""
+    message: str = ""
+    exit_code: int | None = None
+    signal: int | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    restarts: int = 0
+    is_init: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class PodFacts:
+    """A pod of one of our Jobs (core/v1 Pod).
+
+    Attributes:
+        unit: Name of the unit it belongs to.
+        main: Name of the container that executes the flow run.
+        waits: The reason why it is not scheduled, or empty.
+        is_gone: Whether the pod does not exist any more; these are its last facts.
+        waiting_since: When its present trouble was first seen; kept by whoever follows it.
+    """
+
+    name: str
+    namespace: str
+    uid: str
+    version: int
+    unit: str
+    flow_run_id: str
+    attempt: str
+    phase: str
+    reason: str
+    message: str
+    node: str
+    created_at: datetime | None
+    is_deleting: bool
+    main: str
+    memory_limit: str
+    unscheduled: Condition | None
+    disruption: Condition | None
+    containers: tuple[ContainerFacts, ...]
+    is_gone: bool = False
+    waiting_since: datetime | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether something of it may execute."""
+        return not self.is_gone and self.phase not in {"Succeeded", "Failed"}
+
+    @property
+    def main_container(self) -> ContainerFacts | None:
+        """The container that executes the flow run, once the node has spoken of it."""
+        return next((each for each in self.containers if each.name == self.main and not each.is_init), None)
+
+    @property
+    def waiting(self) -> ContainerFacts | None:
+        """The first container that waits for more than its turn."""
+        idle = {"ContainerCreating", "PodInitializing", ""}
+        return next((each for each in self.containers if each.state == "waiting" and each.reason not in idle), None)
+
+
+def job_facts(job: Mapping[str, Any]) -> JobFacts | None:
+    """Facts of a Job; None if it is not a unit of ours."""
+    meta, spec, status = _map(job, "metadata"), _map(job, "spec"), _map(job, "status")
+    labels, notes = _map(meta, "labels"), _map(meta, "annotations")
+    name = _text(meta, "name")
+    if not name or labels.get(manifest.UNIT) != name:
+        return None
+    return JobFacts(
+        name=name,
+        namespace=_text(meta, "namespace"),
+        uid=_text(meta, "uid"),
+        version=_version(meta),
+        flow_run_id=_text(notes, manifest.FLOW_RUN_ID) or _text(labels, manifest.FLOW_RUN_ID_LABEL),
+        attempt=_text(notes, manifest.ATTEMPT),
+        created_at=_time(meta, "creationTimestamp"),
+        completed_at=_time(status, "completionTime"),
+        is_suspended=spec.get("suspend") is True,
+        is_deleting="deletionTimestamp" in meta,
+        secret=_text(notes, manifest.SECRET),
+        stopped=_text(notes, STOPPED),
+        conditions=tuple(_condition(each) for each in _list(status, "conditions") if each.get("status") == "True"),
+    )
+
+
+def pod_facts(pod: Mapping[str, Any]) -> PodFacts | None:
+    """Facts of a pod; None if it belongs to no unit of ours."""
+    meta, spec, status = _map(pod, "metadata"), _map(pod, "spec"), _map(pod, "status")
+    labels, notes = _map(meta, "labels"), _map(meta, "annotations")
+    unit, uid = _text(labels, manifest.UNIT), _text(meta, "uid")
+    if not unit or not uid:
+        return None
+    main: Mapping[str, Any] = next(_list(spec, "containers"), {})
+    conditions = list(_list(status, "conditions"))
+    return PodFacts(
+        name=_text(meta, "name"),
+        namespace=_text(meta, "namespace"),
+        uid=uid,
+        version=_version(meta),
+        unit=unit,
+        flow_run_id=_text(notes, manifest.FLOW_RUN_ID) or _text(labels, manifest.FLOW_RUN_ID_LABEL),
+        attempt=_text(notes, manifest.ATTEMPT),
+        phase=_text(status, "phase"),
+        reason=_text(status, "reason"),
+        message=_text(status, "message"),
+        node=_text(spec, "nodeName"),
+        created_at=_time(meta, "creationTimestamp"),
+        is_deleting="deletionTimestamp" in meta,
+        main=_text(main, "name"),
+        memory_limit=_text(_map(_map(main, "resources"), "limits"), "memory"),
+        unscheduled=_pick(conditions, "PodScheduled", "False"),
+        disruption=_pick(conditions, "DisruptionTarget", "True"),
+        containers=(
+            *(_container(each, is_init=True) for each in _list(status, "initContainerStatuses")),
+            *(_container(each, is_init=False) for each in _list(status, "containerStatuses")),
+        ),
+    )
+
+
+def _container(status: Mapping[str, Any], *, is_init: bool) -> ContainerFacts:
+    states = _map(status, "state")
+    word = next((each for each in ("terminated", "running", "waiting") if each in states), "")
+    state = _map(states, word)
+    return ContainerFacts(
+        name=_text(status, "name"),
+        state=word,
+        reason=_text(state, "reason"),
+        message=_text(state, "message"),
+        exit_code=_number(state, "exitCode"),
+        signal=_number(state, "signal"),
+        started_at=_time(state, "startedAt"),
+        finished_at=_time(state, "finishedAt"),
+        restarts=_number(status, "restartCount") or 0,
+        is_init=is_init,
+    )
+
+
+def _condition(condition: Mapping[str, Any]) -> Condition:
+    return Condition(
+        type=_text(condition, "type"),
+        reason=_text(condition, "reason"),
+        message=_text(condition, "message"),
+        since=_time(condition, "lastTransitionTime"),
+    )
+
+
+def _pick(conditions: list[Mapping[str, Any]], kind: str, status: str) -> Condition | None:
+    found = (each for each in conditions if each.get("type") == kind and each.get("status") == status)
+    return next(map(_condition, found), None)
+
+
+def _map(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = value.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _list(value: Mapping[str, Any], name: str) -> Iterator[Mapping[str, Any]]:
+    found = value.get(name)
+    return (each for each in found if isinstance(each, Mapping)) if isinstance(found, list) else iter(())
+
+
+def _text(value: Mapping[str, Any], name: str) -> str:
+    found = value.get(name)
+    return found[:KEPT_TEXT] if isinstance(found, str) else ""
+
+
+def _number(value: Mapping[str, Any], name: str) -> int | None:
+    found = value.get(name)
+    return found if isinstance(found, int) else None
+
+
+def _version(meta: Mapping[str, Any]) -> int:
+    found = _text(meta, "resourceVersion")
+    return int(found) if found.isdecimal() else 0
+
+
+def _time(value: Mapping[str, Any], name: str) -> datetime | None:
+    found = _text(value, name)
+    try:
+        return read_time(found) if found else None
+    except ValueError:
+        return None

@@ -1,0 +1,211 @@
+"""From facts about a Job and its pods to a unit: how it stands, how it ended, what it waits for. Pure."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import attrs
+
+from prefect.agent.adapters.kubernetes.facts import Condition, ContainerFacts, JobFacts, PodFacts
+from prefect.agent.domain.model.flow_runs import FlowRunId
+from prefect.agent.domain.model.units import Evidence, Unit, UnitStatus
+
+HOPELESS_IMAGES: Final = frozenset({"InvalidImageName", "ErrImageNeverPull"})
+"""Reasons of a waiting container that no waiting can help."""
+
+IMAGE_TROUBLE: Final = frozenset(
+    {"ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed"}
+)
+START_TROUBLE: Final = frozenset(
+    {
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "CreatePodSandboxError",
+        "PreStartHookError",
+        "PostStartHookError",
+        "RunContainerError",
+        "StartError",
+        "ContainerCannotRun",
+    }
+)
+"""Other reasons why a container does not start; some pass (a ConfigMap that comes late), most do not."""
+
+ENDED: Final = ("Complete", "Failed")
+
+SIGNALS: Final = range(129, 193)
+"""Exit codes that say by which signal."""
+
+
+@attrs.frozen(kw_only=True)
+class Patience:
+    """How long a unit may wait for its start.
+
+    Attributes:
+        trouble: Seconds that an image which cannot be pulled, or a container that cannot be made, is given.
+        start: Seconds until a pod that finds no node, or a Job that gets no pod, is given up.
+    """
+
+    trouble: float = 60.0
+    start: float = 6 * 3600.0
+
+
+def unit(job: JobFacts | None, pods: Sequence[PodFacts], patience: Patience, *, no_pod: str = "") -> Unit | None:
+    """The unit that a Job and the pods of its name make; None if nothing of it is left that matters.
+
+    Args:
+        job: None if it was deleted: what is alive of its pods is still the unit.
+        pods: Those that are gone may be among them, as they were last seen.
+        no_pod: Why the Job has no pod, if Kubernetes has said so.
+    """
+    pods = sorted(pods, key=lambda pod: (pod.created_at is not None, pod.created_at, pod.uid))
+    if job is None or (job.is_deleting and not job.condition(*ENDED)):
+        return _headless([pod for pod in pods if pod.is_alive])
+    end = job.condition(*ENDED)
+    if end is not None and not any(pod.is_alive for pod in pods):
+        return _ended(job, end, pods)
+    made = _made(job)
+    alive = next((pod for pod in reversed(pods) if pod.is_alive), None)
+    if alive is None and any(not pod.is_gone for pod in pods):
+        return attrs.evolve(made, status=UnitStatus.RUNNING)  # its end is not counted yet
+    if alive is None:
+        return _without_pod(made, job, patience, no_pod)
+    if _lacks_its_secret(job, alive):
+        return attrs.evolve(made, status=UnitStatus.CREATED, evidence=_waiting_evidence(alive))
+    if alive.phase == "Pending" or not alive.phase:
+        hopeless_at = _hopeless_at(alive, patience)
+        return attrs.evolve(made, status=UnitStatus.PENDING, evidence=_waiting_evidence(alive), hopeless_at=hopeless_at)
+    return attrs.evolve(made, status=UnitStatus.RUNNING)
+
+
+def trouble_of(pod: PodFacts) -> str:
+    """One word for the kind of trouble that keeps a pod from starting; empty if there is none."""
+    waiting = pod.waiting
+    if waiting is not None:
+        return "image" if waiting.reason in IMAGE_TROUBLE | HOPELESS_IMAGES else "container"
+    return "node" if pod.unscheduled is not None else ""
+
+
+def _headless(alive: Sequence[PodFacts]) -> Unit | None:
+    """Pods whose Job was deleted: they end, but they have not ended yet."""
+    if not alive:
+        return None
+    pod = alive[-1]
+    return Unit(
+        name=pod.unit,
+        flow_run_id=FlowRunId(pod.flow_run_id),
+        attempt=pod.attempt,
+        status=UnitStatus.RUNNING,
+        id=pod.uid,
+        info=f"Pod {pod.name}",
+        created_at=pod.created_at,
+    )
+
+
+def _made(job: JobFacts) -> Unit:
+    return Unit(
+        name=job.name,
+        flow_run_id=FlowRunId(job.flow_run_id),
+        attempt=job.attempt,
+        status=UnitStatus.PENDING,
+        id=job.uid,
+        info=f"Job {job.name}",
+        created_at=job.created_at,
+    )
+
+
+def _without_pod(made: Unit, job: JobFacts, patience: Patience, said: str) -> Unit:
+    if job.is_suspended:
+        return attrs.evolve(made, evidence=Evidence(reason="Suspended", message="somebody suspended its Job"))
+    if not said:
+        return attrs.evolve(made, hopeless_at=_later(job.created_at, patience.start))
+    # A quota fills and empties; what a policy forbids today it forbids tomorrow.
+    seconds = patience.start if "exceeded quota" in said else patience.trouble
+    return attrs.evolve(
+        made, evidence=Evidence(reason="FailedCreate", message=said), hopeless_at=_later(job.created_at, seconds)
+    )
+
+
+def _lacks_its_secret(job: JobFacts, pod: PodFacts) -> bool:
+    """Whether whoever made the Job went away before it made the Job's Secret."""
+    waiting = pod.waiting
+    return (
+        bool(job.secret)
+        and waiting is not None
+        and waiting.reason == "CreateContainerConfigError"
+        and f'secret "{job.secret}" not found' in waiting.message
+    )
+
+
+def _waiting_evidence(pod: PodFacts) -> Evidence | None:
+    if pod.waiting is not None:
+        return Evidence(reason=pod.waiting.reason, message=pod.waiting.message)
+    if pod.unscheduled is not None:
+        return Evidence(reason=pod.unscheduled.reason, message=pod.unscheduled.message)
+    return None
+
+
+def _hopeless_at(pod: PodFacts, patience: Patience) -> datetime | None:
+    waiting = pod.waiting
+    if waiting is None:
+        since = pod.unscheduled.since if pod.unscheduled is not None else None
+        return _later(since or pod.created_at, patience.start)
+    if waiting.reason in HOPELESS_IMAGES:
+        return pod.created_at
+    return _later(pod.waiting_since or pod.created_at, patience.trouble)
+
+
+def _later(moment: datetime | None, seconds: float) -> datetime | None:
+    return None if moment is None else moment + timedelta(seconds=seconds)
+
+
+def _ended(job: JobFacts, end: Condition, pods: Sequence[PodFacts]) -> Unit:
+    good = end.type == "Complete"
+    return attrs.evolve(
+        _made(job),
+        status=UnitStatus.SUCCEEDED if good else UnitStatus.FAILED,
+        evidence=Evidence(exit_code=0) if good else _why(job, end, pods),
+        ended_at=(job.completed_at if good else None) or end.since,
+    )
+
+
+def _why(job: JobFacts, end: Condition, pods: Sequence[PodFacts]) -> Evidence:
+    """How a failed Job failed: container states say it best, then the pod, then the Job."""
+    pod = next((pod for pod in reversed(pods) if pod.phase != "Succeeded"), None)
+    main = pod.main_container if pod is not None else None
+    exit_code = main.exit_code if main is not None else None
+    if job.stopped:
+        return Evidence(exit_code=exit_code, reason="Stopped", message=job.stopped)
+    if pod is not None:
+        found = _of_container(pod, main) or _of_pod(pod, exit_code)
+        if found is not None and (end.reason != "DeadlineExceeded" or found.reason == "OOMKilled"):
+            return found
+    return Evidence(exit_code=exit_code, reason=end.reason, message=end.message)
+
+
+def _of_container(pod: PodFacts, main: ContainerFacts | None) -> Evidence | None:
+    out_of_memory = next((each for each in pod.containers if each.reason == "OOMKilled"), None)
+    if out_of_memory is not None:
+        limit = f", the limit is {pod.memory_limit}" if pod.memory_limit and out_of_memory is main else ""
+        where = "" if out_of_memory is main else f" in the container {out_of_memory.name}"
+        return Evidence(exit_code=out_of_memory.exit_code, reason="OOMKilled", message=f"out of memory{where}{limit}")
+    if main is None or not main.exit_code or pod.reason or pod.disruption is not None or pod.is_deleting:
+        return None
+    if main.exit_code in SIGNALS:
+        return Evidence(
+            exit_code=main.exit_code, reason="Killed", message=main.message or f"ended by signal {main.exit_code - 128}"
+        )
+    return Evidence(exit_code=main.exit_code, reason=main.reason or "Error", message=main.message)
+
+
+def _of_pod(pod: PodFacts, exit_code: int | None) -> Evidence | None:
+    if pod.reason:  # Evicted, Preempting, NodeShutdown, UnexpectedAdmissionError ...
+        return Evidence(exit_code=exit_code, reason=pod.reason, message=pod.message)
+    if pod.disruption is not None:
+        return Evidence(exit_code=exit_code, reason=pod.disruption.reason, message=pod.disruption.message)
+    if pod.is_deleting or pod.is_gone:
+        return Evidence(exit_code=exit_code, reason="Deleted", message=f"somebody deleted its pod {pod.name}")
+    init = next((each for each in pod.containers if each.is_init and each.exit_code), None)
+    if init is not None:
+        message = f"the init container {init.name} ended with exit code {init.exit_code}"
+        return Evidence(reason=init.reason or "InitError", message=message)
+    return None

@@ -1,0 +1,188 @@
+"""One list and one watch of one kind of object, for ever (Kubernetes API concepts, "Efficient detection of changes").
+
+A list says what there is; the watch says from there on what changes. Whatever cuts the watch, it goes on from the last
+version heard of; only a version that the server has forgotten (HTTP 410) makes a new list, and that is no error.
+"""
+
+import json
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from prefect.agent.adapters.kubernetes.access import Cluster, Stream
+from prefect.agent.adapters.kubernetes.errors import RAISED, StatusError, translate
+from prefect.agent.domain.errors import AgentError, PlatformError, PlatformUnavailable
+
+PAGE: Final = 500
+"""Objects of one answer to a list."""
+
+LIST_SILENCE: Final = 60.0
+"""Seconds to wait for a page."""
+
+WATCH_SILENCE: Final = 100.0
+"""Seconds without an event or bookmark after which a watch counts as dead; the server sends a bookmark each minute."""
+
+WATCH_SECONDS: Final = (300.0, 600.0)
+"""A watch is renewed after a time drawn from these, before any balancer thinks of cutting it."""
+
+SHORTEST_WATCH: Final = 1.0
+"""Seconds from the beginning of one watch to that of the next."""
+
+LONGEST_PAUSE: Final = 30.0
+
+Object = dict[str, Any]
+
+log: Final = logging.getLogger("prefect.agent.kubernetes")
+
+
+class Reflector:
+    """Follows one kind of object in a thread of its own, until :meth:`close`.
+
+    Args:
+        path: Of the list: ``/apis/batch/v1/namespaces/metrics/jobs``.
+        selector: Only objects with labels that match.
+        replace: Takes all objects that a list found.
+        apply: Takes one change: ``ADDED``, ``MODIFIED`` or ``DELETED``, and the object.
+        news: Called after the first list, and when there is trouble.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        kind: str,
+        path: str,
+        selector: str,
+        replace: Callable[[Sequence[Object]], None],
+        apply: Callable[[str, Object], None],
+        news: Callable[[], None],
+    ) -> None:
+        self._cluster, self._kind, self._path, self._selector = cluster, kind, path, selector
+        self._replace, self._apply, self._news = replace, apply, news
+        self._over = threading.Event()
+        self._stream: Stream | None = None
+        self._guard = threading.Lock()
+        self.trouble: PlatformError | None = None
+        """Why it does not hear anything at present."""
+        self.heard_at: float | None = None
+        """When the server last said something (monotonic, seconds); None before the first list."""
+        self._thread = threading.Thread(target=self._run, name=f"watch {kind}", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread, and with it the connection."""
+        self._over.set()
+        with self._guard:
+            if self._stream is not None:
+                self._stream.cut()
+        self._thread.join(5)
+
+    def _run(self) -> None:
+        version, misses = "", 0
+        while not self._over.is_set():
+            try:
+                version = self._watch(version) if version else self._list()
+            except StatusError as failure:
+                if failure.is_expired:
+                    version = ""
+                    log.debug("The watch of %s begins anew: %s", self._kind, failure)
+                    if misses == 0:
+                        misses = 1
+                        continue
+                pause = self._failed(failure, misses)
+            except RAISED as problem:
+                pause = self._failed(problem, misses)
+            except Exception as bug:  # a bug of one answer must not silence the watch (promise P3)
+                log.exception("Bug in the watch of %s", self._kind)
+                version = ""
+                pause = self._failed(PlatformUnavailable(f"bug in the watch of {self._kind}: {bug!r}"), misses)
+            else:
+                misses = 0
+                continue
+            misses += 1
+            self._over.wait(pause)
+
+    def _failed(self, problem: Exception, misses: int) -> float:
+        """Remember the trouble, tell of it once, and answer how long to pause (seconds)."""
+        doing = f"watch {self._kind}"
+        trouble = (
+            problem if isinstance(problem, AgentError) else translate(problem, server=self._cluster.server, doing=doing)
+        )
+        if not self._over.is_set():
+            log.log(logging.DEBUG if self.trouble else logging.WARNING, "%s", trouble)
+        assert isinstance(trouble, PlatformError)
+        self.trouble = trouble
+        self._news()
+        drawn = random.uniform(0.5, 1.0) * min(LONGEST_PAUSE, 0.5 * 2 ** min(misses, 10))  # noqa: S311
+        asked_to_wait: float = getattr(trouble, "retry_after", None) or 0.0
+        return max(drawn, asked_to_wait)
+
+    def _list(self) -> str:
+        """Page by page; return the version to watch from."""
+        found: list[Object] = []
+        query: dict[str, object] = {"labelSelector": self._selector, "limit": PAGE}
+        while True:
+            page = self._cluster.send("GET", self._path, query=query, timeout=LIST_SILENCE)
+            found += [each for each in page.get("items") or () if isinstance(each, dict)]
+            meta = page.get("metadata") or {}
+            if not meta.get("continue"):
+                break
+            query["continue"] = meta["continue"]
+        self._replace(found)
+        self._heard()
+        self._news()
+        return str(meta["resourceVersion"])
+
+    def _watch(self, version: str) -> str:
+        """Until the stream ends, as it does every few minutes; return the version to go on from."""
+        query = {
+            "labelSelector": self._selector,
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": int(random.uniform(*WATCH_SECONDS)),  # noqa: S311 - not for secrets
+        }
+        began = time.monotonic()
+        with self._cluster.stream(self._path, query=query, silence=WATCH_SILENCE) as stream:
+            with self._guard:
+                self._stream = stream
+            self._heard()
+            try:
+                for line in stream.lines():
+                    version = self._take(line) or version
+                    self._heard()
+                    if self._over.is_set():
+                        break
+            except RAISED as cut:
+                if isinstance(cut, StatusError):
+                    raise
+                log.debug("The watch of %s was cut: %s", self._kind, cut)
+            finally:
+                with self._guard:
+                    self._stream = None
+        self._over.wait(SHORTEST_WATCH - (time.monotonic() - began))  # somebody in between may cut each one at once
+        return version
+
+    def _take(self, line: bytes) -> str:
+        """One event of the watch; answer its version. An event that makes no sense is told of and passed over."""
+        try:
+            event = json.loads(line)
+            kind, thing = event["type"], event["object"]
+            assert isinstance(thing, dict)
+        except (ValueError, LookupError, TypeError, AssertionError):
+            log.warning("The API server sent an event of %s that makes no sense: %.80r", self._kind, line)
+            return ""
+        if kind == "ERROR":
+            raise StatusError(int(thing.get("code") or 500), thing)
+        if kind in {"ADDED", "MODIFIED", "DELETED"}:
+            try:
+                self._apply(str(kind), thing)
+            except Exception:
+                log.exception("Bug: one event of %s could not be taken", self._kind)
+        return str((thing.get("metadata") or {}).get("resourceVersion") or "")
+
+    def _heard(self) -> None:
+        self.heard_at, self.trouble = time.monotonic(), None

@@ -1,0 +1,96 @@
+"""Which of the permissions that the agent needs it does not have: asked of the API server itself, before the first run."""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Final
+
+import attrs
+
+from prefect.agent.adapters.kubernetes.access import Cluster, path_of
+from prefect.agent.adapters.kubernetes.errors import StatusError, missing_rule
+from prefect.agent.adapters.kubernetes.permissions import OWN_NAMESPACE, Rule, rules
+
+AUTHORIZATION: Final = path_of("apis/authorization.k8s.io/v1")
+
+
+@attrs.frozen
+class Lack:
+    """One verb that a rule needs and the agent may not."""
+
+    rule: Rule
+    verb: str
+    namespace: str
+
+    @property
+    def line(self) -> str:
+        """The rule that a Role lacks."""
+        return missing_rule(self.rule.group, self.rule.resource, self.verb, self._names)
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(name.replace(OWN_NAMESPACE, self.namespace) for name in self.rule.names)
+
+    def __str__(self) -> str:
+        what = f"{self.rule.resource}.{self.rule.group}" if self.rule.group else self.rule.resource
+        return f"{self.verb} {what} in the namespace {self.namespace!r} ({self.rule.why})"
+
+
+def missing_permissions(
+    cluster: Cluster, namespace: str, features: Collection[str], *, everywhere: bool = False
+) -> list[Lack]:
+    """What the account of *cluster* lacks. Empty too if the server does not let it ask: the first use will tell.
+
+    Args:
+        everywhere: Whether it must hold in all namespaces.
+
+    Raises:
+        StatusError and what else asking raises.
+    """
+    needed = [Lack(rule, verb, namespace) for rule in rules(features) for verb in rule.verbs]
+    try:
+        granted = [] if everywhere else _granted(cluster, namespace)
+        return [lack for lack in needed if not _is_covered(lack, granted) and not _may(cluster, lack, everywhere)]
+    except StatusError as failure:
+        if failure.code in {403, 404}:
+            return []
+        raise
+
+
+def _granted(cluster: Cluster, namespace: str) -> list[Mapping[str, Any]]:
+    """Rules that hold for us there, in one request; an authorizer that is no RBAC may leave some out."""
+    body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": namespace}}
+    answer = cluster.send("POST", f"{AUTHORIZATION}/selfsubjectrulesreviews", body=body)
+    found = (answer.get("status") or {}).get("resourceRules") or []
+    return [rule for rule in found if isinstance(rule, Mapping)]
+
+
+def _is_covered(lack: Lack, granted: Iterable[Mapping[str, Any]]) -> bool:
+    def has(rule: Mapping[str, Any], field: str, *wanted: str) -> bool:
+        return bool({"*", *wanted} & set(rule.get(field) or ()))
+
+    names = set(lack._names)  # noqa: SLF001 - of this module
+    return any(
+        has(rule, "verbs", lack.verb)
+        and has(rule, "apiGroups", lack.rule.group)
+        and has(rule, "resources", lack.rule.resource)
+        and (not rule.get("resourceNames") or bool(names) and names <= set(rule["resourceNames"]))
+        for rule in granted
+    )
+
+
+def _may(cluster: Cluster, lack: Lack, everywhere: bool) -> bool:  # noqa: FBT001
+    resource, _, subresource = lack.rule.resource.partition("/")
+    attributes = {
+        "verb": lack.verb,
+        "group": lack.rule.group,
+        "resource": resource,
+        "subresource": subresource,
+        "namespace": "" if everywhere and not lack.rule.names else lack.namespace,
+        "name": next(iter(lack._names), ""),  # noqa: SLF001
+    }
+    body = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": attributes},
+    }
+    answer = cluster.send("POST", f"{AUTHORIZATION}/selfsubjectaccessreviews", body=body)
+    return bool((answer.get("status") or {}).get("allowed"))
