@@ -1,7 +1,7 @@
 """The agents that people start: :class:`Agent` with a platform."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import attrs
 
@@ -83,12 +83,101 @@ class LocalAgent(DockerAgent):
 
 
 class KubernetesAgent(Agent):
-    """Starts flow runs as Kubernetes Jobs, on a platform named ``kubernetes`` if this installation has one."""
+    """Starts flow runs as Kubernetes Jobs. Arguments of 1.4.1 (protocol section 7.1), and those of :class:`Agent`.
+
+    What is not given is looked for in the variables that the manifests of 1.x and ours set, see :data:`VARIABLES`.
+
+    Args:
+        namespace: For the Jobs.
+        job_template_path: Of the agent's own Job template: a file, or an ``http(s)://``, ``s3://`` or ``gs://`` address.
+        delete_finished_jobs: Whether finished Jobs are removed after their keep time.
+        volumes, volume_mounts: Added to every Job, in the words of the Kubernetes API.
+        kwargs: Also every other option of ``prefect.agent.adapters.kubernetes.factory``.
+    """
 
     platform_name = "kubernetes"
 
-    def __init__(self, *args: Any, namespace: str | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, **_with_options(kwargs, {"namespace": namespace}))
+    def __init__(
+        self,
+        agent_config_id: str | None = None,
+        namespace: str | None = None,
+        service_account_name: str | None = None,
+        image_pull_secrets: Iterable[str] | None = None,
+        job_template_path: str | None = None,
+        *args: Any,
+        delete_finished_jobs: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        environ = kwargs.get("environ") or process_environ()
+        given = {
+            "namespace": namespace,
+            "service_account_name": service_account_name,
+            "image_pull_secrets": image_pull_secrets,
+            "job_template_path": job_template_path,
+            **{name: kwargs.pop(name) for name in KUBERNETES_OPTIONS & kwargs.keys()},
+        }
+        chosen = {**kubernetes_options(environ), **{name: value for name, value in given.items() if value is not None}}
+        wanted = delete_finished_jobs is not False and (environ.get("DELETE_FINISHED_JOBS") or "True") == "True"
+        self._keeps_jobs = not wanted or "clean-up" in chosen.get("without", ())
+        if self._keeps_jobs:
+            chosen.setdefault("job_ttl", None)
+        super().__init__(agent_config_id, *args, **_with_options(kwargs, chosen))
+
+    def _merge(self, *args: Any) -> AgentSettings:
+        settings = super()._merge(*args)
+        return attrs.evolve(settings, keep_ended=None) if self._keeps_jobs else settings
+
+
+KUBERNETES_OPTIONS: Final = frozenset(
+    {
+        "api_key_secret",
+        "burst",
+        "cluster_wide",
+        "context",
+        "image_pull_policy",
+        "job_cpu_limit",
+        "job_cpu_request",
+        "job_mem_limit",
+        "job_mem_request",
+        "job_security",
+        "job_ttl",
+        "kubeconfig",
+        "qps",
+        "start_deadline",
+        "start_trouble",
+        "volume_mounts",
+        "volumes",
+        "without",
+    }
+)
+"""Options of the Kubernetes platform that 1.x did not have, or that it read from variables only."""
+
+VARIABLES: Final = {
+    "namespace": "NAMESPACE",
+    "service_account_name": "SERVICE_ACCOUNT_NAME",
+    "image_pull_secrets": "IMAGE_PULL_SECRETS",
+    "image_pull_policy": "IMAGE_PULL_POLICY",
+    "job_cpu_request": "JOB_CPU_REQUEST",
+    "job_cpu_limit": "JOB_CPU_LIMIT",
+    "job_mem_request": "JOB_MEM_REQUEST",
+    "job_mem_limit": "JOB_MEM_LIMIT",
+    "job_template_path": "YAML_TEMPLATE",
+    "api_key_secret": "PREFECT_AGENT_API_KEY_SECRET",
+    "job_security": "PREFECT_AGENT_JOB_SECURITY",
+    "cluster_wide": "PREFECT_AGENT_CLUSTER_WIDE",
+    "without": "PREFECT_AGENT_WITHOUT",
+}
+"""By option of the Kubernetes platform: the variable that the manifest of 1.x or of ``prefect agent install`` sets."""
+
+
+def kubernetes_options(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Options of the Kubernetes platform that *environ* sets; an empty variable sets nothing."""
+    found: dict[str, Any] = {name: environ[variable] for name, variable in VARIABLES.items() if environ.get(variable)}
+    if "cluster_wide" in found:
+        found["cluster_wide"] = found["cluster_wide"].lower() == "true"
+    if "without" in found:
+        found["without"] = [word.strip() for word in found["without"].split(",") if word.strip()]
+    return found
 
 
 def _with_options(kwargs: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ ENTRY_POINTS: Final = "prefect.agent.platforms"
 
 BUILT_IN: Final = {
     "docker": "prefect.agent.adapters.docker:factory",
+    "kubernetes": "prefect.agent.adapters.kubernetes:factory",
     "process": "prefect.agent.adapters.process:factory",
 }
 

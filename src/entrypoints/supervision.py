@@ -18,6 +18,9 @@ from prefect.agent.ports.events import Event, EventSink
 STRIKES: Final = 5
 """Bugs of one loop, or refusals of the key by the Cloud, in a row that end the process."""
 
+LONGEST_WAIT: Final = 120.0
+"""Seconds: however long a server asks a loop to wait, it tries again then."""
+
 Step = Callable[[], bool]
 """One turn of a loop; answers whether there is to be another."""
 
@@ -47,6 +50,7 @@ class Supervisor:
         """Call *step* until it answers False, or until it failed and *until* is set."""
         strikes = misses = 0
         while True:
+            asked_to_wait = 0.0
             try:
                 if not step():
                     return
@@ -54,13 +58,15 @@ class Supervisor:
                 continue
             except AgentError as trouble:
                 self.trouble(name, trouble)
+                asked_to_wait = getattr(trouble, "retry_after", None) or 0.0
             except Exception as bug:  # noqa: BLE001 - P3: no bug of one step may silence a loop
                 strikes += 1
                 self.bug(name, bug)
             if strikes >= STRIKES:
                 self._die(ExitCode.SOFTWARE, f"the {name} loop failed {strikes} times in a row; see the log above")
             misses += 1
-            self.clock.pause(back_off(misses, first=0.25, last=10.0, chance=self.chance()), until)
+            pause = back_off(misses, first=0.25, last=10.0, chance=self.chance())
+            self.clock.pause(max(pause, min(asked_to_wait, LONGEST_WAIT)), until)
             if until.is_set():
                 return
 

@@ -57,7 +57,10 @@ class ExecutionPlatform(abc.ABC):
 
     @abc.abstractmethod
     def units(self) -> Sequence[Unit]:
-        """All units of ours that the platform knows, ended ones included, in no particular order."""
+        """All units of ours that the platform knows, ended ones included, in no particular order.
+
+        It may lag a moment behind what others do there; never behind what this object did or read.
+        """
 
     @abc.abstractmethod
     def unit(self, name: str) -> Unit | None:
@@ -90,6 +93,13 @@ class ExecutionPlatform(abc.ABC):
     @abc.abstractmethod
     def logs_tail(self, name: str, *, lines: int = 50) -> str:
         """The last lines of the unit's output, for the run's log; empty if nothing is left of it. At most 64 KiB."""
+
+    def account(self, name: str) -> str:  # noqa: ARG002 - optional
+        """What the platform has to tell about the unit beyond its evidence, as a table for people; mostly empty.
+
+        For the run's log: states of its parts, what happened to it and when. No secrets. At most 64 KiB.
+        """
+        return ""
 
     def close(self) -> None:  # noqa: B027 - optional
         """Let go of connections. Units go on. May be repeated."""

@@ -45,6 +45,8 @@ class Submission:
         name: From :func:`unit_name`; a platform refuses a second unit of that name by itself.
         attempt: ``str()`` of the attempt; goes into labels so that a unit found later can be told from its siblings.
         image: Only for platforms that run images.
+        image_is_default: Whether nobody asked for *image*: a template of the platform's own may name a better one.
+        image_variable: Name of a variable in *env* that carries the image, to be changed with it.
         command: Words, never a shell line.
         env: Plain variables, precedence already applied.
         secret_env: Variables that must never be shown: by Secret reference where the platform has such a thing.
@@ -58,6 +60,8 @@ class Submission:
     attempt: str
     command: tuple[str, ...]
     image: str | None = None
+    image_is_default: bool = False
+    image_variable: str | None = None
     env: Mapping[str, str] = attrs.field(factory=dict, converter=frozen_mapping)
     secret_env: Mapping[str, str] = attrs.field(factory=dict, converter=frozen_mapping, repr=False)
     address_variables: frozenset[str] = frozenset()
@@ -119,6 +123,8 @@ class Unit:
     Attributes:
         id: The platform's own handle (container id, Job uid, pid); empty if the name is all there is.
         info: What the run's log says about it, for example ``Container ID: 3f9c``.
+        evidence: How it ended; of a pending unit, what it waits for if the platform says so.
+        hopeless_at: Of a pending unit: from when on (aware, UTC) waiting for its start is pointless; None if it is not.
         ended_at: When it ended (aware, UTC), if it has and the platform remembers.
     """
 
@@ -131,3 +137,4 @@ class Unit:
     evidence: Evidence | None = None
     created_at: datetime | None = None
     ended_at: datetime | None = None
+    hopeless_at: datetime | None = None

@@ -73,6 +73,7 @@ def plan_submission(
         SubmissionRefused: The run cannot run on this platform; the message says why and where it could.
     """
     config = own_run_config(run, traits)
+    asked = asked_image(run, config)
     image = resolve_image(run, config, workload, traits) if traits.runs_images else None
     env = {**workload.defaults, **agent_env, **config.env, **workload.fixed}
     if image and workload.image_variable:
@@ -85,6 +86,8 @@ def plan_submission(
         attempt=str(run.attempt),
         command=workload.command,
         image=image,
+        image_is_default=image is not None and asked is None,
+        image_variable=workload.image_variable if image else None,
         env=env,
         secret_env=workload.secrets,
         address_variables=frozenset(n for n in workload.address_variables if env.get(n) == workload.defaults.get(n)),
@@ -118,9 +121,15 @@ def own_run_config(run: FlowRun, traits: PlatformTraits) -> RunConfig:
     )
 
 
+def asked_image(run: FlowRun, config: RunConfig) -> str | None:
+    """The image that somebody asked for: the one the flow is stored in, else the run config's."""
+    image: str | None = run.flow.storage.image or getattr(config, "image", None)
+    return image
+
+
 def resolve_image(run: FlowRun, config: RunConfig, workload: Workload, traits: PlatformTraits) -> str:
     """The image to run: storage, run config, agent, backend default; first match wins (protocol section 6.1)."""
-    image = run.flow.storage.image or getattr(config, "image", None) or traits.default_image or workload.default_image
+    image = asked_image(run, config) or traits.default_image or workload.default_image
     if not image:
         raise SubmissionRefused("no image: neither the flow's storage nor the run config names one")
     return str(image)

@@ -58,12 +58,74 @@ _PROCESS: Final = (
     ),
 )
 
-_KUBERNETES: Final = (click.option("--namespace", help="Namespace for the Jobs."),)
+_KUBERNETES: Final = (
+    click.option("--namespace", metavar="NAME", help="Namespace for the Jobs. Default: the agent's own."),
+    click.option(
+        "--job-template", "job_template_path", metavar="PATH", help="Template for the Jobs: a file or an address."
+    ),
+    click.option("--service-account-name", metavar="NAME", help="Service account of the Jobs."),
+    click.option("--image-pull-secrets", metavar="A,B", help="Secrets to pull the Jobs' images with."),
+    click.option(
+        "--disable-job-deletion",
+        "delete_finished_jobs",
+        flag_value=False,
+        default=None,
+        type=bool,
+        help="Keep finished Jobs.",
+    ),
+    click.option("--kubeconfig", metavar="PATH", help="Default: the pod's service account, else KUBECONFIG."),
+    click.option("--context", metavar="NAME", help="Of the kubeconfig."),
+    click.option(
+        "--api-key-secret",
+        metavar="NAME/KEY",
+        help="Secret that holds the API key, for the Jobs to refer to. Default: the agent makes one for each Job.",
+    ),
+    click.option(
+        "--job-security",
+        type=click.Choice(("restricted", "none")),
+        help="Pod security of the Jobs where their template says nothing. Default: restricted.",
+    ),
+    click.option(
+        "--cluster-wide", is_flag=True, default=None, help="Job templates may name other namespaces than the agent's."
+    ),
+    click.option(
+        "--without",
+        multiple=True,
+        type=click.Choice(("clean-up", "cancel", "logs", "events")),
+        help="Do without a feature and its permissions. Repeatable.",
+    ),
+    click.option(
+        "--start-trouble", type=click.FloatRange(min=0), metavar="S", help="Seconds for images that cannot be pulled."
+    ),
+    click.option(
+        "--start-deadline", type=click.FloatRange(min=0), metavar="S", help="Seconds for pods that find no node."
+    ),
+    click.option("--qps", type=click.FloatRange(min=0, min_open=True), help="Requests per second. Default: 200."),
+    click.option("--burst", type=click.IntRange(min=1), help="Requests at once. Default: 400."),
+)
 
 OWN: Final = {
     "docker": frozenset({"base_url", "no_pull", "volumes", "networks", "docker_client_timeout", "show_flow_logs"}),
     "process": frozenset({"interpreter", "import_paths", "show_flow_logs", "hostname_label"}),
-    "kubernetes": frozenset({"namespace"}),
+    "kubernetes": frozenset(
+        {
+            "api_key_secret",
+            "burst",
+            "cluster_wide",
+            "context",
+            "delete_finished_jobs",
+            "image_pull_secrets",
+            "job_security",
+            "job_template_path",
+            "kubeconfig",
+            "namespace",
+            "qps",
+            "service_account_name",
+            "start_deadline",
+            "start_trouble",
+            "without",
+        }
+    ),
 }
 """Which platform takes which of the options that are not common."""
 
