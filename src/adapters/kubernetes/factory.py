@@ -6,11 +6,12 @@ from typing import Any, Final
 
 from prefect.agent.adapters.kubernetes import manifest, permissions, templates
 from prefect.agent.adapters.kubernetes.access import Cluster
+from prefect.agent.adapters.kubernetes.jobs import Scope
 from prefect.agent.adapters.kubernetes.manifest import JobDefaults, SecretReference
-from prefect.agent.adapters.kubernetes.platform import KubernetesPlatform, Scope
+from prefect.agent.adapters.kubernetes.platform import KubernetesPlatform
 from prefect.agent.adapters.kubernetes.reading import Patience
 from prefect.agent.adapters.kubernetes.throttle import Throttle
-from prefect.agent.domain.errors import ConfigurationError, SubmissionRefused
+from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.ports.platform import ExecutionPlatform
 
 QPS: Final = 200.0
@@ -94,10 +95,7 @@ def factory(
         restricted=job_security == "restricted",
     )
     template = templates.of_agent(job_template_path)
-    try:
-        manifest.check(template, defaults=defaults)
-    except SubmissionRefused as problem:
-        raise ConfigurationError(f"the agent's own Job template cannot be used: {problem}") from problem
+    manifest.check(template, defaults=defaults)
     return KubernetesPlatform(
         cluster,
         scope=scope,

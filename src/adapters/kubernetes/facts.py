@@ -9,9 +9,6 @@ import attrs
 from prefect.agent.adapters.kubernetes import manifest
 from prefect.agent.domain.times import read_time
 
-STOPPED: Final = "prefect.io/stopped"
-"""Annotation of a Job that an agent ended: why."""
-
 KEPT_TEXT: Final = 1000
 """Characters kept of any message; there may be 10,000 Jobs."""
 
@@ -146,7 +143,7 @@ def job_facts(job: Mapping[str, Any]) -> JobFacts | None:
         is_suspended=spec.get("suspend") is True,
         is_deleting="deletionTimestamp" in meta,
         secret=_text(notes, manifest.SECRET),
-        stopped=_text(notes, STOPPED),
+        stopped=_text(notes, manifest.STOPPED),
         conditions=tuple(_condition(each) for each in _list(status, "conditions") if each.get("status") == "True"),
     )
 

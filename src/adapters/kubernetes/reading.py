@@ -49,15 +49,17 @@ class Patience:
     start: float = 6 * 3600.0
 
 
-def unit(job: JobFacts | None, pods: Sequence[PodFacts], patience: Patience, *, no_pod: str = "") -> Unit | None:
+def unit(
+    job: JobFacts | None, pods: Sequence[PodFacts], patience: Patience, *, said: Evidence | None = None
+) -> Unit | None:
     """The unit that a Job and the pods of its name make; None if nothing of it is left that matters.
 
     Args:
         job: None if it was deleted: what is alive of its pods is still the unit.
         pods: Those that are gone may be among them, as they were last seen.
-        no_pod: Why the Job has no pod, if Kubernetes has said so.
+        said: What the unit waits for if neither Job nor pods say so; from events.
     """
-    pods = sorted(pods, key=lambda pod: (pod.created_at is not None, pod.created_at, pod.uid))
+    pods = by_age(pods)
     if job is None or (job.is_deleting and not job.condition(*ENDED)):
         return _headless([pod for pod in pods if pod.is_alive])
     end = job.condition(*ENDED)
@@ -68,13 +70,19 @@ def unit(job: JobFacts | None, pods: Sequence[PodFacts], patience: Patience, *, 
     if alive is None and any(not pod.is_gone for pod in pods):
         return attrs.evolve(made, status=UnitStatus.RUNNING)  # its end is not counted yet
     if alive is None:
-        return _without_pod(made, job, patience, no_pod)
+        return _without_pod(made, job, patience, said)
     if _lacks_its_secret(job, alive):
         return attrs.evolve(made, status=UnitStatus.CREATED, evidence=_waiting_evidence(alive))
     if alive.phase == "Pending" or not alive.phase:
-        hopeless_at = _hopeless_at(alive, patience)
-        return attrs.evolve(made, status=UnitStatus.PENDING, evidence=_waiting_evidence(alive), hopeless_at=hopeless_at)
+        evidence = _waiting_evidence(alive) or said
+        hopeless_at = None if evidence is None else _hopeless_at(alive, patience)
+        return attrs.evolve(made, evidence=evidence, hopeless_at=hopeless_at)
     return attrs.evolve(made, status=UnitStatus.RUNNING)
+
+
+def by_age(pods: Sequence[PodFacts]) -> list[PodFacts]:
+    """Oldest first."""
+    return sorted(pods, key=lambda pod: (pod.created_at.timestamp() if pod.created_at else 0.0, pod.name))
 
 
 def trouble_of(pod: PodFacts) -> str:
@@ -113,16 +121,15 @@ def _made(job: JobFacts) -> Unit:
     )
 
 
-def _without_pod(made: Unit, job: JobFacts, patience: Patience, said: str) -> Unit:
+def _without_pod(made: Unit, job: JobFacts, patience: Patience, said: Evidence | None) -> Unit:
     if job.is_suspended:
         return attrs.evolve(made, evidence=Evidence(reason="Suspended", message="somebody suspended its Job"))
-    if not said:
-        return attrs.evolve(made, hopeless_at=_later(job.created_at, patience.start))
+    if said is None:
+        return made
     # A quota fills and empties; what a policy forbids today it forbids tomorrow.
-    seconds = patience.start if "exceeded quota" in said else patience.trouble
-    return attrs.evolve(
-        made, evidence=Evidence(reason="FailedCreate", message=said), hopeless_at=_later(job.created_at, seconds)
-    )
+    forbidden = said.reason == "FailedCreate" and "exceeded quota" not in said.message
+    seconds = patience.trouble if forbidden else patience.start
+    return attrs.evolve(made, evidence=said, hopeless_at=_later(job.created_at, seconds))
 
 
 def _lacks_its_secret(job: JobFacts, pod: PodFacts) -> bool:

@@ -116,7 +116,7 @@ class Reflector:
         assert isinstance(trouble, PlatformError)
         self.trouble = trouble
         self._news()
-        drawn = random.uniform(0.5, 1.0) * min(LONGEST_PAUSE, 0.5 * 2 ** min(misses, 10))  # noqa: S311
+        drawn = random.uniform(0.5, 1.0) * min(LONGEST_PAUSE, 0.5 * (1 << min(misses, 10)))  # noqa: S311
         asked_to_wait: float = getattr(trouble, "retry_after", None) or 0.0
         return max(drawn, asked_to_wait)
 
@@ -148,6 +148,8 @@ class Reflector:
         began = time.monotonic()
         with self._cluster.stream(self._path, query=query, silence=WATCH_SILENCE) as stream:
             with self._guard:
+                if self._over.is_set():  # whoever closes us did not see this stream yet
+                    return version
                 self._stream = stream
             self._heard()
             try:

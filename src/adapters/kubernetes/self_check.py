@@ -1,4 +1,4 @@
-"""Which of the permissions that the agent needs it does not have: asked of the API server itself, before the first run."""
+"""Which of the permissions that the agent needs it lacks: asked of the API server itself, before the first run."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
@@ -72,7 +72,7 @@ def _is_covered(lack: Lack, granted: Iterable[Mapping[str, Any]]) -> bool:
         has(rule, "verbs", lack.verb)
         and has(rule, "apiGroups", lack.rule.group)
         and has(rule, "resources", lack.rule.resource)
-        and (not rule.get("resourceNames") or bool(names) and names <= set(rule["resourceNames"]))
+        and (not rule.get("resourceNames") or (bool(names) and names <= set(rule["resourceNames"])))
         for rule in granted
     )
 

@@ -1,0 +1,209 @@
+"""What the platform asks of the API server, object by object; the mirror learns from each answer."""
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+
+from prefect.agent.adapters.kubernetes import manifest, permissions
+from prefect.agent.adapters.kubernetes.access import MERGE_PATCH, Cluster, path_of
+from prefect.agent.adapters.kubernetes.errors import StatusError, translate_submission
+from prefect.agent.adapters.kubernetes.facts import JobFacts, PodFacts
+from prefect.agent.adapters.kubernetes.features import Features
+from prefect.agent.adapters.kubernetes.mirror import Mirror
+from prefect.agent.domain.errors import PlatformUnavailable
+from prefect.agent.domain.model.units import Submission
+
+GONE: Final = frozenset({404, 409})
+"""Answers to a change of an object that is gone, or that has become another one of the same name (by its uid)."""
+
+MAX_TAIL: Final = 64 * 1024
+MOST_OUTPUT: Final = 16 * 1024 * 1024
+"""Bytes of output read for its tail: lines may be long."""
+
+OUTPUT_SILENCE: Final = 20.0
+"""Seconds to wait for the next piece of a pod's output."""
+
+log: Final = logging.getLogger("prefect.agent.kubernetes")
+
+Object = dict[str, Any]
+
+
+@attrs.frozen(kw_only=True)
+class Scope:
+    """Where Jobs are, and what the agent does with them.
+
+    Attributes:
+        namespace: For Jobs whose template names none.
+        cluster_wide: Whether a template may name another namespace.
+        features: Of :data:`permissions.FEATURES`.
+    """
+
+    namespace: str
+    cluster_wide: bool = False
+    features: frozenset[str] = frozenset(permissions.FEATURES)
+
+    def jobs(self, namespace: str | None = None, name: str | None = None) -> str:
+        """Path of the Jobs, or of one of them; without a *namespace*, of all there are for us."""
+        return self._path("apis/batch/v1", namespace, "jobs", name)
+
+    def pods(self, namespace: str | None = None, name: str | None = None) -> str:
+        """Path of the pods, likewise."""
+        return self._path("api/v1", namespace, "pods", name)
+
+    def _path(self, group: str, namespace: str | None, resource: str, name: str | None) -> str:
+        if namespace is None and self.cluster_wide:
+            return path_of(group, resource)
+        words = (group, "namespaces", namespace or self.namespace, resource)
+        return path_of(*words) if name is None else path_of(*words, name)
+
+
+class Jobs:
+    """Jobs of one scope, with their pods, Secrets, output and events."""
+
+    def __init__(self, cluster: Cluster, scope: Scope, features: Features) -> None:
+        self._cluster, self._scope, self._features = cluster, scope, features
+        self.mirror = Mirror(cluster, jobs_path=scope.jobs(), pods_path=scope.pods(), selector=manifest.UNIT)
+
+    # --- making ---
+
+    def make(self, body: Mapping[str, Any]) -> Object | None:
+        """Create a Job; None if its name is taken. Errors of ``ExecutionPlatform.create``."""
+        name, namespace = body["metadata"]["name"], body["metadata"]["namespace"]
+        with self._cluster.asked(f"create the Job {name}", into=translate_submission):
+            try:
+                return self._cluster.send(
+                    "POST",
+                    self._scope.jobs(namespace),
+                    query={"fieldValidation": "Strict"},
+                    body=body,
+                    heard_warning=lambda text: log.warning("Kubernetes warns of a Job: %s", text),
+                )
+            except StatusError as failure:
+                # A conflict of the quota is a 409, too.
+                if failure.code == 409 and failure.reason == "AlreadyExists":
+                    return None
+                raise
+
+    def make_secret(self, submission: Submission, job: JobFacts) -> None:
+        """Make the Secret that a Job refers to, if it refers to one of its own. It goes when the Job goes."""
+        if not job.secret:
+            return
+        body = manifest.secret(submission, name=job.secret, job_name=job.name, job_uid=job.uid)
+        with self._cluster.asked(f"make the Secret of the Job {job.name}"):
+            try:
+                self._cluster.send("POST", path_of("api/v1", "namespaces", job.namespace, "secrets"), body=body)
+            except StatusError as failure:
+                if failure.code != 409 or failure.reason != "AlreadyExists":
+                    raise
+
+    # --- seeing ---
+
+    def look(self, name: str) -> tuple[JobFacts | None, Sequence[PodFacts]]:
+        """A Job of ours and its pods as the API server has them now; what is known of pods that are gone is added."""
+        with self._cluster.asked(f"read the Job {name}"):
+            job = self._find(name)
+            place = None if job is None else job["metadata"]["namespace"]
+            answer = self._cluster.send("GET", self._scope.pods(place), query=_of_unit(name))
+        if job is None or self.mirror.saw_job(job) is None:
+            self.mirror.forget(name)
+        self.mirror.saw_pods(name, answer.get("items") or [])
+        return self.mirror.facts(name)
+
+    def find(self, namespace: str, name: str) -> Object | None:
+        """The Job of that name, whosoever it is."""
+        with self._cluster.asked(f"read the Job {name}"):
+            return self._cluster.find(self._scope.jobs(namespace, name))
+
+    def namespace_uid(self) -> str:
+        """Uid of the scope's namespace.
+
+        Raises:
+            PlatformUnavailable: There is no such namespace.
+        """
+        name = self._scope.namespace
+        with self._cluster.asked(f"read the namespace {name}"):
+            found = self._cluster.find(path_of("api/v1", "namespaces", name))
+        if found is None:
+            raise PlatformUnavailable(
+                f"the namespace {name!r} does not exist. Create it (kubectl create namespace {name}) "
+                "or name another with --namespace"
+            )
+        return str(found["metadata"]["uid"])
+
+    def output(self, pod: PodFacts, lines: int) -> str:
+        """The last lines that the pod's main container put out; empty if there are none, or they may not be read."""
+        kept, read = b"", 0
+        query = {"container": pod.main, "tailLines": lines}
+        path = f"{self._scope.pods(pod.namespace, pod.name)}/log"
+        with (
+            self._features.optional(self._cluster, permissions.LOGS, f"read the output of {pod.name}"),
+            self._cluster.stream(path, query=query, silence=OUTPUT_SILENCE) as stream,
+        ):
+            # Not limitBytes: it counts from the first of the lines, and the last matter.
+            for piece in stream:
+                kept = (kept + piece)[-MAX_TAIL:]
+                read += len(piece)
+                if read > MOST_OUTPUT:
+                    break
+        return kept.decode(errors="replace").encode()[-MAX_TAIL:].decode(errors="ignore")
+
+    def events(self, namespace: str, uid: str) -> list[Object]:
+        """What Kubernetes reported of an object; nothing if that may not be read."""
+        found: list[Object] = []
+        if self._features.may(permissions.EVENTS):
+            query = {"fieldSelector": f"involvedObject.uid={uid}", "limit": 100}
+            with self._features.optional(self._cluster, permissions.EVENTS, "list events"):
+                path = path_of("api/v1", "namespaces", namespace, "events")
+                found = self._cluster.send("GET", path, query=query).get("items") or []
+        return found
+
+    # --- ending ---
+
+    def end(self, job: JobFacts) -> None:
+        """Let the Job fail for good: no new pods, whatever its template says about retries."""
+        body = {
+            "metadata": {"uid": job.uid, "annotations": {manifest.STOPPED: "ended by the agent"}},
+            "spec": {"activeDeadlineSeconds": 1},
+        }
+        with self._cluster.asked(f"end the Job {job.name}"):
+            try:
+                path = self._scope.jobs(job.namespace, job.name)
+                self.mirror.saw_job(self._cluster.send("PATCH", path, body=body, content_type=MERGE_PATCH))
+            except StatusError as failure:
+                if failure.code not in GONE:
+                    raise
+
+    def end_pod(self, pod: PodFacts, grace: float) -> None:
+        """Ask the pod to end within *grace* seconds."""
+        # Zero would remove the pod from the API before the node has ended it.
+        options = {"gracePeriodSeconds": max(1, math.ceil(grace)), "preconditions": {"uid": pod.uid}}
+        self._delete(self._scope.pods(pod.namespace, pod.name), options, f"end the pod {pod.name}")
+
+    def remove(self, job: JobFacts) -> None:
+        """Delete the Job and, soon after, all that is its."""
+        # In the body: with one the query parameter is ignored, and without either the pods would stay behind.
+        options = {"propagationPolicy": "Background", "preconditions": {"uid": job.uid}}
+        self._delete(self._scope.jobs(job.namespace, job.name), options, f"remove the Job {job.name}")
+        self.mirror.forget(job.name)
+
+    def _delete(self, path: str, options: Object, doing: str) -> None:
+        with self._cluster.asked(doing):
+            try:
+                self._cluster.send("DELETE", path, body=options)
+            except StatusError as failure:
+                if failure.code not in GONE:
+                    raise
+
+    def _find(self, name: str) -> Object | None:
+        if not self._scope.cluster_wide:
+            return self._cluster.find(self._scope.jobs(self._scope.namespace, name))
+        answer = self._cluster.send("GET", self._scope.jobs(), query=_of_unit(name))
+        found: list[Object] = answer.get("items") or []
+        return found[0] if found else None
+
+
+def _of_unit(name: str) -> dict[str, object]:
+    return {"labelSelector": f"{manifest.UNIT}={name}"}

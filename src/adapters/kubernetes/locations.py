@@ -1,0 +1,157 @@
+"""Reads small texts from where a path says: files of the agent's machine, web addresses, object stores."""
+
+import importlib
+import re
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent import futures
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urljoin
+
+from prefect.agent.adapters.kubernetes.fields import BadTemplate
+from prefect.agent.domain.errors import PlatformUnavailable
+
+MAX_BYTES: Final = 1024 * 1024
+TIMEOUT: Final = 10.0
+"""Seconds without a byte."""
+
+DEADLINE: Final = 30.0
+"""Seconds for the whole of it: the far end was chosen by whoever made the flow run, and may drip."""
+
+SCHEMES: Final = ("file", "local", "agent", "http", "https", "s3", "gs", "gcs")
+
+_PACKAGES: Final = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}
+"""What to install, by scheme; each brings fsspec along."""
+
+_PASSES: Final = {408, 425, 429}
+_MAX_REDIRECTS: Final = 5
+
+_PLAINLY: Final[Mapping[str, Any]] = {
+    "auth": lambda request: request,
+    "headers": {"Accept-Encoding": "identity"},
+    "timeout": TIMEOUT,
+}
+
+
+def read(path: str) -> bytes:
+    """At most a little more than :data:`MAX_BYTES` of what is at *path*.
+
+    Raises:
+        BadTemplate: It cannot be read, now or later.
+        PlatformUnavailable: The place where it is has trouble that passes.
+    """
+    scheme, rest = _split(path)
+    if scheme in {"file", "local", "agent"}:
+        return _file(rest)
+    if scheme in {"http", "https"}:
+        return _in_time(lambda: _web(path), path)
+    if scheme in _PACKAGES:
+        return _in_time(lambda: _store(path, _PACKAGES[scheme]), path)
+    raise BadTemplate(f"the agent cannot read {scheme}:// addresses, only a file's path or one of {', '.join(SCHEMES)}")
+
+
+def shown(path: str) -> str:
+    """*path* for logs and errors: without name, password and query, which may hold a key."""
+    scheme, separator, rest = path.partition("://")
+    if not separator:
+        return path[:200]
+    host, slash, tail = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{tail}".partition("?")[0][:200]
+
+
+def _split(path: str) -> tuple[str, str]:
+    match = re.fullmatch(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:localhost(?=/))?(.*)", path, re.DOTALL)
+    return (match[1].lower(), match[2]) if match else ("file", path)
+
+
+def _file(name: str) -> bytes:
+    try:
+        if not stat.S_ISREG(Path(name).stat().st_mode):  # a pipe would keep us waiting
+            raise BadTemplate("it is not a file")
+        with Path(name).open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except FileNotFoundError as problem:
+        raise BadTemplate("there is no such file on the agent's machine") from problem
+    except OSError as problem:
+        raise BadTemplate(f"the agent cannot read the file: {problem.strerror}") from problem
+    except ValueError as problem:  # a NUL byte, or what the file system's encoding lacks
+        raise BadTemplate("that cannot be the name of a file") from problem
+
+
+def _in_time(work: Callable[[], bytes], path: str) -> bytes:
+    """The result of *work*, or PlatformUnavailable at the deadline; then its thread is left to end by itself."""
+    future: futures.Future[bytes] = futures.Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except Exception as problem:  # noqa: BLE001 - raised again below
+            future.set_exception(problem)
+
+    threading.Thread(target=run, name="job-template", daemon=True).start()
+    try:
+        return future.result(timeout=DEADLINE)
+    except futures.TimeoutError:
+        raise PlatformUnavailable(f"{shown(path)} was not read within {DEADLINE:g} s") from None
+
+
+def _web(url: str) -> bytes:
+    """GET without any credentials: not the agent's, not those of ``.netrc``, not those in *url*."""
+    import requests  # noqa: PLC0415 - slow to import, seldom needed
+
+    until = time.monotonic() + DEADLINE
+    name = shown(url)
+    try:
+        with requests.Session() as session:
+            for _ in range(_MAX_REDIRECTS + 1):
+                with session.get(url, stream=True, allow_redirects=False, **_PLAINLY) as answer:
+                    target = session.get_redirect_target(answer)
+                    if target is None:
+                        _check_status(answer.status_code, answer.headers.get("Retry-After", ""), name)
+                        return _gathered(answer.iter_content(256), until)
+                url = urljoin(url, target)
+    except requests.exceptions.SSLError as problem:
+        raise BadTemplate("there is no TLS connection with its server that can be trusted") from problem
+    except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as problem:
+        raise PlatformUnavailable(f"{name} cannot be read now: {type(problem).__name__}") from problem
+    except (requests.RequestException, ValueError) as problem:
+        raise BadTemplate(f"that address cannot be read: {type(problem).__name__}") from problem
+    raise BadTemplate(f"it redirects more than {_MAX_REDIRECTS} times")
+
+
+def _check_status(status: int, retry_after: str, name: str) -> None:
+    if status in _PASSES or status >= 500:
+        pause = float(retry_after) if re.fullmatch(r"[0-9]{1,5}", retry_after) else None
+        raise PlatformUnavailable(f"{name} cannot be read now: HTTP {status}", retry_after=pause)
+    if status != 200:
+        raise BadTemplate(f"the server answered HTTP {status}")
+
+
+def _gathered(chunks: Iterable[bytes], until: float) -> bytes:
+    """All *chunks*, small ones so that the deadline is looked at often; a little more than the limit at most."""
+    gathered = bytearray()
+    for chunk in chunks:
+        gathered += chunk
+        if time.monotonic() > until:
+            raise PlatformUnavailable(f"the server did not send all of it within {DEADLINE:g} s")
+        if len(gathered) > MAX_BYTES:
+            break
+    return bytes(gathered)
+
+
+def _store(url: str, package: str) -> bytes:
+    """By fsspec, with whatever credentials the agent's machine has for the store."""
+    try:
+        with importlib.import_module("fsspec").open(url, "rb") as file:
+            return bytes(file.read(MAX_BYTES + 1))
+    except ImportError as problem:
+        raise BadTemplate(f"the agent needs a package to read it: install {package} where the agent runs") from problem
+    except (FileNotFoundError, PermissionError) as problem:
+        raise BadTemplate("there is no such object, or the agent may not read it") from problem
+    except OSError as problem:
+        raise PlatformUnavailable(f"{shown(url)} cannot be read now: {type(problem).__name__}") from problem
+    except Exception as problem:  # the many errors of the stores' packages have nothing in common
+        raise BadTemplate(f"the object store refused: {type(problem).__name__}") from problem

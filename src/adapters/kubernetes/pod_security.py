@@ -1,0 +1,71 @@
+"""What the restricted Pod Security Standard wants, added where a template says nothing.
+
+https://kubernetes.io/docs/concepts/security/pod-security-standards/
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from prefect.agent.adapters.kubernetes.fields import Section
+
+_USER: Final[Mapping[str, Any]] = {"runAsNonRoot": True, "runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000}
+_POD_ONLY: Final = {"fsGroup"}
+
+
+def restrict(pod: Section, flow: Section) -> bool:
+    """Add what is missing, key by key, to *pod* (a PodSpec) and its containers.
+
+    Where the template asks for root anywhere, user and groups are left as they are. A pod for Windows is left alone:
+    there these fields are errors.
+
+    Args:
+        flow: The container that runs the flow.
+
+    Returns:
+        Whether *flow* now runs as a user that the template did not name.
+
+    Raises:
+        BadTemplate: A security context makes no sense.
+    """
+    if pod.peek("os").get("name") == "windows":
+        return False
+    contexts = [item.peek("securityContext") for item in _containers(pod)]
+    own = pod.peek("securityContext")
+    wanted: dict[str, Any] = {"seccompProfile": {"type": "RuntimeDefault"}}
+    if not any(_asks_for_root(context) for context in (own, *contexts)):
+        wanted |= _USER
+    missing = {key: value for key, value in wanted.items() if _is_silent(key, own, contexts)}
+    if missing:
+        pod.section("securityContext").data.update(missing)
+    for container in _containers(pod):
+        _restrict_container(container)
+    return "runAsUser" in missing and flow.peek("securityContext").get("runAsUser") is None
+
+
+def _containers(pod: Section) -> list[Section]:
+    return [*pod.entries("containers"), *pod.entries("initContainers")]
+
+
+def _asks_for_root(context: Section) -> bool:
+    user, non_root = context.get("runAsUser"), context.get("runAsNonRoot")
+    return (user == 0 and user is not False) or non_root is False or context.get("privileged") is True
+
+
+def _is_silent(key: str, pod: Section, containers: Sequence[Section]) -> bool:
+    """Whether *key* of the pod would speak for a container that says nothing itself."""
+    if pod.get(key) is not None:
+        return False
+    return key in _POD_ONLY or any(context.get(key) is None for context in containers)
+
+
+def _restrict_container(container: Section) -> None:
+    context = container.section("securityContext")
+    added = context.peek("capabilities").get("add")
+    strong = context.get("privileged") is True or (isinstance(added, list) and any(_is_admin(name) for name in added))
+    if not strong:  # Kubernetes refuses the pair
+        context.default("allowPrivilegeEscalation", value=False)
+    context.default("capabilities", {"drop": ["ALL"]})
+
+
+def _is_admin(name: object) -> bool:
+    return name in ("SYS_ADMIN", "CAP_SYS_ADMIN")  # a set would choke on what cannot be hashed

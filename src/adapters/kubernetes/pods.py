@@ -1,0 +1,167 @@
+"""The pod of a flow run's Job: what the run config, the template and the agent say, in order of rank. Pure."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import attrs
+
+from prefect.agent.adapters.kubernetes.fields import BadTemplate, Section, plain_copy
+from prefect.agent.adapters.kubernetes.pod_security import restrict
+from prefect.agent.domain.model.run_configs import KubernetesRun
+from prefect.agent.domain.model.units import Submission
+
+CONTAINER: Final = "flow"
+"""Name of the container that runs the flow, unless the template has one for its first."""
+
+HOME: Final = "/tmp"  # noqa: S108 - inside the container
+"""Home of a user whom the image does not know; the one that images have belongs to root."""
+
+
+@attrs.frozen(kw_only=True)
+class JobDefaults:
+    """What the agent says about every Job.
+
+    Attributes:
+        volumes: Of the pod (Kubernetes' ``Volume``), added unless the template has one of that name.
+        volume_mounts: Of the flow's container, added unless the template mounts something there.
+        ttl_seconds: When Kubernetes itself removes a Job after its end, should the agent not; None for never.
+        restricted: Whether to add what the restricted Pod Security Standard wants where the template says nothing.
+    """
+
+    namespace: str = "default"
+    service_account_name: str | None = None
+    image_pull_secrets: tuple[str, ...] = ()
+    image_pull_policy: str | None = None
+    cpu_request: str | None = None
+    cpu_limit: str | None = None
+    memory_request: str | None = None
+    memory_limit: str | None = None
+    volumes: tuple[Mapping[str, Any], ...] = ()
+    volume_mounts: tuple[Mapping[str, Any], ...] = ()
+    ttl_seconds: int | None = 86_400
+    restricted: bool = True
+
+
+@attrs.frozen
+class SecretReference:
+    """Where the secret variables are.
+
+    Attributes:
+        name: Of a Secret in the Job's namespace.
+        key: The key for all of them; None if each variable has the key of its own name.
+    """
+
+    name: str
+    key: str | None = None
+
+
+def fill(
+    pod: Section, submission: Submission, *, from_run: bool, defaults: JobDefaults, secret: SecretReference | None
+) -> None:
+    """Make *pod*, the PodSpec of a template, the one of *submission*.
+
+    Args:
+        from_run: Whether the template is the run config's own.
+
+    Raises:
+        BadTemplate: A field makes no sense; the message names it.
+    """
+    config = submission.run_config if isinstance(submission.run_config, KubernetesRun) else KubernetesRun()
+    pod.default("restartPolicy", "Never")
+    _fill_accounts(pod, config, from_run=from_run, defaults=defaults)
+    _append(pod, "volumes", defaults.volumes, "name")
+    flow = _flow_container(pod)
+    image = _image(flow, submission)
+    flow.data.update(image=image, args=[_word(word) for word in submission.command])
+    _prefer(flow, "imagePullPolicy", config.image_pull_policy, defaults.image_pull_policy)
+    _fill_resources(flow.section("resources"), config, defaults)
+    _append(flow, "volumeMounts", defaults.volume_mounts, "mountPath")
+    env = _env(flow, submission, image, secret)
+    if defaults.restricted and restrict(pod, flow) and all(entry.get("name") != "HOME" for entry in env):
+        env.append({"name": "HOME", "value": HOME})
+    flow.data["env"] = env
+
+
+def _fill_accounts(pod: Section, config: KubernetesRun, *, from_run: bool, defaults: JobDefaults) -> None:
+    """Service account and pull secrets: run config; else its own template; else agent; else the agent's template."""
+    account = pod.text("serviceAccountName") or pod.text("serviceAccount")
+    keep = account if from_run else None
+    account = config.service_account_name or keep or defaults.service_account_name or account
+    if account:
+        pod.data["serviceAccountName"] = account
+        pod.data.pop("serviceAccount", None)  # the old name of the same field
+    has_own = from_run and bool(pod.entries("imagePullSecrets"))
+    secrets = config.image_pull_secrets or (() if has_own else defaults.image_pull_secrets)
+    if secrets:
+        pod.data["imagePullSecrets"] = [{"name": name} for name in secrets]
+
+
+def _flow_container(pod: Section) -> Section:
+    """The first container, made and named if the template leaves that to us."""
+    if not pod.entries("containers"):
+        pod.data["containers"] = [{}]
+    flow = pod.entries("containers")[0]
+    if flow.text("name") is None:
+        flow.data["name"] = CONTAINER
+    return flow
+
+
+def _image(flow: Section, submission: Submission) -> str:
+    own = flow.text("image")
+    image = (own or submission.image) if submission.image_is_default else (submission.image or own)
+    if not image:
+        raise BadTemplate(
+            f"there is no image: neither the flow run nor the job template's {flow.at('image')} names one"
+        )
+    return image
+
+
+def _prefer(section: Section, key: str, asked: str | None, default: str | None) -> None:
+    """Set *key*: what the run config asked for, else what the template has, else the agent's."""
+    if asked is not None:
+        section.data[key] = asked
+    section.default(key, default)
+
+
+def _fill_resources(resources: Section, config: KubernetesRun, defaults: JobDefaults) -> None:
+    requests, limits = resources.section("requests"), resources.section("limits")
+    _prefer(requests, "cpu", config.cpu_request, defaults.cpu_request)
+    _prefer(requests, "memory", config.memory_request, defaults.memory_request)
+    _prefer(limits, "cpu", config.cpu_limit, defaults.cpu_limit)
+    _prefer(limits, "memory", config.memory_limit, defaults.memory_limit)
+
+
+def _append(section: Section, key: str, items: Iterable[Mapping[str, Any]], identity: str) -> None:
+    """Add *items* to the list of *key*, but none that the template has already."""
+    known = [entry.get(identity) for entry in section.entries(key)]
+    added = [plain_copy(item) for item in items if item.get(identity) not in known]
+    if added:
+        section.data[key] = [*(section.get(key) or []), *added]
+
+
+def _env(flow: Section, submission: Submission, image: str, secret: SecretReference | None) -> list[dict[str, Any]]:
+    """Ours, then the secrets by reference, then what the template has besides, as it is."""
+    hidden = submission.secret_env
+    plain = {name: value for name, value in submission.env.items() if name not in hidden}
+    if submission.image_variable and submission.image_variable not in hidden:
+        plain[submission.image_variable] = image
+    env: list[dict[str, Any]] = [{"name": name, "value": _value(value)} for name, value in plain.items()]
+    if hidden:
+        if secret is None:
+            raise ValueError("secret variables need a Secret to refer to")
+        for name in hidden:
+            reference = {"name": secret.name, "key": name if secret.key is None else secret.key}
+            env.append({"name": name, "valueFrom": {"secretKeyRef": reference}})
+    own = [entry.data for entry in flow.entries("env") if entry.text("name") not in {*plain, *hidden}]
+    return [*env, *own]
+
+
+def _value(text: str) -> str:
+    """*text* such that it arrives as it is: Kubernetes halves ``$$``. References (``$(NAME)``) stay references."""
+    return re.sub(r"\${2,}(?![$(])", lambda dollars: dollars[0] * 2, text)
+
+
+def _word(text: str) -> str:
+    """A word of the command such that it arrives as it is: no references."""
+    return text.replace("$", "$$") if "$$" in text or "$(" in text else text

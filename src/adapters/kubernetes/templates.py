@@ -1,0 +1,147 @@
+"""Where the Job template comes from: run config, its path, the agent's path, built in (protocol section 7.2)."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import yaml
+
+from prefect.agent.adapters.kubernetes import locations
+from prefect.agent.adapters.kubernetes.fields import MAX_NESTING, MAX_NODES, BadTemplate, Section, kind, plain_copy
+from prefect.agent.domain.errors import ConfigurationError, SubmissionRefused
+from prefect.agent.domain.model.run_configs import KubernetesRun, RunConfig
+
+BUILT_IN: Final[Mapping[str, Any]] = {
+    "apiVersion": "batch/v1",
+    "kind": "Job",
+    "spec": {"template": {"spec": {"containers": [{"name": "flow"}]}}},
+}
+
+Fetch = Callable[[str], bytes]
+"""Reads what is at a path. Raises BadTemplate if it cannot, PlatformUnavailable if it may be able to later."""
+
+
+def of_run(config: RunConfig, *, fetch: Fetch = locations.read) -> dict[str, Any] | None:
+    """The template that a flow run brings along, read anew for each run; None if it brings none.
+
+    Raises:
+        SubmissionRefused: It cannot be used; the message says why and where it came from.
+        PlatformUnavailable: The place where it is has trouble that passes.
+    """
+    if not isinstance(config, KubernetesRun):
+        return None
+    try:
+        if config.job_template:
+            return checked(config.job_template)
+        return load(config.job_template_path, fetch=fetch) if config.job_template_path else None
+    except BadTemplate as problem:
+        source = "job_template" if config.job_template else "job_template_path"
+        raise SubmissionRefused(f"the run config's {source} cannot be used: {problem}") from problem
+
+
+def of_agent(path: str | None, *, fetch: Fetch = locations.read) -> dict[str, Any]:
+    """The agent's own template, read once at start; without a *path* the built-in one.
+
+    Raises:
+        ConfigurationError: It cannot be used; the message says why.
+        PlatformUnavailable: The place where it is has trouble that passes.
+    """
+    if not path:
+        return checked(BUILT_IN)
+    try:
+        return load(path, fetch=fetch)
+    except BadTemplate as problem:
+        raise ConfigurationError(f"the agent's job template path cannot be used: {problem}") from problem
+
+
+def load(path: str, *, fetch: Fetch = locations.read) -> dict[str, Any]:
+    """The Job template at *path*: a file, or an address of one of :data:`locations.SCHEMES`.
+
+    Raises:
+        BadTemplate: There is none, or it makes no sense; the message names the path.
+        PlatformUnavailable: The place where it is has trouble that passes.
+    """
+    try:
+        return parsed(fetch(path))
+    except BadTemplate as problem:
+        raise BadTemplate(f"{locations.shown(path)}: {problem}") from problem
+
+
+def parsed(text: bytes) -> dict[str, Any]:
+    """The Job template that *text* is as YAML.
+
+    Raises:
+        BadTemplate: It is none.
+    """
+    if len(text) > locations.MAX_BYTES:
+        raise BadTemplate(f"it is larger than {locations.MAX_BYTES // 1024} KiB")
+    try:
+        return checked(yaml.load(text, Loader=_Loader))  # noqa: S506 - a SafeLoader
+    except RecursionError:
+        raise BadTemplate(f"the job template is nested more than {MAX_NESTING} levels deep") from None
+    except yaml.MarkedYAMLError as problem:  # its own text shows a part of the file
+        mark = problem.problem_mark
+        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        raise BadTemplate(f"it is not one document of plain YAML{where}") from None
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError):  # the last four: PyYAML's constructors
+        raise BadTemplate("it is not plain YAML") from None
+
+
+def checked(template: object) -> dict[str, Any]:
+    """A copy of *template*, of which it is certain that it is a Job and of a sensible size.
+
+    Raises:
+        BadTemplate: It is not; the message names the field.
+    """
+    copy = plain_copy(template)
+    if not isinstance(copy, dict):
+        raise BadTemplate(f"it is {kind(copy)}, not the mapping of a Job")
+    for key, expected in (("kind", "Job"), ("apiVersion", "batch/v1")):
+        if copy.get(key) not in (None, expected):  # a set would choke on what cannot be hashed
+            raise BadTemplate(f"the job template's {key} must be {expected}")
+    Section(copy).peek("spec").peek("template").peek("spec")
+    return copy
+
+
+def template_image(template: Mapping[str, Any]) -> str | None:
+    """The image of the first container, which is the one that runs the flow; None if there is none that makes sense."""
+    try:
+        containers = Section(dict(template)).peek("spec").peek("template").peek("spec").entries("containers")
+        return containers[0].text("image") if containers else None
+    except BadTemplate:  # whoever makes a Job of it will say so
+        return None
+
+
+_MERGE: Final = "tag:yaml.org,2002:merge"
+_TIMESTAMP: Final = "tag:yaml.org,2002:timestamp"
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain YAML as kubectl takes it (a date is a text), stopped before a small document becomes a large one."""
+
+    def __init__(self, text: bytes) -> None:
+        super().__init__(text)
+        self._count = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self._grow(1)
+        return super().compose_node(parent, index)
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        for key, value in node.value:
+            if key.tag == _MERGE:
+                for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                    if isinstance(part, yaml.MappingNode):
+                        self.flatten_mapping(part)
+                        self._grow(len(part.value))
+        super().flatten_mapping(node)
+
+    def _grow(self, by: int) -> None:
+        self._count += by
+        if self._count > MAX_NODES:
+            raise BadTemplate(f"the job template is too large: more than {MAX_NODES} values")
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
