@@ -8,8 +8,9 @@ from typing import Final
 import attrs
 
 from prefect.agent.domain.errors import AgentError
+from prefect.agent.domain.model.reconciling import is_hopeless
 from prefect.agent.domain.model.settings import AgentSettings
-from prefect.agent.domain.model.units import UnitStatus
+from prefect.agent.domain.model.units import Unit, UnitStatus
 from prefect.agent.domain.services.claiming import ClaimFlowRuns
 from prefect.agent.domain.services.reconciliation import Reconcile
 from prefect.agent.domain.services.reporting import Outbox, SendReports
@@ -129,7 +130,18 @@ class Engine:
         self.polling.hurry()
 
     def _background(self, work: Callable[[], None]) -> None:
-        self._pool.submit(work)
+        def in_the_pool() -> None:
+            try:
+                work()
+            except Exception as bug:  # noqa: BLE001 - P3, and the pool would keep it to itself
+                self.supervisor.bug("stop", bug)
+
+        try:
+            self._pool.submit(in_the_pool)
+        except RuntimeError:
+            if not self._stopping.is_set():
+                raise
+            # The pool has closed: a later agent's first sweep sees to it.
 
     def _first_sweep(self) -> None:
         """Before the first poll: finish what an earlier process left (P2). Trouble here is the loop's to repeat."""
@@ -158,11 +170,17 @@ class Engine:
         for unit in self.platform.watch(seconds=WATCH_SECONDS):
             if self._stopping.is_set():
                 return False
-            if unit.status is UnitStatus.FAILED or (unit.status.has_ended and self.settings.limit is not None):
+            if self._concerns_the_sweep(unit):
                 self._sweep_now.set()
         if self.clock.monotonic() - started < SWEEP_GAP:
             self.clock.pause(SWEEP_GAP, self._stopping)
         return not self._stopping.is_set()
+
+    def _concerns_the_sweep(self, unit: Unit) -> bool:
+        """Whether what the watch saw is worth a sweep now."""
+        if unit.status.has_ended:
+            return unit.status is UnitStatus.FAILED or self.settings.limit is not None
+        return is_hopeless(unit, self.clock.now())
 
     def _report_step(self) -> bool:
         self.clock.pause(self.settings.sweep_every, self._report_now)

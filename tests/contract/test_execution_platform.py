@@ -12,6 +12,7 @@ import tarfile
 import uuid
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -24,7 +25,7 @@ from prefect.agent.adapters.process import ProcessPlatform
 from prefect.agent.adapters.process.unit_dir import UnitDir
 from prefect.agent.domain.model.flow_runs import FlowRunId, SimpleAttempt
 from prefect.agent.domain.model.run_configs import DockerRun, LocalRun, RunConfig, UniversalRun
-from prefect.agent.domain.model.units import Submission, unit_name
+from prefect.agent.domain.model.units import Submission, UnitStatus, unit_name
 from prefect.agent.ports.platform import ExecutionPlatform
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ class MemoryWorld(Submissions, PlatformWorld):
     """Units in memory."""
 
     place: InMemoryPlatform = attrs.field(factory=InMemoryPlatform)
+    stuck: set[str] = attrs.field(factory=set)
 
     def platform(self) -> ExecutionPlatform:
         """One more object on the same place."""
@@ -121,17 +123,18 @@ class MemoryWorld(Submissions, PlatformWorld):
     def let_end(self, submission: Submission) -> None:
         """Do what the submission wants."""
         wish = self.wishes[submission.name]
+        self.place.tell(submission.name, "Container  Ended")
         self.place.write(submission.name, wish.padding * (PAD * "0" + "\n") + wish.prints)
         self.place.end(submission.name, wish.exit_code or 0)
 
     def starts(self, name: str) -> int:
-        """Count starts."""
-        return sum(submission.name == name for submission in self.place.created)
+        """Count starts; what waits for an image has none."""
+        return 0 if name in self.stuck else sum(submission.name == name for submission in self.place.created)
 
     def is_executing(self, name: str) -> bool:
         """Look at the unit."""
         unit = self.place.unit(name)
-        return unit is not None and not unit.status.has_ended
+        return unit is not None and unit.status is UnitStatus.RUNNING
 
     def environment(self, name: str) -> Mapping[str, str]:
         """What the submission says."""
@@ -158,6 +161,13 @@ class MemoryWorld(Submissions, PlatformWorld):
         """Leave half a unit."""
         self.place.leave_unstarted(submission)
         return True
+
+    def cannot_start(self) -> Submission:
+        """One that will wait for an image."""
+        submission = self.submission()
+        self.stuck.add(submission.name)
+        self.place.wait(submission.name, "ImagePullBackOff", "no such image", datetime.now(timezone.utc))
+        return submission
 
 
 @attrs.define(kw_only=True)

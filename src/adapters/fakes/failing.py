@@ -19,7 +19,7 @@ CLOUD_METHODS: Final = CLOUD_CHANGES | {
     "connect", "register", "ready_flow_runs", "flow_runs", "claimed_flow_runs", "cancelled_flow_runs",
 }  # fmt: skip
 PLATFORM_CHANGES: Final = frozenset({"create", "stop", "remove"})
-PLATFORM_METHODS: Final = PLATFORM_CHANGES | {"check", "units", "unit", "watch", "logs_tail"}
+PLATFORM_METHODS: Final = PLATFORM_CHANGES | {"check", "units", "unit", "watch", "logs_tail", "account"}
 
 
 class TroublesomeCloudApi(CloudApi):
@@ -178,6 +178,10 @@ class FailingPlatform(TroublesomePlatform):
     def logs_tail(self, name: str, *, lines: int = 50) -> str:
         with self._troubles.call("logs_tail"):
             return self._inner.logs_tail(name, lines=lines)
+
+    def account(self, name: str) -> str:
+        with self._troubles.call("account"):
+            return self._inner.account(name)
 
     def close(self) -> None:
         self._inner.close()

@@ -16,7 +16,7 @@ from prefect.agent.domain.model.workloads import PlatformTraits
 from prefect.agent.ports.clock import Clock
 
 TRAITS: Final = PlatformTraits(kind="memory", default_image="memory/flow:latest")
-MAX_TAIL: Final = 64 * 1024
+MAX_TEXT: Final = 64 * 1024
 STOPPED: Final = 143
 """Exit code of a unit that was stopped: 128 and SIGTERM, as a shell says it."""
 
@@ -29,6 +29,8 @@ class _Place:
     changed: threading.Condition = attrs.field(factory=threading.Condition)
     units: dict[str, Unit] = attrs.field(factory=dict)
     output: dict[str, str] = attrs.field(factory=dict)
+    accounts: dict[str, str] = attrs.field(factory=dict)
+    waits: dict[str, tuple[Evidence, datetime | None]] = attrs.field(factory=dict)
     foreign: dict[str, str] = attrs.field(factory=dict)
     created: list[Submission] = attrs.field(factory=list)
     changes: list[Unit] = attrs.field(factory=list)
@@ -37,8 +39,8 @@ class _Place:
 class InMemoryPlatform(TroublesomePlatform):
     """Units in a dictionary.
 
-    Back door for tests: :meth:`begin`, :meth:`end`, :meth:`vanish`, :meth:`write`, :meth:`take_name`,
-    :meth:`leave_unstarted`, ``created``, ``fail_next``, ``lose_answers`` and ``calls``.
+    Back door for tests: :meth:`begin`, :meth:`wait`, :meth:`end`, :meth:`vanish`, :meth:`write`, :meth:`tell`,
+    :meth:`take_name`, :meth:`leave_unstarted`, ``created``, ``fail_next``, ``lose_answers`` and ``calls``.
 
     Args:
         beside: A platform object whose place this one shares, as a second agent on the same machine would.
@@ -103,7 +105,8 @@ class InMemoryPlatform(TroublesomePlatform):
             if unit is not None and unit.status is UnitStatus.CREATED:
                 self._forget(name)
             elif unit is not None and not unit.status.has_ended:
-                self._end(unit, Evidence(exit_code=STOPPED, reason="Stopped"))
+                began = unit.status is UnitStatus.RUNNING
+                self._end(unit, Evidence(exit_code=STOPPED if began else None, reason="Stopped"))
 
     def remove(self, name: str) -> None:
         with self._troubles.call("remove"), self._place.changed:
@@ -114,8 +117,12 @@ class InMemoryPlatform(TroublesomePlatform):
 
     def logs_tail(self, name: str, *, lines: int = 50) -> str:
         with self._troubles.call("logs_tail"), self._place.changed:
-            kept = self._place.output.get(name, "").encode()[-MAX_TAIL:].decode(errors="ignore")
+            kept = self._place.output.get(name, "").encode()[-MAX_TEXT:].decode(errors="ignore")
             return "\n".join(kept.splitlines()[-lines:]) if lines > 0 else ""
+
+    def account(self, name: str) -> str:
+        with self._troubles.call("account"), self._place.changed:
+            return self._place.accounts.get(name, "").encode()[:MAX_TEXT].decode(errors="ignore")
 
     # --- back door ---
 
@@ -132,7 +139,25 @@ class InMemoryPlatform(TroublesomePlatform):
             KeyError: There is no such unit.
         """
         with self._place.changed:
-            self._put(attrs.evolve(self._place.units[name], status=UnitStatus.RUNNING))
+            unit = self._place.units[name]
+            self._put(attrs.evolve(unit, status=UnitStatus.RUNNING, evidence=None, hopeless_at=None))
+
+    def wait(self, name: str, reason: str, message: str = "", hopeless_at: datetime | None = None) -> None:
+        """Say what a pending unit waits for, and from when on that is pointless.
+
+        A name that has no unit yet gets one that waits like this.
+
+        Raises:
+            ValueError: The unit does not wait any more.
+        """
+        with self._place.changed:
+            evidence, unit = Evidence(reason=reason, message=message), self._place.units.get(name)
+            if unit is None:
+                self._place.waits[name] = (evidence, hopeless_at)
+            elif unit.status is UnitStatus.PENDING:
+                self._put(attrs.evolve(unit, evidence=evidence, hopeless_at=hopeless_at))
+            else:
+                raise ValueError(f"{name} is {unit.status.value}: only a pending unit waits for something")
 
     def end(self, name: str, exit_code: int = 0, *, reason: str = "", message: str = "") -> None:
         """Let a unit end by itself.
@@ -154,12 +179,19 @@ class InMemoryPlatform(TroublesomePlatform):
         with self._place.changed:
             unit = self._place.units[name]
             self._forget(name)
-            self._tell(attrs.evolve(unit, status=UnitStatus.FAILED, evidence=Evidence(reason="Deleted")))
+            self._announce(
+                attrs.evolve(unit, status=UnitStatus.FAILED, evidence=Evidence(reason="Deleted"), hopeless_at=None)
+            )
 
     def write(self, name: str, text: str) -> None:
         """Let a unit put *text* out."""
         with self._place.changed:
             self._place.output[name] = self._place.output.get(name, "") + text
+
+    def tell(self, name: str, text: str) -> None:
+        """Let *text* be the platform's account of a unit, until the unit is gone."""
+        with self._place.changed:
+            self._place.accounts[name] = text
 
     def take_name(self, name: str, owner: str = "something else") -> None:
         """Give a unit's name to something that is not ours."""
@@ -174,38 +206,43 @@ class InMemoryPlatform(TroublesomePlatform):
     def leave_unstarted(self, submission: Submission) -> None:
         """Leave what a crash between creating a unit and starting it leaves."""
         with self._place.changed:
-            self._put(attrs.evolve(self._new(submission), status=UnitStatus.CREATED))
+            unit = self._new(submission)
+            self._put(attrs.evolve(unit, status=UnitStatus.CREATED, evidence=None, hopeless_at=None))
 
     # --- inside; the place's condition is held ---
 
     def _new(self, submission: Submission) -> Unit:
         handle = uuid.uuid4().hex[:12]
+        evidence, hopeless_at = self._place.waits.get(submission.name, (None, None))
         return Unit(
             name=submission.name,
             flow_run_id=submission.flow_run_id,
             attempt=submission.attempt,
-            status=UnitStatus.PENDING if self._pending else UnitStatus.RUNNING,
+            status=UnitStatus.PENDING if self._pending or evidence else UnitStatus.RUNNING,
             id=handle,
             info=f"Memory ID: {handle}",
+            evidence=evidence,
+            hopeless_at=hopeless_at,
             created_at=self._now(),
         )
 
     def _end(self, unit: Unit, evidence: Evidence) -> None:
-        status = UnitStatus.FAILED if evidence.exit_code else UnitStatus.SUCCEEDED
-        self._put(attrs.evolve(unit, status=status, evidence=evidence, ended_at=self._now()))
+        status = UnitStatus.SUCCEEDED if evidence.exit_code == 0 else UnitStatus.FAILED
+        self._put(attrs.evolve(unit, status=status, evidence=evidence, hopeless_at=None, ended_at=self._now()))
 
     def _put(self, unit: Unit) -> Unit:
         self._place.units[unit.name] = unit
-        self._tell(unit)
+        self._announce(unit)
         return unit
 
-    def _tell(self, unit: Unit) -> None:
+    def _announce(self, unit: Unit) -> None:
         self._place.changes.append(unit)
         self._place.changed.notify_all()
 
     def _forget(self, name: str) -> None:
         self._place.units.pop(name, None)
         self._place.output.pop(name, None)
+        self._place.accounts.pop(name, None)
 
     def _now(self) -> datetime:
         return self._clock.now() if self._clock else datetime.now(timezone.utc)

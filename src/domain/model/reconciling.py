@@ -1,7 +1,8 @@
 """Compare what the Cloud says with what the platform has, and decide. Pure: promises P2 and P7.
 
 The sweep is level-triggered: nothing here depends on having seen an event. It reads claims first, then units, then the
-runs of ended units, in this order: whatever a unit reported before it ended is then part of what is compared.
+runs of units that ended, vanished or cannot start, in this order: whatever a unit reported before is then part of what
+is compared.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -23,7 +24,7 @@ class Recover:
 
 @attrs.frozen
 class ReportFailed:
-    """The unit ended and its run never will report."""
+    """Nothing executes or will execute in the unit, and its run never will report."""
 
     unit: Unit
     reason: str
@@ -31,7 +32,7 @@ class ReportFailed:
 
 @attrs.frozen
 class ReportCancelled:
-    """The run was being cancelled and its unit has ended."""
+    """The run is being cancelled and nothing of its unit executes (once a hopeless one is stopped)."""
 
     unit: Unit
 
@@ -50,7 +51,8 @@ class Settled:
     unit: Unit
 
 
-Verdict = ReportFailed | ReportCancelled | LookAgain | Settled
+Conclusion = ReportFailed | ReportCancelled | Settled
+Verdict = Conclusion | LookAgain
 
 
 def to_recover(claimed: Iterable[FlowRun], units: Iterable[Unit], in_hand: Collection[FlowRunId]) -> list[Recover]:
@@ -92,8 +94,8 @@ def judge(unit: Unit, run: FlowRun | None, *, seen_before: bool) -> Verdict | No
     if run.state.type == CANCELLING:
         return ReportCancelled(unit)
     if run.state.type == SUBMITTED:
-        if run.claim is not None and run.claim.unit != unit.name:
-            return None  # claimed anew; that claim has a unit of its own
+        if _claimed_anew(run, unit):
+            return None
         return ReportFailed(unit, f"{_ended(unit)} before the flow run reported anything")
     if run.state.is_running and not run.due_task_runs and not run.tasks_wait:
         if unit.status is UnitStatus.FAILED:
@@ -104,14 +106,101 @@ def judge(unit: Unit, run: FlowRun | None, *, seen_before: bool) -> Verdict | No
     return None
 
 
-def removable(unit: Unit, now: datetime, keep: float) -> bool:
-    """Whether an ended unit has been kept long enough, *keep* seconds; one without an end time counts as old."""
-    return unit.ended_at is None or now - unit.ended_at >= timedelta(seconds=keep)
+def vanished(remembered: Iterable[Unit], units: Collection[Unit]) -> list[Unit]:
+    """Of the units that lived at the last sweep, those that are absent now and have something to say."""
+    names = {unit.name for unit in units}
+    return decisive([unit for unit in remembered if unit.name not in names], units)
+
+
+def judge_vanished(unit: Unit, run: FlowRun | None, *, recovers: bool) -> Conclusion:
+    """What it means for a run that somebody deleted its unit.
+
+    Args:
+        unit: As it was when it was last seen alive; proven to be gone.
+        run: As the Cloud has it, read after that proof; None if it does not exist (any more).
+        recovers: Whether claims without a unit are started again: a Submitted run then is none of our business here.
+    """
+    deleted = f"The unit of execution {unit.name} was deleted by somebody"
+    if run is None or run.state.is_finished:
+        return Settled(unit)
+    if run.state.type == CANCELLING:
+        return ReportCancelled(unit)
+    if run.state.type == SUBMITTED and not recovers and not _claimed_anew(run, unit):
+        return ReportFailed(unit, f"{deleted} before the flow run reported anything")
+    if run.state.is_running and not run.due_task_runs and not run.tasks_wait:
+        return ReportFailed(unit, f"{deleted} while the flow run was Running")
+    return Settled(unit)
+
+
+def waiting(units: Iterable[Unit], now: datetime) -> list[Unit]:
+    """Units that wait to start, say what for, and may still get it."""
+    return [
+        unit
+        for unit in units
+        if unit.status is UnitStatus.PENDING and unit.evidence is not None and not is_hopeless(unit, now)
+    ]
+
+
+def is_hopeless(unit: Unit, now: datetime) -> bool:
+    """Whether the unit waits for a start that will not come."""
+    return unit.status is UnitStatus.PENDING and unit.hopeless_at is not None and unit.hopeless_at <= now
+
+
+def hopeless(units: Iterable[Unit], now: datetime) -> list[Unit]:
+    """Units that wait for a start that will not come."""
+    return [unit for unit in units if is_hopeless(unit, now)]
+
+
+def judge_hopeless(unit: Unit, run: FlowRun | None, *, is_decisive: bool) -> Conclusion:
+    """What is to be said of a unit that cannot start, once it is stopped; it is to be stopped whatever the answer.
+
+    Args:
+        unit: It is hopeless.
+        run: As the Cloud has it, read after the unit; None if it does not exist (any more).
+        is_decisive: Whether the run has no other unit that will or may speak for it; see :func:`decisive`.
+    """
+    if run is None or run.state.is_finished or not is_decisive:
+        return Settled(unit)
+    if run.state.type == CANCELLING:
+        return ReportCancelled(unit)
+    if run.state.is_running or (run.state.type == SUBMITTED and not _claimed_anew(run, unit)):
+        reason = f"The unit of execution {unit.name} could not start ({unit.evidence or 'no evidence'})"
+        return ReportFailed(unit, reason)
+    return Settled(unit)
+
+
+def decisive(some: Collection[Unit], units: Iterable[Unit]) -> list[Unit]:
+    """Of *some*, the last of each run; none of a run of which others of all *units* live or were made later."""
+    last: dict[FlowRunId, Unit] = {}
+    for unit in some:
+        if unit.flow_run_id not in last or _age(unit) > _age(last[unit.flow_run_id]):
+            last[unit.flow_run_id] = unit
+    names = {unit.name for unit in some}
+    for other in units:
+        unit_of_run = last.get(other.flow_run_id)
+        if unit_of_run is None or other.name in names:
+            continue
+        if not other.status.has_ended or _age(other) > _age(unit_of_run):
+            del last[other.flow_run_id]
+    return list(last.values())
+
+
+def removable(unit: Unit, now: datetime, keep: float | None) -> bool:
+    """Whether an ended unit has been kept long enough, *keep* seconds; one without an end time counts as old.
+
+    None keeps it for ever.
+    """
+    return keep is not None and (unit.ended_at is None or now - unit.ended_at >= timedelta(seconds=keep))
 
 
 def overdue(cancelled: Iterable[FlowRun], since: Mapping[FlowRunId, float], now: float, grace: float) -> list[FlowRun]:
     """Of the cancelled runs whose units still live, those whose *grace* seconds are over."""
     return [run for run in cancelled if now - since.get(run.id, now) >= grace]
+
+
+def _claimed_anew(run: FlowRun, unit: Unit) -> bool:
+    """Whether the run's present claim has, or will have, another unit."""
+    return run.claim is not None and run.claim.unit != unit.name
 
 
 def _age(unit: Unit) -> float:

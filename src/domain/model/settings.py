@@ -38,7 +38,7 @@ class AgentSettings:
         sweep_every: Pause between two reconciliations.
         cancel_grace: How long a flow run may take to end by itself after it was cancelled; then its unit is stopped.
         stop_grace: How long a stopped unit may take to end before it is killed.
-        keep_ended: How long an ended unit is kept for people to look at.
+        keep_ended: How long an ended unit is kept for people to look at; None for ever.
         max_polls: Stop after so many polls; None for never.
     """
 
@@ -54,5 +54,8 @@ class AgentSettings:
     sweep_every: float = attrs.field(default=30.0, validator=attrs.validators.gt(0))
     cancel_grace: float = attrs.field(default=60.0, validator=attrs.validators.ge(0))
     stop_grace: float = attrs.field(default=10.0, validator=attrs.validators.ge(0))
-    keep_ended: float = attrs.field(default=300.0, validator=attrs.validators.ge(0))
+    keep_ended: float | None = attrs.field(
+        default=300.0,
+        validator=attrs.validators.optional(attrs.validators.ge(0)),  # type: ignore[arg-type] # infers float, no None
+    )
     max_polls: int | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.ge(1)))

@@ -11,16 +11,23 @@ from prefect.agent.domain.model.reconciling import (
     ReportCancelled,
     ReportFailed,
     Settled,
+    decisive,
+    hopeless,
     judge,
+    judge_hopeless,
+    judge_vanished,
     last_ended,
     overdue,
     removable,
     to_recover,
+    vanished,
+    waiting,
 )
 from prefect.agent.domain.model.states import FINISHED_TYPES
-from prefect.agent.domain.model.units import UnitStatus
+from prefect.agent.domain.model.units import Evidence, UnitStatus
 from unit.builders import NOW, a_record, a_run, a_unit, an_id, ids
 
+ALIVE = a_unit()
 ENDED_WELL = a_unit(status=UnitStatus.SUCCEEDED, exit_code=0)
 ENDED_BADLY = a_unit(status=UnitStatus.FAILED, exit_code=137)
 
@@ -153,10 +160,11 @@ def test_a_unit_that_waits_counts_as_alive(pending: UnitStatus) -> None:
 
 
 @pytest.mark.parametrize(
-    ("age", "keep", "expected"), [(None, 300, True), (299, 300, False), (300, 300, True), (0, 0, True)]
+    ("age", "keep", "expected"),
+    [(None, 300, True), (299, 300, False), (300, 300, True), (0, 0, True), (None, None, False), (10**6, None, False)],
 )
-def test_an_ended_unit_is_removed_after_its_keep_time(age: float | None, keep: float, expected: bool) -> None:
-    """People have the keep time to look at what ended; a unit that nobody can date is old."""
+def test_an_ended_unit_is_removed_after_its_keep_time(age: float | None, keep: float | None, expected: bool) -> None:
+    """People have the keep time to look at what ended; a unit that nobody can date is old. None is for ever."""
     unit = a_unit(status=UnitStatus.FAILED, ended_at=None if age is None else NOW - timedelta(seconds=age))
 
     assert removable(unit, NOW, keep) is expected
@@ -169,3 +177,141 @@ def test_a_cancelled_run_has_its_grace() -> None:
 
     assert ids(overdue(runs, since, 160.0, 60.0)) == [an_id(1)]
     assert ids(overdue(runs, since, 160.0, 0.0)) == [an_id(1), an_id(2), an_id(3)]
+
+
+# --- units that vanished ---
+
+
+@pytest.mark.parametrize("recovers", [True, False])
+def test_a_running_run_whose_unit_vanished_is_failed(recovers: bool) -> None:
+    """Nothing executes it any more and none of its tasks waits: somebody deleted it, and the run says so."""
+    verdict = judge_vanished(ALIVE, a_run(state="Running"), recovers=recovers)
+
+    reason = f"The unit of execution {ALIVE.name} was deleted by somebody while the flow run was Running"
+    assert verdict == ReportFailed(ALIVE, reason)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        None,
+        a_run(state="Running", waiting_tasks=1),
+        attrs.evolve(a_run(state="Running"), tasks_wait=True),
+        *(a_run(state=kind) for kind in sorted(FINISHED_TYPES | {"Scheduled", "Retrying", "Queued", "Daydreaming"})),
+    ],
+)
+def test_a_run_that_does_not_need_its_vanished_unit_forgets_it(run: FlowRun | None) -> None:
+    """Deleted, finished, waiting for a retry, or back in the queue: the absence means nothing."""
+    assert judge_vanished(ALIVE, run, recovers=False) == Settled(ALIVE)
+
+
+def test_a_vanished_unit_proves_a_cancellation() -> None:
+    """Nothing of it executes."""
+    assert judge_vanished(ALIVE, a_run(state="Cancelling"), recovers=True) == ReportCancelled(ALIVE)
+
+
+def test_a_submitted_run_whose_unit_vanished_is_recovered_or_failed() -> None:
+    """Recovery makes the unit again where there is recovery; a newer claim has a unit of its own."""
+    newer = a_run(state="Submitted", attempt="5")
+    newer = attrs.evolve(newer, claim=a_record(newer))
+
+    assert judge_vanished(ALIVE, claimed_run(), recovers=True) == Settled(ALIVE)
+    assert isinstance(judge_vanished(ALIVE, claimed_run(), recovers=False), ReportFailed)
+    assert judge_vanished(ALIVE, newer, recovers=False) == Settled(ALIVE)
+
+
+def test_what_has_vanished() -> None:
+    """Absent units that lived; of one run only the last, and none if another unit lives or was made later."""
+    later = NOW + timedelta(seconds=1)
+    first, second = a_unit(1, name="first"), a_unit(1, name="second", created_at=later)
+    replaced, new = a_unit(2, name="replaced"), a_unit(2, name="new", status=UnitStatus.FAILED, created_at=later)
+    doubled, alive = a_unit(3, name="doubled", created_at=later), a_unit(3, name="alive")
+    last, old = a_unit(4, name="last", created_at=later), a_unit(4, name="old", status=UnitStatus.FAILED)
+    still = a_unit(5, name="still")
+
+    for remembered in (
+        [first, second, replaced, doubled, last, still],
+        [still, last, doubled, replaced, second, first],
+    ):
+        found = vanished(remembered, [new, alive, old, still])
+        assert {unit.name for unit in found} == {"second", "last"}
+
+
+# --- units that wait ---
+
+
+@pytest.mark.parametrize(
+    ("status", "seconds", "expected"),
+    [
+        (UnitStatus.PENDING, 0, True),
+        (UnitStatus.PENDING, -1, True),
+        (UnitStatus.PENDING, 1, False),
+        (UnitStatus.PENDING, None, False),
+        (UnitStatus.CREATED, 0, False),
+        (UnitStatus.RUNNING, 0, False),
+        (UnitStatus.FAILED, 0, False),
+    ],
+)
+def test_only_a_pending_unit_whose_time_has_come_is_hopeless(
+    status: UnitStatus, seconds: int | None, expected: bool
+) -> None:
+    """The platform says from when on waiting is pointless, or that it is not."""
+    at = None if seconds is None else NOW + timedelta(seconds=seconds)
+    unit = attrs.evolve(a_unit(status=status), hopeless_at=at)
+
+    assert hopeless([unit], NOW) == ([unit] if expected else [])
+
+
+def test_what_is_worth_telling_of_pending_units() -> None:
+    """Those that say what they wait for; a hopeless one is about to be failed for the same reason."""
+    plain = a_unit(1, status=UnitStatus.PENDING)
+    waits = attrs.evolve(a_unit(2, status=UnitStatus.PENDING), evidence=Evidence(reason="Unschedulable"))
+    too_late = attrs.evolve(waits, name="late", hopeless_at=NOW)
+
+    assert waiting([plain, waits, too_late, ENDED_BADLY], NOW) == [waits]
+
+
+HOPELESS = attrs.evolve(
+    a_unit(status=UnitStatus.PENDING), evidence=Evidence(reason="InvalidImageName"), hopeless_at=NOW
+)
+
+
+@pytest.mark.parametrize("run", [claimed_run(), a_run(state="Submitted"), a_run(state="Running")])
+def test_a_run_whose_unit_cannot_start_is_failed(run: FlowRun) -> None:
+    """Claimed, or Running with a retry that cannot start: the reason says what the unit waited for."""
+    reason = f"The unit of execution {HOPELESS.name} could not start (InvalidImageName)"
+
+    assert judge_hopeless(HOPELESS, run, is_decisive=True) == ReportFailed(HOPELESS, reason)
+    assert judge_hopeless(HOPELESS, run, is_decisive=False) == Settled(HOPELESS)
+
+
+def test_a_cancelled_run_whose_unit_cannot_start_is_over() -> None:
+    """Once the unit is stopped; that is no failure."""
+    assert judge_hopeless(HOPELESS, a_run(state="Cancelling"), is_decisive=True) == ReportCancelled(HOPELESS)
+
+
+@pytest.mark.parametrize("kind", sorted(FINISHED_TYPES | {"Scheduled", "Retrying", "Queued"}))
+def test_a_run_that_moved_on_is_not_failed_for_a_unit_that_cannot_start(kind: str) -> None:
+    """Finished, or back in the queue."""
+    assert judge_hopeless(HOPELESS, a_run(state=kind), is_decisive=True) == Settled(HOPELESS)
+
+
+def test_a_run_that_is_gone_or_claimed_anew_is_not_failed_for_a_unit_that_cannot_start() -> None:
+    """There is nobody left to tell, or another unit to wait for."""
+    newer = a_run(state="Submitted", attempt="5")
+    newer = attrs.evolve(newer, claim=a_record(newer))
+
+    assert judge_hopeless(HOPELESS, None, is_decisive=True) == Settled(HOPELESS)
+    assert judge_hopeless(HOPELESS, newer, is_decisive=True) == Settled(HOPELESS)
+
+
+def test_the_units_that_decide() -> None:
+    """The last of each run among some; a unit outside of them takes the word if it lives or was made later."""
+    later = NOW + timedelta(seconds=1)
+    one, two = a_unit(1, name="one"), a_unit(1, name="two", created_at=later)
+    three, ended = a_unit(2, name="three"), a_unit(2, name="ended", status=UnitStatus.FAILED, created_at=later)
+    four, alive, more = a_unit(3, name="four"), a_unit(3, name="alive"), a_unit(3, name="more")
+
+    found = decisive([one, two, three, four], [one, two, three, four, ended, alive, more])
+
+    assert [unit.name for unit in found] == ["two"]

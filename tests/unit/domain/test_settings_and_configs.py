@@ -52,6 +52,11 @@ def test_zero_is_allowed_where_it_means_at_once() -> None:
     assert settings.keep_ended == 0
 
 
+def test_ended_units_may_be_kept_for_ever() -> None:
+    """For platforms where somebody else cleans up."""
+    assert AgentSettings(keep_ended=None).keep_ended is None
+
+
 def test_a_frozen_mapping_is_a_copy_that_cannot_be_changed() -> None:
     """Values are shared between threads: nobody may change one under another's hands."""
     original = {"A": "1"}

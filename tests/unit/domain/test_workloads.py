@@ -109,6 +109,38 @@ def test_image_resolution(
     assert (submission.image, submission.env["IMAGE"]) == (image, image)
 
 
+@pytest.mark.parametrize(
+    ("storage", "config", "template", "is_default"),
+    [
+        (STORED, None, None, False),
+        (None, "run/image", None, False),
+        (STORED, "run/image", "agent/image", False),
+        (None, None, "agent/image", True),
+        (None, None, None, True),
+    ],
+)
+def test_an_image_that_nobody_asked_for_is_known_as_one(
+    storage: Storage | None, config: str | None, template: str | None, is_default: bool
+) -> None:
+    """A platform's own template may put another image in place of the default, never of one that was chosen."""
+    traits = PlatformTraits(kind="docker", run_config=DockerRun, default_image=template)
+
+    submission = plan(a_run(run_config=DockerRun(image=config), storage=storage), traits=traits)
+
+    assert submission.image_is_default is is_default
+
+
+@pytest.mark.parametrize("variable", ["IMAGE", None])
+def test_the_variable_with_the_image_is_named(variable: str | None) -> None:
+    """Whoever changes the image has to change the variable too."""
+    workload = Workload(command=COMMAND, default_image="i", image_variable=variable)
+
+    submission = plan(workload=workload)
+
+    assert submission.image_variable == variable
+    assert submission.env == ({variable: "i"} if variable else {})
+
+
 def test_no_image_anywhere_is_refused() -> None:
     """A platform of images cannot start a run that has none, and says so before anything is created."""
     with pytest.raises(SubmissionRefused, match="no image"):
@@ -122,6 +154,8 @@ def test_a_platform_without_images_ignores_them() -> None:
     )
 
     assert submission.image is None
+    assert not submission.image_is_default
+    assert submission.image_variable is None
     assert "IMAGE" not in submission.env
 
 

@@ -1,85 +1,12 @@
 """One sweep brings claims and units together again, whatever was missed (promises P2 and P7)."""
 
-from collections.abc import Callable
-
 import attrs
 import pytest
 
-from prefect.agent.adapters.fakes import InMemoryCloudApi, InMemoryPlatform, ManualClock
 from prefect.agent.domain.errors import CloudUnavailable, PlatformUnavailable
-from prefect.agent.domain.model.flow_runs import Claimed, FlowRunId
-from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.services.claiming import ClaimFlowRuns
-from prefect.agent.domain.services.reconciliation import Reconcile
-from prefect.agent.domain.services.reporting import Outbox, SendReports
-from prefect.agent.domain.services.submission import CreateUnit
 from prefect.agent.ports import events
-from unit.builders import Heard
-
-
-@attrs.define
-class World:
-    """A Cloud, a platform and an agent's sweep between them."""
-
-    clock: ManualClock = attrs.field(factory=lambda: ManualClock(auto=True))
-    heard: Heard = attrs.field(factory=Heard)
-    in_hand: set[FlowRunId] = attrs.field(factory=set)
-    later: list[Callable[[], None]] = attrs.field(factory=list)
-    cloud: InMemoryCloudApi = attrs.field(init=False)
-    platform: InMemoryPlatform = attrs.field(init=False)
-    outbox: Outbox = attrs.field(init=False)
-    sweep: Reconcile = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.cloud, self.platform = InMemoryCloudApi(self.clock), InMemoryPlatform(clock=self.clock)
-        self.outbox = Outbox(clock=self.clock)
-        self.sweep = self.agent()
-
-    def agent(self) -> Reconcile:
-        """A new process: it remembers nothing."""
-        return Reconcile(
-            cloud=self.cloud,
-            platform=self.platform,
-            clock=self.clock,
-            outbox=self.outbox,
-            settings=AgentSettings(cancel_grace=60, keep_ended=300),
-            recover=self.recover,
-            in_hand=self.in_hand.__contains__,
-            tell=self.heard,
-        )
-
-    def claim(self, run_id: FlowRunId | None = None) -> Claimed:
-        """Claim a run for this platform."""
-        run_id = run_id or self.cloud.add_flow_run()
-        claim = ClaimFlowRuns(cloud=self.cloud, clock=self.clock, claimant="a", platform=self.platform.identity)
-        [outcome] = claim(self.cloud.flow_runs([run_id]))
-        assert isinstance(outcome, Claimed)
-        return outcome
-
-    def create(self, claimed: Claimed) -> str:
-        """Create the unit of a claim; return its name."""
-        return CreateUnit(cloud=self.cloud, platform=self.platform, clock=self.clock)(claimed.run).name
-
-    def recover(self, claimed: Claimed) -> None:
-        """What the engine does with a claim that has no unit."""
-        self.create(claimed)
-
-    def started(self, state: str = "Running") -> tuple[FlowRunId, str]:
-        """A run with its unit, in some state."""
-        claimed = self.claim()
-        name = self.create(claimed)
-        if state != "Submitted":
-            self.cloud.set_state(claimed.run.id, state)
-        return claimed.run.id, name
-
-    def turn(self) -> None:
-        """One sweep, and everything is sent."""
-        self.sweep()
-        SendReports(cloud=self.cloud, outbox=self.outbox, tell=self.heard)()
-
-    def log(self, run_id: FlowRunId) -> str:
-        """The run's log as one text."""
-        return "\n".join(line.message for line in self.cloud.logs(run_id))
+from unit.sweeps import World
 
 
 @pytest.fixture
@@ -225,7 +152,51 @@ def test_an_end_is_reported_even_if_the_output_cannot_be_read(world: World) -> N
     assert "no logs" in world.log(run_id)
 
 
+def test_an_end_is_explained(world: World) -> None:
+    """In the run's log: how the unit stands, its last output, and then the reason."""
+    run_id, name = world.started()
+    world.platform.tell(name, "Container  State\nflow       OOMKilled\n")
+    world.platform.write(name, "allocating\n")
+    world.platform.end(name, 137)
+
+    world.turn()
+
+    account, output, reason = [line.message for line in world.cloud.logs(run_id) if line.level == "ERROR"]
+    assert account == f"How the unit {name} stands:\nContainer  State\nflow       OOMKilled"
+    assert output == f"Last output of {name}:\nallocating"
+    assert "exit code 137" in reason
+
+
+def test_an_end_is_reported_even_if_it_cannot_be_explained(world: World) -> None:
+    """The platform has trouble with its account: that is said, and the reason is reported all the same."""
+    run_id, name = world.started()
+    world.platform.end(name, 1)
+    world.platform.fail_next("account", PlatformUnavailable("no events"))
+
+    world.turn()
+
+    assert world.state(run_id) == "Failed"
+    assert "no events" in world.log(run_id)
+
+
 # --- cancellation ---
+
+
+def test_a_unit_that_we_stop_is_reported_once(world: World) -> None:
+    """A sweep that comes while the stop is about to report leaves the end to it."""
+    run_id, _ = world.started("Cancelling")
+    world.turn()
+    world.clock.advance(60)
+    world.is_busy = True
+    world.turn()
+    [work] = world.later
+    work()
+    world.sweep()
+    world.turn()
+    world.turn()
+
+    assert world.state(run_id) == "Cancelled"
+    assert len(world.cloud.logs(run_id)) == 1
 
 
 def test_a_cancelled_run_may_end_by_itself(world: World) -> None:
@@ -275,7 +246,7 @@ def test_a_unit_that_cannot_be_stopped_is_tried_again(world: World) -> None:
 def test_a_unit_is_being_stopped_once(world: World) -> None:
     """While a stop takes its time, the next sweep starts no second one."""
     world.started("Cancelling")
-    world.sweep.background = world.later.append
+    world.is_busy = True
     world.turn()
     world.clock.advance(60)
 
@@ -283,6 +254,21 @@ def test_a_unit_is_being_stopped_once(world: World) -> None:
     world.turn()
 
     assert len(world.later) == 1
+
+
+def test_a_background_that_takes_nothing_is_tried_again(world: World) -> None:
+    """No thread is to be had now: that sweep fails, the next one stops the unit."""
+    run_id, _ = world.started("Cancelling")
+    world.turn()
+    world.clock.advance(60)
+    world.is_closed = True
+    with pytest.raises(RuntimeError):
+        world.turn()
+
+    world.is_closed = False
+    world.turn()
+
+    assert world.state(run_id) == "Cancelled"
 
 
 # --- cleaning up ---
@@ -300,6 +286,20 @@ def test_a_finished_unit_is_kept_for_a_while(world: World, age: int, left: int) 
     world.turn()
 
     assert len(world.platform.units()) == left
+
+
+def test_a_finished_unit_may_be_kept_for_ever(world: World) -> None:
+    """Somebody else cleans up, or nobody."""
+    world.sweep.settings = attrs.evolve(world.settings, keep_ended=None)
+    run_id, name = world.started()
+    world.cloud.set_state(run_id, "Success")
+    world.platform.end(name, 0)
+    world.turn()
+
+    world.clock.advance(10**6)
+    world.turn()
+
+    assert len(world.platform.units()) == 1
 
 
 def test_a_unit_whose_end_still_means_something_is_not_removed(world: World) -> None:

@@ -3,7 +3,8 @@
 from prefect.agent.adapters.fakes.contracts.platform_creating import CreatingContract
 from prefect.agent.adapters.fakes.contracts.platform_ending import EndingContract
 from prefect.agent.adapters.fakes.contracts.platform_seeing import SeeingContract
+from prefect.agent.adapters.fakes.contracts.platform_waiting import WaitingContract
 
 
-class ExecutionPlatformContract(CreatingContract, SeeingContract, EndingContract):
+class ExecutionPlatformContract(CreatingContract, SeeingContract, WaitingContract, EndingContract):
     """Give the fixture ``world``: a :class:`PlatformWorld` without units."""

@@ -22,7 +22,7 @@ ABSENT = "prefect-00000000-0000-4000-8000-000000000000-1"
 
 
 class SeeingContract(PlatformContractBase):
-    """Methods ``units``, ``unit``, ``watch`` and ``logs_tail``."""
+    """Methods ``units``, ``unit``, ``watch``, ``logs_tail`` and ``account``."""
 
     def test_units_lists_all_ended_ones_included(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
         """Every unit is listed once, to every agent on the place, as it is now."""
@@ -47,6 +47,20 @@ class SeeingContract(PlatformContractBase):
             submission.attempt,
         )
         assert platform.unit(ABSENT) is None
+
+    def test_only_what_waits_can_be_hopeless(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """A unit that executes, or has ended, is never called hopeless."""
+        submission = started(platform, world)
+        over, _ = ended(platform, world, exit_code=1)
+
+        def executes() -> bool:
+            unit = platform.unit(submission.name)
+            return unit is not None and unit.status is UnitStatus.RUNNING
+
+        eventually(executes, "the unit is seen to execute")
+        assert [unit.hopeless_at for unit in platform.units() if unit.name in {submission.name, over.name}] == [
+            None
+        ] * 2
 
     @pytest.mark.parametrize(
         ("exit_code", "status"), [(0, UnitStatus.SUCCEEDED), (3, UnitStatus.FAILED), (255, UnitStatus.FAILED)]
@@ -117,6 +131,32 @@ class SeeingContract(PlatformContractBase):
 
         assert platform.logs_tail(submission.name) == ""
         assert platform.logs_tail(ABSENT) == ""
+
+    def test_the_account_of_a_unit(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """Whether a unit executes or has ended, well or not: some text or none, never an error, never a secret."""
+        secret = {"SECRET": "s3cr3t"}
+        running = world.submission(secret_env=secret)
+        over = world.submission(exit_code=3, prints="something", secret_env=secret)
+        for submission in (running, over):
+            platform.create(submission)
+        world.let_end(over)
+        has_ended(platform, over.name)
+
+        accounts = [each.account(name) for each in (platform, world.platform()) for name in (running.name, over.name)]
+
+        assert all(isinstance(account, str) for account in accounts)
+        assert all(len(account.encode()) <= 64 * 1024 for account in accounts)
+        assert "s3cr3t" not in "".join(accounts)
+
+    def test_nothing_is_no_account(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """No unit, no longer a unit, not ours: the account is empty, no error."""
+        submission, _ = ended(platform, world)
+        foreign = world.submission()
+        world.take_name(foreign.name)
+
+        platform.remove(submission.name)
+
+        assert [platform.account(name) for name in (ABSENT, submission.name, foreign.name)] == ["", "", ""]
 
     def test_watching_tells_of_ends(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
         """Who watches hears of units that end (a hint: one of several is enough)."""

@@ -148,6 +148,13 @@ class PlatformWorld(Protocol):
         """Leave what a crash between creating a unit and starting it leaves; False if there is no such moment."""
         ...
 
+    def cannot_start(self) -> Submission | None:
+        """A submission of a new flow run that the platform accepts but can never start (its image does not exist).
+
+        None, if ``create`` refuses such submissions itself.
+        """
+        return None
+
 
 def eventually(condition: Callable[[], object], what: str, *, seconds: float = 20) -> None:
     """Return as soon as *condition* gives something true.

@@ -7,7 +7,7 @@ import pytest
 
 from prefect.agent.domain.cloud.errors import CloudError
 from prefect.agent.domain.cloud.runs import run_labels, run_name, run_parameters
-from prefect.agent.domain.cloud.selection import is_due, is_ready, labels_match
+from prefect.agent.domain.cloud.selection import due_time, is_due, is_ready, labels_match
 from prefect.agent.domain.cloud.states import PARENTS, SCHEDULED
 from prefect.agent.domain.times import iso
 from unit.builders import NOW
@@ -65,6 +65,16 @@ def test_due_means_the_start_time_has_come(start: int | None, due: bool) -> None
 def test_a_running_run_is_ready_for_its_tasks_sake(state: str, tasks: list[dict[str, Any]], ready: bool) -> None:
     """A Running run is given out if one of its task runs is due again (protocol section 4.4)."""
     assert is_ready(a_row(state), tasks, NOW) is ready
+
+
+@pytest.mark.parametrize("kind", sorted(PARENTS))
+def test_when_a_run_is_due(kind: str) -> None:
+    """A run that waits: at its own start time; a Running one: at that of its first task run that waits; else never."""
+    row, first = a_row(kind, 5), iso(NOW)
+    expected = first if kind == "Running" else row["state_start_time"] if kind in SCHEDULED else None
+
+    assert due_time(row, first) == expected
+    assert due_time(a_row(kind, None), None) is None
 
 
 @pytest.mark.parametrize(

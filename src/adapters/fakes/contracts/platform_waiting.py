@@ -1,0 +1,106 @@
+"""Units that were accepted but do not start: they say what they wait for, and when that becomes pointless."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from prefect.agent.adapters.fakes.contracts.platform_base import PlatformContractBase, names
+from prefect.agent.adapters.fakes.contracts.worlds import PlatformWorld, eventually
+from prefect.agent.domain.model.units import Submission, Unit, UnitStatus
+from prefect.agent.ports.platform import ExecutionPlatform
+
+PATIENCE = 60.0
+"""Seconds that a platform may take to find out that a unit cannot start."""
+
+
+class WaitingContract(PlatformContractBase):
+    """Units that cannot start, on platforms that have such."""
+
+    @pytest.fixture
+    def stuck(self, world: PlatformWorld) -> Submission:
+        """A submission whose unit never starts."""
+        submission = world.cannot_start()
+        if submission is None:
+            pytest.skip("this platform refuses at once what it cannot start")
+        return submission
+
+    def test_a_unit_that_cannot_start_says_why(
+        self, platform: ExecutionPlatform, world: PlatformWorld, stuck: Submission
+    ) -> None:
+        """It is pending, names a reason, and from some time on (UTC) it is hopeless; nothing of it executes."""
+        platform.create(stuck)
+
+        unit = waits(platform, stuck.name, lambda unit: unit.hopeless_at is not None, "it is given up some time")
+
+        assert unit.evidence is not None
+        assert unit.evidence.reason
+        assert unit.evidence.exit_code is None
+        assert unit.hopeless_at is not None
+        assert unit.hopeless_at.utcoffset() == timedelta(0)
+        assert unit.ended_at is None
+        assert names(platform, world) == [stuck.name]
+        assert not world.is_executing(stuck.name)
+        assert world.starts(stuck.name) == 0
+
+    def test_create_again_returns_the_one_that_waits(
+        self, platform: ExecutionPlatform, world: PlatformWorld, stuck: Submission
+    ) -> None:
+        """A second create, by this agent or another, changes nothing."""
+        first = platform.create(stuck)
+
+        again = [platform.create(stuck), world.platform().create(stuck)]
+
+        assert [unit.id for unit in again] == [first.id, first.id]
+        assert names(platform, world) == [stuck.name]
+
+    def test_a_unit_that_cannot_start_can_be_stopped(
+        self, platform: ExecutionPlatform, world: PlatformWorld, stuck: Submission
+    ) -> None:
+        """Stopping it ends or removes it; it never executed, and does not wait any more."""
+        platform.create(stuck)
+        waits(platform, stuck.name, lambda unit: unit.evidence is not None, "it says what it waits for")
+
+        platform.stop(stuck.name, grace=0)
+
+        unit = platform.unit(stuck.name)
+        assert unit is None or unit.status is UnitStatus.FAILED
+        assert unit is None or unit.hopeless_at is None
+        platform.stop(stuck.name, grace=0)
+        platform.remove(stuck.name)
+        assert names(platform, world) == []
+        assert world.starts(stuck.name) == 0
+
+    def test_a_unit_that_cannot_start_has_no_output(self, platform: ExecutionPlatform, stuck: Submission) -> None:
+        """While it waits its output can be asked for, and is empty; its account, if there is one, is text."""
+        platform.create(stuck)
+        waits(platform, stuck.name, lambda unit: unit.evidence is not None, "it says what it waits for")
+
+        assert platform.logs_tail(stuck.name) == ""
+        assert isinstance(platform.account(stuck.name), str)
+
+    def test_a_unit_that_cannot_start_may_be_deleted(
+        self, platform: ExecutionPlatform, world: PlatformWorld, stuck: Submission
+    ) -> None:
+        """Somebody deletes it: it is absent."""
+        platform.create(stuck)
+
+        world.vanish(stuck.name)
+
+        eventually(lambda: platform.unit(stuck.name) is None, "the unit is gone")
+        assert names(platform, world) == []
+
+
+def waits(platform: ExecutionPlatform, name: str, until: Callable[[Unit], bool], what: str) -> Unit:
+    """The unit, which is pending, once *until* is true of it."""
+    seen: list[Unit] = []
+
+    def check() -> bool:
+        unit = platform.unit(name)
+        assert unit is not None, f"{name} is gone"
+        assert unit.status is UnitStatus.PENDING
+        seen.append(unit)
+        return until(unit)
+
+    eventually(check, what, seconds=PATIENCE)
+    return seen[-1]

@@ -1,0 +1,56 @@
+"""Tell the Cloud of an end that a unit's run did not report itself, with everything that explains it."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import attrs
+
+from prefect.agent.domain.errors import PlatformError
+from prefect.agent.domain.model.reconciling import Conclusion, ReportCancelled, ReportFailed
+from prefect.agent.domain.model.units import Unit
+from prefect.agent.domain.services.reporting import Outbox
+from prefect.agent.ports import events
+from prefect.agent.ports.events import Event, EventSink
+from prefect.agent.ports.platform import ExecutionPlatform
+
+TAIL_LINES: Final = 50
+
+
+@attrs.define(kw_only=True)
+class ReportEnd:
+    """Puts ends into the outbox. In a run's log the account comes first, then the last output, then the reason."""
+
+    platform: ExecutionPlatform
+    outbox: Outbox
+    tell: EventSink
+
+    def findings(self, unit: Unit) -> list[str]:
+        """What the platform can tell of *unit* now, as entries for the run's log. Trouble becomes words in them."""
+        account = _read(lambda: self.platform.account(unit.name), "how it stands")
+        tail = _read(lambda: self.platform.logs_tail(unit.name, lines=TAIL_LINES), "its output")
+        entries = ((f"How the unit {unit.name} stands:", account), (f"Last output of {unit.name}:", tail))
+        return [f"{head}\n{text}" for head, text in entries if text]
+
+    def __call__(self, conclusion: Conclusion, *, proof: str, findings: Sequence[str] | None = None) -> None:
+        """Report what was concluded of a unit in which nothing executes.
+
+        Args:
+            proof: Why a cancelled run is over.
+            findings: Those of the unit, if they had to be collected before; None to do it now.
+        """
+        unit = conclusion.unit
+        if isinstance(conclusion, ReportCancelled):
+            self.outbox.cancelled(unit.flow_run_id, proof)
+        elif isinstance(conclusion, ReportFailed):
+            fields = {"flow_run_id": unit.flow_run_id, "unit": unit.name}
+            self.tell(Event(name=events.UNIT_ENDED, level="WARNING", message=conclusion.reason, fields=fields))
+            for entry in self.findings(unit) if findings is None else findings:
+                self.outbox.log(unit.flow_run_id, entry, "ERROR")
+            self.outbox.fail(unit.flow_run_id, conclusion.reason)
+
+
+def _read(ask: Callable[[], str], what: str) -> str:
+    try:
+        return ask().rstrip().lstrip("\n")
+    except PlatformError as trouble:
+        return f"({what} cannot be read: {trouble})"

@@ -1,0 +1,124 @@
+"""Stop units in the background: of cancelled runs, and such as cannot start."""
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+import attrs
+
+from prefect.agent.domain.errors import PlatformError
+from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId
+from prefect.agent.domain.model.reconciling import Conclusion, is_hopeless, overdue
+from prefect.agent.domain.model.settings import AgentSettings
+from prefect.agent.domain.model.states import CANCELLING
+from prefect.agent.domain.model.units import Unit
+from prefect.agent.domain.services.ending import ReportEnd
+from prefect.agent.domain.services.reporting import Outbox
+from prefect.agent.ports import events
+from prefect.agent.ports.clock import Clock
+from prefect.agent.ports.events import Event, EventSink
+from prefect.agent.ports.platform import ExecutionPlatform
+
+Background = Callable[[Callable[[], None]], None]
+
+
+def at_once(work: Callable[[], None]) -> None:
+    """Background work in the foreground."""
+    work()
+
+
+@attrs.define(kw_only=True)
+class StopUnits:
+    """Begins stops and remembers which are on their way.
+
+    Used by one thread, the sweep's; work in the background only puts notes into a box. A unit counts as being stopped
+    until its note is taken: what a sweep reads while a stop comes to its end is never taken for an accident.
+
+    Attributes:
+        under_way: Units that are being stopped, with their runs.
+    """
+
+    platform: ExecutionPlatform
+    clock: Clock
+    outbox: Outbox
+    settings: AgentSettings
+    report: ReportEnd
+    background: Background
+    tell: EventSink
+    under_way: dict[str, FlowRunId] = attrs.field(factory=dict, init=False)
+    _cancelled_since: dict[FlowRunId, float] = attrs.field(factory=dict, init=False)
+    _notes: deque[tuple[str, bool]] = attrs.field(factory=deque, init=False)
+
+    def take_notes(self) -> set[str]:
+        """Names of the units whose stop has succeeded and been reported; stops that failed may be tried again."""
+        done = set()
+        while self._notes:
+            name, success = self._notes.popleft()
+            self.under_way.pop(name, None)
+            if success:
+                done.add(name)
+        return done
+
+    def cancelled(self, runs: Sequence[FlowRun], alive: Collection[Unit]) -> None:
+        """Stop the units that are still *alive* of those cancelled *runs* whose grace is over."""
+        now = self.clock.monotonic()
+        self._cancelled_since = {run.id: self._cancelled_since.get(run.id, now) for run in runs}
+        late = {run.id: run for run in overdue(runs, self._cancelled_since, now, self.settings.cancel_grace)}
+        for unit in alive:
+            run = late.get(unit.flow_run_id)
+            if run is not None:
+                self._begin(unit, f"of the cancelled flow run {run.id}", self._for_cancelled(unit, run))
+
+    def hopeless(self, conclusions: Iterable[Conclusion]) -> None:
+        """Stop units that cannot start, then report what was concluded of each."""
+        for each in conclusions:
+            self._begin(each.unit, "which cannot start", self._for_hopeless(each))
+
+    def _begin(self, unit: Unit, which: str, stop: Callable[[], bool]) -> None:
+        if unit.name in self.under_way:
+            return
+        self.under_way[unit.name] = unit.flow_run_id
+
+        def work() -> None:
+            success = False
+            try:
+                success = stop()
+            except PlatformError as trouble:
+                message = f"Cannot stop {unit.name} {which} yet: {trouble}"
+                self.tell(Event(name=events.PLATFORM_TROUBLE, level="WARNING", message=message))
+            finally:
+                self._notes.append((unit.name, success))
+
+        try:
+            self.background(work)
+        except BaseException:
+            self.under_way.pop(unit.name, None)
+            raise
+
+    def _for_cancelled(self, unit: Unit, run: FlowRun) -> Callable[[], bool]:
+        def stop() -> bool:
+            self.platform.stop(unit.name, grace=self.settings.stop_grace)
+            message = f"Stopped {unit.name}: its flow run was cancelled and did not end by itself"
+            self.tell(Event(name=events.UNIT_STOPPED, message=message, fields={"flow_run_id": run.id}))
+            if run.state.type == CANCELLING:
+                self.outbox.cancelled(run.id, message)
+            else:
+                self.outbox.log(run.id, message, "WARNING")
+            return True
+
+        return stop
+
+    def _for_hopeless(self, conclusion: Conclusion) -> Callable[[], bool]:
+        unit = conclusion.unit
+
+        def stop() -> bool:
+            findings = self.report.findings(unit)  # stopping it may take them away
+            current = self.platform.unit(unit.name)
+            if current is None or not is_hopeless(current, self.clock.now()):
+                return False  # it moved on meanwhile: for the next sweep to judge
+            self.platform.stop(unit.name, grace=0)
+            message = f"Stopped {unit.name}: it could not start ({unit.evidence or 'no evidence'})"
+            self.tell(Event(name=events.UNIT_STOPPED, message=message, fields={"flow_run_id": unit.flow_run_id}))
+            self.report(conclusion, proof=message, findings=findings)
+            return True
+
+        return stop
