@@ -5,21 +5,29 @@
 
 import gc
 import os
+import shutil
 import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import cache
 from io import StringIO
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import pytest
+
+if TYPE_CHECKING:
+    from support.kubernetes.control_plane import ControlPlane
+    from support.kubernetes.kubelet import ProcessKubelet
+    from support.kubernetes.proxy import FaultProxy
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 HOST_IMAGE: Final = ROOT / "tools" / "host_image.py"
 LAB_PREFECT: Final = "lab/prefect:1.4.1"
 LAB_SMALL: Final = "lab/busybox:latest"
+KUBERNETES_PROGRAMS: Final = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 Found = TypeVar("Found")
 
@@ -74,11 +82,31 @@ def _ask_docker() -> frozenset[str] | str:
         client.close()
 
 
-def _kubernetes() -> None:
-    """An API server, or the programs to start one."""
-    config, assets = os.environ.get("KUBECONFIG"), os.environ.get("KUBEBUILDER_ASSETS")
-    if not (config and Path(config).exists()) and not (assets and Path(assets, "kube-apiserver").exists()):
-        raise Missing("no Kubernetes: set KUBECONFIG, or KUBEBUILDER_ASSETS to a folder with etcd and kube-apiserver")
+@cache
+def _kubernetes() -> Path:
+    """The folder with the programs of a control plane."""
+    given = os.environ.get("KUBEBUILDER_ASSETS")
+    lacking = [each for each in KUBERNETES_PROGRAMS if not (given and os.access(Path(given, each), os.X_OK))]
+    if not given or lacking:
+        where = f"{given} has no {', '.join(lacking)}" if given else "KUBEBUILDER_ASSETS is not set"
+        raise Missing(
+            f"{where}: name a folder with {', '.join(KUBERNETES_PROGRAMS)} in it"
+            " (`setup-envtest use -p path` gives the first two, https://dl.k8s.io the others of the same version)"
+        )
+    if shutil.which("openssl") is None:
+        raise Missing("there is no program openssl, which makes the certificates: install it")
+    return Path(given)
+
+
+def _cluster() -> Path:
+    """The kubeconfig of a cluster with a node, on which tests may make and delete things."""
+    given = os.environ.get("KUBECONFIG")
+    if os.environ.get("PREFECT_AGENT_TEST_CLUSTER") != "1" or not given or not Path(given).exists():
+        raise Missing(
+            "set KUBECONFIG to the file of a cluster whose nodes run pods, and PREFECT_AGENT_TEST_CLUSTER=1 to let"
+            " tests use it"
+        )
+    return Path(given)
 
 
 def _image(kind: str, lab: str, *arguments: str | Path) -> str:
@@ -96,6 +124,7 @@ def _image(kind: str, lab: str, *arguments: str | Path) -> str:
 
 NEEDS: Final[dict[str, Callable[[], object]]] = {
     "docker": _docker_images,
+    "cluster": _cluster,
     "kubernetes": _kubernetes,
     "real_prefect": _prefect_python,
 }
@@ -127,6 +156,44 @@ def flow_image() -> str:
 def small_image() -> str:
     """A tiny image with a shell and a few programs; no Python, no Prefect."""
     return _found("docker", lambda: _image("small", LAB_SMALL))
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator["ControlPlane"]:
+    """A real Kubernetes without a node; one for all tests, which takes seconds to start and 0.8 GB."""
+    assets = _found("kubernetes", _kubernetes)
+    from support.kubernetes.control_plane import ControlPlane  # noqa: PLC0415 - only tests that need it pay for it
+
+    with closing(ControlPlane(assets, tmp_path_factory.mktemp("control-plane"))) as plane:
+        plane.start()
+        yield plane
+
+
+@pytest.fixture(scope="session")
+def kubelet(control_plane: "ControlPlane", tmp_path_factory: pytest.TempPathFactory) -> Iterator["ProcessKubelet"]:
+    """A node whose pods are processes, or end as their annotation says; from the first test on that asks for it."""
+    from support.kubernetes.kubelet import ProcessKubelet  # noqa: PLC0415
+
+    with closing(ProcessKubelet(control_plane, tmp_path_factory.mktemp("kubelet"))) as kubelet:
+        kubelet.start()
+        yield kubelet
+
+
+@pytest.fixture
+def fault_proxy(control_plane: "ControlPlane") -> Iterator["FaultProxy"]:
+    """A way to the control plane that fails as the test wants."""
+    from support.kubernetes.proxy import FaultProxy  # noqa: PLC0415
+
+    with closing(FaultProxy(control_plane)) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def namespace(control_plane: "ControlPlane") -> Iterator[str]:
+    """A new namespace on the control plane; it and everything in it is deleted."""
+    name = control_plane.api.new_namespace()
+    yield name
+    control_plane.api.delete(f"/api/v1/namespaces/{name}")
 
 
 def _found(marker: str, look: Callable[[], Found]) -> Found:
