@@ -130,7 +130,8 @@ class KubernetesPlatform(ExecutionPlatform):
         return [unit for unit in found if unit is not None]
 
     def unit(self, name: str) -> Unit | None:
-        return self._read(*self._jobs.look(name))
+        self._jobs.look(name)
+        return self._known(name)
 
     def watch(self, *, seconds: float) -> Iterator[Unit]:
         told: dict[str, tuple[object, ...]] = {}
