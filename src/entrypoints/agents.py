@@ -1,6 +1,6 @@
 """The agents that people start: :class:`Agent` with a platform."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import attrs
@@ -89,7 +89,7 @@ class KubernetesAgent(Agent):
 
     Args:
         namespace: For the Jobs.
-        job_template_path: Of the agent's own Job template: a file, or an ``http(s)://``, ``s3://`` or ``gs://`` address.
+        job_template_path: Of the agent's own Job template: a file, or an http(s), s3 or gs address.
         delete_finished_jobs: Whether finished Jobs are removed after their keep time.
         volumes, volume_mounts: Added to every Job, in the words of the Kubernetes API.
         kwargs: Also every other option of ``prefect.agent.adapters.kubernetes.factory``.
@@ -119,9 +119,10 @@ class KubernetesAgent(Agent):
         chosen = {**kubernetes_options(environ), **{name: value for name, value in given.items() if value is not None}}
         wanted = delete_finished_jobs is not False and (environ.get("DELETE_FINISHED_JOBS") or "True") == "True"
         self._keeps_jobs = not wanted or "clean-up" in chosen.get("without", ())
+        keywords = _with_options(kwargs, chosen)
         if self._keeps_jobs:
-            chosen.setdefault("job_ttl", None)
-        super().__init__(agent_config_id, *args, **_with_options(kwargs, chosen))
+            keywords["platform_options"].setdefault("job_ttl", None)
+        super().__init__(agent_config_id, *args, **keywords)
 
     def _merge(self, *args: Any) -> AgentSettings:
         settings = super()._merge(*args)

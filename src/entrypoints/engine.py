@@ -172,6 +172,7 @@ class Engine:
                 return False
             if self._concerns_the_sweep(unit):
                 self._sweep_now.set()
+        self.tell(Event(name=events.WATCHED, level="DEBUG", message="Watched the units"))
         if self.clock.monotonic() - started < SWEEP_GAP:
             self.clock.pause(SWEEP_GAP, self._stopping)
         return not self._stopping.is_set()

@@ -27,6 +27,7 @@ WATCHED: Final = {
     events.CLAIMED: "last_claim",
     events.UNIT_CREATED: "last_create",
     events.SWEPT: "last_sweep",
+    events.WATCHED: "last_watch",
     events.REPORTED: "last_report",
 }
 

@@ -69,7 +69,11 @@ class Mirror:
             return self._jobs.get(name), tuple(self._pods.get(name, {}).values())
 
     def changes(self, *, seconds: float) -> Iterator[str]:
-        """Names of units as they change, for at most *seconds*."""
+        """Names of units as they change, for at most *seconds*.
+
+        Raises:
+            PlatformUnavailable, PlatformForbidden: In the end, if nothing is heard from the server at present.
+        """
         self._start()
         end = time.monotonic() + seconds
         with self.changed:
@@ -82,6 +86,10 @@ class Mirror:
                 names = list(self._changes)[len(self._changes) - news :]
                 seen = self._count
             yield from dict.fromkeys(names)
+        with self.changed:
+            troubles = self._troubles()
+        if troubles:
+            raise troubles[0]
 
     # --- writing ---
 

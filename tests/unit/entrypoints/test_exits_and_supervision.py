@@ -91,6 +91,15 @@ def test_passing_trouble_never_ends_a_loop() -> None:
     assert loop.heard.names() == [events.CLOUD_TROUBLE] * 20 + [events.PLATFORM_TROUBLE]
 
 
+def test_a_loop_waits_as_long_as_the_server_asks() -> None:
+    """Retry-After is honoured, within reason; the loop's own pause if it is longer."""
+    asked = [PlatformUnavailable("busy", retry_after=seconds) for seconds in (7, 0.1, 9999)]
+
+    loop = Loop(*asked, False).run()
+
+    assert loop.clock.pauses == [7, 1.0, 120.0]
+
+
 def test_a_bug_is_told_with_its_traceback() -> None:
     """One bug does not silence a loop."""
     loop = Loop(ValueError("oops"), False).run()
