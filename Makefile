@@ -4,7 +4,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test contract check format dev dev-prefect wheel lock clean
+.PHONY: help demo test contract check format dev dev-prefect wheel wheelhouse image lock clean
 
 # The Python that makes the environments: the first of these that really runs (a pyenv shim may not) and can make one.
 # Looked for only when an environment has to be made, and once.
@@ -20,13 +20,18 @@ CODE := src tests tools $(wildcard benchmarks)
 PLATFORM ?=
 IMAGE ?=
 ARGS ?=
+CLOUD_HOST ?=
+BASE ?= python:3.13-slim
+AGENT_IMAGE ?= prefect-agent:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+ASK_BASE := import platform, sys; print("%d.%d" % sys.version_info[:2], platform.machine())
 export PYTHONNOUSERSITE := 1
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1#\2/p' Makefile | awk -F'#' '{ printf "%-18s %s\n", $$1, $$2 }'
 
-demo: .venv/.installed .venv-prefect/.locked ## Five real flow runs from Scheduled to Success; PLATFORM=process|docker IMAGE=...
-	@$(BIN)/python tools/demo.py $(if $(PLATFORM),--platform '$(PLATFORM)') $(if $(IMAGE),--image '$(IMAGE)')
+demo: .venv/.installed .venv-prefect/.locked ## Five real flow runs, start to Success; PLATFORM=process|docker|kubernetes
+	@$(BIN)/python tools/demo.py $(if $(PLATFORM),--platform '$(PLATFORM)') $(if $(IMAGE),--image '$(IMAGE)') \
+		$(if $(CLOUD_HOST),--cloud-host '$(CLOUD_HOST)')
 
 test: .venv/.installed .venv-prefect/.locked ## All tests, with coverage; ARGS="-k name" chooses
 	@$(BIN)/coverage erase
@@ -56,9 +61,20 @@ wheel: .venv/.installed ## The wheel, into dist/
 	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 	@rm -rf build; ls dist/*.whl
 
+wheelhouse: .venv/.installed ## What the agent's image is made of, for the Python of BASE, into dist/wheels
+	@rm -rf dist/wheels; mkdir -p dist/wheels
+	@set -- $$(docker run --rm --network none --entrypoint python3 $(BASE) -c '$(ASK_BASE)'); [ -n "$$2" ] && \
+	$(BIN)/python -m pip --disable-pip-version-check download --quiet --dest dist/wheels --no-deps --only-binary :all: \
+		--python-version "$$1" --platform "manylinux2014_$$2" --platform "manylinux_2_28_$$2" \
+		--require-hashes -r requirements/image.txt
+
+image: wheelhouse ## The agent's image from this tree; BASE=... is any image with Python >= 3.10 and venv
+	docker build --network none --build-arg BASE=$(BASE) --tag $(AGENT_IMAGE) --file Containerfile .
+
 lock: ## Write requirements/*.txt anew (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv"; exit 1; }
 	$(call compile,dev,3.10,--all-extras --group dev pyproject.toml requirements/build.in)
+	$(call compile,image,3.10,pyproject.toml requirements/build.in)
 	$(call compile,prefect-py310,3.10,requirements/prefect-py310.in)
 	$(call compile,prefect-py312,3.12,requirements/prefect-py312.in)
 

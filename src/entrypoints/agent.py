@@ -4,8 +4,8 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Generator, Iterable, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import FrameType
 from typing import Any, ClassVar
 
@@ -19,6 +19,7 @@ from prefect.agent.entrypoints.compatibility import FlowRunRow, refuse_real_pref
 from prefect.agent.entrypoints.container import Options, Parts, build
 from prefect.agent.entrypoints.exits import exit_for
 from prefect.agent.entrypoints.health import Health, HealthServer
+from prefect.agent.entrypoints.notify import Notifier
 from prefect.agent.entrypoints.settings import Configuration, connection, env_vars, labels
 from prefect.agent.ports import events
 from prefect.agent.ports.clock import Clock
@@ -92,6 +93,7 @@ class Agent:
         self._platform_options = dict(platform_options or {})
         self._parts = self._build()
         self._health = Health(clock=self._parts.clock, stale_after=max(60.0, 6 * self._settings.poll_last))
+        self._notifier = Notifier.from_environ(process_environ())
         self._engine_running: Any = None
 
     # --- what 1.x subclasses read ---
@@ -153,7 +155,8 @@ class Agent:
         self._say(events.AGENT_STOPPED, "Stopped")
 
     def stop(self) -> None:
-        """Finish what is in hand and let :meth:`start` return. From any thread."""
+        """Finish what is in hand and let :meth:`start` return. From any thread or signal handler."""
+        self._notifier.stopping()
         if self._engine_running is not None:
             self._engine_running.stop()
 
@@ -177,7 +180,7 @@ class Agent:
             self._say(events.AGENT_STARTED, f"Health is served at {address}")
         at_end.callback(self.on_shutdown)
         self.on_startup()
-        with self._signals(), self._heartbeats():
+        with self._signals(), self._heartbeats(), self._signs_of_life():
             engine.run()
 
     def _merge(
@@ -279,19 +282,29 @@ class Agent:
             for number, handler in old.items():
                 signal.signal(number, handler)
 
+    def _heartbeats(self) -> AbstractContextManager[None]:
+        """Of a subclass that has some."""
+        own = type(self).heartbeat is not Agent.heartbeat
+        return self._every(self.heartbeat_period if own else None, "heartbeat", self.heartbeat)
+
+    def _signs_of_life(self) -> AbstractContextManager[None]:
+        """For a service manager that asks for them."""
+        return self._every(
+            self._notifier.period, "watchdog", lambda: self._notifier.watchdog(healthy=self._health.report()[0])
+        )
+
     @contextmanager
-    def _heartbeats(self) -> Generator[None]:
-        if type(self).heartbeat is Agent.heartbeat:
-            yield
-            return
+    def _every(self, seconds: float | None, name: str, act: Callable[[], None]) -> Generator[None]:
+        """Act in a thread of its own, again and again with so many *seconds* between; never if that is None."""
         over = threading.Event()
 
         def step() -> bool:
-            self.heartbeat()
-            self._parts.clock.pause(self.heartbeat_period, over)
+            act()
+            self._parts.clock.pause(seconds or 0.0, over)
             return not over.is_set()
 
-        self._parts.engine.supervisor.thread("heartbeat", step, over)
+        if seconds is not None:
+            self._parts.engine.supervisor.thread(name, step, over)
         try:
             yield
         finally:
@@ -299,6 +312,7 @@ class Agent:
 
     def _take(self, event: Event) -> None:
         self._health.take(event)
+        self._notifier.take(event)
         self._tell(event)
 
     def _say(self, name: str, message: str, level: str = "INFO") -> None:

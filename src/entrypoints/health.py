@@ -4,7 +4,9 @@
 (protocol section 10).
 """
 
+import contextlib
 import json
+import socket
 import threading
 from collections.abc import Callable
 from datetime import datetime
@@ -90,10 +92,9 @@ class HealthServer:
         if port is None:
             raise ConfigurationError(f"--agent-address {address!r} has no port; it looks like http://127.0.0.1:8080")
         try:
-            server = ThreadingHTTPServer((parts.hostname or "", port), _handler(self.health, self.poke))
+            server = _listen(parts.hostname or "", port, _handler(self.health, self.poke))
         except OSError as problem:
             raise ConfigurationError(f"cannot listen at --agent-address {address!r}: {problem.strerror}") from problem
-        server.daemon_threads = True
         self._server = server
         threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
         return f"http://{parts.hostname or '0.0.0.0'}:{server.server_address[1]}"  # noqa: S104 - as asked for
@@ -104,6 +105,28 @@ class HealthServer:
             self._server.shutdown()
             self._server.server_close()
             self._server = None
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+
+class _DualStackServer(_Server):
+    """Listens at all addresses of both families: in a cluster of IPv6 only, the probes come by that."""
+
+    address_family = socket.AF_INET6
+
+    def server_bind(self) -> None:
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
+
+
+def _listen(host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
+    """Raises OSError if that cannot be."""
+    if not host and socket.has_dualstack_ipv6():
+        with contextlib.suppress(OSError):  # IPv6 that is compiled in but switched off
+            return _DualStackServer(("::", port), handler)
+    return _Server((host, port), handler)
 
 
 def _handler(health: Health, poke: Callable[[], None]) -> type[BaseHTTPRequestHandler]:

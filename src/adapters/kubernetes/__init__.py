@@ -1,6 +1,21 @@
-"""Flow runs as Kubernetes Jobs."""
+"""Flow runs as Kubernetes Jobs.
 
-from prefect.agent.adapters.kubernetes.factory import factory
-from prefect.agent.adapters.kubernetes.platform import KubernetesPlatform
+The SDK is loaded when the platform is asked for: ``permissions`` alone is for those who only print a Role.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prefect.agent.adapters.kubernetes.options import factory as factory
+    from prefect.agent.adapters.kubernetes.platform import KubernetesPlatform as KubernetesPlatform
+
+_HOMES = {"KubernetesPlatform": "platform", "factory": "options"}
 
 __all__ = ["KubernetesPlatform", "factory"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

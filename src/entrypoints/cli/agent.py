@@ -9,6 +9,7 @@ import click
 
 from prefect.agent.domain.errors import AgentError
 from prefect.agent.entrypoints import logs
+from prefect.agent.entrypoints.cli import install as installing
 from prefect.agent.entrypoints.cli import options
 from prefect.agent.entrypoints.exits import AgentExit, exit_for
 from prefect.agent.entrypoints.settings import Configuration, env_vars, labels
@@ -76,16 +77,8 @@ def start(ctx: click.Context, /, platform: str, **given: Any) -> None:
     _run(_class(platform), given)
 
 
-@agent.command(context_settings={"ignore_unknown_options": True})
-@click.argument("rest", nargs=-1, type=click.UNPROCESSED, metavar="[kubernetes] [OPTIONS]")
-def install(rest: tuple[str, ...]) -> None:  # noqa: ARG001 - options are named when they do something
-    """Print the Kubernetes YAML that installs an agent. Comes with the Kubernetes platform: not in this version yet."""
-    click.echo("prefect agent install needs the Kubernetes platform, which this version does not have yet", err=True)
-    sys.exit(78)
-
-
-def _spelling(name: str, help_text: str, class_name: str, own: Callable[[Starter], Starter]) -> None:
-    """Add the 1.x spelling ``prefect agent NAME start``."""
+def _spelling(name: str, help_text: str, class_name: str, own: Callable[[Starter], Starter]) -> click.Group:
+    """Add the 1.x spelling ``prefect agent NAME start``; return the group ``prefect agent NAME``."""
 
     @agent.group(name, help=help_text, short_help=help_text)
     def group() -> None:
@@ -97,10 +90,16 @@ def _spelling(name: str, help_text: str, class_name: str, own: Callable[[Starter
     def start_one(**given: Any) -> None:
         _run(class_name, given)
 
+    return group
 
-_spelling("local", "Processes of this machine, as in 1.x", "prefect.agent.local:LocalAgent", options.process)
+
+_local = _spelling("local", "Processes of this machine, as in 1.x", "prefect.agent.local:LocalAgent", options.process)
 _spelling("docker", "Docker containers", "prefect.agent.docker:DockerAgent", options.docker)
-_spelling("kubernetes", "Kubernetes Jobs", "prefect.agent.kubernetes:KubernetesAgent", options.kubernetes)
+_kubernetes = _spelling("kubernetes", "Kubernetes Jobs", "prefect.agent.kubernetes:KubernetesAgent", options.kubernetes)
+
+agent.add_command(installing.install)
+_local.add_command(installing.local, "install")
+_kubernetes.add_command(installing.kubernetes, "install")
 
 
 def _check_platform(ctx: click.Context, platform: str, kind: str) -> None:

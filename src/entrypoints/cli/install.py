@@ -1,0 +1,207 @@
+"""``prefect agent install``: what it prints goes to stdout and nowhere else; words for people go to stderr."""
+
+from collections.abc import Mapping
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import click
+
+from prefect.agent.entrypoints.cli import install_options as options
+from prefect.agent.entrypoints.install import checks
+from prefect.agent.entrypoints.settings import CLOUD_API, Backend
+
+if TYPE_CHECKING:
+    from prefect.agent.entrypoints.install.command_line import Started
+    from prefect.agent.entrypoints.install.plan import Install
+
+_JOBS: Final = {
+    "JOB_MEM_REQUEST": "mem_request",
+    "JOB_MEM_LIMIT": "mem_limit",
+    "JOB_CPU_REQUEST": "cpu_request",
+    "JOB_CPU_LIMIT": "cpu_limit",
+    "IMAGE_PULL_POLICY": "image_pull_policy",
+    "SERVICE_ACCOUNT_NAME": "service_account_name",
+}
+"""Variables of the official manifest with defaults for the Jobs, and the options that give them."""
+
+_AS_GIVEN: Final = (
+    "namespace", "key", "existing_secret", "tenant_id", "name", "labels", "env", "agent_config_id", "cluster_wide",
+    "create_namespace", "network_policy", "pod_disruption_budget",
+)  # fmt: skip
+"""Options that are attributes of :class:`Install` as they are."""
+
+_NO_MEANING: Final = {
+    "resource_manager": "--resource-manager does nothing: the agent looks after its Jobs itself",
+    "latest": "--latest does nothing: --image says which image",
+    "rbac": "--rbac does nothing: the rights that the agent needs are always printed",
+}
+
+
+class _Install(click.Group):
+    """A group whose command may be left out: ``kubernetes`` then."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the command in where there is none."""
+        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+            args = ["kubernetes", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_Install)
+def install() -> None:
+    """Print the configuration that installs an agent. What is left out is kubernetes.
+
+    \b
+    $ prefect agent install --token MY_TOKEN --namespace metrics | kubectl apply -f -
+    $ prefect agent install kubernetes --help
+    """
+
+
+@install.command("kubernetes", short_help="YAML for kubectl apply -f -")
+@click.argument("kind", required=False, type=click.Choice(("kubernetes",)), metavar="")
+@options.kubernetes
+def kubernetes(kind: str | None, **given: Any) -> None:  # noqa: ARG001 - 0.6.7 takes the name at the end too
+    """Print the Kubernetes YAML that installs an agent with the rights it needs and no more.
+
+    \b
+    $ prefect agent install --token MY_TOKEN --namespace metrics | kubectl apply -f -
+    """
+    from prefect.agent.entrypoints.install.kubernetes import manifest  # noqa: PLC0415 - only who installs pays for YAML
+
+    chosen = _chosen(given)
+    click.echo(manifest(chosen).encode(), nl=False)
+    _say(*(text for option, text in _NO_MEANING.items() if given[option]))
+    if given["image"] is None:
+        _say_how_to_build(chosen.image)
+    if chosen.needs_key:
+        _say_how_to_set_the_key(chosen.namespace)
+    _say_if_loopback(chosen.api, "pod")
+
+
+@install.command("supervisor", short_help="A supervisord.conf")
+@options.agent
+@options.supervisor
+def supervisor(agent: str, **given: Any) -> None:
+    """Print a configuration of supervisor (supervisord.org) that starts an agent."""
+    from prefect.agent.entrypoints.install.command_line import flat  # noqa: PLC0415
+
+    _print_supervisor(flat(agent), given)
+
+
+@install.command("local", short_help="The same for the local agent of 1.x")
+@options.supervisor
+def local(**given: Any) -> None:
+    """Print a supervisord.conf that starts the local agent of 1.x: flow runs are processes of this machine."""
+    _print_supervisor(("agent", "local", "start"), given)
+
+
+def _print_supervisor(words: tuple[str, ...], given: dict[str, Any]) -> None:
+    from prefect.agent.entrypoints.install.supervisor import configuration  # noqa: PLC0415
+
+    key = given.pop("key")
+    click.echo(configuration(_started(words, given), key).encode(), nl=False)
+    if key:
+        _say("The file holds the API key: chmod 600 supervisord.conf")
+
+
+@install.command("systemd", short_help="A systemd unit")
+@options.systemd
+def systemd(agent: str, user: str | None, **given: Any) -> None:
+    """Print a hardened systemd unit. The API key goes into a file beside it, not into the unit."""
+    from prefect.agent.entrypoints.install.command_line import flat  # noqa: PLC0415
+    from prefect.agent.entrypoints.install.systemd import KEY_FILE, NAME, SystemdUnit, unit  # noqa: PLC0415
+
+    started = _started(flat(agent), given)
+    needed = _needs_key(given["api"])
+    click.echo(unit(SystemdUnit(started=started, user=user, key_needed=needed)).encode(), nl=False)
+    if needed:
+        _say(f"Put the API key into {KEY_FILE} (mode 0600), as a line PREFECT__CLOUD__API_KEY=...")
+    if started.platform == "process" and user is None:
+        _say(f"It needs a user: useradd --system --home-dir /var/lib/{NAME} --shell /usr/sbin/nologin {NAME}")
+    if started.program.startswith(("/home/", "/root/")):
+        _say(f"{started.program} is in a home directory, which the service's user may not read: give --command PATH")
+    _say(f"Save it as /etc/systemd/system/{NAME}.service, then: systemctl enable --now {NAME}")
+
+
+@install.command("compose", short_help="A Compose file")
+@options.compose
+def compose(image: str | None, **given: Any) -> None:
+    """Print a compose.yaml that runs the container agent. The API key goes into a file beside it."""
+    from prefect.agent.entrypoints.install.command_line import flat  # noqa: PLC0415
+    from prefect.agent.entrypoints.install.compose import KEY_FILE, compose_file  # noqa: PLC0415
+
+    started, needed = _started(flat("docker"), given), _needs_key(given["api"])
+    click.echo(compose_file(started, image or _default_image(), key_needed=needed).encode(), nl=False)
+    if image is None:
+        _say_how_to_build(_default_image())
+    if needed:
+        _say(f"Put the API key into {KEY_FILE} (mode 0600), as a line PREFECT__CLOUD__API_KEY=...")
+    _say_if_loopback(started.api, "container")
+
+
+def _started(words: tuple[str, ...], given: Mapping[str, Any]) -> "Started":
+    from prefect.agent.entrypoints.install.command_line import Started, own_program  # noqa: PLC0415
+
+    values = {name: value for name, value in given.items() if value}
+    return Started(**{"program": own_program(), "words": words, **values})
+
+
+def _chosen(given: Mapping[str, Any]) -> "Install":
+    from prefect.agent.entrypoints.install.plan import DRAIN, OPTIONAL, Install  # noqa: PLC0415
+
+    if given["key"] and given["existing_secret"]:
+        raise click.UsageError("--token and --existing-secret exclude each other: one Secret has the key")
+    return Install(
+        **{name: given[name] for name in _AS_GIVEN},
+        image=given["image"] or _default_image(),
+        api=given["api"] or CLOUD_API,
+        backend=_backend(given),
+        jobs={variable: given[option] for variable, option in _JOBS.items() if given[option]},
+        pull_secrets=given["image_pull_secrets"] or (),
+        without=tuple(feature for feature in OPTIONAL if feature in given["without"]),
+        drain=given["drain"] or DRAIN,
+    )
+
+
+def _backend(given: Mapping[str, Any]) -> Backend:
+    """As asked for; else what the rest tells."""
+    has_key = given["key"] or given["existing_secret"]
+    found = given["backend"] or ("cloud" if has_key or _needs_key(given["api"]) else "server")
+    if found == "server" and not given["api"]:
+        raise click.UsageError("--backend server needs --api URL: the address of the server as the agent's pod sees it")
+    return cast("Backend", found)
+
+
+def _needs_key(api: str | None) -> bool:
+    return api is None or api == CLOUD_API
+
+
+def _default_image() -> str:
+    return f"prefect-agent:{metadata.version('prefect-agent').replace('+', '-')}"
+
+
+def _say_how_to_build(image: str) -> None:
+    _say(
+        f"There is no public image. Build {image} and push it to a registry of yours (then give --image):",
+        f"  docker build --tag {image} --file Containerfile .",
+    )
+
+
+def _say_how_to_set_the_key(namespace: str) -> None:
+    _say(
+        "The Secret has a placeholder. Set the key, which is then read from the terminal or a pipe, and start anew:",
+        f"  kubectl create secret generic prefect-agent --namespace {namespace} --from-file=api-key=/dev/stdin \\",
+        "    --dry-run=client --output yaml | kubectl apply -f -",
+        f"  kubectl rollout restart deployment/prefect-agent --namespace {namespace}",
+        "Next time give --existing-secret prefect-agent: applying this YAML again would bring the placeholder back.",
+    )
+
+
+def _say_if_loopback(api: str | None, place: str) -> None:
+    if api and checks.is_loopback(api):
+        _say(f"{api} is the agent's own {place} there, not this machine: give an address that the {place} can reach")
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        click.echo(line, err=True)

@@ -1,0 +1,96 @@
+"""The command that a process manager is to start. An API key is never part of it: everybody can list processes."""
+
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from prefect.agent.domain.model.run_configs import frozen_mapping
+
+PLATFORMS: Final = {"local": "docker", "docker": "docker", "process": "process"}
+"""Agents that run beside a process manager: name in the flat form -> platform."""
+
+
+@attrs.frozen(kw_only=True)
+class Started:
+    """One agent as it is to be started.
+
+    Attributes:
+        program: The ``prefect`` command: a name or a path.
+        words: Which agent: ``agent start docker``, or ``agent local start`` in the spelling of 1.x.
+    """
+
+    program: str = "prefect"
+    words: tuple[str, ...] = ("agent", "start", "docker")
+    api: str | None = None
+    name: str | None = None
+    tenant_id: str | None = None
+    agent_config_id: str | None = None
+    labels: tuple[str, ...] = ()
+    env: Mapping[str, str] = attrs.field(factory=dict, converter=frozen_mapping)
+    import_paths: tuple[str, ...] = ()
+    interpreter: str | None = None
+    show_flow_logs: bool = False
+
+    @property
+    def platform(self) -> str:
+        """Where the flow runs run: ``docker`` or ``process``."""
+        return "docker" if self.words[-1] == "docker" else "process"
+
+    def arguments(self) -> list[str]:
+        """The command, one word each."""
+        single = {
+            "--api": self.api,
+            "--name": self.name,
+            "--tenant-id": self.tenant_id,
+            "--agent-config-id": self.agent_config_id,
+            "--interpreter": self.interpreter,
+        }
+        found = [self.program, *self.words]
+        found += _each(*((option, value) for option, value in single.items() if value))
+        found += _each(*(("--label", label) for label in self.labels))
+        found += _each(*(("--env", f"{name}={value}") for name, value in self.env.items()))
+        found += _each(*(("--import-path", path) for path in self.import_paths))
+        return [*found, "--show-flow-logs"] if self.show_flow_logs else found
+
+
+def flat(agent: str) -> tuple[str, ...]:
+    """Words that start *agent*, named as in the flat form."""
+    return ("agent", "start", PLATFORMS[agent])
+
+
+def own_program() -> str:
+    """The ``prefect`` command of this installation, which a process manager does not find by name."""
+    beside = Path(sys.executable).with_name("prefect")
+    return str(beside) if beside.exists() else shutil.which("prefect") or "prefect"
+
+
+def systemd_words(arguments: Iterable[str]) -> str:
+    """A command as systemd reads it: double quotes and backslashes as in C, ``%`` and ``$`` doubled."""
+    return " ".join(_systemd_word(word) for word in arguments)
+
+
+def supervisor_words(arguments: Iterable[str]) -> str:
+    """A command as supervisor reads it: a shell's quotes, ``%`` doubled, no `` ;`` or `` #``, which begin a comment."""
+    return " ".join(re.sub(r"(\s)(?=[;#])", r"\1''", shlex.quote(word)).replace("%", "%%") for word in arguments)
+
+
+def _each(*pairs: tuple[str, str]) -> list[str]:
+    """Options with their values; as one word where the value could be taken for an option."""
+    found: list[str] = []
+    for option, value in pairs:
+        found += [f"{option}={value}"] if value.startswith("-") else [option, value]
+    return found
+
+
+def _systemd_word(word: str) -> str:
+    doubled = word.replace("%", "%%").replace("$", "$$")
+    if re.fullmatch(r"[-A-Za-z0-9_./:=,@%$+]+", doubled):
+        return doubled
+    escaped = doubled.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
+    return f'"{escaped}"'

@@ -1,0 +1,63 @@
+"""Who the agent is to Kubernetes and what it may do: no more than the features that are switched on need."""
+
+from typing import Any, Final
+
+from prefect.agent.adapters.kubernetes import permissions
+from prefect.agent.entrypoints.install.plan import NAME, Install, metadata
+from prefect.agent.entrypoints.install.yaml_text import document, dump
+
+RBAC: Final = "rbac.authorization.k8s.io"
+
+
+def service_account(install: Install) -> str:
+    """The ServiceAccount."""
+    value = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": metadata(install),
+        "automountServiceAccountToken": False,
+    }
+    return document("Who the agent is to Kubernetes. Only the agent's own pod asks for its token.", value)
+
+
+def rules(install: Install) -> list[tuple[str, dict[str, list[str]]]]:
+    """What the role allows: why, and the rule as Kubernetes has it."""
+    return [(rule.why, _rule(install, rule)) for rule in permissions.rules(install.features)]
+
+
+def role(install: Install) -> str:
+    """The Role, or ClusterRole, with the reason above each rule."""
+    kind, about = _role_reference(install)
+    head = {"apiVersion": f"{RBAC}/v1", "kind": kind, "metadata": about}
+    reach = "What the agent may do, in every namespace" if install.cluster_wide else "What the agent may do"
+    left_out = f". Left out: {', '.join(install.without)}" if install.without else ""
+    texts = (f"# {why}\n{dump([rule])}" for why, rule in rules(install))
+    return f"{document(f'{reach}{left_out}.', head)}rules:\n{''.join(texts)}"
+
+
+def _rule(install: Install, rule: permissions.Rule) -> dict[str, list[str]]:
+    value = {"apiGroups": [rule.group], "resources": [rule.resource], "verbs": list(rule.verbs)}
+    if rule.names:
+        own = permissions.OWN_NAMESPACE
+        value["resourceNames"] = [name.replace(own, install.namespace) for name in rule.names]
+    return value
+
+
+def _role_reference(install: Install) -> tuple[str, dict[str, Any]]:
+    """Kind and metadata of the role. A ClusterRole has no namespace, so its name tells installations apart."""
+    if install.cluster_wide:
+        return "ClusterRole", metadata(install, f"{NAME}-{install.namespace}", namespaced=False)
+    return "Role", metadata(install)
+
+
+def binding(install: Install) -> str:
+    """The binding of the two."""
+    kind, about = _role_reference(install)
+    value = {
+        "apiVersion": f"{RBAC}/v1",
+        "kind": f"{kind}Binding",
+        "metadata": about,
+        "roleRef": {"apiGroup": RBAC, "kind": kind, "name": about["name"]},
+        "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": install.namespace}],
+    }
+    return document("Gives these rights to the agent.", value)

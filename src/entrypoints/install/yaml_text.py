@@ -1,0 +1,64 @@
+"""YAML as people read it: every document with a comment, comments inside it, and no value that changes its type.
+
+A text is written plainly only if every reader of YAML 1.1 and 1.2 takes it for text: ``kubectl`` reads ``y`` and
+``1e3`` as other things than PyYAML does.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import yaml
+
+_PLAIN: Final = re.compile(r"[A-Za-z][-A-Za-z0-9_./]*")
+_WORDS: Final = frozenset({"y", "yes", "n", "no", "on", "off", "true", "false", "null", "nan", "inf"})
+_NEVER: Final = 1_000_000
+"""Width at which lines are folded."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes text with quotes unless it is plain by the rule above, lists of words on one line, and no anchors."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+        """Objects that occur twice are written twice."""
+        return True
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    plain = _PLAIN.fullmatch(text) and text.lower() not in _WORDS
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
+
+
+def _represent_list(dumper: yaml.SafeDumper, values: list[Any]) -> yaml.SequenceNode:
+    short = all(isinstance(value, str) for value in values)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=short)
+
+
+_Dumper.add_representer(str, _represent_text)
+_Dumper.add_representer(list, _represent_list)
+
+
+def dump(value: Any) -> str:
+    """*value* as YAML, in its own order."""
+    text: str = yaml.dump(
+        value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=_NEVER
+    )
+    return text
+
+
+def document(comment: str, value: Any, remarks: Mapping[str, str] | None = None) -> str:
+    """A whole document: ``---``, what it is, and *value* with *remarks* above the keys they are about."""
+    return f"---\n# {comment}\n{remarked(dump(value), remarks or {})}"
+
+
+def remarked(text: str, remarks: Mapping[str, str]) -> str:
+    """*text* with a comment above each line that begins with one of the given words (``livenessProbe:``)."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        bare = line.lstrip(" ")
+        for start, remark in remarks.items():
+            if bare.startswith(start):
+                indent = " " * (len(line) - len(bare))
+                lines += [f"{indent}# {part}" for part in remark.splitlines()]
+        lines.append(line)
+    return "\n".join(lines) + "\n"
