@@ -18,9 +18,9 @@ TASKS: Final = 2
 RUNNING: Final = 200
 """Flow runs in state Running, whose task runs can report."""
 
-_STATE_OF: Final = (
-    f"CASE WHEN n <= {RUNNING} THEN 'Running' WHEN n % 2 THEN 'Success' ELSE 'Scheduled' END"  # n counts from 1
-)
+LATE: Final = "2900-01-01T00:00:00.000000+00:00"
+
+_STATE_OF: Final = "CASE WHEN n <= ? THEN 'Running' WHEN n % 2 THEN 'Success' ELSE 'Scheduled' END"  # n counts from 1
 
 
 @attrs.frozen
@@ -38,8 +38,8 @@ class Seeded:
     task_runs: tuple[str, ...]
 
 
-def seed(path: Path, runs: int) -> Seeded:
-    """Fill a new file: few runs Running, of the others half finished and half due."""
+def seed(path: Path, runs: int, running: int = RUNNING) -> Seeded:
+    """Fill a new file: some runs Running, of the others half finished and half due."""
     first = _first_run(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.create_function("uuid4", 0, lambda: str(uuid.uuid4()))
@@ -49,22 +49,40 @@ def seed(path: Path, runs: int) -> Seeded:
         connection.execute(
             "INSERT INTO copy WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < ?) "
             f"SELECT n, uuid4(), {_STATE_OF} FROM c",
-            [runs - 1],
+            [runs - 1, running],
         )
         _copy(connection, "flow_run", "copy", "o.id = ?", [first], id="copy.id", idempotency_key="uuid4()",
-              state="copy.state", serialized_state="json_set(o.serialized_state, '$.type', copy.state)")  # fmt: skip
+              state="copy.state", serialized_state="json_set(o.serialized_state, '$.type', copy.state)",
+              due="CASE copy.state WHEN 'Scheduled' THEN o.due END")  # fmt: skip
         _copy(connection, "flow_run_state", "copy", "o.flow_run_id = ?", [first], id="uuid4()", flow_run_id="copy.id")
         _copy(connection, "task_run", "copy", "o.flow_run_id = ?", [first], id="uuid4()", flow_run_id="copy.id")
         one = "o.task_run_id = (SELECT id FROM task_run WHERE flow_run_id = ? LIMIT 1) AND task_run.flow_run_id <> ?"
         _copy(connection, "task_run_state", "task_run", one, [first] * 2, id="uuid4()", task_run_id="task_run.id")
         connection.execute("COMMIT")
         os.sync()  # or the server's first checkpoint would wait for all of this
-        ids = connection.execute("SELECT id FROM copy WHERE n <= ?", [RUNNING])
-        running = tuple(row[0] for row in ids)
+        ids = tuple(row[0] for row in connection.execute("SELECT id FROM copy WHERE n <= ?", [RUNNING]))
         one = "SELECT id FROM task_run WHERE flow_run_id = ? LIMIT 1"
-        task_runs = tuple(connection.execute(one, [run]).fetchone()[0] for run in running)
+        task_runs = tuple(connection.execute(one, [run]).fetchone()[0] for run in ids)
         tenant = connection.execute("SELECT id FROM tenant").fetchone()[0]
-    return Seeded(runs, tenant, running, task_runs)
+    return Seeded(runs, tenant, ids, task_runs)
+
+
+def add_troubles(path: Path, labels: str = '["of nobody"]') -> None:
+    """What makes looking for ready runs slow if it is done badly, in a file that nobody uses at the moment.
+
+    Every Running run has a task run that waits to be tried again, later than all Scheduled runs; as many runs that have
+    ended have left one; and half of the runs that wait have labels that no agent serves.
+    """
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN")
+        one = "task_id = (SELECT min(id) FROM task)"
+        retry = f"UPDATE task_run SET state = 'Retrying', state_start_time = ? WHERE {one}"
+        for state in ("Running", "Success"):
+            some = f"SELECT id FROM flow_run WHERE state = '{state}' LIMIT 10000"
+            connection.execute(f"{retry} AND flow_run_id IN ({some})", [LATE])
+        connection.execute("UPDATE flow_run SET due = ? WHERE state = 'Running'", [LATE])
+        connection.execute("UPDATE flow_run SET labels = ? WHERE state = 'Scheduled' AND id < '8'", [labels])
+        connection.execute("COMMIT")
 
 
 def _first_run(path: Path) -> str:

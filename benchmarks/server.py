@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
-from seeding import Seeded, seed
+from seeding import Seeded, add_troubles, seed
 
 BATCH: Final = 50
 LINES: Final = 500
 CLIENTS: Final = 4
+BUSY: Final = 10_000
 LATER: Final = "2999-01-01T00:00:00+00:00"
 
 _QUEUE: Final = "mutation($input: get_runs_in_queue_input!) { get_runs_in_queue(input: $input) { flow_run_ids } }"
@@ -207,9 +208,31 @@ def latencies(port: int, seeded: Seeded) -> None:
     line("first query of a flow process", took, "(a new document each time)")
 
 
-_DUE: Final = (
-    'query { flow_run(where: { state: { _eq: "Scheduled" } }, order_by: { state_start_time: asc }, limit: 50) { id } }'
-)
+_DUE: Final = 'query { flow_run(where: { state: { _eq: "Scheduled" } }, order_by: { id: asc }, limit: 50) { id } }'
+
+
+def busy(port: int) -> None:
+    """What agents ask, in a Cloud where very much goes on."""
+    client = Client(port)
+    for labels in ([], ["a", "b"]):
+        body = request(_QUEUE, {"input": {"before": LATER, "labels": labels}})
+        took = measure(300, lambda _turn, body=body: body, client.ask)
+        line("poll for ready runs", took, f"(agent's labels: {len(labels)})")
+    queue = client.ask(poll())["get_runs_in_queue"]["flow_run_ids"]
+    ids = json.dumps(queue)
+    times = [f"2900-01-01T00:00:00.{turn:06}+00:00" for turn in range(100)]
+    took = measure(100, lambda turn: request(_METADATA % (ids, times[turn], times[turn])), client.ask)
+    line(f"metadata of {len(queue)} ready runs", took, "(a new document each time)")
+
+
+_METADATA: Final = """query {
+    flow_run(where: { id: { _in: %s }, _or: [{ state: { _eq: "Scheduled" } },
+        { state: { _eq: "Running" }, task_runs: { state_start_time: { _lte: "%s" } } }] }) {
+        id version state serialized_state parameters scheduled_start_time run_config name
+        flow { id name environment storage version core_version }
+        task_runs(where: { state_start_time: { _lte: "%s" } }) { id version task_id serialized_state }
+    }
+}"""
 
 
 def totals(port: int, seeded: Seeded) -> None:
@@ -237,6 +260,13 @@ def main(sizes: Sequence[int]) -> None:
             with served(path) as server:
                 latencies(server.port, seeded)
                 totals(server.port, seeded)
+                print(f"  memory {server.memory()}", flush=True)
+            path = Path(folder, "busy.db")
+            seed(path, runs + BUSY, BUSY)
+            add_troubles(path)
+            print(f"{runs} runs and {BUSY} that are Running with task runs that wait, {path.stat().st_size >> 20} MB")
+            with served(path) as server:
+                busy(server.port)
                 print(f"  memory {server.memory()}", flush=True)
 
 

@@ -73,6 +73,11 @@ class MemoryWorld(CloudWorld):
         """Cancel a flow run."""
         self.api.cancel(run_id)
 
+    def limit_label(self, label: str, places: int | None) -> bool:
+        """Limit a label."""
+        self.api.limit_label(label, places)
+        return True
+
     def flow_run(self, run_id: FlowRunId) -> FlowRunView:
         """Look at a flow run."""
         return self.api.flow_run(run_id)
@@ -91,6 +96,7 @@ class ServedWorld(CloudWorld):
     _flow: str = ""
     _task: str = ""
     _children: int = 0
+    _limits: dict[str, str] = attrs.field(factory=dict)
 
     def ask(self, document: str, **variables: Any) -> Any:
         """Send a document and return its data."""
@@ -170,6 +176,14 @@ class ServedWorld(CloudWorld):
     def cancel(self, run_id: FlowRunId) -> None:
         """Cancel a flow run."""
         self.change("cancel_flow_run", "id", flow_run_id=run_id)
+
+    def limit_label(self, label: str, places: int | None) -> bool:
+        """Limit a label."""
+        if places is not None:
+            self._limits[label] = self.change("update_flow_concurrency_limit", "id", label=label, limit=places)["id"]
+        elif label in self._limits:
+            self.change("delete_flow_concurrency_limit", "success", limit_id=self._limits.pop(label))
+        return True
 
     def flow_run(self, run_id: FlowRunId) -> FlowRunView:
         """Look at a flow run."""

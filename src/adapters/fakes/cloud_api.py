@@ -12,6 +12,7 @@ import attrs
 from prefect.agent.adapters.fakes.cloud_store import FlowRunRow, MemoryAttempt, Store, made_state, submitted, view
 from prefect.agent.adapters.fakes.failing import TroublesomeCloudApi
 from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.limits import check_limit
 from prefect.agent.domain.cloud.states import plain
 from prefect.agent.domain.cloud.transitions import cancel
 from prefect.agent.domain.model.flow_runs import (
@@ -53,8 +54,8 @@ class InMemoryCloudApi(TroublesomeCloudApi):
     """Flow runs in a dictionary; any number of agents may share one object.
 
     Back door for tests: :meth:`add_flow_run`, :meth:`add_task_run`, :meth:`set_state`, :meth:`set_task_state`,
-    :meth:`cancel`, :meth:`flow_run`, :meth:`logs`, :meth:`answer_claims`, ``registered``, ``fail_next``,
-    ``lose_answers`` and ``calls``.
+    :meth:`cancel`, :meth:`limit_label`, :meth:`flow_run`, :meth:`logs`, :meth:`answer_claims`, ``registered``,
+    ``fail_next``, ``lose_answers`` and ``calls``.
 
     Args:
         clock: The Cloud's clock; None for the real time.
@@ -169,8 +170,21 @@ class InMemoryCloudApi(TroublesomeCloudApi):
             now = self._now()
             return self._store.add_task_run(self._store.get(run_id), state, start_time or now, now=now)
 
+    def limit_label(self, label: str, places: int | None) -> None:
+        """Let at most so many flow runs with *label* run at a time; None lifts the limit.
+
+        Raises:
+            CloudError: That is no number of places.
+        """
+        with self._guard:
+            self._store.limits.pop(label, None)
+            if places is not None:
+                self._store.limits[label] = check_limit(places)
+
     def set_state(self, run_id: FlowRunId, state: str, message: str = "", start_time: datetime | None = None) -> None:
         """Do what a flow's process or a person does: put a flow run into another state.
+
+        A run that is to be Running becomes Queued if there is a limit without a free place (:meth:`limit_label`).
 
         Args:
             start_time: For a Scheduled state: when the run is due; None for now.

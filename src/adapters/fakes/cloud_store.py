@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import attrs
 
-from prefect.agent.domain.cloud import transitions
+from prefect.agent.domain.cloud import limits, transitions
 from prefect.agent.domain.cloud.errors import NotFound
 from prefect.agent.domain.cloud.runs import run_labels
-from prefect.agent.domain.cloud.selection import LIMIT, is_due, is_ready, labels_match
+from prefect.agent.domain.cloud.selection import LIMIT, STARTED, is_due, is_ready, labels_match
 from prefect.agent.domain.cloud.states import FINISHED, PARENTS, State, plain, scheduled
 from prefect.agent.domain.model import states
 from prefect.agent.domain.model.flow_runs import Attempt, ClaimRecord, Flow, FlowRun, FlowRunId, TaskRun, TaskRunId
@@ -78,9 +78,14 @@ class FlowRunRow(Row):
 
 @attrs.define
 class Store:
-    """All flow runs. Not thread-safe: the caller holds a lock."""
+    """All flow runs. Not thread-safe: the caller holds a lock.
+
+    Attributes:
+        limits: Places of labels: how many flow runs with a label may run at a time.
+    """
 
     runs: dict[FlowRunId, FlowRunRow] = attrs.field(factory=dict)
+    limits: dict[str, int] = attrs.field(factory=dict)
 
     def add(
         self,
@@ -126,10 +131,16 @@ class Store:
     def set_state(self, row: FlowRunRow, state: State, *, now: datetime, version: int | None = None) -> None:
         """Update a flow run by the Cloud's rules, and its task runs if the update cancels them.
 
+        A run that wants to begin and finds no free place is Queued instead.
+
         Raises:
             CloudError: The rules refuse it.
         """
         accepted = transitions.set_flow_run_state(row.columns, state, now=now, version=version)
+        full = self._full(row) if limits.begins(row.state, state.type) else []
+        if full:
+            state = limits.queued(row.columns["serialized_state"], full, limits.FLOW_RUNS_QUEUED, now)
+            accepted = transitions.set_flow_run_state(row.columns, state, now=now)
         row.apply(accepted)
         if accepted.cancels_tasks:
             for task_run in row.task_runs.values():
@@ -147,11 +158,19 @@ class Store:
             row.columns, state, now=now, flow_run_state=run.state, version=version
         )
         row.apply(accepted)
+        run.columns.update(accepted.flow_run_values)
+
+    def _full(self, row: FlowRunRow) -> list[str]:
+        """The limits that keep a flow run from running."""
+        taking = (other.labels for other in self.runs.values() if other is not row and other.state in limits.TAKING)
+        return limits.full(self.limits, limits.count_taken(taking), row.labels) if self.limits else []
 
     def ready(self, labels: Collection[str], before: datetime, now: datetime) -> list[FlowRunRow]:
         """The queue: due flow runs that fit *labels*, oldest first. Task runs count once they are due *now*."""
         found = []
         for row in self.runs.values():
+            if row.state not in STARTED:
+                continue
             tasks = row.due(min(before, now))
             if labels_match(row.labels, labels) and is_ready(row.columns, [task.columns for task in tasks], before):
                 waiting: Sequence[Row] = tasks if row.state == "Running" else [row]

@@ -4,6 +4,7 @@ A limit is a name - a label of flow runs, a tag of tasks - and a number of place
 limits while it is in one of :data:`TAKING`; nothing is counted up or down, so nothing can be lost.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -19,7 +20,17 @@ TASK_RUNS_QUEUED: Final = "Queued by task run tag concurrency limit"
 
 WAIT: Final = timedelta(seconds=120)
 """How far ahead a queued run is due. Its process asks again long before, every 30 seconds if it is not told otherwise;
-when the time does come the process is gone, and an agent may take the run up again."""
+when the time does come the process is gone, and Lazarus takes the run up again (:mod:`.rescue`)."""
+
+
+def begins(present: str, asked: str) -> bool:
+    """Whether a run that takes no place yet asks for one, by the types of its state and of the one it asks for."""
+    return asked == "Running" and present not in TAKING
+
+
+def count_taken(taking: Iterable[Iterable[str]]) -> dict[str, int]:
+    """Places that runs take, by name, from the labels or tags of each run that takes some."""
+    return dict(Counter(name for names in taking for name in set(names)))
 
 
 def full(limits: Mapping[str, int], taken: Mapping[str, int], wanted: Iterable[str]) -> list[str]:

@@ -10,13 +10,14 @@ from prefect.agent.domain.cloud.states import State, plain, scheduled
 from prefect.agent.domain.times import iso, read_time
 
 LOST: Final = timedelta(minutes=10)
-"""A flow run whose last heartbeat is older has no process any more."""
+"""A flow run whose last heartbeat is older has no process any more, if nothing else was asked for."""
 
 RESURRECTIONS: Final = 3
 """How often a flow run is scheduled again before it is given up."""
 
-RESURRECTED_FROM: Final = ("Running", "Submitted")
-"""State types of flow runs that Lazarus looks at."""
+RESURRECTED_FROM: Final = ("Queued", "Running", "Submitted")
+"""State types of flow runs that Lazarus looks at. The process of a Queued one sends no heartbeat, but it asks again
+before the run is due; agents do not start such runs."""
 
 BUSY: Final = ("Scheduled", "Resume", "Retrying", "Paused", "Queued", "Running", "Cancelling")
 """State types of task runs that keep Lazarus away: an agent starts the flow run again, or the zombie killer comes."""
@@ -39,18 +40,19 @@ class Rescue:
     values: Mapping[str, Any] = attrs.field(factory=dict)
 
 
-def lost_before(now: datetime, since: datetime) -> str | None:
+def lost_before(now: datetime, since: datetime, lost: timedelta = LOST) -> str | None:
     """Heartbeats older than this come from processes that are gone; None if it is too early to say.
 
     Args:
         now: The Cloud's time.
         since: When the Cloud began to listen: before, it heard nobody.
+        lost: How old the last heartbeat of a process may be.
     """
-    return iso(now - LOST) if since <= now - LOST else None
+    return iso(now - lost) if since <= now - lost else None
 
 
 def resurrect_flow_run(
-    run: Mapping[str, Any], task_states: Collection[str], settings: Mapping[str, Any], *, now: datetime, since: datetime
+    run: Mapping[str, Any], task_states: Collection[str], settings: Mapping[str, Any], *, now: datetime, limit: str
 ) -> Rescue | None:
     """Lazarus: what becomes of a flow run; None if it is left alone.
 
@@ -59,17 +61,20 @@ def resurrect_flow_run(
         task_states: State types of its task runs.
         settings: Of its flow group.
         now: The Cloud's time.
-        since: When the Cloud began to listen.
+        limit: What :func:`lost_before` says.
     """
     wanted = settings.get("lazarus_enabled") is not False and _sends_heartbeats(settings)
-    if not wanted or run["state"] not in RESURRECTED_FROM or not _is_lost(run, now, since):
+    if not wanted or run["state"] not in RESURRECTED_FROM or not _is_lost(run, limit):
+        return None
+    if run["state"] == "Queued" and not (run["state_start_time"] and run["state_start_time"] < limit):
         return None
     if any(state in BUSY for state in task_states):
         return None
     if run["times_resurrected"] >= RESURRECTIONS:
         return Rescue(plain("Failed", f"Given up by Lazarus: rescheduled {RESURRECTIONS} times, no heartbeat since"))
     times = run["times_resurrected"] + 1
-    message = f"Rescheduled by Lazarus, for the {times}. time: no heartbeat since {run['heartbeat']}"
+    silent = run["state_start_time"] if run["state"] == "Queued" else run["heartbeat"]
+    message = f"Rescheduled by Lazarus, for the {times}. time: no heartbeat since {silent}"
     return Rescue(scheduled(now, message), "INFO", {"times_resurrected": times})
 
 
@@ -81,7 +86,7 @@ def bury_task_run(
     *,
     attempts: int,
     now: datetime,
-    since: datetime,
+    limit: str,
 ) -> Rescue | None:
     """The zombie killer: what becomes of a task run; None if it is left alone.
 
@@ -92,9 +97,9 @@ def bury_task_run(
         settings: Of its flow group.
         attempts: How often it was begun.
         now: The Cloud's time.
-        since: When the Cloud began to listen.
+        limit: What :func:`lost_before` says.
     """
-    if task_run["state"] != "Running" or not _sends_heartbeats(settings) or not _is_lost(run, now, since):
+    if task_run["state"] != "Running" or not _sends_heartbeats(settings) or not _is_lost(run, limit):
         return None
     message = f"No heartbeat of its flow run since {run['heartbeat']}"
     if run["state"] != "Running" or attempts > task["max_retries"]:
@@ -104,11 +109,9 @@ def bury_task_run(
     return Rescue(State(type="Retrying", message=message, start_time=start, payload=payload))
 
 
-def bury_flow_run(
-    run: Mapping[str, Any], settings: Mapping[str, Any], *, now: datetime, since: datetime
-) -> Rescue | None:
+def bury_flow_run(run: Mapping[str, Any], settings: Mapping[str, Any], *, limit: str) -> Rescue | None:
     """The zombie killer: what becomes of a flow run that nobody will finish cancelling; None if it is left alone."""
-    if run["state"] != "Cancelling" or not _sends_heartbeats(settings) or not _is_lost(run, now, since):
+    if run["state"] != "Cancelling" or not _sends_heartbeats(settings) or not _is_lost(run, limit):
         return None
     return Rescue(plain("Failed", f"No heartbeat since {run['heartbeat']} while it was cancelling: marked as failed"))
 
@@ -117,9 +120,8 @@ def _sends_heartbeats(settings: Mapping[str, Any]) -> bool:
     return settings.get("heartbeat_enabled") is not False
 
 
-def _is_lost(run: Mapping[str, Any], now: datetime, since: datetime) -> bool:
-    limit = lost_before(now, since)
-    return limit is not None and run["heartbeat"] is not None and iso(read_time(run["heartbeat"])) < limit
+def _is_lost(run: Mapping[str, Any], limit: str) -> bool:
+    return run["heartbeat"] is not None and iso(read_time(run["heartbeat"])) < limit
 
 
 def _delay(stored: str | None) -> timedelta:

@@ -13,6 +13,7 @@ import attrs
 
 from prefect.agent.domain.cloud.cron import Cron, read_cron
 from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.schedule_rules import RuleSet, read_rules
 from prefect.agent.domain.times import read_time
 
 SHORTEST: Final = timedelta(minutes=1)
@@ -121,6 +122,28 @@ class DatesClock(Clock):
         return (by_time[moment] for moment in sorted(by_time) if moment > after)
 
 
+@attrs.frozen(kw_only=True)
+class RRuleClock(Clock):
+    """At the times of recurrence rules.
+
+    Attributes:
+        start: Nothing is due before it; None if there is no such time.
+        end: Last time that counts.
+    """
+
+    rules: RuleSet
+    start: datetime | None = None
+    end: datetime | None = None
+
+    def times(self, after: datetime) -> Iterator[datetime]:
+        """See :class:`Clock`."""
+        for moment in self.rules.times(max(after, self.start or after)):
+            if self.end and moment > self.end:
+                return
+            if moment > after:
+                yield moment
+
+
 def read_clock(payload: object) -> Clock:
     """Read a serialized clock.
 
@@ -148,7 +171,11 @@ def read_clock(payload: object) -> Clock:
         if not isinstance(dates, list):
             raise CloudError("A DatesClock has a list of dates")
         return DatesClock(dates=[_read_moment(moment) for moment in dates], **common)
-    raise CloudError(f"Clocks of type {kind!r:.40} are not supported; there are CronClock, DatesClock, IntervalClock")
+    if kind == "RRuleClock":
+        return RRuleClock(rules=read_rules(payload.get("rrule_obj")), start=start, end=end, **common)
+    raise CloudError(
+        f"Clocks of type {kind!r:.40} are not supported; there are CronClock, DatesClock, IntervalClock, RRuleClock"
+    )
 
 
 def read_zone(name: object) -> tzinfo:

@@ -13,6 +13,10 @@ LIMIT: Final = 25
 READY_TYPES: Final = tuple(sorted(SCHEDULED))
 """State types of flow runs, and of task runs of Running flow runs, that wait for their start time."""
 
+STARTED: Final = ("Running", "Scheduled")
+"""State types of due flow runs that agents start; they leave others alone (protocol section 3.3). So these come first:
+what nobody starts must not fill the answer."""
+
 
 def labels_match(run_labels: Collection[str], agent_labels: Collection[str]) -> bool:
     """Whether an agent gets a run: all of the run's labels, and no unlabelled runs for an agent that has labels."""
@@ -27,8 +31,20 @@ def is_due(row: Mapping[str, Any], before: datetime) -> bool:
     return row["state"] in SCHEDULED and start is not None and start <= iso(before)
 
 
+def due_time(row: Mapping[str, Any], first_task: str | None) -> str | None:
+    """From when on a flow run is to be given to agents; None if it is not.
+
+    Args:
+        row: The flow run.
+        first_task: The earliest start time of its task runs that wait (``READY_TYPES``), if one does.
+    """
+    if row["state"] == "Running":
+        return first_task
+    return row.get("state_start_time") if row["state"] in SCHEDULED else None
+
+
 def is_ready(row: Mapping[str, Any], task_runs: Iterable[Mapping[str, Any]], before: datetime) -> bool:
     """Whether a flow run is to be given to an agent, labels aside."""
-    if row["state"] == "Running":
-        return any(is_due(task_run, before) for task_run in task_runs)
-    return is_due(row, before)
+    waiting = (each["state_start_time"] for each in task_runs if each["state"] in SCHEDULED)
+    due = due_time(row, min((start for start in waiting if start is not None), default=None))
+    return due is not None and due <= iso(before)

@@ -26,11 +26,13 @@ class Accepted:
         values: New values of the run's columns.
         history: Columns of the new history row, without ids.
         cancels_tasks: Whether all unfinished task runs get the same state.
+        flow_run_values: Of a task run's update: new values of its flow run's columns.
     """
 
     values: Mapping[str, Any]
     history: Mapping[str, Any]
     cancels_tasks: bool = False
+    flow_run_values: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 def set_flow_run_state(
@@ -80,11 +82,13 @@ def set_task_run_state(
     if "cached_inputs" not in state.payload and old.get("cached_inputs"):
         state = attrs.evolve(state, payload={**state.payload, "cached_inputs": old["cached_inputs"]})
     accepted = _accept(row, state, now)
-    return (
-        attrs.evolve(accepted, values={**accepted.values, "heartbeat": iso(now)})
-        if state.type == "Running"
-        else accepted
-    )
+    if state.type == "Running":
+        return attrs.evolve(accepted, values={**accepted.values, "heartbeat": iso(now)})
+    if state.type == "Submitted":
+        # An agent starts the flow run again: like its first claim, this gives its process time to be heard. Without it
+        # Lazarus would meet a flow run that was silent for as long as its task waited, and have it started twice.
+        return attrs.evolve(accepted, flow_run_values={"heartbeat": iso(now)})
+    return accepted
 
 
 def cancel(state_type: str) -> str | None:

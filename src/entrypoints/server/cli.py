@@ -6,15 +6,18 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from functools import wraps
 from pathlib import Path
-from typing import Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 import click
 from click.core import ParameterSource
+
+if TYPE_CHECKING:
+    from prefect.agent.entrypoints.server.services import Routine
 
 EX_CONFIG: Final = 78
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -54,6 +57,49 @@ def _explained(command: Callable[P, T]) -> Callable[P, T]:
     return run
 
 
+_SERVICES: Final = {
+    "scheduler": (150, "Make the runs of schedules ahead."),
+    "lazarus": (600, "Schedule flow runs again whose process is gone."),
+    "zombie-killer": (120, "End or retry task runs whose process is gone."),
+}
+"""Names of the services, their usual periods - those of services.py, which a help text does not import - and work."""
+
+_SILENCE: Final = 600
+_YEAR: Final = 31_536_000
+
+
+def _services(command: Callable[P, T]) -> Callable[P, T]:
+    """Options for what the Cloud does by itself."""
+    seconds = click.FloatRange(min=0.1, max=_YEAR)
+    silence = click.option(
+        "--heartbeat-timeout",
+        type=seconds,
+        default=_SILENCE,
+        show_default=True,
+        metavar="SECONDS",
+        help="A flow run whose process was not heard of for so long has none any more. Flow processes send a heartbeat "
+        "every 30 s.",
+    )
+    command = silence(command)
+    for name, (period, work) in reversed(_SERVICES.items()):
+        option = click.option(f"--{name}-period", type=seconds, default=period, show_default=True, metavar="SECONDS",
+                              help="From one of its rounds to the next.")  # fmt: skip
+        command = option(command)
+        command = click.option(f"--{name}/--no-{name}", default=True, show_default=True, help=work)(command)
+    return command
+
+
+def _routine(options: Mapping[str, float | None]) -> "Routine":
+    from prefect.agent.entrypoints.server.services import Routine  # noqa: PLC0415 - extra "server"
+
+    words = {name: name.replace("-", "_") for name in _SERVICES}
+    return Routine(
+        enabled=frozenset(name for name, word in words.items() if options[word]),
+        periods={name: float(options[f"{word}_period"] or 0) for name, word in words.items()},
+        lost=timedelta(seconds=float(options["heartbeat_timeout"] or 0)),
+    )
+
+
 @click.group()
 def server() -> None:
     """An embedded Prefect Cloud for one team or one machine: a single process, a single file."""
@@ -72,15 +118,23 @@ def server() -> None:
 @click.option("--ephemeral", is_flag=True, help="Keep everything in a temporary file that is removed at the end.")
 @click.option("--api-key", "keys", multiple=True, help="Accept this API key. May be given several times.")
 @click.option("--allow-anonymous", is_flag=True, help="Listen beyond this machine although no API key is asked for.")
+@_services
 @_explained
 def start(
-    host: str, port: int, database: Path, *, ephemeral: bool, keys: tuple[str, ...], allow_anonymous: bool
+    host: str,
+    port: int,
+    database: Path,
+    *,
+    ephemeral: bool,
+    keys: tuple[str, ...],
+    allow_anonymous: bool,
+    **services: float | None,
 ) -> None:
     """Serve the GraphQL API of Prefect Server until SIGINT or SIGTERM."""
     if ephemeral and click.get_current_context().get_parameter_source("database") is not ParameterSource.DEFAULT:
         raise _Refused("--ephemeral and --database contradict each other: leave one of them out")
     with _ended_by_signals(), _file(database.expanduser(), ephemeral=ephemeral) as path:
-        _serve(host, port, path, frozenset(keys), allow_anonymous=allow_anonymous)
+        _serve(host, port, path, frozenset(keys), _routine(services), allow_anonymous=allow_anonymous)
 
 
 @server.command()
@@ -159,7 +213,9 @@ def _file(path: Path, *, ephemeral: bool) -> Generator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _serve(host: str, port: int, path: Path, keys: frozenset[str], *, allow_anonymous: bool) -> None:
+def _serve(
+    host: str, port: int, path: Path, keys: frozenset[str], routine: "Routine", *, allow_anonymous: bool
+) -> None:
     from prefect.agent.entrypoints.server.database import Database  # noqa: PLC0415
     from prefect.agent.entrypoints.server.keys import has_keys  # noqa: PLC0415
     from prefect.agent.entrypoints.server.serving import make_server  # noqa: PLC0415
@@ -181,7 +237,7 @@ def _serve(host: str, port: int, path: Path, keys: frozenset[str], *, allow_anon
             # A key that nobody knows: also when the last one is revoked, this address does not open up.
             keys |= {secrets.token_hex()}
         _greet(host, listening.getsockname()[1], path, locked=locked)
-        make_server(opened, keys).run(sockets=[listening])
+        make_server(opened, keys, routine).run(sockets=[listening])
     finally:
         listening.close()
         opened.close()

@@ -2,7 +2,7 @@
 
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 import attrs
 from graphql import (
@@ -18,6 +18,7 @@ from graphql import (
     validate,
 )
 
+from prefect.agent.entrypoints.server.literals import Outlined, Template, make_template, outline
 from prefect.agent.entrypoints.server.plans import Plan, make_plan
 from prefect.agent.entrypoints.server.schema import schema
 
@@ -37,8 +38,8 @@ MAX_FIELDS: Final = 2_000
 MAX_ALIKE: Final = 10
 """Fields with one key in one selection: validation compares each with each."""
 
-_REMEMBERED: Final = 300_000
-"""Characters of documents that are kept parsed; a parsed document takes some hundred times its text."""
+_REMEMBERED: Final = 150_000
+"""Characters of documents of each kind that are kept parsed; a parsed document takes some hundred times its text."""
 
 
 class Refused(Exception):
@@ -51,19 +52,53 @@ class Refused(Exception):
 
 @attrs.frozen
 class Prepared:
-    """A valid document of one operation; *plan* is its short cut, if it has one."""
+    """A valid document of one operation, to be executed before the next one is prepared.
+
+    Attributes:
+        plan: Its short cut, if it has one.
+    """
 
     document: DocumentNode
     operation: OperationDefinitionNode
     plan: Plan | None
+    _template: Template | None = None
+    _outlined: Outlined | None = None
+
+    def locate(self, errors: Sequence[GraphQLError]) -> None:
+        """Let errors of its execution point into its text."""
+        if self._template is not None and self._outlined is not None:
+            self._template.locate(errors, self._outlined)
+
+
+Kept = TypeVar("Kept")
+
+
+@attrs.define
+class _Memory(Generic[Kept]):
+    """The latest things that were kept under a text."""
+
+    _known: OrderedDict[str, Kept] = attrs.field(factory=OrderedDict, init=False)
+    _size: int = attrs.field(default=0, init=False)
+
+    def get(self, text: str) -> Kept | None:
+        known = self._known.get(text)
+        if known is not None:
+            self._known.move_to_end(text)
+        return known
+
+    def keep(self, text: str, thing: Kept) -> None:
+        self._size += 0 if text in self._known else len(text)
+        self._known[text] = thing
+        while self._size > _REMEMBERED:
+            self._size -= len(self._known.popitem(last=False)[0])
 
 
 @attrs.define
 class Documents:
-    """Prepares documents and remembers the latest: the same ones come again and again."""
+    """Prepares documents and remembers the latest: the same ones come again and again, but for their literals."""
 
-    _known: OrderedDict[str, Prepared] = attrs.field(factory=OrderedDict, init=False)
-    _size: int = attrs.field(default=0, init=False)
+    _texts: _Memory[Prepared] = attrs.field(factory=_Memory, init=False)
+    _outlines: _Memory[tuple[Prepared, Template]] = attrs.field(factory=_Memory, init=False)
 
     def prepare(self, text: str) -> Prepared:
         """The document, ready to be executed.
@@ -71,18 +106,22 @@ class Documents:
         Raises:
             Refused: It is not valid, or too large.
         """
-        known = self._known.get(text)
+        known = self._texts.get(text)
         if known is not None:
-            self._known.move_to_end(text)
             return known
+        outlined = outline(text)
+        alike = self._outlines.get(outlined.outline) if outlined else None
+        if outlined and alike and alike[1].fill(outlined):
+            return attrs.evolve(alike[0], template=alike[1], outlined=outlined)
         try:
             prepared = _prepare(text)
+            template = make_template(prepared.document, outlined) if outlined else None
         except RecursionError:
             raise Refused([GraphQLError("The document is nested too deeply")], UNPARSABLE) from None
-        self._known[text] = prepared
-        self._size += len(text)
-        while self._size > _REMEMBERED:
-            self._size -= len(self._known.popitem(last=False)[0])
+        if outlined and template:
+            self._outlines.keep(outlined.outline, (prepared, template))
+        else:
+            self._texts.keep(text, prepared)
         return prepared
 
 

@@ -54,6 +54,7 @@ class Executor:
         except Refused as refused:
             return 400, _failed(refused.errors, refused.code)
         result = self._execute(prepared, variables, headers)
+        prepared.locate(result.errors or ())
         if result.data is None and result.errors and not any(error.path for error in result.errors):
             return 400, _failed(result.errors, BAD_INPUT)  # the variables do not fit
         answer: dict[str, Any] = {"data": result.data}

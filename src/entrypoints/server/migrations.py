@@ -86,7 +86,28 @@ CREATE TABLE message (
 CREATE INDEX message_0 ON message (tenant_id);
 """
 
-STEPS: Final[Mapping[int, str]] = {2: _TO_2}
+_TO_3: Final = """
+DROP INDEX project_0;
+DROP INDEX flow_group_0;
+DROP INDEX task_0;
+DROP INDEX flow_run_0;
+DROP INDEX flow_run_6;
+DROP INDEX task_run_3;
+DROP INDEX task_run_4;
+DROP INDEX log_2;
+DROP INDEX flow_concurrency_limit_0;
+DROP INDEX task_tag_limit_0;
+CREATE INDEX task_run_3 ON task_run (flow_run_id, state, state_start_time);
+ALTER TABLE flow_run ADD COLUMN due TEXT;
+UPDATE flow_run SET due = state_start_time WHERE state IN ('Scheduled', 'Resume', 'Retrying', 'Paused', 'Queued');
+UPDATE flow_run SET due = (
+  SELECT min(state_start_time) FROM task_run
+  WHERE flow_run_id = flow_run.id AND state IN ('Scheduled', 'Resume', 'Retrying', 'Paused', 'Queued')
+) WHERE state = 'Running';
+CREATE INDEX flow_run_0 ON flow_run (tenant_id, labels, due) WHERE due IS NOT NULL;
+"""
+
+STEPS: Final[Mapping[int, str]] = {2: _TO_2, 3: _TO_3}
 """SQL that makes a version from the one before it."""
 
 SCHEMA_VERSION: Final = max(STEPS)

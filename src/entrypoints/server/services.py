@@ -9,13 +9,14 @@ import logging
 import random
 from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
 import attrs
 
 from prefect.agent.domain.cloud.errors import CloudError
 from prefect.agent.domain.cloud.rescue import (
+    LOST,
     RESURRECTED_FROM,
     Rescue,
     bury_flow_run,
@@ -48,6 +49,28 @@ _log: Final = logging.getLogger(__name__)
 Steps = Generator[int]
 """One step after the other; each yields how much it has changed."""
 
+Rescuer = Callable[[Request, dict[str, Any], str], bool]
+"""Looks after one run whose last heartbeat is older than a limit; says whether it has changed it."""
+
+
+def _completed(periods: Mapping[str, float]) -> Mapping[str, float]:
+    return {**PERIODS, **periods}
+
+
+@attrs.frozen(kw_only=True)
+class Routine:
+    """Which services work, and when.
+
+    Attributes:
+        enabled: Names of those that do.
+        periods: Seconds from one round of a service to the next; those that are not named keep their usual ones.
+        lost: How old the last heartbeat of a process may be.
+    """
+
+    enabled: Collection[str] = SERVICES
+    periods: Mapping[str, float] = attrs.field(default=PERIODS, converter=_completed)
+    lost: timedelta = LOST
+
 
 def _utc_now() -> datetime:
     return datetime.now(timezone.utc)
@@ -58,13 +81,12 @@ class Services:
     """The services of one Cloud.
 
     Attributes:
-        enabled: Names of those that run.
         now: The Cloud's clock.
         since: When the Cloud began to listen; heartbeats from before say nothing.
     """
 
     database: Database
-    enabled: Collection[str] = SERVICES
+    routine: Routine = Routine()
     now: Callable[[], datetime] = _utc_now
     since: datetime = attrs.field()
 
@@ -76,7 +98,8 @@ class Services:
         """Work until cancelled. The scheduler begins at once, so that a restart catches up; the others hear first."""
         clock = asyncio.get_running_loop().time
         rounds = {SCHEDULER: self.schedule, LAZARUS: self.resurrect, ZOMBIE_KILLER: self.bury}
-        due = {name: clock() + (0 if name == SCHEDULER else PERIODS[name]) for name in rounds if name in self.enabled}
+        periods = {name: self.routine.periods[name] for name in rounds if name in self.routine.enabled}
+        due = {name: clock() + (0 if name == SCHEDULER else period) for name, period in periods.items()}
         while due:
             name = min(due, key=lambda name: due[name])
             await asyncio.sleep(max(0.0, due[name] - clock()))
@@ -86,7 +109,7 @@ class Services:
             except Exception as problem:  # noqa: BLE001 - logged; the next round may find a disk with room again
                 told = explain(problem)
                 _log.error("The %s gave up until its next round: %s", name, told, exc_info=told is None)
-            due[name] = clock() + PERIODS[name]
+            due[name] = clock() + periods[name]
 
     def schedule(self) -> Steps:
         """Plan the next runs of all active schedules."""
@@ -132,29 +155,27 @@ class Services:
                 _log.warning("Flow %s (%s) is not scheduled: %s", flow["name"], flow["id"], problem.message)
                 return 0
 
-    def _rescue(self, sql: str, params: tuple[str, ...], rescue: Callable[[Request, dict[str, Any]], bool]) -> Steps:
+    def _rescue(self, sql: str, params: tuple[str, ...], rescue: Rescuer) -> Steps:
         """Look at all candidates, a batch a step."""
         last = ""
-        while (limit := lost_before(self.now(), self.since)) is not None:
+        while (limit := lost_before(self.now(), self.since, self.routine.lost)) is not None:
             with self._request() as request:
                 rows = request.tx.all(sql, [*params, limit, last, BATCH])
-                changed = sum(self._attempt(request, row, rescue) for row in rows)
+                changed = sum(self._attempt(request, row, limit, rescue) for row in rows)
             yield changed
             if len(rows) < BATCH:
                 return
             last = rows[-1]["id"]
 
-    def _attempt(
-        self, request: Request, row: dict[str, Any], rescue: Callable[[Request, dict[str, Any]], bool]
-    ) -> bool:
+    def _attempt(self, request: Request, row: dict[str, Any], limit: str, rescue: Rescuer) -> bool:
         try:
             with request.tx.savepoint():
-                return rescue(request, row)
+                return rescue(request, row, limit)
         except CloudError as problem:
             _log.warning("Run %s was left as it is: %s", row["id"], problem.message)
             return False
 
-    def _resurrect(self, request: Request, row: dict[str, Any]) -> bool:
+    def _resurrect(self, request: Request, row: dict[str, Any], limit: str) -> bool:
         run = request.get("flow_run", row["id"])
         states = request.tx.all("SELECT DISTINCT state FROM task_run WHERE flow_run_id = ?", [run["id"]])
         found = resurrect_flow_run(
@@ -162,16 +183,16 @@ class Services:
             [task_run["state"] for task_run in states],
             _settings(request.tx, run["flow_id"]),
             now=request.now,
-            since=self.since,
+            limit=limit,
         )
         return self._put(request, run, found, "Lazarus")
 
-    def _bury_flow_run(self, request: Request, row: dict[str, Any]) -> bool:
+    def _bury_flow_run(self, request: Request, row: dict[str, Any], limit: str) -> bool:
         run = request.get("flow_run", row["id"])
-        found = bury_flow_run(run, _settings(request.tx, run["flow_id"]), now=request.now, since=self.since)
+        found = bury_flow_run(run, _settings(request.tx, run["flow_id"]), limit=limit)
         return self._put(request, run, found, "ZombieKiller")
 
-    def _bury_task_run(self, request: Request, row: dict[str, Any]) -> bool:
+    def _bury_task_run(self, request: Request, row: dict[str, Any], limit: str) -> bool:
         task_run = request.get("task_run", row["id"])
         run = request.get("flow_run", task_run["flow_run_id"])
         retries = "SELECT count(*) AS n FROM task_run_state WHERE task_run_id = ? AND state = 'Retrying'"
@@ -183,7 +204,7 @@ class Services:
             _settings(request.tx, run["flow_id"]),
             attempts=tried,
             now=request.now,
-            since=self.since,
+            limit=limit,
         )
         if found is None:
             return False

@@ -1,14 +1,13 @@
 """A listening socket and the server on it."""
 
 import socket
-from collections.abc import Collection
 from typing import Final
 
 import uvicorn
 
 from prefect.agent.entrypoints.server.app import make_app
 from prefect.agent.entrypoints.server.database import Database
-from prefect.agent.entrypoints.server.services import SERVICES, Services, running
+from prefect.agent.entrypoints.server.services import Routine, Services, running
 
 KEEP_ALIVE: Final = 75
 """Seconds that an unused connection stays open: longer than the longest pause between two polls of an agent."""
@@ -41,13 +40,13 @@ class _Server(uvicorn.Server):
 
 
 def make_server(
-    database: Database, keys: frozenset[str] = frozenset(), services: Collection[str] = SERVICES
+    database: Database, keys: frozenset[str] = frozenset(), routine: Routine | None = None
 ) -> uvicorn.Server:
     """The server, to be run on a listening socket.
 
     Args:
         keys: If not empty, the API keys that are accepted.
-        services: Names of the services that run beside it.
+        routine: Of the services that work beside it; None: as usual.
     """
     config = uvicorn.Config(
         make_app(database, keys),
@@ -58,4 +57,4 @@ def make_server(
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE,
     )
-    return _Server(config, Services(database, services))
+    return _Server(config, Services(database, routine or Routine()))

@@ -39,8 +39,9 @@ class Table:
         columns: Name to type, without ``id``, ``created``, ``updated``.
         defaults: Values of columns that a new row does not name.
         unique: Groups of columns that are unique together.
-        indexes: Column lists, as SQL.
+        indexes: Column lists, as SQL; those of a partial index end in ``WHERE`` and a condition.
         cascades: Columns whose row's deletion deletes this row.
+        private: Columns that nobody can ask for, with their types.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Table:
     unique: tuple[tuple[str, ...], ...] = ()
     indexes: tuple[str, ...] = ()
     cascades: Mapping[str, str] = attrs.field(factory=dict)
+    private: Mapping[str, str] = attrs.field(factory=dict)
 
     @property
     def all_columns(self) -> Mapping[str, str]:
@@ -59,17 +61,23 @@ class Table:
     @property
     def ddl(self) -> str:
         """SQL that creates the table and its indexes."""
-        lines = [f"{c} {_SQL_TYPES[t]}{' PRIMARY KEY' if c == 'id' else ''}" for c, t in self.all_columns.items()]
+        columns = {**self.all_columns, **self.private}.items()
+        lines = [f"{c} {_SQL_TYPES[t]}{' PRIMARY KEY' if c == 'id' else ''}" for c, t in columns]
         lines += [
             f"FOREIGN KEY ({column}) REFERENCES {table}(id) ON DELETE CASCADE"
             for column, table in self.cascades.items()
         ]
         lines += [f"UNIQUE ({', '.join(group)})" for group in self.unique]
-        indexes = [
-            f"CREATE INDEX {self.name}_{number} ON {self.name} ({columns});"
-            for number, columns in enumerate((*self.indexes, *self.cascades))
-        ]
+        # Deleting a row looks for what goes with it by index; one that begins with that column will do.
+        led = {text.split(",")[0] for text in self.indexes if " WHERE " not in text} | {one[0] for one in self.unique}
+        numbered = enumerate((*self.indexes, *self.cascades))
+        indexes = [_index(self.name, n, text) for n, text in numbered if n < len(self.indexes) or text not in led]
         return "\n".join([f"CREATE TABLE {self.name} (\n  " + ",\n  ".join(lines) + "\n) WITHOUT ROWID;", *indexes])
+
+
+def _index(table: str, number: int, text: str) -> str:
+    columns, where, condition = text.partition(" WHERE ")
+    return f"CREATE INDEX {table}_{number} ON {table} ({columns}){where}{condition};"
 
 
 _STATE: Final = {
@@ -269,8 +277,16 @@ _ALL: Final = (
             "version": 0,
         },
         unique=(("flow_id", "idempotency_key"),),
-        indexes=("tenant_id, state, state_start_time", "state, id", "created", "start_time", "name", "agent_id"),
+        indexes=(
+            "tenant_id, labels, due WHERE due IS NOT NULL",
+            "state, id",
+            "created",
+            "start_time",
+            "name",
+            "agent_id",
+        ),
         cascades={"flow_id": "flow"},
+        private={"due": TIME},  # when it is to be given to an agent (domain.cloud.selection.due_time)
     ),
     Table(
         name="task_run",
@@ -292,7 +308,12 @@ _ALL: Final = (
         },
         defaults={"map_index": -1, "version": 0},
         unique=(("flow_run_id", "task_id", "map_index"),),
-        indexes=("state, state_start_time", "task_id, state, state_timestamp", "cache_key, state, state_timestamp"),
+        indexes=(
+            "state, state_start_time",
+            "task_id, state, state_timestamp",
+            "cache_key, state, state_timestamp",
+            "flow_run_id, state, state_start_time",
+        ),
         cascades={"flow_run_id": "flow_run", "task_id": "task"},
     ),
     Table(

@@ -10,12 +10,18 @@ from tempfile import TemporaryDirectory
 import uvicorn
 
 from prefect.agent.entrypoints.server.database import Database
+from prefect.agent.entrypoints.server.services import Routine
 from prefect.agent.entrypoints.server.serving import listen, make_server
 
 
 @contextmanager
 def running_server(
-    database: Path | None = None, *, host: str = "127.0.0.1", port: int = 0, keys: frozenset[str] = frozenset()
+    database: Path | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    keys: frozenset[str] = frozenset(),
+    routine: Routine | None = None,
 ) -> Generator[str]:
     """Serve *database* from a thread of this process; yield the address, ready to be used.
 
@@ -31,6 +37,7 @@ def running_server(
         database: The file; made if it is not there. Without one, a temporary file that is removed at the end.
         port: 0 lets the system choose a free one.
         keys: If not empty, the API keys that are accepted.
+        routine: What it does by itself, and when; None: as ``prefect server start`` does if nothing is said.
 
     Raises:
         DatabaseProblem: The file cannot be used.
@@ -38,12 +45,13 @@ def running_server(
     """
     if database is None:
         with TemporaryDirectory(prefix="prefect-cloud-") as folder:
-            with running_server(Path(folder, "cloud.db"), host=host, port=port, keys=keys) as address:
+            path = Path(folder, "cloud.db")
+            with running_server(path, host=host, port=port, keys=keys, routine=routine) as address:
                 yield address
             return
     opened = Database(database)
     try:
-        with listen(host, port) as listening, _running(opened, listening, keys):
+        with listen(host, port) as listening, _running(make_server(opened, keys, routine), listening):
             shown = f"[{host}]" if ":" in host else host
             yield f"http://{shown}:{listening.getsockname()[1]}"
     finally:
@@ -51,8 +59,7 @@ def running_server(
 
 
 @contextmanager
-def _running(opened: Database, listening: socket.socket, keys: frozenset[str]) -> Generator[None]:
-    server = make_server(opened, keys)
+def _running(server: uvicorn.Server, listening: socket.socket) -> Generator[None]:
     thread = threading.Thread(target=_serve, args=(server, listening), name="embedded-cloud", daemon=True)
     thread.start()
     try:

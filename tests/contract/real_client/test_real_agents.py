@@ -1,11 +1,17 @@
-"""The real local agent and ours side by side at one Cloud, and what the Cloud makes of labels and claims."""
+"""The real agents, and ours beside them, at one Cloud; and what the Cloud makes of labels and claims."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import attrs
 import pytest
 
 from support.real_prefect import RealPrefect
 from support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from support.kubernetes.control_plane import ControlPlane
+    from support.kubernetes.kubelet import ProcessKubelet
 
 pytestmark = pytest.mark.real_prefect
 
@@ -82,3 +88,30 @@ def test_a_run_is_due_when_it_says(real: RealPrefect, flow_id: str) -> None:
     row = real.graphql(document, {"id": first})["flow_run_by_pk"]
     assert row["start_time"] >= row["scheduled_start_time"]
     assert real.states([second]) == ["Scheduled"]
+
+
+@pytest.mark.kubernetes
+def test_the_real_kubernetes_agent_drains_the_cloud(
+    real: RealPrefect, flow_id: str, control_plane: "ControlPlane", kubelet: "ProcessKubelet", namespace: str
+) -> None:
+    """Each run becomes one Job, whose pod executes the run to its end; the agent is in the Cloud's list."""
+    settings = {**real.settings, "KUBECONFIG": str(control_plane.kubeconfig)}
+    beside = attrs.evolve(real, settings=settings, home=real.home / "kubernetes")
+    beside.home.mkdir()
+    pods = ("--env", f"PATH={real.env['PATH']}", "--env", f"HOME={beside.home}")
+    words = ("kubernetes", "start", "--name", "jobs", "--label", "jobs", "--namespace", namespace, *pods, *THREAD)
+    runs = [real.create_run(flow_id, labels=["jobs"]) for _ in range(2)]
+
+    with beside.agent(*words, own=False):
+        wait_until(lambda: real.states(runs[:1]) == ["Success"], A_WHILE, "the first run ended")
+        runs += [real.create_run(flow_id, labels=["jobs"])]
+        wait_until(lambda: real.states(runs) == ["Success"] * 3, A_WHILE, "every run ended")
+
+    assert [real.history(run_id) for run_id in runs] == [CLAIMED] * 3
+    jobs = control_plane.api.list(f"/apis/batch/v1/namespaces/{namespace}/jobs")
+    of_run = [job["metadata"]["labels"]["prefect.io/flow_run_id"] for job in jobs]
+    assert sorted(of_run) == sorted(runs)
+    for run_id in runs:
+        assert sum("Submitted for execution: Job prefect-job-" in line for line in real.logs(run_id)) == 1
+    query = 'query { agent(where: { name: { _eq: "jobs" } }) { type core_version labels } }'
+    assert real.graphql(query)["agent"] == [{"type": "KubernetesAgent", "core_version": "1.4.1", "labels": ["jobs"]}]

@@ -122,3 +122,18 @@ def test_the_real_local_agent_works_with_a_key(keyed: RealPrefect, answers: dict
     run = keyed.cli("run", "--id", answers["flow"], "--quiet").split()[-1]
     with keyed.agent("local", "start", "--no-hostname-label", "--key", KEY, own=False):
         wait_until(lambda: "Flow run SUCCESS" in keyed.cli("get", "logs", "--id", run), 60, "the run's last line")
+
+
+def test_tenants_are_switched(real: RealPrefect, answers: dict[str, Any]) -> None:
+    """`prefect auth status` and switch-tenants: remembered at home, and back to the key's own."""
+    assert answers["tenants"] == ["default"]  # asked before there is a second one
+    other = attrs.evolve(real, home=real.home / "tenants")
+    other.home.mkdir()
+    assert "not logged in" in other.cli("auth", "status")
+    other.cli("auth", "login", "--key", KEY)
+    create = 'mutation { create_tenant(input: { name: "second", slug: "second" }) { id } }'
+    made = other.script(f"import prefect; print(prefect.Client().graphql({create!r}).data.create_tenant.id)").strip()
+    assert f"Tenant switched to {made}" in other.cli("auth", "switch-tenants", "--slug", "second")
+    assert f"logged in to tenant {made}" in other.cli("auth", "status")
+    assert made not in other.cli("auth", "switch-tenants", "--default")
+    assert made not in other.cli("auth", "status")

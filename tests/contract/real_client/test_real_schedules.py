@@ -89,6 +89,25 @@ def test_cron_minds_the_time_zone(ticking: Ticking) -> None:
     assert {time.minute for time in times} == {0}
 
 
+OWN_TIMES = """
+import json, sys, pendulum
+from prefect.backend import FlowView
+flows = {name: FlowView.from_flow_id(id).flow for name, id in json.loads(sys.argv[1]).items()}
+print(json.dumps({name: [str(when) for when in flow.schedule.next(10)] for name, flow in flows.items()}))
+"""
+
+
+def test_recurrence_rules_are_kept(ticking: Ticking, tmp_path: Path) -> None:
+    """A rule, and a set of rules with dates and exclusions: the times that the client itself reads out of them."""
+    program = tmp_path / "times.py"
+    program.write_text(OWN_TIMES.replace("sys.argv[1]", repr(json.dumps(ticking.ids))), encoding="utf-8")
+    expected = ticking.real.program(program)
+
+    for name in ("last fridays", "ruled", "hourly", "at six"):
+        assert ticking.times(name) == [datetime.fromisoformat(when) for when in expected[name]]
+    assert {json.dumps(run["parameters"]) for run in ticking.runs("ruled")} == {'{"what": "rule"}'}
+
+
 def test_a_schedule_that_cannot_give_a_parameter_stays_off(ticking: Ticking) -> None:
     """Nobody gives the parameter, so nothing is scheduled. The client refuses such a flow, so it is sent by hand."""
     serialized = ticking.real.script(UNANSWERED)

@@ -9,16 +9,20 @@ from typing import Any
 import pytest
 import requests
 
-from prefect.agent.domain.times import read_time
+from contract.server.rounds import LATER, services
 from prefect.agent.entrypoints.server.database import Database
-from prefect.agent.entrypoints.server.services import BATCH, SERVICES, Services
+from prefect.agent.entrypoints.server.services import BATCH, SERVICES, Routine, Services
 from prefect.agent.entrypoints.server.testing import running_server
 from support.waiting import wait_until
-from unit.embedded import Embedded, Json, task_run
+from unit.embedded import Embedded, Json
 
 DAY = 86_400_000_000
-LATER = datetime(2050, 1, 1, 12, tzinfo=timezone.utc)
-"""Within the schedules below: none of their runs is near the real time."""
+
+NEVER = {
+    "type": "RRuleClock",
+    "rrule_obj": {"type": "rrule", "rr": "RRULE:FREQ=MINUTELY;BYSETPOS=5", "_dtstart": "2020-01-01T00:00:00"},
+}
+"""A clock that would be looked at for ever."""
 
 
 @pytest.fixture
@@ -46,11 +50,6 @@ def planned(cloud: Embedded, flow: str) -> list[str]:
 def days(first: int, count: int = 10) -> list[str]:
     """Days of January 2050."""
     return [f"2050-01-{day:02}" for day in range(first, first + count)]
-
-
-def services(cloud: Embedded, now: datetime = LATER) -> Services:
-    """Services of a Cloud that has listened for long."""
-    return Services(cloud.database, now=lambda: now, since=now - timedelta(days=1))
 
 
 def schedule(cloud: Embedded, now: datetime = LATER) -> int:
@@ -139,7 +138,8 @@ def test_a_new_version_takes_over(cloud: Embedded) -> None:
         ({}, "no schedule"),
         ({"schedule": daily(), "parameters": [{"name": "x", "required": True}]}, "x"),
         ({"schedule": {**daily(), "filters": [{"fn": "my.module.full_moon", "kwargs": {}}]}}, "my.module.full_moon"),
-        ({"schedule": {"clocks": [{"type": "RRuleClock"}]}}, "RRuleClock"),
+        ({"schedule": {"clocks": [{"type": "Sundial"}]}}, "Sundial"),
+        ({"schedule": {"clocks": [NEVER]}}, "steps"),
     ],
 )
 def test_a_schedule_that_cannot_be_kept_stays_inactive(cloud: Embedded, more: Json, said: str) -> None:
@@ -220,141 +220,6 @@ def test_more_flows_than_a_step_looks_at(cloud: Embedded) -> None:
     assert schedule(cloud) == 10 * len(flows)
 
 
-# --- Lazarus and the zombie killer ---
-
-
-def a_silent_run(cloud: Embedded, *, minutes: int = 11, **task: Any) -> tuple[str, str]:
-    """Ids of a Running flow run, last heard of so long ago, and of its Running task run."""
-    tasks = [{"slug": "t-0", "name": "t", **task}]
-    run = cloud.run(_flow(cloud, tasks))
-    cloud.set_state(run, "Submitted")
-    cloud.set_state(run, "Running")
-    task_id = task_run(cloud, run)
-    put_task(cloud, task_id, "Running")
-    silence(cloud, run, minutes)
-    return run, task_id
-
-
-def _flow(cloud: Embedded, tasks: list[Json]) -> str:
-    flow = {"name": "flow", "tasks": tasks, "edges": [], "__version__": "1.4.1"}
-    return str(cloud.change("create_flow", "id", project_id=cloud.project(), serialized_flow=flow)["id"])
-
-
-def put_task(cloud: Embedded, task_id: str, kind: str) -> None:
-    """Update a task run."""
-    entry = {"task_run_id": task_id, "state": {"type": kind, "message": kind}}
-    cloud.change("set_task_run_states", "states { status }", states=[entry])
-
-
-def silence(cloud: Embedded, run: str, minutes: int = 11) -> None:
-    """Move a flow run's heartbeat into the past."""
-    with cloud.database.write() as tx:
-        tx.update(
-            "flow_run", run, {"heartbeat": (LATER - timedelta(minutes=minutes)).isoformat(timespec="microseconds")}
-        )
-
-
-def states(cloud: Embedded, run: str, task_id: str) -> tuple[str, str]:
-    """Of both."""
-    return cloud.state(run), str(cloud.row("task_run", task_id, "state")["state"])
-
-
-def logs(cloud: Embedded, run: str) -> list[str]:
-    """Who wrote into the log."""
-    found = cloud.row("flow_run", run, "logs { name level message }")["logs"]
-    assert all(log["message"] and log["level"] in {"INFO", "ERROR"} for log in found)
-    return [str(log["name"]) for log in found]
-
-
-def test_a_zombie_is_buried_and_its_flow_run_rises(cloud: Embedded) -> None:
-    """The task is Failed; then Lazarus schedules the flow run for an agent, three times, and gives up."""
-    run, task_id = a_silent_run(cloud)
-    assert sum(services(cloud).resurrect()) == 0
-    assert sum(services(cloud).bury()) == 1
-    assert states(cloud, run, task_id) == ("Running", "Failed")
-
-    for times in (1, 2, 3):
-        assert sum(services(cloud).resurrect()) == 1
-        assert cloud.row("flow_run", run, "state times_resurrected") == {
-            "state": "Scheduled",
-            "times_resurrected": times,
-        }
-        assert cloud.queue() == [run]
-        cloud.set_state(run, "Submitted")
-        cloud.set_state(run, "Running")
-        assert sum(services(cloud, datetime.now(timezone.utc)).resurrect()) == 0
-        silence(cloud, run)
-    assert sum(services(cloud).resurrect()) == 1
-    assert cloud.state(run) == "Failed"
-    assert sorted(logs(cloud, run)) == ["prefect-agent.Lazarus"] * 4 + ["prefect-agent.ZombieKiller"]
-
-
-def test_a_zombie_with_retries_left_is_tried_again(cloud: Embedded) -> None:
-    """After its delay an agent is given the flow run; Lazarus keeps away meanwhile."""
-    run, task_id = a_silent_run(cloud, max_retries=1, retry_delay=60)
-    assert sum(services(cloud).bury()) == 1
-
-    assert states(cloud, run, task_id) == ("Running", "Retrying")
-    row = cloud.row("task_run", task_id, "state_start_time serialized_state")
-    assert read_time(row["state_start_time"]) == LATER + timedelta(seconds=60)
-    assert row["serialized_state"]["run_count"] == 1
-    assert sum(services(cloud).resurrect()) == 0
-    assert cloud.queue(before=LATER.isoformat()) == []
-    assert cloud.queue() == [run]
-    put_task(cloud, task_id, "Running")
-    silence(cloud, run)
-    assert sum(services(cloud).bury()) == 1
-    assert states(cloud, run, task_id) == ("Running", "Failed")
-
-
-def test_a_cancellation_that_nobody_finishes_is_finished(cloud: Embedded) -> None:
-    """Both the task run and the flow run are Failed."""
-    run, task_id = a_silent_run(cloud)
-    cloud.change("cancel_flow_run", "state", flow_run_id=run)
-    silence(cloud, run)
-
-    assert sum(services(cloud).bury()) == 2
-    assert states(cloud, run, task_id) == ("Failed", "Failed")
-
-
-@pytest.mark.parametrize("switch", ["disable_flow_heartbeat", "disable_flow_lazarus_process"])
-def test_flows_can_opt_out(cloud: Embedded, switch: str) -> None:
-    """And back in; flow processes learn of it from the settings of their flow."""
-    run, task_id = a_silent_run(cloud)
-    put_task(cloud, task_id, "Success")
-    flow = cloud.row("flow_run", run, "flow_id")["flow_id"]
-    silence(cloud, run)
-    assert cloud.change(switch, "success", flow_id=flow)["success"]
-    expected = {"heartbeat_enabled": False} if switch == "disable_flow_heartbeat" else {}
-    assert cloud.row("flow", flow, "settings") == {"settings": expected}
-
-    assert sum(services(cloud).resurrect()) == 0
-    assert cloud.change(switch.replace("disable", "enable"), "success", flow_id=flow)["success"]
-    assert sum(services(cloud).resurrect()) == 1
-
-
-def test_who_is_heard_is_left_alone(cloud: Embedded) -> None:
-    """So is everybody in the first ten minutes after a restart."""
-    run, task_id = a_silent_run(cloud, minutes=9)
-    assert (sum(services(cloud).bury()), sum(services(cloud).resurrect())) == (0, 0)
-    silence(cloud, run)
-    started = Services(cloud.database, now=lambda: LATER, since=LATER - timedelta(minutes=9))
-    assert (sum(started.bury()), sum(started.resurrect())) == (0, 0)
-    assert states(cloud, run, task_id) == ("Running", "Running")
-
-
-def test_more_dead_runs_than_a_step_looks_at(cloud: Embedded) -> None:
-    """All are found, and each once, also behind those that are left alone."""
-    flow = cloud.flow(cloud.project())
-    runs = [cloud.run(flow) for _ in range(2 * BATCH + 1)]
-    for run in runs:
-        cloud.set_state(run, "Running")
-        silence(cloud, run)
-
-    assert sum(services(cloud).resurrect()) == len(runs)
-    assert {cloud.state(run) for run in runs} == {"Scheduled"}
-
-
 # --- at work ---
 
 
@@ -381,5 +246,5 @@ def test_a_server_plans_when_it_starts(cloud: Embedded) -> None:
 
 def test_services_that_are_not_wanted_do_nothing(cloud: Embedded) -> None:
     """Without any, there is nothing to wait for."""
-    asyncio.run(asyncio.wait_for(Services(cloud.database, enabled=()).run(), 10))
+    asyncio.run(asyncio.wait_for(Services(cloud.database, Routine(enabled=())).run(), 10))
     assert sorted(SERVICES) == ["lazarus", "scheduler", "zombie-killer"]

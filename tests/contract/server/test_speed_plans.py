@@ -26,6 +26,35 @@ class Watched(Embedded):
         self.database._connection.set_trace_callback(seen.append)
         return seen
 
+    def steps(self, statements: list[str]) -> int:
+        """How many steps SQLite's machine takes for the statements."""
+        connection, counted = self.database._connection, [0]
+
+        def count() -> int:
+            counted[0] += 1
+            return 0
+
+        connection.set_trace_callback(None)
+        connection.set_progress_handler(count, 1)
+        for statement in statements:
+            connection.execute(statement).fetchall()
+        connection.set_progress_handler(None, 0)
+        return counted[0]
+
+    def multiply(self, run: str, times: int) -> None:
+        """Make many runs like one, with its task runs."""
+        connection = self.database._connection
+        connection.execute("CREATE TEMP TABLE IF NOT EXISTS more (id TEXT)")
+        connection.execute("DELETE FROM more")
+        numbers = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < ?)"
+        connection.execute(f"INSERT INTO more {numbers} SELECT hex(randomblob(16)) FROM c", [times])
+        for table, new in (("flow_run", {"id": "more.id", "idempotency_key": "NULL"}),
+                           ("task_run", {"id": "hex(randomblob(16))", "flow_run_id": "more.id"})):  # fmt: skip
+            columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+            values = ", ".join(new.get(column, f"o.{column}") for column in columns)
+            where = "o.id" if table == "flow_run" else "o.flow_run_id"
+            connection.execute(f"INSERT INTO {table} SELECT {values} FROM {table} o, more WHERE {where} = ?", [run])
+
     def plan(self, statement: str) -> list[str]:
         """What SQLite does for a statement, step by step."""
         self.database._connection.set_trace_callback(None)
@@ -73,6 +102,31 @@ def test_what_agents_ask(watched: Watched) -> None:
 
     assert len(seen) > 20
     assert scans(watched, seen) == []
+
+
+def test_looking_for_ready_runs_takes_as_long_whatever_there_is(watched: Watched) -> None:
+    """Thousands of runs that are Running, that wait for nobody's agent or left a task run behind add no step."""
+    flow = watched.flow(watched.project(), tasks=2)
+    waiting, labelled, running, ended = (watched.run(flow, labels=labels) for labels in ([], ["x"], [], []))
+    for run, state, start in ((running, "Running", "3000-01-01"), (ended, "Running", "2000-01-01")):
+        watched.set_state(run, state)
+        entry = {"task_run_id": task_run(watched, run), "state": {"type": "Retrying", "start_time": start}}
+        watched.change("set_task_run_states", "states { id }", states=[entry])
+    watched.set_state(ended, "Failed")
+
+    def steps(*labels: str) -> int:
+        seen = watched.statements()
+        assert watched.queue(*labels) == ([] if labels else [waiting])
+        return watched.steps([statement for statement in seen if "flow_run" in statement])
+
+    few = [steps(), steps("a"), steps("a", "b", "c")]
+    for run in (labelled, running, ended):
+        watched.multiply(run, 1000)
+
+    assert [steps(), steps("a"), steps("a", "b", "c")] == few
+
+    watched.multiply(waiting, 1000)
+    assert len(watched.queue()) == 25
 
 
 def test_what_flow_processes_ask(watched: Watched) -> None:

@@ -5,13 +5,22 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
 import requests
+
+from prefect.agent.domain.cloud.rescue import LOST
+from prefect.agent.entrypoints.server import cli
+from prefect.agent.entrypoints.server.services import PERIODS
+from prefect.agent.entrypoints.server.testing import running_server
+from support.waiting import wait_until
 
 PREFECT = Path(sys.executable).parent / "prefect-agent"
 EVERYWHERE = "0.0.0.0"
@@ -50,6 +59,20 @@ def ask(url: str, key: str | None = None) -> str:
     with requests.Session() as http:
         http.trust_env = False
         return http.post(url, json={"query": "{ hello }"}, headers=headers, timeout=10).text
+
+
+def send(server: Started, document: str, **variables: Any) -> Any:
+    """The data of a request that must succeed."""
+    with requests.Session() as http:
+        http.trust_env = False
+        answer = http.post(server.url, json={"query": document, "variables": variables}, timeout=10).json()
+    assert "errors" not in answer, answer
+    return answer["data"]
+
+
+def change(server: Started, name: str, gives: str, /, **given: Any) -> Any:
+    """The answer of a mutation that must succeed."""
+    return send(server, f"mutation($i: {name}_input!) {{ {name}(input: $i) {{ {gives} }} }}", i=given)[name]
 
 
 def test_it_says_where_it_is_and_what_to_do(tmp_path: Path) -> None:
@@ -101,3 +124,66 @@ def test_anonymous_beyond_the_loopback_must_be_said(tmp_path: Path) -> None:
     with started(tmp_path, "--host", EVERYWHERE, "--ephemeral", "--allow-anonymous") as server:
         assert "hello" in ask(server.url)
         assert "No API key" in server.said
+
+
+def test_what_it_does_by_itself_can_be_chosen(tmp_path: Path) -> None:
+    """A service that is switched off does nothing; the others work at the periods that were asked for."""
+    flow = {"name": "f", "tasks": [], "edges": [], "schedule": {"clocks": [{"type": "CronClock", "cron": "0 6 * * *"}]}}
+    words = ("--heartbeat-timeout", "0.1", "--lazarus-period", "0.1", "--scheduler-period", "0.1")
+    lively, calm = words, (*words, "--no-lazarus", "--no-scheduler")
+    with started(tmp_path, "--ephemeral", *lively) as one, started(tmp_path, "--ephemeral", *calm) as other:
+        runs = {}
+        for server in (one, other):
+            project = change(server, "create_project", "id", name="p")["id"]
+            given = {"project_id": project, "serialized_flow": flow}
+            flow_id = change(server, "create_flow", "id", **given, set_schedule_active=True)["id"]
+            runs[server.url] = change(server, "create_flow_run", "id", flow_id=flow_id)["id"]
+            planned = send(server, "query { flow_run(where: { auto_scheduled: { _eq: true } }) { id } }")["flow_run"]
+            assert len(planned) == 10
+            for run in planned:
+                change(server, "delete_flow_run", "success", flow_run_id=run["id"])
+            entry = {"flow_run_id": runs[server.url], "state": {"type": "Submitted"}}
+            change(server, "set_flow_run_states", "states { id }", states=[entry])
+
+        def seen(server: Started) -> tuple[str, int]:
+            document = "query($id: uuid!) { flow_run_by_pk(id: $id) { state times_resurrected } }"
+            row = send(server, document, id=runs[server.url])["flow_run_by_pk"]
+            return row["state"], row["times_resurrected"]
+
+        def planned_again(server: Started) -> int:
+            return len(send(server, "query { flow_run(where: { auto_scheduled: { _eq: true } }) { id } }")["flow_run"])
+
+        wait_until(lambda: seen(one) == ("Scheduled", 1), 20, "Lazarus at work")
+        wait_until(lambda: planned_again(one), 20, "the scheduler at work")
+        assert seen(other) == ("Submitted", 0)
+        assert planned_again(other) == 0
+
+
+@pytest.mark.parametrize("words", [("--lazarus-period", "0"), ("--heartbeat-timeout", "soon"), ("--no-such",)])
+def test_periods_that_make_no_sense(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Are refused before anything is opened."""
+    done = subprocess.run(
+        [PREFECT, "server", "start", *words], env={"HOME": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 2
+    assert words[0] in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_help_tells_the_usual_routine() -> None:
+    """The numbers on the command line are those of the services."""
+    assert {name: period for name, (period, _) in cli._SERVICES.items()} == PERIODS
+    assert timedelta(seconds=cli._SILENCE) == LOST
+
+
+def test_a_cloud_for_a_test_is_there_in_no_time(tmp_path: Path) -> None:
+    """Made, asked and gone again; the first one of a process reads the schema's modules as well."""
+    took = []
+    for number in range(3):
+        begin = time.perf_counter()
+        with running_server(tmp_path / f"{number}.db") as url:
+            assert "hello" in ask(url)
+            took.append(time.perf_counter() - begin)
+
+    assert min(took) < 0.5

@@ -130,6 +130,15 @@ class ReadingContract(CloudContractBase):
 
         assert ids(ready(cloud)) == [waiting]
 
+    @pytest.mark.parametrize("state", ["Queued", "Retrying", "Resume", "Paused"])
+    def test_only_scheduled_runs_wait_for_an_agent(self, cloud: CloudApi, world: CloudWorld, state: str) -> None:
+        """A flow run that waits for something else is not ready, and hides none that is."""
+        for _ in range(30):
+            world.set_state(world.add_flow_run(due=now() - 10 * MINUTE), state)
+        mine = world.add_flow_run()
+
+        assert ids(ready(cloud, before=now() + 60 * MINUTE)) == [mine]
+
     @pytest.mark.parametrize(
         ("of_run", "of_agent", "given"),
         [

@@ -72,6 +72,13 @@ class CloudWorld(Protocol):
         """Do what a person does who cancels a flow run."""
         ...
 
+    def limit_label(self, label: str, places: int | None) -> bool:
+        """Let at most so many flow runs with a label run at a time; None lifts the limit.
+
+        False if this Cloud has no such limits: what is promised of them is not looked at then.
+        """
+        ...
+
     def flow_run(self, run_id: FlowRunId) -> RunSeen:
         """Look at the flow run."""
         ...

@@ -1,10 +1,12 @@
 """What agents ask (protocol sections 2.2, 3.1 and 3.2)."""
 
-from typing import Any
+import json
+from typing import Final
 
-from prefect.agent.domain.cloud.selection import LIMIT, READY_TYPES
+from prefect.agent.domain.cloud.selection import LIMIT, STARTED, labels_match
 from prefect.agent.domain.cloud.states import read_time
 from prefect.agent.domain.times import iso
+from prefect.agent.entrypoints.server.database import Tx
 from prefect.agent.entrypoints.server.mutation import ID, SUCCESS, Answer, Given, Request, mutation
 
 
@@ -41,35 +43,42 @@ def delete_agent(request: Request, given: Given) -> Answer:
 
 @mutation("before: DateTime, labels: [String!], tenant_id: UUID", "flow_run_ids: [UUID!]")
 def get_runs_in_queue(request: Request, given: Given) -> Answer:
-    """Ids of flow runs that are due, oldest first."""
+    """Ids of flow runs that are due, oldest first; those that agents start before the others."""
     before = iso(read_time(given["before"]) if given.get("before") else request.now)
-    sql, params = _queue_sql(request.tenant(given.get("tenant_id")), before, given.get("labels") or [])
     if request.agent_id:
         request.tx.execute("UPDATE agent SET last_queried = ? WHERE id = ?", [iso(request.now), request.agent_id])
-    return {"flow_run_ids": [row["id"] for row in request.tx.all(sql, params)]}
+    tenant_id = request.tenant(given.get("tenant_id"))
+    sets = _fitting(request.tx, tenant_id, given.get("labels") or [])
+    found: list[str] = []
+    for kind in ("IN", "NOT IN"):
+        rows = [row for labels in sets for row in request.tx.all(_QUEUE.format(kind), [tenant_id, labels, before])]
+        found += [row["id"] for row in sorted(rows, key=lambda row: (row["due"], row["id"]))]
+        if len(found) >= LIMIT:
+            break
+    return {"flow_run_ids": found[:LIMIT]}
 
 
-def _queue_sql(tenant_id: str, before: str, labels: list[str]) -> tuple[str, list[Any]]:
-    """Labels first, limit afterwards; a part per state, so that each reads its index from the old end and stops."""
-    marks = ", ".join("?" * len(labels))
-    fits = (
-        f"labels <> '[]' AND NOT EXISTS (SELECT 1 FROM json_each(labels) WHERE value NOT IN ({marks}))"
-        if labels
-        else "labels = '[]'"
-    )
-    parts, params = [], []
-    for state in READY_TYPES:
-        parts.append(
-            "SELECT * FROM (SELECT id, state_start_time AS due FROM flow_run WHERE tenant_id = ? AND state = ? "
-            f"AND state_start_time <= ? AND {fits} ORDER BY state_start_time LIMIT {LIMIT})"
-        )
-        params += [tenant_id, state, before, *labels]
-    ready = ", ".join("?" * len(READY_TYPES))
-    # From the task runs that are due, which are few, to their flow runs: there may be very many Running ones.
-    parts.append(
-        "SELECT id, due FROM (SELECT flow_run_id, min(state_start_time) AS due FROM task_run "
-        f"WHERE state IN ({ready}) AND state_start_time <= ? GROUP BY flow_run_id) "
-        f"JOIN flow_run ON flow_run.id = flow_run_id WHERE tenant_id = ? AND state = 'Running' AND {fits}"
-    )
-    params += [*READY_TYPES, before, tenant_id, *labels]
-    return f"SELECT id FROM ({' UNION ALL '.join(parts)}) ORDER BY due, id LIMIT {LIMIT}", params
+_STARTED: Final = ", ".join(f"'{state}'" for state in STARTED)
+_QUEUE: Final = (
+    "SELECT id, due FROM flow_run WHERE tenant_id = ? AND labels = ? AND due <= ? AND due IS NOT NULL "
+    f"AND state {{}} ({_STARTED}) ORDER BY due, id LIMIT {LIMIT}"
+)
+_NEXT: Final = "SELECT min(labels) FROM flow_run WHERE tenant_id = :tenant AND due IS NOT NULL"
+_LABELS: Final = f"""
+WITH RECURSIVE sets (labels) AS (
+  SELECT ({_NEXT}) UNION ALL SELECT ({_NEXT} AND labels > sets.labels) FROM sets WHERE sets.labels IS NOT NULL
+)
+SELECT labels FROM sets WHERE labels IS NOT NULL
+"""
+
+
+def _fitting(tx: Tx, tenant_id: str, agent: list[str]) -> list[str]:
+    """The sets of labels, as they are stored, of waiting runs that an agent is given.
+
+    There are few sets, however many runs wait: the index is read from one to the next. So runs that no agent serves
+    cost nothing, and what fits is decided before it is limited.
+    """
+    if not agent:
+        return ["[]"]
+    sets = [row["labels"] for row in tx.all(_LABELS, {"tenant": tenant_id})]
+    return [labels for labels in sets if labels_match(json.loads(labels), agent)]

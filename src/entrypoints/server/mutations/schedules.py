@@ -25,6 +25,8 @@ def set_schedule_active(request: Request, given: Given) -> Answer:
     flow = request.get("flow", given["flow_id"])
     try:
         schedule = usable_schedule(request, flow)
+        if schedule is not None:
+            next_events(schedule, request.now)  # it may ask for more than is done
     except CloudError as problem:
         _log.warning("The schedule of flow %s (%s) stays inactive: %s", flow["name"], flow["id"], problem.message)
         return {"success": False, "error": problem.message}

@@ -1,11 +1,12 @@
 """State updates: the rules are in ``domain.cloud.transitions``; here they meet rows (protocol sections 4.2, 9, 13)."""
 
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from prefect.agent.domain.cloud.errors import NotFound
-from prefect.agent.domain.cloud.limits import TAKING
+from prefect.agent.domain.cloud.limits import begins
+from prefect.agent.domain.cloud.selection import READY_TYPES, due_time
 from prefect.agent.domain.cloud.states import FINISHED, State, plain, read_state
 from prefect.agent.domain.cloud.transitions import Accepted, cancel, set_flow_run_state, set_task_run_state
 from prefect.agent.domain.times import iso
@@ -15,7 +16,14 @@ from prefect.agent.entrypoints.server.mutations.limits import hold_flow_run, hol
 INPUTS["set_flow_run_state_input"] = "flow_run_id: UUID!, state: JSON!, version: Int"
 INPUTS["set_task_run_state_input"] = "task_run_id: UUID!, state: JSON!, version: Int, flow_run_version: Int"
 
-_STATES = "states: [run_state_result!]"
+_STATES: Final = "states: [run_state_result!]"
+
+# One part per state: each reads no more than the first entry of its index, however many task runs there are.
+_FIRST_OF_EACH: Final = " UNION ALL ".join(
+    f"SELECT min(state_start_time) AS start FROM task_run WHERE flow_run_id = :run AND state = '{state}'"
+    for state in READY_TYPES
+)
+_FIRST_TASK: Final = f"SELECT min(start) AS start FROM ({_FIRST_OF_EACH})"
 
 
 @mutation("states: [set_flow_run_state_input!]!", _STATES)
@@ -65,12 +73,13 @@ def put_flow_run(request: Request, row: dict[str, Any], state: State, version: i
     """
     locked = state.type == "Running" and version is not None and _locked(request, row["flow_id"])
     accepted = set_flow_run_state(row, state, now=request.now, version=version, locked=locked)
-    held = hold_flow_run(request, row) if _begins(row, state) else None
+    held = hold_flow_run(request, row) if begins(row["state"], state.type) else None
     if held is not None:
         state, accepted = held, set_flow_run_state(row, held, now=request.now)
     if state.type == "Submitted" and request.agent_id and request.tx.row("agent", "id = ?", [request.agent_id]):
         accepted = attrs.evolve(accepted, values={**accepted.values, "agent_id": request.agent_id})
-    _write(request, "flow_run", row, accepted)
+    due = due_time(accepted.values, _first_task(request, row["id"]) if state.type == "Running" else None)
+    _write(request, "flow_run", row, attrs.evolve(accepted, values={**accepted.values, "due": due}))
     if accepted.cancels_tasks:
         for task_run in request.tx.rows("task_run", "flow_run_id = ?", [row["id"]]):
             if task_run["state"] not in FINISHED:
@@ -97,16 +106,16 @@ def _set_task_run(request: Request, entry: Given) -> Answer:
     accepted = set_task_run_state(
         row, state, now=request.now, flow_run_state=flow_run["state"], version=version, locked=locked
     )
-    held = hold_task_run(request, row) if _begins(row, state) else None
+    held = hold_task_run(request, row) if begins(row["state"], state.type) else None
     if held is not None:
         accepted = set_task_run_state(row, held, now=request.now, flow_run_state=flow_run["state"])
     _write(request, "task_run", row, accepted)
+    follows = dict(accepted.flow_run_values)
+    if flow_run["state"] == "Running" and not {row["state"], accepted.values["state"]}.isdisjoint(READY_TYPES):
+        follows["due"] = _first_task(request, flow_run["id"])
+    if follows:
+        request.tx.update("flow_run", flow_run["id"], follows)
     return _answer(row, state, held or state)
-
-
-def _begins(row: dict[str, Any], state: State) -> bool:
-    """Whether a run that takes no place yet asks for one."""
-    return state.type == "Running" and row["state"] not in TAKING
 
 
 def _answer(row: dict[str, Any], asked: State, got: State) -> Answer:
@@ -119,6 +128,12 @@ def _write(request: Request, table: str, row: dict[str, Any], accepted: Accepted
     request.tx.update(table, row["id"], accepted.values)
     owner = {f"{table}_id": row["id"], "tenant_id": row["tenant_id"]}
     request.tx.insert(f"{table}_state", {**owner, **accepted.history})
+
+
+def _first_task(request: Request, run_id: str) -> str | None:
+    """When the first of the task runs that wait is due."""
+    found = request.tx.one(_FIRST_TASK, {"run": run_id})
+    return found["start"] if found else None
 
 
 def _locked(request: Request, flow_id: str) -> bool:

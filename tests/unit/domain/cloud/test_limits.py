@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefect.agent.domain.cloud.errors import CloudError
-from prefect.agent.domain.cloud.limits import FLOW_RUNS_QUEUED, TAKING, WAIT, check_limit, full, queued
+from prefect.agent.domain.cloud.limits import (
+    FLOW_RUNS_QUEUED,
+    TAKING,
+    WAIT,
+    begins,
+    check_limit,
+    count_taken,
+    full,
+    queued,
+)
 from prefect.agent.domain.cloud.states import PARENTS, SCHEDULED
 from prefect.agent.domain.cloud.transitions import set_flow_run_state
 from unit.builders import NOW, an_id
@@ -119,3 +128,15 @@ def test_nothing_else_is_a_limit(value: object) -> None:
     """A limit below 0 would say nothing that 0 does not."""
     with pytest.raises(CloudError, match="0 or more"):
         check_limit(value)
+
+
+@pytest.mark.parametrize("present", sorted(PARENTS))
+def test_a_place_is_asked_for_once(present: str) -> None:
+    """By whoever wants to run and has none."""
+    assert begins(present, "Running") is (present not in TAKING)
+    assert not begins(present, "Submitted")
+
+
+def test_places_are_counted_by_name() -> None:
+    """A run takes one of each of its names, however often it has it."""
+    assert count_taken([["a", "b"], ["a", "a"], []]) == {"a": 2, "b": 1}

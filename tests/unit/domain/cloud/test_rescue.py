@@ -19,18 +19,19 @@ from prefect.agent.domain.cloud.states import PARENTS, read_state
 from prefect.agent.domain.times import iso
 from unit.builders import NOW
 
-LONG_AGO = NOW - timedelta(days=1)
+LIMIT = lost_before(NOW, NOW - timedelta(days=1)) or ""
 TICK = timedelta(microseconds=1)
 
 
 def a_run(state: str = "Running", *, silent: timedelta = LOST + TICK, **more: Any) -> dict[str, Any]:
     """A flow run that was last heard of so long ago."""
-    return {"state": state, "heartbeat": iso(NOW - silent), "times_resurrected": 0, **more}
+    heard = iso(NOW - silent)
+    return {"state": state, "heartbeat": heard, "state_start_time": heard, "times_resurrected": 0, **more}
 
 
 def lazarus(run: dict[str, Any], *task_states: str, **settings: bool) -> Rescue | None:
     """What Lazarus does."""
-    return resurrect_flow_run(run, task_states, settings, now=NOW, since=LONG_AGO)
+    return resurrect_flow_run(run, task_states, settings, now=NOW, limit=LIMIT)
 
 
 def zombie(
@@ -43,15 +44,25 @@ def zombie(
 ) -> Rescue | None:
     """What the zombie killer does with a task run."""
     whole = {"max_retries": 0, "retry_delay": None, **task}
-    return bury_task_run({"state": task_state}, run, whole, settings or {}, attempts=attempts, now=NOW, since=LONG_AGO)
+    return bury_task_run({"state": task_state}, run, whole, settings or {}, attempts=attempts, now=NOW, limit=LIMIT)
 
 
 @pytest.mark.parametrize("state", sorted(PARENTS))
 def test_lazarus_looks_at_runs_that_should_work(state: str) -> None:
-    """Running or Submitted; all others wait, or have ended."""
+    """Running, Submitted or Queued for too long; all others wait, or have ended."""
     found = lazarus(a_run(state), "Pending", "Success")
 
-    assert (found is not None) == (state in {"Running", "Submitted"})
+    assert (found is not None) == (state in {"Running", "Submitted", "Queued"})
+
+
+def test_a_queued_run_has_a_process_as_long_as_it_asks_again() -> None:
+    """Each time the run's start is put off; only one that has passed for long says that nobody asks any more."""
+    assert lazarus(a_run("Queued", state_start_time=iso(NOW - LOST))) is None
+    assert lazarus(a_run("Queued", state_start_time=None)) is None
+    found = lazarus(a_run("Queued", state_start_time=iso(NOW - LOST - TICK)))
+
+    assert found is not None
+    assert found.state.type == "Scheduled"
 
 
 def test_lazarus_schedules_again() -> None:
@@ -85,14 +96,14 @@ def test_opted_out(name: str) -> None:
     assert lazarus(a_run(), **{name: True}) is not None
     silent = name == "heartbeat_enabled"
     assert (zombie(a_run(), settings={name: False}) is None) == silent
-    assert (bury_flow_run(a_run("Cancelling"), {name: False}, now=NOW, since=LONG_AGO) is None) == silent
+    assert (bury_flow_run(a_run("Cancelling"), {name: False}, limit=LIMIT) is None) == silent
 
 
 def test_a_heartbeat_in_time() -> None:
     """Ten minutes are not too long, a moment more is; no heartbeat at all says nothing."""
     assert lazarus(a_run(silent=LOST)) is None
     assert zombie(a_run(silent=LOST)) is None
-    assert bury_flow_run(a_run("Cancelling", silent=LOST), {}, now=NOW, since=LONG_AGO) is None
+    assert bury_flow_run(a_run("Cancelling", silent=LOST), {}, limit=LIMIT) is None
     assert lazarus(a_run(silent=LOST + TICK)) is not None
     assert lazarus({**a_run(), "heartbeat": None}) is None
 
@@ -101,14 +112,15 @@ def test_after_a_restart_everybody_has_time_to_be_heard() -> None:
     """A Cloud that was away heard nobody."""
     assert lost_before(NOW, NOW - LOST + TICK) is None
     assert lost_before(NOW, NOW - LOST) == iso(NOW - LOST)
-    assert resurrect_flow_run(a_run(), (), {}, now=NOW, since=NOW - LOST + TICK) is None
+    assert lost_before(NOW, NOW - TICK, 2 * TICK) is None
+    assert lost_before(NOW, NOW - 2 * TICK, 2 * TICK) == iso(NOW - 2 * TICK)
 
 
 @pytest.mark.parametrize("state", sorted(PARENTS))
 def test_zombies(state: str) -> None:
     """Only task runs that are Running; cancelling flow runs that are Cancelling."""
     assert (zombie(a_run(), task_state=state) is not None) == (state == "Running")
-    assert (bury_flow_run(a_run(state), {}, now=NOW, since=LONG_AGO) is not None) == (state == "Cancelling")
+    assert (bury_flow_run(a_run(state), {}, limit=LIMIT) is not None) == (state == "Cancelling")
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,14 @@ def test_the_heart_beats_from_the_claim_on(kind: str, beats: bool) -> None:
     assert values.get("heartbeat") == (iso(NOW) if beats else None)
 
 
+def test_a_claim_of_a_task_run_is_a_heartbeat_of_its_flow_run() -> None:
+    """Its new process needs time to be heard, however long the flow run has been silent."""
+    claimed = set_task_run_state(a_row("Retrying"), state("Submitted"), now=NOW, flow_run_state="Running")
+    done = set_task_run_state(a_row("Running"), state("Success"), now=NOW, flow_run_state="Running")
+
+    assert (claimed.flow_run_values, done.flow_run_values) == ({"heartbeat": iso(NOW)}, {})
+
+
 def test_only_a_running_task_has_a_heartbeat() -> None:
     """A task run is heard of when it starts."""
     running = set_task_run_state(a_row("Pending"), state("Running"), now=NOW, flow_run_state="Running")

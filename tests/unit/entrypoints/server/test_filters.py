@@ -99,6 +99,15 @@ def test_a_comparison_with_null_vanishes(names: Embedded, where: str, found: set
         ('{ _or: [{ _and: [{ name: { _eq: "a1" } }, { name: { _eq: "b1" } }] }, { name: { _eq: "a2" } }] }', {"a2"}),
         ('{ _not: { _or: [{ name: { _eq: "a1" } }, { _not: { name: { _lt: "b" } } }] } }', {"a2"}),
         ('{ _or: [{ name: { _eq: "a1" } }, {}] }', ALL),
+        ('{ _or: [{ name: { _eq: "a1" } }, null] }', ALL),
+        (
+            '{ _or: [{ name: { _in: ["a1", "b1"] }, _not: { name: { _eq: "b1" } } }, { name: { _eq: "a2" } }] }',
+            {"a1", "a2"},
+        ),
+        ('{ _or: [{ name: { _eq: "a1" } }, { name: { _neq: "a1" } }] }', ALL),
+        ('{ _or: [{ name: { _eq: "a1" } }, { name: { _in: [] } }] }', {"a1"}),
+        ("{ _or: [{ name: { _in: [] } }, { name: { _in: [] } }] }", set()),
+        ('{ _or: [{ name: { _eq: "a1", _neq: "a1" } }, { name: { _eq: "a2" } }] }', {"a2"}),
     ],
 )
 def test_and_or_not(names: Embedded, where: str, found: set[str]) -> None:

@@ -80,9 +80,11 @@ def test_parsed_documents_are_not_hoarded() -> None:
     for number in range(200):
         padding = " " * 5_000
         kept.prepare(f"query {{ a{number}: hello }}{padding}")
-    assert kept._size <= documents._REMEMBERED
-    assert 0 < len(kept._known) < 100
-    assert kept._size == sum(map(len, kept._known))
+        kept.prepare(f'query {{ a{number}: secret_value(name: "s") }}{padding}')
+    for memory in (kept._texts, kept._outlines):
+        assert memory._size <= documents._REMEMBERED
+        assert 0 < len(memory._known) < 100
+        assert memory._size == sum(map(len, memory._known))
 
 
 def test_a_document_is_prepared_once() -> None:
@@ -91,7 +93,7 @@ def test_a_document_is_prepared_once() -> None:
     assert kept.prepare("query { hello }") is kept.prepare("query { hello }")
     with pytest.raises(Refused):
         kept.prepare("query { nothing }")
-    assert list(kept._known) == ["query { hello }"]
+    assert list(kept._texts._known) == ["query { hello }"]
 
 
 @pytest.mark.parametrize("text", ["NaN", '{"a": Infinity}', "[-Infinity]"])

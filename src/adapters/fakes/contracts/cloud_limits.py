@@ -1,0 +1,112 @@
+"""Concurrency limits: who may run, and what agents see of those that have to wait."""
+
+import pytest
+
+from prefect.agent.adapters.fakes.contracts.cloud_base import MINUTE, CloudContractBase, claim, ids, now, one, ready
+from prefect.agent.adapters.fakes.contracts.worlds import CloudWorld
+from prefect.agent.domain.model.flow_runs import Claimed, FlowRunId
+from prefect.agent.ports.cloud_api import CloudApi
+
+
+class LimitContract(CloudContractBase):
+    """What limits of labels mean for agents. A Cloud that has none is excused."""
+
+    @pytest.fixture
+    def narrow(self, world: CloudWorld) -> CloudWorld:
+        """A Cloud where one flow run at a time may have the label "narrow"."""
+        if not world.limit_label("narrow", 1):
+            pytest.skip("this Cloud has no concurrency limits")
+        return world
+
+    def test_a_run_without_a_free_place_is_queued(self, cloud: CloudApi, narrow: CloudWorld) -> None:
+        """Claims take no places; of two runs that begin, the second has to wait, and its message names the label."""
+        first, second = (narrow.add_flow_run(labels=["narrow"]) for _ in range(2))
+        assert [type(claim(cloud, run_id)) for run_id in (first, second)] == [Claimed, Claimed]
+
+        for run_id in (first, second):
+            narrow.set_state(run_id, "Running")
+
+        assert [narrow.flow_run(run_id).state for run_id in (first, second)] == ["Running", "Queued"]
+        assert "narrow" in narrow.flow_run(second).message
+        assert one(cloud, second).state.type == "Queued"
+
+    def test_a_queued_run_is_its_process_business(self, cloud: CloudApi, narrow: CloudWorld) -> None:
+        """No agent is given it, however long it has waited, nor counts it among what is claimed."""
+        waiting = _queued(narrow)
+
+        assert list(ready(cloud, labels=["narrow"], before=now() + 60 * MINUTE)) == []
+        assert waiting not in ids(cloud.claimed_flow_runs(platform="platform:here"))
+
+    def test_a_place_that_gets_free_can_be_had(self, cloud: CloudApi, narrow: CloudWorld) -> None:
+        """When the other run has ended, whoever asks next runs."""
+        running = narrow.add_flow_run(labels=["narrow"])
+        narrow.set_state(running, "Running")
+        waiting = narrow.add_flow_run(labels=["narrow"])
+        narrow.set_state(waiting, "Running")
+        assert narrow.flow_run(waiting).state == "Queued"
+
+        cloud.fail(running, "gone")
+        narrow.set_state(waiting, "Running")
+
+        assert narrow.flow_run(waiting).state == "Running"
+        assert [kind for kind, _ in narrow.flow_run(waiting).history] == ["Scheduled", "Queued", "Running"]
+
+    def test_every_label_must_have_room(self, narrow: CloudWorld) -> None:
+        """A run with several limited labels needs a place of each; labels without a limit count for nothing."""
+        narrow.limit_label("wide", 2)
+        made = [narrow.add_flow_run(labels=labels) for labels in (["wide"], ["narrow", "wide"], ["wide"], ["other"])]
+
+        for run_id in made:
+            narrow.set_state(run_id, "Running")
+
+        assert [narrow.flow_run(run_id).state for run_id in made] == ["Running", "Running", "Queued", "Running"]
+
+    def test_a_cancelling_run_keeps_its_place(self, narrow: CloudWorld) -> None:
+        """Until its unit is gone it works on."""
+        first, second = (narrow.add_flow_run(labels=["narrow"]) for _ in range(2))
+        narrow.set_state(first, "Running")
+        narrow.cancel(first)
+
+        narrow.set_state(second, "Running")
+
+        assert [narrow.flow_run(run_id).state for run_id in (first, second)] == ["Cancelling", "Queued"]
+
+    def test_a_run_that_runs_needs_no_other_place(self, narrow: CloudWorld) -> None:
+        """It may say that it is Running as often as it likes."""
+        run_id = narrow.add_flow_run(labels=["narrow"])
+
+        for _ in range(3):
+            narrow.set_state(run_id, "Running")
+
+        assert narrow.flow_run(run_id).state == "Running"
+
+    def test_no_places_and_no_limit(self, narrow: CloudWorld) -> None:
+        """A limit of nothing stops a label; lifting it lets everybody run."""
+        run_id = narrow.add_flow_run(labels=["narrow"])
+        narrow.limit_label("narrow", 0)
+        narrow.set_state(run_id, "Running")
+        assert narrow.flow_run(run_id).state == "Queued"
+
+        narrow.limit_label("narrow", None)
+        narrow.set_state(run_id, "Running")
+
+        assert narrow.flow_run(run_id).state == "Running"
+
+    def test_a_queued_run_can_be_failed(self, cloud: CloudApi, narrow: CloudWorld) -> None:
+        """Its process may die while it waits; it can be cancelled, too."""
+        first, second = _queued(narrow), _queued(narrow)
+
+        cloud.fail(first, "its process is gone")
+        narrow.cancel(second)
+
+        assert [narrow.flow_run(run_id).state for run_id in (first, second)] == ["Failed", "Cancelled"]
+
+
+def _queued(world: CloudWorld) -> FlowRunId:
+    """A run that waits for a place that another one has."""
+    holder = world.add_flow_run(labels=["narrow"])
+    world.set_state(holder, "Running")
+    run_id = world.add_flow_run(labels=["narrow"])
+    world.set_state(run_id, "Running")
+    assert world.flow_run(run_id).state == "Queued"
+    return run_id
