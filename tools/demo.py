@@ -1,4 +1,4 @@
-"""`make demo`: real flow runs of the real Prefect 1.4.1, from Scheduled to Success, on this machine alone.
+"""`make demo`: real flow runs of the real Prefect 1.4.1, from Scheduled to Success, on this machine or in a cluster.
 
 Starts an embedded Cloud and an agent, registers a flow, creates five flow runs in three ways and shows what becomes of
 them. Ends by itself, and leaves nothing behind, also when it is interrupted.
@@ -17,8 +17,9 @@ PREFECT_PYTHON = Path(__file__).resolve().parent.parent / ".venv-prefect" / "bin
 def main() -> int:
     """Run the demonstration that the command line asks for; return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--platform", choices=["docker", "process"])
-    parser.add_argument("--image", help="for Docker: an image with Prefect 1.x")
+    parser.add_argument("--platform", choices=["docker", "kubernetes", "process"])
+    parser.add_argument("--image", help="for Docker and Kubernetes: an image with Prefect 1.x")
+    parser.add_argument("--cloud-host", help="for Kubernetes: address by which pods reach this machine")
     parser.add_argument("--python", type=Path, default=PREFECT_PYTHON, help="of an environment with Prefect 1.4.1")
     given = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # so long as there is nothing to clean up: no traceback of an import
@@ -26,7 +27,7 @@ def main() -> int:
 
     began = time.monotonic()
     try:
-        good = demonstrate(given.platform, given.image, given.python.absolute())
+        good = demonstrate(given.platform, given.image, given.cloud_host, given.python.absolute())
     except Interrupted as interrupted:
         print(f"{interrupted}: agent, flow runs and embedded Cloud are stopped and gone.", file=sys.stderr)
         return 128 + interrupted.number

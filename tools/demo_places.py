@@ -1,4 +1,4 @@
-"""Where the flow runs of `make demo` can execute: this machine's Docker engine, or processes."""
+"""Where the flow runs of `make demo` can execute: this machine's Docker engine, or processes; demo_cluster has more."""
 
 import os
 import platform
@@ -11,13 +11,18 @@ import docker
 import host_image
 from docker.errors import DockerException
 
-from prefect.agent import DockerAgent, ProcessAgent
+from prefect.agent import DockerAgent, KubernetesAgent, ProcessAgent
 from prefect.agent.entrypoints.agents import Agent
 from prefect.agent.entrypoints.container import platform_factory
 from prefect.agent.ports.platform import ExecutionPlatform
 
 FLOW: Final = Path(__file__).resolve().with_name("demo_flow.py")
 LAB_IMAGE: Final = "lab/prefect:1.4.1"
+AGENTS: Final[dict[str, type[Agent]]] = {
+    "docker": DockerAgent,
+    "kubernetes": KubernetesAgent,
+    "process": ProcessAgent,
+}
 
 
 class Unsuitable(Exception):
@@ -29,21 +34,34 @@ class Place:
     """Where flow runs execute.
 
     Attributes:
-        kind: ``docker`` or ``process``.
+        kind: ``docker``, ``process`` or ``kubernetes``.
         why: Why this one; for people.
-        image: For Docker: an image with Prefect.
+        image: An image with Prefect, if images are run.
         options: Keywords of the platform's factory.
+        run_config: Its class in Prefect.
+        path: Where the flow's file is for the flow runs.
+        cloud_host: Where the embedded Cloud is to listen, so that flow runs reach it.
+        key: API key that it is to ask for; empty for none.
     """
 
     kind: str
     why: str
     image: str | None = None
     options: dict[str, Any]
+    run_config: str = "UniversalRun"
+    path: str = str(FLOW)
+    cloud_host: str = "127.0.0.1"
+    key: str = attrs.field(default="", repr=False)
+
+    @property
+    def units(self) -> str:
+        """What flow runs become here; for people."""
+        kinds = {"docker": "Docker containers", "kubernetes": "Kubernetes Jobs"}
+        return f"{kinds[self.kind]} of {self.image}" if self.kind in kinds else "processes of this machine"
 
     def agent(self, **keywords: Any) -> Agent:
         """An agent for this place."""
-        kind = DockerAgent if self.kind == "docker" else ProcessAgent
-        return kind(platform_options=self.options, **keywords)
+        return AGENTS[self.kind](platform_options=self.options, **keywords)
 
     def platform(self) -> ExecutionPlatform:
         """A second way to the same units, to clean up with."""
@@ -76,7 +94,7 @@ def choose(wanted: str | None, image: str | None, *, prefect_python: Path, folde
     volume = f"{FLOW.parent}:{FLOW.parent}:ro"
     # The host's network: only so do containers reach a Cloud that listens to nobody but this machine.
     options = {"networks": ["host"], "volumes": [volume], "no_pull": True}
-    return Place(kind="docker", why=why, image=found, options=options)
+    return Place(kind="docker", why=why, image=found, options=options, run_config="DockerRun")
 
 
 def _docker(image: str | None, prefect_python: Path) -> tuple[str, str]:

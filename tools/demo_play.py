@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+import demo_cluster
 import demo_places
 import requests
 from demo_places import FLOW, Place, Unsuitable
@@ -38,15 +39,17 @@ RUNS: Final = {"GraphQL": 2, "Python": 2, "CLI": 1}
 REGISTER: Final = """
 import json, runpy, sys
 import prefect
-from prefect.run_configs import DockerRun, UniversalRun
-script, image, names = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
-flow = runpy.run_path(script)["flow"]
-flow.run_config = DockerRun(image=image) if image else UniversalRun()
+from prefect import run_configs
+from prefect.storage import Local
+given = json.loads(sys.argv[1])
+flow = runpy.run_path(given["script"])["flow"]
+flow.storage = Local(path=given["path"], stored_as_script=True, add_default_labels=False)
+flow.run_config = getattr(run_configs, given["run_config"])(**given["details"])
 client = prefect.Client()
 client.create_project("demo")
 flow_id = flow.register("demo", labels=[], no_url=True)
 print("FLOW", flow_id, flush=True)
-for name in names:
+for name in given["names"]:
     client.create_flow_run(flow_id=flow_id, run_name=name)
 """
 CREATE: Final = "mutation($input: create_flow_run_input!) { create_flow_run(input: $input) { id } }"
@@ -89,6 +92,9 @@ class Demo:
         self._units: dict[str, str] = {}
         self._end = time.monotonic() + DEADLINE
         self._session = requests.Session()
+        self._session.trust_env = False
+        if place.key:
+            self._session.headers["Authorization"] = f"Bearer {place.key}"
 
     def take(self, event: Event) -> None:
         """An event of the agent: remember units, show troubles."""
@@ -126,8 +132,14 @@ class Demo:
     def play(self) -> bool:
         """Register, create, watch to the end; answer whether all flow runs succeeded."""
         names = {kind: [f"{kind}-{number}" for number in range(1, count + 1)] for kind, count in RUNS.items()}
-        words = [str(FLOW), self.place.image or "", json.dumps(names["Python"])]
-        told = self._client("-c", REGISTER, *words)
+        given = {
+            "script": str(FLOW),
+            "path": self.place.path,
+            "run_config": self.place.run_config,
+            "details": {"image": self.place.image} if self.place.image else {},
+            "names": names["Python"],
+        }
+        told = self._client("-c", REGISTER, json.dumps(given))
         found = re.search(r"^FLOW (\S+)", told, re.MULTILINE)
         if not found:
             raise Unfinished(f"The flow was not registered: {told}")
@@ -226,19 +238,22 @@ def signals_noted(signals: list[int]) -> Generator[None]:
             signal.signal(number, handler)
 
 
-def environment(url: str, home: Path, python: Path) -> dict[str, str]:
+def environment(place: Place, url: str, home: Path, python: Path) -> dict[str, str]:
     """Everything that the real client, and the agent, know of this machine: nothing of the person's own settings."""
+    backend = (
+        {"PREFECT__BACKEND": "cloud", "PREFECT__CLOUD__API": url, "PREFECT__CLOUD__API_KEY": place.key}
+        if place.key
+        else {"PREFECT__BACKEND": "server", "PREFECT__SERVER__ENDPOINT": url, "PREFECT__SERVER__UI__ENDPOINT": url}
+    )
     return {
         "HOME": str(home),
         "PATH": f"{python.parent}:/usr/local/bin:/usr/bin:/bin",
         "LANG": "C.UTF-8",
-        "PREFECT__BACKEND": "server",
-        "PREFECT__SERVER__ENDPOINT": url,
-        "PREFECT__SERVER__UI__ENDPOINT": url,
+        **backend,
     }
 
 
-def demonstrate(platform: str | None, image: str | None, python: Path) -> bool:
+def demonstrate(platform: str | None, image: str | None, cloud_host: str | None, python: Path) -> bool:
     """Run the whole demonstration; answer whether all flow runs succeeded.
 
     Raises:
@@ -247,17 +262,21 @@ def demonstrate(platform: str | None, image: str | None, python: Path) -> bool:
     if not python.exists():
         raise Unfinished(f"There is no {python}: run `make dev-prefect`")
     signals: list[int] = []
-    with ExitStack() as stack:  # undone from the bottom up: agent, units, screen, Cloud, folder, signals
+    with ExitStack() as stack:  # undone from the bottom up: agent, units, screen, Cloud, place, folder, signals
         stack.enter_context(signals_noted(signals))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="prefect-agent-demo-")))
-        place = demo_places.choose(platform, image, prefect_python=python, folder=folder)
-        what = f"Docker containers of {place.image}" if place.kind == "docker" else "processes of this machine"
-        print(f"Flow runs execute as {what} ({place.why}).")
-        url = stack.enter_context(running_server(folder / "cloud.db"))
+        if platform == "kubernetes":
+            place = stack.enter_context(demo_cluster.place_in_cluster(image, cloud_host))
+        else:
+            place = demo_places.choose(platform, image, prefect_python=python, folder=folder)
+        print(f"Flow runs execute as {place.units} ({place.why}).")
+        url = stack.enter_context(serving(place, folder / "cloud.db"))
         print(f"Embedded Cloud at {url}; the client is the real Prefect of {python.parent.parent.name}.", flush=True)
+        if platform == "kubernetes":
+            demo_cluster.rehearse(place, url, lambda: pause(signals))
         view = LiveView() if sys.stdout.isatty() else PlainView()
         stack.callback(view.close)
-        demo = Demo(place, url, environment(url, folder, python), python, view, signals)
+        demo = Demo(place, url, environment(place, url, folder, python), python, view, signals)
         stack.callback(demo.clean_up)
         agent = place.agent(
             api=url,
@@ -268,3 +287,26 @@ def demonstrate(platform: str | None, image: str | None, python: Path) -> bool:
         )
         stack.enter_context(running_agent(demo, agent))
         return demo.play()
+
+
+@contextmanager
+def serving(place: Place, database: Path) -> Generator[str]:
+    """The embedded Cloud, where the place's flow runs reach it."""
+    keys = frozenset({place.key} - {""})
+    with ExitStack() as stack:
+        try:
+            url = stack.enter_context(running_server(database, host=place.cloud_host, keys=keys))
+        except OSError as problem:
+            raise Unsuitable(f"The embedded Cloud cannot listen at {place.cloud_host}: {problem.strerror}") from problem
+        yield url
+
+
+def pause(signals: Sequence[int]) -> None:
+    """Wait a moment.
+
+    Raises:
+        Interrupted: A signal has come.
+    """
+    if signals:
+        raise Interrupted(signals[0])
+    time.sleep(LOOK_EVERY)

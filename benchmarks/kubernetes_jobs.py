@@ -1,0 +1,370 @@
+"""How fast the agent makes Kubernetes Jobs and follows them: ``python benchmarks/kubernetes_jobs.py [JOBS]`` (1000).
+
+Needs KUBEBUILDER_ASSETS: a folder with etcd, kube-apiserver, kube-controller-manager and kube-scheduler. All of it, the
+node that the tests play included, shares the machine's cores with what is measured; so rates are given next to those of
+bare clients that make the same Jobs with as many threads in the same run, turn by turn. The official agent of 1.4.1 is
+measured too if .venv-prefect has it with the package kubernetes.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import requests
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+from prefect.agent.domain.model.settings import AgentSettings  # noqa: E402
+from prefect.agent.entrypoints.server.testing import running_server  # noqa: E402
+from support.kubernetes.api import Api  # noqa: E402
+from support.kubernetes.control_plane import ControlPlane  # noqa: E402
+from support.kubernetes.kubelet import ProcessKubelet  # noqa: E402
+
+LOADS: Final = str(Path(__file__).with_name("kubernetes_loads.py"))
+OWN: Final = [sys.executable, "-m", "prefect.agent"]
+OFFICIAL: Final = ROOT / ".venv-prefect" / "bin" / "python"
+THREADS: Final = AgentSettings().parallel
+ROUNDS: Final = 10
+IDLE_SECONDS: Final = 20
+OFFICIAL_JOBS: Final = 300
+TICKS: Final = os.sysconf("SC_CLK_TCK")
+POLL: Final = b"get_runs_in_queue"
+LOAD: Final = "benchmark/load"
+"""Label of the node, and what pods ask for: they stay Pending until the node is given their value."""
+
+
+@attrs.frozen
+class Lab:
+    """A control plane with a node that plays, and a folder."""
+
+    plane: ControlPlane
+    folder: Path
+    node: str
+
+    @property
+    def api(self) -> Api:
+        """The administrator's."""
+        return self.plane.api
+
+    def template(self, load: str) -> str:
+        """File of a Job template whose pods wait for the node's label, and then succeed at once."""
+        path = self.folder / f"{load}.json"
+        pod = {"containers": [{"name": "flow", "image": "none"}], "nodeSelector": {LOAD: load}}
+        template = {"metadata": {"annotations": {"lab.test/ending": "complete"}}, "spec": pod}
+        path.write_text(json.dumps({"apiVersion": "batch/v1", "kind": "Job", "spec": {"template": template}}))
+        return str(path)
+
+    def let_run(self, load: str) -> None:
+        """Have the node take pods of this load."""
+        self.api.patch(f"/api/v1/nodes/{self.node}", {"metadata": {"labels": {LOAD: load}}})
+
+    def env(self, **more: str) -> dict[str, str]:
+        """Variables of a process that is measured."""
+        home = {"HOME": str(self.folder), "KUBECONFIG": str(self.plane.kubeconfig)}
+        return {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **home, **more}
+
+    def count(self, namespace: str) -> int:
+        """How many Jobs there are."""
+        found = self.api.get(f"/apis/batch/v1/namespaces/{namespace}/jobs", limit=1)
+        return len(found["items"]) + int(found["metadata"].get("remainingItemCount") or 0)
+
+    def settle(self, namespace: str) -> None:
+        """Wait until every Job has its pod: the next load finds a quiet cluster."""
+        path = f"/apis/batch/v1/namespaces/{namespace}/jobs"
+        while not all(job["status"].get("active") for job in self.api.list(path)):
+            time.sleep(1)
+
+
+# --- making Jobs ---
+
+
+class Load:
+    """A process of ``kubernetes_loads.py`` with a namespace of its own."""
+
+    def __init__(self, lab: Lab, kind: str) -> None:
+        self.kind, self._lab, self.namespace = kind, lab, lab.api.new_namespace("load-")
+        spec = {"namespace": self.namespace, "threads": THREADS, "template": lab.template(kind)}
+        self._process = subprocess.Popen(
+            [sys.executable, LOADS, kind, json.dumps(spec)],
+            env=lab.env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.told: list[dict[str, float]] = []
+        self._answer()
+
+    def turn(self, count: int) -> None:
+        """Have it make so many."""
+        self.told.append(self._ask(str(count)))
+        self._lab.settle(self.namespace)
+
+    def follow(self) -> float:
+        """Let all of them run; seconds until it has seen the ends of all."""
+        self._lab.let_run(self.kind)
+        return self._ask("follow")["followed"]
+
+    def close(self) -> None:
+        """End it."""
+        self._process.communicate()
+
+    def _ask(self, line: str) -> dict[str, float]:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> dict[str, float]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"the load {self.kind} ended")
+        found: dict[str, float] = json.loads(line)
+        return found
+
+
+def rates(lab: Lab, jobs: int) -> None:
+    """Bare clients and the platform, turn by turn."""
+    with ExitStack() as stack:
+        loads = [stack.enter_context(closing(Load(lab, kind))) for kind in ("urllib3", "sdk", "platform")]
+        for _ in range(ROUNDS):
+            for load in loads:
+                load.turn(jobs // ROUNDS)
+        print(f"\n{jobs} Jobs each, {THREADS} threads, {ROUNDS} turns; no pod runs meanwhile")
+        print(f"  {'':<34}{'Jobs/s':>8}{'requests/Job':>14}{'CPU ms/Job':>12}{'peak MB':>9}")
+        made = {}
+        for load in loads:
+            totals = {name: sum(told[name] for told in load.told) for name in ("made", "requests", "cpu")}
+            made[load.kind] = jobs / totals["made"]
+            asked = totals["requests"] / jobs if load.kind == "platform" else 1.0
+            print(
+                f"  {load.kind:<34}{made[load.kind]:>8.0f}{asked:>14.2f}{totals['cpu'] / jobs * 1e3:>12.2f}"
+                f"{load.told[-1]['peak_mb']:>9.0f}"
+            )
+        for kind in ("urllib3", "sdk"):
+            print(f"  platform / {kind:<23}{made['platform'] / made[kind]:>8.2f}")
+        print(f"  platform, until all have ended    {jobs / loads[-1].follow():>8.0f}", flush=True)
+
+
+# --- whole agents ---
+
+
+class Door:
+    """A way to the embedded Cloud that notices when an agent polls first."""
+
+    def __init__(self, url: str) -> None:
+        self.polled = threading.Event()
+        door = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if POLL in body:
+                    door.polled.set()
+                answer = session.post(url, data=body, headers={"Content-Type": "application/json"}, timeout=60)
+                self.send_response(answer.status_code)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(answer.content)))
+                self.end_headers()
+                self.wfile.write(answer.content)
+
+            do_GET = do_POST  # noqa: N815
+
+            def log_message(self, *words: object) -> None:
+                pass
+
+        session = requests.Session()
+        session.trust_env = False
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        """Close it."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@contextmanager
+def agent(lab: Lab, command: Sequence[str], api: str, namespace: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """A running agent."""
+    env = lab.env(
+        PREFECT__BACKEND="server", PREFECT__SERVER__ENDPOINT=api, PREFECT__CLOUD__API=api, NAMESPACE=namespace,
+        PREFECT__HOME_DIR=str(lab.folder / "prefect"),
+    )  # fmt: skip
+    with (lab.folder / "agent.log").open("wb") as log:
+        process = subprocess.Popen(command, env=env, stdout=log, stderr=log, cwd=lab.folder)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def commands() -> dict[str, list[str]]:
+    """How agents are started, those there are."""
+    found = {"prefect agent start kubernetes": [*OWN, "agent", "start", "kubernetes"]}
+    ask = [str(OFFICIAL), "-c", "import kubernetes, prefect"]
+    if OFFICIAL.exists() and subprocess.run(ask, check=False, capture_output=True).returncode == 0:
+        found["official 1.4.1"] = [str(OFFICIAL), "-m", "prefect", "agent", "kubernetes", "start"]
+    return found
+
+
+def starts(lab: Lab) -> None:
+    """What it costs to start an agent, and to have one that waits."""
+    print("\nStart and idle")
+    print(f"  {'':<34}{'CPU s to first poll':>20}{'wall s':>8}{'idle RSS MB':>13}")
+    for name, command in commands().items():
+        with running_server(lab.folder / f"{name.partition(' ')[0]}.db") as url, closing(Door(url)) as door:
+            namespace = lab.api.new_namespace("idle-")
+            began = time.perf_counter()
+            with agent(lab, command, door.url, namespace) as process:
+                assert door.polled.wait(60), (lab.folder / "agent.log").read_text()
+                used, wall = cpu(process.pid), time.perf_counter() - began
+                time.sleep(IDLE_SECONDS)
+                print(f"  {name:<34}{used:>20.2f}{wall:>8.2f}{resident(process.pid):>13.0f}", flush=True)
+
+
+def cpu(pid: int) -> float:
+    """CPU seconds that a process has used."""
+    words = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / TICKS
+
+
+def resident(pid: int, kind: str = "VmRSS") -> float:
+    """Resident memory of a process in MB."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith(kind))
+
+
+def whole(lab: Lab, jobs: int) -> None:
+    """Flow runs of an embedded Cloud, from Scheduled to the agent's last word on each."""
+    print("\nWhole agents with the embedded Cloud; then all pods end without a word to it")
+    print(f"  {'':<34}{'Jobs':>6}{'Jobs/s':>8}{'ends/s':>8}{'requests/Job':>14}{'CPU ms/Job':>12}{'peak MB':>9}")
+    for name, command in commands().items():
+        own = name != "official 1.4.1"
+        count, counts = (jobs if own else min(jobs, OFFICIAL_JOBS)), lab.folder / "counts.json"
+        load = name.partition(" ")[0]
+        words = [sys.executable, LOADS, "agent", str(counts), *command[3:]] if own else command
+        namespace = lab.api.new_namespace("agent-")
+        with served(lab.folder / f"whole-{load}.db") as url:
+            cloud = create_runs(url, count)
+            with agent(lab, [*words, "--job-template", lab.template(load)], url, namespace) as process:
+                made = follow(lab, namespace, count)
+                used = cpu(process.pid)
+                ended = ends(lab, load, cloud) if own else float("nan")
+                peak = resident(process.pid, "VmHWM")
+            asked = json.loads(counts.read_text())["requests"] / count if own else float("nan")
+            print(
+                f"  {name:<34}{count:>6}{count / made:>8.0f}{count / ended:>8.0f}"
+                f"{asked:>14.2f}{used / count * 1e3:>12.1f}{peak:>9.0f}",
+                flush=True,
+            )
+
+
+def follow(lab: Lab, namespace: str, count: int) -> float:
+    """Seconds from the first Job to the last."""
+    while not lab.count(namespace):
+        time.sleep(0.01)
+    began = time.perf_counter()
+    while lab.count(namespace) < count:
+        time.sleep(0.02)
+    return time.perf_counter() - began
+
+
+def ends(lab: Lab, load: str, cloud: "Cloud") -> float:
+    """Seconds from letting all pods run until every flow run has an end."""
+    lab.let_run(load)
+    began = time.perf_counter()
+    while cloud.unfinished():
+        time.sleep(0.5)
+    return time.perf_counter() - began
+
+
+@contextmanager
+def served(database: Path) -> Iterator[str]:
+    """An embedded Cloud in a process of its own."""
+    command = [*OWN, "server", "start", "--port", "0", "--database", str(database)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            first = next(line for line in process.stdout if "http://" in line)
+            yield next(word for word in first.split() if word.startswith("http://")).rstrip(",/")
+        finally:
+            process.terminate()
+            process.communicate(timeout=30)
+
+
+@attrs.frozen
+class Cloud:
+    """The embedded Cloud, asked directly."""
+
+    url: str
+
+    def ask(self, document: str, variables: Mapping[str, Any] | None = None) -> Any:
+        """Data of an answer."""
+        answer = requests.post(self.url, json={"query": document, "variables": variables}, timeout=120).json()
+        if "errors" in answer:
+            raise SystemExit(str(answer["errors"])[:500])
+        return answer["data"]
+
+    def unfinished(self) -> int:
+        """How many flow runs have not ended."""
+        where = '{ state: { _in: ["Scheduled", "Submitted", "Running"] } }'
+        return len(self.ask(f"query {{ flow_run(where: {where}, limit: 1) {{ id }} }}")["flow_run"])
+
+
+def create_runs(url: str, count: int) -> Cloud:
+    """A flow and so many flow runs that are due."""
+    cloud = Cloud(url)
+    change = "mutation($input: {0}_input!) {{ {0}(input: $input) {{ id }} }}".format
+    project = cloud.ask(change("create_project"), {"input": {"name": "benchmark"}})["create_project"]["id"]
+    flow = {
+        "name": "flow",
+        "tasks": [{"slug": "t", "name": "t"}],
+        "edges": [],
+        "storage": {"type": "Local"},
+        "run_config": {"type": "UniversalRun", "labels": []},
+        "__version__": "1.4.1",
+    }
+    given = {"project_id": project, "serialized_flow": flow}
+    flow_id = cloud.ask(change("create_flow"), {"input": given})["create_flow"]["id"]
+    one = f'create_flow_run(input: {{ flow_id: "{flow_id}" }}) {{ id }}'
+    for begin in range(0, count, 50):
+        cloud.ask("mutation { " + " ".join(f"r{n}: {one}" for n in range(begin, min(count, begin + 50))) + " }")
+    return cloud
+
+
+def main(jobs: int) -> None:
+    """Print all tables."""
+    assets = os.environ.get("KUBEBUILDER_ASSETS") or sys.exit("set KUBEBUILDER_ASSETS to the programs' folder")
+    print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, {jobs} Jobs", flush=True)
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as name, ExitStack() as stack:
+        folder = Path(name)
+        plane = stack.enter_context(closing(ControlPlane(Path(assets), folder / "plane")))
+        plane.start()
+        stack.enter_context(closing(kubelet := ProcessKubelet(plane, folder / "kubelet")))
+        kubelet.start()
+        lab = Lab(plane, folder, kubelet.node)
+        starts(lab)
+        rates(lab, jobs)
+        whole(lab, jobs)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1000)
