@@ -124,10 +124,15 @@ class KubernetesAgent(Agent):
             keywords["platform_options"].setdefault("job_ttl", None)
         super().__init__(agent_config_id, *args, **keywords)
 
-    def _merge(self, *args: Any) -> AgentSettings:
-        settings = super()._merge(*args)
-        return attrs.evolve(settings, keep_ended=None) if self._keeps_jobs else settings
+    def _merge(self, settings: AgentSettings, *args: Any) -> AgentSettings:
+        merged = super()._merge(settings, *args)
+        if settings == AgentSettings():
+            merged = attrs.evolve(merged, parallel=KUBERNETES_PARALLEL)
+        return attrs.evolve(merged, keep_ended=None) if self._keeps_jobs else merged
 
+
+KUBERNETES_PARALLEL: Final = 16
+"""Creates at once, unless somebody sets them: an API server takes more of them together than a Docker engine."""
 
 KUBERNETES_OPTIONS: Final = frozenset(
     {

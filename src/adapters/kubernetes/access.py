@@ -6,20 +6,16 @@ generated methods stay unused: importing them costs 0.4 s of CPU and 24 MB, and 
 
 import contextlib
 import json
-import os
 import socket
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 import urllib3
-from kubernetes.client.configuration import Configuration
-from kubernetes.client.rest import RESTClientObject
-from kubernetes.config import ConfigException, list_kube_config_contexts, load_incluster_config, load_kube_config
 
 from prefect.agent.adapters.kubernetes.errors import RAISED, StatusError, translate
+from prefect.agent.adapters.kubernetes.logins import Login, home_namespace
 from prefect.agent.adapters.kubernetes.throttle import Throttle
 from prefect.agent.domain.errors import AgentError, ConfigurationError
 
@@ -28,11 +24,6 @@ TIMEOUT: Final = 20.0
 
 CONNECT: Final = 10.0
 """Seconds to connect."""
-
-CONNECTIONS: Final = 32
-"""Kept open at most; more are made when needed and closed afterwards."""
-
-OWN_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 MERGE_PATCH: Final = "application/merge-patch+json"
 
@@ -53,23 +44,17 @@ class Cluster:
     def __init__(self, *, kubeconfig: str | None = None, context: str | None = None, throttle: Throttle) -> None:
         self._kubeconfig, self._context, self._throttle = kubeconfig, context, throttle
         self._guard = threading.Lock()
-        self._logins = 0
         self._warned: set[str] = set()
-        self._configuration, self._pool = self._login()
+        self._login = Login.find(kubeconfig, context)
 
     @property
     def server(self) -> str:
         """Address of the API server, for people."""
-        return str(self._configuration.host)
+        return self._login.server
 
     def home_namespace(self) -> str:
         """The namespace that the pod is in, or that the kubeconfig's context names; else ``default``."""
-        if self._in_cluster():
-            return OWN_NAMESPACE.read_text(encoding="utf-8").strip() or "default"
-        _, active = list_kube_config_contexts(self._kubeconfig)
-        contexts = [active] if self._context is None else list_kube_config_contexts(self._kubeconfig)[0]
-        chosen = next((each for each in contexts if self._context in {None, each["name"]}), None)
-        return str((chosen or {}).get("context", {}).get("namespace") or "default")
+        return home_namespace(self._kubeconfig, self._context)
 
     @contextlib.contextmanager
     def asked(self, doing: str, *, into: Callable[..., AgentError] = translate) -> Generator[None]:
@@ -129,7 +114,7 @@ class Cluster:
 
     def close(self) -> None:
         """Let go of idle connections; may be repeated, and the cluster may be used again."""
-        self._pool.clear()
+        self._login.pool.clear()
 
     @contextlib.contextmanager
     def _answer(
@@ -144,9 +129,9 @@ class Cluster:
         """The answer, if it is a success; its connection is free again afterwards."""
         words = f"{path}?{urlencode(query)}" if query else path
         content = None if body is None else json.dumps(body).encode()
-        logins = self._logins
+        login = self._login
         response = self._request(method, words, content, content_type, timeout)
-        if response.status == 401 and self._login_again(logins):
+        if response.status == 401 and self._login_again(login):
             response.drain_conn()
             response = self._request(method, words, content, content_type, timeout)
         try:
@@ -162,21 +147,19 @@ class Cluster:
         self, method: str, words: str, content: bytes | None, content_type: str, timeout: float
     ) -> urllib3.BaseHTTPResponse:
         self._throttle.take()
-        configuration, pool = self._configuration, self._pool
-        headers = {"Accept": "application/json", "User-Agent": "prefect-agent"}
+        login = self._login
+        headers = {"Accept": "application/json", "User-Agent": "prefect-agent", **login.credentials()}
         if content is not None:
             headers["Content-Type"] = content_type
-        headers.update({auth["key"]: auth["value"] for auth in configuration.auth_settings().values() if auth["value"]})
-        answer: urllib3.BaseHTTPResponse = pool.request(
+        return login.pool.request(
             method,
-            f"{configuration.host.rstrip('/')}{words}",
+            f"{login.server.rstrip('/')}{words}",
             body=content,
             headers=headers,
             timeout=urllib3.Timeout(connect=CONNECT, read=timeout),
             retries=False,
             preload_content=False,
         )
-        return answer
 
     def _failure(self, response: urllib3.BaseHTTPResponse) -> StatusError:
         retry_after = _seconds(response.headers.get("Retry-After"))
@@ -197,36 +180,16 @@ class Cluster:
                 self._warned.add(text)
                 heard(text)
 
-    def _login_again(self, logins: int) -> bool:
+    def _login_again(self, refused: Login) -> bool:
         """Read the credentials anew, unless another thread has done so since; whether there is hope in trying again."""
         with self._guard:
-            if self._logins == logins:
+            if self._login is refused:
                 try:
-                    self._configuration, self._pool = self._login()
-                except (ConfigurationError, OSError):
+                    self._login = Login.find(self._kubeconfig, self._context)
+                except ConfigurationError:
                     return False
-                self._logins += 1
+                refused.pool.clear()
         return True
-
-    def _login(self) -> tuple[Any, urllib3.PoolManager]:
-        configuration: Any = Configuration()
-        try:
-            if self._in_cluster():
-                load_incluster_config(client_configuration=configuration)
-            else:
-                load_kube_config(self._kubeconfig, self._context, client_configuration=configuration)
-        except (ConfigException, OSError, ValueError, TypeError) as problem:
-            raise ConfigurationError(
-                f"cannot tell where the Kubernetes cluster is: {problem}. Set KUBECONFIG, or run the agent in a pod"
-            ) from problem
-        configuration.connection_pool_maxsize = CONNECTIONS
-        configuration.socket_options = _socket_options()
-        return configuration, RESTClientObject(configuration).pool_manager
-
-    def _in_cluster(self) -> bool:
-        """In-cluster configuration comes first, as in 1.x (protocol 7.1); an explicit kubeconfig before it."""
-        asked_elsewhere = self._kubeconfig or self._context
-        return not asked_elsewhere and bool(os.environ.get("KUBERNETES_SERVICE_HOST")) and OWN_NAMESPACE.exists()
 
 
 class Stream:
@@ -252,7 +215,8 @@ class Stream:
         sock: socket.socket | None = getattr(connection, "sock", None)
         if sock is not None:
             with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+                # Not sock.shutdown: after that of a TLS socket the reader would take cipher text for the answer.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 def path_of(*words: str) -> str:
@@ -275,12 +239,3 @@ def _seconds(header: str | None) -> float | None:
         return None if header is None else max(0.0, float(header))
     except ValueError:  # a date; nobody sends it here
         return None
-
-
-def _socket_options() -> list[tuple[int, int, int]]:
-    """Find out within two minutes that the other side is gone, behind whatever balancer (kubernetes-client#1402)."""
-    options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
-    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
-        if hasattr(socket, name):
-            options.append((socket.IPPROTO_TCP, getattr(socket, name), value))
-    return options

@@ -1,10 +1,9 @@
 """What is known of a unit as a table for people: its Job, pods, containers, and what happened to them. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Final
 
-from prefect.agent.adapters.kubernetes.facts import ContainerFacts, JobFacts, PodFacts
+from prefect.agent.adapters.kubernetes.facts import BEFORE_ALL, ContainerFacts, EventFacts, JobFacts, PodFacts
 
 MOST_EVENTS: Final = 30
 MOST_BYTES: Final = 64 * 1024
@@ -12,11 +11,11 @@ MOST_BYTES: Final = 64 * 1024
 Row = tuple[str, str, str, str]
 
 
-def account(job: JobFacts | None, pods: Sequence[PodFacts], events: Iterable[Mapping[str, Any]]) -> str:
+def account(job: JobFacts | None, pods: Sequence[PodFacts], events: Iterable[EventFacts]) -> str:
     """The table.
 
     Args:
-        events: Event objects (Kubernetes API, core/v1) about the Job and its pods; the latest are shown.
+        events: About the Job and its pods; the latest are shown.
     """
     rows: list[Row] = [("WHAT", "STATE", "EXIT", "DETAIL")]
     if job is not None:
@@ -25,11 +24,11 @@ def account(job: JobFacts | None, pods: Sequence[PodFacts], events: Iterable[Map
         rows.append((f"Job {job.name}", state, "", _detail(end.reason, end.message) if end else ""))
     for pod in sorted(pods, key=lambda pod: pod.name):
         rows += _pod(pod)
-    happened = [_event(each) for each in sorted(events, key=_moment)][-MOST_EVENTS:]
+    happened = [_event(each) for each in sorted(events, key=lambda each: each.at)][-MOST_EVENTS:]
     lines = _table(rows) if len(rows) > 1 else []
     if happened:
         lines += ["", "What Kubernetes reported:", *happened]
-    return "\n".join(lines).encode()[:MOST_BYTES].decode(errors="ignore")
+    return "\n".join(lines).encode(errors="replace")[:MOST_BYTES].decode(errors="ignore")
 
 
 def _pod(pod: PodFacts) -> list[Row]:
@@ -66,17 +65,7 @@ def _table(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _event(event: Mapping[str, Any]) -> str:
-    about = event.get("involvedObject") or {}
-    count = event.get("count") or (event.get("series") or {}).get("count") or 1
-    times = f" ({count} times)" if isinstance(count, int) and count > 1 else ""
-    what = f"{about.get('kind', '')} {about.get('name', '')}".strip()
-    said = _detail(str(event.get("reason") or ""), str(event.get("message") or ""))
-    return f"  {_moment(event)}  {event.get('type') or 'Normal':<7}  {what}: {said}{times}"
-
-
-def _moment(event: Mapping[str, Any]) -> str:
-    """When it happened last; ISO 8601 as the server writes it, so that text order is time order."""
-    series = event.get("series") or {}
-    found = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime") or ""
-    return str(found)[: len(datetime.min.isoformat())]
+def _event(event: EventFacts) -> str:
+    at = "" if event.at == BEFORE_ALL else event.at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    times = f" ({event.count} times)" if event.count > 1 else ""
+    return f"  {at:<20}  {event.type:<7}  {event.about}: {_detail(event.reason, event.message)}{times}"

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import urllib3
+from kubernetes.config import ConfigException
 
 from prefect.agent.domain.errors import PlatformError, PlatformForbidden, PlatformUnavailable, SubmissionRefused
 
@@ -27,6 +28,7 @@ class StatusError(Exception):
         message: The server's sentence.
         details: ``Status.details``.
         retry_after: Seconds it asks to wait, or None.
+        is_its_own: Whether it says so in the words of Kubernetes; else a gateway before it may be speaking.
     """
 
     def __init__(self, code: int, status: Mapping[str, Any], *, retry_after: float | None = None) -> None:
@@ -36,6 +38,7 @@ class StatusError(Exception):
         details = status.get("details")
         self.details: Mapping[str, Any] = details if isinstance(details, Mapping) else {}
         self.retry_after = retry_after
+        self.is_its_own = status.get("kind") == "Status"
         super().__init__(self.message)
 
     @property
@@ -44,7 +47,7 @@ class StatusError(Exception):
         return self.code == 410 or self.reason in {"Expired", "Gone"}
 
 
-RAISED: Final = (StatusError, urllib3.exceptions.HTTPError, OSError)
+RAISED: Final = (StatusError, urllib3.exceptions.HTTPError, OSError, ConfigException)
 """Everything that asking raises for reasons that are not bugs."""
 
 
@@ -63,7 +66,8 @@ def translate(problem: Exception, *, server: str, doing: str) -> PlatformError:
             f"no trust in the Kubernetes API server at {server}: {cause}. "
             "Name its certificate authority in the kubeconfig"
         )
-    if isinstance(problem, urllib3.exceptions.TimeoutError | TimeoutError):
+    refused = isinstance(problem, urllib3.exceptions.NewConnectionError)  # which is a TimeoutError by descent only
+    if isinstance(problem, urllib3.exceptions.TimeoutError | TimeoutError) and not refused:
         return PlatformUnavailable(f"the Kubernetes API server at {server} did not answer in time to {doing}")
     return PlatformUnavailable(
         f"no Kubernetes API server answers at {server} ({cause}). Is the kubeconfig or the pod's service account right?"
@@ -73,6 +77,8 @@ def translate(problem: Exception, *, server: str, doing: str) -> PlatformError:
 def translate_submission(problem: Exception, *, server: str, doing: str) -> PlatformError:
     """As :func:`translate`, where the run itself may be to blame."""
     if not isinstance(problem, StatusError) or problem.code in {401, 404, 409, 410, 429} or problem.code >= 500:
+        return translate(problem, server=server, doing=doing)
+    if not problem.is_its_own and problem.code != 413:
         return translate(problem, server=server, doing=doing)
     said = problem.message
     if problem.code == 403:

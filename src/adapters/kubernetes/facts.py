@@ -1,7 +1,7 @@
 """What is kept of a Job or pod as the API server describes it: enough to say how a unit stands, and no more. Pure."""
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any, Final
 
 import attrs
@@ -11,6 +11,9 @@ from prefect.agent.domain.times import read_time
 
 KEPT_TEXT: Final = 1000
 """Characters kept of any message; there may be 10,000 Jobs."""
+
+BEFORE_ALL: Final = datetime.min.replace(tzinfo=timezone.utc)
+"""Of what happened nobody knows when."""
 
 
 @attrs.frozen(kw_only=True)
@@ -28,7 +31,7 @@ class JobFacts:
     """A Job of ours (Kubernetes API, batch/v1 Job).
 
     Attributes:
-        version: Its resourceVersion, as a number: of two descriptions the later one has the greater.
+        version: See :func:`version_of`.
         secret: Name of the Secret made for it, if any.
         stopped: Why this agent or a sibling ended it; empty if none did.
         conditions: Those that hold.
@@ -124,6 +127,25 @@ class PodFacts:
         return next((each for each in self.containers if each.state == "waiting" and each.reason not in idle), None)
 
 
+@attrs.frozen(kw_only=True)
+class EventFacts:
+    """Something that happened to a Job or pod (core/v1 Event).
+
+    Attributes:
+        about: Kind and name of what it happened to.
+        type: ``Normal`` or ``Warning``.
+        count: How many times it happened.
+        at: When it happened last.
+    """
+
+    about: str
+    type: str
+    reason: str
+    message: str
+    count: int
+    at: datetime
+
+
 def job_facts(job: Mapping[str, Any]) -> JobFacts | None:
     """Facts of a Job; None if it is not a unit of ours."""
     meta, spec, status = _map(job, "metadata"), _map(job, "spec"), _map(job, "status")
@@ -135,7 +157,7 @@ def job_facts(job: Mapping[str, Any]) -> JobFacts | None:
         name=name,
         namespace=_text(meta, "namespace"),
         uid=_text(meta, "uid"),
-        version=_version(meta),
+        version=version_of(job),
         flow_run_id=_text(notes, manifest.FLOW_RUN_ID) or _text(labels, manifest.FLOW_RUN_ID_LABEL),
         attempt=_text(notes, manifest.ATTEMPT),
         created_at=_time(meta, "creationTimestamp"),
@@ -161,7 +183,7 @@ def pod_facts(pod: Mapping[str, Any]) -> PodFacts | None:
         name=_text(meta, "name"),
         namespace=_text(meta, "namespace"),
         uid=uid,
-        version=_version(meta),
+        version=version_of(pod),
         unit=unit,
         flow_run_id=_text(notes, manifest.FLOW_RUN_ID) or _text(labels, manifest.FLOW_RUN_ID_LABEL),
         attempt=_text(notes, manifest.ATTEMPT),
@@ -180,6 +202,26 @@ def pod_facts(pod: Mapping[str, Any]) -> PodFacts | None:
             *(_container(each, is_init=False) for each in _list(status, "containerStatuses")),
         ),
     )
+
+
+def event_facts(event: Mapping[str, Any]) -> EventFacts:
+    """Facts of an event."""
+    about, series = _map(event, "involvedObject"), _map(event, "series")
+    last = _time(series, "lastObservedTime") or _time(event, "lastTimestamp") or _time(event, "eventTime")
+    return EventFacts(
+        about=f"{_text(about, 'kind')} {_text(about, 'name')}".strip(),
+        type=_text(event, "type") or "Normal",
+        reason=_text(event, "reason"),
+        message=_text(event, "message"),
+        count=_number(event, "count") or _number(series, "count") or 1,
+        at=last or BEFORE_ALL,
+    )
+
+
+def version_of(thing: Mapping[str, Any]) -> int:
+    """The resourceVersion of an object or list; 0 if it has none. Of two, the later one has the greater."""
+    found = _text(_map(thing, "metadata"), "resourceVersion")
+    return int(found) if found.isdecimal() else 0
 
 
 def _container(status: Mapping[str, Any], *, is_init: bool) -> ContainerFacts:
@@ -232,11 +274,6 @@ def _text(value: Mapping[str, Any], name: str) -> str:
 def _number(value: Mapping[str, Any], name: str) -> int | None:
     found = value.get(name)
     return found if isinstance(found, int) else None
-
-
-def _version(meta: Mapping[str, Any]) -> int:
-    found = _text(meta, "resourceVersion")
-    return int(found) if found.isdecimal() else 0
 
 
 def _time(value: Mapping[str, Any], name: str) -> datetime | None:

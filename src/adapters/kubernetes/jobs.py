@@ -10,9 +10,10 @@ import attrs
 from prefect.agent.adapters.kubernetes import manifest, permissions
 from prefect.agent.adapters.kubernetes.access import MERGE_PATCH, Cluster, path_of
 from prefect.agent.adapters.kubernetes.errors import StatusError, translate_submission
-from prefect.agent.adapters.kubernetes.facts import JobFacts, PodFacts
+from prefect.agent.adapters.kubernetes.facts import EventFacts, JobFacts, PodFacts, event_facts, version_of
 from prefect.agent.adapters.kubernetes.features import Features
 from prefect.agent.adapters.kubernetes.mirror import Mirror
+from prefect.agent.adapters.kubernetes.reflector import Rhythm
 from prefect.agent.domain.errors import PlatformUnavailable
 from prefect.agent.domain.model.units import Submission
 
@@ -63,9 +64,11 @@ class Scope:
 class Jobs:
     """Jobs of one scope, with their pods, Secrets, output and events."""
 
-    def __init__(self, cluster: Cluster, scope: Scope, features: Features) -> None:
+    def __init__(self, cluster: Cluster, scope: Scope, features: Features, rhythm: Rhythm) -> None:
         self._cluster, self._scope, self._features = cluster, scope, features
-        self.mirror = Mirror(cluster, jobs_path=scope.jobs(), pods_path=scope.pods(), selector=manifest.UNIT)
+        self.mirror = Mirror(
+            cluster, jobs_path=scope.jobs(), pods_path=scope.pods(), selector=manifest.UNIT, rhythm=rhythm
+        )
 
     # --- making ---
 
@@ -103,13 +106,14 @@ class Jobs:
 
     def look(self, name: str) -> tuple[JobFacts | None, Sequence[PodFacts]]:
         """A Job of ours and its pods as the API server has them now; what is known of pods that are gone is added."""
+        known, _ = self.mirror.facts(name)
         with self._cluster.asked(f"read the Job {name}"):
             job = self._find(name)
             place = None if job is None else job["metadata"]["namespace"]
             answer = self._cluster.send("GET", self._scope.pods(place), query=_of_unit(name))
-        if job is None or self.mirror.saw_job(job) is None:
-            self.mirror.forget(name)
-        self.mirror.saw_pods(name, answer.get("items") or [])
+        if (job is None or self.mirror.saw_job(job) is None) and known is not None:
+            self.mirror.forget(known)
+        self.mirror.saw_pods(name, answer.get("items") or [], version_of(answer))
         return self.mirror.facts(name)
 
     def find(self, namespace: str, name: str) -> Object | None:
@@ -150,15 +154,15 @@ class Jobs:
                     break
         return kept.decode(errors="replace").encode()[-MAX_TAIL:].decode(errors="ignore")
 
-    def events(self, namespace: str, uid: str) -> list[Object]:
-        """What Kubernetes reported of an object; nothing if that may not be read."""
+    def events(self, namespace: str, uid: str) -> list[EventFacts]:
+        """What Kubernetes reported of an object, oldest first; nothing if that may not be read."""
         found: list[Object] = []
         if self._features.may(permissions.EVENTS):
             query = {"fieldSelector": f"involvedObject.uid={uid}", "limit": 100}
             with self._features.optional(self._cluster, permissions.EVENTS, "list events"):
                 path = path_of("api/v1", "namespaces", namespace, "events")
                 found = self._cluster.send("GET", path, query=query).get("items") or []
-        return found
+        return sorted(map(event_facts, found), key=lambda each: each.at)
 
     # --- ending ---
 
@@ -187,7 +191,7 @@ class Jobs:
         # In the body: with one the query parameter is ignored, and without either the pods would stay behind.
         options = {"propagationPolicy": "Background", "preconditions": {"uid": job.uid}}
         self._delete(self._scope.jobs(job.namespace, job.name), options, f"remove the Job {job.name}")
-        self.mirror.forget(job.name)
+        self.mirror.forget(job)
 
     def _delete(self, path: str, options: Object, doing: str) -> None:
         with self._cluster.asked(doing):

@@ -12,21 +12,18 @@ import attrs
 
 from prefect.agent.adapters.kubernetes.access import Cluster
 from prefect.agent.adapters.kubernetes.facts import JobFacts, PodFacts, job_facts, pod_facts
-from prefect.agent.adapters.kubernetes.reading import trouble_of
-from prefect.agent.adapters.kubernetes.reflector import Object, Reflector
+from prefect.agent.adapters.kubernetes.reading import by_age, trouble_of
+from prefect.agent.adapters.kubernetes.reflector import Object, Reflector, Rhythm
 from prefect.agent.domain.errors import PlatformError, PlatformUnavailable
-
-FIRST_LIST: Final = 30.0
-"""Seconds to wait for the first list."""
-
-STALE_AFTER: Final = 180.0
-"""Seconds without a word from the server after which the mirror is not believed any more."""
 
 KEPT_CHANGES: Final = 10_000
 """Changes kept for who watches; beyond it the oldest are missed."""
 
 PODS_OF_A_UNIT: Final = 8
 """Pods kept of one unit; a Job whose template allows retries may have had many."""
+
+MOST_BURIED: Final = 1000
+"""Jobs and pods that are remembered to be gone."""
 
 
 def now() -> datetime:
@@ -42,11 +39,12 @@ class Mirror:
         selector: Labels of ours.
     """
 
-    def __init__(self, cluster: Cluster, *, jobs_path: str, pods_path: str, selector: str) -> None:
-        self._cluster, self._paths, self._selector = cluster, (jobs_path, pods_path), selector
+    def __init__(self, cluster: Cluster, *, jobs_path: str, pods_path: str, selector: str, rhythm: Rhythm) -> None:
+        self._cluster, self._paths, self._selector, self._rhythm = cluster, (jobs_path, pods_path), selector, rhythm
         self.changed = threading.Condition()
         self._jobs: dict[str, JobFacts] = {}
         self._pods: dict[str, dict[str, PodFacts]] = {}
+        self._buried: dict[str, None] = {}
         self._changes: deque[str] = deque(maxlen=KEPT_CHANGES)
         self._count = 0
         self._reflectors: tuple[Reflector, ...] = ()
@@ -101,18 +99,62 @@ class Mirror:
                 self._keep_job(facts)
         return facts
 
-    def saw_pods(self, name: str, pods: Sequence[Object]) -> None:
-        """All pods of one unit were read."""
+    def saw_pods(self, name: str, pods: Sequence[Object], version: int) -> None:
+        """All pods of one unit were read, as they were at *version*."""
         found = [facts for facts in map(pod_facts, pods) if facts is not None]
         with self.changed:
-            self._drop_pods(name, {facts.uid for facts in found})
+            self._drop_pods(name, {facts.uid for facts in found}, version)
             for facts in found:
                 self._keep_pod(facts)
 
-    def forget(self, name: str) -> None:
-        """There is no such Job."""
+    def forget(self, job: JobFacts) -> None:
+        """This very Job does not exist any more."""
         with self.changed:
-            self._forget_job(name)
+            self._bury(job.uid)
+            if self._is_same(job):
+                self._forget_job(job.name)
+
+    def replace_jobs(self, jobs: Sequence[Object], version: int) -> None:
+        """These were all Jobs at *version*."""
+        found = {facts.name: facts for facts in map(job_facts, jobs) if facts is not None}
+        with self.changed:
+            for job in list(self._jobs.values()):
+                if job.name not in found and job.version <= version:  # not what was made since the list
+                    self._bury(job.uid)
+                    self._forget_job(job.name)
+            for facts in found.values():
+                self._keep_job(facts)
+            for name in self._pods.keys() - self._jobs.keys():
+                self._forget_job(name)
+
+    def replace_pods(self, pods: Sequence[Object], version: int) -> None:
+        """These were all pods at *version*."""
+        found = [facts for facts in map(pod_facts, pods) if facts is not None]
+        uids = {facts.uid for facts in found}
+        with self.changed:
+            for name in list(self._pods):
+                self._drop_pods(name, uids, version)
+            for facts in found:
+                self._keep_pod(facts)
+
+    def apply_job(self, kind: str, job: Object) -> None:
+        """A Job was ``ADDED``, ``MODIFIED`` or ``DELETED``."""
+        facts = job_facts(job)
+        if facts is None:
+            return
+        if kind == "DELETED":
+            self.forget(facts)
+        else:
+            with self.changed:
+                self._keep_job(facts)
+
+    def apply_pod(self, kind: str, pod: Object) -> None:
+        """A pod was, likewise."""
+        facts = pod_facts(pod)
+        if facts is None:
+            return
+        with self.changed:
+            self._keep_pod(attrs.evolve(facts, is_gone=kind == "DELETED"))
 
     def close(self) -> None:
         """Stop watching. May be repeated; asking again starts anew."""
@@ -128,24 +170,23 @@ class Mirror:
             if self._reflectors:
                 return
             jobs, pods = self._paths
-            follow = partial(Reflector, self._cluster, selector=self._selector, news=self._news)
+            follow = partial(Reflector, self._cluster, selector=self._selector, news=self._news, rhythm=self._rhythm)
             self._reflectors = (
-                follow(kind="jobs", path=jobs, replace=self._replace_jobs, apply=self._apply_job),
-                follow(kind="pods", path=pods, replace=self._replace_pods, apply=self._apply_pod),
+                follow(kind="jobs", path=jobs, replace=self.replace_jobs, apply=self.apply_job),
+                follow(kind="pods", path=pods, replace=self.replace_pods, apply=self.apply_pod),
             )
 
     def _believe(self) -> None:
         """Wait for the first list; refuse to answer from one that is too old."""
         self._start()
-        end = time.monotonic() + FIRST_LIST
         with self.changed:
-            self.changed.wait_for(lambda: self._is_listed() or self._troubles(), max(0.0, end - time.monotonic()))
+            self.changed.wait_for(lambda: self._is_listed() or self._troubles(), self._rhythm.first_list)
             listed, troubles = self._is_listed(), self._troubles()
             oldest = min((each.heard_at or 0.0 for each in self._reflectors), default=0.0)
         if not listed:
             raise troubles[0] if troubles else PlatformUnavailable("the first list of Jobs and pods takes too long")
         age = time.monotonic() - oldest
-        if age > STALE_AFTER:
+        if age > self._rhythm.stale:
             raise (
                 troubles[0]
                 if troubles
@@ -163,47 +204,13 @@ class Mirror:
     def _troubles(self) -> list[PlatformError]:
         return [each.trouble for each in self._reflectors if each.trouble is not None]
 
-    def _replace_jobs(self, jobs: Sequence[Object]) -> None:
-        found = {facts.name: facts for facts in map(job_facts, jobs) if facts is not None}
-        with self.changed:
-            for name in self._jobs.keys() - found.keys():
-                self._forget_job(name)
-            for facts in found.values():
-                self._keep_job(facts)
-            for name in self._pods.keys() - found.keys():
-                self._forget_job(name)
-
-    def _replace_pods(self, pods: Sequence[Object]) -> None:
-        found = [facts for facts in map(pod_facts, pods) if facts is not None]
-        uids = {facts.uid for facts in found}
-        with self.changed:
-            for name in list(self._pods):
-                self._drop_pods(name, uids)
-            for facts in found:
-                self._keep_pod(facts)
-
-    def _apply_job(self, kind: str, job: Object) -> None:
-        facts = job_facts(job)
-        with self.changed:
-            if facts is not None and kind != "DELETED":
-                self._keep_job(facts)
-            elif facts is not None and self._is_same(facts):
-                self._forget_job(facts.name)
-
-    def _apply_pod(self, kind: str, pod: Object) -> None:
-        facts = pod_facts(pod)
-        if facts is None:
-            return
-        with self.changed:
-            self._keep_pod(attrs.evolve(facts, is_gone=kind == "DELETED"))
-
     def _is_same(self, facts: JobFacts) -> bool:
         kept = self._jobs.get(facts.name)
         return kept is not None and kept.uid == facts.uid
 
     def _keep_job(self, facts: JobFacts) -> None:
         kept = self._jobs.get(facts.name)
-        if kept is not None and kept.version >= facts.version:
+        if facts.uid in self._buried or (kept is not None and kept.version >= facts.version):
             return
         self._jobs[facts.name] = facts
         self._tell(facts.name)
@@ -221,9 +228,13 @@ class Mirror:
     def _keep_pod(self, facts: PodFacts) -> None:
         pods = self._pods.get(facts.unit, {})
         kept = pods.get(facts.uid)
-        if kept is not None and (kept.is_gone or (kept.version >= facts.version and not facts.is_gone)):
+        is_old = kept is not None and kept.version >= facts.version and (kept.is_gone or not facts.is_gone)
+        if is_old or facts.uid in self._buried:
             return
+        if kept is not None and kept.is_gone:  # the watch, which is behind, has its last words
+            facts = attrs.evolve(facts, is_gone=True)
         if facts.is_gone and (kept is None or facts.unit not in self._jobs):
+            self._bury(facts.uid)
             pods.pop(facts.uid, None)
             if not pods:
                 self._pods.pop(facts.unit, None)
@@ -234,15 +245,22 @@ class Mirror:
             facts = attrs.evolve(facts, waiting_since=kept.waiting_since if kept is not None and same else now())
         pods[facts.uid] = facts
         while len(pods) > PODS_OF_A_UNIT:
-            del pods[next(iter(pods))]
+            oldest = min(by_age(list(pods.values())), key=lambda pod: pod.is_alive)
+            del pods[oldest.uid]
         self._pods[facts.unit] = pods
         self._tell(facts.unit)
 
-    def _drop_pods(self, name: str, uids: set[str]) -> None:
-        """Of a unit's pods, those that are not among *uids* do not exist any more."""
+    def _drop_pods(self, name: str, uids: set[str], version: int) -> None:
+        """Of a unit's pods, those that were not among *uids* at *version* do not exist any more."""
         for pod in list(self._pods.get(name, {}).values()):
-            if pod.uid not in uids and not pod.is_gone:
+            if pod.uid not in uids and not pod.is_gone and pod.version <= version:
                 self._keep_pod(attrs.evolve(pod, is_gone=True))
+
+    def _bury(self, uid: str) -> None:
+        """Remember that it is gone: an answer or event that is still under way may show it alive."""
+        self._buried[uid] = None
+        if len(self._buried) > MOST_BURIED:
+            del self._buried[next(iter(self._buried))]
 
     def _tell(self, name: str) -> None:
         self._changes.append(name)

@@ -1,6 +1,5 @@
 """Flow runs as Kubernetes Jobs. What the agent must be allowed to do is in ``permissions.py``."""
 
-import math
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,8 +14,9 @@ from prefect.agent.adapters.kubernetes.facts import JobFacts, PodFacts
 from prefect.agent.adapters.kubernetes.features import Features
 from prefect.agent.adapters.kubernetes.jobs import Jobs, Scope
 from prefect.agent.adapters.kubernetes.manifest import JobDefaults, SecretReference
-from prefect.agent.adapters.kubernetes.mirror import now
 from prefect.agent.adapters.kubernetes.reading import Patience
+from prefect.agent.adapters.kubernetes.reflector import Rhythm
+from prefect.agent.adapters.kubernetes.reports import Reports
 from prefect.agent.adapters.kubernetes.self_check import missing_permissions
 from prefect.agent.domain.errors import PlatformForbidden, PlatformUnavailable, SubmissionRefused, UnitNameTaken
 from prefect.agent.domain.model.run_configs import KubernetesRun
@@ -32,18 +32,6 @@ STOP_MARGIN: Final = 30.0
 LOOK_FIRST, LOOK_LAST = 0.1, 1.0
 """Shortest and longest pause between two looks at a unit that is being stopped, in seconds."""
 
-NO_POD_AFTER: Final = 5.0
-"""Seconds after which events are asked why a Job has no pod."""
-
-SLOW_START: Final = 60.0
-"""Seconds after which events are asked why a pod does not start, though nothing is wrong with it."""
-
-ASK_AGAIN: Final = 15.0
-"""Seconds between two such questions."""
-
-MOST_REPORTS: Final = 1000
-"""Answers kept."""
-
 
 class KubernetesPlatform(ExecutionPlatform):
     """The Jobs of one namespace (or, if asked for, of a cluster).
@@ -52,6 +40,7 @@ class KubernetesPlatform(ExecutionPlatform):
         template: The agent's own Job template, checked.
         api_key_secret: A Secret that is there already and holds the API key; None to make one for each Job.
         patience: How long a unit may wait for its start.
+        rhythm: Of the watches.
     """
 
     def __init__(
@@ -63,14 +52,16 @@ class KubernetesPlatform(ExecutionPlatform):
         template: Mapping[str, Any],
         api_key_secret: SecretReference | None = None,
         patience: Patience | None = None,
+        rhythm: Rhythm | None = None,
     ) -> None:
         self._cluster, self._scope, self._defaults = cluster, scope, defaults
         self._template, self._api_key_secret = template, api_key_secret
         self._patience = patience or Patience()
         self._features = Features(scope.features)
-        self._jobs = Jobs(cluster, scope, self._features)
+        self._jobs = Jobs(cluster, scope, self._features, rhythm or Rhythm())
         self._identity = ""
-        self._reports: dict[str, tuple[float, Evidence | None]] = {}
+        self._reports = Reports(self._jobs.events)
+        self._told: dict[str, Unit] = {}
 
     @property
     def traits(self) -> PlatformTraits:
@@ -134,16 +125,15 @@ class KubernetesPlatform(ExecutionPlatform):
         return self._known(name)
 
     def watch(self, *, seconds: float) -> Iterator[Unit]:
-        told: dict[str, tuple[object, ...]] = {}
         for name in self._jobs.mirror.changes(seconds=seconds):
-            unit = self._known(name)
-            if unit is None:
-                told.pop(name, None)
-                continue
-            looks = (unit.status, unit.evidence, unit.hopeless_at)
-            if told.get(name) != looks:
-                told[name] = looks
-                yield unit
+            unit, last = self._known(name), self._told.pop(name, None)
+            if unit is not None:
+                self._told[name] = unit
+                if last is None or _looks(last) != _looks(unit):
+                    yield unit
+            elif last is not None and not last.status.has_ended:
+                deleted = Evidence(reason="Deleted", message="somebody deleted its Job")
+                yield attrs.evolve(last, status=UnitStatus.FAILED, evidence=deleted, hopeless_at=None)
 
     def stop(self, name: str, *, grace: float) -> None:
         job, pods = self._jobs.look(name)
@@ -158,11 +148,8 @@ class KubernetesPlatform(ExecutionPlatform):
         self._wait_for_end(name, pods, grace)
 
     def remove(self, name: str) -> None:
-        job, pods = self._jobs.mirror.facts(name)
+        job, pods = self._look_unless_ended(name)
         unit = self._read(job, pods)
-        if unit is None or not unit.status.has_ended:  # an end is for ever; all else may have changed
-            job, pods = self._jobs.look(name)
-            unit = self._read(job, pods)
         if unit is None or job is None:
             return
         if not unit.status.has_ended:
@@ -173,17 +160,14 @@ class KubernetesPlatform(ExecutionPlatform):
     def logs_tail(self, name: str, *, lines: int = 50) -> str:
         if lines <= 0 or not self._features.may(permissions.LOGS):
             return ""
-        job, pods = self._jobs.look(name)
+        job, pods = self._look_unless_ended(name)
         pod = next((pod for pod in reversed(reading.by_age(pods)) if not pod.is_gone and pod.main), None)
         return "" if job is None or pod is None else self._jobs.output(pod, lines)
 
     def account(self, name: str) -> str:
-        job, pods = self._jobs.look(name)
-        if job is None:
-            return ""
-        latest = reading.by_age(pods)[-3:]
-        happened = [each for uid in (job.uid, *(pod.uid for pod in latest)) for each in self._events(job, uid)]
-        return account(job, pods, happened)
+        job, pods = self._look_unless_ended(name)
+        latest: list[JobFacts | PodFacts] = [*([job] if job else []), *reading.by_age(pods)[-3:]]
+        return account(job, pods, [each for thing in latest for each in self._jobs.events(thing.namespace, thing.uid)])
 
     def close(self) -> None:
         self._jobs.mirror.close()
@@ -204,6 +188,7 @@ class KubernetesPlatform(ExecutionPlatform):
             return None
         if self._api_key_secret is not None and len(set(submission.secret_env.values())) == 1:
             return self._api_key_secret
+        self._features.require(permissions.SECRET, f"hand secrets to {submission.name}")
         # Of this try to create alone: the Secret of an earlier Job of the same name may be on its way out.
         return SecretReference(name=f"{submission.name}-{uuid.uuid4().hex[:8]}")
 
@@ -235,34 +220,19 @@ class KubernetesPlatform(ExecutionPlatform):
     def _read(self, job: JobFacts | None, pods: Sequence[PodFacts]) -> Unit | None:
         return reading.unit(job, pods, self._patience)
 
+    def _look_unless_ended(self, name: str) -> tuple[JobFacts | None, Sequence[PodFacts]]:
+        """As the mirror has it if it has ended there: an end is for ever. All else may have changed."""
+        job, pods = self._jobs.mirror.facts(name)
+        unit = self._read(job, pods)
+        return (job, pods) if unit is not None and unit.status.has_ended else self._jobs.look(name)
+
     def _known(self, name: str) -> Unit | None:
         """A unit as the mirror has it."""
         job, pods = self._jobs.mirror.facts(name)
         unit = self._read(job, pods)
         if job is None or unit is None or unit.status is not UnitStatus.PENDING or unit.evidence is not None:
             return unit
-        return reading.unit(job, pods, self._patience, said=self._reported(job, pods))
-
-    def _reported(self, job: JobFacts, pods: Sequence[PodFacts]) -> Evidence | None:
-        """What Kubernetes reported of a unit that does not come on: a quota, a policy, a volume that is not there."""
-        age = (now() - job.created_at).total_seconds() if job.created_at else 0.0
-        if age < (SLOW_START if pods else NO_POD_AFTER):
-            return None
-        asked_at, said = self._reports.get(job.uid, (-math.inf, None))
-        if time.monotonic() - asked_at > ASK_AGAIN:
-            about = reading.by_age(pods)[-1].uid if pods else job.uid
-            warnings = [each for each in self._events(job, about) if each.get("type") == "Warning"]
-            if warnings:
-                said = Evidence(reason=str(warnings[-1].get("reason")), message=str(warnings[-1].get("message")))
-            elif age >= SLOW_START:
-                said = Evidence(reason="Slow", message="Kubernetes does not say what it waits for")
-            if len(self._reports) >= MOST_REPORTS:
-                self._reports.clear()
-            self._reports[job.uid] = (time.monotonic(), said)
-        return said
-
-    def _events(self, job: JobFacts, uid: str) -> Sequence[Mapping[str, Any]]:
-        return self._jobs.events(job.namespace, uid)
+        return reading.unit(job, pods, self._patience, said=self._reports.of(job, pods))
 
     # --- ending ---
 
@@ -286,3 +256,8 @@ class KubernetesPlatform(ExecutionPlatform):
             with self._jobs.mirror.changed:
                 self._jobs.mirror.changed.wait(pause)
             pause = min(LOOK_LAST, 2 * pause)
+
+
+def _looks(unit: Unit) -> tuple[object, ...]:
+    """What makes a change worth telling."""
+    return unit.status, unit.evidence, unit.hopeless_at

@@ -1,5 +1,6 @@
 """From facts about a Job and its pods to a unit: how it stands, how it ended, what it waits for. Pure."""
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
@@ -16,19 +17,11 @@ HOPELESS_IMAGES: Final = frozenset({"InvalidImageName", "ErrImageNeverPull"})
 IMAGE_TROUBLE: Final = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed"}
 )
-START_TROUBLE: Final = frozenset(
-    {
-        "CreateContainerConfigError",
-        "CreateContainerError",
-        "CreatePodSandboxError",
-        "PreStartHookError",
-        "PostStartHookError",
-        "RunContainerError",
-        "StartError",
-        "ContainerCannotRun",
-    }
-)
-"""Other reasons why a container does not start; some pass (a ConfigMap that comes late), most do not."""
+RESTARTED: Final = "CrashLoopBackOff"
+"""Reason of a waiting container that did start: how often it may do so again is the template's business."""
+
+FORBIDS: Final = re.compile("is forbidden|denied the request|is invalid")
+"""What Kubernetes says of a pod that it will never make; but a quota, which forbids too, fills and empties."""
 
 ENDED: Final = ("Complete", "Failed")
 
@@ -126,8 +119,7 @@ def _without_pod(made: Unit, job: JobFacts, patience: Patience, said: Evidence |
         return attrs.evolve(made, evidence=Evidence(reason="Suspended", message="somebody suspended its Job"))
     if said is None:
         return made
-    # A quota fills and empties; what a policy forbids today it forbids tomorrow.
-    forbidden = said.reason == "FailedCreate" and "exceeded quota" not in said.message
+    forbidden = said.reason == "FailedCreate" and FORBIDS.search(said.message) and "exceeded quota" not in said.message
     seconds = patience.trouble if forbidden else patience.start
     return attrs.evolve(made, evidence=said, hopeless_at=_later(job.created_at, seconds))
 
@@ -158,11 +150,15 @@ def _hopeless_at(pod: PodFacts, patience: Patience) -> datetime | None:
         return _later(since or pod.created_at, patience.start)
     if waiting.reason in HOPELESS_IMAGES:
         return pod.created_at
-    return _later(pod.waiting_since or pod.created_at, patience.trouble)
+    seconds = patience.start if waiting.reason == RESTARTED else patience.trouble
+    return _later(pod.waiting_since or pod.created_at, seconds)
 
 
 def _later(moment: datetime | None, seconds: float) -> datetime | None:
-    return None if moment is None else moment + timedelta(seconds=seconds)
+    try:
+        return None if moment is None else moment + timedelta(seconds=seconds)
+    except OverflowError:  # after the end of the calendar, whoever has it from where
+        return None
 
 
 def _ended(job: JobFacts, end: Condition, pods: Sequence[PodFacts]) -> Unit:
@@ -211,8 +207,9 @@ def _of_pod(pod: PodFacts, exit_code: int | None) -> Evidence | None:
         return Evidence(exit_code=exit_code, reason=pod.disruption.reason, message=pod.disruption.message)
     if pod.is_deleting or pod.is_gone:
         return Evidence(exit_code=exit_code, reason="Deleted", message=f"somebody deleted its pod {pod.name}")
-    init = next((each for each in pod.containers if each.is_init and each.exit_code), None)
-    if init is not None:
-        message = f"the init container {init.name} ended with exit code {init.exit_code}"
-        return Evidence(reason=init.reason or "InitError", message=message)
-    return None
+    other = next((each for each in pod.containers if each.exit_code and each.name != pod.main), None)
+    if other is None:
+        return None
+    kind = "init container" if other.is_init else "container"
+    message = f"the {kind} {other.name} ended with exit code {other.exit_code}"
+    return Evidence(exit_code=exit_code, reason=other.reason or "Error", message=message)

@@ -12,8 +12,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import attrs
+
 from prefect.agent.adapters.kubernetes.access import Cluster, Stream
 from prefect.agent.adapters.kubernetes.errors import RAISED, StatusError, translate
+from prefect.agent.adapters.kubernetes.facts import version_of
 from prefect.agent.domain.errors import AgentError, PlatformError, PlatformUnavailable
 
 PAGE: Final = 500
@@ -22,20 +25,33 @@ PAGE: Final = 500
 LIST_SILENCE: Final = 60.0
 """Seconds to wait for a page."""
 
-WATCH_SILENCE: Final = 100.0
-"""Seconds without an event or bookmark after which a watch counts as dead; the server sends a bookmark each minute."""
-
-WATCH_SECONDS: Final = (300.0, 600.0)
-"""A watch is renewed after a time drawn from these, before any balancer thinks of cutting it."""
-
-SHORTEST_WATCH: Final = 1.0
-"""Seconds from the beginning of one watch to that of the next."""
-
 LONGEST_PAUSE: Final = 30.0
+"""Seconds, whatever the trouble."""
 
 Object = dict[str, Any]
 
 log: Final = logging.getLogger("prefect.agent.kubernetes")
+
+
+@attrs.frozen(kw_only=True)
+class Rhythm:
+    """How long things take, in seconds.
+
+    Attributes:
+        silence: A watch without event or bookmark for so long counts as dead; the server sends a bookmark each minute.
+        renewal: A watch is renewed after a time drawn from these, before any balancer thinks of cutting it.
+        shortest: From the beginning of one watch to that of the next it is at least so long.
+        pause: The first pause after trouble; each one after it is about twice as long.
+        first_list: Whoever needs the first list waits for it for so long.
+        stale: Without a word from the server for so long nothing that was heard before is believed any more.
+    """
+
+    silence: float = 100.0
+    renewal: tuple[float, float] = (300.0, 600.0)
+    shortest: float = 1.0
+    pause: float = 0.5
+    first_list: float = 30.0
+    stale: float = 180.0
 
 
 class Reflector:
@@ -44,7 +60,7 @@ class Reflector:
     Args:
         path: Of the list: ``/apis/batch/v1/namespaces/metrics/jobs``.
         selector: Only objects with labels that match.
-        replace: Takes all objects that a list found.
+        replace: Takes all objects that a list found, and the list's version.
         apply: Takes one change: ``ADDED``, ``MODIFIED`` or ``DELETED``, and the object.
         news: Called after the first list, and when there is trouble.
     """
@@ -56,12 +72,14 @@ class Reflector:
         kind: str,
         path: str,
         selector: str,
-        replace: Callable[[Sequence[Object]], None],
+        replace: Callable[[Sequence[Object], int], None],
         apply: Callable[[str, Object], None],
         news: Callable[[], None],
+        rhythm: Rhythm,
     ) -> None:
         self._cluster, self._kind, self._path, self._selector = cluster, kind, path, selector
         self._replace, self._apply, self._news = replace, apply, news
+        self._rhythm = rhythm
         self._over = threading.Event()
         self._stream: Stream | None = None
         self._guard = threading.Lock()
@@ -81,16 +99,16 @@ class Reflector:
         self._thread.join(5)
 
     def _run(self) -> None:
-        version, misses = "", 0
+        version, misses, expired = "", 0, False
         while not self._over.is_set():
             try:
                 version = self._watch(version) if version else self._list()
             except StatusError as failure:
-                if failure.is_expired:
+                again, expired = expired, failure.is_expired
+                if expired:
                     version = ""
                     log.debug("The watch of %s begins anew: %s", self._kind, failure)
-                    if misses == 0:
-                        misses = 1
+                    if not again:  # a new list mends it
                         continue
                 pause = self._failed(failure, misses)
             except RAISED as problem:
@@ -100,7 +118,7 @@ class Reflector:
                 version = ""
                 pause = self._failed(PlatformUnavailable(f"bug in the watch of {self._kind}: {bug!r}"), misses)
             else:
-                misses = 0
+                misses, expired = 0, False
                 continue
             misses += 1
             self._over.wait(pause)
@@ -116,7 +134,7 @@ class Reflector:
         assert isinstance(trouble, PlatformError)
         self.trouble = trouble
         self._news()
-        drawn = random.uniform(0.5, 1.0) * min(LONGEST_PAUSE, 0.5 * (1 << min(misses, 10)))  # noqa: S311
+        drawn = random.uniform(0.5, 1.0) * min(LONGEST_PAUSE, self._rhythm.pause * (1 << min(misses, 10)))  # noqa: S311
         asked_to_wait: float = getattr(trouble, "retry_after", None) or 0.0
         return max(drawn, asked_to_wait)
 
@@ -131,7 +149,7 @@ class Reflector:
             if not meta.get("continue"):
                 break
             query["continue"] = meta["continue"]
-        self._replace(found)
+        self._replace(found, version_of(page))
         self._heard()
         self._news()
         return str(meta["resourceVersion"])
@@ -143,10 +161,10 @@ class Reflector:
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": version,
-            "timeoutSeconds": int(random.uniform(*WATCH_SECONDS)),  # noqa: S311 - not for secrets
+            "timeoutSeconds": max(1, round(random.uniform(*self._rhythm.renewal))),  # noqa: S311 - not for secrets
         }
         began = time.monotonic()
-        with self._cluster.stream(self._path, query=query, silence=WATCH_SILENCE) as stream:
+        with self._cluster.stream(self._path, query=query, silence=self._rhythm.silence) as stream:
             with self._guard:
                 if self._over.is_set():  # whoever closes us did not see this stream yet
                     return version
@@ -165,26 +183,29 @@ class Reflector:
             finally:
                 with self._guard:
                     self._stream = None
-        self._over.wait(SHORTEST_WATCH - (time.monotonic() - began))  # somebody in between may cut each one at once
+        self._over.wait(
+            self._rhythm.shortest - (time.monotonic() - began)
+        )  # somebody in between may cut each one at once
         return version
 
     def _take(self, line: bytes) -> str:
         """One event of the watch; answer its version. An event that makes no sense is told of and passed over."""
         try:
             event = json.loads(line)
-            kind, thing = event["type"], event["object"]
-            assert isinstance(thing, dict)
-        except (ValueError, LookupError, TypeError, AssertionError):
+            kind, thing = str(event["type"]), event["object"]
+            version = str((thing.get("metadata") or {}).get("resourceVersion") or "")
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             log.warning("The API server sent an event of %s that makes no sense: %.80r", self._kind, line)
             return ""
         if kind == "ERROR":
-            raise StatusError(int(thing.get("code") or 500), thing)
+            code = thing.get("code")
+            raise StatusError(code if isinstance(code, int) else 500, thing)
         if kind in {"ADDED", "MODIFIED", "DELETED"}:
             try:
-                self._apply(str(kind), thing)
+                self._apply(kind, thing)
             except Exception:
                 log.exception("Bug: one event of %s could not be taken", self._kind)
-        return str((thing.get("metadata") or {}).get("resourceVersion") or "")
+        return version
 
     def _heard(self) -> None:
         self.heard_at, self.trouble = time.monotonic(), None

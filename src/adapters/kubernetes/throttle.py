@@ -48,8 +48,8 @@ class Throttle:
             now = self._clock()
             self._tokens = min(self._burst, self._tokens + (now - self._counted_at) * self._qps) - 1
             self._counted_at = now
-            pause = max(-self._tokens / self._qps, self._held_until - now)
-        if pause > 0:
+            turn = now - self._tokens / self._qps
+        while (pause := max(turn, self._held_until) - self._clock()) > 0:  # the server may say so while others wait
             self._wait(pause)
 
     def hold(self, seconds: float) -> None:

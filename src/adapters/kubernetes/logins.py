@@ -1,0 +1,94 @@
+"""Where the cluster is, and who we are there: found by the SDK, as kubectl does."""
+
+import os
+import socket
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import urllib3
+import yaml
+from kubernetes.client.configuration import Configuration
+from kubernetes.client.rest import RESTClientObject
+from kubernetes.config import ConfigException, list_kube_config_contexts, load_incluster_config, load_kube_config
+
+from prefect.agent.domain.errors import ConfigurationError
+
+CONNECTIONS: Final = 32
+"""Kept open at most; more are made when needed and closed afterwards."""
+
+OWN_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+_NONSENSE: Final = (ConfigException, OSError, ValueError, TypeError, AttributeError, LookupError, yaml.YAMLError)
+"""What the SDK raises of a kubeconfig that makes no sense."""
+
+
+@attrs.frozen(eq=False)
+class Login:
+    """Credentials as they were read at one time, and connections that use them.
+
+    Attributes:
+        server: Address of the API server.
+    """
+
+    server: str
+    pool: urllib3.PoolManager
+    _configuration: Any
+
+    @classmethod
+    def find(cls, kubeconfig: str | None, context: str | None) -> "Login":
+        """Look for them anew.
+
+        Raises:
+            ConfigurationError: There is no cluster to be found, or its configuration makes no sense.
+        """
+        configuration: Any = Configuration()
+        try:
+            if _is_in_cluster(kubeconfig, context):
+                load_incluster_config(client_configuration=configuration)
+            else:
+                load_kube_config(kubeconfig, context, client_configuration=configuration)
+            configuration.connection_pool_maxsize = CONNECTIONS
+            configuration.socket_options = _socket_options()
+            return cls(configuration.host.rstrip("/"), RESTClientObject(configuration).pool_manager, configuration)
+        except _NONSENSE as problem:
+            # What YAML has to say shows a part of the file, perhaps a token.
+            why = "the kubeconfig is not YAML" if isinstance(problem, yaml.YAMLError) else problem
+            raise ConfigurationError(
+                f"cannot tell where the Kubernetes cluster is: {why}. Set KUBECONFIG, or run the agent in a pod"
+            ) from problem
+
+    def credentials(self) -> dict[str, str]:
+        """Headers that say who we are; the SDK reads a token that expires anew in time."""
+        found = {
+            auth["key"]: str(auth["value"]).strip()  # a token file may end with a line end
+            for auth in self._configuration.auth_settings().values()
+            if auth["value"]
+        }
+        if not all(value.isascii() and value.isprintable() for value in found.values()):
+            raise ConfigException("the token has characters that no token can have")
+        return found
+
+
+def home_namespace(kubeconfig: str | None, context: str | None) -> str:
+    """The namespace that the pod is in, or that the kubeconfig's context names; else ``default``."""
+    if _is_in_cluster(kubeconfig, context):
+        return OWN_NAMESPACE.read_text(encoding="utf-8").strip() or "default"
+    contexts, active = list_kube_config_contexts(kubeconfig)
+    chosen = active if context is None else next((each for each in contexts if each["name"] == context), {})
+    return str(chosen.get("context", {}).get("namespace") or "default")
+
+
+def _is_in_cluster(kubeconfig: str | None, context: str | None) -> bool:
+    """In-cluster configuration comes first, as in 1.x (protocol 7.1); an explicit kubeconfig before it."""
+    asked_elsewhere = kubeconfig or context
+    return not asked_elsewhere and bool(os.environ.get("KUBERNETES_SERVICE_HOST")) and OWN_NAMESPACE.exists()
+
+
+def _socket_options() -> list[tuple[int, int, int]]:
+    """Find out within two minutes that the other side is gone, behind whatever balancer (kubernetes-client#1402)."""
+    options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+        if hasattr(socket, name):
+            options.append((socket.IPPROTO_TCP, getattr(socket, name), value))
+    return options

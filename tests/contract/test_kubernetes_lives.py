@@ -1,0 +1,202 @@
+"""Units whose life on a real Kubernetes API server has several acts: retries, deletions by hand, quotas, policies."""
+
+from collections.abc import Iterator
+
+import attrs
+import pytest
+
+from prefect.agent.adapters.kubernetes import KubernetesPlatform
+from prefect.agent.domain.errors import PlatformUnavailable
+from prefect.agent.domain.model.units import Submission, Unit, UnitStatus
+from support.kubernetes import pods
+from support.kubernetes.control_plane import ControlPlane
+from support.kubernetes.kubelet import ProcessKubelet
+from support.kubernetes.lab import Lab, laboratory, once, once_ended, seen, submission, with_pod
+from support.waiting import wait_until
+
+pytestmark = pytest.mark.kubernetes
+
+STUBBORN = "trap '' TERM; while :; do sleep 1; done"
+FAILS_ONCE = 'echo start; [ -e "$MARK" ] || { touch "$MARK"; exit 4; }'
+
+
+@pytest.fixture
+def lab(control_plane: ControlPlane, kubelet: ProcessKubelet) -> Iterator[Lab]:
+    """A new namespace."""
+    with laboratory(control_plane) as lab:
+        yield lab
+
+
+@attrs.frozen
+class Slow:
+    """A unit that takes its time, begun early, and where it is."""
+
+    lab: Lab
+    platform: KubernetesPlatform
+    submission: Submission
+
+    @property
+    def name(self) -> str:
+        """Of the unit."""
+        return self.submission.name
+
+
+@pytest.fixture(scope="module")
+def slow(control_plane: ControlPlane, kubelet: ProcessKubelet) -> Iterator[dict[str, Slow]]:
+    """Units for whose trouble Kubernetes takes its time, all begun at once."""
+    quota = {"metadata": {"name": "no-pods"}, "spec": {"hard": {"pods": "0"}}}
+    restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
+    demanding = with_pod(hostPID=True)
+    with (
+        laboratory(control_plane) as main,
+        laboratory(control_plane) as full,
+        laboratory(control_plane, labels=restricted) as strict,
+    ):
+        full.post("api/v1 resourcequotas", quota)
+        retries = {"spec": {"backoffLimit": 2}}
+        mark = {"MARK": str(kubelet.folder / f"{main.namespace}.mark")}
+        slow = {
+            "retried": Slow(main, main.platform(), submission(FAILS_ONCE, template=retries, env=mark)),
+            "quota": Slow(full, full.platform(trouble=30, start=600), submission()),
+            "no security": Slow(strict, strict.platform(trouble=30, start=600, restricted=False), submission()),
+            "demanding": Slow(strict, strict.platform(trouble=30, start=600), submission(template=demanding)),
+            "restricted": Slow(strict, strict.platform(trouble=30, start=600), submission()),
+        }
+        for each in slow.values():
+            each.platform.create(each.submission)
+        yield slow
+
+
+class TestByHand:
+    """What people do to Jobs and pods."""
+
+    def test_a_deleted_job_is_a_unit_until_its_pod_is_gone(self, lab: Lab, kubelet: ProcessKubelet) -> None:
+        """As long as something executes there is a unit; then there is none."""
+        platform, made = lab.platform(), submission(STUBBORN)
+        platform.create(made)
+        wait_until(lambda: kubelet.is_executing(made.name), 20, "it executes")
+        pod = lab.pod_name(made.name)
+        once(platform, made.name, lambda unit: unit.status is UnitStatus.RUNNING)
+
+        lab.place.api.delete(f"{lab.place.jobs}/{made.name}", propagationPolicy="Orphan")
+        wait_until(lambda: not lab.place.api.exists(f"{lab.place.jobs}/{made.name}"), 20, "the Job is gone")
+
+        unit = once(platform, made.name, lambda unit: unit.info == f"Pod {pod}")
+        assert unit.status is UnitStatus.RUNNING
+        assert (unit.flow_run_id, unit.attempt) == (made.flow_run_id, "1")
+        assert platform.unit(made.name) == unit
+        assert f"Pod {pod}" in platform.account(made.name)
+        assert lab.platform().unit(made.name) == unit
+        platform.stop(made.name, grace=1)
+        assert not kubelet.is_executing(made.name)
+        assert platform.unit(made.name) is None
+        assert seen(platform, made.name) is None
+
+    def test_a_job_deleted_in_the_foreground(self, lab: Lab, kubelet: ProcessKubelet) -> None:
+        """The Job object lingers; the unit is there as long as its pod is."""
+        platform, made = lab.platform(), submission(STUBBORN)
+        platform.create(made)
+        wait_until(lambda: kubelet.is_executing(made.name), 20, "it executes")
+
+        lab.place.api.delete(f"{lab.place.jobs}/{made.name}", propagationPolicy="Foreground")
+
+        unit = once(platform, made.name, lambda unit: unit.info.startswith("Pod "))
+        assert unit.status is UnitStatus.RUNNING
+        with pytest.raises(PlatformUnavailable, match=f"the Job {made.name} is being deleted by somebody"):
+            platform.create(made)
+        kubelet.kill(made.name)
+        wait_until(lambda: seen(platform, made.name) is None, 20, "the unit is gone")
+        assert platform.unit(made.name) is None
+
+    def test_a_suspended_unit_can_be_stopped(self, lab: Lab) -> None:
+        """It can have no end, so it is removed."""
+        platform, made = lab.platform(), submission(template={"spec": {"suspend": True}})
+        platform.create(made)
+        once(platform, made.name, lambda unit: unit.evidence is not None)
+
+        platform.stop(made.name, grace=1)
+
+        assert not lab.place.api.exists(f"{lab.place.jobs}/{made.name}")
+        assert seen(platform, made.name) is None
+
+    def test_the_agents_word_for_a_unit_it_stopped(self, lab: Lab, kubelet: ProcessKubelet) -> None:
+        """No exit code of a container that was told to end is taken for the run's own."""
+        platform, made = lab.platform(), submission("exec sleep 600")
+        platform.create(made)
+        wait_until(lambda: kubelet.is_executing(made.name), 20, "it executes")
+        platform.stop(made.name, grace=5)
+        unit = once(platform, made.name, lambda unit: unit.evidence and unit.evidence.exit_code is not None)
+        assert (unit.status, str(unit.evidence)) == (UnitStatus.FAILED, "Stopped, ended by the agent, exit code 143")
+
+    def test_a_container_that_is_restarted_in_place(self, lab: Lab, kubelet: ProcessKubelet) -> None:
+        """Between two starts of its container the pod runs, and so does the unit."""
+        template = {"spec": {"backoffLimit": 6, "template": {"spec": {"restartPolicy": "OnFailure"}}}}
+        platform, made = lab.platform(), submission(ending="creating", template=template)
+        platform.create(made)
+        wait_until(lambda: "waiting" in lab.place.state(made.name), 20, "its node has it")
+        state = pods.waiting("CrashLoopBackOff", "back-off 10s")
+        status = {"phase": "Running", "containerStatuses": [{"name": "flow", "state": state, "restartCount": 1}]}
+
+        kubelet.play(lab.pod_name(made.name), status)
+
+        unit = once(platform, made.name, lambda unit: unit.status is UnitStatus.RUNNING)
+        assert (unit.evidence, unit.hopeless_at) == (None, None)
+        assert "CrashLoopBackOff: back-off 10s; 1 restarts" in platform.account(made.name)
+
+
+class TestSlowly:
+    """What Kubernetes says by events, and does after a pause."""
+
+    def test_a_quota_keeps_pods_away(self, slow: dict[str, Slow]) -> None:
+        """The unit says so and waits long: a quota fills and empties."""
+        unit = self._reported(slow["quota"])
+        assert "exceeded quota: no-pods, requested: pods=1, used: pods=0, limited: pods=0" in str(unit.evidence)
+        assert unit.created_at is not None
+        assert unit.hopeless_at is not None
+        assert (unit.hopeless_at - unit.created_at).total_seconds() == 600
+        assert "exceeded quota: no-pods" in slow["quota"].platform.account(unit.name)
+
+    @pytest.mark.parametrize("kind", ["no security", "demanding"])
+    def test_a_policy_forbids_pods(self, slow: dict[str, Slow], kind: str) -> None:
+        """What is forbidden now will be forbidden later: there is little patience."""
+        unit = self._reported(slow[kind])
+        assert 'is forbidden: violates PodSecurity "restricted:latest"' in str(unit.evidence)
+        assert unit.created_at is not None
+        assert unit.hopeless_at is not None
+        assert (unit.hopeless_at - unit.created_at).total_seconds() == 30
+
+    def test_the_strictest_policy_lets_our_own_pods_pass(self, slow: dict[str, Slow]) -> None:
+        """What the agent adds by itself is enough for Pod Security ``restricted``."""
+        unit = once_ended(slow["restricted"].platform, slow["restricted"].name)
+        assert unit.status is UnitStatus.SUCCEEDED
+
+    def test_retries_of_the_template(self, slow: dict[str, Slow], kubelet: ProcessKubelet) -> None:
+        """Between two pods the unit runs; it is one unit, and its end is that of the last pod."""
+        retried = slow["retried"]
+        wait_until(lambda: kubelet.starts(retried.name) == 1, 20, "the first pod starts")
+        wait_until(lambda: not kubelet.is_executing(retried.name), 20, "the first pod ends")
+        statuses = set()
+
+        def is_over() -> bool:
+            unit = seen(retried.platform, retried.name)
+            assert unit is not None
+            statuses.add(unit.status)
+            return unit.status.has_ended
+
+        wait_until(is_over, 40, "it is over")
+
+        assert kubelet.starts(retried.name) == 2
+        assert UnitStatus.FAILED not in statuses
+        unit = once_ended(retried.platform, retried.name)
+        assert (unit.status, str(unit.evidence)) == (UnitStatus.SUCCEEDED, "exit code 0")
+        table = retried.platform.account(retried.name)
+        assert table.count("container flow") == 2
+        assert retried.platform.logs_tail(retried.name) == "start\n"
+
+    @staticmethod
+    def _reported(slow: Slow) -> Unit:
+        unit = once(slow.platform, slow.name, lambda unit: unit.evidence is not None)
+        assert unit.status is UnitStatus.PENDING
+        assert unit.evidence is not None
+        assert unit.evidence.reason == "FailedCreate"
+        return unit

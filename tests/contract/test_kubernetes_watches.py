@@ -1,0 +1,235 @@
+"""The two watches of the Kubernetes platform, on a real API server, behind a proxy that does what networks do."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import pytest
+
+from prefect.agent.adapters.kubernetes import KubernetesPlatform
+from prefect.agent.adapters.kubernetes.manifest import UNIT
+from prefect.agent.adapters.kubernetes.reflector import Rhythm
+from prefect.agent.domain.errors import PlatformUnavailable
+from prefect.agent.domain.model.units import UnitStatus
+from support.kubernetes.control_plane import ControlPlane
+from support.kubernetes.kubelet import ProcessKubelet
+from support.kubernetes.lab import Lab, laboratory, once_ended, seen, submission
+from support.kubernetes.proxy import FaultProxy
+from support.waiting import wait_until
+
+pytestmark = pytest.mark.kubernetes
+
+KINDS: Final = ("jobs", "pods")
+
+
+@pytest.fixture
+def lab(control_plane: ControlPlane, kubelet: ProcessKubelet, fault_proxy: FaultProxy) -> Iterator[Lab]:
+    """A new namespace, behind the proxy."""
+    with laboratory(control_plane, proxy=fault_proxy) as lab:
+        yield lab
+
+
+@pytest.fixture
+def direct(control_plane: ControlPlane, kubelet: ProcessKubelet, lab: Lab) -> KubernetesPlatform:
+    """Another agent's platform in the same namespace, whom no fault reaches."""
+    config = control_plane.kubeconfig_for_token(lab.account.token(), lab.namespace)
+    return lab.platform(kubeconfig=str(config))
+
+
+def watching(lab: Lab, rhythm: Rhythm | None = None) -> KubernetesPlatform:
+    """A platform that watches."""
+    platform = lab.platform(rhythm=rhythm)
+    assert platform.units() == []
+    wait_until(lambda: proxy_of(lab).streams == 2, 20, "both kinds are watched")
+    return platform
+
+
+def proxy_of(lab: Lab) -> FaultProxy:
+    """Its proxy."""
+    assert lab.proxy is not None
+    return lab.proxy
+
+
+def lists(lab: Lab) -> dict[str, int]:
+    """How many lists of all units were asked for; not those of one unit."""
+    asked = [each for each in list(proxy_of(lab).requests) if each.query.get("labelSelector") == UNIT]
+    return {kind: sum(each.kind == kind and not each.is_watch for each in asked) for kind in KINDS}
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the log warns of."""
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def event(kind: str, thing: object) -> str:
+    """A line of a watch."""
+    return json.dumps({"type": kind, "object": thing}) + "\n"
+
+
+EXPIRED: Final = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version: 1 (2)"}
+FORGETS: Final[dict[str, Callable[[FaultProxy], object]]] = {
+    "by its status": lambda proxy: proxy.answer(410, EXPIRED, watch=True, times=2),
+    "by an event": lambda proxy: proxy.answer(200, event("ERROR", EXPIRED), watch=True, times=2),
+}
+CUTS: Final[dict[str, Callable[[FaultProxy], object]]] = {
+    "cleanly": lambda proxy: proxy.cut_streams(clean=True),
+    "abruptly": lambda proxy: proxy.cut_streams(),
+}
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_watch_that_ends_goes_on_where_it_was(
+    lab: Lab, direct: KubernetesPlatform, cut: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is listed again, nothing is missed, nobody is alarmed."""
+    platform, made = watching(lab), submission("exit 3")
+
+    CUTS[cut](proxy_of(lab))
+    direct.create(made)
+
+    assert str(once_ended(platform, made.name).evidence) == "Error, exit code 3"
+    assert lists(lab) == {"jobs": 1, "pods": 1}
+    assert warnings(caplog) == []
+
+
+@pytest.mark.parametrize("kind", FORGETS)
+def test_a_version_that_the_server_forgot(
+    lab: Lab, direct: KubernetesPlatform, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """There is one fresh list of each kind, and that is no error; units are there all the time."""
+    platform, first, second = watching(lab), submission(), submission()
+    direct.create(first)
+    once_ended(platform, first.name)
+    FORGETS[kind](proxy_of(lab))
+    proxy_of(lab).cut_streams()
+    direct.create(second)
+
+    def is_over() -> bool:
+        assert seen(platform, first.name) is not None
+        unit = seen(platform, second.name)
+        return unit is not None and unit.status.has_ended
+
+    wait_until(is_over, 20, "the second ends")
+    assert lists(lab) == {"jobs": 2, "pods": 2}
+    assert warnings(caplog) == []
+
+
+def test_a_list_whose_rest_the_server_forgot(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    """What was found so far is dropped, and the list begins anew."""
+    ghost = {"metadata": {"name": "ghost", "uid": "1", "labels": {UNIT: "ghost"}, "resourceVersion": "1"}}
+    page = {"kind": "JobList", "metadata": {"resourceVersion": "1", "continue": "more"}, "items": [ghost]}
+    proxy_of(lab).answer(200, page, method="GET", path="/jobs$", watch=False)
+    proxy_of(lab).answer(410, EXPIRED, method="GET", path="/jobs$", query={"continue": "more"})
+
+    assert watching(lab).units() == []
+
+    assert lists(lab) == {"jobs": 3, "pods": 1}
+    assert warnings(caplog) == []
+
+
+def test_a_watch_that_says_nothing_is_given_up(
+    lab: Lab, direct: KubernetesPlatform, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a time without event or bookmark there is a new one, from where the old one was."""
+    platform, made = watching(lab, Rhythm(silence=1)), submission()
+    proxy_of(lab).freeze_streams()
+    direct.create(made)
+    once_ended(direct, made.name)
+    assert seen(platform, made.name) is None
+    before = proxy_of(lab).count(watch=True)
+    wait_until(lambda: proxy_of(lab).count(watch=True) >= before + 2, 20, "both are watched anew")
+
+    proxy_of(lab).thaw_streams()
+
+    assert once_ended(platform, made.name).status is UnitStatus.SUCCEEDED
+    assert lists(lab) == {"jobs": 1, "pods": 1}
+    assert warnings(caplog) == []
+
+
+def test_watches_are_renewed_before_anybody_cuts_them(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    """The server is asked to end each in time, and to send bookmarks; it is not asked for a list again."""
+    watching(lab, Rhythm(renewal=(1, 1)))
+    wait_until(lambda: proxy_of(lab).count(watch=True) >= 6, 20, "three watches of each kind")
+    watches = [each for each in proxy_of(lab).requests if each.is_watch]
+    assert {each.query["timeoutSeconds"] for each in watches} == {"1"}
+    assert {each.query["allowWatchBookmarks"] for each in watches} == {"true"}
+    assert lists(lab) == {"jobs": 1, "pods": 1}
+    assert warnings(caplog) == []
+
+
+def test_events_that_make_no_sense(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    """Each is told of and passed over, in whatever way it makes none; the same watch brings what follows it."""
+    nonsense = ["{", "[]", "1", '{"type": "ADDED"}', event("ADDED", "x"), event("ADDED", {"metadata": "x"}), "[" * 9999]
+    harmless = [event("NEW", {"metadata": {}}), event("BOOKMARK", {}), '{"type": [], "object": {}}', "", " "]
+    job = {"metadata": {"name": "unit", "uid": "1", "labels": {UNIT: "unit"}, "resourceVersion": "999999999"}}
+    lines = [line.strip() for line in (*nonsense, *harmless, event("ADDED", job))]
+    proxy_of(lab).answer(200, "\n".join(lines) + "\n", path="/jobs$", watch=True)
+    next_watch = proxy_of(lab).hold(path="/jobs$", watch=True)
+    platform = lab.platform()
+    assert len(platform.units()) <= 1
+
+    wait_until(lambda: next_watch.reached.is_set() and platform.units(), 20, "the watch has ended")
+
+    assert [unit.name for unit in platform.units()] == ["unit"]
+    assert len(warnings(caplog)) == len(nonsense)
+    assert {"makes no sense" in text for text in warnings(caplog)} == {True}
+    assert lists(lab) == {"jobs": 1, "pods": 1}
+    next_watch.release()
+
+
+def test_a_hundred_jobs_cost_two_watches(lab: Lab, direct: KubernetesPlatform) -> None:
+    """Who follows units asks nothing about each of them."""
+    platform = watching(lab)
+    made = [submission(template={"spec": {"suspend": True}}) for _ in range(100)]
+    before = len(proxy_of(lab).requests)
+    for each in made:
+        direct.create(each)
+
+    wait_until(lambda: len(platform.units()) == 100, 20, "all are seen")
+
+    assert {unit.status for unit in platform.units()} == {UnitStatus.PENDING}
+    assert len(proxy_of(lab).requests) == before
+    assert proxy_of(lab).count(watch=True) == 2
+
+
+def test_a_list_that_takes_its_time(lab: Lab) -> None:
+    """Who asks for units is told so, and gets them when the list has come."""
+    fault = proxy_of(lab).hold(method="GET", path="/pods$")
+    platform = lab.platform(rhythm=Rhythm(first_list=0.2))
+    with pytest.raises(PlatformUnavailable, match="the first list of Jobs and pods takes too long"):
+        platform.units()
+    fault.release()
+    wait_until(lambda: proxy_of(lab).streams == 2, 20, "both kinds are watched")
+    assert platform.units() == []
+
+
+def test_what_is_too_old_is_not_believed(lab: Lab) -> None:
+    """Units that nobody has heard of for long are no answer; nor is silence."""
+    platform = watching(lab, Rhythm(silence=0.3, stale=1.0))
+    proxy_of(lab).cut(times=None)
+    proxy_of(lab).cut_streams()
+
+    def is_refused() -> bool:
+        try:
+            platform.units()
+        except PlatformUnavailable as trouble:
+            return "no Kubernetes API server answers" in str(trouble)
+        return False
+
+    wait_until(is_refused, 20, "the platform knows that it knows nothing")
+    with pytest.raises(PlatformUnavailable):
+        list(platform.watch(seconds=0.01))
+    proxy_of(lab).clear()
+    wait_until(lambda: not is_refused(), 20, "it knows again")
+    assert list(platform.watch(seconds=0.01)) == []
+
+
+def test_closing_ends_the_watches(lab: Lab) -> None:
+    """Connections and threads; whoever asks again begins anew."""
+    platform = watching(lab)
+    platform.close()
+    platform.close()
+    wait_until(lambda: proxy_of(lab).streams == 0, 20, "nothing is watched")
+    assert platform.units() == []
+    wait_until(lambda: proxy_of(lab).streams == 2, 20, "both kinds are watched")

@@ -1,0 +1,94 @@
+"""Where the cluster is and who we are there, from files that make sense and others."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import urllib3
+
+from prefect.agent.adapters.kubernetes.access import Cluster, Stream, path_of
+from prefect.agent.adapters.kubernetes.throttle import Throttle
+from prefect.agent.domain.errors import ConfigurationError
+
+
+def kubeconfig(folder: Path, **changes: Any) -> str:
+    """Path of a new one."""
+    config = {
+        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1/"}}],
+        "users": [{"name": "u", "user": {"token": "t0ken"}}],
+        "contexts": [
+            {"name": "one", "context": {"cluster": "c", "user": "u", "namespace": "metrics"}},
+            {"name": "two", "context": {"cluster": "c", "user": "u"}},
+        ],
+        "current-context": "one",
+        **changes,
+    }
+    path = folder / "kubeconfig"
+    path.write_text(json.dumps(config))
+    return str(path)
+
+
+def cluster(path: str, context: str | None = None) -> Cluster:
+    """As one is made of it."""
+    return Cluster(kubeconfig=path, context=context, throttle=Throttle(10, 10))
+
+
+@pytest.mark.parametrize(("context", "namespace"), [(None, "metrics"), ("one", "metrics"), ("two", "default")])
+def test_the_namespace_of_the_context(tmp_path: Path, context: str | None, namespace: str) -> None:
+    """Is ours, if it names one."""
+    found = cluster(kubeconfig(tmp_path), context)
+    assert (found.server, found.home_namespace()) == ("https://127.0.0.1:1", namespace)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"contexts": []},
+        {"contexts": "x"},
+        {"contexts": None},
+        {"clusters": [1]},
+        {"clusters": [{"name": "c", "cluster": {"server": 5}}]},
+        {"clusters": [{"name": "c", "cluster": {"server": "https://x", "certificate-authority": "/no/such"}}]},
+        {"users": [{"name": "u", "user": {"tokenFile": "/no/such"}}]},
+        {"current-context": 7},
+    ],
+)
+def test_kubeconfigs_that_make_no_sense(tmp_path: Path, changes: Mapping[str, Any]) -> None:
+    """One error, which says what to do."""
+    with pytest.raises(ConfigurationError, match=r"cannot tell where the Kubernetes cluster is.*Set KUBECONFIG"):
+        cluster(kubeconfig(tmp_path, **changes))
+
+
+@pytest.mark.parametrize("text", ["", "null", "[1]", "text", "\t- x", "a: [", "token: s3cret\n\t: ["])
+def test_files_that_are_no_kubeconfig(tmp_path: Path, text: str) -> None:
+    """Nothing of what is in them is shown."""
+    path = tmp_path / "kubeconfig"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError, match="cannot tell where") as raised:
+        cluster(str(path))
+    assert "s3cret" not in str(raised.value)
+
+
+def test_no_such_context(tmp_path: Path) -> None:
+    """It is named."""
+    with pytest.raises(ConfigurationError, match="three"):
+        cluster(kubeconfig(tmp_path), "three")
+
+
+def test_paths() -> None:
+    """Whatever is in a word stays in it."""
+    assert path_of("api/v1", "namespaces", "a b?c") == "/api/v1/namespaces/a%20b%3Fc"
+
+
+def test_lines_of_a_stream() -> None:
+    """Come whole, however they are cut; the rest that was cut off does not come."""
+
+    class Response:
+        def stream(self, _size: int) -> Iterator[bytes]:
+            return iter([b"one\ntw", b"o", b"\n\nthree\nfo", b"ur"])
+
+    stream = Stream(cast("urllib3.BaseHTTPResponse", Response()))
+    assert list(stream.lines()) == [b"one", b"two", b"three"]
+    stream.cut()
