@@ -1,5 +1,6 @@
 """Units whose life on a real Kubernetes API server has several acts: retries, deletions by hand, quotas, policies."""
 
+import threading
 from collections.abc import Iterator
 
 import attrs
@@ -91,6 +92,33 @@ class TestByHand:
         assert not kubelet.is_executing(made.name)
         assert platform.unit(made.name) is None
         assert seen(platform, made.name) is None
+
+    def test_who_watches_is_told_of_a_deletion(self, lab: Lab) -> None:
+        """So that the sweep looks at once and not half a minute later; of a unit that we removed nothing is told."""
+        platform, deleted, ended = lab.platform(), submission(), submission("exit 0")
+        told: list[Unit] = []
+        over = threading.Event()
+
+        def listen() -> None:
+            while not over.is_set():
+                told.extend(platform.watch(seconds=0.5))
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        try:
+            for made in (deleted, ended):
+                platform.create(made)
+                wait_until(lambda name=made.name: any(unit.name == name for unit in told), 20, "it is told of")
+            once_ended(platform, ended.name)
+            platform.remove(ended.name)
+            lab.place.api.delete(f"{lab.place.jobs}/{deleted.name}", propagationPolicy="Background")
+            wait_until(lambda: any(unit.status is UnitStatus.FAILED for unit in told), 20, "the deletion is told")
+        finally:
+            over.set()
+            thread.join(20)
+        [unit] = [unit for unit in told if unit.status is UnitStatus.FAILED]
+        assert (unit.name, str(unit.evidence)) == (deleted.name, "Deleted, somebody deleted its Job")
+        assert platform.unit(deleted.name) is None
 
     def test_a_job_deleted_in_the_foreground(self, lab: Lab, kubelet: ProcessKubelet) -> None:
         """The Job object lingers; the unit is there as long as its pod is."""
