@@ -34,7 +34,7 @@ from support.kubernetes.kubelet import ProcessKubelet  # noqa: E402
 LOADS: Final = str(Path(__file__).with_name("kubernetes_loads.py"))
 OWN: Final = [sys.executable, "-m", "prefect.agent"]
 OFFICIAL: Final = ROOT / ".venv-prefect" / "bin" / "python"
-THREADS: Final = AgentSettings().parallel
+THREADS: Final = KUBERNETES_PARALLEL
 ROUNDS: Final = 10
 IDLE_SECONDS: Final = 20
 OFFICIAL_JOBS: Final = 300

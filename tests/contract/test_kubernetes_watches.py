@@ -2,6 +2,7 @@
 
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -233,3 +234,31 @@ def test_closing_ends_the_watches(lab: Lab) -> None:
     wait_until(lambda: proxy_of(lab).streams == 0, 20, "nothing is watched")
     assert platform.units() == []
     wait_until(lambda: proxy_of(lab).streams == 2, 20, "both kinds are watched")
+
+
+def test_closing_in_the_middle_of_events(
+    lab: Lab, direct: KubernetesPlatform, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A watch over TLS that is cut while events come takes no cipher text for one, and warns of nothing."""
+    made = submission(template={"spec": {"suspend": True}})
+    direct.create(made)
+    job, over = f"{lab.place.jobs}/{made.name}", threading.Event()
+
+    def change() -> None:
+        number = 0
+        while not over.is_set():
+            number += 1
+            lab.place.api.patch(job, {"metadata": {"annotations": {"number": str(number), "filler": 4000 * "x"}}})
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(20):
+            assert len(direct.units()) == 1
+            next(direct.watch(seconds=5), None)
+            direct.close()
+    finally:
+        over.set()
+        thread.join(20)
+
+    assert warnings(caplog) == []

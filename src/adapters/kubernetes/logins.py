@@ -53,7 +53,7 @@ class Login:
             return cls(configuration.host.rstrip("/"), RESTClientObject(configuration).pool_manager, configuration)
         except _NONSENSE as problem:
             # What YAML has to say shows a part of the file, perhaps a token.
-            why = "the kubeconfig is not YAML" if isinstance(problem, yaml.YAMLError) else problem
+            why = "the kubeconfig is not YAML" if isinstance(problem, yaml.YAMLError) else str(problem).rstrip(".")
             raise ConfigurationError(
                 f"cannot tell where the Kubernetes cluster is: {why}. Set KUBECONFIG, or run the agent in a pod"
             ) from problem
