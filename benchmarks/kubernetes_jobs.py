@@ -25,7 +25,7 @@ import requests
 ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from prefect.agent.domain.model.settings import AgentSettings  # noqa: E402
+from prefect.agent.entrypoints.agents import KUBERNETES_PARALLEL  # noqa: E402
 from prefect.agent.entrypoints.server.testing import running_server  # noqa: E402
 from support.kubernetes.api import Api  # noqa: E402
 from support.kubernetes.control_plane import ControlPlane  # noqa: E402
