@@ -12,7 +12,7 @@ from prefect.agent.domain.model.units import Submission, Unit, UnitStatus
 from support.kubernetes import pods
 from support.kubernetes.control_plane import ControlPlane
 from support.kubernetes.kubelet import ProcessKubelet
-from support.kubernetes.lab import Lab, laboratory, once, once_ended, seen, submission, with_pod
+from support.kubernetes.lab import FOREVER, Lab, laboratory, once, once_ended, seen, submission, with_pod
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.kubernetes
@@ -95,7 +95,7 @@ class TestByHand:
 
     def test_who_watches_is_told_of_a_deletion(self, lab: Lab) -> None:
         """So that the sweep looks at once and not half a minute later; of a unit that we removed nothing is told."""
-        platform, deleted, ended = lab.platform(), submission(), submission("exit 0")
+        platform, deleted, ended = lab.platform(), submission(FOREVER), submission("exit 0")
         told: list[Unit] = []
         over = threading.Event()
 
