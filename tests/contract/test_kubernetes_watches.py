@@ -255,7 +255,7 @@ def test_closing_in_the_middle_of_events(
     try:
         for _ in range(20):
             assert len(direct.units()) == 1
-            next(direct.watch(seconds=5), None)
+            list(direct.watch(seconds=0.1))
             direct.close()
     finally:
         over.set()
