@@ -92,7 +92,7 @@ class KubernetesAgent(Agent):
         job_template_path: Of the agent's own Job template: a file, or an http(s), s3 or gs address.
         delete_finished_jobs: Whether finished Jobs are removed after their keep time.
         volumes, volume_mounts: Added to every Job, in the words of the Kubernetes API.
-        kwargs: Also every other option of ``prefect.agent.adapters.kubernetes.factory``.
+        kwargs: Also every other attribute of ``prefect.agent.adapters.kubernetes.options.Options``.
     """
 
     platform_name = "kubernetes"

@@ -4,6 +4,8 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+import attrs
+
 from prefect.agent.adapters.kubernetes import manifest, permissions, templates
 from prefect.agent.adapters.kubernetes.access import Cluster
 from prefect.agent.adapters.kubernetes.jobs import Scope
@@ -28,35 +30,11 @@ SECURITIES: Final = ("restricted", "none")
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
-def factory(
-    *,
-    namespace: str | None = None,
-    kubeconfig: str | None = None,
-    context: str | None = None,
-    job_template_path: str | None = None,
-    service_account_name: str | None = None,
-    image_pull_secrets: str | Iterable[str] | None = None,
-    image_pull_policy: str | None = None,
-    job_cpu_request: str | None = None,
-    job_cpu_limit: str | None = None,
-    job_mem_request: str | None = None,
-    job_mem_limit: str | None = None,
-    volumes: Sequence[Mapping[str, Any]] | None = None,
-    volume_mounts: Sequence[Mapping[str, Any]] | None = None,
-    api_key_secret: str | None = None,
-    job_security: str = "restricted",
-    job_ttl: int | None = 86_400,
-    start_trouble: float = 60.0,
-    start_deadline: float = 6 * 3600.0,
-    cluster_wide: bool = False,
-    without: Collection[str] = (),
-    qps: float = QPS,
-    burst: int = BURST,
-    **unknown: Any,
-) -> ExecutionPlatform:
-    """Make the platform.
+@attrs.frozen(kw_only=True)
+class Options:
+    """What a person may set of the platform.
 
-    Args:
+    Attributes:
         namespace: For the Jobs. Default: the one the agent is in or the kubeconfig names.
         image_pull_secrets: Names, or one text with commas between them.
         api_key_secret: ``NAME/KEY`` of a Secret in the Jobs' namespace that holds the API key. Without it each Job gets
@@ -66,43 +44,84 @@ def factory(
         start_trouble: Seconds that an image which cannot be pulled is given.
         start_deadline: Seconds until a Job that finds no node is given up.
         without: Features of :data:`permissions.FEATURES` to do without.
+    """
+
+    namespace: str | None = None
+    kubeconfig: str | None = None
+    context: str | None = None
+    job_template_path: str | None = None
+    service_account_name: str | None = None
+    image_pull_secrets: str | Iterable[str] | None = None
+    image_pull_policy: str | None = None
+    job_cpu_request: str | None = None
+    job_cpu_limit: str | None = None
+    job_mem_request: str | None = None
+    job_mem_limit: str | None = None
+    volumes: Sequence[Mapping[str, Any]] | None = None
+    volume_mounts: Sequence[Mapping[str, Any]] | None = None
+    api_key_secret: str | None = None
+    job_security: str = "restricted"
+    job_ttl: int | None = 86_400
+    start_trouble: float = 60.0
+    start_deadline: float = 6 * 3600.0
+    cluster_wide: bool = False
+    without: Collection[str] = ()
+    qps: float = QPS
+    burst: int = BURST
+
+    def __attrs_post_init__(self) -> None:
+        _check(self.namespace, self.image_pull_policy, self.job_security, self.without)
+
+    def defaults(self, namespace: str) -> JobDefaults:
+        """What every Job gets unless template or run config say otherwise."""
+        return JobDefaults(
+            namespace=namespace,
+            service_account_name=self.service_account_name,
+            image_pull_secrets=tuple(_names(self.image_pull_secrets)),
+            image_pull_policy=self.image_pull_policy,
+            cpu_request=self.job_cpu_request,
+            cpu_limit=self.job_cpu_limit,
+            memory_request=self.job_mem_request,
+            memory_limit=self.job_mem_limit,
+            volumes=tuple(self.volumes or ()),
+            volume_mounts=tuple(self.volume_mounts or ()),
+            ttl_seconds=self.job_ttl,
+            restricted=self.job_security == "restricted",
+        )
+
+
+def factory(**given: Any) -> ExecutionPlatform:
+    """Make the platform; the entry point ``kubernetes`` of ``prefect.agent.platforms``.
+
+    Args:
+        given: Attributes of :class:`Options`.
 
     Raises:
         TypeError: An option that this platform does not have.
         ConfigurationError: An option's value makes no sense, or there is no cluster to be found.
     """
+    unknown = given.keys() - {each.name for each in attrs.fields(Options)}
     if unknown:
         raise TypeError(f"the kubernetes platform has no option {', '.join(sorted(unknown))}")
-    _check(namespace, image_pull_policy, job_security, without)
-    cluster = Cluster(kubeconfig=kubeconfig, context=context, throttle=Throttle(qps, burst))
+    options = Options(**given)
+    cluster = Cluster(
+        kubeconfig=options.kubeconfig, context=options.context, throttle=Throttle(options.qps, options.burst)
+    )
     scope = Scope(
-        namespace=namespace or cluster.home_namespace(),
-        cluster_wide=cluster_wide,
-        features=frozenset(permissions.FEATURES) - frozenset(without),
+        namespace=options.namespace or cluster.home_namespace(),
+        cluster_wide=options.cluster_wide,
+        features=frozenset(permissions.FEATURES) - frozenset(options.without),
     )
-    defaults = JobDefaults(
-        namespace=scope.namespace,
-        service_account_name=service_account_name,
-        image_pull_secrets=tuple(_names(image_pull_secrets)),
-        image_pull_policy=image_pull_policy,
-        cpu_request=job_cpu_request,
-        cpu_limit=job_cpu_limit,
-        memory_request=job_mem_request,
-        memory_limit=job_mem_limit,
-        volumes=tuple(volumes or ()),
-        volume_mounts=tuple(volume_mounts or ()),
-        ttl_seconds=job_ttl,
-        restricted=job_security == "restricted",
-    )
-    template = templates.of_agent(job_template_path)
+    defaults = options.defaults(scope.namespace)
+    template = templates.of_agent(options.job_template_path)
     manifest.check(template, defaults=defaults)
     return KubernetesPlatform(
         cluster,
         scope=scope,
         defaults=defaults,
         template=template,
-        api_key_secret=_reference(api_key_secret),
-        patience=Patience(trouble=start_trouble, start=start_deadline),
+        api_key_secret=_reference(options.api_key_secret),
+        patience=Patience(trouble=options.start_trouble, start=options.start_deadline),
     )
 
 

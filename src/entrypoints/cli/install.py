@@ -118,7 +118,7 @@ def systemd(agent: str, user: str | None, **given: Any) -> None:
         _say(f"Put the API key into {KEY_FILE} (mode 0600), as a line PREFECT__CLOUD__API_KEY=...")
     if started.platform == "process" and user is None:
         _say(f"It needs a user: useradd --system --home-dir /var/lib/{NAME} --shell /usr/sbin/nologin {NAME}")
-    if started.program.startswith(("/home/", "/root/")):
+    if started.is_in_a_home:
         _say(f"{started.program} is in a home directory, which the service's user may not read: give --command PATH")
     _say(f"Save it as /etc/systemd/system/{NAME}.service, then: systemctl enable --now {NAME}")
 

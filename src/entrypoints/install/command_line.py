@@ -5,7 +5,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 import attrs
@@ -36,6 +36,11 @@ class Started:
     import_paths: tuple[str, ...] = ()
     interpreter: str | None = None
     show_flow_logs: bool = False
+
+    @property
+    def is_in_a_home(self) -> bool:
+        """Whether the program lies in somebody's home directory, which a service must be let see."""
+        return PurePosixPath(self.program).parts[:2] in {("/", "home"), ("/", "root")}
 
     @property
     def platform(self) -> str:

@@ -117,7 +117,7 @@ def unit(decided: SystemdUnit) -> str:
         # Flow runs of a process agent live under the same rules: they may need a GPU, and ask for network interfaces.
         devices="PrivateDevices=yes\n" if docker else "",
         netlink="" if docker else " AF_NETLINK",
-        home="read-only" if command[0].startswith(("/home/", "/root/")) else "yes",
+        home="read-only" if decided.started.is_in_a_home else "yes",
     )
 
 
