@@ -19,7 +19,7 @@ import attrs
 import pytest
 
 from prefect.agent.adapters.fakes import InMemoryPlatform
-from prefect.agent.adapters.fakes.contracts import ExecutionPlatformContract, PlatformWorld
+from prefect.agent.adapters.fakes.contracts import ExecutionPlatformContract, PatientPlatformContract, PlatformWorld
 from prefect.agent.adapters.process import ProcessPlatform
 from prefect.agent.adapters.process.unit_dir import UnitDir
 from prefect.agent.domain.model.run_configs import DockerRun, LocalRun, RunConfig
@@ -289,7 +289,7 @@ class DockerWorld(Submissions, PlatformWorld):
                 self.client.remove_container(name, force=True)
 
 
-class TestInMemoryPlatform(ExecutionPlatformContract):
+class TestInMemoryPlatform(PatientPlatformContract):
     """The fake."""
 
     @pytest.fixture

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from prefect.agent.adapters.fakes.contracts import ExecutionPlatformContract, PlatformWorld
+from prefect.agent.adapters.fakes.contracts import PatientPlatformContract, PlatformWorld
 from support.kubernetes.control_plane import ControlPlane
 from support.kubernetes.kubelet import ProcessKubelet
 from support.kubernetes.world import KubernetesWorld, role
@@ -13,7 +13,7 @@ from support.kubernetes.world import KubernetesWorld, role
 pytestmark = pytest.mark.kubernetes
 
 
-class TestKubernetesPlatform(ExecutionPlatformContract):
+class TestKubernetesPlatform(PatientPlatformContract):
     """Real Jobs."""
 
     @pytest.fixture

@@ -11,7 +11,15 @@ backend without the adapter, so that no suite checks a thing with itself::
 
 from prefect.agent.adapters.fakes.contracts.clock import ClockContract
 from prefect.agent.adapters.fakes.contracts.cloud_api import CloudApiContract
-from prefect.agent.adapters.fakes.contracts.platform import ExecutionPlatformContract
+from prefect.agent.adapters.fakes.contracts.platform import ExecutionPlatformContract, PatientPlatformContract
 from prefect.agent.adapters.fakes.contracts.worlds import CloudWorld, PlatformWorld, RunSeen
 
-__all__ = ["ClockContract", "CloudApiContract", "CloudWorld", "ExecutionPlatformContract", "PlatformWorld", "RunSeen"]
+__all__ = [
+    "ClockContract",
+    "CloudApiContract",
+    "CloudWorld",
+    "ExecutionPlatformContract",
+    "PatientPlatformContract",
+    "PlatformWorld",
+    "RunSeen",
+]

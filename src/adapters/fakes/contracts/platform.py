@@ -6,5 +6,9 @@ from prefect.agent.adapters.fakes.contracts.platform_seeing import SeeingContrac
 from prefect.agent.adapters.fakes.contracts.platform_waiting import WaitingContract
 
 
-class ExecutionPlatformContract(CreatingContract, SeeingContract, WaitingContract, EndingContract):
+class ExecutionPlatformContract(CreatingContract, SeeingContract, EndingContract):
     """Give the fixture ``world``: a :class:`PlatformWorld` without units."""
+
+
+class PatientPlatformContract(ExecutionPlatformContract, WaitingContract):
+    """The same for a platform that accepts units which may never start; its world has ``cannot_start``."""

@@ -158,7 +158,7 @@ class PlatformWorld(Protocol):
     def cannot_start(self) -> Submission | None:
         """A submission of a new flow run that the platform accepts but can never start (its image does not exist).
 
-        None, if ``create`` refuses such submissions itself.
+        Needed for ``PatientPlatformContract`` only; None if ``create`` refuses such submissions itself.
         """
         return None
 
