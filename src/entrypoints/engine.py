@@ -1,7 +1,7 @@
 """All loops of one agent, from the first sweep to the last report. Threads are made here and in supervision.py only."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -12,6 +12,7 @@ from prefect.agent.domain.model.reconciling import is_hopeless
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.model.units import Unit, UnitStatus
 from prefect.agent.domain.services.claiming import ClaimFlowRuns
+from prefect.agent.domain.services.ending import Look, one_by_one
 from prefect.agent.domain.services.reconciliation import Reconcile
 from prefect.agent.domain.services.reporting import Outbox, SendReports
 from prefect.agent.domain.services.submission import StartFlowRun
@@ -31,6 +32,9 @@ SWEEP_GAP: Final = 1.0
 
 REPORT_GAP: Final = 0.25
 """Reports that come within this time share requests."""
+
+LOOKERS: Final = 8
+"""How many units that have ended are looked at together."""
 
 LAST_REPORTS: Final = 15.0
 """How long a stopping agent tries to get its last reports out."""
@@ -59,6 +63,7 @@ class Engine:
     polling: PollLoop = attrs.field(init=False)
     sweep: Reconcile = attrs.field(init=False)
     _pool: ThreadPoolExecutor = attrs.field(init=False)
+    _lookers: ThreadPoolExecutor = attrs.field(init=False)
     _stopping: threading.Event = attrs.field(factory=threading.Event, init=False)
     _last_reports: threading.Event = attrs.field(factory=threading.Event, init=False)
     _sweep_now: threading.Event = attrs.field(factory=threading.Event, init=False)
@@ -67,6 +72,8 @@ class Engine:
     def __attrs_post_init__(self) -> None:
         self.outbox.on_news = self._report_now.set
         self._pool = ThreadPoolExecutor(self.settings.parallel, thread_name_prefix="start")
+        # Not the pool of starts: a platform in trouble may hold that for minutes.
+        self._lookers = ThreadPoolExecutor(LOOKERS, thread_name_prefix="look")
         self.supervisor = Supervisor(clock=self.clock, on_fatal=self.stop, tell=self.tell)
         self.polling = PollLoop(
             cloud=self.cloud,
@@ -90,6 +97,7 @@ class Engine:
             recover=self.polling.recover if self.recovers else None,
             in_hand=self.polling.in_hand,
             background=self._background,
+            together=self._together,
             tell=self.tell,
         )
 
@@ -107,6 +115,7 @@ class Engine:
         self.supervisor.run("poll", self.polling.step, self._stopping)
         self.stop()
         self._pool.shutdown(wait=True)
+        self._lookers.shutdown(wait=False)
         self._last_reports.set()
         self._report_now.set()
         reports.join(LAST_REPORTS)
@@ -142,6 +151,12 @@ class Engine:
             if not self._stopping.is_set():
                 raise
             # The pool has closed: a later agent's first sweep sees to it.
+
+    def _together(self, looks: Sequence[Look]) -> list[list[str]]:
+        try:
+            return list(self._lookers.map(lambda look: look(), looks))
+        except RuntimeError:  # closed: the agent ends
+            return one_by_one(looks)
 
     def _first_sweep(self) -> None:
         """Before the first poll: finish what an earlier process left (P2). Trouble here is the loop's to repeat."""

@@ -1,6 +1,7 @@
 """Tell the Cloud of an end that a unit's run did not report itself, with everything that explains it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final
 
 import attrs
@@ -15,14 +16,31 @@ from prefect.agent.ports.platform import ExecutionPlatform
 
 TAIL_LINES: Final = 50
 
+AT_ONCE: Final = 50
+"""Ends whose findings are in memory at the same time; those of one may be 128 KiB."""
+
+Look = Callable[[], list[str]]
+Together = Callable[[Sequence[Look]], list[list[str]]]
+"""Looks at several units and returns what each look found, in order."""
+
+
+def one_by_one(looks: Sequence[Look]) -> list[list[str]]:
+    """Together in one thread."""
+    return [look() for look in looks]
+
 
 @attrs.define(kw_only=True)
 class ReportEnd:
-    """Puts ends into the outbox. In a run's log the account comes first, then the last output, then the reason."""
+    """Puts ends into the outbox. In a run's log the account comes first, then the last output, then the reason.
+
+    Attributes:
+        together: Many units may end at once, and each look takes the platform some time.
+    """
 
     platform: ExecutionPlatform
     outbox: Outbox
     tell: EventSink
+    together: Together = one_by_one
 
     def findings(self, unit: Unit) -> list[str]:
         """What the platform can tell of *unit* now, as entries for the run's log. Trouble becomes words in them."""
@@ -30,6 +48,18 @@ class ReportEnd:
         tail = _read(lambda: self.platform.logs_tail(unit.name, lines=TAIL_LINES), "its output")
         entries = ((f"How the unit {unit.name} stands:", account), (f"Last output of {unit.name}:", tail))
         return [f"{head}\n{text}" for head, text in entries if text]
+
+    def each(self, conclusions: Sequence[Conclusion]) -> Iterator[Conclusion]:
+        """Report what was concluded of units that have ended; each conclusion comes out once it is reported."""
+        for begin in range(0, len(conclusions), AT_ONCE):
+            batch = conclusions[begin : begin + AT_ONCE]
+            failed = [each.unit for each in batch if isinstance(each, ReportFailed)]
+            found = self.together([partial(self.findings, unit) for unit in failed])
+            findings = {unit.name: entries for unit, entries in zip(failed, found, strict=True)}
+            for each in batch:
+                name = each.unit.name
+                self(each, proof=f"The unit of execution {name} has ended", findings=findings.get(name))
+                yield each
 
     def __call__(self, conclusion: Conclusion, *, proof: str, findings: Sequence[str] | None = None) -> None:
         """Report what was concluded of a unit in which nothing executes.
@@ -52,5 +82,5 @@ class ReportEnd:
 def _read(ask: Callable[[], str], what: str) -> str:
     try:
         return ask().rstrip().lstrip("\n")
-    except PlatformError as trouble:
-        return f"({what} cannot be read: {trouble})"
+    except Exception as trouble:  # noqa: BLE001 - whatever it is, it must not keep an end from being reported (P3)
+        return f"({what} cannot be read: {trouble if isinstance(trouble, PlatformError) else repr(trouble)})"

@@ -7,6 +7,7 @@ import attrs
 from prefect.agent.domain.errors import PlatformError
 from prefect.agent.domain.model.flow_runs import Claimed, FlowRun, FlowRunId
 from prefect.agent.domain.model.reconciling import (
+    Conclusion,
     LookAgain,
     decisive,
     hopeless,
@@ -21,7 +22,7 @@ from prefect.agent.domain.model.reconciling import (
 )
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.model.units import Unit
-from prefect.agent.domain.services.ending import ReportEnd
+from prefect.agent.domain.services.ending import ReportEnd, Together, one_by_one
 from prefect.agent.domain.services.reporting import Outbox
 from prefect.agent.domain.services.stopping import Background, StopUnits, at_once
 from prefect.agent.ports import events
@@ -44,6 +45,7 @@ class Reconcile:
         recover: Takes a claim that has no unit, to be started again; None if only whoever started it could know.
         in_hand: Whether this process is seeing to a run already.
         background: Runs what may take long (stopping a unit).
+        together: Looks at several units that have ended.
     """
 
     cloud: CloudApi
@@ -54,6 +56,7 @@ class Reconcile:
     recover: Callable[[Claimed], None] | None
     in_hand: Callable[[FlowRunId], bool]
     background: Background = at_once
+    together: Together = one_by_one
     tell: EventSink = events.ignore
     alive: int = attrs.field(default=0, init=False)
     """Units that had not ended at the last sweep."""
@@ -71,7 +74,7 @@ class Reconcile:
     """Of units that live: what the logs of their runs say they waited for."""
 
     def __attrs_post_init__(self) -> None:
-        self._report = ReportEnd(platform=self.platform, outbox=self.outbox, tell=self.tell)
+        self._report = ReportEnd(platform=self.platform, outbox=self.outbox, tell=self.tell, together=self.together)
         self._stops = StopUnits(
             platform=self.platform,
             clock=self.clock,
@@ -184,13 +187,15 @@ class Reconcile:
 
     def _judge_ended(self, ended: Sequence[Unit], runs: Runs) -> None:
         looked_before, self._look_again = self._look_again, set()
+        conclusions: list[Conclusion] = []
         for unit in ended:
             verdict = judge(unit, runs.get(unit.flow_run_id), seen_before=unit.name in looked_before)
             if isinstance(verdict, LookAgain):
                 self._look_again.add(unit.name)
             elif verdict is not None:
-                self._report(verdict, proof=f"The unit of execution {unit.name} has ended")
-                self._settled.add(unit.name)
+                conclusions.append(verdict)
+        for reported in self._report.each(conclusions):
+            self._settled.add(reported.unit.name)
 
     def _judge_gone(self, gone: Sequence[Unit], runs: Runs) -> None:
         for unit in gone:
