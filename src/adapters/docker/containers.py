@@ -1,6 +1,5 @@
 """From a submission to what the engine is told to make (protocol 6.3, 6.4). Pure."""
 
-import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -11,6 +10,7 @@ from prefect.agent.adapters.docker.volumes import Volume
 from prefect.agent.domain.errors import SubmissionRefused
 from prefect.agent.domain.model.run_configs import DockerRun
 from prefect.agent.domain.model.units import Submission
+from prefect.agent.domain.model.workloads import is_loopback
 
 UNIT: Final = "io.prefect.agent.unit"
 """The mark of this product: a container whose label of this name holds the container's own name is a unit."""
@@ -52,7 +52,7 @@ def from_inside(url: str) -> str:
         host, port = parts.hostname, parts.port
     except ValueError:
         return url
-    if not parts.scheme or host is None or not _is_loopback(host):
+    if not parts.scheme or host is None or not is_loopback(host):
         return url
     user, at, _ = parts.netloc.rpartition("@")
     return parts._replace(netloc=f"{user}{at}{HOST}" + ("" if port is None else f":{port}")).geturl()
@@ -120,12 +120,3 @@ def _takes(make: Callable[..., dict[str, Any]], name: str, value: Any) -> bool:
     except _BAD_OPTION:
         return False
     return True
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -153,7 +153,7 @@ class Cluster:
             headers["Content-Type"] = content_type
         return login.pool.request(
             method,
-            f"{login.server.rstrip('/')}{words}",
+            f"{login.server}{words}",
             body=content,
             headers=headers,
             timeout=urllib3.Timeout(connect=CONNECT, read=timeout),

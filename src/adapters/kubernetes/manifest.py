@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -14,6 +13,7 @@ from prefect.agent.adapters.kubernetes.pods import JobDefaults, SecretReference
 from prefect.agent.domain.errors import ConfigurationError, SubmissionRefused
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.units import Submission
+from prefect.agent.domain.model.workloads import is_loopback
 
 __all__ = [
     "ATTEMPT",
@@ -196,7 +196,9 @@ def unreachable_addresses(submission: Submission, template: Mapping[str, Any] | 
     if _is_on_its_nodes_network(template or {}):
         return []
     return sorted(
-        name for name in submission.address_variables if name in submission.env and _is_loopback(submission.env[name])
+        name
+        for name in submission.address_variables
+        if name in submission.env and _is_on_this_machine(submission.env[name])
     )
 
 
@@ -238,9 +240,9 @@ def _is_label_value(text: str) -> bool:
     return re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", text) is not None
 
 
-def _is_loopback(url: str) -> bool:
+def _is_on_this_machine(url: str) -> bool:
     try:
         host = urlsplit(url).hostname
-        return host == "localhost" or (host is not None and ipaddress.ip_address(host).is_loopback)
     except ValueError:
         return False
+    return host is not None and is_loopback(host)

@@ -33,6 +33,10 @@ class Rule:
     names: tuple[str, ...] = ()
     optional: bool = False
 
+    def names_in(self, namespace: str) -> tuple[str, ...]:
+        """The names that it is about where the Jobs' namespace is *namespace*."""
+        return tuple(name.replace(OWN_NAMESPACE, namespace) for name in self.names)
+
 
 RUN: Final = "run"
 CLEAN_UP: Final = "clean-up"

@@ -7,7 +7,7 @@ import attrs
 
 from prefect.agent.adapters.kubernetes.access import Cluster, path_of
 from prefect.agent.adapters.kubernetes.errors import StatusError, missing_rule
-from prefect.agent.adapters.kubernetes.permissions import OWN_NAMESPACE, Rule, rules
+from prefect.agent.adapters.kubernetes.permissions import Rule, rules
 
 AUTHORIZATION: Final = path_of("apis/authorization.k8s.io/v1")
 
@@ -23,11 +23,12 @@ class Lack:
     @property
     def line(self) -> str:
         """The rule that a Role lacks."""
-        return missing_rule(self.rule.group, self.rule.resource, self.verb, self._names)
+        return missing_rule(self.rule.group, self.rule.resource, self.verb, self.names)
 
     @property
-    def _names(self) -> tuple[str, ...]:
-        return tuple(name.replace(OWN_NAMESPACE, self.namespace) for name in self.rule.names)
+    def names(self) -> tuple[str, ...]:
+        """Only objects of these names; empty for all."""
+        return self.rule.names_in(self.namespace)
 
     def __str__(self) -> str:
         what = f"{self.rule.resource}.{self.rule.group}" if self.rule.group else self.rule.resource
@@ -67,7 +68,7 @@ def _is_covered(lack: Lack, granted: Iterable[Mapping[str, Any]]) -> bool:
     def has(rule: Mapping[str, Any], field: str, *wanted: str) -> bool:
         return bool({"*", *wanted} & set(rule.get(field) or ()))
 
-    names = set(lack._names)  # noqa: SLF001 - of this module
+    names = set(lack.names)
     return any(
         has(rule, "verbs", lack.verb)
         and has(rule, "apiGroups", lack.rule.group)
@@ -85,7 +86,7 @@ def _may(cluster: Cluster, lack: Lack, everywhere: bool) -> bool:  # noqa: FBT00
         "resource": resource,
         "subresource": subresource,
         "namespace": "" if everywhere and not lack.rule.names else lack.namespace,
-        "name": next(iter(lack._names), ""),  # noqa: SLF001
+        "name": next(iter(lack.names), ""),
     }
     body = {
         "apiVersion": "authorization.k8s.io/v1",

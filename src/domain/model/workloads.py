@@ -1,5 +1,6 @@
 """From a flow run to a submission: image, command, environment (protocol sections 6.1 to 6.3)."""
 
+import ipaddress
 from collections.abc import Mapping
 from typing import Final
 
@@ -119,6 +120,16 @@ def own_run_config(run: FlowRun, traits: PlatformTraits) -> RunConfig:
         f"{traits.run_config.__name__} and UniversalRun. "
         "Change the run config, or its labels so that another agent takes it"
     )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether *host* means the machine itself, which inside a unit may be another one; see ``address_variables``."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def asked_image(run: FlowRun, config: RunConfig) -> str | None:

@@ -38,8 +38,7 @@ def role(install: Install) -> str:
 def _rule(install: Install, rule: permissions.Rule) -> dict[str, list[str]]:
     value = {"apiGroups": [rule.group], "resources": [rule.resource], "verbs": list(rule.verbs)}
     if rule.names:
-        own = permissions.OWN_NAMESPACE
-        value["resourceNames"] = [name.replace(own, install.namespace) for name in rule.names]
+        value["resourceNames"] = list(rule.names_in(install.namespace))
     return value
 
 

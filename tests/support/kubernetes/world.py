@@ -24,7 +24,7 @@ def role(namespace: str, features: Sequence[str] = tuple(permissions.FEATURES)) 
             "apiGroups": [rule.group],
             "resources": [rule.resource],
             "verbs": list(rule.verbs),
-            **({"resourceNames": [name.format(namespace=namespace) for name in rule.names]} if rule.names else {}),
+            **({"resourceNames": list(rule.names_in(namespace))} if rule.names else {}),
         }
         for rule in permissions.rules(features)
     ]
