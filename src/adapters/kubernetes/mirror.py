@@ -51,6 +51,15 @@ class Mirror:
 
     # --- reading ---
 
+    def follow(self) -> None:
+        """Watch from now on, so that nothing which happens after this call is missed.
+
+        Waits for the first list, but not for ever and not through trouble: then what happens may be missed.
+        """
+        self._start()
+        with self.changed:
+            self.changed.wait_for(lambda: self._is_listed() or self._troubles(), self._rhythm.first_list)
+
     def names(self) -> set[str]:
         """Names of all units.
 
@@ -178,9 +187,8 @@ class Mirror:
 
     def _believe(self) -> None:
         """Wait for the first list; refuse to answer from one that is too old."""
-        self._start()
+        self.follow()
         with self.changed:
-            self.changed.wait_for(lambda: self._is_listed() or self._troubles(), self._rhythm.first_list)
             listed, troubles = self._is_listed(), self._troubles()
             oldest = min((each.heard_at or 0.0 for each in self._reflectors), default=0.0)
         if not listed:

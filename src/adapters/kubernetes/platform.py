@@ -136,6 +136,7 @@ class KubernetesPlatform(ExecutionPlatform):
                 yield attrs.evolve(last, status=UnitStatus.FAILED, evidence=deleted, hopeless_at=None)
 
     def stop(self, name: str, *, grace: float) -> None:
+        self._jobs.mirror.follow()  # a pod that ends is deleted soon: only who watches sees how it ended
         job, pods = self._jobs.look(name)
         unit = self._read(job, pods)
         if unit is None or unit.status.has_ended:
