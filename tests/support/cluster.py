@@ -20,8 +20,9 @@ import shutil
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -171,29 +172,32 @@ def agent_image() -> str:
             f"name an image of the agent in {VARIABLE}_AGENT_IMAGE, or in {VARIABLE}_LOAD a command that hands an image"
             " of the Docker engine to the nodes: `COMMAND IMAGE`"
         )
-    name = _built()
-    done = subprocess.run([*shlex.split(load), name], capture_output=True, text=True, timeout=300, check=False)
+    with _built() as name:
+        done = subprocess.run([*shlex.split(load), name], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, f"{load} {name}: {done.stdout}\n{done.stderr}"
     return f"docker.io/library/{name}"
 
 
-def _built() -> str:
-    """The tag of the image that Containerfile makes, a new one for each content."""
+@contextmanager
+def _built() -> Generator[str]:
+    """Build what Containerfile says and yield a tag of it, which is of this test run alone."""
     try:
         client = docker.from_env(timeout=600)
     except docker.errors.DockerException as problem:
         lacking(f"no Docker engine answers to build the agent's image with: {problem}")
-    try:
+    with closing(client):
         base = {"BASE": LAB_BASE} if client.images.list(name=LAB_BASE) else {}
-        image, _ = client.images.build(path=str(ROOT), dockerfile="Containerfile", buildargs=base, rm=True)
-        tag = str(image.id).rpartition(":")[2][:12]
-        image.tag("prefect-agent-test", tag)
-    except docker.errors.BuildError as problem:
-        told = "".join(str(line.get("stream", "")) for line in problem.build_log)[-1000:]
-        lacking(f"the agent's image cannot be built (run `make wheelhouse` where there is no network): {told}")
-    finally:
-        client.close()
-    return f"prefect-agent-test:{tag}"
+        try:
+            image, _ = client.images.build(path=str(ROOT), dockerfile="Containerfile", buildargs=base, rm=True)
+        except docker.errors.BuildError as problem:
+            told = "".join(str(line.get("stream", "")) for line in problem.build_log)[-1000:]
+            lacking(f"the agent's image cannot be built (run `make wheelhouse` where there is no network): {told}")
+        tag = f"prefect-agent-test:{uuid.uuid4().hex[:12]}"
+        image.tag(tag)
+        try:
+            yield tag
+        finally:
+            client.images.remove(tag, noprune=True)
 
 
 # --- the embedded Cloud, and the real client, both where pods are reached ---
