@@ -89,6 +89,22 @@ def start_help() -> str:
 
 
 @pytest.mark.parametrize(
+    ("section", "option"),
+    [
+        ("Options", "--api"),
+        ("Options for docker", "--no-pull"),
+        ("Options for docker and process", "--show-flow-logs"),
+        ("Options for process", "--interpreter"),
+        ("Options for kubernetes", "--namespace"),
+    ],
+)
+def test_help_says_which_platform_has_an_option(start_help: str, section: str, option: str) -> None:
+    """One long list of what mostly is for another platform helps nobody."""
+    [found] = [each for each in start_help.split("\n\n") if f" {option} " in each or f", {option}" in each]
+    assert found.startswith(f"{section}:\n")
+
+
+@pytest.mark.parametrize(
     ("words", "code", "said"),
     [
         (("agent", "start", "process"), 78, "no API key for Prefect Cloud"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import click
 
 from prefect.agent.entrypoints.cli import install_options as options
+from prefect.agent.entrypoints.cli.install_command import InstallCommand
 from prefect.agent.entrypoints.install import checks
 from prefect.agent.entrypoints.settings import CLOUD_API, Backend
 
@@ -26,9 +27,12 @@ _JOBS: Final = {
 
 _AS_GIVEN: Final = (
     "namespace", "key", "existing_secret", "tenant_id", "name", "labels", "env", "agent_config_id", "cluster_wide",
-    "create_namespace", "network_policy", "pod_disruption_budget",
+    "create_namespace", "network_policy", "pod_disruption_budget", "agent_options",
 )  # fmt: skip
 """Options that are attributes of :class:`Install` as they are."""
+
+_DECIDED: Final = frozenset({"agent_address", "api_key_secret", "kubeconfig", "context"})
+"""Options of the agent that the manifest gives it."""
 
 _NO_MEANING: Final = {
     "resource_manager": "--resource-manager does nothing: the agent looks after its Jobs itself",
@@ -57,7 +61,9 @@ def install() -> None:
     """
 
 
-@install.command("kubernetes", short_help="YAML for kubectl apply -f -")
+@install.command(
+    "kubernetes", cls=InstallCommand, agent="kubernetes", decided=_DECIDED, short_help="YAML for kubectl apply -f -"
+)
 @click.argument("kind", required=False, type=click.Choice(("kubernetes",)), metavar="")
 @options.kubernetes
 def kubernetes(kind: str | None, **given: Any) -> None:  # noqa: ARG001 - 0.6.7 takes the name at the end too
@@ -65,6 +71,7 @@ def kubernetes(kind: str | None, **given: Any) -> None:  # noqa: ARG001 - 0.6.7 
 
     \b
     $ prefect agent install --token MY_TOKEN --namespace metrics | kubectl apply -f -
+    $ prefect agent install --namespace metrics -- --start-trouble 300 --log-level DEBUG
     """
     from prefect.agent.entrypoints.install.kubernetes import manifest  # noqa: PLC0415 - only who installs pays for YAML
 
@@ -78,7 +85,7 @@ def kubernetes(kind: str | None, **given: Any) -> None:  # noqa: ARG001 - 0.6.7 
     _say_if_loopback(chosen.api, "pod")
 
 
-@install.command("supervisor", short_help="A supervisord.conf")
+@install.command("supervisor", cls=InstallCommand, short_help="A supervisord.conf")
 @options.agent
 @options.supervisor
 def supervisor(agent: str, **given: Any) -> None:
@@ -88,7 +95,7 @@ def supervisor(agent: str, **given: Any) -> None:
     _print_supervisor(flat(agent), given)
 
 
-@install.command("local", short_help="The same for the local agent of 1.x")
+@install.command("local", cls=InstallCommand, agent="process", short_help="The same for the local agent of 1.x")
 @options.supervisor
 def local(**given: Any) -> None:
     """Print a supervisord.conf that starts the local agent of 1.x: flow runs are processes of this machine."""
@@ -104,7 +111,7 @@ def _print_supervisor(words: tuple[str, ...], given: dict[str, Any]) -> None:
         _say("The file holds the API key: chmod 600 supervisord.conf")
 
 
-@install.command("systemd", short_help="A systemd unit")
+@install.command("systemd", cls=InstallCommand, short_help="A systemd unit")
 @options.systemd
 def systemd(agent: str, user: str | None, **given: Any) -> None:
     """Print a hardened systemd unit. The API key goes into a file beside it, not into the unit."""
@@ -123,7 +130,7 @@ def systemd(agent: str, user: str | None, **given: Any) -> None:
     _say(f"Save it as /etc/systemd/system/{NAME}.service, then: systemctl enable --now {NAME}")
 
 
-@install.command("compose", short_help="A Compose file")
+@install.command("compose", cls=InstallCommand, decided={"agent_address"}, short_help="A Compose file")
 @options.compose
 def compose(image: str | None, **given: Any) -> None:
     """Print a compose.yaml that runs the container agent. The API key goes into a file beside it."""

@@ -1,6 +1,7 @@
 """Options of ``prefect agent``, declared once for both spellings (protocol section 11)."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import click
@@ -8,6 +9,29 @@ import click
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+class PlatformOption(click.Option):
+    """An option that the agents of some platforms have.
+
+    Attributes:
+        platforms: Their names.
+    """
+
+    def __init__(self, *arguments: Any, platforms: tuple[str, ...], **details: Any) -> None:
+        super().__init__(*arguments, **details)
+        self.platforms = platforms
+
+
+def platforms_of(parameter: click.Parameter) -> tuple[str, ...]:
+    """Names of the platforms it is for; none if it is for all."""
+    return parameter.platforms if isinstance(parameter, PlatformOption) else ()
+
+
+_docker = partial(click.option, cls=PlatformOption, platforms=("docker",))
+_process = partial(click.option, cls=PlatformOption, platforms=("process",))
+_docker_or_process = partial(click.option, cls=PlatformOption, platforms=("docker", "process"))
+_kubernetes = partial(click.option, cls=PlatformOption, platforms=("kubernetes",))
 
 _COMMON: Final = (
     click.option(
@@ -40,32 +64,34 @@ _COMMON: Final = (
 )
 
 _DOCKER: Final = (
-    click.option("--base-url", "-b", metavar="URL", help="Docker engine. Default: DOCKER_HOST, else the local socket."),
-    click.option("--no-pull", is_flag=True, default=None, help="Run images that are there; never pull."),
-    click.option("--volume", "volumes", multiple=True, metavar="SPEC", help="Volume for flow runs, as of docker run."),
-    click.option("--network", "networks", multiple=True, metavar="NAME", help="Network for flow runs. Repeatable."),
-    click.option("--docker-client-timeout", type=click.IntRange(min=1), metavar="S", help="Seconds for an answer."),
+    _docker("--base-url", "-b", metavar="URL", help="Docker engine. Default: DOCKER_HOST, else the local socket."),
+    _docker("--no-pull", is_flag=True, default=None, help="Run images that are there; never pull."),
+    _docker("--volume", "volumes", multiple=True, metavar="SPEC", help="Volume for flow runs, as of docker run."),
+    _docker("--network", "networks", multiple=True, metavar="NAME", help="Network for flow runs. Repeatable."),
+    _docker("--docker-client-timeout", type=click.IntRange(min=1), metavar="S", help="Seconds for an answer."),
 )
 
 _SHOW: Final = (
-    click.option("--show-flow-logs", "-f", is_flag=True, default=None, help="Show the flow runs' output as well."),
+    _docker_or_process(
+        "--show-flow-logs", "-f", is_flag=True, default=None, help="Show the flow runs' output as well."
+    ),
 )
 
 _PROCESS: Final = (
-    click.option("--interpreter", metavar="PATH", help="Python that has Prefect. Default: the prefect on PATH."),
-    click.option(
+    _process("--interpreter", metavar="PATH", help="Python that has Prefect. Default: the prefect on PATH."),
+    _process(
         "--import-path", "-p", "import_paths", multiple=True, metavar="PATH", help="Goes on the flow runs' PYTHONPATH."
     ),
 )
 
 _KUBERNETES: Final = (
-    click.option("--namespace", metavar="NAME", help="Namespace for the Jobs. Default: the agent's own."),
-    click.option(
+    _kubernetes("--namespace", metavar="NAME", help="Namespace for the Jobs. Default: the agent's own."),
+    _kubernetes(
         "--job-template", "job_template_path", metavar="PATH", help="Template for the Jobs: a file or an address."
     ),
-    click.option("--service-account-name", metavar="NAME", help="Service account of the Jobs."),
-    click.option("--image-pull-secrets", metavar="A,B", help="Secrets to pull the Jobs' images with."),
-    click.option(
+    _kubernetes("--service-account-name", metavar="NAME", help="Service account of the Jobs."),
+    _kubernetes("--image-pull-secrets", metavar="A,B", help="Secrets to pull the Jobs' images with."),
+    _kubernetes(
         "--disable-job-deletion",
         "delete_finished_jobs",
         flag_value=False,
@@ -73,61 +99,36 @@ _KUBERNETES: Final = (
         type=bool,
         help="Keep finished Jobs.",
     ),
-    click.option("--kubeconfig", metavar="PATH", help="Default: the pod's service account, else KUBECONFIG."),
-    click.option("--context", metavar="NAME", help="Of the kubeconfig."),
-    click.option(
+    _kubernetes("--kubeconfig", metavar="PATH", help="Default: the pod's service account, else KUBECONFIG."),
+    _kubernetes("--context", metavar="NAME", help="Of the kubeconfig."),
+    _kubernetes(
         "--api-key-secret",
         metavar="NAME/KEY",
         help="Secret that holds the API key, for the Jobs to refer to. Default: the agent makes one for each Job.",
     ),
-    click.option(
+    _kubernetes(
         "--job-security",
         type=click.Choice(("restricted", "none")),
         help="Pod security of the Jobs where their template says nothing. Default: restricted.",
     ),
-    click.option(
+    _kubernetes(
         "--cluster-wide", is_flag=True, default=None, help="Job templates may name other namespaces than the agent's."
     ),
-    click.option(
+    _kubernetes(
         "--without",
         multiple=True,
         type=click.Choice(("clean-up", "cancel", "logs", "events")),
         help="Do without a feature and its permissions. Repeatable.",
     ),
-    click.option(
+    _kubernetes(
         "--start-trouble", type=click.FloatRange(min=0), metavar="S", help="Seconds for images that cannot be pulled."
     ),
-    click.option(
+    _kubernetes(
         "--start-deadline", type=click.FloatRange(min=0), metavar="S", help="Seconds for pods that find no node."
     ),
-    click.option("--qps", type=click.FloatRange(min=0, min_open=True), help="Requests per second. Default: 200."),
-    click.option("--burst", type=click.IntRange(min=1), help="Requests at once. Default: 400."),
+    _kubernetes("--qps", type=click.FloatRange(min=0, min_open=True), help="Requests per second. Default: 200."),
+    _kubernetes("--burst", type=click.IntRange(min=1), help="Requests at once. Default: 400."),
 )
-
-OWN: Final = {
-    "docker": frozenset({"base_url", "no_pull", "volumes", "networks", "docker_client_timeout", "show_flow_logs"}),
-    "process": frozenset({"interpreter", "import_paths", "show_flow_logs", "hostname_label"}),
-    "kubernetes": frozenset(
-        {
-            "api_key_secret",
-            "burst",
-            "cluster_wide",
-            "context",
-            "delete_finished_jobs",
-            "image_pull_secrets",
-            "job_security",
-            "job_template_path",
-            "kubeconfig",
-            "namespace",
-            "qps",
-            "service_account_name",
-            "start_deadline",
-            "start_trouble",
-            "without",
-        }
-    ),
-}
-"""Which platform takes which of the options that are not common."""
 
 
 def common(command: Command) -> Command:
@@ -156,7 +157,7 @@ def every_platform(command: Command) -> Command:
 
 
 def _hostname_label(*, default: bool | None) -> Callable[[Any], Any]:
-    return click.option(
+    return _process(
         "--hostname-label/--no-hostname-label", default=default, help="Add this machine's name to the labels."
     )
 

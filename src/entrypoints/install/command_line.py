@@ -23,6 +23,7 @@ class Started:
     Attributes:
         program: The ``prefect`` command: a name or a path.
         words: Which agent: ``agent start docker``, or ``agent local start`` in the spelling of 1.x.
+        agent_options: More of its command line, as it was typed.
     """
 
     program: str = "prefect"
@@ -36,6 +37,7 @@ class Started:
     import_paths: tuple[str, ...] = ()
     interpreter: str | None = None
     show_flow_logs: bool = False
+    agent_options: tuple[str, ...] = ()
 
     @property
     def is_in_a_home(self) -> bool:
@@ -61,7 +63,8 @@ class Started:
         found += _each(*(("--label", label) for label in self.labels))
         found += _each(*(("--env", f"{name}={value}") for name, value in self.env.items()))
         found += _each(*(("--import-path", path) for path in self.import_paths))
-        return [*found, "--show-flow-logs"] if self.show_flow_logs else found
+        found += ["--show-flow-logs"] if self.show_flow_logs else []
+        return [*found, *self.agent_options]
 
 
 def flat(agent: str) -> tuple[str, ...]:

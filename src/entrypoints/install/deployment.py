@@ -58,11 +58,12 @@ def _pod(install: Install) -> dict[str, Any]:
 
 
 def _container(install: Install) -> dict[str, Any]:
-    config = ["--agent-config-id", _literal(install.agent_config_id)] if install.agent_config_id else []
+    config = ["--agent-config-id", install.agent_config_id] if install.agent_config_id else []
+    words = ("agent", "start", "kubernetes", *config, *install.agent_options)
     return {
         "name": "agent",
         "image": install.image,
-        "args": ["agent", "start", "kubernetes", *config],
+        "args": [_literal(word) for word in words],
         "env": _env(install),
         "ports": [{"name": "health", "containerPort": HEALTH_PORT}],
         "resources": {"requests": {"cpu": "100m", "memory": "96Mi"}, "limits": {"memory": "256Mi"}},

@@ -43,6 +43,7 @@ class Install:
         pull_secrets: For the agent's pod and for the Jobs.
         without: Features left out, of :data:`OPTIONAL`.
         drain: Seconds between the request to stop and the end by force.
+        agent_options: More of the agent's command line.
     """
 
     image: str
@@ -64,6 +65,7 @@ class Install:
     network_policy: bool = False
     pod_disruption_budget: bool = False
     drain: int = DRAIN
+    agent_options: tuple[str, ...] = ()
 
     @property
     def secret(self) -> tuple[str, str] | None:

@@ -242,6 +242,55 @@ def test_what_is_wrong_is_one_sentence(words: list[str], about: str) -> None:
     assert not result.stdout
 
 
+# --- options of the agent itself ---
+
+
+@pytest.mark.parametrize(
+    ("words", "printed_words"),
+    [
+        ("install -- --start-trouble 300 --qps=9", '[agent, start, kubernetes, "--start-trouble", "300", "--qps=9"]'),
+        ("kubernetes install -- --log-level DEBUG", '[agent, start, kubernetes, "--log-level", DEBUG]'),
+        ("install --", "[agent, start, kubernetes]"),
+        ("install systemd --command p -- --no-pull -v", "ExecStart=p agent start docker --no-pull -v\n"),
+        ("install systemd --agent process --command p -- -v", "ExecStart=p agent start process -v\n"),
+        ("install supervisor --command p -f -- --network a", "=p agent start docker --show-flow-logs --network a\n"),
+        ("local install --command p -- --no-hostname-label", "command=p agent local start --no-hostname-label\n"),
+        ("install compose -- --no-pull", '[agent, start, docker, "--no-pull", "--agent-address", '),
+    ],
+)  # fmt: skip
+def test_what_follows_two_dashes_is_for_the_agent(words: str, printed_words: str) -> None:
+    """So that `install` need not have every option that `start` has."""
+    result = run(words)
+
+    assert result.exit_code == 0, result.stderr
+    assert printed_words in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "about"),
+    [
+        ("install -- --frob", "after --: No such option"),
+        ("install -- --qps 0", "after --: Invalid value for '--qps'"),
+        ("install -- --volume x", "after --: --volume is not for the kubernetes agent"),
+        ("install systemd -- --qps 9", "after --: --qps is not for the local agent"),
+        ("install systemd -- process", "after --: Got unexpected extra argument"),
+        ("install -- --namespace b", "give --namespace before the --"),
+        ("install -- --label b", "give --label before the --"),
+        ("install -- --api-key-secret a/b", "--api-key-secret cannot be given here"),
+        ("install -- --agent-address http://:1", "--agent-address cannot be given here"),
+        ("install compose -- --agent-address http://:1", "--agent-address cannot be given here"),
+        ("install systemd -- --token T", "--token cannot be given here"),
+    ],
+)
+def test_the_agents_options_are_checked_before_anything_is_printed(words: str, about: str) -> None:
+    """As the agent will check them. What `install` decides itself is not overruled; no key becomes an argument."""
+    result = run(words)
+
+    assert result.exit_code == 2
+    assert about in result.stderr
+    assert not result.stdout
+
+
 def test_a_key_that_is_wrong_is_not_repeated() -> None:
     """Error messages end up in logs of build machines."""
     assert "se cret" not in run(["install", "--token", "se cret"]).output

@@ -1,0 +1,143 @@
+"""Starting an agent: both spellings, and what goes wrong as one sentence and an exit code."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import click
+
+from prefect.agent.domain.errors import AgentError
+from prefect.agent.entrypoints import logs
+from prefect.agent.entrypoints.cli import options
+from prefect.agent.entrypoints.exits import AgentExit, exit_for
+from prefect.agent.entrypoints.settings import Configuration, env_vars, labels
+
+Starter = Callable[..., None]
+
+PLATFORM_OF: Final = {"local": "docker"}
+"""Names of agents that are not names of platforms: in the flat form ``local`` is the container agent of 0.x."""
+
+
+class _Start(click.Command):
+    """``start`` for every platform: each option is checked to be one of the platform's, and the help has sections."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse options of other platforms; drop those that nobody gave."""
+        rest = super().parse_args(ctx, args)
+        agent = ctx.params["platform"]
+        _check_platform(ctx, agent)
+        for parameter in self.params:
+            only = options.platforms_of(parameter)
+            if not only or PLATFORM_OF.get(agent, agent) in only:
+                continue
+            if ctx.params.pop(str(parameter.name), None) not in {None, ()}:
+                raise click.UsageError(f"{parameter.opts[0]} is not for the {agent} agent", ctx)
+        return rest
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options that every agent has, then those that some have."""
+        sections: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
+            if record is not None:
+                sections.setdefault(options.platforms_of(parameter), []).append(record)
+        for platforms, records in sections.items():
+            with formatter.section(f"Options for {' and '.join(platforms)}" if platforms else "Options"):
+                formatter.write_dl(records)
+
+
+@click.command(cls=_Start)
+@click.argument("platform", default="local", metavar="[local|docker|process|kubernetes]")
+@options.common
+@options.every_platform
+def start(platform: str, **given: Any) -> None:
+    """Start an agent. The default, local, starts flow runs as Docker containers.
+
+    \b
+    local, docker   Docker containers on this machine's engine
+    process         processes of this machine
+    kubernetes      Kubernetes Jobs
+    or the name of a platform that another package adds.
+    """
+    _run(_class(platform), given)
+
+
+def starter(class_name: str, own: Callable[[Starter], Starter], help_text: str) -> click.Command:
+    """The command ``start`` of one kind of agent, in the spelling of 1.x.
+
+    Args:
+        class_name: ``module:Class`` of the agent.
+        own: Adds the options that only this kind has.
+    """
+
+    @click.command("start", help=help_text)
+    @options.common
+    @own
+    def start_one(**given: Any) -> None:
+        _run(class_name, given)
+
+    return start_one
+
+
+def _check_platform(ctx: click.Context, platform: str) -> None:
+    """A name that is no platform is a usage error, with the names there are."""
+    from prefect.agent.entrypoints.container import platform_names  # noqa: PLC0415 - costs the container
+
+    names = sorted({"local", "kubernetes", *platform_names()})
+    if PLATFORM_OF.get(platform, platform) not in names:
+        raise click.UsageError(f"there is no agent {platform!r}; there are {', '.join(names)}", ctx)
+
+
+def _class(platform: str) -> str:
+    agents = "prefect.agent.entrypoints.agents"
+    known = {"local": "LocalAgent", "docker": "DockerAgent", "process": "ProcessAgent", "kubernetes": "KubernetesAgent"}
+    return f"{agents}:{known[platform]}" if platform in known else platform
+
+
+def _run(class_name: str, given: Mapping[str, Any]) -> None:
+    """Make the agent and start it; end the process with its exit code."""
+    verbose = given["verbose"]
+    try:
+        _start(class_name, dict(given))
+    except AgentExit as end:
+        _leave(end, verbose=verbose)
+    except AgentError as trouble:
+        _leave(exit_for(trouble), verbose=verbose)
+
+
+def _start(class_name: str, given: dict[str, Any]) -> None:
+    configuration = Configuration.load(os.environ)
+    level = given.pop("log_level") or configuration.text("cloud.agent.level") or "INFO"
+    if given.pop("verbose"):
+        level = "DEBUG"
+    name = given.pop("name") or configuration.text("cloud.agent.name") or "agent"
+    logs.set_up(level=level.upper(), form=given.pop("log_format"), agent_name=name, secrets=[given["key"] or ""])
+    chosen = {option: value for option, value in given.items() if value not in {None, ()}}
+    chosen.update(
+        name=name,
+        labels=labels(configuration, given["labels"]),
+        env_vars=env_vars(configuration, given["env"]),
+    )
+    chosen.pop("env", None)
+    _load(class_name)(**chosen).start()
+
+
+def _load(class_name: str) -> Any:
+    from importlib import import_module  # noqa: PLC0415
+
+    module, colon, attribute = class_name.partition(":")
+    if colon:
+        return getattr(import_module(module), attribute)
+    from prefect.agent.entrypoints.agents import Agent  # noqa: PLC0415
+
+    return type("Agent", (Agent,), {"platform_name": class_name, "__doc__": f"Starts flow runs on {class_name}."})
+
+
+def _leave(end: AgentExit, *, verbose: bool) -> None:
+    if verbose:
+        import traceback  # noqa: PLC0415
+
+        click.echo("".join(traceback.format_exception(end)), err=True)
+    click.echo(f"Error: {end}", err=True)
+    sys.exit(end.code)
