@@ -15,8 +15,8 @@ from prefect.agent.domain.model.units import UnitStatus
 from support.kubernetes.control_plane import ControlPlane
 from support.kubernetes.kubelet import ProcessKubelet
 from support.kubernetes.lab import KEY, Lab, laboratory, once_ended, seen, submission
-from support.kubernetes.pki import Pki
 from support.kubernetes.proxy import FaultProxy
+from support.pki import Pki
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.kubernetes

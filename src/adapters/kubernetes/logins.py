@@ -2,6 +2,7 @@
 
 import os
 import socket
+import ssl
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ import yaml
 from kubernetes.client.configuration import Configuration
 from kubernetes.client.rest import RESTClientObject
 from kubernetes.config import ConfigException, list_kube_config_contexts, load_incluster_config, load_kube_config
+from urllib3.util.ssl_ import create_urllib3_context
 
 from prefect.agent.domain.errors import ConfigurationError
 
@@ -50,7 +52,9 @@ class Login:
                 load_kube_config(kubeconfig, context, client_configuration=configuration)
             configuration.connection_pool_maxsize = CONNECTIONS
             configuration.socket_options = _socket_options()
-            return cls(configuration.host.rstrip("/"), RESTClientObject(configuration).pool_manager, configuration)
+            pool = RESTClientObject(configuration).pool_manager
+            pool.connection_pool_kw["ssl_context"] = _tls(configuration)
+            return cls(configuration.host.rstrip("/"), pool, configuration)
         except _NONSENSE as problem:
             # What YAML has to say shows a part of the file, perhaps a token.
             why = "the kubeconfig is not YAML" if isinstance(problem, yaml.YAMLError) else str(problem).rstrip(".")
@@ -83,6 +87,19 @@ def _is_in_cluster(kubeconfig: str | None, context: str | None) -> bool:
     """In-cluster configuration comes first, as in 1.x (protocol 7.1); an explicit kubeconfig before it."""
     asked_elsewhere = kubeconfig or context
     return not asked_elsewhere and bool(os.environ.get("KUBERNETES_SERVICE_HOST")) and OWN_NAMESPACE.exists()
+
+
+def _tls(configuration: Any) -> ssl.SSLContext:
+    """What urllib3 would make itself, but that checks whom to trust, and not how a certificate is written down.
+
+    The authorities of many clusters have no key identifiers or key usage; kubectl takes them, and so did Python before
+    3.13 (kubernetes-client#2394).
+    """
+    context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if configuration.verify_ssl else ssl.CERT_NONE)
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if not configuration.ssl_ca_cert and not getattr(configuration, "ca_cert_data", None):
+        context.load_default_certs()  # urllib3 leaves that to whoever brings a context
+    return context
 
 
 def _socket_options() -> list[tuple[int, int, int]]:

@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler
 from typing import Final, Protocol
 from urllib.parse import parse_qs, urlsplit
 
-from support.kubernetes.pki import Pki
-from support.kubernetes.tls_server import TlsServer
+from support.pki import Pki
+from support.tls_server import TlsServer
 
 
 class HasLog(Protocol):

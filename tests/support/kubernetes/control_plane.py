@@ -14,7 +14,7 @@ import requests
 
 from support.kubernetes.api import Api, ApiRefused
 from support.kubernetes.guard import Guard
-from support.kubernetes.pki import LOOPBACK, Certificate, Pki
+from support.pki import LOOPBACK, Certificate, Pki
 from support.waiting import wait_until
 
 START_SECONDS: Final = 120

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 from support.kubernetes.control_plane import ControlPlane
 from support.kubernetes.faults import Fault, Request
-from support.kubernetes.pki import Certificate
 from support.kubernetes.proxy_handler import ProxyHandler, Stream
-from support.kubernetes.tls_server import TlsServer, break_off
+from support.pki import Certificate
+from support.tls_server import TlsServer, break_off
 
 SECONDS: Final = 60
 

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from support.kubernetes.pki import Certificate
+from support.pki import Certificate
 
 
 class TlsServer(ThreadingHTTPServer):

@@ -21,13 +21,20 @@ class Certificate:
 
 @attrs.frozen
 class Pki:
-    """An authority of its own, and what it signs."""
+    """An authority of its own, and what it signs.
+
+    Attributes:
+        bare: Whether certificates lack what RFC 5280 wants beside names and keys, as those of many clusters do.
+    """
 
     folder: Path
+    bare: bool = False
 
     def __attrs_post_init__(self) -> None:
         self.folder.mkdir(mode=0o700)
-        self._openssl("req", "-x509", *NEW_KEY, "-days", "30", "-subj", "/CN=test-ca", *self._out(self.authority))
+        usage = () if self.bare else ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
+        subject = ("-subj", "/CN=test-ca", *usage)
+        self._openssl("req", "-x509", *NEW_KEY, "-days", "30", *subject, *self._out(self.authority))
         self._openssl("genrsa", "-out", self.account_key.key, "2048")
         self._openssl("rsa", "-in", self.account_key.key, "-pubout", "-out", self.account_key.certificate)
 
@@ -52,6 +59,8 @@ class Pki:
     def _sign(self, name: str, subject: str, usage: str, names: str) -> Certificate:
         made, request, extensions = self._files(name), self.folder / f"{name}.csr", self.folder / f"{name}.ext"
         lines = ["keyUsage=critical,digitalSignature", f"extendedKeyUsage={usage}"]
+        if not self.bare:
+            lines += ["subjectKeyIdentifier=hash", "authorityKeyIdentifier=keyid"]
         extensions.write_text("\n".join([*lines, f"subjectAltName={names}" if names else ""]))
         self._openssl("req", *NEW_KEY, "-subj", subject, "-keyout", made.key, "-out", request)
         signer = ("-CA", self.authority.certificate, "-CAkey", self.authority.key, "-CAcreateserial", "-days", "30")

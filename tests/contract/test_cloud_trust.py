@@ -1,0 +1,122 @@
+"""Which Clouds the agent believes, and how it reaches them: private authorities and proxies (promise P6)."""
+
+import json
+import shutil
+import ssl
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import pytest
+from urllib3.util.ssl_ import create_urllib3_context
+
+from prefect.agent.adapters.graphql import transport
+from prefect.agent.adapters.graphql.transport import Transport
+from prefect.agent.domain.errors import CloudUnavailable
+from support.http_proxy import HttpProxy
+from support.pki import Pki
+from support.tls_server import TlsServer
+
+pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the program openssl: install openssl")
+
+KEY = "a-key-for-the-cloud-alone"
+
+
+class Hello(BaseHTTPRequestHandler):
+    """A Cloud that knows one answer."""
+
+    def do_POST(self) -> None:
+        """Give it."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = json.dumps({"data": {"hello": self.headers["Authorization"]}}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of this machine's own settings."""
+    for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture
+def pki(tmp_path: Path) -> Pki:
+    """A private authority whose certificates lack what Python demands since 3.13."""
+    return Pki(tmp_path / "pki", bare=True)
+
+
+@pytest.fixture
+def cloud(pki: Pki) -> Iterator[str]:
+    """Address of a Cloud with a certificate of that authority."""
+    with closing(TlsServer(Hello, pki.server("cloud"))) as server:
+        yield f"https://127.0.0.1:{server.server_address[1]}"
+
+
+def asked(url: str) -> str:
+    """What the Cloud says."""
+    with closing(Transport(url, KEY)) as conversation:
+        return str(conversation.ask("query { hello }")["hello"])
+
+
+def test_an_authority_that_nobody_knows(cloud: str) -> None:
+    """The key is not sent to whoever answers."""
+    with pytest.raises(CloudUnavailable, match=r"no trusted TLS connection to .*certificate verify failed"):
+        asked(cloud)
+
+
+def test_a_private_authority(cloud: str, pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Believed as by flow runs, whose Python is older: not only if its certificates are to the letter."""
+    strict = partial(create_urllib3_context, verify_flags=ssl.VERIFY_X509_STRICT)
+    monkeypatch.setattr(transport, "create_urllib3_context", strict)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(pki.authority.certificate))
+    assert asked(cloud) == f"Bearer {KEY}"
+
+
+def test_a_certificate_of_another_name(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A private authority signs many; this one is not for that address."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(pki.authority.certificate))
+    with closing(TlsServer(Hello, pki.server("other", names="DNS:other.example"))) as server:
+        address = f"https://127.0.0.1:{server.server_address[1]}"
+        with pytest.raises(CloudUnavailable, match="no trusted TLS connection"):
+            asked(address)
+
+
+def test_a_proxy(cloud: str, pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It carries all, and can read none of it."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(pki.authority.certificate))
+    with closing(HttpProxy()) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        assert asked(cloud) == f"Bearer {KEY}"
+        assert proxy.tunnels == [cloud.removeprefix("https://")]
+        assert proxy.seen
+        assert KEY.encode() not in proxy.seen
+
+
+def test_no_proxy(cloud: str, pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For hosts that are near."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(pki.authority.certificate))
+    with closing(HttpProxy()) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        assert asked(cloud) == f"Bearer {KEY}"
+        assert proxy.tunnels == []
+
+
+def test_a_proxy_that_is_not_there(cloud: str, pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was sent, and that is known: a claim is not in doubt."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(pki.authority.certificate))
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    with (
+        closing(Transport(cloud, KEY)) as conversation,
+        pytest.raises(CloudUnavailable, match=r"cannot reach https://127\.0\.0\.1"),
+    ):
+        conversation.ask("mutation { hello }", changes=True)

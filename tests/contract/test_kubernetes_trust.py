@@ -1,0 +1,127 @@
+"""Which certificates of an API server the agent takes: those that kubectl takes."""
+
+import json
+import shutil
+import ssl
+from contextlib import closing
+from functools import partial
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import pytest
+import urllib3
+from urllib3.util.ssl_ import create_urllib3_context
+
+from prefect.agent.adapters.kubernetes import logins
+from prefect.agent.adapters.kubernetes.access import Cluster
+from prefect.agent.adapters.kubernetes.throttle import Throttle
+from support.http_proxy import HttpProxy
+from support.pki import Pki
+from support.tls_server import TlsServer
+
+pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the program openssl: install openssl")
+
+strict = partial(create_urllib3_context, verify_flags=ssl.VERIFY_X509_STRICT)
+"""As every context is from Python 3.13 on."""
+
+
+class Version(BaseHTTPRequestHandler):
+    """Knows one answer."""
+
+    def do_GET(self) -> None:
+        """Give it."""
+        body = b'{"major": "1"}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def cluster(folder: Path, server: str, **trust: object) -> Cluster:
+    """That server, by a kubeconfig."""
+    config = {
+        "clusters": [{"name": "x", "cluster": {"server": server, **trust}}],
+        "users": [{"name": "x", "user": {"token": "t"}}],
+        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+        "current-context": "x",
+    }
+    path = folder / "kubeconfig"
+    path.write_text(json.dumps(config), encoding="utf-8")
+    return Cluster(kubeconfig=str(path), throttle=Throttle(10, 10))
+
+
+def test_certificates_that_are_not_to_the_letter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The authorities of many clusters lack what Python demands since 3.13 (kubernetes-client#2394)."""
+    monkeypatch.setattr(logins, "create_urllib3_context", strict)
+    pki = Pki(tmp_path / "pki", bare=True)
+    authority = str(pki.authority.certificate)
+    with closing(TlsServer(Version, pki.server("api"))) as server:
+        address = f"https://127.0.0.1:{server.server_address[1]}"
+        with (
+            urllib3.PoolManager(ssl_context=strict(), ca_certs=authority, retries=False) as pool,
+            pytest.raises(urllib3.exceptions.SSLError, match="certificate verify failed"),
+        ):
+            pool.request("GET", address)
+
+        with closing(cluster(tmp_path, address, **{"certificate-authority": authority})) as found:
+            assert found.send("GET", "/version") == {"major": "1"}
+
+
+def test_without_an_authority_the_systems_own_are_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a cluster whose address has a public certificate."""
+    pki = Pki(tmp_path / "pki")
+    with closing(TlsServer(Version, pki.server("api"))) as server:
+        address = f"https://127.0.0.1:{server.server_address[1]}"
+        with closing(cluster(tmp_path, address)) as stranger, pytest.raises(urllib3.exceptions.SSLError):
+            stranger.send("GET", "/version")
+
+        monkeypatch.setenv("SSL_CERT_FILE", str(pki.authority.certificate))
+        with closing(cluster(tmp_path, address)) as found:
+            assert found.send("GET", "/version") == {"major": "1"}
+
+
+def test_trust_can_be_left_out(tmp_path: Path) -> None:
+    """By who says so in the kubeconfig."""
+    pki = Pki(tmp_path / "pki", bare=True)
+    with closing(TlsServer(Version, pki.server("api"))) as server:
+        address = f"https://127.0.0.1:{server.server_address[1]}"
+        with (
+            closing(cluster(tmp_path, address, **{"insecure-skip-tls-verify": True})) as found,
+            pytest.warns(urllib3.exceptions.InsecureRequestWarning),
+        ):
+            assert found.send("GET", "/version") == {"major": "1"}
+
+
+def test_the_name_in_the_certificate_counts(tmp_path: Path) -> None:
+    """That of the address, or the one which the kubeconfig says is expected."""
+    pki = Pki(tmp_path / "pki")
+    authority = {"certificate-authority": str(pki.authority.certificate)}
+    with closing(TlsServer(Version, pki.server("api", names="DNS:api.example"))) as server:
+        address = f"https://127.0.0.1:{server.server_address[1]}"
+        with closing(cluster(tmp_path, address, **authority)) as other, pytest.raises(urllib3.exceptions.SSLError):
+            other.send("GET", "/version")
+        with closing(cluster(tmp_path, address, **authority, **{"tls-server-name": "api.example"})) as found:
+            assert found.send("GET", "/version") == {"major": "1"}
+
+
+@pytest.mark.parametrize("by", ["kubeconfig", "environment"])
+def test_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+    """As of kubectl; behind it the same certificates are believed."""
+    monkeypatch.setattr(logins, "create_urllib3_context", strict)
+    for name in ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    pki = Pki(tmp_path / "pki", bare=True)
+    trust = {"certificate-authority": str(pki.authority.certificate)}
+    with closing(TlsServer(Version, pki.server("api"))) as server, closing(HttpProxy()) as proxy:
+        place = f"127.0.0.1:{server.server_address[1]}"
+        if by == "kubeconfig":
+            trust["proxy-url"] = proxy.url
+        else:
+            monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        with closing(cluster(tmp_path, f"https://{place}", **trust)) as found:
+            assert found.send("GET", "/version") == {"major": "1"}
+        assert proxy.tunnels == [place]
