@@ -11,35 +11,28 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import attrs
-import requests
+from side_by_side import OFFICIAL, OWN, ROOT, Cloud, Door, agent, cpu, official_has, resident, served, settings
 
-ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from prefect.agent.entrypoints.agents import KUBERNETES_PARALLEL  # noqa: E402
-from prefect.agent.entrypoints.server.testing import running_server  # noqa: E402
-from support.kubernetes.api import Api  # noqa: E402
-from support.kubernetes.control_plane import ControlPlane  # noqa: E402
-from support.kubernetes.kubelet import ProcessKubelet  # noqa: E402
+from prefect.agent.entrypoints.agents import KUBERNETES_PARALLEL
+from prefect.agent.entrypoints.server.testing import running_server
+from support.kubernetes.api import Api
+from support.kubernetes.control_plane import ControlPlane
+from support.kubernetes.kubelet import ProcessKubelet
 
 LOADS: Final = str(Path(__file__).with_name("kubernetes_loads.py"))
-OWN: Final = [sys.executable, "-m", "prefect.agent"]
-OFFICIAL: Final = ROOT / ".venv-prefect" / "bin" / "python"
 THREADS: Final = KUBERNETES_PARALLEL
 ROUNDS: Final = 10
 IDLE_SECONDS: Final = 20
 OFFICIAL_JOBS: Final = 300
-TICKS: Final = os.sysconf("SC_CLK_TCK")
-POLL: Final = b"get_runs_in_queue"
 LOAD: Final = "benchmark/load"
 """Label of the node, and what pods ask for: they stay Pending until the node is given their value."""
 
@@ -157,72 +150,20 @@ def rates(lab: Lab, jobs: int) -> None:
 # --- whole agents ---
 
 
-class Door:
-    """A way to the embedded Cloud that notices when an agent polls first."""
-
-    def __init__(self, url: str) -> None:
-        self.polled = threading.Event()
-        door = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if POLL in body:
-                    door.polled.set()
-                answer = session.post(url, data=body, headers={"Content-Type": "application/json"}, timeout=60)
-                self.send_response(answer.status_code)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(answer.content)))
-                self.end_headers()
-                self.wfile.write(answer.content)
-
-            do_GET = do_POST  # noqa: N815
-
-            def log_message(self, *words: object) -> None:
-                pass
-
-        session = requests.Session()
-        session.trust_env = False
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        """Close it."""
-        self._server.shutdown()
-        self._server.server_close()
-
-
-@contextmanager
-def agent(lab: Lab, command: Sequence[str], api: str, namespace: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """A running agent."""
-    env = lab.env(
-        PREFECT__BACKEND="server", PREFECT__SERVER__ENDPOINT=api, PREFECT__CLOUD__API=api, NAMESPACE=namespace,
-        PREFECT__HOME_DIR=str(lab.folder / "prefect"),
-    )  # fmt: skip
-    with (lab.folder / "agent.log").open("wb") as log:
-        process = subprocess.Popen(command, env=env, stdout=log, stderr=log, cwd=lab.folder)
-        try:
-            yield process
-        finally:
-            process.terminate()
-            try:
-                process.wait(60)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
 def commands() -> dict[str, list[str]]:
     """How agents are started, those there are."""
     found = {"prefect agent start kubernetes": [*OWN, "agent", "start", "kubernetes"]}
-    ask = [str(OFFICIAL), "-c", "import kubernetes, prefect"]
-    if OFFICIAL.exists() and subprocess.run(ask, check=False, capture_output=True).returncode == 0:
-        found["official 1.4.1"] = [str(OFFICIAL), "-m", "prefect", "agent", "kubernetes", "start"]
+    if official_has("kubernetes"):
+        found["official 1.4.1"] = [*OFFICIAL, "agent", "kubernetes", "start"]
     return found
+
+
+def started(
+    lab: Lab, command: Sequence[str], api: str, namespace: str
+) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+    """A running agent."""
+    env = settings(api, lab.folder, KUBECONFIG=str(lab.plane.kubeconfig), NAMESPACE=namespace)
+    return agent(command, env, lab.folder / "agent.log")
 
 
 def starts(lab: Lab) -> None:
@@ -233,23 +174,11 @@ def starts(lab: Lab) -> None:
         with running_server(lab.folder / f"{name.partition(' ')[0]}.db") as url, closing(Door(url)) as door:
             namespace = lab.api.new_namespace("idle-")
             began = time.perf_counter()
-            with agent(lab, command, door.url, namespace) as process:
+            with started(lab, command, door.url, namespace) as process:
                 assert door.polled.wait(60), (lab.folder / "agent.log").read_text()
                 used, wall = cpu(process.pid), time.perf_counter() - began
                 time.sleep(IDLE_SECONDS)
                 print(f"  {name:<34}{used:>20.2f}{wall:>8.2f}{resident(process.pid):>13.0f}", flush=True)
-
-
-def cpu(pid: int) -> float:
-    """CPU seconds that a process has used."""
-    words = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(words[11]) + int(words[12])) / TICKS
-
-
-def resident(pid: int, kind: str = "VmRSS") -> float:
-    """Resident memory of a process in MB."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith(kind))
 
 
 def whole(lab: Lab, jobs: int) -> None:
@@ -263,8 +192,9 @@ def whole(lab: Lab, jobs: int) -> None:
         words = [sys.executable, LOADS, "agent", str(counts), *command[3:]] if own else command
         namespace = lab.api.new_namespace("agent-")
         with served(lab.folder / f"whole-{load}.db") as url:
-            cloud = create_runs(url, count)
-            with agent(lab, [*words, "--job-template", lab.template(load)], url, namespace) as process:
+            cloud = Cloud(url)
+            cloud.create_runs(cloud.register({"type": "UniversalRun"}), count)
+            with started(lab, [*words, "--job-template", lab.template(load)], url, namespace) as process:
                 made = follow(lab, namespace, count)
                 used = cpu(process.pid)
                 ended = ends(lab, load, cloud) if own else float("nan")
@@ -287,67 +217,13 @@ def follow(lab: Lab, namespace: str, count: int) -> float:
     return time.perf_counter() - began
 
 
-def ends(lab: Lab, load: str, cloud: "Cloud") -> float:
+def ends(lab: Lab, load: str, cloud: Cloud) -> float:
     """Seconds from letting all pods run until every flow run has an end."""
     lab.let_run(load)
     began = time.perf_counter()
     while cloud.unfinished():
         time.sleep(0.5)
     return time.perf_counter() - began
-
-
-@contextmanager
-def served(database: Path) -> Iterator[str]:
-    """An embedded Cloud in a process of its own."""
-    command = [*OWN, "server", "start", "--port", "0", "--database", str(database)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            first = next(line for line in process.stdout if "http://" in line)
-            yield next(word for word in first.split() if word.startswith("http://")).rstrip(",/")
-        finally:
-            process.terminate()
-            process.communicate(timeout=30)
-
-
-@attrs.frozen
-class Cloud:
-    """The embedded Cloud, asked directly."""
-
-    url: str
-
-    def ask(self, document: str, variables: Mapping[str, Any] | None = None) -> Any:
-        """Data of an answer."""
-        answer = requests.post(self.url, json={"query": document, "variables": variables}, timeout=120).json()
-        if "errors" in answer:
-            raise SystemExit(str(answer["errors"])[:500])
-        return answer["data"]
-
-    def unfinished(self) -> int:
-        """How many flow runs have not ended."""
-        where = '{ state: { _in: ["Scheduled", "Submitted", "Running"] } }'
-        return len(self.ask(f"query {{ flow_run(where: {where}, limit: 1) {{ id }} }}")["flow_run"])
-
-
-def create_runs(url: str, count: int) -> Cloud:
-    """A flow and so many flow runs that are due."""
-    cloud = Cloud(url)
-    change = "mutation($input: {0}_input!) {{ {0}(input: $input) {{ id }} }}".format
-    project = cloud.ask(change("create_project"), {"input": {"name": "benchmark"}})["create_project"]["id"]
-    flow = {
-        "name": "flow",
-        "tasks": [{"slug": "t", "name": "t"}],
-        "edges": [],
-        "storage": {"type": "Local"},
-        "run_config": {"type": "UniversalRun", "labels": []},
-        "__version__": "1.4.1",
-    }
-    given = {"project_id": project, "serialized_flow": flow}
-    flow_id = cloud.ask(change("create_flow"), {"input": given})["create_flow"]["id"]
-    one = f'create_flow_run(input: {{ flow_id: "{flow_id}" }}) {{ id }}'
-    for begin in range(0, count, 50):
-        cloud.ask("mutation { " + " ".join(f"r{n}: {one}" for n in range(begin, min(count, begin + 50))) + " }")
-    return cloud
 
 
 def main(jobs: int) -> None:
