@@ -2,12 +2,13 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
 import attrs
 
 from prefect.agent.domain.errors import AgentError
+from prefect.agent.domain.model.flow_runs import FlowRun
 from prefect.agent.domain.model.reconciling import is_hopeless
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.model.units import Unit, UnitStatus
@@ -16,7 +17,7 @@ from prefect.agent.domain.services.ending import Look, one_by_one
 from prefect.agent.domain.services.reconciliation import Reconcile
 from prefect.agent.domain.services.reporting import Outbox, SendReports
 from prefect.agent.domain.services.submission import StartFlowRun
-from prefect.agent.entrypoints.polling import PollLoop
+from prefect.agent.entrypoints.polling import Ask, PollLoop
 from prefect.agent.entrypoints.supervision import Supervisor
 from prefect.agent.ports import events
 from prefect.agent.ports.clock import Clock
@@ -86,6 +87,7 @@ class Engine:
             pool=self._pool,
             stopping=self._stopping,
             census=lambda: (self.sweep.alive, self.sweep.counted_at),
+            aside=self._aside,
             tell=self.tell,
         )
         self.sweep = Reconcile(
@@ -151,6 +153,20 @@ class Engine:
             if not self._stopping.is_set():
                 raise
             # The pool has closed: a later agent's first sweep sees to it.
+
+    def _aside(self, ask: Ask) -> Future[Sequence[FlowRun]]:
+        """Ask in a thread that nobody waits for: an answer that comes after the agent has stopped concerns nobody."""
+        answer: Future[Sequence[FlowRun]] = Future()
+
+        def asking() -> None:
+            try:
+                answer.set_result(ask())
+            except BaseException as problem:  # noqa: BLE001 - whoever takes the answer gets it
+                answer.set_exception(problem)
+            self.polling.wake.set()
+
+        threading.Thread(target=asking, name="ask", daemon=True).start()
+        return answer
 
     def _together(self, looks: Sequence[Look]) -> list[list[str]]:
         try:

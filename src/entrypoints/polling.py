@@ -3,15 +3,16 @@
 import collections
 import random
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import attrs
 
 from prefect.agent.domain.errors import CloudUnavailable
-from prefect.agent.domain.model.flow_runs import Claimed, ClaimOutcome, Deferred, FlowRunId, Refused
+from prefect.agent.domain.model.flow_runs import Claimed, ClaimOutcome, Deferred, FlowRun, FlowRunId, Refused
 from prefect.agent.domain.model.planning import Desk, back_off
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.services.claiming import ClaimFlowRuns
@@ -23,6 +24,8 @@ from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.cloud_api import CloudApi
 from prefect.agent.ports.events import Event, EventSink
 
+Ask = Callable[[], Sequence[FlowRun]]
+
 DEFERRED: Final = timedelta(seconds=10)
 """How long a run rests that the Cloud deferred without naming a time."""
 
@@ -31,7 +34,10 @@ DEFERRED: Final = timedelta(seconds=10)
 class PollLoop:
     """Lives in one thread; the pool's threads and the sweep only put notes into its two boxes.
 
+    A Cloud that waits until there is something to answer with is asked aside, so that the loop can go on meanwhile.
+
     Attributes:
+        aside: Asks in a thread of its own.
         census: How many units of execution were alive at the last sweep, and when that was (monotonic, seconds).
     """
 
@@ -45,6 +51,7 @@ class PollLoop:
     pool: ThreadPoolExecutor
     stopping: threading.Event
     census: Callable[[], tuple[int, float]]
+    aside: Callable[[Ask], Future[Sequence[FlowRun]]]
     tell: EventSink = events.ignore
     chance: Callable[[], float] = random.random
     wake: threading.Event = attrs.field(factory=threading.Event, init=False)
@@ -54,8 +61,12 @@ class PollLoop:
     """When units were begun that the last sweep may not have counted."""
     _recoveries: collections.deque[Claimed] = attrs.field(factory=collections.deque, init=False)
     _next_poll: float = attrs.field(default=0.0, init=False)
+    _gap: float = attrs.field(default=0.0, init=False)
+    """Seconds between the last poll and the next one."""
     _misses: int = attrs.field(default=0, init=False)
     _polls: int = attrs.field(default=0, init=False)
+    _asked: Future[Sequence[FlowRun]] | None = attrs.field(default=None, init=False)
+    """An answer that is waited for."""
 
     def __attrs_post_init__(self) -> None:
         self._desk = Desk(capacity=4 * self.settings.parallel)
@@ -95,13 +106,15 @@ class PollLoop:
         self._read_notes()
         if self.stopping.is_set():
             return False
-        found = self._poll() if self._may_poll() else 0
+        found = self._hear_of_aside()
+        if self._may_poll():
+            found += self._poll()
         taken = self._claim_due()
         if found or taken:
             self._misses = 0
             soonest = self.clock.monotonic() + (0.0 if taken else self.settings.poll_first)
             self._next_poll = min(self._next_poll, soonest)
-        if self._polls_are_over() and not self._desk.waiting:
+        if self._polls_are_over() and self._asked is None and not self._desk.waiting:
             return False
         self.clock.pause(self._pause(), self.wake)
         return True
@@ -131,27 +144,46 @@ class PollLoop:
         return self.settings.max_polls is not None and self._polls >= self.settings.max_polls
 
     def _may_poll(self) -> bool:
-        return not self._polls_are_over() and self.clock.monotonic() >= self._next_poll and self._room() > 0
+        return self._wants_to_poll() and self.clock.monotonic() >= self._next_poll
+
+    def _wants_to_poll(self) -> bool:
+        return not self._polls_are_over() and self._asked is None and self._room() > 0
 
     def _poll(self) -> int:
         """Ask for ready flow runs; return how many are news. The pause until the next poll is set before asking."""
-        now, settings = self.clock.now(), self.settings
-        pause = back_off(self._misses, first=settings.poll_first, last=settings.poll_last, chance=self.chance())
+        settings = self.settings
+        self._gap = back_off(self._misses, first=settings.poll_first, last=settings.poll_last, chance=self.chance())
         self._polls += 1
         self._misses += 1
-        self._next_poll = self.clock.monotonic() + pause
-        before = now + timedelta(seconds=settings.prefetch)
+        self._next_poll = self.clock.monotonic() + self._gap
+        before = self.clock.now() + timedelta(seconds=settings.prefetch)
+        ask = partial(self.cloud.ready_flow_runs, labels=settings.labels, before=before, limit=self._room())
+        if not self.cloud.waits:
+            return self._hear(ask)
+        self._asked = self.aside(partial(ask, wait=self._gap))
+        return 0
+
+    def _hear_of_aside(self) -> int:
+        """As :meth:`_hear`, of the answer that was waited for, if it has come."""
+        if self._asked is None or not self._asked.done():
+            return 0
+        asked, self._asked = self._asked, None
+        return self._hear(asked.result)
+
+    def _hear(self, answer: Ask) -> int:
+        """Take what was answered; return how much of it is news."""
         try:
-            runs = self.cloud.ready_flow_runs(labels=settings.labels, before=before, limit=self._room())
+            runs = answer()
         except CloudUnavailable as trouble:
-            self._next_poll = self.clock.monotonic() + max(pause, trouble.retry_after or 0.0)
+            self._next_poll = self.clock.monotonic() + max(self._gap, trouble.retry_after or 0.0)
             self.supervisor.trouble("poll", trouble)
             return 0
         except Exception:
             self._next_poll = 0.0  # the supervisor counts and paces bugs: the next turn must meet it again
             raise
         self.supervisor.accepted()
-        news = self._desk.offer(runs, now)
+        # Room may have become less while the answer was waited for.
+        news = self._desk.offer(runs[: max(0, self._room())], self.clock.now())
         fields = {"ready": len(runs), "news": news}
         self.tell(Event(name=events.POLLED, level="DEBUG", message=f"{len(runs)} flow runs are ready", fields=fields))
         return news
@@ -191,6 +223,6 @@ class PollLoop:
         due = self._desk.next_due(self.clock.now())
         if due is not None:
             waits.append(due)
-        if not self._polls_are_over() and self._room() > 0:
+        if self._wants_to_poll():
             waits.append(self._next_poll - self.clock.monotonic())
         return min(waits)

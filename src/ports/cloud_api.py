@@ -86,13 +86,22 @@ class CloudApi(abc.ABC):
         May be repeated: the same identity gets the same id.
         """
 
+    @property
+    def waits(self) -> bool:
+        """Whether :meth:`ready_flow_runs` keeps to its *wait*, as far as is known by now."""
+        return False
+
     @abc.abstractmethod
-    def ready_flow_runs(self, *, labels: Collection[str], before: datetime, limit: int) -> Sequence[FlowRun]:
+    def ready_flow_runs(
+        self, *, labels: Collection[str], before: datetime, limit: int, wait: float = 0.0
+    ) -> Sequence[FlowRun]:
         """Return at most *limit* flow runs that are due before *before*, oldest first, each id once.
 
         That is: Scheduled runs, and Running runs with task runs that are due again (``due_task_runs``). Nothing is
         reserved: the same run comes again until somebody claims it. *labels* are the agent's; the Cloud matches.
         *limit* of zero or less asks nothing and returns nothing.
+
+        If there are none, a Cloud that can do so answers once there are some, or after *wait* seconds.
         """
 
     @abc.abstractmethod

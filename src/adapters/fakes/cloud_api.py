@@ -79,7 +79,10 @@ class InMemoryCloudApi(TroublesomeCloudApi):
         with self._call("register"):
             return self._agents.setdefault(agent, str(uuid.uuid4()))
 
-    def ready_flow_runs(self, *, labels: Collection[str], before: datetime, limit: int) -> Sequence[FlowRun]:
+    def ready_flow_runs(
+        self, *, labels: Collection[str], before: datetime, limit: int, wait: float = 0.0
+    ) -> Sequence[FlowRun]:
+        del wait  # this Cloud answers at once
         with self._call("ready_flow_runs"):
             now = self._now()
             return [view(row, now) for row in self._store.ready(labels, before, now)[: max(0, limit)]]

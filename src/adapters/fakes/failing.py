@@ -93,9 +93,15 @@ class FailingCloudApi(TroublesomeCloudApi):
         with self._troubles.call("register"):
             return self._inner.register(agent)
 
-    def ready_flow_runs(self, *, labels: Collection[str], before: datetime, limit: int) -> Sequence[FlowRun]:
+    @property
+    def waits(self) -> bool:
+        return self._inner.waits
+
+    def ready_flow_runs(
+        self, *, labels: Collection[str], before: datetime, limit: int, wait: float = 0.0
+    ) -> Sequence[FlowRun]:
         with self._troubles.call("ready_flow_runs"):
-            return self._inner.ready_flow_runs(labels=labels, before=before, limit=limit)
+            return self._inner.ready_flow_runs(labels=labels, before=before, limit=limit, wait=wait)
 
     def claim(self, requests: Sequence[ClaimRequest]) -> Sequence[ClaimOutcome]:
         with self._troubles.call("claim"):

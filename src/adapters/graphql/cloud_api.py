@@ -102,11 +102,18 @@ class GraphQLCloudApi(CloudApi):
         self._transport.set_header("X-PREFECT-AGENT-ID", agent_id)
         return agent_id
 
-    def ready_flow_runs(self, *, labels: Collection[str], before: datetime, limit: int) -> Sequence[FlowRun]:
+    @property
+    def waits(self) -> bool:
+        return self._transport.waits
+
+    def ready_flow_runs(
+        self, *, labels: Collection[str], before: datetime, limit: int, wait: float = 0.0
+    ) -> Sequence[FlowRun]:
         if limit <= 0:
             return []
         given = {"tenant_id": self._tenant_id, "before": iso(before), "labels": sorted(labels)}
-        found = _dig(self._transport.ask(documents.QUEUE, {"input": given}), "get_runs_in_queue", "flow_run_ids")
+        data = self._transport.ask(documents.QUEUE, {"input": given}, wait=wait)
+        found = _dig(data, "get_runs_in_queue", "flow_run_ids")
         ids = [run_id for run_id in found if isinstance(run_id, str)] if isinstance(found, list) else []
         wanted = list(dict.fromkeys(ids))[:limit]
         if not wanted:

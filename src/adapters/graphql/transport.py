@@ -1,6 +1,7 @@
 """HTTP and GraphQL down to the errors of the port (protocol section 1)."""
 
 import json
+import math
 import ssl
 from collections.abc import Mapping
 from importlib import metadata
@@ -77,9 +78,13 @@ class Transport:
     Args:
         url: Address of the API. A name and password in it are not sent: the key is the only authorisation.
         key: API key or token.
+
+    Attributes:
+        waits: Whether the backend does what ``Prefer: wait`` asks for (RFC 7240 section 4.3), by its last answer.
     """
 
     def __init__(self, url: str, key: str | None) -> None:
+        self.waits = False
         self.url = url.rstrip("/")
         self.shown = _without_password(self.url)
         self._session = requests.Session()
@@ -98,11 +103,19 @@ class Transport:
         """Send a header with every request from now on."""
         self._session.headers[name] = value
 
-    def send(self, document: str, variables: Mapping[str, Any] | None = None, *, changes: bool = False) -> Answer:
+    def send(
+        self,
+        document: str,
+        variables: Mapping[str, Any] | None = None,
+        *,
+        changes: bool = False,
+        wait: float | None = None,
+    ) -> Answer:
         """Send one document and return its answer, errors of single fields included.
 
         Args:
             changes: Whether an answer that is lost may hide a change that matters.
+            wait: Seconds that the backend may wait for something to answer with; None to ask for nothing of the kind.
 
         Raises:
             CloudError: As the port says.
@@ -113,11 +126,15 @@ class Transport:
             with self._session.post(
                 self.url,
                 data=body.encode(),
-                timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+                headers=None if wait is None else {"Prefer": f"wait={math.ceil(wait)}"},
+                timeout=(CONNECT_TIMEOUT, READ_TIMEOUT + (wait or 0.0)),
                 allow_redirects=False,
                 stream=True,
             ) as response:
-                return self._understand(response, lost)
+                answer = self._understand(response, lost)
+                if wait is not None:
+                    self.waits = "wait" in response.headers.get("Preference-Applied", "")
+                return answer
         except requests.exceptions.SSLError as problem:
             raise CloudUnavailable(f"no trusted TLS connection to {self.shown}: {_short(problem)}") from problem
         except (requests.exceptions.ConnectTimeout, requests.exceptions.ProxyError) as problem:
@@ -131,14 +148,19 @@ class Transport:
             raise lost(f"no answer from {self.shown}: {_short(problem)}") from problem
 
     def ask(
-        self, document: str, variables: Mapping[str, Any] | None = None, *, changes: bool = False
+        self,
+        document: str,
+        variables: Mapping[str, Any] | None = None,
+        *,
+        changes: bool = False,
+        wait: float | None = None,
     ) -> Mapping[str, Any]:
         """Like :meth:`send`, for documents where any error spoils the answer; return the data.
 
         Raises:
             CloudError: As the port says.
         """
-        answer = self.send(document, variables, changes=changes)
+        answer = self.send(document, variables, changes=changes, wait=wait)
         if answer.errors:
             if is_trouble(answer.errors):
                 error = OutcomeUnknown if changes else CloudUnavailable

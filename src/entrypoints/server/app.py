@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from prefect.agent.entrypoints.server.database import Database
 from prefect.agent.entrypoints.server.execution import Answer, Executor, read_json
 from prefect.agent.entrypoints.server.page import page
+from prefect.agent.entrypoints.server.patience import WaitingRoom, preferred, ready
 
 MAX_BODY: Final = 5 * 1024 * 1024
 """Largest request body (protocol section 1.4)."""
@@ -27,11 +28,14 @@ HEALTH_PATHS: Final = ("/health", "/.well-known/apollo/server-health")
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
-def make_app(database: Database, keys: frozenset[str] = frozenset()) -> ASGIApp:
+def make_app(
+    database: Database, keys: frozenset[str] = frozenset(), waiting_room: WaitingRoom | None = None
+) -> ASGIApp:
     """The application on an open database; whoever opened it closes it.
 
     Args:
         keys: If not empty, the API keys that are accepted.
+        waiting_room: For requests that wait; whoever brings one closes it before the server waits for its requests.
     """
     execute = Executor(database, keys)
 
@@ -47,7 +51,7 @@ def make_app(database: Database, keys: frozenset[str] = frozenset()) -> ASGIApp:
     routes = [Route(path, health, methods=["GET"]) for path in HEALTH_PATHS]
     routes += [Route("/", home, methods=["GET"])]
     routes += [Route(path, _post_only, methods=["POST"]) for path in GRAPHQL_PATHS]  # for 405 to other methods
-    return _App(execute, Starlette(routes=routes))
+    return _App(execute, Starlette(routes=routes), waiting_room or WaitingRoom())
 
 
 async def _post_only(_request: Request) -> Response:
@@ -60,6 +64,7 @@ class _App:
 
     _execute: Executor
     _others: ASGIApp
+    _waiting_room: WaitingRoom
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in GRAPHQL_PATHS:
@@ -69,11 +74,23 @@ class _App:
         if body is None:
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        status, answer = self._answer(body, headers)
+        told: list[tuple[bytes, bytes]] = []
+        found = self._answer(body, headers)
+        runs, wait = ready(found), preferred(headers)
+        if runs is not None and wait is not None:
+            told = [(b"preference-applied", b"wait")]
+            if not runs and wait:
+                later = await self._waiting_room.wait(wait, lambda: self._answer(body, headers), receive)
+                if later is None:
+                    return
+                found = later
+        elif runs is None and b"mutation" in body:
+            self._waiting_room.ring()
+        status, answer = found
         content = _encode(answer).encode("ascii")
         length = str(len(content)).encode("ascii")
         kind = [(b"content-type", b"application/json"), (b"content-length", length)]
-        await send({"type": "http.response.start", "status": status, "headers": kind})
+        await send({"type": "http.response.start", "status": status, "headers": [*kind, *told]})
         await send({"type": "http.response.body", "body": content})
 
     def _answer(self, body: bytes, headers: dict[str, str]) -> Answer:

@@ -7,6 +7,7 @@ import uvicorn
 
 from prefect.agent.entrypoints.server.app import make_app
 from prefect.agent.entrypoints.server.database import Database
+from prefect.agent.entrypoints.server.patience import WaitingRoom
 from prefect.agent.entrypoints.server.services import Routine, Services, running
 
 KEEP_ALIVE: Final = 75
@@ -27,16 +28,17 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """A server whose services work as long as it answers."""
+    """A server whose services work as long as it answers, and whose requests do not wait longer than that."""
 
-    def __init__(self, config: uvicorn.Config, services: Services) -> None:
+    def __init__(self, config: uvicorn.Config, services: Services, waiting_room: WaitingRoom) -> None:
         super().__init__(config)
-        self._services = services
+        self._services, self._waiting_room = services, waiting_room
 
     async def main_loop(self) -> None:
         """Answer requests until told to exit."""
         with running(self._services):
             await super().main_loop()
+        self._waiting_room.close()
 
 
 def make_server(
@@ -48,8 +50,9 @@ def make_server(
         keys: If not empty, the API keys that are accepted.
         routine: Of the services that work beside it; None: as usual.
     """
+    waiting_room = WaitingRoom()
     config = uvicorn.Config(
-        make_app(database, keys),
+        make_app(database, keys, waiting_room),
         log_level="warning",
         lifespan="off",
         ws="none",
@@ -57,4 +60,4 @@ def make_server(
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE,
     )
-    return _Server(config, Services(database, routine or Routine()))
+    return _Server(config, Services(database, routine or Routine()), waiting_room)

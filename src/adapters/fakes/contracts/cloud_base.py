@@ -34,10 +34,16 @@ def now() -> datetime:
 
 
 def ready(
-    cloud: CloudApi, *, labels: Collection[str] = (), before: datetime | None = None, limit: int = 25
+    cloud: CloudApi,
+    *,
+    labels: Collection[str] = (),
+    before: datetime | None = None,
+    limit: int = 25,
+    wait: float = 0.0,
 ) -> Sequence[FlowRun]:
     """What is due by *before*; None means in a moment."""
-    return cloud.ready_flow_runs(labels=labels, before=before or now() + timedelta(seconds=5), limit=limit)
+    due = before or now() + timedelta(seconds=5)
+    return cloud.ready_flow_runs(labels=labels, before=due, limit=limit, wait=wait)
 
 
 def request(run: FlowRun, claimant: str = "agent-1", platform: str = HERE) -> ClaimRequest:

@@ -1,6 +1,8 @@
 """Connecting, registering and reading."""
 
+import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -192,6 +194,28 @@ class ReadingContract(CloudContractBase):
         world.add_task_run(run_id, "Success", now() - MINUTE)
 
         assert list(ready(cloud)) == []
+
+    def test_what_is_ready_is_not_waited_for(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """However long the caller would wait."""
+        run_id = world.add_flow_run()
+        began = time.monotonic()
+
+        assert ids(ready(cloud, wait=60)) == [run_id]
+        assert time.monotonic() - began < 30
+
+    def test_waiting_for_nothing_ends(self, cloud: CloudApi) -> None:
+        """With nothing, whether the Cloud waits or not."""
+        assert list(ready(cloud, wait=1)) == []
+
+    def test_a_cloud_that_waits_answers_when_there_is_a_run(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """One that does not wait has answered before, and says that it does not."""
+        ready(cloud)
+        with ThreadPoolExecutor(1) as somebody:
+            answer = somebody.submit(ready, cloud, wait=60)
+            run_id = world.add_flow_run()
+            found = ids(answer.result(30))
+
+        assert found in ([run_id], []) if not cloud.waits else found == [run_id]
 
     def test_flow_runs_reads_any_number(self, cloud: CloudApi, world: CloudWorld) -> None:
         """Runs are read as they are now; each once, however many, whatever their state; unknown ids are left out."""

@@ -1,0 +1,270 @@
+"""Requests that wait for a flow run (RFC 7240 section 4.3): over HTTP, by the real adapter, and their words."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import pytest
+import requests
+
+from contract.test_cloud_api_stub import running_stub, says
+from prefect.agent.adapters.graphql import GraphQLCloudApi
+from prefect.agent.adapters.system import SystemClock
+from prefect.agent.domain.times import iso
+from prefect.agent.entrypoints.server.patience import LONGEST, RESERVED, preferred, ready
+from prefect.agent.entrypoints.server.testing import running_server
+from support.waiting import wait_until
+
+QUEUE: Final = "mutation($input: get_runs_in_queue_input!) { get_runs_in_queue(input: $input) { flow_run_ids } }"
+FLOW: Final[dict[str, Any]] = {
+    "name": "flow",
+    "tasks": [],
+    "edges": [],
+    "storage": {"type": "Local"},
+    "run_config": {"type": "UniversalRun", "labels": []},
+    "__version__": "1.4.1",
+}
+LONG: Final = 50
+"""Seconds that a request would wait which is to be answered before."""
+
+
+@attrs.define
+class Cloud:
+    """An embedded Cloud with a flow, and people who ask it."""
+
+    url: str
+    people: ThreadPoolExecutor
+    tenant_id: str = ""
+    flow_id: str = ""
+
+    def ask(self, document: str, given: Any = None, **headers: str) -> requests.Response:
+        """Send one document."""
+        body = {"query": document, "variables": {"input": given} if given is not None else None}
+        return requests.post(self.url, json=body, headers=headers, timeout=60)
+
+    def change(self, name: str, /, **given: Any) -> str:
+        """Send one mutation; the id it answers."""
+        document = f"mutation($input: {name}_input!) {{ {name}(input: $input) {{ id }} }}"
+        return str(self.ask(document, given).json()["data"][name]["id"])
+
+    def run(self, **given: Any) -> str:
+        """A new flow run."""
+        return self.change("create_flow_run", flow_id=self.flow_id, **given)
+
+    def queue(self, wait: float | None, **given: Any) -> requests.Response:
+        """Ask for ready runs."""
+        headers = {} if wait is None else {"Prefer": f"wait={wait}"}
+        return self.ask(QUEUE, {"tenant_id": self.tenant_id, **given}, **headers)
+
+    def waiting(self, **given: Any) -> "Future[requests.Response]":
+        """Somebody who asks and waits."""
+        return self.people.submit(self.queue, LONG, **given)
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[Cloud]:
+    """One without runs."""
+    with running_server(tmp_path / "cloud.db") as url, ThreadPoolExecutor(8) as people:
+        cloud = Cloud(url, people)
+        cloud.tenant_id = cloud.ask("query { tenant { id } }").json()["data"]["tenant"][0]["id"]
+        project = cloud.change("create_project", name="p")
+        cloud.flow_id = cloud.change("create_flow", project_id=project, serialized_flow=FLOW)
+        yield cloud
+
+
+def ids(response: requests.Response) -> list[str]:
+    """Of the runs in an answer."""
+    found: list[str] = response.json()["data"]["get_runs_in_queue"]["flow_run_ids"]
+    return found
+
+
+def test_who_waits_hears_of_a_run_at_once(cloud: Cloud) -> None:
+    """And not after the time that it would wait."""
+    answer = cloud.waiting()
+    run = cloud.run()
+    assert ids(answer.result(20)) == [run]
+    assert answer.result().headers["Preference-Applied"] == "wait"
+
+
+def test_who_does_not_wait_is_answered_as_ever(cloud: Cloud) -> None:
+    """Prefect's own agents."""
+    answer = cloud.queue(None)
+    assert ids(answer) == []
+    assert "Preference-Applied" not in answer.headers
+
+
+def test_after_its_time_the_answer_is_that_there_is_nothing(cloud: Cloud) -> None:
+    """Not before."""
+    answer = cloud.queue(1)
+    assert ids(answer) == []
+    assert answer.elapsed >= timedelta(seconds=1)
+
+
+def test_what_is_there_is_not_waited_for(cloud: Cloud) -> None:
+    """Whoever would wait."""
+    run = cloud.run()
+    answer = cloud.queue(LONG)
+    assert ids(answer) == [run]
+    assert answer.headers["Preference-Applied"] == "wait"
+
+
+def test_a_run_that_becomes_due(cloud: Cloud) -> None:
+    """Nothing changes at that moment but the time."""
+    start = datetime.now(timezone.utc) + timedelta(seconds=1.5)
+    run = cloud.run(scheduled_start_time=iso(start))
+    answer = cloud.waiting().result(20)
+    assert ids(answer) == [run]
+    assert datetime.now(timezone.utc) >= start
+
+
+def test_a_run_of_other_labels_ends_no_waiting(cloud: Cloud) -> None:
+    """It is for somebody else, who gets it."""
+    ours, theirs = cloud.waiting(labels=["a"]), cloud.waiting(labels=["b"])
+    run = cloud.run(labels=["b"])
+    assert ids(theirs.result(20)) == [run]
+    assert not ours.done()
+    other = cloud.run(labels=["a"])
+    assert ids(ours.result(20)) == [other]
+
+
+def test_of_two_who_wait_one_is_told(cloud: Cloud) -> None:
+    """The other would only lose the claim; it waits on, for the next run."""
+    both = [cloud.waiting(), cloud.waiting()]
+    first = cloud.run()
+    wait_until(lambda: any(each.done() for each in both), 20, "one is told")
+    [told] = [each for each in both if each.done()]
+    [other] = [each for each in both if each is not told]
+    assert ids(told.result()) == [first]
+    states = [{"flow_run_id": first, "state": {"type": "Submitted", "message": "claimed"}}]
+    document = "mutation($input: set_flow_run_states_input!) { set_flow_run_states(input: $input) { states { id } } }"
+    assert "errors" not in cloud.ask(document, {"states": states}).json()
+    second = cloud.run()
+    assert ids(other.result(20)) == [second]
+
+
+def test_a_run_that_nobody_takes_is_told_again(cloud: Cloud) -> None:
+    """Whoever was told first may have died."""
+    both = [cloud.waiting(), cloud.waiting()]
+    run = cloud.run()
+    assert [ids(each.result(RESERVED + 20)) for each in both] == [[run], [run]]
+
+
+def test_a_server_that_stops_keeps_nobody(tmp_path: Path) -> None:
+    """Who waits is answered, and the server has ended before long."""
+    with ThreadPoolExecutor(1) as people:
+        with running_server(tmp_path / "cloud.db") as url:
+            cloud = Cloud(url, people)
+            cloud.tenant_id = cloud.ask("query { tenant { id } }").json()["data"]["tenant"][0]["id"]
+            answer = cloud.waiting()
+            assert ids(cloud.queue(1)) == []  # so the other one, which came before, waits
+        assert ids(answer.result(20)) == []
+    assert "embedded-cloud" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_who_goes_away_is_told_of_nothing(cloud: Cloud) -> None:
+    """A run that was kept for somebody who has gone would start late."""
+    body = b'{"query": "mutation { get_runs_in_queue(input: {tenant_id: \\"%s\\"}) { flow_run_ids } }"}'
+    content = body % cloud.tenant_id.encode()
+    address = cloud.url.removeprefix("http://").split(":")
+    with socket.create_connection((address[0], int(address[1]))) as gone:
+        head = f"POST / HTTP/1.1\r\nHost: x\r\nPrefer: wait={LONG}\r\nContent-Length: {len(content)}\r\n\r\n"
+        gone.sendall(head.encode() + content)
+        assert ids(cloud.queue(1)) == []  # by then the other one, which came before, waits
+    stays = cloud.waiting()
+    run = cloud.run()
+    assert ids(stays.result(20)) == [run]
+
+
+def test_who_may_not_ask_need_not_wait(tmp_path: Path) -> None:
+    """An error is an answer."""
+    with running_server(tmp_path / "cloud.db", keys=frozenset({"key"})) as url, ThreadPoolExecutor(1) as people:
+        cloud = Cloud(url, people, tenant_id="x")
+        answer = cloud.queue(LONG).json()
+        assert answer["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+
+
+# --- the adapter ---
+
+
+def adapter(url: str) -> GraphQLCloudApi:
+    """Connected."""
+    api = GraphQLCloudApi(url, clock=SystemClock())
+    api.connect()
+    return api
+
+
+def ready_runs(api: GraphQLCloudApi, wait: float = 0.0) -> Callable[[], list[str]]:
+    """What it finds."""
+    soon = datetime.now(timezone.utc) + timedelta(seconds=10)
+    return lambda: [run.id for run in api.ready_flow_runs(labels=[], before=soon, limit=5, wait=wait)]
+
+
+def test_the_adapter_learns_that_this_cloud_waits(cloud: Cloud) -> None:
+    """By its first answer; then it waits as long as it is told to."""
+    api = adapter(cloud.url)
+    assert not api.waits
+    assert ready_runs(api)() == []
+    assert api.waits
+    found = cloud.people.submit(ready_runs(api, LONG))
+    run = cloud.run()
+    assert found.result(20) == [run]
+    api.close()
+
+
+def test_the_adapter_learns_that_another_cloud_does_not() -> None:
+    """Prefect's own never says that it does."""
+    with running_stub() as stub:
+        stub.answers(says(data={"tenant": [{"id": "t"}], "get_runs_in_queue": {"flow_run_ids": []}}))
+        api = adapter(stub.url)
+        assert ready_runs(api, 7.2)() == []
+        assert not api.waits
+        assert stub.asked[-1].headers["prefer"] == "wait=8"
+        api.close()
+
+
+# --- the words ---
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("wait=10", 10),
+        ("respond-async, wait=10", 10),
+        ("respond-async; x=1, WAIT = 10", 10),
+        ('wait="10"', 10),
+        ("wait=0", 0),
+        ("wait=100000", LONGEST),
+        ("", None),
+        ("wait", None),
+        ("wait=-1", None),
+        ("wait=x", None),
+        ("await=10", None),
+        ("wait=99999999999999", None),
+    ],
+)
+def test_what_is_preferred(header: str, seconds: float | None) -> None:
+    """What makes no sense is no preference."""
+    assert preferred({"prefer": header}) == seconds
+    assert preferred({}) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        ({"get_runs_in_queue": {"flow_run_ids": []}}, set()),
+        ({"a": {"flow_run_ids": ["1"]}, "b": {"flow_run_ids": ["2"]}}, {"1", "2"}),
+        ({"get_runs_in_queue": {"flow_run_ids": []}, "create_project": {"id": "1"}}, None),
+        ({"flow_run": []}, None),
+        ({}, None),
+        (None, None),
+    ],
+)
+def test_what_is_asked_again(data: Any, found: set[str] | None) -> None:
+    """Only what asks for ready runs and changes nothing may be executed more than once."""
+    assert ready((200, {"data": data})) == found
+    assert ready((200, {"data": data, "errors": [{}]})) is None
