@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from urllib3.util.ssl_ import create_urllib3_context
 
-from prefect.agent.adapters.graphql import transport
+from prefect.agent.adapters import trust
 from prefect.agent.adapters.graphql.transport import Transport
 from prefect.agent.domain.errors import CloudUnavailable
 from support.http_proxy import HttpProxy
@@ -76,7 +76,7 @@ def test_an_authority_that_nobody_knows(cloud: str) -> None:
 def test_a_private_authority(cloud: str, pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
     """Believed as by flow runs, whose Python is older: not only if its certificates are to the letter."""
     strict = partial(create_urllib3_context, verify_flags=ssl.VERIFY_X509_STRICT)
-    monkeypatch.setattr(transport, "create_urllib3_context", strict)
+    monkeypatch.setattr(trust, "create_urllib3_context", strict)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(pki.authority.certificate))
     assert asked(cloud) == f"Bearer {KEY}"
 

@@ -12,7 +12,7 @@ import pytest
 import urllib3
 from urllib3.util.ssl_ import create_urllib3_context
 
-from prefect.agent.adapters.kubernetes import logins
+from prefect.agent.adapters import trust
 from prefect.agent.adapters.kubernetes.access import Cluster
 from prefect.agent.adapters.kubernetes.throttle import Throttle
 from support.http_proxy import HttpProxy
@@ -40,10 +40,10 @@ class Version(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def cluster(folder: Path, server: str, **trust: object) -> Cluster:
+def cluster(folder: Path, server: str, **more: object) -> Cluster:
     """That server, by a kubeconfig."""
     config = {
-        "clusters": [{"name": "x", "cluster": {"server": server, **trust}}],
+        "clusters": [{"name": "x", "cluster": {"server": server, **more}}],
         "users": [{"name": "x", "user": {"token": "t"}}],
         "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
         "current-context": "x",
@@ -55,7 +55,7 @@ def cluster(folder: Path, server: str, **trust: object) -> Cluster:
 
 def test_certificates_that_are_not_to_the_letter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The authorities of many clusters lack what Python demands since 3.13 (kubernetes-client#2394)."""
-    monkeypatch.setattr(logins, "create_urllib3_context", strict)
+    monkeypatch.setattr(trust, "create_urllib3_context", strict)
     pki = Pki(tmp_path / "pki", bare=True)
     authority = str(pki.authority.certificate)
     with closing(TlsServer(Version, pki.server("api"))) as server:
@@ -110,18 +110,18 @@ def test_the_name_in_the_certificate_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("by", ["kubeconfig", "environment"])
 def test_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
     """As of kubectl; behind it the same certificates are believed."""
-    monkeypatch.setattr(logins, "create_urllib3_context", strict)
+    monkeypatch.setattr(trust, "create_urllib3_context", strict)
     for name in ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
     pki = Pki(tmp_path / "pki", bare=True)
-    trust = {"certificate-authority": str(pki.authority.certificate)}
+    believed = {"certificate-authority": str(pki.authority.certificate)}
     with closing(TlsServer(Version, pki.server("api"))) as server, closing(HttpProxy()) as proxy:
         place = f"127.0.0.1:{server.server_address[1]}"
         if by == "kubeconfig":
-            trust["proxy-url"] = proxy.url
+            believed["proxy-url"] = proxy.url
         else:
             monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        with closing(cluster(tmp_path, f"https://{place}", **trust)) as found:
+        with closing(cluster(tmp_path, f"https://{place}", **believed)) as found:
             assert found.send("GET", "/version") == {"major": "1"}
         assert proxy.tunnels == [place]

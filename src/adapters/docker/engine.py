@@ -5,6 +5,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
+from functools import cached_property
 from typing import Any, Final
 
 import requests
@@ -12,8 +13,10 @@ from docker.api.client import APIClient
 from docker.errors import DockerException, create_api_error_from_http_exception
 from docker.types import CancellableStream
 from docker.utils import kwargs_from_env, parse_host
+from requests.adapters import BaseAdapter
 
 from prefect.agent.adapters.docker.errors import RAISED, translate
+from prefect.agent.adapters.trust import TlsAdapter
 from prefect.agent.domain.errors import AgentError, ConfigurationError
 
 CONNECTIONS: Final = 32
@@ -97,10 +100,27 @@ class Engine:
     def _connected(self) -> APIClient:
         with self._guard:
             if self._client is None:
-                self._client = APIClient(
-                    version="auto", timeout=self.timeout, max_pool_size=CONNECTIONS, **self._options
-                )
+                self._client = _Client(version="auto", timeout=self.timeout, max_pool_size=CONNECTIONS, **self._options)
             return self._client
+
+
+class _Client(APIClient):
+    """The SDK's client, which asks an engine far away for its version while it is made."""
+
+    def get_adapter(self, url: str) -> BaseAdapter:
+        """What sends a request."""
+        return self._tls if url.startswith("https:") else super().get_adapter(url)
+
+    def merge_environment_settings(
+        self, url: str | bytes | None, proxies: Any, stream: Any, verify: Any, cert: Any
+    ) -> Any:
+        """What a request is sent with: ``REQUESTS_CA_BUNDLE`` is for others if Docker has an authority of its own."""
+        own = self.verify if verify is None else verify
+        return super().merge_environment_settings(url, proxies, stream, own, cert)
+
+    @cached_property
+    def _tls(self) -> TlsAdapter:
+        return TlsAdapter(pool_maxsize=CONNECTIONS)
 
 
 class JsonLines:

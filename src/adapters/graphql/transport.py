@@ -2,7 +2,6 @@
 
 import json
 import math
-import ssl
 from collections.abc import Mapping
 from importlib import metadata
 from typing import Any, Final
@@ -10,11 +9,10 @@ from urllib.parse import urlsplit
 
 import attrs
 import requests
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
-from urllib3.util.ssl_ import create_urllib3_context
 
 from prefect.agent.adapters.graphql.wire import DIALECT
+from prefect.agent.adapters.trust import TlsAdapter
 from prefect.agent.domain.errors import CloudUnavailable, OutcomeUnknown, RequestRejected, Unauthorised
 
 CONNECT_TIMEOUT: Final = 5.0
@@ -48,28 +46,6 @@ class _Auth(AuthBase):
         return request
 
 
-class _Adapter(HTTPAdapter):
-    """Checks whom to trust, but not how a certificate is written down.
-
-    A private authority's certificates often lack what Python demands from 3.13 on. Flow runs, whose Python is older,
-    take them; they and the agent have to agree on who the Cloud is.
-    """
-
-    def init_poolmanager(self, *args: Any, **details: Any) -> None:
-        """For connections without a proxy."""
-        super().init_poolmanager(*args, ssl_context=_tls(), **details)
-
-    def proxy_manager_for(self, *args: Any, **details: Any) -> Any:
-        """For those through one."""
-        return super().proxy_manager_for(*args, ssl_context=_tls(), **details)
-
-
-def _tls() -> ssl.SSLContext:
-    context = create_urllib3_context()
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    return context
-
-
 class Transport:
     """One kept-alive conversation with one address. Safe to use from several threads.
 
@@ -90,7 +66,7 @@ class Transport:
         self._session = requests.Session()
         self._session.auth = _Auth(key)
         for prefix in ("http://", "https://"):
-            self._session.mount(prefix, _Adapter(pool_connections=1, pool_maxsize=CONNECTIONS))
+            self._session.mount(prefix, TlsAdapter(pool_connections=1, pool_maxsize=CONNECTIONS))
         self._session.headers.update(
             {
                 "Content-Type": "application/json",

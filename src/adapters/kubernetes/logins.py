@@ -12,8 +12,8 @@ import yaml
 from kubernetes.client.configuration import Configuration
 from kubernetes.client.rest import RESTClientObject
 from kubernetes.config import ConfigException, list_kube_config_contexts, load_incluster_config, load_kube_config
-from urllib3.util.ssl_ import create_urllib3_context
 
+from prefect.agent.adapters.trust import tls_context
 from prefect.agent.domain.errors import ConfigurationError
 
 CONNECTIONS: Final = 32
@@ -90,13 +90,7 @@ def _is_in_cluster(kubeconfig: str | None, context: str | None) -> bool:
 
 
 def _tls(configuration: Any) -> ssl.SSLContext:
-    """What urllib3 would make itself, but that checks whom to trust, and not how a certificate is written down.
-
-    The authorities of many clusters have no key identifiers or key usage; kubectl takes them, and so did Python before
-    3.13 (kubernetes-client#2394).
-    """
-    context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if configuration.verify_ssl else ssl.CERT_NONE)
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    context = tls_context(verify=configuration.verify_ssl)
     if not configuration.ssl_ca_cert and not getattr(configuration, "ca_cert_data", None):
         context.load_default_certs()  # urllib3 leaves that to whoever brings a context
     return context
