@@ -315,7 +315,7 @@ def test_ends(theatre: Theatre, kind: str) -> None:
         for word in wanted:
             assert any(cell.startswith(word) or (word[0] == ";" and word in cell) for cell in row), (row, wanted)
     assert "What Kubernetes reported:" in table
-    assert f"Job {name}: SuccessfulCreate: Created pod: {pod}" in table
+    assert f"Pod {pod}: Scheduled: Successfully assigned" in table
     assert platform.logs_tail(name) == ending.tail
 
 

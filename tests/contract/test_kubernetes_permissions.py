@@ -121,7 +121,7 @@ class TestEnough:
             assert platform.create(made).name == made.name
             once_ended(platform, made.name)
             assert platform.logs_tail(made.name) == "output\n"
-            assert "SuccessfulCreate" in platform.account(made.name)
+            assert "Successfully assigned" in platform.account(made.name)
             platform.remove(made.name)
             going = submission(ending="hang")
             platform.create(going)
@@ -210,7 +210,7 @@ class TestMissing:
         assert str(unit.evidence) == "Error, exit code 3"
         assert "terminated  3" in said[1]
         assert (said[0] == "") is (rule.resource == "pods/log")
-        assert ("SuccessfulCreate" in said[1]) is (rule.resource != "events")
+        assert ("Successfully assigned" in said[1]) is (rule.resource != "events")
         warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
         assert len(warnings) == 1
         assert f"goes on without {rule.feature}" in warnings[0]

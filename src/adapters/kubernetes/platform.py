@@ -167,7 +167,10 @@ class KubernetesPlatform(ExecutionPlatform):
 
     def account(self, name: str) -> str:
         job, pods = self._look_unless_ended(name)
-        latest: list[JobFacts | PodFacts] = [*([job] if job else []), *reading.by_age(pods)[-3:]]
+        latest: list[JobFacts | PodFacts] = [*reading.by_age(pods)[-3:]]
+        # Of a Job that has ended its pods know more, and for each question the server looks at all events there are.
+        if job is not None and not (latest and job.condition(*reading.ENDED)):
+            latest.insert(0, job)
         return account(job, pods, [each for thing in latest for each in self._jobs.events(thing.namespace, thing.uid)])
 
     def close(self) -> None:
