@@ -9,23 +9,43 @@ import ssl
 from typing import Any
 
 from requests.adapters import HTTPAdapter
-from urllib3.util.ssl_ import create_urllib3_context
+from urllib3 import HTTPSConnectionPool, PoolManager
+from urllib3.connection import HTTPSConnection
+from urllib3.util.ssl_ import create_urllib3_context, resolve_cert_reqs
 
 
-def tls_context(*, verify: bool = True) -> ssl.SSLContext:
-    """A context as urllib3 would make it; whom to trust is to be loaded into it."""
-    context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if verify else ssl.CERT_NONE)
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    return context
+class _Connection(HTTPSConnection):
+    """Brings a context of its own: urllib3 changes it while it connects, which threads must not do to a shared one."""
+
+    def connect(self) -> None:
+        """Connect."""
+        context = create_urllib3_context(cert_reqs=resolve_cert_reqs(self.cert_reqs))
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        if not (self.ca_certs or self.ca_cert_dir or self.ca_cert_data):
+            context.load_default_certs()  # urllib3 leaves that to whoever brings a context
+        self.ssl_context = context
+        super().connect()
+
+
+class _Pool(HTTPSConnectionPool):
+    ConnectionCls = _Connection
+
+
+def trusting(manager: PoolManager) -> PoolManager:
+    """The same *manager*, whose connections check whom to trust, and no more; one for SOCKS is left as it is."""
+    if manager.pool_classes_by_scheme["https"] is HTTPSConnectionPool:
+        manager.pool_classes_by_scheme = {**manager.pool_classes_by_scheme, "https": _Pool}
+    return manager
 
 
 class TlsAdapter(HTTPAdapter):
-    """For a session of requests."""
+    """The same for a session of requests."""
 
     def init_poolmanager(self, *args: Any, **details: Any) -> None:
         """For connections without a proxy."""
-        super().init_poolmanager(*args, ssl_context=tls_context(), **details)
+        super().init_poolmanager(*args, **details)
+        trusting(self.poolmanager)
 
     def proxy_manager_for(self, *args: Any, **details: Any) -> Any:
         """For those through one."""
-        return super().proxy_manager_for(*args, ssl_context=tls_context(), **details)
+        return trusting(super().proxy_manager_for(*args, **details))

@@ -3,10 +3,13 @@
 import json
 import shutil
 import ssl
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
 import urllib3
@@ -40,17 +43,17 @@ class Version(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def cluster(folder: Path, server: str, **more: object) -> Cluster:
+def cluster(folder: Path, server: str, user: Mapping[str, str] | None = None, **more: object) -> Cluster:
     """That server, by a kubeconfig."""
     config = {
         "clusters": [{"name": "x", "cluster": {"server": server, **more}}],
-        "users": [{"name": "x", "user": {"token": "t"}}],
+        "users": [{"name": "x", "user": user or {"token": "t"}}],
         "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
         "current-context": "x",
     }
     path = folder / "kubeconfig"
     path.write_text(json.dumps(config), encoding="utf-8")
-    return Cluster(kubeconfig=str(path), throttle=Throttle(10, 10))
+    return Cluster(kubeconfig=str(path), throttle=Throttle(10_000, 10_000))
 
 
 def test_certificates_that_are_not_to_the_letter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,6 +71,27 @@ def test_certificates_that_are_not_to_the_letter(tmp_path: Path, monkeypatch: py
 
         with closing(cluster(tmp_path, address, **{"certificate-authority": authority})) as found:
             assert found.send("GET", "/version") == {"major": "1"}
+
+
+def test_many_connections_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a certificate for the client. urllib3 loads it as it connects: into a context that no other thread uses."""
+    contexts: list[ssl.SSLContext] = []
+
+    def making(**details: Any) -> ssl.SSLContext:
+        contexts.append(create_urllib3_context(**details))
+        return contexts[-1]
+
+    monkeypatch.setattr(trust, "create_urllib3_context", making)
+    pki = Pki(tmp_path / "pki", bare=True)
+    with closing(TlsServer(Version, pki.server("api"), clients_of=pki.authority.certificate)) as server:
+        client = pki.client("client", "/CN=client")
+        mine = {"client-certificate": str(client.certificate), "client-key": str(client.key)}
+        authority = {"certificate-authority": str(pki.authority.certificate)}
+        address = f"https://127.0.0.1:{server.server_address[1]}"
+        with closing(cluster(tmp_path, address, user=mine, **authority)) as found, ThreadPoolExecutor(16) as threads:
+            answers = list(threads.map(lambda _: found.send("GET", "/version"), range(160)))
+    assert answers == [{"major": "1"}] * 160
+    assert len(contexts) == 160  # this server closes each connection
 
 
 def test_without_an_authority_the_systems_own_are_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import socket
-import ssl
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +12,7 @@ from kubernetes.client.configuration import Configuration
 from kubernetes.client.rest import RESTClientObject
 from kubernetes.config import ConfigException, list_kube_config_contexts, load_incluster_config, load_kube_config
 
-from prefect.agent.adapters.trust import tls_context
+from prefect.agent.adapters.trust import trusting
 from prefect.agent.domain.errors import ConfigurationError
 
 CONNECTIONS: Final = 32
@@ -52,8 +51,7 @@ class Login:
                 load_kube_config(kubeconfig, context, client_configuration=configuration)
             configuration.connection_pool_maxsize = CONNECTIONS
             configuration.socket_options = _socket_options()
-            pool = RESTClientObject(configuration).pool_manager
-            pool.connection_pool_kw["ssl_context"] = _tls(configuration)
+            pool = trusting(RESTClientObject(configuration).pool_manager)
             return cls(configuration.host.rstrip("/"), pool, configuration)
         except _NONSENSE as problem:
             # What YAML has to say shows a part of the file, perhaps a token.
@@ -87,13 +85,6 @@ def _is_in_cluster(kubeconfig: str | None, context: str | None) -> bool:
     """In-cluster configuration comes first, as in 1.x (protocol 7.1); an explicit kubeconfig before it."""
     asked_elsewhere = kubeconfig or context
     return not asked_elsewhere and bool(os.environ.get("KUBERNETES_SERVICE_HOST")) and OWN_NAMESPACE.exists()
-
-
-def _tls(configuration: Any) -> ssl.SSLContext:
-    context = tls_context(verify=configuration.verify_ssl)
-    if not configuration.ssl_ca_cert and not getattr(configuration, "ca_cert_data", None):
-        context.load_default_certs()  # urllib3 leaves that to whoever brings a context
-    return context
 
 
 def _socket_options() -> list[tuple[int, int, int]]:
