@@ -18,7 +18,7 @@ from typing import Any, Final
 from side_by_side import OFFICIAL, OFFICIAL_PYTHON, OWN, official_has
 
 IMAGE: Final = "prefect-agent-benchmark"
-DOCKERFILE: Final = b"FROM lab/busybox\nCOPY prefect /bin/prefect\n"
+DOCKERFILE: Final = "FROM {}\nCOPY prefect /bin/prefect\n"
 
 
 _NOTE: Final = """import os, time
@@ -148,8 +148,9 @@ class Containers(Place):
         self._api = self._client.api
         if not self._client.images.list(name=IMAGE):
             content, script = io.BytesIO(), b"#!/bin/sh\nexec sleep 600\n"
+            base = "lab/busybox" if self._client.images.list(name="lab/busybox") else "busybox"
             with tarfile.open(fileobj=content, mode="w") as tar:
-                for name, data in (("prefect", script), ("Dockerfile", DOCKERFILE)):
+                for name, data in (("prefect", script), ("Dockerfile", DOCKERFILE.format(base).encode())):
                     info = tarfile.TarInfo(name)
                     info.size, info.mode = len(data), 0o755
                     tar.addfile(info, io.BytesIO(data))

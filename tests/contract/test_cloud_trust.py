@@ -1,43 +1,25 @@
 """Which Clouds the agent believes, and how it reaches them: private authorities and proxies (promise P6)."""
 
-import json
-import shutil
-import ssl
 from collections.abc import Iterator
 from contextlib import closing
-from functools import partial
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
-from urllib3.util.ssl_ import create_urllib3_context
 
 from prefect.agent.adapters import trust
 from prefect.agent.adapters.graphql.transport import Transport
 from prefect.agent.domain.errors import CloudUnavailable
 from support.http_proxy import HttpProxy
 from support.pki import Pki
+from support.tls_answers import answering, needs_openssl, strict
 from support.tls_server import TlsServer
 
-pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the program openssl: install openssl")
+pytestmark = needs_openssl
 
 KEY = "a-key-for-the-cloud-alone"
 
-
-class Hello(BaseHTTPRequestHandler):
-    """A Cloud that knows one answer."""
-
-    def do_POST(self) -> None:
-        """Give it."""
-        self.rfile.read(int(self.headers["Content-Length"]))
-        body = json.dumps({"data": {"hello": self.headers["Authorization"]}}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+Hello = answering(lambda headers: {"data": {"hello": headers["Authorization"]}})
+"""A Cloud that knows one answer."""
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +57,6 @@ def test_an_authority_that_nobody_knows(cloud: str) -> None:
 
 def test_a_private_authority(cloud: str, pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
     """Believed as by flow runs, whose Python is older: not only if its certificates are to the letter."""
-    strict = partial(create_urllib3_context, verify_flags=ssl.VERIFY_X509_STRICT)
     monkeypatch.setattr(trust, "create_urllib3_context", strict)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(pki.authority.certificate))
     assert asked(cloud) == f"Bearer {KEY}"

@@ -1,40 +1,23 @@
 """Which Docker engines far away the agent takes for its own: those that the docker program takes."""
 
-import json
 import shutil
-import ssl
 from collections.abc import Iterator
 from contextlib import closing
-from functools import partial
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
-from urllib3.util.ssl_ import create_urllib3_context
 
 from prefect.agent.adapters import trust
 from prefect.agent.adapters.docker.engine import Engine
 from prefect.agent.domain.errors import PlatformUnavailable
 from support.pki import Pki
+from support.tls_answers import answering, needs_openssl, strict
 from support.tls_server import TlsServer
 
-pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the program openssl: install openssl")
+pytestmark = needs_openssl
 
-
-class Version(BaseHTTPRequestHandler):
-    """An engine that only knows its version."""
-
-    def do_GET(self) -> None:
-        """Tell it."""
-        body = json.dumps({"ApiVersion": "1.47", "Version": "27.0"}).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+Version = answering(lambda _headers: {"ApiVersion": "1.47", "Version": "27.0"})
+"""An engine that only knows its version."""
 
 
 @pytest.fixture
@@ -70,7 +53,6 @@ def version() -> str:
 
 def test_an_engine_far_away(tmp_path: Path, pki: Pki, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """By certificates that Python would refuse from 3.13 on."""
-    strict = partial(create_urllib3_context, verify_flags=ssl.VERIFY_X509_STRICT)
     monkeypatch.setattr(trust, "create_urllib3_context", strict)
     believe(monkeypatch, tmp_path / "docker", engine, pki, pki)
     assert version() == "27.0"

@@ -1,13 +1,10 @@
 """Which certificates of an API server the agent takes: those that kubectl takes."""
 
 import json
-import shutil
 import ssl
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from functools import partial
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -20,33 +17,21 @@ from prefect.agent.adapters.kubernetes.access import Cluster
 from prefect.agent.adapters.kubernetes.throttle import Throttle
 from support.http_proxy import HttpProxy
 from support.pki import Pki
+from support.tls_answers import answering, needs_openssl, strict
 from support.tls_server import TlsServer
 
-pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the program openssl: install openssl")
+pytestmark = needs_openssl
 
-strict = partial(create_urllib3_context, verify_flags=ssl.VERIFY_X509_STRICT)
-"""As every context is from Python 3.13 on."""
-
-
-class Version(BaseHTTPRequestHandler):
-    """Knows one answer."""
-
-    def do_GET(self) -> None:
-        """Give it."""
-        body = b'{"major": "1"}'
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+Version = answering(lambda _headers: {"major": "1"})
+"""An API server that only knows its version."""
 
 
-def cluster(folder: Path, server: str, user: Mapping[str, str] | None = None, **more: object) -> Cluster:
+def cluster(
+    folder: Path, server: str, believed: Mapping[str, object] | None = None, *, user: Mapping[str, str] | None = None
+) -> Cluster:
     """That server, by a kubeconfig."""
     config = {
-        "clusters": [{"name": "x", "cluster": {"server": server, **more}}],
+        "clusters": [{"name": "x", "cluster": {"server": server, **(believed or {})}}],
         "users": [{"name": "x", "user": user or {"token": "t"}}],
         "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
         "current-context": "x",
@@ -69,7 +54,7 @@ def test_certificates_that_are_not_to_the_letter(tmp_path: Path, monkeypatch: py
         ):
             pool.request("GET", address)
 
-        with closing(cluster(tmp_path, address, **{"certificate-authority": authority})) as found:
+        with closing(cluster(tmp_path, address, {"certificate-authority": authority})) as found:
             assert found.send("GET", "/version") == {"major": "1"}
 
 
@@ -88,7 +73,7 @@ def test_many_connections_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         mine = {"client-certificate": str(client.certificate), "client-key": str(client.key)}
         authority = {"certificate-authority": str(pki.authority.certificate)}
         address = f"https://127.0.0.1:{server.server_address[1]}"
-        with closing(cluster(tmp_path, address, user=mine, **authority)) as found, ThreadPoolExecutor(16) as threads:
+        with closing(cluster(tmp_path, address, authority, user=mine)) as found, ThreadPoolExecutor(16) as threads:
             answers = list(threads.map(lambda _: found.send("GET", "/version"), range(160)))
     assert answers == [{"major": "1"}] * 160
     assert len(contexts) == 160  # this server closes each connection
@@ -113,7 +98,7 @@ def test_trust_can_be_left_out(tmp_path: Path) -> None:
     with closing(TlsServer(Version, pki.server("api"))) as server:
         address = f"https://127.0.0.1:{server.server_address[1]}"
         with (
-            closing(cluster(tmp_path, address, **{"insecure-skip-tls-verify": True})) as found,
+            closing(cluster(tmp_path, address, {"insecure-skip-tls-verify": True})) as found,
             pytest.warns(urllib3.exceptions.InsecureRequestWarning),
         ):
             assert found.send("GET", "/version") == {"major": "1"}
@@ -125,9 +110,9 @@ def test_the_name_in_the_certificate_counts(tmp_path: Path) -> None:
     authority = {"certificate-authority": str(pki.authority.certificate)}
     with closing(TlsServer(Version, pki.server("api", names="DNS:api.example"))) as server:
         address = f"https://127.0.0.1:{server.server_address[1]}"
-        with closing(cluster(tmp_path, address, **authority)) as other, pytest.raises(urllib3.exceptions.SSLError):
+        with closing(cluster(tmp_path, address, authority)) as other, pytest.raises(urllib3.exceptions.SSLError):
             other.send("GET", "/version")
-        with closing(cluster(tmp_path, address, **authority, **{"tls-server-name": "api.example"})) as found:
+        with closing(cluster(tmp_path, address, {**authority, "tls-server-name": "api.example"})) as found:
             assert found.send("GET", "/version") == {"major": "1"}
 
 
@@ -146,6 +131,6 @@ def test_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str) -> No
             believed["proxy-url"] = proxy.url
         else:
             monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        with closing(cluster(tmp_path, f"https://{place}", **believed)) as found:
+        with closing(cluster(tmp_path, f"https://{place}", believed)) as found:
             assert found.send("GET", "/version") == {"major": "1"}
         assert proxy.tunnels == [place]

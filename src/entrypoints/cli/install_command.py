@@ -28,9 +28,10 @@ class InstallCommand(click.Command):
         """Take what is for this command and check the rest."""
         end = args.index("--") if "--" in args else len(args)
         rest = super().parse_args(ctx, args[:end])
-        ctx.params["agent_options"] = tuple(args[end + 1 :])
-        if not ctx.resilient_parsing:
-            self._check(ctx, args[end + 1 :])
+        words = args[end + 1 :]
+        ctx.params["agent_options"] = tuple(words)
+        if words and not ctx.resilient_parsing:
+            self._check(ctx, words)
         return rest
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:

@@ -26,10 +26,11 @@ class _Start(click.Command):
         """Refuse options of other platforms; drop those that nobody gave."""
         rest = super().parse_args(ctx, args)
         agent = ctx.params["platform"]
-        _check_platform(ctx, agent)
+        kind = PLATFORM_OF.get(agent, agent)
+        _check_platform(ctx, agent, kind)
         for parameter in self.params:
             only = options.platforms_of(parameter)
-            if not only or PLATFORM_OF.get(agent, agent) in only:
+            if not only or kind in only:
                 continue
             if ctx.params.pop(str(parameter.name), None) not in {None, ()}:
                 raise click.UsageError(f"{parameter.opts[0]} is not for the {agent} agent", ctx)
@@ -80,12 +81,12 @@ def starter(class_name: str, own: Callable[[Starter], Starter], help_text: str) 
     return start_one
 
 
-def _check_platform(ctx: click.Context, platform: str) -> None:
+def _check_platform(ctx: click.Context, platform: str, kind: str) -> None:
     """A name that is no platform is a usage error, with the names there are."""
     from prefect.agent.entrypoints.container import platform_names  # noqa: PLC0415 - costs the container
 
     names = sorted({"local", "kubernetes", *platform_names()})
-    if PLATFORM_OF.get(platform, platform) not in names:
+    if kind not in names:
         raise click.UsageError(f"there is no agent {platform!r}; there are {', '.join(names)}", ctx)
 
 
