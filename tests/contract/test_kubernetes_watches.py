@@ -58,6 +58,20 @@ def lists(lab: Lab) -> dict[str, int]:
     return {kind: sum(each.kind == kind and not each.is_watch for each in asked) for kind in KINDS}
 
 
+def are_watched_anew(lab: Lab, times: int) -> bool:
+    """Whether a watch of each kind was asked for so many times."""
+    return all(proxy_of(lab).count(kind=kind, watch=True) >= times for kind in KINDS)
+
+
+def trouble(ask: Callable[[], object]) -> str:
+    """What the platform says instead of an answer; empty if it answers."""
+    try:
+        ask()
+    except PlatformUnavailable as unavailable:
+        return str(unavailable)
+    return ""
+
+
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What the log warns of."""
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
@@ -69,9 +83,9 @@ def event(kind: str, thing: object) -> str:
 
 
 EXPIRED: Final = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version: 1 (2)"}
-FORGETS: Final[dict[str, Callable[[FaultProxy], object]]] = {
-    "by its status": lambda proxy: proxy.answer(410, EXPIRED, watch=True, times=2),
-    "by an event": lambda proxy: proxy.answer(200, event("ERROR", EXPIRED), watch=True, times=2),
+FORGETS: Final[dict[str, tuple[int, object]]] = {
+    "by its status": (410, EXPIRED),
+    "by an event": (200, event("ERROR", EXPIRED)),
 }
 CUTS: Final[dict[str, Callable[[FaultProxy], object]]] = {
     "cleanly": lambda proxy: proxy.cut_streams(clean=True),
@@ -94,6 +108,23 @@ def test_a_watch_that_ends_goes_on_where_it_was(
     assert warnings(caplog) == []
 
 
+def test_an_end_that_is_heard_of_before_the_pod(lab: Lab, direct: KubernetesPlatform) -> None:
+    """How the unit ended is asked for, once: only its pod says."""
+    platform, made = watching(lab), submission("echo farewell; exit 3")
+    watch = proxy_of(lab).hold(path="/pods$", watch=True)
+    proxy_of(lab).cut_streams()
+    direct.create(made)
+
+    assert str(once_ended(platform, made.name).evidence) == "Error, exit code 3"
+
+    looks = proxy_of(lab).count(kind="pods", watch=False)
+    assert platform.logs_tail(made.name) == "farewell\n"
+    assert "container flow" in platform.account(made.name)
+    assert [str(unit.evidence) for unit in platform.units()] == ["Error, exit code 3"]
+    assert proxy_of(lab).count(kind="pods", watch=False) == looks
+    watch.release()
+
+
 @pytest.mark.parametrize("kind", FORGETS)
 def test_a_version_that_the_server_forgot(
     lab: Lab, direct: KubernetesPlatform, kind: str, caplog: pytest.LogCaptureFixture
@@ -102,7 +133,8 @@ def test_a_version_that_the_server_forgot(
     platform, first, second = watching(lab), submission(), submission()
     direct.create(first)
     once_ended(platform, first.name)
-    FORGETS[kind](proxy_of(lab))
+    for each in KINDS:  # one each: whichever is watched anew first could take both
+        proxy_of(lab).answer(*FORGETS[kind], path=f"/{each}$", watch=True)
     proxy_of(lab).cut_streams()
     direct.create(second)
 
@@ -112,6 +144,7 @@ def test_a_version_that_the_server_forgot(
         return unit is not None and unit.status.has_ended
 
     wait_until(is_over, 20, "the second ends")
+    wait_until(lambda: are_watched_anew(lab, 3), 20, "watches of both kinds were refused, and follow the new lists")
     assert lists(lab) == {"jobs": 2, "pods": 2}
     assert warnings(caplog) == []
 
@@ -133,13 +166,13 @@ def test_a_watch_that_says_nothing_is_given_up(
     lab: Lab, direct: KubernetesPlatform, caplog: pytest.LogCaptureFixture
 ) -> None:
     """After a time without event or bookmark there is a new one, from where the old one was."""
-    platform, made = watching(lab, Rhythm(silence=1)), submission()
+    # The silence is also what an answer may take to begin: it must be longer than this machine may stand still.
+    platform, made = watching(lab, Rhythm(silence=6)), submission()
     proxy_of(lab).freeze_streams()
     direct.create(made)
     once_ended(direct, made.name)
     assert seen(platform, made.name) is None
-    before = proxy_of(lab).count(watch=True)
-    wait_until(lambda: proxy_of(lab).count(watch=True) >= before + 2, 20, "both are watched anew")
+    wait_until(lambda: are_watched_anew(lab, 2), 30, "both are watched anew")
 
     proxy_of(lab).thaw_streams()
 
@@ -151,8 +184,8 @@ def test_a_watch_that_says_nothing_is_given_up(
 def test_watches_are_renewed_before_anybody_cuts_them(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
     """The server is asked to end each in time, and to send bookmarks; it is not asked for a list again."""
     watching(lab, Rhythm(renewal=(1, 1)))
-    wait_until(lambda: proxy_of(lab).count(watch=True) >= 6, 20, "three watches of each kind")
-    watches = [each for each in proxy_of(lab).requests if each.is_watch]
+    wait_until(lambda: are_watched_anew(lab, 3), 20, "three watches of each kind")
+    watches = [each for each in list(proxy_of(lab).requests) if each.is_watch]
     assert {each.query["timeoutSeconds"] for each in watches} == {"1"}
     assert {each.query["allowWatchBookmarks"] for each in watches} == {"true"}
     assert lists(lab) == {"jobs": 1, "pods": 1}
@@ -207,22 +240,20 @@ def test_a_list_that_takes_its_time(lab: Lab) -> None:
 
 def test_what_is_too_old_is_not_believed(lab: Lab) -> None:
     """Units that nobody has heard of for long are no answer; nor is silence."""
-    platform = watching(lab, Rhythm(silence=0.3, stale=1.0))
+    platform = lab.platform(rhythm=Rhythm(renewal=(1, 1), stale=3.0))  # at each renewal the server is heard
+
+    def knows() -> bool:
+        return not trouble(platform.units) and not trouble(lambda: list(platform.watch(seconds=0.01)))
+
+    wait_until(knows, 30, "the platform knows")
     proxy_of(lab).cut(times=None)
     proxy_of(lab).cut_streams()
 
-    def is_refused() -> bool:
-        try:
-            platform.units()
-        except PlatformUnavailable as trouble:
-            return "no Kubernetes API server answers" in str(trouble)
-        return False
-
-    wait_until(is_refused, 20, "the platform knows that it knows nothing")
+    wait_until(lambda: "no Kubernetes API server answers" in trouble(platform.units), 30, "it knows that it does not")
     with pytest.raises(PlatformUnavailable):
         list(platform.watch(seconds=0.01))
     proxy_of(lab).clear()
-    wait_until(lambda: not is_refused(), 20, "it knows again")
+    wait_until(knows, 60, "it knows again")
     assert list(platform.watch(seconds=0.01)) == []
 
 

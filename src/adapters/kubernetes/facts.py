@@ -35,6 +35,8 @@ class JobFacts:
         secret: Name of the Secret made for it, if any.
         stopped: Why this agent or a sibling ended it; empty if none did.
         conditions: Those that hold.
+        pods_ended: How many of its pods have ended, as its controller counts.
+        pods_read: Whether its pods were read after its end; kept by whoever follows it.
     """
 
     name: str
@@ -50,6 +52,13 @@ class JobFacts:
     secret: str
     stopped: str
     conditions: tuple[Condition, ...]
+    pods_ended: int = 0
+    pods_read: bool = False
+
+    @property
+    def end(self) -> Condition | None:
+        """How it ended, once it has."""
+        return self.condition("Complete", "Failed")
 
     def condition(self, *types: str) -> Condition | None:
         """The first condition of these types that holds."""
@@ -167,6 +176,7 @@ def job_facts(job: Mapping[str, Any]) -> JobFacts | None:
         secret=_text(notes, manifest.SECRET),
         stopped=_text(notes, manifest.STOPPED),
         conditions=tuple(_condition(each) for each in _list(status, "conditions") if each.get("status") == "True"),
+        pods_ended=(_number(status, "succeeded") or 0) + (_number(status, "failed") or 0),
     )
 
 

@@ -12,9 +12,9 @@ from prefect.agent.adapters.kubernetes.access import MERGE_PATCH, Cluster, path_
 from prefect.agent.adapters.kubernetes.errors import StatusError, translate_submission
 from prefect.agent.adapters.kubernetes.facts import EventFacts, JobFacts, PodFacts, event_facts, version_of
 from prefect.agent.adapters.kubernetes.features import Features
-from prefect.agent.adapters.kubernetes.mirror import Mirror
+from prefect.agent.adapters.kubernetes.mirror import Mirror, misses_pods
 from prefect.agent.adapters.kubernetes.reflector import Rhythm
-from prefect.agent.domain.errors import PlatformUnavailable
+from prefect.agent.domain.errors import PlatformError, PlatformUnavailable
 from prefect.agent.domain.model.units import Submission
 
 GONE: Final = frozenset({404, 409})
@@ -104,6 +104,16 @@ class Jobs:
 
     # --- seeing ---
 
+    def known(self, name: str) -> tuple[JobFacts | None, Sequence[PodFacts]]:
+        """A Job of ours and its pods as the mirror has them; pods that it misses are read: they say how a Job ended."""
+        job, pods = self.mirror.facts(name)
+        if job is not None and misses_pods(job, pods):
+            try:
+                return self.look(name)
+            except PlatformError as trouble:
+                log.debug("The pods of %s, which has ended, are not known: %s", name, trouble)
+        return job, pods
+
     def look(self, name: str) -> tuple[JobFacts | None, Sequence[PodFacts]]:
         """A Job of ours and its pods as the API server has them now; what is known of pods that are gone is added."""
         known, _ = self.mirror.facts(name)
@@ -111,9 +121,10 @@ class Jobs:
             job = self._find(name)
             place = None if job is None else job["metadata"]["namespace"]
             answer = self._cluster.send("GET", self._scope.pods(place), query=_of_unit(name))
-        if (job is None or self.mirror.saw_job(job) is None) and known is not None:
+        facts = None if job is None else self.mirror.saw_job(job)
+        if facts is None and known is not None:
             self.mirror.forget(known)
-        self.mirror.saw_pods(name, answer.get("items") or [], version_of(answer))
+        self.mirror.saw_pods(name, answer.get("items") or [], version_of(answer), after=facts)
         return self.mirror.facts(name)
 
     def find(self, namespace: str, name: str) -> Object | None:

@@ -26,6 +26,11 @@ MOST_BURIED: Final = 1000
 """Jobs and pods that are remembered to be gone."""
 
 
+def misses_pods(job: JobFacts, pods: Sequence[PodFacts]) -> bool:
+    """Whether the Job has ended and had pods that nothing was heard of: the two watches do not wait for each other."""
+    return job.end is not None and not job.pods_read and len(pods) < min(job.pods_ended, PODS_OF_A_UNIT)
+
+
 def now() -> datetime:
     """The time of day."""
     return datetime.now(timezone.utc)
@@ -108,13 +113,16 @@ class Mirror:
                 self._keep_job(facts)
         return facts
 
-    def saw_pods(self, name: str, pods: Sequence[Object], version: int) -> None:
-        """All pods of one unit were read, as they were at *version*."""
+    def saw_pods(self, name: str, pods: Sequence[Object], version: int, *, after: JobFacts | None = None) -> None:
+        """All pods of one unit were read, as they were at *version*; *after* the Job had been as it is given."""
         found = [facts for facts in map(pod_facts, pods) if facts is not None]
         with self.changed:
             self._drop_pods(name, {facts.uid for facts in found}, version)
             for facts in found:
                 self._keep_pod(facts)
+            job = self._jobs.get(name)
+            if job is not None and after is not None and after.end is not None and job.uid == after.uid:
+                self._jobs[name] = attrs.evolve(job, pods_read=True)
 
     def forget(self, job: JobFacts) -> None:
         """This very Job does not exist any more."""
@@ -220,6 +228,8 @@ class Mirror:
         kept = self._jobs.get(facts.name)
         if facts.uid in self._buried or (kept is not None and kept.version >= facts.version):
             return
+        if kept is not None and kept.uid == facts.uid:
+            facts = attrs.evolve(facts, pods_read=kept.pods_read)
         self._jobs[facts.name] = facts
         self._tell(facts.name)
 

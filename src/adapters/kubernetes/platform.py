@@ -169,7 +169,7 @@ class KubernetesPlatform(ExecutionPlatform):
         job, pods = self._look_unless_ended(name)
         latest: list[JobFacts | PodFacts] = [*reading.by_age(pods)[-3:]]
         # Of a Job that has ended its pods know more, and for each question the server looks at all events there are.
-        if job is not None and not (latest and job.condition(*reading.ENDED)):
+        if job is not None and not (latest and job.end is not None):
             latest.insert(0, job)
         return account(job, pods, [each for thing in latest for each in self._jobs.events(thing.namespace, thing.uid)])
 
@@ -226,13 +226,13 @@ class KubernetesPlatform(ExecutionPlatform):
 
     def _look_unless_ended(self, name: str) -> tuple[JobFacts | None, Sequence[PodFacts]]:
         """As the mirror has it if it has ended there: an end is for ever. All else may have changed."""
-        job, pods = self._jobs.mirror.facts(name)
+        job, pods = self._jobs.known(name)
         unit = self._read(job, pods)
         return (job, pods) if unit is not None and unit.status.has_ended else self._jobs.look(name)
 
     def _known(self, name: str) -> Unit | None:
         """A unit as the mirror has it."""
-        job, pods = self._jobs.mirror.facts(name)
+        job, pods = self._jobs.known(name)
         unit = self._read(job, pods)
         if job is None or unit is None or unit.status is not UnitStatus.PENDING or unit.evidence is not None:
             return unit

@@ -23,8 +23,6 @@ RESTARTED: Final = "CrashLoopBackOff"
 FORBIDS: Final = re.compile("is forbidden|denied the request|is invalid")
 """What Kubernetes says of a pod that it will never make; but a quota, which forbids too, fills and empties."""
 
-ENDED: Final = ("Complete", "Failed")
-
 SIGNALS: Final = range(129, 193)
 """Exit codes that say by which signal."""
 
@@ -53,9 +51,9 @@ def unit(
         said: What the unit waits for if neither Job nor pods say so; from events.
     """
     pods = by_age(pods)
-    if job is None or (job.is_deleting and not job.condition(*ENDED)):
+    if job is None or (job.is_deleting and job.end is None):
         return _headless([pod for pod in pods if pod.is_alive])
-    end = job.condition(*ENDED)
+    end = job.end
     if end is not None and not any(pod.is_alive for pod in pods):
         return _ended(job, end, pods)
     made = _made(job)

@@ -1,5 +1,6 @@
 """What the mirror of Jobs and pods believes when answers and events come in any order."""
 
+import queue
 import threading
 from collections.abc import Iterator
 from itertools import count
@@ -7,7 +8,7 @@ from itertools import count
 import pytest
 
 from prefect.agent.adapters.kubernetes.errors import StatusError
-from prefect.agent.adapters.kubernetes.mirror import KEPT_CHANGES, MOST_BURIED, PODS_OF_A_UNIT, Mirror
+from prefect.agent.adapters.kubernetes.mirror import KEPT_CHANGES, MOST_BURIED, PODS_OF_A_UNIT, Mirror, misses_pods
 from prefect.agent.adapters.kubernetes.reflector import Rhythm
 from prefect.agent.domain.errors import PlatformForbidden, PlatformUnavailable
 from support.waiting import wait_until
@@ -17,14 +18,17 @@ from unit.kubernetes_objects import Object, ScriptedCluster, a_job_object, a_pod
 @pytest.fixture
 def cluster() -> ScriptedCluster:
     """An API server that says nothing by itself."""
-    return ScriptedCluster()
+    cluster = ScriptedCluster()
+    for path in ("/jobs", "/pods"):
+        cluster.lists[path] = queue.Queue()  # two threads that ask at the same time would make one each
+    return cluster
 
 
 @pytest.fixture
 def mirror(cluster: ScriptedCluster) -> Iterator[Mirror]:
     """An empty one."""
     mirror = Mirror(
-        cluster.as_cluster(), jobs_path="/jobs", pods_path="/pods", selector="a", rhythm=Rhythm(first_list=5)
+        cluster.as_cluster(), jobs_path="/jobs", pods_path="/pods", selector="a", rhythm=Rhythm(first_list=30)
     )
     yield mirror
     mirror.close()
@@ -34,6 +38,13 @@ def knows(mirror: Mirror, name: str = "unit") -> tuple[int, dict[str, str]]:
     """Version of the Job, 0 if there is none; and of each pod its phase, or ``gone``."""
     job, pods = mirror.facts(name)
     return job.version if job else 0, {pod.uid: "gone" if pod.is_gone else pod.phase for pod in pods}
+
+
+def misses(mirror: Mirror, name: str = "unit") -> bool:
+    """Whether the Job has pods that the mirror has heard nothing of."""
+    job, pods = mirror.facts(name)
+    assert job is not None
+    return misses_pods(job, pods)
 
 
 def waiting(reason: str, version: int) -> Object:
@@ -136,6 +147,33 @@ class TestPods:
         mirror.replace_pods([a_pod_object("third", version=4)], 5)
         assert knows(mirror) == (1, {"old": "gone", "new": "Running", "third": "Running"})
 
+    def test_pods_of_an_ended_job_may_be_missing(self, mirror: Mirror) -> None:
+        """Until they are heard of or, if they are gone for good, asked for; whatever happens to that Job afterwards."""
+        mirror.apply_job("ADDED", a_job_object(failed=1))
+        assert not misses(mirror)
+        mirror.apply_pod("ADDED", a_pod_object("first", version=2, phase="Failed"))
+        mirror.apply_job("MODIFIED", a_job_object(version=5, end="Failed", failed=2))
+        assert misses(mirror)
+        mirror.apply_pod("ADDED", a_pod_object("second", version=4, phase="Failed"))
+        assert not misses(mirror)
+        other = mirror.saw_job(a_job_object("other", version=6, end="Complete", succeeded=1))
+        mirror.saw_pods("other", [], 5)
+        assert misses(mirror, "other")
+        mirror.saw_pods("other", [], 7, after=other)
+        mirror.apply_job("MODIFIED", a_job_object("other", version=9, end="Complete", succeeded=1))
+        assert not misses(mirror, "other")
+        mirror.apply_job("ADDED", a_job_object("other", version=12, uid="another", end="Complete", succeeded=1))
+        mirror.saw_pods("other", [], 13, after=other)
+        assert misses(mirror, "other")
+
+    def test_more_pods_than_are_kept_are_not_missing(self, mirror: Mirror) -> None:
+        """A template may allow many retries."""
+        mirror.apply_job("ADDED", a_job_object(end="Failed", failed=PODS_OF_A_UNIT + 4))
+        for number in range(PODS_OF_A_UNIT):
+            assert misses(mirror)
+            mirror.apply_pod("ADDED", a_pod_object(f"{number}", version=2, phase="Failed"))
+        assert not misses(mirror)
+
     def test_a_pod_without_a_job_does_not_come_back(self, mirror: Mirror) -> None:
         """Once it is gone, a slow answer that shows it alive is not believed."""
         mirror.apply_pod("ADDED", a_pod_object(version=2))
@@ -206,10 +244,10 @@ class TestBelieving:
         thread = threading.Thread(target=lambda: found.append(mirror.names()))
         thread.start()
         cluster.lists["/pods"].put(EMPTY)
-        wait_until(lambda: any("watch" in each for each in cluster.asked), 5, "one kind is watched")
+        wait_until(lambda: any("watch" in each for each in cluster.asked), 30, "one kind is watched")
         assert found == []
         cluster.lists["/jobs"].put({**EMPTY, "items": [a_job_object()]})
-        thread.join(5)
+        thread.join(30)
         assert found == [{"unit"}]
 
     def test_what_the_server_says_no_to(self, mirror: Mirror, cluster: ScriptedCluster) -> None:
@@ -237,10 +275,10 @@ class TestBelieving:
         cluster.lists["/pods"].put(EMPTY)
         mirror.names()
         mirror.saw_job(a_job_object("before"))
-        changes, seen, versions = mirror.changes(seconds=5), list[str](), count(1)
+        changes, seen, versions = mirror.changes(seconds=60), list[str](), count(1)
         watching = threading.Thread(target=lambda: seen.append(next(changes)))
         watching.start()
-        wait_until(lambda: mirror.saw_job(a_job_object("one", version=next(versions))) and seen, 5, "a change is told")
-        watching.join(5)
+        wait_until(lambda: mirror.saw_job(a_job_object("one", version=next(versions))) and seen, 30, "a change is told")
+        watching.join(30)
         assert seen == ["one"]
         assert list(mirror.changes(seconds=0)) == []
