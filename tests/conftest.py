@@ -71,7 +71,7 @@ def _ask_docker() -> frozenset[str] | str:
     import docker  # noqa: PLC0415 - only tests that need it pay for it
 
     try:
-        client = docker.from_env(timeout=10)
+        client = docker.from_env(timeout=60)
     except docker.errors.DockerException as problem:
         return f"no Docker engine answers: start one or set DOCKER_HOST ({problem})"
     try:

@@ -126,7 +126,7 @@ def running_stub(script: Script = lambda _asked: Reply()) -> Generator[Stub]:
         yield stub
     finally:
         server.shutdown()
-        thread.join(10)
+        thread.join(30)
         server.server_close()
 
 
@@ -161,8 +161,8 @@ def test_the_stub_answers_by_its_script() -> None:
         stub.answers(says(429, {"Retry-After": "7"}, a=1), says(b=2))
         ask = {"query": "query { hello }", "variables": '{"c": 3}'}
 
-        first = requests.post(stub.url, json=ask, headers={"X-Test": "yes"}, timeout=5)
-        second = requests.post(stub.url, json=ask, timeout=5)
+        first = requests.post(stub.url, json=ask, headers={"X-Test": "yes"}, timeout=30)
+        second = requests.post(stub.url, json=ask, timeout=30)
 
         assert (first.status_code, first.headers["Retry-After"], first.json()) == (429, "7", {"a": 1})
         assert (second.status_code, second.json()) == (200, {"b": 2})
@@ -174,4 +174,4 @@ def test_the_stub_answers_by_its_script() -> None:
 def test_the_stub_breaks_off(reply: Reply) -> None:
     """Answers that are dropped or cut off arrive as broken connections."""
     with running_stub(lambda _asked: reply) as stub, pytest.raises(requests.RequestException):
-        requests.post(stub.url, json={}, timeout=5)
+        requests.post(stub.url, json={}, timeout=30)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from prefect.agent.adapters import trust
+from prefect.agent.adapters.graphql import transport
 from prefect.agent.adapters.graphql.transport import Transport
 from prefect.agent.domain.errors import CloudUnavailable
 from support.http_proxy import HttpProxy
@@ -24,7 +25,8 @@ Hello = answering(lambda headers: {"data": {"hello": headers["Authorization"]}})
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of this machine's own settings."""
+    """Nothing of this machine's own settings, and time for who is slow to shake hands."""
+    monkeypatch.setattr(transport, "CONNECT_TIMEOUT", 30.0)
     for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)

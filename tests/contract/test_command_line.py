@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -212,14 +213,15 @@ def test_json_logs_are_one_object_per_line(env: Env, cloud: str) -> None:
 def test_a_signal_ends_the_agent_with_success(env: Env, cloud: str, number: signal.Signals) -> None:
     """Health answers while it runs; the first signal stops it."""
     with Started(env, cloud, "--agent-address", "http://127.0.0.1:0") as (agent, log):
-        wait_until(lambda: "Waiting for flow runs" in log.read_text(), 20, "the agent")
-        address = next(
-            word for word in log.read_text().split() if word.startswith("http://127.0.0.1:") and word != cloud
-        )
-        wait_until(lambda: requests.get(f"{address}/api/health", timeout=5).status_code == 200, 20, "health")
-        assert requests.get(f"{address}/api/poke", timeout=5).status_code == 200
+        wait_until(lambda: re.search(r"Health is served at \S+\n", log.read_text()), 60, "the agent")
+        address = log.read_text().partition("Health is served at ")[2].split()[0]
+        health = requests.get(f"{address}/api/health", timeout=60)
+        assert health.status_code == 200
+        # Whoever has polled hears signals.
+        wait_until(lambda: requests.get(f"{address}/api/health", timeout=60).json()["last_poll"], 60, "a poll")
+        assert requests.get(f"{address}/api/poke", timeout=60).status_code == 200
         agent.send_signal(number)
-        assert agent.wait(20) == 0
+        assert agent.wait(60) == 0
 
 
 class Started:
@@ -251,7 +253,7 @@ def test_the_embedded_cloud_serves_and_ends_on_a_signal(env: Env, tmp_path: Path
         try:
             assert server.stdout is not None
             url = next(word for word in server.stdout.readline().split() if word.startswith("http://"))
-            assert requests.post(url, json={"query": "{ hello }"}, timeout=10).json()["data"]["hello"]
+            assert requests.post(url, json={"query": "{ hello }"}, timeout=60).json()["data"]["hello"]
             second = run(env, "server", "start", "--port", "0", "--database", str(tmp_path / "c.db"))
             assert second.returncode == 78
             assert "another server uses" in second.stderr

@@ -1,14 +1,15 @@
 """What is particular to Docker, on a real engine: pulls, environment, networks, volumes, how containers end."""
 
 import contextlib
+import io
 import logging
 import socket
 import sys
 import threading
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from types import FrameType
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import CodeType, FrameType
 from typing import Any
 
 import attrs
@@ -18,6 +19,7 @@ from docker.errors import ImageNotFound
 from docker.types import LogConfig
 from docker.utils import kwargs_from_env
 
+from prefect.agent.adapters.docker.images import Images
 from prefect.agent.domain.errors import PlatformUnavailable, SubmissionRefused, UnitNameTaken
 from prefect.agent.domain.model.run_configs import DockerRun
 from prefect.agent.domain.model.units import UnitStatus
@@ -154,8 +156,13 @@ class TestEnds:
     def test_out_of_memory(self, lab: Lab) -> None:
         """The engine's own word for it."""
         limit = {"mem_limit": "8m", "memswap_limit": "8m"}
-        submission = lab.submission("exec tail /dev/zero", run_config=DockerRun(host_config=limit))
-        unit = ended(lab.platform(), submission)
+        # Of a container that is over at once the engine may miss what it was killed for.
+        script = "tail /dev/zero; code=$?; while [ ! -e /end ]; do sleep 0.05; done; exit $code"
+        platform, submission = lab.platform(), lab.submission(script, run_config=DockerRun(host_config=limit))
+        platform.create(submission)
+        wait_until(lambda: "oom" in lab.events(submission.name), 20, "the engine knows")
+        lab.end(submission.name)
+        unit = once_ended(platform, submission.name)
         assert unit.status is UnitStatus.FAILED
         assert str(unit.evidence) == "OOMKilled, out of memory, the limit is 8 MiB, exit code 137"
 
@@ -189,20 +196,16 @@ class TestEnds:
         ended(platform, submission)
         assert platform.logs_tail(submission.name) == ""
 
-    def test_output_is_shown(self, lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_output_is_shown(self, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
         """With ``show_flow_logs`` it is copied as it comes; the thread ends with its container."""
+        shown = io.StringIO()  # not capsys: what is written while that is read gets lost
+        monkeypatch.setattr(sys, "stdout", shown)
         platform = lab.platform(show_flow_logs=True)
         submission = lab.submission("echo first; while [ ! -e /end ]; do sleep 0.05; done; echo last")
         platform.create(submission)
-        seen: list[str] = []
-
-        def shown(text: str) -> bool:
-            seen.append(capsys.readouterr().out)
-            return text in "".join(seen)
-
-        wait_until(lambda: shown("first\n"), what="the first line")
-        lab.client.exec_start(lab.client.exec_create(submission.name, ["touch", "/end"])["Id"])
-        wait_until(lambda: shown("last\n"), what="the last line")
+        wait_until(lambda: "first\n" in shown.getvalue(), what="the first line")
+        lab.end(submission.name)
+        wait_until(lambda: "last\n" in shown.getvalue(), what="the last line")
         wait_until(lambda: not any(submission.name in thread.name for thread in threading.enumerate()))
 
 
@@ -281,7 +284,8 @@ class TestPulls:
         registry.hold.clear()
         with ThreadPoolExecutor(4) as pool:
             created = [pool.submit(create) for _ in range(4)]
-            wait_until(lambda: waiting_in("prepare") == 4, what="four flow runs that wait for the image")
+            wait_until(lambda: waiting_in(Images._lead.__code__) == 1, what="the flow run that pulls the image")
+            wait_until(lambda: waiting_in(Future.result.__code__) == 3, what="three flow runs that wait for that")
             wait_until(lambda: registry.tags_asked > requests_of_one_pull, what="the pull")
             registry.hold.set()
             for each in created:
@@ -339,16 +343,17 @@ class TestPulls:
         with caplog.at_level(logging.WARNING, "prefect.agent.docker"):
             unit = ended(lab.platform(no_pull=False), submission)
         assert unit.status is UnitStatus.SUCCEEDED
-        assert [image in record.getMessage() for record in caplog.records] == [True]
+        said = [record.getMessage() for record in caplog.records if record.name == "prefect.agent.docker"]
+        assert [image in message for message in said] == [True]
         lab.client.remove_container(submission.name)
 
 
-def waiting_in(function: str) -> int:
-    """How many threads are inside a function of that name."""
+def waiting_in(code: CodeType) -> int:
+    """How many threads are inside of a function with this code."""
     count = 0
     for top in sys._current_frames().values():
         frame: FrameType | None = top
-        while frame is not None and frame.f_code.co_name != function:
+        while frame is not None and frame.f_code is not code:
             frame = frame.f_back
         count += frame is not None
     return count

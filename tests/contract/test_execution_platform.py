@@ -182,7 +182,7 @@ class ProcessWorld(Submissions, PlatformWorld):
                     os.killpg(pid, signal.SIGKILL)
         for child in gc.get_objects():  # a platform that was closed reaps nobody: we do
             if isinstance(child, subprocess.Popen) and str(self.folder) in repr(child.args):
-                child.wait(10)
+                child.wait(60)
 
     def _is_alive(self, pid: int) -> bool:
         try:

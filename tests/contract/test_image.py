@@ -23,7 +23,7 @@ from prefect.agent.entrypoints import init
 assert os.getpid() == 1
 {reap}
 orphan = int(subprocess.run(["sh", "-c", "sleep 0.2 >&- & echo $!"], capture_output=True, text=True).stdout)
-deadline = time.monotonic() + 3
+deadline = time.monotonic() + {seconds}
 while os.path.exists(f"/proc/{{orphan}}") and time.monotonic() < deadline:
     time.sleep(0.02)
 print("zombie" if os.path.exists(f"/proc/{{orphan}}") else "reaped", flush=True)
@@ -102,10 +102,12 @@ def test_it_is_small(client: APIClient, image: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reap", "expected"), [("init.reap_until_child_ends()", "reaped"), ("", "zombie")], ids=["ours", "without"]
+    ("reap", "seconds", "expected"),
+    [("init.reap_until_child_ends()", 30, "reaped"), ("", 3, "zombie")],
+    ids=["ours", "without"],
 )
-def test_process_1_reaps(client: APIClient, image: dict[str, Any], reap: str, expected: str) -> None:
+def test_process_1_reaps(client: APIClient, image: dict[str, Any], reap: str, seconds: int, expected: str) -> None:
     """What a flow run leaves behind does not stay (FIELD-NOTES n 71); without our part it would."""
-    program = ZOMBIES.format(reap=reap)
+    program = ZOMBIES.format(reap=reap, seconds=seconds)
 
     assert run(client, image, "-c", program, entrypoint="python") == (0, f"{expected}\n")

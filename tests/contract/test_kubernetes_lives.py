@@ -1,7 +1,9 @@
 """Units whose life on a real Kubernetes API server has several acts: retries, deletions by hand, quotas, policies."""
 
 import threading
+import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import attrs
 import pytest
@@ -10,6 +12,7 @@ from prefect.agent.adapters.kubernetes import KubernetesPlatform
 from prefect.agent.domain.errors import PlatformUnavailable
 from prefect.agent.domain.model.units import Submission, Unit, UnitStatus
 from support.kubernetes import pods
+from support.kubernetes.api import ApiRefused
 from support.kubernetes.control_plane import ControlPlane
 from support.kubernetes.kubelet import ProcessKubelet
 from support.kubernetes.lab import FOREVER, Lab, laboratory, once, once_ended, seen, submission, with_pod
@@ -17,8 +20,14 @@ from support.waiting import wait_until
 
 pytestmark = pytest.mark.kubernetes
 
-STUBBORN = "trap '' TERM; while :; do sleep 1; done"
-FAILS_ONCE = 'echo start; [ -e "$MARK" ] || { touch "$MARK"; exit 4; }'
+STUBBORN = "trap '' TERM; echo deaf; while :; do sleep 1; done"
+FAILS_ONCE = """
+echo start
+[ -e "$MARK" ] && exit
+touch "$MARK"
+while [ ! -e "$MARK.go" ]; do sleep 0.05; done
+exit 4
+"""
 
 
 @pytest.fixture
@@ -54,8 +63,10 @@ def slow(control_plane: ControlPlane, kubelet: ProcessKubelet) -> Iterator[dict[
         laboratory(control_plane, labels=restricted) as strict,
     ):
         full.post("api/v1 resourcequotas", quota)
+        wait_until(lambda: forbids_pods(full, "exceeded quota"), 30, "the quota holds")
+        wait_until(lambda: forbids_pods(strict, "violates PodSecurity"), 30, "the policy holds")
         retries = {"spec": {"backoffLimit": 2}}
-        mark = {"MARK": str(kubelet.folder / f"{main.namespace}.mark")}
+        mark = {"MARK": str(mark_of(main, kubelet))}
         slow = {
             "retried": Slow(main, main.platform(), submission(FAILS_ONCE, template=retries, env=mark)),
             "quota": Slow(full, full.platform(trouble=30, start=600), submission()),
@@ -66,6 +77,26 @@ def slow(control_plane: ControlPlane, kubelet: ProcessKubelet) -> Iterator[dict[
         for each in slow.values():
             each.platform.create(each.submission)
         yield slow
+
+
+def forbids_pods(lab: Lab, why: str) -> bool:
+    """Whether a pod would be refused for this reason by now; none is made."""
+    pod = {"metadata": {"name": "none"}, "spec": {"containers": [{"name": "none", "image": "none"}]}}
+    try:
+        lab.place.api.post(lab.place.pods, pod, dryRun="All")
+    except ApiRefused as refused:
+        return why in str(refused)
+    return False
+
+
+def mark_of(lab: Lab, kubelet: ProcessKubelet) -> Path:
+    """What :data:`FAILS_ONCE` makes in its first pod, which ends once there is a file of this name and ``.go``."""
+    return kubelet.folder / f"{lab.namespace}.mark"
+
+
+def is_deaf(platform: KubernetesPlatform, made: Submission) -> bool:
+    """Whether :data:`STUBBORN` has come as far as to hear no signal any more."""
+    return platform.logs_tail(made.name) == "deaf\n"
 
 
 class TestByHand:
@@ -97,25 +128,30 @@ class TestByHand:
         """So that the sweep looks at once and not half a minute later; of a unit that we removed nothing is told."""
         platform, deleted, ended = lab.platform(), submission(FOREVER), submission("exit 0")
         told: list[Unit] = []
-        over = threading.Event()
 
         def listen() -> None:
-            while not over.is_set():
-                told.extend(platform.watch(seconds=0.5))
+            for unit in platform.watch(seconds=120):  # a single one: between two of them something might be missed
+                told.append(unit)
+                if unit.status is UnitStatus.FAILED:
+                    return
+
+        def is_heard() -> bool:
+            note = {"annotations": {"lab.test/note": uuid.uuid4().hex}}  # one more change: it may not listen yet
+            lab.place.api.patch(f"{lab.place.jobs}/{deleted.name}", {"metadata": note})
+            return any(unit.name == deleted.name for unit in told)
 
         thread = threading.Thread(target=listen)
         thread.start()
         try:
-            for made in (deleted, ended):
-                platform.create(made)
-                wait_until(lambda name=made.name: any(unit.name == name for unit in told), 20, "it is told of")
-            once_ended(platform, ended.name)
+            platform.create(deleted)
+            wait_until(is_heard, 20, "it is told of")
+            platform.create(ended)
+            wait_until(lambda: any(unit.status is UnitStatus.SUCCEEDED for unit in told), 20, "the end is told")
             platform.remove(ended.name)
             lab.place.api.delete(f"{lab.place.jobs}/{deleted.name}", propagationPolicy="Background")
             wait_until(lambda: any(unit.status is UnitStatus.FAILED for unit in told), 20, "the deletion is told")
         finally:
-            over.set()
-            thread.join(20)
+            thread.join(130)
         [unit] = [unit for unit in told if unit.status is UnitStatus.FAILED]
         assert (unit.name, str(unit.evidence)) == (deleted.name, "Deleted, somebody deleted its Job")
         assert platform.unit(deleted.name) is None
@@ -124,7 +160,7 @@ class TestByHand:
         """The Job object lingers; the unit is there as long as its pod is."""
         platform, made = lab.platform(), submission(STUBBORN)
         platform.create(made)
-        wait_until(lambda: kubelet.is_executing(made.name), 20, "it executes")
+        wait_until(lambda: is_deaf(platform, made), 20, "it executes and hears nothing")
 
         lab.place.api.delete(f"{lab.place.jobs}/{made.name}", propagationPolicy="Foreground")
 
@@ -134,7 +170,7 @@ class TestByHand:
             platform.create(made)
         kubelet.kill(made.name)
         wait_until(lambda: seen(platform, made.name) is None, 20, "the unit is gone")
-        assert platform.unit(made.name) is None
+        wait_until(lambda: platform.unit(made.name) is None, 20, "the Job is gone")
 
     def test_a_suspended_unit_can_be_stopped(self, lab: Lab) -> None:
         """It can have no end, so it is removed."""
@@ -152,7 +188,7 @@ class TestByHand:
         platform, made = lab.platform(), submission("exec sleep 600")
         platform.create(made)
         wait_until(lambda: kubelet.is_executing(made.name), 20, "it executes")
-        platform.stop(made.name, grace=5)
+        platform.stop(made.name, grace=30)
         unit = once(platform, made.name, lambda unit: unit.evidence and unit.evidence.exit_code is not None)
         assert (unit.status, str(unit.evidence)) == (UnitStatus.FAILED, "Stopped, ended by the agent, exit code 143")
 
@@ -174,6 +210,31 @@ class TestByHand:
 
 class TestSlowly:
     """What Kubernetes says by events, and does after a pause."""
+
+    def test_retries_of_the_template(self, slow: dict[str, Slow], kubelet: ProcessKubelet) -> None:
+        """Between two pods the unit runs; it is one unit, and its end is that of the last pod."""
+        retried = slow["retried"]
+        mark = mark_of(retried.lab, kubelet)
+        wait_until(lambda: kubelet.starts(retried.name) == 1, 20, "the first pod starts")
+        Path(f"{mark}.go").touch()
+        wait_until(lambda: not kubelet.is_executing(retried.name), 20, "the first pod ends")
+        statuses = set()
+
+        def is_over() -> bool:
+            unit = seen(retried.platform, retried.name)
+            assert unit is not None
+            statuses.add(unit.status)
+            return unit.status.has_ended
+
+        wait_until(is_over, 40, "it is over")
+
+        assert kubelet.starts(retried.name) == 2
+        assert UnitStatus.FAILED not in statuses
+        unit = once_ended(retried.platform, retried.name)
+        assert (unit.status, str(unit.evidence)) == (UnitStatus.SUCCEEDED, "exit code 0")
+        table = retried.platform.account(retried.name)
+        assert table.count("container flow") == 2
+        assert retried.platform.logs_tail(retried.name) == "start\n"
 
     def test_a_quota_keeps_pods_away(self, slow: dict[str, Slow]) -> None:
         """The unit says so and waits long: a quota fills and empties."""
@@ -197,29 +258,6 @@ class TestSlowly:
         """What the agent adds by itself is enough for Pod Security ``restricted``."""
         unit = once_ended(slow["restricted"].platform, slow["restricted"].name)
         assert unit.status is UnitStatus.SUCCEEDED
-
-    def test_retries_of_the_template(self, slow: dict[str, Slow], kubelet: ProcessKubelet) -> None:
-        """Between two pods the unit runs; it is one unit, and its end is that of the last pod."""
-        retried = slow["retried"]
-        wait_until(lambda: kubelet.starts(retried.name) == 1, 20, "the first pod starts")
-        wait_until(lambda: not kubelet.is_executing(retried.name), 20, "the first pod ends")
-        statuses = set()
-
-        def is_over() -> bool:
-            unit = seen(retried.platform, retried.name)
-            assert unit is not None
-            statuses.add(unit.status)
-            return unit.status.has_ended
-
-        wait_until(is_over, 40, "it is over")
-
-        assert kubelet.starts(retried.name) == 2
-        assert UnitStatus.FAILED not in statuses
-        unit = once_ended(retried.platform, retried.name)
-        assert (unit.status, str(unit.evidence)) == (UnitStatus.SUCCEEDED, "exit code 0")
-        table = retried.platform.account(retried.name)
-        assert table.count("container flow") == 2
-        assert retried.platform.logs_tail(retried.name) == "start\n"
 
     @staticmethod
     def _reported(slow: Slow) -> Unit:

@@ -12,7 +12,7 @@ from prefect.agent.adapters.kubernetes.templates import BUILT_IN
 from prefect.agent.domain.errors import PlatformForbidden, PlatformUnavailable, SubmissionRefused, UnitNameTaken
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.units import Submission, UnitStatus
-from support.kubernetes.api import Object
+from support.kubernetes.api import ApiRefused, Object
 from support.kubernetes.control_plane import ControlPlane
 from support.kubernetes.kubelet import ProcessKubelet
 from support.kubernetes.lab import Lab, laboratory, merged, once_ended, seen, submission, with_pod
@@ -48,9 +48,11 @@ class TestRoom:
 
     def test_a_quota_of_jobs(self, lab: Lab) -> None:
         """The message names the quota; the Job is made when there is room."""
-        lab.post("api/v1 resourcequotas", {"metadata": {"name": "one"}, "spec": {"hard": {"count/jobs.batch": "1"}}})
+        lab.post("api/v1 resourcequotas", {"metadata": {"name": "one"}, "spec": {"hard": {"count/jobs.batch": "0"}}})
         quota = f"/api/v1/namespaces/{lab.namespace}/resourcequotas/one"
-        wait_until(lambda: lab.place.api.get(quota).get("status", {}).get("used"), 20, "the quota is counted")
+        wait_until(lambda: not has_room(lab), 20, "the quota holds")
+        lab.place.api.patch(quota, {"spec": {"hard": {"count/jobs.batch": "1"}}})
+        wait_until(lambda: has_room(lab), 20, "there is room for one")
         platform, first, second = lab.platform(), waiting(), waiting()
         platform.create(first)
 
@@ -81,31 +83,23 @@ class TestRoom:
 
     def test_a_namespace_on_its_way_out(self, lab: Lab) -> None:
         """It may come back under the same name."""
-        lab.post("api/v1 configmaps", {"metadata": {"name": "holds", "finalizers": ["lab.test/hold"]}})
-        path = f"/api/v1/namespaces/{lab.namespace}"
-        platform = lab.platform()
-        lab.place.api.delete(path)
+        make_admin(lab)
+        namespace = lab.plane.api.new_namespace()  # not the account's own: it would take the account along
+        path = f"/api/v1/namespaces/{namespace}"
+        holds = {"metadata": {"name": "holds", "finalizers": ["lab.test/hold"]}}
+        lab.plane.api.post(f"{path}/configmaps", holds)
+        platform = lab.platform(scope={"namespace": namespace}, namespace=namespace)
+        lab.plane.api.delete(path)
         try:
             with pytest.raises(PlatformUnavailable, match="because it is being terminated"):
                 platform.create(waiting())
         finally:
-            lab.place.api.patch(f"{path}/configmaps/holds", {"metadata": {"finalizers": None}})
+            lab.plane.api.patch(f"{path}/configmaps/holds", {"metadata": {"finalizers": None}})
 
     def test_no_such_namespace(self, lab: Lab) -> None:
         """The check and each use say how to make it."""
-        lab.plane.api.post(
-            "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
-            {
-                "metadata": {"name": lab.namespace},
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-                "subjects": [{"kind": "ServiceAccount", "name": lab.account.name, "namespace": lab.namespace}],
-            },
-        )
-        lab.stack.callback(
-            lab.plane.api.delete, f"/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/{lab.namespace}"
-        )
+        make_admin(lab)
         platform = lab.platform(scope={"namespace": "nowhere"}, namespace="nowhere")
-        wait_until(lambda: _is_admin(lab), 20, "the account is an administrator's")
         words = "the namespace 'nowhere' does not exist.*kubectl create namespace nowhere.*--namespace"
         with pytest.raises(PlatformUnavailable, match=words):
             platform.check()
@@ -330,6 +324,32 @@ class TestClusterWide:
         wait_until(lambda: kubelet.is_executing(going.name), 20, "it executes")
         platform.stop(going.name, grace=2)
         assert not kubelet.is_executing(going.name)
+
+
+def has_room(lab: Lab) -> bool:
+    """Whether the quotas would let one more Job in by now; none is made."""
+    try:
+        lab.place.api.post(lab.place.jobs, foreign_job("none"), dryRun="All")
+    except ApiRefused as refused:
+        if "quota" not in str(refused):
+            raise
+        return False
+    return True
+
+
+def make_admin(lab: Lab) -> None:
+    """Let the account do everything, in every namespace."""
+    bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
+    lab.plane.api.post(
+        bindings,
+        {
+            "metadata": {"name": lab.namespace},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+            "subjects": [{"kind": "ServiceAccount", "name": lab.account.name, "namespace": lab.namespace}],
+        },
+    )
+    lab.stack.callback(lab.plane.api.delete, f"{bindings}/{lab.namespace}")
+    wait_until(lambda: _is_admin(lab), 20, "the account is an administrator's")
 
 
 def _is_admin(lab: Lab) -> bool:

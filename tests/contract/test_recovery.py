@@ -32,18 +32,25 @@ class Lab:
     url: str
     home: Path
 
-    def agent(self) -> "subprocess.Popen[bytes]":
+    def agent(self, name: str) -> "subprocess.Popen[bytes]":
         """A new agent."""
         env = {"HOME": str(self.home), "PATH": f"{self.home}/bin:/usr/bin:/bin"}
-        with (self.home / "agent.log").open("ab") as log:
+        with self._log(name).open("wb") as log:
             return subprocess.Popen(
-                [PREFECT, "agent", "start", "process", "--api", self.url], env=env, stdout=log, stderr=log
+                [PREFECT, "agent", "start", "process", "--api", self.url, "--verbose"], env=env, stdout=log, stderr=log
             )
+
+    def is_at_work(self, name: str) -> bool:
+        """Whether the agent has come as far as to hear signals."""
+        return "Compared claims with units" in self._log(name).read_text(encoding="utf-8")
+
+    def _log(self, name: str) -> Path:
+        return self.home / f"agent-{name}.log"
 
     def ask(self, document: str, given: dict[str, object] | None = None) -> dict[str, dict[str, str]]:
         """Ask the Cloud."""
         body = {"query": document, "variables": {"input": given}}
-        answer = requests.post(self.url, json=body, timeout=10).json()
+        answer = requests.post(self.url, json=body, timeout=60).json()
         assert "errors" not in answer, answer
         data: dict[str, dict[str, str]] = answer["data"]
         return data
@@ -80,17 +87,18 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
 @pytest.mark.parametrize("begun", [0, 1, 17])
 def test_an_agent_that_is_killed_loses_and_doubles_nothing(lab: Lab, begun: int) -> None:
     """Kill -9 while flow runs are being started; the next agent starts every run that has no unit, and no other."""
-    first = lab.agent()
+    first = lab.agent("first")
     try:
-        wait_until(lambda: len(lab.started()) >= begun, 30, "the first starts")
+        wait_until(lambda: len(lab.started()) >= begun, 60, "the first starts")
     finally:
         first.kill()
         first.wait()
-    second = lab.agent()
+    second = lab.agent("second")
     try:
         wait_until(lambda: len(lab.started()) == RUNS, 60, "all starts")
+        wait_until(lambda: lab.is_at_work("second"), 60, "the second agent is at work")
         second.send_signal(signal.SIGTERM)
-        assert second.wait(30) == 0
+        assert second.wait(60) == 0
     finally:
         second.kill()
         second.wait()
@@ -99,11 +107,13 @@ def test_an_agent_that_is_killed_loses_and_doubles_nothing(lab: Lab, begun: int)
 
 def test_two_agents_on_one_queue_double_nothing(lab: Lab) -> None:
     """Two agents ask for the same flow runs; each run is started once."""
-    agents = [lab.agent(), lab.agent()]
+    names = ("one", "other")
+    agents = [lab.agent(name) for name in names]
     try:
         wait_until(lambda: len(lab.started()) == RUNS, 60, "all starts")
+        wait_until(lambda: all(map(lab.is_at_work, names)), 60, "both are at work")
     finally:
         for agent in agents:
             agent.send_signal(signal.SIGTERM)
-    assert [agent.wait(30) for agent in agents] == [0, 0]
+    assert [agent.wait(60) for agent in agents] == [0, 0]
     assert set(lab.started().values()) == {1}

@@ -67,9 +67,11 @@ Object = dict[str, Any]
 def eventually(condition: Callable[[], object], seconds: float, what: str) -> None:
     """As ``wait_until``, for conditions that start a program or load a server: they are looked at less often."""
     end = time.monotonic() + seconds
+    is_late = False
     while not condition():
-        assert time.monotonic() < end, f"not within {seconds:g} s: {what}"
+        assert not is_late, f"not within {seconds:g} s: {what}"
         time.sleep(LOOK_EVERY)
+        is_late = time.monotonic() >= end
 
 
 @attrs.frozen

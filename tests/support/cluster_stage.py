@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -75,9 +76,17 @@ class Stage:
         """Every one of these flow runs had one Job, which had one pod, whose process began the flow run once."""
         for run_id in run_ids:
             assert self.real.history(run_id) == ["Scheduled", "Submitted", "Running", "Success"]
-            assert sum("Beginning Flow run" in line for line in self.real.logs(run_id)) == 1
+            eventually(partial(self._is_over, run_id), 60, f"the process of {run_id} has ended and sent its log")
+            assert self._beginnings(run_id) == 1
             assert len(self.jobs(run_id)) == 1
             assert len(self.pods(run_id)) == 1
+
+    def _is_over(self, run_id: str) -> bool:
+        over = all(job["status"].get("succeeded") for job in self.jobs(run_id))
+        return over and self._beginnings(run_id) > 0
+
+    def _beginnings(self, run_id: str) -> int:
+        return sum("Beginning Flow run" in line for line in self.real.logs(run_id))
 
 
 @contextmanager
@@ -89,6 +98,8 @@ def installed_agent(cluster: Cluster, real: PrefectInside) -> Generator[Stage]:
         manifest = installation(cluster, real.url, namespace, image)
         cluster.ask("apply", "--filename", "-", given=manifest)
         flows = real.program(HERE / "programs" / "register.py", {name: str(path) for name, path in FILES.items()})
+        # kubectl does not wait for what is not there yet.
+        eventually(lambda: cluster.list("pods", namespace, AGENT), READY_SECONDS, "the agent has a pod")
         waits = ("--for=condition=Ready", f"--timeout={READY_SECONDS}s")
         ready = cluster.attempt("wait", "pod", "-n", namespace, "-l", AGENT, *waits)
         if ready.returncode:

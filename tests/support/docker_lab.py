@@ -1,5 +1,6 @@
 """A Docker engine without the adapter, for the adapter's tests."""
 
+import time
 import uuid
 from typing import Any, Final
 
@@ -53,6 +54,15 @@ class Lab:
         except NotFound:
             return False
         return True
+
+    def events(self, name: str) -> list[str]:
+        """What has happened to a container, in the engine's words."""
+        told = self.client.events(since=1, until=int(time.time()), filters={"container": name}, decode=True)
+        return [str(event["Action"]) for event in told]
+
+    def end(self, name: str) -> None:
+        """Make the file ``/end`` in a container, which waits for it."""
+        self.client.exec_start(self.client.exec_create(name, ["touch", "/end"])["Id"])
 
     def clean(self) -> None:
         """Remove everything."""

@@ -76,7 +76,7 @@ class RealPrefect:
 
     def graphql(self, document: str, variables: dict[str, Any] | None = None) -> dict[str, Any]:
         """Ask the embedded Cloud directly; return the data."""
-        answer = requests.post(self.url, json={"query": document, "variables": variables}, timeout=10).json()
+        answer = requests.post(self.url, json={"query": document, "variables": variables}, timeout=60).json()
         assert "errors" not in answer, answer
         data: dict[str, Any] = answer["data"]
         return data
@@ -132,7 +132,7 @@ class RealPrefect:
                 if child.poll() is None:
                     child.send_signal(signal.SIGTERM)
                 try:
-                    child.wait(30)
+                    child.wait(60)
                 except subprocess.TimeoutExpired:
                     child.kill()
                     child.wait()
@@ -148,7 +148,7 @@ class RealPrefect:
 
     def _done(self, words: list[str], given: str = "") -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            words, env=self.env, cwd=self.home, input=given, capture_output=True, text=True, timeout=120, check=False
+            words, env=self.env, cwd=self.home, input=given, capture_output=True, text=True, timeout=600, check=False
         )
 
 

@@ -7,8 +7,10 @@ from typing import Final
 LOOK_EVERY: Final = 0.005
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 10, what: str = "") -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 30, what: str = "") -> None:
     """Return as soon as *condition* gives something true.
+
+    It is looked at once more when the time is over: the test itself may have stood still.
 
     Args:
         seconds: How long to go on asking.
@@ -18,7 +20,9 @@ def wait_until(condition: Callable[[], object], seconds: float = 10, what: str =
         AssertionError: It did not come true in time.
     """
     end = time.monotonic() + seconds
+    is_late = False
     while not condition():
-        if time.monotonic() >= end:
+        if is_late:
             raise AssertionError(f"not within {seconds:g} s: {what or condition}")
         time.sleep(LOOK_EVERY)
+        is_late = time.monotonic() >= end

@@ -100,7 +100,7 @@ class ScriptedCluster:
     def send(self, method: str, path: str, *, query: Object | None = None, body: object = None, **_: object) -> Object:
         """Give the next answer."""
         self.asked.append({"path": path, **(query or {}), **({"body": body} if body else {})})
-        answer = self.lists[path].get(timeout=10)
+        answer = self.lists[path].get(timeout=60)
         if isinstance(answer, Exception):
             raise answer
         return answer

@@ -1,6 +1,7 @@
 """Agents' engines in threads, on a Cloud and a platform in memory that they share."""
 
 import threading
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from prefect.agent.adapters.fakes import InMemoryCloudApi, InMemoryPlatform
 from prefect.agent.adapters.system.clock import SystemClock
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.settings import AgentSettings
+from prefect.agent.domain.model.units import Unit
 from prefect.agent.entrypoints.container import Options, Parts, build
 from prefect.agent.entrypoints.exits import AgentExit
 from prefect.agent.ports.clock import Wake
@@ -26,6 +28,20 @@ class QuickClock(SystemClock):
     def pause(self, seconds: float, wake: Wake | None = None) -> bool:
         """At most an instant."""
         return super().pause(min(seconds, 0.01), wake)
+
+
+class WatchedPlatform(InMemoryPlatform):
+    """Says when somebody watches: what changes from then on is seen."""
+
+    def __init__(self, *, pending: bool = False) -> None:
+        super().__init__(pending=pending)
+        self.is_watched = threading.Event()
+
+    def watch(self, *, seconds: float) -> Iterator[Unit]:
+        """As ever."""
+        changes = super().watch(seconds=seconds)
+        self.is_watched.set()
+        return changes
 
 
 @attrs.define
@@ -54,7 +70,7 @@ class Agent:
     def join(self) -> None:
         """Wait for the end."""
         assert self.thread is not None
-        self.thread.join(20)
+        self.thread.join(60)
         assert not self.thread.is_alive(), "the agent does not end"
 
     def stop(self) -> None:
@@ -73,7 +89,7 @@ class Lab:
     """A Cloud and a platform that any number of agents share."""
 
     cloud: InMemoryCloudApi = attrs.field(factory=InMemoryCloudApi)
-    platform: InMemoryPlatform = attrs.field(factory=InMemoryPlatform)
+    platform: WatchedPlatform = attrs.field(factory=WatchedPlatform)
     agents: list[Agent] = attrs.field(factory=list)
 
     def agent(self, settings: AgentSettings = FAST, *, recovers: bool = True, **ports: Any) -> Agent:
@@ -98,7 +114,7 @@ class Lab:
 
     def wait_started(self, runs: list[FlowRunId]) -> None:
         """Until every run has its unit."""
-        wait_until(lambda: set(runs) <= set(self.units()), 15, "every run has a unit")
+        wait_until(lambda: set(runs) <= set(self.units()), 30, "every run has a unit")
 
 
 def submitted(lab: Lab, run: FlowRunId) -> bool:

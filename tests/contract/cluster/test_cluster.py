@@ -78,9 +78,16 @@ def seconds_between(end: Object, first: str, second: str) -> float:
 
 
 def failed(stage: Stage, run_id: str, *, seconds: float = 60) -> tuple[Object, str]:
-    """How a flow run came to be Failed, and its whole log."""
+    """How a flow run came to be Failed, and its whole log, whose last entry says so too."""
     stage.wait_for("Failed", run_id, seconds=seconds)
-    return stage.real.end_of(run_id), "\n".join(stage.real.logs(run_id))
+    end, lines = stage.real.end_of(run_id), list[str]()
+
+    def is_told() -> bool:
+        lines[:] = stage.real.logs(run_id)
+        return any(end["state_message"] in line for line in lines)
+
+    eventually(is_told, 60, f"the log of {run_id} has its end")
+    return end, "\n".join(lines)
 
 
 # --- the agent in the cluster ---
@@ -111,7 +118,8 @@ def test_flow_runs_succeed(stage: Stage, runs: Mapping[str, str]) -> None:
     assert "Retrying" in states["add"]
     [job] = stage.jobs(run_id)
     assert job["metadata"]["name"] == f"prefect-{run_id}-1"
-    assert any(f"Submitted for execution: Job {job['metadata']['name']}" in line for line in stage.real.logs(run_id))
+    said = f"Submitted for execution: Job {job['metadata']['name']}"
+    eventually(lambda: any(said in line for line in stage.real.logs(run_id)), 60, "the agent's word in the log")
 
 
 # --- bad ends ---
@@ -187,8 +195,11 @@ def test_a_cancelled_run_that_hangs_is_stopped(stage: Stage) -> None:
         stage.real.graphql(f'mutation {{ cancel_flow_run(input: {{ flow_run_id: "{run_id}" }}) {{ state }} }}')
         stage.wait_for("Cancelled", run_id)
 
-        names = [each["metadata"]["name"] for each in stage.pods(run_id, namespace)]
-        assert pod["metadata"]["name"] not in names
+        def names() -> list[str]:
+            return [each["metadata"]["name"] for each in stage.pods(run_id, namespace)]
+
+        assert {each["status"]["phase"] for each in stage.pods(run_id, namespace)} <= {"Failed", "Succeeded"}
+        eventually(lambda: pod["metadata"]["name"] not in names(), 60, "its pod is gone")
         objects = stage.cluster.ask("get", "jobs,pods,configmaps", "-n", namespace, "-o", "json")
         assert not occurs(KEY, objects)
 
@@ -199,7 +210,7 @@ def test_the_api_server_may_die_while_runs_are_in_flight(stage: Stage) -> None:
     if not restart:
         lacking(f"name a command in {VARIABLE}_RESTART that kills the API server and starts it again")
     ids = [stage.start("sums") for _ in range(6)]
-    eventually(lambda: "Submitted" in stage.real.states(ids), 30, "one of them is claimed")
+    eventually(lambda: {*stage.real.states(ids)} - {"Scheduled"}, 60, "one of them is claimed")
     done = subprocess.run(shlex.split(restart), capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr
     stage.wait_for("Success", *ids, seconds=90)
@@ -231,7 +242,7 @@ def test_the_agent_may_be_killed_while_it_starts_runs(stage: Stage) -> None:
     """Of twenty flow runs none is lost and none is started twice."""
     ids = [stage.start("sums") for _ in range(MANY)]
     [agent] = stage.agents()
-    eventually(lambda: "Submitted" in stage.real.states(ids), 30, "one of them is claimed")
+    eventually(lambda: {*stage.real.states(ids)} - {"Scheduled"}, 60, "one of them is claimed")
     words = ("--namespace", stage.namespace, "--grace-period=0", "--force")
     stage.cluster.ask("delete", "pod", agent["metadata"]["name"], *words)
     stage.wait_for("Success", *ids, seconds=120)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.real_prefect
 
 HERE = Path(__file__).parent
-A_WHILE = 120
+A_WHILE = 300
 CLAIMED = ["Scheduled", "Submitted", "Running", "Success"]
 THREAD = ("--env", "PREFECT__CLOUD__HEARTBEAT_MODE=thread")
 
@@ -95,7 +95,8 @@ def test_the_real_kubernetes_agent_drains_the_cloud(
     real: RealPrefect, flow_id: str, control_plane: "ControlPlane", kubelet: "ProcessKubelet", namespace: str
 ) -> None:
     """Each run becomes one Job, whose pod executes the run to its end; the agent is in the Cloud's list."""
-    settings = {**real.settings, "KUBECONFIG": str(control_plane.kubeconfig)}
+    # It would delete the Jobs that have ended with its next heartbeat, a minute after its start.
+    settings = {**real.settings, "KUBECONFIG": str(control_plane.kubeconfig), "DELETE_FINISHED_JOBS": "False"}
     beside = attrs.evolve(real, settings=settings, home=real.home / "kubernetes")
     beside.home.mkdir()
     pods = ("--env", f"PATH={real.env['PATH']}", "--env", f"HOME={beside.home}")

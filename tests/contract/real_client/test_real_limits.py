@@ -11,7 +11,7 @@ from support.waiting import wait_until
 pytestmark = pytest.mark.real_prefect
 
 HERE = Path(__file__).parent
-A_WHILE = 60
+A_WHILE = 300
 QUEUE_INTERVAL = ("--env", "PREFECT__CLOUD__QUEUE_INTERVAL=1", "--env", "PREFECT__CLOUD__HEARTBEAT_MODE=thread")
 
 

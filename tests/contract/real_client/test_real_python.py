@@ -47,7 +47,7 @@ def test_a_run_is_created_waited_for_and_read(answers: Answers) -> None:
     assert answers["running"] == {
         "same": True, "state": ["Success", True], "name": "two", "labels": [], "parameters": {"n": 2},
         "context": {"mood": "good"}, "run_config": [{"E": "1"}, "LocalRun"],
-        "states": ["Scheduled", "Submitted", "Running", "Success"], "logs": "Submitted for execution", "ordered": True,
+        "states": ["Scheduled", "Submitted", "Running", "Success"], "logs": 1, "ordered": True,
         "flow": True, "latest": True, "result": 2 * (10 + 11) + 4, "mapped": [10, 11], "child": 11,
     }  # fmt: skip
 

@@ -25,7 +25,7 @@ NAMES: Final = "query { project(order_by: { name: asc }) { name } }"
 def start(path: Path) -> "subprocess.CompletedProcess[str]":
     """The command, on a file that it must refuse."""
     command = [sys.executable, "-m", "prefect.agent", "server", "start", "--port", "0", "--database", str(path)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 def refused(path: Path, *words: str) -> None:
@@ -211,12 +211,12 @@ def running(path: Path) -> Iterator[tuple[int, str]]:
             yield process.pid, address.removeprefix("http://").rstrip("/,;")
         finally:
             process.terminate()
-            process.communicate(timeout=30)
+            process.communicate(timeout=60)
 
 
 def send(address: str, query: str, variables: object = None) -> tuple[int, dict[str, Any]]:
     """Status and body."""
-    http = HTTPConnection(address, timeout=30)
+    http = HTTPConnection(address, timeout=60)
     with closing(http):
         http.request("POST", "/", json.dumps({"query": query, "variables": variables}))
         answer = http.getresponse()

@@ -11,12 +11,15 @@ from typing import Any, Final
 import attrs
 import pytest
 import requests
+from starlette.types import Receive
 
 from contract.test_cloud_api_stub import running_stub, says
 from prefect.agent.adapters.graphql import GraphQLCloudApi
 from prefect.agent.adapters.system import SystemClock
 from prefect.agent.domain.times import iso
-from prefect.agent.entrypoints.server.patience import LONGEST, RESERVED, preferred, ready
+from prefect.agent.entrypoints.server import patience
+from prefect.agent.entrypoints.server.execution import Answer
+from prefect.agent.entrypoints.server.patience import LONGEST, RESERVED, WaitingRoom, preferred, ready
 from prefect.agent.entrypoints.server.testing import running_server
 from support.waiting import wait_until
 
@@ -39,13 +42,14 @@ class Cloud:
 
     url: str
     people: ThreadPoolExecutor
+    waiters: list[float]
     tenant_id: str = ""
     flow_id: str = ""
 
     def ask(self, document: str, given: Any = None, **headers: str) -> requests.Response:
         """Send one document."""
         body = {"query": document, "variables": {"input": given} if given is not None else None}
-        return requests.post(self.url, json=body, headers=headers, timeout=60)
+        return requests.post(self.url, json=body, headers=headers, timeout=LONG + 60)
 
     def change(self, name: str, /, **given: Any) -> str:
         """Send one mutation; the id it answers."""
@@ -62,15 +66,32 @@ class Cloud:
         return self.ask(QUEUE, {"tenant_id": self.tenant_id, **given}, **headers)
 
     def waiting(self, **given: Any) -> "Future[requests.Response]":
-        """Somebody who asks and waits."""
-        return self.people.submit(self.queue, LONG, **given)
+        """Somebody who asks and waits: nothing that happens from now on is missed."""
+        before = len(self.waiters)
+        answer = self.people.submit(self.queue, LONG, **given)
+        wait_until(lambda: len(self.waiters) > before, what="somebody waits")
+        return answer
 
 
 @pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[Cloud]:
+def waiters(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long each request would wait that has begun to."""
+    begun: list[float] = []
+    real = WaitingRoom.wait
+
+    async def wait(room: WaitingRoom, seconds: float, ask: Callable[[], Answer], receive: Receive) -> Answer | None:
+        begun.append(seconds)
+        return await real(room, seconds, ask, receive)
+
+    monkeypatch.setattr(WaitingRoom, "wait", wait)
+    return begun
+
+
+@pytest.fixture
+def cloud(tmp_path: Path, waiters: list[float]) -> Iterator[Cloud]:
     """One without runs."""
     with running_server(tmp_path / "cloud.db") as url, ThreadPoolExecutor(8) as people:
-        cloud = Cloud(url, people)
+        cloud = Cloud(url, people, waiters)
         cloud.tenant_id = cloud.ask("query { tenant { id } }").json()["data"]["tenant"][0]["id"]
         project = cloud.change("create_project", name="p")
         cloud.flow_id = cloud.change("create_flow", project_id=project, serialized_flow=FLOW)
@@ -117,7 +138,7 @@ def test_a_run_that_becomes_due(cloud: Cloud) -> None:
     """Nothing changes at that moment but the time."""
     start = datetime.now(timezone.utc) + timedelta(seconds=1.5)
     run = cloud.run(scheduled_start_time=iso(start))
-    answer = cloud.waiting().result(20)
+    answer = cloud.queue(LONG)
     assert ids(answer) == [run]
     assert datetime.now(timezone.utc) >= start
 
@@ -132,11 +153,12 @@ def test_a_run_of_other_labels_ends_no_waiting(cloud: Cloud) -> None:
     assert ids(ours.result(20)) == [other]
 
 
-def test_of_two_who_wait_one_is_told(cloud: Cloud) -> None:
+def test_of_two_who_wait_one_is_told(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other would only lose the claim; it waits on, for the next run."""
+    monkeypatch.setattr(patience, "RESERVED", 600.0)  # however slowly this test goes on
     both = [cloud.waiting(), cloud.waiting()]
     first = cloud.run()
-    wait_until(lambda: any(each.done() for each in both), 20, "one is told")
+    wait_until(lambda: any(each.done() for each in both), what="one is told")
     [told] = [each for each in both if each.done()]
     [other] = [each for each in both if each is not told]
     assert ids(told.result()) == [first]
@@ -154,16 +176,16 @@ def test_a_run_that_nobody_takes_is_told_again(cloud: Cloud) -> None:
     assert [ids(each.result(RESERVED + 20)) for each in both] == [[run], [run]]
 
 
-def test_a_server_that_stops_keeps_nobody(tmp_path: Path) -> None:
+def test_a_server_that_stops_keeps_nobody(tmp_path: Path, waiters: list[float]) -> None:
     """Who waits is answered, and the server has ended before long."""
+    before = set(threading.enumerate())
     with ThreadPoolExecutor(1) as people:
         with running_server(tmp_path / "cloud.db") as url:
-            cloud = Cloud(url, people)
+            cloud = Cloud(url, people, waiters)
             cloud.tenant_id = cloud.ask("query { tenant { id } }").json()["data"]["tenant"][0]["id"]
             answer = cloud.waiting()
-            assert ids(cloud.queue(1)) == []  # so the other one, which came before, waits
         assert ids(answer.result(20)) == []
-    assert "embedded-cloud" not in {thread.name for thread in threading.enumerate()}
+    assert "embedded-cloud" not in {thread.name for thread in threading.enumerate() if thread not in before}
 
 
 def test_who_goes_away_is_told_of_nothing(cloud: Cloud) -> None:
@@ -174,18 +196,19 @@ def test_who_goes_away_is_told_of_nothing(cloud: Cloud) -> None:
     with socket.create_connection((address[0], int(address[1]))) as gone:
         head = f"POST / HTTP/1.1\r\nHost: x\r\nPrefer: wait={LONG}\r\nContent-Length: {len(content)}\r\n\r\n"
         gone.sendall(head.encode() + content)
-        assert ids(cloud.queue(1)) == []  # by then the other one, which came before, waits
+        wait_until(lambda: cloud.waiters, what="it waits")
     stays = cloud.waiting()
     run = cloud.run()
     assert ids(stays.result(20)) == [run]
 
 
-def test_who_may_not_ask_need_not_wait(tmp_path: Path) -> None:
+def test_who_may_not_ask_need_not_wait(tmp_path: Path, waiters: list[float]) -> None:
     """An error is an answer."""
     with running_server(tmp_path / "cloud.db", keys=frozenset({"key"})) as url, ThreadPoolExecutor(1) as people:
-        cloud = Cloud(url, people, tenant_id="x")
+        cloud = Cloud(url, people, waiters, tenant_id="x")
         answer = cloud.queue(LONG).json()
         assert answer["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+    assert waiters == []
 
 
 # --- the adapter ---
@@ -200,7 +223,7 @@ def adapter(url: str) -> GraphQLCloudApi:
 
 def ready_runs(api: GraphQLCloudApi, wait: float = 0.0) -> Callable[[], list[str]]:
     """What it finds."""
-    soon = datetime.now(timezone.utc) + timedelta(seconds=10)
+    soon = datetime.now(timezone.utc) + timedelta(minutes=10)
     return lambda: [run.id for run in api.ready_flow_runs(labels=[], before=soon, limit=5, wait=wait)]
 
 

@@ -235,10 +235,10 @@ def test_a_server_plans_when_it_starts(cloud: Embedded) -> None:
         http.trust_env = False
 
         def runs() -> list[Json]:
-            found: list[Json] = http.post(url, json={"query": query}, timeout=10).json()["data"]["flow_run"]
+            found: list[Json] = http.post(url, json={"query": query}, timeout=60).json()["data"]["flow_run"]
             return found
 
-        wait_until(lambda: len(runs()) == 10, seconds=20)
+        wait_until(lambda: len(runs()) == 10)
     cloud.database = Database(cloud.path)
     with cloud.database.read() as tx:
         assert len(tx.all("SELECT id FROM flow_run WHERE auto_scheduled")) == 10
@@ -246,5 +246,5 @@ def test_a_server_plans_when_it_starts(cloud: Embedded) -> None:
 
 def test_services_that_are_not_wanted_do_nothing(cloud: Embedded) -> None:
     """Without any, there is nothing to wait for."""
-    asyncio.run(asyncio.wait_for(Services(cloud.database, Routine(enabled=())).run(), 10))
+    asyncio.run(asyncio.wait_for(Services(cloud.database, Routine(enabled=())).run(), 30))
     assert sorted(SERVICES) == ["lazarus", "scheduler", "zombie-killer"]

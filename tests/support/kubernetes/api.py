@@ -137,11 +137,11 @@ class Api:
         """Make a namespace in which pods can be made; return its name."""
         name = str(self.post("/api/v1/namespaces", {"metadata": {"generateName": prefix}})["metadata"]["name"])
         account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
-        wait_until(lambda: self.exists(account), 30, f"{name} has a default ServiceAccount")
+        wait_until(lambda: self.exists(account), 60, f"{name} has a default ServiceAccount")
         return name
 
     def new_account(self, namespace: str, rules: Rules) -> "Account":
-        """Make a ServiceAccount that may do what the rules of a Role say, and nothing else."""
+        """Make a ServiceAccount that may do what the rules of a Role say, and nothing else; they hold from now on."""
         body = {"metadata": {"generateName": "account-"}}
         name = str(self.post(f"/api/v1/namespaces/{namespace}/serviceaccounts", body)["metadata"]["name"])
         account = Account(self, namespace, name)
@@ -150,7 +150,24 @@ class Api:
         role = {"apiGroup": RBAC, "kind": "Role", "name": name}
         subjects = [{"kind": "ServiceAccount", "name": name, "namespace": namespace}]
         self.post(f"{base}/rolebindings", {**named, "roleRef": role, "subjects": subjects})
+        if rules:
+            wait_until(lambda: self._may(account, rules[0]), 60, f"the rules of {name} hold")
         return account
+
+    def _may(self, account: "Account", rule: Mapping[str, Sequence[str]]) -> bool:
+        """Whether the API server, which hears of Roles a moment late, lets the account do what the rule says first."""
+        resource, _, subresource = rule["resources"][0].partition("/")
+        attributes = {
+            "namespace": account.namespace,
+            "group": rule["apiGroups"][0],
+            "resource": resource,
+            "subresource": subresource,
+            "verb": rule["verbs"][0],
+            "name": next(iter(rule.get("resourceNames", ())), ""),
+        }
+        user = f"system:serviceaccount:{account.namespace}:{account.name}"
+        review = {"spec": {"user": user, "resourceAttributes": attributes}}
+        return bool(self.post("/apis/authorization.k8s.io/v1/subjectaccessreviews", review)["status"]["allowed"])
 
 
 @attrs.frozen

@@ -38,7 +38,7 @@ class Guard:
 
     def close(self) -> None:
         """End the guard; it kills what was not removed."""
-        self._process.communicate(timeout=10)
+        self._process.communicate(timeout=60)
 
     def _tell(self, number: int) -> None:
         pipe = self._process.stdin

@@ -62,7 +62,7 @@ class ProcessKubelet:
         self._watcher.start()
         self._loop.call_soon_threadsafe(self._heartbeat)
         node = f"/api/v1/nodes/{self.node}"
-        wait_until(lambda: not self._api.get(node)["spec"].get("taints"), 30, f"{self.node} is fit for pods")
+        wait_until(lambda: not self._api.get(node)["spec"].get("taints"), 60, f"{self.node} is fit for pods")
 
     def close(self) -> None:
         """Kill every process and leave the cluster. May be repeated.
@@ -135,6 +135,8 @@ class ProcessKubelet:
         return {"holderIdentity": self.node, "leaseDurationSeconds": 40, "renewTime": renewed}
 
     def _heartbeat(self) -> None:
+        if self._closing.is_set():  # nothing may begin after the end of everything
+            return
         self._calls.in_background(self._renew())
         self._loop.call_later(HEARTBEAT, self._heartbeat)
 

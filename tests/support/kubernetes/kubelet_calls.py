@@ -95,6 +95,13 @@ class Calls:
         self._waiters.shutdown()
 
 
+def ask_to_end(process: "subprocess.Popen[bytes]") -> None:
+    """Ask a process to end. Not by ``send_signal``, which takes its exit code from under whoever waits for it."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGTERM)
+
+
 def kill_group(process: "subprocess.Popen[bytes]") -> None:
     """End a process and its children at once, if it was not reaped yet."""
     if process.returncode is None:

@@ -165,7 +165,7 @@ def seen(platform: ExecutionPlatform, name: str) -> Unit | None:
     return next((unit for unit in platform.units() if unit.name == name), None)
 
 
-def once(platform: ExecutionPlatform, name: str, fits: Callable[[Unit], object], seconds: float = 30) -> Unit:
+def once(platform: ExecutionPlatform, name: str, fits: Callable[[Unit], object], seconds: float = 60) -> Unit:
     """The unit among all units, once it is like that."""
     found: list[Unit] = []
 
@@ -181,7 +181,7 @@ def once(platform: ExecutionPlatform, name: str, fits: Callable[[Unit], object],
     return found[0]
 
 
-def once_ended(platform: ExecutionPlatform, name: str, seconds: float = 30) -> Unit:
+def once_ended(platform: ExecutionPlatform, name: str, seconds: float = 60) -> Unit:
     """The unit among all units, once it has ended."""
     return once(platform, name, lambda unit: unit.status.has_ended, seconds)
 

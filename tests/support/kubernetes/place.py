@@ -68,7 +68,7 @@ class Place:
         def is_over() -> bool:
             return bool({"Complete", "Failed"} & {each["type"] for each in self.conditions(name)})
 
-        wait_until(is_over, 20, f"{name} is over")
+        wait_until(is_over, 60, f"{name} is over")
         return dict(self.state(name)["terminated"])
 
     def conditions(self, name: str) -> list[dict[str, str]]:

@@ -17,7 +17,6 @@ The annotation ``lab.test/ending`` of a pod has it play instead of execute:
 import asyncio
 import contextlib
 import os
-import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +24,7 @@ from typing import Final
 
 from support.kubernetes import pods
 from support.kubernetes.api import STRATEGIC, Object
-from support.kubernetes.kubelet_calls import AGAIN_SECONDS, Calls, PodGone, kill_group
+from support.kubernetes.kubelet_calls import AGAIN_SECONDS, Calls, PodGone, ask_to_end, kill_group
 
 ENDING: Final = "lab.test/ending"
 EVICTED: Final = "The node was low on resource: memory."
@@ -117,8 +116,7 @@ class PodLife:
         if self._process is None:
             playing.cancel()
         else:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(signal.SIGTERM)
+            ask_to_end(self._process)
             await asyncio.wait({playing}, timeout=self._grace)
             kill_group(self._process)
         await asyncio.wait({playing})

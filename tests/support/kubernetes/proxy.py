@@ -41,7 +41,7 @@ class FaultProxy:
         self._lock = threading.Lock()
         self._streams: set[Stream] = set()
         self._changed = threading.Condition(self._lock)
-        self._is_frozen = False
+        self._is_frozen = self._is_closed = False
         self._context = ssl.create_default_context(cafile=str(control_plane.ca))
         handler = type("Handler", (ProxyHandler,), {"proxy": self})
         self._server = ProxyServer(handler, control_plane.pki.server("proxy"), self.look_after_streams)
@@ -59,8 +59,10 @@ class FaultProxy:
         )
 
     def close(self) -> None:
-        """Break everything off."""
+        """Break everything off, and watches that are about to open too."""
         self.clear()
+        with self._lock:
+            self._is_closed = True
         self.cut_streams()
         self._server.close()
 
@@ -132,8 +134,7 @@ class FaultProxy:
         """End all watches that are open: broken off, or *clean* as the API server ends them now and then."""
         with self._lock:
             for stream in self._streams:
-                stream.is_cut, stream.is_clean = True, clean
-                break_off(stream.upstream)
+                _cut(stream, clean=clean)
             self._changed.notify_all()
 
     def freeze_streams(self) -> None:
@@ -167,6 +168,8 @@ class FaultProxy:
         """A watch is open for the time of the block."""
         with self._lock:
             self._streams.add(stream)
+            if self._is_closed:
+                _cut(stream)
         try:
             yield
         finally:
@@ -184,8 +187,7 @@ class FaultProxy:
         with self._lock, contextlib.suppress(OSError, ValueError):
             clients = {stream.client: stream for stream in self._streams}
             for client in select.select(clients, [], [], 0)[0]:
-                clients[client].is_cut = True
-                break_off(clients[client].upstream)
+                _cut(clients[client])
             self._changed.notify_all()
 
     def connect(self) -> http.client.HTTPSConnection:
@@ -193,6 +195,11 @@ class FaultProxy:
         where = urlsplit(self._plane.server)
         assert where.hostname is not None
         return http.client.HTTPSConnection(where.hostname, where.port, context=self._context, timeout=SECONDS)
+
+
+def _cut(stream: Stream, *, clean: bool = False) -> None:
+    stream.is_cut, stream.is_clean = True, clean
+    break_off(stream.upstream)
 
 
 class ProxyServer(TlsServer):

@@ -101,7 +101,7 @@ def test_heartbeat_is_called_in_a_thread_of_its_own() -> None:
         wait_until(lambda: len(names) > 2)
     finally:
         agent.stop()
-        running.join(10)
+        running.join(30)
 
     assert set(names) == {"heartbeat"}
 
@@ -223,6 +223,9 @@ def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
                 def deploy_flow(self, flow_run):
                     print("busy", flush=True)
                     threading.Event().wait()
+                def stop(self):
+                    super().stop()
+                    print("stopping", flush=True)
             cloud = InMemoryCloudApi()
             cloud.add_flow_run()
             Busy(cloud=cloud, environ={}).start()
@@ -234,9 +237,10 @@ def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
             assert agent.stdout is not None
             assert agent.stdout.readline() == "busy\n"
             agent.terminate()
+            assert agent.stdout.readline() == "stopping\n"  # two signals that come together are one
             with pytest.raises(subprocess.TimeoutExpired):
                 agent.wait(0.5)
             agent.terminate()
-            assert agent.wait(10) == 128 + 15
+            assert agent.wait(30) == 128 + 15
         finally:
             agent.kill()

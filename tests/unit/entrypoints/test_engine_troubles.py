@@ -71,7 +71,7 @@ def test_one_bad_run_does_not_stop_the_others(lab: Lab) -> None:
 
     [failed] = [run for run in runs if lab.cloud.flow_run(run).state == "Failed"]
     assert "no such image" in lab.cloud.flow_run(failed).message
-    assert any(line.level == "ERROR" for line in lab.cloud.logs(failed))
+    wait_until(lambda: any(line.level == "ERROR" for line in lab.cloud.logs(failed)), what="the log")
     agent.stop()
     assert agent.end is None
 
@@ -126,7 +126,7 @@ def test_deploy_flow_may_even_leave(lab: Lab) -> None:
 
     lab.agent(attrs.evolve(FAST, parallel=1), recovers=False, deploy=deploy).start()
 
-    wait_until(lambda: lab.states(runs) == {"Failed"}, 2, "every run is Failed")
+    wait_until(lambda: lab.states(runs) == {"Failed"}, what="every run is Failed")
 
 
 def test_reports_wait_while_the_cloud_is_away(lab: Lab) -> None:
@@ -137,7 +137,8 @@ def test_reports_wait_while_the_cloud_is_away(lab: Lab) -> None:
     lab.cloud.fail_next("fail", OutcomeUnknown("lost"), times=1)
     lab.agent(clock=QuickClock()).start()
 
-    wait_until(lambda: lab.states([run]) == {"Failed"}, 15)
+    wait_until(lambda: lab.states([run]) == {"Failed"})
+    wait_until(lambda: any(line.level == "ERROR" for line in lab.cloud.logs(run)), what="the log")
     assert len([line for line in lab.cloud.logs(run) if line.level == "ERROR"]) == 1
 
 
@@ -227,7 +228,7 @@ def test_an_agent_that_ended_reports_no_more(
     def reporting() -> list[str]:
         return [thread.name for thread in threading.enumerate() if thread.name == "report" and thread not in before]
 
-    wait_until(lambda: not reporting(), 2, "the report loop ends")
+    wait_until(lambda: not reporting(), what="the report loop ends")
 
 
 def test_a_bug_that_passes_does_not_end_the_agent(lab: Lab) -> None:

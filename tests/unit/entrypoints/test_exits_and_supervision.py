@@ -204,6 +204,6 @@ def test_a_loop_in_a_thread_is_a_daemon() -> None:
     """A loop that hangs must not keep the process alive."""
     loop = Loop(True, False)
     thread = loop.supervisor.thread("poll", loop.step, loop.over)
-    thread.join(10)
+    thread.join(30)
 
     assert (thread.daemon, thread.name, loop.turns) == (True, "poll", 2)

@@ -34,7 +34,7 @@ class Watched:
 
     def ask(self, method: str, path: str) -> tuple[int, str]:
         """Status and body of one request."""
-        connection = http.client.HTTPConnection(self.address, timeout=10)
+        connection = http.client.HTTPConnection(self.address, timeout=60)
         try:
             connection.request(method, path)
             answer = connection.getresponse()

@@ -23,7 +23,7 @@ init.reap_until_child_ends()
 
 LEAVE_AN_ORPHAN = """
 orphan = int(subprocess.run(["sh", "-c", "sleep 0.2 >&- & echo $!"], capture_output=True, text=True).stdout)
-deadline = time.monotonic() + 10
+deadline = time.monotonic() + 30
 while os.path.exists(f"/proc/{orphan}") and time.monotonic() < deadline:
     time.sleep(0.02)
 print("zombie" if os.path.exists(f"/proc/{orphan}") else "reaped", flush=True)
@@ -33,7 +33,7 @@ print("zombie" if os.path.exists(f"/proc/{orphan}") else "reaped", flush=True)
 def run(program: str) -> "subprocess.CompletedProcess[str]":
     """Run *program* as the child of such a process, to its end."""
     return subprocess.run(
-        [sys.executable, "-c", BECOME_INIT + program], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", BECOME_INIT + program], capture_output=True, text=True, timeout=60, check=False
     )
 
 
@@ -59,19 +59,19 @@ def test_signals_reach_the_child(number: signal.Signals, tmp_path: Path) -> None
 import signal
 signal.signal({int(number)}, lambda *_: sys.exit(5))
 open({str(ready)!r}, "w").close()
-time.sleep(30)
+time.sleep(120)
 """
     with subprocess.Popen([sys.executable, "-c", BECOME_INIT + program]) as process:
-        wait_until(ready.exists, 20, "the child")
+        wait_until(ready.exists, 60, "the child")
         os.kill(process.pid, number)
-        assert process.wait(timeout=20) == 5
+        assert process.wait(timeout=60) == 5
 
 
 def test_elsewhere_it_is_prefect() -> None:
     """With an init of somebody else's there is nothing to reap, and no second process."""
     done = subprocess.run(
         [sys.executable, "-m", "prefect.agent.entrypoints.init", "agent", "-h"],
-        capture_output=True, text=True, timeout=30, check=False,
+        capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 
     assert done.returncode == 0

@@ -1,5 +1,6 @@
 """Seeing units: reading, watching, their output and how they ended."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from prefect.agent.adapters.fakes.contracts.platform_base import (
     started,
 )
 from prefect.agent.adapters.fakes.contracts.worlds import PlatformWorld, eventually
+from prefect.agent.domain.errors import PlatformUnavailable
 from prefect.agent.domain.model.units import Unit, UnitStatus
 from prefect.agent.ports.platform import ExecutionPlatform
 
@@ -165,7 +167,8 @@ class SeeingContract(PlatformContractBase):
 
         def listen() -> None:
             while not over.is_set():
-                seen.extend(platform.watch(seconds=0.5))
+                with contextlib.suppress(PlatformUnavailable):
+                    seen.extend(platform.watch(seconds=0.5))
 
         thread = threading.Thread(target=listen)
         thread.start()
@@ -173,8 +176,7 @@ class SeeingContract(PlatformContractBase):
             ends: set[str] = set()
 
             def told() -> bool:
-                if len(ends) < 5:
-                    ends.add(ended(platform, world)[0].name)
+                ends.add(ended(platform, world)[0].name)
                 return any(unit.name in ends and unit.status.has_ended for unit in seen)
 
             eventually(told, "a unit's end is told")
@@ -190,7 +192,7 @@ class SeeingContract(PlatformContractBase):
 
         list(platform.watch(seconds=0.2))
 
-        assert time.monotonic() - before < 10
+        assert time.monotonic() - before < 20
 
     def test_watching_may_be_given_up(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
         """An iterator that is closed, before or after its first unit, lets go; the platform goes on working."""

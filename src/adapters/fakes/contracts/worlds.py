@@ -163,14 +163,18 @@ class PlatformWorld(Protocol):
         return None
 
 
-def eventually(condition: Callable[[], object], what: str, *, seconds: float = 20) -> None:
+def eventually(condition: Callable[[], object], what: str, *, seconds: float = 60) -> None:
     """Return as soon as *condition* gives something true.
+
+    It is looked at once more when the time is over: the test itself may have stood still.
 
     Raises:
         AssertionError: It did not come true in time.
     """
     end = time.monotonic() + seconds
+    is_late = False
     while not condition():
-        if time.monotonic() >= end:
+        if is_late:
             raise AssertionError(f"not within {seconds:g} s: {what}")
         time.sleep(0.005)
+        is_late = time.monotonic() >= end

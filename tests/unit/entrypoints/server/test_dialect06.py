@@ -42,7 +42,7 @@ def test_t43_the_scope_of_a_token(tmp_path: Any, path: str) -> None:
     with running_server(tmp_path / "cloud.db") as url, requests.Session() as http:
         http.trust_env = False
         body = {"query": "query { authInfo { apiTokenScope } }", "variables": "null"}
-        answer = http.post(url + path, json=body, headers={"Authorization": "Bearer TOKEN"}, timeout=10)
+        answer = http.post(url + path, json=body, headers={"Authorization": "Bearer TOKEN"}, timeout=60)
 
     assert answer.json() == {"data": {"authInfo": {"apiTokenScope": "RUNNER"}}}
 

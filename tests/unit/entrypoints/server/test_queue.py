@@ -70,6 +70,7 @@ def test_the_queue_follows_every_change(cloud: Embedded, changes: list[tuple[int
 def test_a_run_with_labels_of_nobody_hides_no_other(cloud: Embedded) -> None:
     """Labels first, limit afterwards (protocol section 3.2)."""
     flow = cloud.ask("query { flow { id } }")["flow"][0]["id"]
+    cloud.database._connection.execute("DELETE FROM flow_run")
     for number in range(LIMIT + 5):
         cloud.run(flow, labels=[f"nobody-{number}"], scheduled_start_time=TIMES[0])
     mine = [cloud.run(flow, labels=labels, scheduled_start_time=TIMES[1]) for labels in (["mine"], [])]
