@@ -175,13 +175,14 @@ class Agent:
         address = health_server.start(self.agent_address) if self.agent_address else ""
         tenant = self._connect()
         self._engine_running = engine = self._parts.engine
-        self._introduce(tenant)
-        if address:
-            self._say(events.AGENT_STARTED, f"Health is served at {address}")
-        at_end.callback(self.on_shutdown)
-        self.on_startup()
-        with self._signals(), self._heartbeats(), self._signs_of_life():
-            engine.run()
+        with self._signals():
+            self._introduce(tenant)
+            if address:
+                self._say(events.AGENT_STARTED, f"Health is served at {address}")
+            at_end.callback(self.on_shutdown)
+            self.on_startup()
+            with self._heartbeats(), self._signs_of_life():
+                engine.run()
 
     def _merge(
         self,

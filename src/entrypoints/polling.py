@@ -60,6 +60,7 @@ class PollLoop:
     _begun: collections.deque[float] = attrs.field(factory=collections.deque, init=False)
     """When units were begun that the last sweep may not have counted."""
     _recoveries: collections.deque[Claimed] = attrs.field(factory=collections.deque, init=False)
+    _hurries: bool = attrs.field(default=False, init=False)
     _next_poll: float = attrs.field(default=0.0, init=False)
     _gap: float = attrs.field(default=0.0, init=False)
     """Seconds between the last poll and the next one."""
@@ -84,7 +85,7 @@ class PollLoop:
 
     def hurry(self) -> None:
         """Poll now instead of after the present pause."""
-        self._next_poll = 0.0
+        self._hurries = True
         self.wake.set()
 
     def _start(self, claimed: Claimed) -> None:
@@ -120,6 +121,8 @@ class PollLoop:
         return True
 
     def _read_notes(self) -> None:
+        if self._hurries:
+            self._hurries, self._next_poll = False, 0.0
         while self._done:
             self._desk.done(self._done.popleft())
         while self._recoveries:

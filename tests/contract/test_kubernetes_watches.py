@@ -4,18 +4,20 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import pytest
 
 from prefect.agent.adapters.kubernetes import KubernetesPlatform
+from prefect.agent.adapters.kubernetes import platform as kubernetes_platform
 from prefect.agent.adapters.kubernetes.manifest import UNIT
 from prefect.agent.adapters.kubernetes.reflector import Rhythm
 from prefect.agent.domain.errors import PlatformUnavailable
 from prefect.agent.domain.model.units import UnitStatus
 from support.kubernetes.control_plane import ControlPlane
 from support.kubernetes.kubelet import ProcessKubelet
-from support.kubernetes.lab import Lab, laboratory, once_ended, seen, submission
+from support.kubernetes.lab import Lab, laboratory, once, once_ended, seen, submission
 from support.kubernetes.proxy import FaultProxy
 from support.waiting import wait_until
 
@@ -123,6 +125,33 @@ def test_an_end_that_is_heard_of_before_the_pod(lab: Lab, direct: KubernetesPlat
     assert [str(unit.evidence) for unit in platform.units()] == ["Error, exit code 3"]
     assert proxy_of(lab).count(kind="pods", watch=False) == looks
     watch.release()
+
+
+def test_the_last_words_of_a_unit_that_was_stopped(
+    lab: Lab, direct: KubernetesPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who stops a unit knows how it ended, though the watch tells of it after its pod is known to be gone."""
+    monkeypatch.setattr(kubernetes_platform, "LAST_WORDS", 60.0)
+    platform, made = watching(lab), submission("exec sleep 600")
+    platform.create(made)
+    once(platform, made.name, lambda unit: unit.status is UnitStatus.RUNNING)
+    proxy_of(lab).freeze_streams()
+    deletion = proxy_of(lab).hold(method="DELETE", path="/pods/")
+    with ThreadPoolExecutor(1) as people:
+        stopping = people.submit(platform.stop, made.name, grace=30)
+        try:
+            assert deletion.reached.wait(60)
+            look = proxy_of(lab).hold(method="GET", path="/pods$", watch=False)
+            deletion.release()
+            wait_until(lambda: not lab.place.api.list(lab.place.pods), 60, "its pod is gone")
+            look.release()
+            once_ended(platform, made.name)
+            assert not stopping.done()
+        finally:
+            proxy_of(lab).clear()
+        stopping.result(60)
+
+    assert [str(unit.evidence) for unit in platform.units()] == ["Stopped, ended by the agent, exit code 143"]
 
 
 @pytest.mark.parametrize("kind", FORGETS)

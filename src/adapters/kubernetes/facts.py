@@ -125,6 +125,11 @@ class PodFacts:
         return not self.is_gone and self.phase not in {"Succeeded", "Failed"}
 
     @property
+    def is_silent(self) -> bool:
+        """Whether it began and is gone, and nobody said how it ended."""
+        return self.is_gone and self.phase == "Running"
+
+    @property
     def main_container(self) -> ContainerFacts | None:
         """The container that executes the flow run, once the node has spoken of it."""
         return next((each for each in self.containers if each.name == self.main and not each.is_init), None)

@@ -29,6 +29,9 @@ TRAITS: Final = PlatformTraits(kind="kubernetes", run_config=KubernetesRun)
 STOP_MARGIN: Final = 30.0
 """Seconds beyond its grace that a node has to tell that a pod is gone."""
 
+LAST_WORDS: Final = 3.0
+"""Seconds that the watch has to tell how a pod ended that is known to be gone."""
+
 LOOK_FIRST, LOOK_LAST = 0.1, 1.0
 """Shortest and longest pause between two looks at a unit that is being stopped, in seconds."""
 
@@ -156,6 +159,7 @@ class KubernetesPlatform(ExecutionPlatform):
         if not unit.status.has_ended:
             raise PlatformUnavailable(f"{name} still executes")
         self._features.require(permissions.CLEAN_UP, f"remove {name}")
+        self._told.pop(name, None)  # whoever watches is told of what others delete
         self._jobs.remove(job)
 
     def logs_tail(self, name: str, *, lines: int = 50) -> str:
@@ -252,6 +256,7 @@ class KubernetesPlatform(ExecutionPlatform):
             job, pods = self._jobs.look(name)
             unit = self._read(job, pods)
             if unit is None or unit.status.has_ended:
+                self._hear_last_words(name)
                 return
             if time.monotonic() >= end:
                 raise PlatformUnavailable(
@@ -260,6 +265,12 @@ class KubernetesPlatform(ExecutionPlatform):
             with self._jobs.mirror.changed:
                 self._jobs.mirror.changed.wait(pause)
             pause = min(LOOK_LAST, 2 * pause)
+
+    def _hear_last_words(self, name: str) -> None:
+        """A look may be ahead of the watch: it says that a pod is gone, but not how it ended."""
+        mirror = self._jobs.mirror
+        with mirror.changed:
+            mirror.changed.wait_for(lambda: not any(pod.is_silent for pod in mirror.facts(name)[1]), LAST_WORDS)
 
 
 def _looks(unit: Unit) -> tuple[object, ...]:

@@ -114,6 +114,8 @@ class Reflector:
             except RAISED as problem:
                 pause = self._failed(problem, misses)
             except Exception as bug:  # a bug of one answer must not silence the watch (promise P3)
+                if self._over.is_set():  # it may well be ours, who took everything away from under it
+                    return
                 log.exception("Bug in the watch of %s", self._kind)
                 version = ""
                 pause = self._failed(PlatformUnavailable(f"bug in the watch of {self._kind}: {bug!r}"), misses)

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -23,6 +24,12 @@ from prefect.agent.domain.model.units import Evidence, Submission, Unit, UnitSta
 from prefect.agent.domain.times import iso, read_time
 
 TAIL_BYTES: Final = 64 * 1024
+
+LOOKED_AT: Final = 2.0
+"""Seconds in which whoever only looks at a unit lets go of its lock."""
+
+PAUSE: Final = 0.005
+"""Seconds between two tries to take a lock."""
 
 SCRIPT: Final = """
 trap : TERM INT HUP
@@ -50,6 +57,7 @@ class UnitDir:
         Raises:
             UnitNameTaken: Something else has the directory's name.
         """
+        end = time.monotonic() + LOOKED_AT
         while True:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
@@ -60,7 +68,10 @@ class UnitDir:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 os.close(lock)
-                return None
+                if (self.path / "pid").exists() or time.monotonic() >= end:
+                    return None
+                time.sleep(PAUSE)  # somebody begins it, or only looks at what was left unbegun
+                continue
             if not self._is_here(lock):  # removed by another agent since it was made
                 os.close(lock)
                 continue

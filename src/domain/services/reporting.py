@@ -90,13 +90,14 @@ class SendReports:
     tell: EventSink = events.ignore
 
     def __call__(self) -> int:
-        """Send everything; return how many entries went out.
+        """Send what is there, of each run its log before its end; return how many entries went out.
 
         Raises:
             CloudUnavailable: The Cloud is away; what was not sent is still in the outbox.
             Unauthorised: The key is not accepted; likewise.
         """
-        return self._send_lines() + self._send_ends()
+        ends = len(self.outbox.ends)  # of these the lines are there: what is added from now on is for the next time
+        return self._send_lines() + self._send_ends(ends)
 
     def _send_lines(self) -> int:
         sent = 0
@@ -126,9 +127,8 @@ class SendReports:
             message = f"The Cloud refuses a log line of flow run {batch[0].flow_run_id}: {trouble}"
             self.tell(Event(name=events.CLOUD_TROUBLE, level="WARNING", message=message))
 
-    def _send_ends(self) -> int:
-        sent = 0
-        while self.outbox.ends:
+    def _send_ends(self, number: int) -> int:
+        for _ in range(number):
             end = self.outbox.ends[0]
             try:
                 self._end(end)
@@ -138,8 +138,7 @@ class SendReports:
                 message = f"The Cloud refuses the end of flow run {end.run_id}: {trouble}"
                 self.tell(Event(name=events.CLOUD_TROUBLE, level="ERROR", message=message))
             self.outbox.ends.popleft()
-            sent += 1
-        return sent
+        return number
 
     def _end(self, end: Failed | Cancelled) -> None:
         if isinstance(end, Cancelled):

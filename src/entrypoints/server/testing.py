@@ -6,12 +6,16 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Final
 
 import uvicorn
 
 from prefect.agent.entrypoints.server.database import Database
 from prefect.agent.entrypoints.server.services import Routine
 from prefect.agent.entrypoints.server.serving import listen, make_server
+
+END_WITHIN: Final = 60.0
+"""Seconds."""
 
 
 @contextmanager
@@ -42,6 +46,7 @@ def running_server(
     Raises:
         DatabaseProblem: The file cannot be used.
         OSError: The address cannot be listened at.
+        RuntimeError: It does not end when it should.
     """
     if database is None:
         with TemporaryDirectory(prefix="prefect-cloud-") as folder:
@@ -67,7 +72,9 @@ def _running(server: uvicorn.Server, listening: socket.socket) -> Generator[None
         yield
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(END_WITHIN)
+        if thread.is_alive():
+            raise RuntimeError(f"the embedded Cloud still serves, {END_WITHIN:g} seconds after it was told to end")
 
 
 def _serve(server: uvicorn.Server, listening: socket.socket) -> None:

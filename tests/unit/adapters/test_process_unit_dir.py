@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from prefect.agent.adapters.process import interpreters
+from prefect.agent.adapters.process import interpreters, unit_dir
 from prefect.agent.adapters.process.unit_dir import TAIL_BYTES, UnitDir
 from prefect.agent.domain.errors import ConfigurationError, PlatformUnavailable, UnitNameTaken
 from prefect.agent.domain.model.units import Submission, UnitStatus
@@ -60,6 +60,27 @@ def test_a_unit_that_never_began_is_begun_by_the_next_one(unit: UnitDir) -> None
 
     with begun(unit):
         assert unit.is_alive()
+
+
+def test_who_only_looks_does_not_keep_a_unit_from_beginning(unit: UnitDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking takes the lock for a moment: whoever comes in that moment tries again."""
+    with begun(unit):
+        pass
+    looking = os.open(unit.path / "lock", os.O_RDWR)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            os.close(looking)
+
+    monkeypatch.setattr(unit_dir.time, "sleep", sleep)
+
+    with begun(unit, pid="123"):
+        assert len(pauses) == 3
+        assert unit.begin(SUBMISSION) is None
+    assert len(pauses) == 3
 
 
 def test_a_unit_that_never_began_has_not_failed(unit: UnitDir) -> None:

@@ -211,6 +211,29 @@ def test_a_platform_of_another_package_is_found_by_its_name(tmp_path: Path, monk
     assert "theirs {'a': 1}" in heard[0].message
 
 
+def test_a_signal_while_it_starts(tmp_path: Path) -> None:
+    """Once it has said that it waits for flow runs, it ends as it always does."""
+    script = tmp_path / "early.py"
+    script.write_text(
+        textwrap.dedent("""
+            import signal
+            from prefect.agent import Agent
+            from prefect.agent.adapters.fakes import InMemoryCloudApi, InMemoryPlatform
+            class Early(Agent):
+                def on_startup(self):
+                    signal.raise_signal(signal.SIGTERM)
+                def on_shutdown(self):
+                    print("over", flush=True)
+            Early(cloud=InMemoryCloudApi(), platform=InMemoryPlatform(), environ={}).start()
+        """),
+        encoding="utf-8",
+    )
+
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stdout) == (0, "over\n"), done.stderr
+
+
 def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
     """The first one waits for the flow run in hand; who is in a hurry sends another."""
     script = tmp_path / "busy.py"

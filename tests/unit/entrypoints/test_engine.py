@@ -1,12 +1,15 @@
 """All loops of one agent together, on a Cloud and a platform in memory, in real threads."""
 
 import threading
+from collections.abc import Sequence
+from typing import Any
 
 import attrs
 import pytest
 
 from prefect.agent.adapters.fakes import InMemoryPlatform
 from prefect.agent.adapters.system.clock import SystemClock
+from prefect.agent.domain.errors import CloudUnavailable
 from prefect.agent.domain.model.flow_runs import Deferred, FlowRun
 from prefect.agent.entrypoints.polling import PollLoop
 from prefect.agent.ports import events
@@ -116,6 +119,25 @@ def test_a_poke_ends_the_pause(lab: Lab) -> None:
 
     agent.parts.engine.poke()
 
+    lab.wait_started(runs)
+
+
+def test_a_poke_during_a_poll_is_not_forgotten(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the Cloud answers may be older than the poke, and trouble may be over since."""
+    agent = lab.agent(attrs.evolve(FAST, poll_first=600, poll_last=600))
+    ready, runs = lab.cloud.ready_flow_runs, list[str]()
+
+    def ready_flow_runs(**asked: Any) -> Sequence[FlowRun]:
+        if runs:
+            return ready(**asked)
+        runs.extend(lab.add(1))
+        agent.parts.engine.poke()
+        raise CloudUnavailable("restarted", retry_after=600)
+
+    monkeypatch.setattr(lab.cloud, "ready_flow_runs", ready_flow_runs)
+    agent.start()
+
+    wait_until(lambda: runs, what="the first poll")
     lab.wait_started(runs)
 
 

@@ -71,6 +71,25 @@ def test_everything_goes_out_in_order(post: Post) -> None:
     assert post.heard.names() == [events.RUN_FAILED]
 
 
+def test_no_end_goes_out_before_its_log(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is added while lines are sent waits with all that belongs to it: an agent may die before the next time."""
+    first, second = post.cloud.add_flow_run(state="Submitted"), post.cloud.add_flow_run(state="Submitted")
+    post.outbox.fail(first, "broken")
+    fail = post.cloud.fail
+
+    def fail_slowly(run_id: FlowRunId, reason: str) -> None:
+        if run_id == first:
+            post.outbox.fail(second, "broken too")
+        fail(run_id, reason)
+
+    monkeypatch.setattr(post.cloud, "fail", fail_slowly)
+
+    assert post.send() == 2
+    assert (post.cloud.flow_run(second).state, post.messages(second)) == ("Submitted", [])
+    assert post.send() == 2
+    assert (post.cloud.flow_run(second).state, post.messages(second)) == ("Failed", ["broken too"])
+
+
 def test_lines_share_requests(post: Post) -> None:
     """Not one request per line (DESIGN section 7)."""
     run = post.cloud.add_flow_run()
