@@ -221,6 +221,24 @@ def _missing(marker: str) -> str | None:
     return None
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """For whoever looks for races."""
+    parser.addoption(
+        "--stalls", type=float, default=0.0, help="chance of stalls between threads: tests/support/stalls.py"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let this process stall, if that is asked for."""
+    chance: float = config.getoption("--stalls")
+    if chance:
+        from support.stalls import install  # noqa: PLC0415
+
+        patch = pytest.MonkeyPatch()
+        config.add_cleanup(patch.undo)
+        install(patch, chance)
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """End the session if something that is required is missing."""
     unknown = _required() - NEEDS.keys()
