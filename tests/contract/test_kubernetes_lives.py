@@ -154,7 +154,7 @@ class TestByHand:
             thread.join(130)
         [unit] = [unit for unit in told if unit.status is UnitStatus.FAILED]
         assert (unit.name, str(unit.evidence)) == (deleted.name, "Deleted, somebody deleted its Job")
-        assert platform.unit(deleted.name) is None
+        wait_until(lambda: platform.unit(deleted.name) is None, 60, "its pod is gone, too")
 
     def test_a_job_deleted_in_the_foreground(self, lab: Lab, kubelet: ProcessKubelet) -> None:
         """The Job object lingers; the unit is there as long as its pod is."""
