@@ -3,6 +3,7 @@
 import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import attrs
@@ -94,6 +95,12 @@ def mark_of(lab: Lab, kubelet: ProcessKubelet) -> Path:
     return kubelet.folder / f"{lab.namespace}.mark"
 
 
+def change(lab: Lab, made: Submission) -> None:
+    """Something about the unit's Job that matters to nobody."""
+    note = {"annotations": {"lab.test/note": uuid.uuid4().hex}}
+    lab.place.api.patch(f"{lab.place.jobs}/{made.name}", {"metadata": note})
+
+
 def is_deaf(platform: KubernetesPlatform, made: Submission) -> bool:
     """Whether :data:`STUBBORN` has come as far as to hear no signal any more."""
     return platform.logs_tail(made.name) == "deaf\n"
@@ -136,8 +143,7 @@ class TestByHand:
                     return
 
         def is_heard() -> bool:
-            note = {"annotations": {"lab.test/note": uuid.uuid4().hex}}  # one more change: it may not listen yet
-            lab.place.api.patch(f"{lab.place.jobs}/{deleted.name}", {"metadata": note})
+            change(lab, deleted)  # once more: it may not listen yet
             return any(unit.name == deleted.name for unit in told)
 
         thread = threading.Thread(target=listen)
@@ -155,6 +161,22 @@ class TestByHand:
         [unit] = [unit for unit in told if unit.status is UnitStatus.FAILED]
         assert (unit.name, str(unit.evidence)) == (deleted.name, "Deleted, somebody deleted its Job")
         wait_until(lambda: platform.unit(deleted.name) is None, 60, "its pod is gone, too")
+
+    def test_who_watches_late_is_not_told_of_a_removal(self, lab: Lab) -> None:
+        """What it was told last does not make a deletion by somebody of what the agent removed."""
+        platform, removed, other = lab.platform(), submission(FOREVER), submission(FOREVER)
+        platform.create(removed)
+        watch = platform.watch(seconds=120)
+        with ThreadPoolExecutor(1) as people:
+            first = people.submit(next, watch)
+            wait_until(lambda: first.done() or change(lab, removed), 20, "it is told of")
+        assert first.result().name == removed.name
+
+        platform.stop(removed.name, grace=1)
+        platform.remove(removed.name)
+        platform.create(other)
+
+        assert next(watch).name == other.name
 
     def test_a_job_deleted_in_the_foreground(self, lab: Lab, kubelet: ProcessKubelet) -> None:
         """The Job object lingers; the unit is there as long as its pod is."""

@@ -22,7 +22,7 @@ KEPT_CHANGES: Final = 10_000
 PODS_OF_A_UNIT: Final = 8
 """Pods kept of one unit; a Job whose template allows retries may have had many."""
 
-MOST_BURIED: Final = 1000
+MOST_BURIED: Final = 2000
 """Jobs and pods that are remembered to be gone."""
 
 
@@ -235,12 +235,14 @@ class Mirror:
 
     def _forget_job(self, name: str) -> None:
         self._jobs.pop(name, None)
-        pods = self._pods.get(name, {})
-        alive = {uid: pod for uid, pod in pods.items() if pod.is_alive}
+        alive: dict[str, PodFacts] = {}
+        for uid, pod in self._pods.pop(name, {}).items():
+            if pod.is_alive:
+                alive[uid] = pod
+            else:
+                self._bury(uid)
         if alive:
             self._pods[name] = alive
-        else:
-            self._pods.pop(name, None)
         self._tell(name)
 
     def _keep_pod(self, facts: PodFacts) -> None:

@@ -146,7 +146,7 @@ class KubernetesPlatform(ExecutionPlatform):
             return
         self._features.require(permissions.CANCEL, f"stop {name}")
         if job is not None and (unit.status is UnitStatus.CREATED or (job.is_suspended and not pods)):
-            self._jobs.remove(job)  # nothing of it ever executed, and it cannot end
+            self._remove(job)  # nothing of it ever executed, and it cannot end
         elif job is not None:
             self._jobs.end(job)
         self._wait_for_end(name, pods, grace)
@@ -159,8 +159,7 @@ class KubernetesPlatform(ExecutionPlatform):
         if not unit.status.has_ended:
             raise PlatformUnavailable(f"{name} still executes")
         self._features.require(permissions.CLEAN_UP, f"remove {name}")
-        self._told.pop(name, None)  # whoever watches is told of what others delete
-        self._jobs.remove(job)
+        self._remove(job)
 
     def logs_tail(self, name: str, *, lines: int = 50) -> str:
         if lines <= 0 or not self._features.may(permissions.LOGS):
@@ -243,6 +242,11 @@ class KubernetesPlatform(ExecutionPlatform):
         return reading.unit(job, pods, self._patience, said=self._reports.of(job, pods))
 
     # --- ending ---
+
+    def _remove(self, job: JobFacts) -> None:
+        """Delete the Job. Who watches is told of what others delete, not of this."""
+        self._told.pop(job.name, None)
+        self._jobs.remove(job)
 
     def _wait_for_end(self, name: str, pods: Sequence[PodFacts], grace: float) -> None:
         """Ask the pods to end, and return when nothing of the unit executes."""

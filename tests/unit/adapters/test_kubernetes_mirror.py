@@ -181,6 +181,18 @@ class TestPods:
         mirror.saw_pods("unit", [a_pod_object(version=4)], 4)
         assert knows(mirror) == (0, {})
 
+    def test_a_pod_that_ended_does_not_outlive_its_job(self, mirror: Mirror) -> None:
+        """The watch of pods may be behind: what it tells of then has happened before."""
+        job = mirror.saw_job(a_job_object())
+        assert job is not None
+        mirror.apply_pod("ADDED", a_pod_object("gone", version=2))
+        mirror.apply_pod("ADDED", a_pod_object("over", version=2))
+        mirror.saw_pods("unit", [a_pod_object("over", version=8, phase="Failed")], 9)
+        mirror.forget(job)
+        for uid in ("gone", "over"):
+            mirror.apply_pod("MODIFIED", a_pod_object(uid, version=5))
+        assert knows(mirror) == (0, {})
+
     def test_pods_may_be_heard_of_before_their_job(self, mirror: Mirror) -> None:
         """Two watches know nothing of each other."""
         mirror.apply_pod("ADDED", a_pod_object(version=4, phase="Failed"))
