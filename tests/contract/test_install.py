@@ -107,17 +107,7 @@ def env(plane: ControlPlane, namespace: str) -> dict[str, Any]:
 
 def may(plane: ControlPlane, namespace: str, verb: str, rule: dict[str, str]) -> bool:
     """Whether the agent's account may do something."""
-    review = {
-        "apiVersion": "authorization.k8s.io/v1",
-        "kind": "SubjectAccessReview",
-        "spec": {
-            "user": f"system:serviceaccount:{namespace}:prefect-agent",
-            "groups": ["system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated"],
-            "resourceAttributes": {"namespace": namespace, "verb": verb, **rule},
-        },
-    }
-    answer = plane.api.post("/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
-    return bool(answer["status"]["allowed"])
+    return plane.api.may(namespace, "prefect-agent", {"namespace": namespace, "verb": verb, **rule})
 
 
 def remove_cluster_role(plane: ControlPlane, namespace: str) -> None:

@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from support.kubernetes.place import MAY_CREATE, MAY_LIST, NOWHERE, Place, is_allowed, job
+from support.processes import has_ended
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class TestExecuting:
         place.ended(name)
 
         pid = (tmp_path / "pid").read_text().strip()
-        wait_until(lambda: not _is_alive(pid), 20, "the child is gone")
+        wait_until(lambda: has_ended(pid), 20, "the child is gone")
 
     def test_a_polite_end(self, place: Place, kubelet: "ProcessKubelet") -> None:
         """A deleted pod is asked to end; how it did so is told before the pod is gone."""
@@ -182,13 +183,6 @@ def _deleted(place: Place, kubelet: "ProcessKubelet", script: str, *, grace: int
     assert last["metadata"]["labels"]["prefect.io/unit"] == name
     assert not kubelet.is_executing(name)
     return dict(last["status"])
-
-
-def _is_alive(pid: str) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):  # the latter if it goes between opening and reading
-        return False
 
 
 # --- pods that play ---
@@ -336,6 +330,6 @@ class TestControlPlane:
         with subprocess.Popen(words, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as owner:
             assert owner.stdout is not None
             pid = owner.stdout.readline().strip()
-            assert _is_alive(pid)
+            assert not has_ended(pid)
             owner.send_signal(signal.SIGKILL)
-            wait_until(lambda: not _is_alive(pid), 20, "the child is gone")
+            wait_until(lambda: has_ended(pid), 20, "the child is gone")

@@ -19,7 +19,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing, contextmanager
@@ -31,6 +30,7 @@ import docker
 import pytest
 
 from support.real_prefect import OWN_PREFECT, RealPrefect
+from support.waiting import wait_until
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 VARIABLE: Final = "PREFECT_AGENT_TEST_CLUSTER"
@@ -66,12 +66,7 @@ Object = dict[str, Any]
 
 def eventually(condition: Callable[[], object], seconds: float, what: str) -> None:
     """As ``wait_until``, for conditions that start a program or load a server: they are looked at less often."""
-    end = time.monotonic() + seconds
-    is_late = False
-    while not condition():
-        assert not is_late, f"not within {seconds:g} s: {what}"
-        time.sleep(LOOK_EVERY)
-        is_late = time.monotonic() >= end
+    wait_until(condition, seconds, what, every=LOOK_EVERY)
 
 
 @attrs.frozen

@@ -7,7 +7,9 @@ from typing import Final
 LOOK_EVERY: Final = 0.005
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 30, what: str = "") -> None:
+def wait_until(
+    condition: Callable[[], object], seconds: float = 30, what: str = "", *, every: float = LOOK_EVERY
+) -> None:
     """Return as soon as *condition* gives something true.
 
     It is looked at once more when the time is over: the test itself may have stood still.
@@ -15,6 +17,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 30, what: str =
     Args:
         seconds: How long to go on asking.
         what: What is waited for, for the message.
+        every: Seconds between two looks.
 
     Raises:
         AssertionError: It did not come true in time.
@@ -24,5 +27,5 @@ def wait_until(condition: Callable[[], object], seconds: float = 30, what: str =
     while not condition():
         if is_late:
             raise AssertionError(f"not within {seconds:g} s: {what or condition}")
-        time.sleep(LOOK_EVERY)
+        time.sleep(every)
         is_late = time.monotonic() >= end

@@ -14,6 +14,7 @@ from prefect.agent.domain.times import iso, read_time
 from prefect.agent.entrypoints.server import services
 from prefect.agent.entrypoints.server.services import Routine
 from prefect.agent.entrypoints.server.testing import running_server
+from support.processes import has_ended
 from support.real_prefect import RealPrefect, found
 from support.waiting import wait_until
 
@@ -79,7 +80,7 @@ class Victims:
         wait_until(lambda: re.search(said, "\n".join(self.real.logs(self.runs[name]))), A_WHILE, "its id")
         process = int(found(said, "\n".join(self.real.logs(self.runs[name]))))
         os.kill(process, signal.SIGKILL)
-        wait_until(lambda: _has_ended(process), A_WHILE, "its death")
+        wait_until(lambda: has_ended(process), A_WHILE, "its death")
 
     def next_heartbeat(self, name: str) -> str:
         """Wait for it; return a time of day that is before it and after all that was sent when this was called."""
@@ -91,14 +92,6 @@ class Victims:
 
         wait_until(lambda: heartbeat() > read_time(now), A_WHILE, "a heartbeat")
         return now
-
-
-def _has_ended(process: int) -> bool:
-    """Also if nobody has asked how."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
 
 
 @pytest.fixture(scope="module")

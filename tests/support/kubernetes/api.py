@@ -151,23 +151,34 @@ class Api:
         subjects = [{"kind": "ServiceAccount", "name": name, "namespace": namespace}]
         self.post(f"{base}/rolebindings", {**named, "roleRef": role, "subjects": subjects})
         if rules:
-            wait_until(lambda: self._may(account, rules[0]), 60, f"the rules of {name} hold")
+            wait_until(lambda: self.may(namespace, name, _first(rules[0], namespace)), 60, f"the rules of {name} hold")
         return account
 
-    def _may(self, account: "Account", rule: Mapping[str, Sequence[str]]) -> bool:
-        """Whether the API server, which hears of Roles a moment late, lets the account do what the rule says first."""
-        resource, _, subresource = rule["resources"][0].partition("/")
-        attributes = {
-            "namespace": account.namespace,
-            "group": rule["apiGroups"][0],
-            "resource": resource,
-            "subresource": subresource,
-            "verb": rule["verbs"][0],
-            "name": next(iter(rule.get("resourceNames", ())), ""),
+    def may(self, namespace: str, account: str, attributes: Mapping[str, str]) -> bool:
+        """Whether a ServiceAccount may do something by now: the API server hears of Roles a moment late.
+
+        Args:
+            attributes: ``verb``, ``resource`` and so on (authorization/v1 ResourceAttributes).
+        """
+        who = {
+            "user": f"system:serviceaccount:{namespace}:{account}",
+            "groups": ["system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated"],
         }
-        user = f"system:serviceaccount:{account.namespace}:{account.name}"
-        review = {"spec": {"user": user, "resourceAttributes": attributes}}
+        review = {"spec": {**who, "resourceAttributes": attributes}}
         return bool(self.post("/apis/authorization.k8s.io/v1/subjectaccessreviews", review)["status"]["allowed"])
+
+
+def _first(rule: Mapping[str, Sequence[str]], namespace: str) -> dict[str, str]:
+    """The first thing that a rule of a Role allows, as attributes of a review."""
+    resource, _, subresource = rule["resources"][0].partition("/")
+    return {
+        "namespace": namespace,
+        "group": rule["apiGroups"][0],
+        "resource": resource,
+        "subresource": subresource,
+        "verb": rule["verbs"][0],
+        "name": next(iter(rule.get("resourceNames", ())), ""),
+    }
 
 
 @attrs.frozen
