@@ -6,6 +6,7 @@ from datetime import datetime
 
 import attrs
 
+from prefect.agent.domain.model.ends import End, EndOutcome
 from prefect.agent.domain.model.flow_runs import ClaimOutcome, ClaimRecord, FlowRun, FlowRunId
 from prefect.agent.domain.model.workloads import Workload
 
@@ -64,10 +65,13 @@ class CloudApi(abc.ABC):
 
     - ``CloudUnavailable``: no useful answer (connection, timeout while connecting, 5xx, 429, not JSON), nothing was
       changed. Repeat later, not before ``retry_after``.
-    - ``Unauthorised``: the key is not accepted. The caller gives up after a few of these.
-    - ``RequestRejected``: the Cloud understood the request and refuses all of it. Repeating cannot help.
-    - ``OutcomeUnknown``: only from methods that change something: sent, but the answer was lost, so it may be
-      committed. Every such method says how to find out.
+    - ``Unauthorised``: the key is not accepted.
+    - ``RequestRejected``: the Cloud names the request itself as wrong (invalid, malformed). Only codes that say so
+      count: every other error of a change is an ``OutcomeUnknown``, every other error of a read ``CloudUnavailable``.
+    - ``OutcomeUnknown``: only from methods that change something: sent, but the answer was lost or tells of trouble
+      inside the Cloud, so it may be committed. Every such method says how to find out.
+
+    Every call returns or raises within a deadline for the whole of it, however slowly an answer drips in.
 
     No answer of any Cloud makes a method raise anything else: hostile or nonsensical data about one flow run is an
     ``UnusableRunConfig``/``Storage.problem`` on that flow run if the run can be named at all, and is left out with a
@@ -87,15 +91,42 @@ class CloudApi(abc.ABC):
         """
 
     @property
+    def identity(self) -> str:
+        """Which Cloud and tenant this is; equal for two agents if they are offered the same flow runs.
+
+        Printable; the same after a restart. Known once :meth:`connect` has returned.
+        """
+        return ""
+
+    @property
+    def compares(self) -> bool:
+        """Whether a claim is a compare-and-set by its attempt; if not, the claimant reads its claims back."""
+        return False
+
+    @property
+    def skew(self) -> float:
+        """Seconds that the Cloud's clock is ahead of this machine's, as far as its answers tell; 0.0 if unknown."""
+        return 0.0
+
+    @property
     def waits(self) -> bool:
         """Whether :meth:`ready_flow_runs` keeps to its *wait*, as far as is known by now."""
         return False
 
     @abc.abstractmethod
     def ready_flow_runs(
-        self, *, labels: Collection[str], before: datetime, limit: int, wait: float = 0.0
+        self,
+        *,
+        labels: Collection[str],
+        before: datetime,
+        limit: int,
+        wait: float = 0.0,
+        skip: Collection[FlowRunId] = (),
     ) -> Sequence[FlowRun]:
-        """Return at most *limit* flow runs that are due before *before*, oldest first, each id once.
+        """Return at most *limit* flow runs that are due before *before*, oldest first, each id once, none of *skip*.
+
+        Runs to skip are left out before the cut: however many there are at the head of the queue, those behind them
+        are offered.
 
         That is: Scheduled runs, and Running runs with task runs that are due again (``due_task_runs``). Nothing is
         reserved: the same run comes again until somebody claims it. *labels* are the agent's; the Cloud matches.
@@ -108,14 +139,17 @@ class CloudApi(abc.ABC):
     def claim(self, requests: Sequence[ClaimRequest]) -> Sequence[ClaimOutcome]:
         """Try to take each run; return one outcome for each request, in order.
 
-        Of any number of agents that ask for the same attempt at a run, exactly one gets ``Claimed`` (as far as the
-        backend can compare and set; an adapter's documentation says where it cannot). A Running run is claimed by
-        claiming its due task runs. ``Claimed.run`` is the run as given, state aside; its attempt is unchanged, since
-        the unit's name is made from it.
+        Of any number of agents that ask for the same attempt at a run, exactly one gets ``Claimed`` if the Cloud
+        :attr:`compares`. A Running run is claimed by claiming its due task runs. ``Claimed.run`` is the run as given,
+        state aside; its attempt is unchanged, since the unit's name is made from it.
 
-        One bad request never spoils the others. Raises ``OutcomeUnknown`` if it is not known of *any* of them:
-        read back with :meth:`flow_runs` and compare ``claim.claimant``. Repeating a claim is safe: it is
-        answered ``Lost`` if the first one was committed.
+        A run that is claimed already (Submitted, or Running with ``claimed_task_runs``) as it was read is claimed over:
+        its record is replaced, by one agent only, if it is still at the attempt given. A Cloud may refuse that for
+        some time after the last claim (``Lost`` or ``Deferred``).
+
+        One bad request never spoils the others. An attempt that this adapter did not make is ``Refused``, unsent.
+        Raises ``OutcomeUnknown`` if it is not known of *any* of them: read back with :meth:`flow_runs` and compare
+        ``claim.claimant``. Repeating a claim is safe: it is answered ``Lost`` if the first one was committed.
         """
 
     @abc.abstractmethod
@@ -123,30 +157,37 @@ class CloudApi(abc.ABC):
         """Read runs as they are now. Ids that do not exist are left out. Any number of ids; pages are the adapter's."""
 
     @abc.abstractmethod
-    def claimed_flow_runs(self, *, platform: str) -> Sequence[FlowRun]:
-        """Return all Submitted runs whose claim record names *platform*, whoever claimed them."""
+    def claimed_flow_runs(self, *, platform: str, changed_since: datetime | None = None) -> Sequence[FlowRun]:
+        """Return runs whose latest claim names *platform*, whoever made it.
 
-    @abc.abstractmethod
-    def cancelled_flow_runs(self, among: Collection[FlowRunId]) -> Sequence[FlowRun]:
-        """Of the runs named, return those that are Cancelling or Cancelled."""
+        Without *changed_since*: all that are Submitted, Running or Cancelling. With it: all whose state, or the state
+        of a claimed task run of theirs, has changed at that time (the Cloud's) or later, finished and waiting ones
+        included; it may return a few more.
 
-    @abc.abstractmethod
-    def fail(self, run_id: FlowRunId, reason: str) -> None:
-        """Make the run Failed with *reason* as its message, whatever version it has now; but never if it has finished.
-
-        As far as the backend can compare and set: where it cannot, a run that ends at this very moment may be
-        overwritten. A run that does not exist is a success.
-        May be repeated (a finished run stays as it is and that is a success), so ``OutcomeUnknown`` is simply tried
-        again.
+        Enough to choose from, not to act on: ``flow``, ``run_config``, ``due_task_runs`` and ``source`` may be blank,
+        and ``tasks_wait`` false. Read a run with :meth:`flow_runs` before anything is done to it.
         """
 
     @abc.abstractmethod
-    def cancelled(self, run_id: FlowRunId, message: str) -> None:
-        """Make a Cancelling run Cancelled: its unit is proven gone. A finished run stays as it is. May be repeated."""
+    def end(self, ends: Sequence[End]) -> Sequence[EndOutcome]:
+        """Carry out each end as far as it is due; return one outcome for each, in order.
+
+        The runs are read first, ``judge_end`` decides, what is due is changed, and the runs are read back: only what
+        was read back as wanted is ``SETTLED``. An end never touches a run that belongs to another claim than its
+        own, or that has finished; where the Cloud cannot compare and set, a run that changes at this very moment may
+        be overwritten. A run that is handed back waits as it waited before its claim, for at least a minute, and
+        remembers one recovery more (``FlowRun.recoveries``).
+
+        One bad end never spoils the others. May be repeated. Never raises ``OutcomeUnknown`` or ``RequestRejected``:
+        those are outcomes.
+        """
 
     @abc.abstractmethod
     def write_logs(self, lines: Sequence[LogLine]) -> None:
-        """Append to the logs of flow runs. Repeating after ``OutcomeUnknown`` may write a line twice."""
+        """Append to the logs of flow runs. Repeating after ``OutcomeUnknown`` may write a line twice.
+
+        ``RequestRejected``: one or more lines cannot be taken; halve the batch to find them.
+        """
 
     @abc.abstractmethod
     def workload(self, run: FlowRun) -> Workload:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from prefect.agent.domain.model.units import Submission, Unit
 from prefect.agent.domain.model.workloads import PlatformTraits
+from prefect.agent.ports.presence import Presence
 
 
 class ExecutionPlatform(abc.ABC):
@@ -12,7 +13,11 @@ class ExecutionPlatform(abc.ABC):
 
     A *unit of execution* is one container, Job or process tree. Units are known by their name, which the domain makes
     from run id and attempt. A platform only ever sees, stops and removes units that carry this product's own mark
-    (label or registry); everything else on the platform does not exist for it.
+    (label or registry); everything else on the platform does not exist for it. Units of other agents, Clouds and
+    tenants are among them: ``Unit.owner`` says whose a unit is, and the caller keeps to its own.
+
+    "Cannot look" is never "is not there": a unit is absent, has ended or was never started only if the platform said
+    so; out of descriptors, without an answer or with an unreadable one, a method raises.
 
     Errors. Every method may raise
 
@@ -41,9 +46,34 @@ class ExecutionPlatform(abc.ABC):
     def check(self) -> None:
         """Raise unless the platform answers and the agent may do its work there. Changes nothing."""
 
+    @property
+    def fingerprint(self) -> str:
+        """Everything of this platform's own settings that shapes units, as text; never a secret.
+
+        Two agents on one place with equal fingerprints make equal units of one submission.
+        """
+        return ""
+
+    @property
+    def skew(self) -> float:
+        """Seconds that the platform's clock is ahead of this machine's, as far as its answers tell; 0.0 if unknown."""
+        return 0.0
+
+    @property
+    def presence(self) -> Presence | None:
+        """How agents on this platform know each other's life, if the platform itself can tell; else None."""
+        return None
+
+    def prepare(self, submission: Submission) -> None:  # noqa: B027 - optional
+        """Do what takes long before :meth:`create` (pull an image); leave nothing that counts as a unit. Repeatable.
+
+        Raises:
+            SubmissionRefused: This flow run cannot run here.
+        """
+
     @abc.abstractmethod
     def create(self, submission: Submission) -> Unit:
-        """Start one unit and return it. **Idempotent by name**: promise P1.
+        """Start one unit and return it once it has begun. **Idempotent by name**: promise P1.
 
         If a unit of that name exists - made by an earlier call, another thread or another agent, still alive or
         already ended - that one is returned and nothing is started. The check and the start are one atomic step of the
@@ -76,7 +106,8 @@ class ExecutionPlatform(abc.ABC):
 
     @abc.abstractmethod
     def stop(self, name: str, *, grace: float) -> None:
-        """End the unit: ask it, wait up to *grace* seconds, then kill it. Return when it no longer executes.
+        """End the unit: ask it, wait up to *grace* seconds, then kill it. Return when nothing of it executes any more:
+        no process that it has started, however it was detached.
 
         A unit that has ended or does not exist is a success. It stays visible with its evidence until removed. One
         that was never started (``CREATED``) is removed: it cannot end.

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -15,6 +15,7 @@ from prefect.agent.domain.cloud.errors import CloudError
 from prefect.agent.domain.cloud.limits import check_limit
 from prefect.agent.domain.cloud.states import plain
 from prefect.agent.domain.cloud.transitions import cancel
+from prefect.agent.domain.model.ends import End, EndKind, EndOutcome, EndVerdict, judge_end
 from prefect.agent.domain.model.flow_runs import (
     Claimed,
     ClaimOutcome,
@@ -26,12 +27,13 @@ from prefect.agent.domain.model.flow_runs import (
     TaskRunId,
 )
 from prefect.agent.domain.model.run_configs import RunConfig, UniversalRun
-from prefect.agent.domain.model.states import CANCELLED, CANCELLING, FAILED, FINISHED_TYPES
+from prefect.agent.domain.model.states import CANCELLED, CANCELLING, FAILED, RUNNING, SUBMITTED
 from prefect.agent.domain.model.workloads import Workload
 from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.cloud_api import AgentIdentity, ClaimRequest, LogLine, Tenant
 
 TENANT: Final = Tenant(id="00000000-0000-4000-8000-000000000000", name="memory")
+CLAIMED_TYPES: Final = frozenset({SUBMITTED, RUNNING, CANCELLING})
 FLOW: Final = Flow(id="00000000-0000-4000-8000-00000000000f", name="flow")
 
 
@@ -70,6 +72,7 @@ class InMemoryCloudApi(TroublesomeCloudApi):
         self._logs: list[LogLine] = []
         self._agents: dict[AgentIdentity, str] = {}
         self._answers: dict[FlowRunId, Callable[[FlowRun], ClaimOutcome]] = {}
+        self._identity = f"memory:{uuid.uuid4().hex[:8]}"
 
     def connect(self) -> Tenant:
         with self._call("connect"):
@@ -79,13 +82,27 @@ class InMemoryCloudApi(TroublesomeCloudApi):
         with self._call("register"):
             return self._agents.setdefault(agent, str(uuid.uuid4()))
 
+    @property
+    def identity(self) -> str:
+        return self._identity
+
+    @property
+    def compares(self) -> bool:
+        return True
+
     def ready_flow_runs(
-        self, *, labels: Collection[str], before: datetime, limit: int, wait: float = 0.0
+        self,
+        *,
+        labels: Collection[str],
+        before: datetime,
+        limit: int,
+        wait: float = 0.0,
+        skip: Collection[FlowRunId] = (),
     ) -> Sequence[FlowRun]:
         del wait  # this Cloud answers at once
         with self._call("ready_flow_runs"):
             now = self._now()
-            return [view(row, now) for row in self._store.ready(labels, before, now)[: max(0, limit)]]
+            return [view(row, now) for row in self._store.ready(labels, before, now, skip)[: max(0, limit)]]
 
     def claim(self, requests: Sequence[ClaimRequest]) -> Sequence[ClaimOutcome]:
         with self._call("claim"):
@@ -95,26 +112,18 @@ class InMemoryCloudApi(TroublesomeCloudApi):
         with self._call("flow_runs"):
             return self._views(ids)
 
-    def claimed_flow_runs(self, *, platform: str) -> Sequence[FlowRun]:
+    def claimed_flow_runs(self, *, platform: str, changed_since: datetime | None = None) -> Sequence[FlowRun]:
         with self._call("claimed_flow_runs"):
-            runs = self._views(self._store.runs)
-            return [run for run in runs if run.claim is not None and run.claim.platform == platform]
+            rows = [row for row in self._store.runs.values() if row.claim and row.claim.platform == platform]
+            if changed_since is None:
+                rows = [row for row in rows if row.state in CLAIMED_TYPES]
+            else:
+                rows = [row for row in rows if row.changed_at is not None and row.changed_at >= changed_since]
+            return self._views([row.id for row in rows])
 
-    def cancelled_flow_runs(self, among: Collection[FlowRunId]) -> Sequence[FlowRun]:
-        with self._call("cancelled_flow_runs"):
-            return [run for run in self._views(among) if run.state.type in {CANCELLING, CANCELLED}]
-
-    def fail(self, run_id: FlowRunId, reason: str) -> None:
-        with self._call("fail"):
-            row = self._store.runs.get(run_id)
-            if row is not None and row.state not in FINISHED_TYPES:
-                self._store.set_state(row, plain(FAILED, reason), now=self._now())
-
-    def cancelled(self, run_id: FlowRunId, message: str) -> None:
-        with self._call("cancelled"):
-            row = self._store.runs.get(run_id)
-            if row is not None and row.state == CANCELLING:
-                self._store.set_state(row, plain(CANCELLED, message), now=self._now())
+    def end(self, ends: Sequence[End]) -> Sequence[EndOutcome]:
+        with self._call("end"):
+            return [self._end(end) for end in ends]
 
     def write_logs(self, lines: Sequence[LogLine]) -> None:
         with self._call("write_logs"):
@@ -249,6 +258,21 @@ class InMemoryCloudApi(TroublesomeCloudApi):
 
     # --- inside ---
 
+    def _end(self, end: End) -> EndOutcome:
+        row = self._store.runs.get(end.run_id)
+        verdict = judge_end(end, view(row, self._now()) if row else None)
+        if verdict is not None or row is None:
+            return EndOutcome(verdict=verdict or EndVerdict.NOT_OURS)
+        try:
+            if end.kind is EndKind.HANDED_BACK:
+                self._store.hand_back(row, end.message, now=self._now())
+            else:
+                kind = FAILED if end.kind is EndKind.FAILED else CANCELLED
+                self._store.set_state(row, plain(kind, end.message), now=self._now())
+        except CloudError as problem:
+            return EndOutcome(verdict=EndVerdict.UNKNOWN, reason=str(problem))
+        return EndOutcome(verdict=EndVerdict.SETTLED)
+
     @contextmanager
     def _call(self, method: str) -> Generator[None]:
         with self._troubles.call(method), self._guard:
@@ -271,10 +295,10 @@ class InMemoryCloudApi(TroublesomeCloudApi):
         if row is None:
             return Lost(run)
         try:
-            if run.due_task_runs:
+            if run.due_task_runs or run.claimed_task_runs:
                 self._claim_task_runs(row, request)
             else:
-                new = submitted(request.record, row.columns["serialized_state"])
+                new = submitted(request.record, _waiting(row.columns["serialized_state"]))
                 self._store.set_state(row, new, now=self._now(), version=attempt.version)
         except CloudError:
             return Lost(run)
@@ -286,12 +310,18 @@ class InMemoryCloudApi(TroublesomeCloudApi):
         Raises:
             CloudError: The first is not to be had.
         """
-        for number, wanted in enumerate(request.run.due_task_runs):
+        for number, wanted in enumerate(request.run.due_task_runs or request.run.claimed_task_runs):
             task = row.task_runs[wanted.id]
             version = wanted.attempt.version if isinstance(wanted.attempt, MemoryAttempt) else None
-            new = submitted(request.record, task.columns["serialized_state"])
+            new = submitted(request.record, _waiting(task.columns["serialized_state"]))
             try:
                 self._store.set_task_state(row, task, new, now=self._now(), version=version)
             except CloudError:
                 if not number:
                     raise
+
+
+def _waiting(payload: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The state that a claim wraps: the one that waits, also if the claim is taken over."""
+    wrapped: Mapping[str, Any] = payload.get("state", {}) if payload.get("type") == "Submitted" else payload
+    return wrapped

@@ -2,8 +2,8 @@
 
 import hashlib
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import attrs
@@ -20,6 +20,12 @@ from prefect.agent.domain.times import iso, read_time
 
 RECORD: Final = "claim"
 """Where a Submitted state's payload keeps the claim record."""
+
+RECOVERIES: Final = "recoveries"
+"""Where the Scheduled state of a run that was handed back keeps how often it was recovered."""
+
+HANDED_BACK_FOR: Final = timedelta(minutes=1)
+"""How long a run waits at least that was handed back."""
 
 
 @attrs.frozen
@@ -64,6 +70,8 @@ class FlowRunRow(Row):
     run_config: RunConfig = RunConfig()
     labels: list[str] = attrs.field(factory=list)
     task_runs: dict[TaskRunId, Row] = attrs.field(factory=dict)
+    claim: ClaimRecord | None = None
+    changed_at: datetime | None = None
 
     @property
     def id(self) -> FlowRunId:
@@ -142,6 +150,9 @@ class Store:
             state = limits.queued(row.columns["serialized_state"], full, limits.FLOW_RUNS_QUEUED, now)
             accepted = transitions.set_flow_run_state(row.columns, state, now=now)
         row.apply(accepted)
+        row.changed_at = now
+        if state.type in {"Submitted", "Scheduled"}:
+            row.claim = state.payload.get(RECORD)
         if accepted.cancels_tasks:
             for task_run in row.task_runs.values():
                 if task_run.state not in FINISHED:
@@ -159,17 +170,36 @@ class Store:
         )
         row.apply(accepted)
         run.columns.update(accepted.flow_run_values)
+        if state.type == "Submitted":
+            run.claim, run.changed_at = state.payload.get(RECORD), now
+
+    def hand_back(self, row: FlowRunRow, message: str, *, now: datetime) -> None:
+        """Let a claimed run, or its claimed task runs, wait again as before the claim.
+
+        Raises:
+            CloudError: The rules refuse it.
+        """
+        recoveries = 1 + (row.claim.recoveries if row.claim else 0)
+        if row.state == states.SUBMITTED:
+            self.set_state(row, _waits_again(row, message, recoveries, now), now=now)
+            return
+        for task in row.task_runs.values():
+            if task.state == states.SUBMITTED:
+                self.set_task_state(row, task, _waits_again(task, message, recoveries, now), now=now)
+        row.claim = None
 
     def _full(self, row: FlowRunRow) -> list[str]:
         """The limits that keep a flow run from running."""
         taking = (other.labels for other in self.runs.values() if other is not row and other.state in limits.TAKING)
         return limits.full(self.limits, limits.count_taken(taking), row.labels) if self.limits else []
 
-    def ready(self, labels: Collection[str], before: datetime, now: datetime) -> list[FlowRunRow]:
+    def ready(
+        self, labels: Collection[str], before: datetime, now: datetime, skip: Collection[FlowRunId] = ()
+    ) -> list[FlowRunRow]:
         """The queue: due flow runs that fit *labels*, oldest first. Task runs count once they are due *now*."""
-        found = []
+        found, left_out = [], set(skip)
         for row in self.runs.values():
-            if row.state not in STARTED:
+            if row.state not in STARTED or row.id in left_out:
                 continue
             tasks = row.due(min(before, now))
             if labels_match(row.labels, labels) and is_ready(row.columns, [task.columns for task in tasks], before):
@@ -191,7 +221,9 @@ def view(row: FlowRunRow, now: datetime) -> FlowRun:
         run_config=row.run_config,
         due_task_runs=due,
         tasks_wait=is_running and any(task.state in states.SCHEDULED_TYPES for task in row.task_runs.values()),
-        claim=_record(row),
+        claimed_task_runs=tuple(_task_view(t) for t in _claimed_tasks(row)) if is_running else (),
+        claim=row.claim,
+        recoveries=row.columns["serialized_state"].get(RECOVERIES, 0),
     )
 
 
@@ -233,13 +265,20 @@ def _state_view(columns: Mapping[str, Any], *, with_time: bool) -> states.State:
     return states.State(type=columns["state"], message=message, start_time=due)
 
 
-def _record(run: FlowRunRow) -> ClaimRecord | None:
-    """Who claimed the run: of its own state, or of the first of its claimed task runs."""
-    rows: Iterable[Row] = (run,)
-    if run.state == states.RUNNING:
-        rows = [task for _, task in sorted(run.task_runs.items())]
-    payloads = (row.columns["serialized_state"] for row in rows if row.state == states.SUBMITTED)
-    return next((payload[RECORD] for payload in payloads if RECORD in payload), None)
+def _claimed_tasks(row: FlowRunRow) -> list[Row]:
+    claimed = [task for task in row.task_runs.values() if task.state == states.SUBMITTED]
+    return sorted(claimed, key=lambda task: str(task.columns["id"]))
+
+
+def _waits_again(row: Row, message: str, recoveries: int, now: datetime) -> State:
+    """The state that *row* waited in before its claim, for a while longer."""
+    waited = row.columns["serialized_state"].get("state") or {}
+    kind = str(waited.get("type") or "Scheduled")
+    start = now + HANDED_BACK_FOR
+    if waited.get("start_time"):
+        start = max(start, read_time(waited["start_time"]))
+    state = made_state(kind, message, start)
+    return attrs.evolve(state, payload={**state.payload, RECOVERIES: recoveries})
 
 
 def _hash(due: Sequence[TaskRun]) -> str:

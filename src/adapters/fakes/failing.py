@@ -6,20 +6,22 @@ from typing import Final
 
 from prefect.agent.adapters.fakes.troubles import Troubles
 from prefect.agent.domain.errors import CloudError, OutcomeUnknown, PlatformError, PlatformUnavailable
+from prefect.agent.domain.model.ends import End, EndOutcome
 from prefect.agent.domain.model.flow_runs import ClaimOutcome, FlowRun, FlowRunId
 from prefect.agent.domain.model.units import Submission, Unit
 from prefect.agent.domain.model.workloads import PlatformTraits, Workload
 from prefect.agent.ports.cloud_api import AgentIdentity, ClaimRequest, CloudApi, LogLine, Tenant
 from prefect.agent.ports.platform import ExecutionPlatform
+from prefect.agent.ports.presence import Presence
 
-CLOUD_CHANGES: Final = frozenset({"claim", "fail", "cancelled", "write_logs"})
+CLOUD_CHANGES: Final = frozenset({"claim", "end", "write_logs"})
 """Methods that may raise ``OutcomeUnknown``."""
 
 CLOUD_METHODS: Final = CLOUD_CHANGES | {
-    "connect", "register", "ready_flow_runs", "flow_runs", "claimed_flow_runs", "cancelled_flow_runs",
+    "connect", "register", "ready_flow_runs", "flow_runs", "claimed_flow_runs",
 }  # fmt: skip
 PLATFORM_CHANGES: Final = frozenset({"create", "stop", "remove"})
-PLATFORM_METHODS: Final = PLATFORM_CHANGES | {"check", "units", "unit", "watch", "logs_tail", "account"}
+PLATFORM_METHODS: Final = PLATFORM_CHANGES | {"check", "prepare", "units", "unit", "watch", "logs_tail", "account"}
 
 
 class TroublesomeCloudApi(CloudApi):
@@ -94,14 +96,32 @@ class FailingCloudApi(TroublesomeCloudApi):
             return self._inner.register(agent)
 
     @property
+    def identity(self) -> str:
+        return self._inner.identity
+
+    @property
+    def compares(self) -> bool:
+        return self._inner.compares
+
+    @property
+    def skew(self) -> float:
+        return self._inner.skew
+
+    @property
     def waits(self) -> bool:
         return self._inner.waits
 
     def ready_flow_runs(
-        self, *, labels: Collection[str], before: datetime, limit: int, wait: float = 0.0
+        self,
+        *,
+        labels: Collection[str],
+        before: datetime,
+        limit: int,
+        wait: float = 0.0,
+        skip: Collection[FlowRunId] = (),
     ) -> Sequence[FlowRun]:
         with self._troubles.call("ready_flow_runs"):
-            return self._inner.ready_flow_runs(labels=labels, before=before, limit=limit, wait=wait)
+            return self._inner.ready_flow_runs(labels=labels, before=before, limit=limit, wait=wait, skip=skip)
 
     def claim(self, requests: Sequence[ClaimRequest]) -> Sequence[ClaimOutcome]:
         with self._troubles.call("claim"):
@@ -111,21 +131,13 @@ class FailingCloudApi(TroublesomeCloudApi):
         with self._troubles.call("flow_runs"):
             return self._inner.flow_runs(ids)
 
-    def claimed_flow_runs(self, *, platform: str) -> Sequence[FlowRun]:
+    def claimed_flow_runs(self, *, platform: str, changed_since: datetime | None = None) -> Sequence[FlowRun]:
         with self._troubles.call("claimed_flow_runs"):
-            return self._inner.claimed_flow_runs(platform=platform)
+            return self._inner.claimed_flow_runs(platform=platform, changed_since=changed_since)
 
-    def cancelled_flow_runs(self, among: Collection[FlowRunId]) -> Sequence[FlowRun]:
-        with self._troubles.call("cancelled_flow_runs"):
-            return self._inner.cancelled_flow_runs(among)
-
-    def fail(self, run_id: FlowRunId, reason: str) -> None:
-        with self._troubles.call("fail"):
-            self._inner.fail(run_id, reason)
-
-    def cancelled(self, run_id: FlowRunId, message: str) -> None:
-        with self._troubles.call("cancelled"):
-            self._inner.cancelled(run_id, message)
+    def end(self, ends: Sequence[End]) -> Sequence[EndOutcome]:
+        with self._troubles.call("end"):
+            return self._inner.end(ends)
 
     def write_logs(self, lines: Sequence[LogLine]) -> None:
         with self._troubles.call("write_logs"):
@@ -153,9 +165,25 @@ class FailingPlatform(TroublesomePlatform):
     def identity(self) -> str:
         return self._inner.identity
 
+    @property
+    def fingerprint(self) -> str:
+        return self._inner.fingerprint
+
+    @property
+    def skew(self) -> float:
+        return self._inner.skew
+
+    @property
+    def presence(self) -> Presence | None:
+        return self._inner.presence
+
     def check(self) -> None:
         with self._troubles.call("check"):
             self._inner.check()
+
+    def prepare(self, submission: Submission) -> None:
+        with self._troubles.call("prepare"):
+            self._inner.prepare(submission)
 
     def create(self, submission: Submission) -> Unit:
         with self._troubles.call("create"):

@@ -76,6 +76,10 @@ class InMemoryPlatform(TroublesomePlatform):
         with self._troubles.call("check"):
             return
 
+    def prepare(self, submission: Submission) -> None:  # noqa: ARG002 - nothing here takes time
+        with self._troubles.call("prepare"):
+            return
+
     def create(self, submission: Submission) -> Unit:
         name = submission.name
         with self._troubles.call("create"), self._place.changed:
@@ -224,6 +228,7 @@ class InMemoryPlatform(TroublesomePlatform):
             evidence=evidence,
             hopeless_at=hopeless_at,
             created_at=self._now(),
+            owner=submission.owner,
         )
 
     def _end(self, unit: Unit, evidence: Evidence) -> None:

@@ -99,10 +99,14 @@ def cancel(state_type: str) -> str | None:
 
 
 def _check_claim(row: Mapping[str, Any], state: State, version: int | None) -> None:
-    """A claim is a compare-and-set: from a state that waits, at the version the claimant has seen."""
+    """A claim is a compare-and-set: from a state that waits, at the version the claimant has seen.
+
+    Whoever knows the version of a Submitted state may replace it: a lease is taken over that way.
+    """
     if state.type != "Submitted":
         return
-    if row["state"] not in SCHEDULED:
+    takes_over = row["state"] == "Submitted" and version is not None
+    if row["state"] not in SCHEDULED and not takes_over:
         raise CloudError(f"State update failed: this run is {row['state']} and cannot be submitted")
     if version is not None and version != row["version"]:
         raise CloudError(f"State update failed: this run is at version {row['version']}, not {version}")

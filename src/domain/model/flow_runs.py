@@ -59,14 +59,21 @@ class TaskRun:
 
 @attrs.frozen(kw_only=True)
 class ClaimRecord:
-    """Who claimed a flow run; travels inside the Submitted state (DESIGN.md section 4, step 2).
+    """Who claimed a flow run, and for how long: the lease. It travels inside the Submitted state's context.
+
+    A run belongs to the claim named in the latest Submitted state of its history. Times are the Cloud's.
 
     Attributes:
         claimant: Unique to one agent process: name and a random part.
         platform: Identity of the execution platform, as ``ExecutionPlatform.identity`` gives it.
-        unit: Name of the unit of execution that the claimant will create, or has.
+        unit: Name of the unit of execution that the claimant will create, or has. It names the claim, too.
         attempt: ``str()`` of the attempt that was claimed.
         agent_name: For people.
+        place: Where the claimant executes, as ``Presence.place`` gives it; empty if unknown.
+        fingerprint: Of everything that shapes the claimant's units; see ``leases.fingerprint``.
+        claimed_at: When the claim, or its latest recovery, was made (aware, UTC); None in records of older agents.
+        create_until: Until when the claimant may create the unit without reading the run again (aware, UTC).
+        recoveries: How often the run was recovered: its unit created again, or the run handed back.
     """
 
     claimant: str
@@ -74,6 +81,11 @@ class ClaimRecord:
     unit: str
     attempt: str
     agent_name: str = ""
+    place: str = ""
+    fingerprint: str = ""
+    claimed_at: datetime | None = None
+    create_until: datetime | None = None
+    recoveries: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -85,7 +97,10 @@ class FlowRun:
         due_task_runs: Only for a Running run: its task runs that wait to be started again and are due.
         tasks_wait: Whether any of its task runs waits to be started, due or not: the run is not over, though nothing
             may be executing it.
-        claim: Set if the state is Submitted and says who claimed it.
+        claimed_task_runs: Only for a Running run: its task runs that are Submitted, for a recovery to claim again.
+        claim: The record of the latest claim in the run's history, whatever its state is now; None if that claim
+            carries no record of ours (another product made it), or the run was scheduled again since.
+        recoveries: How often earlier claims of the run were recovered or handed back, if a waiting state says so.
         source: The backend's own words, for subclasses of ``Agent`` written against 1.x. Never read by the domain.
     """
 
@@ -97,7 +112,9 @@ class FlowRun:
     run_config: RunConfig = UniversalRun()
     due_task_runs: tuple[TaskRun, ...] = ()
     tasks_wait: bool = False
+    claimed_task_runs: tuple[TaskRun, ...] = ()
     claim: ClaimRecord | None = None
+    recoveries: int = 0
     source: Mapping[str, Any] = attrs.field(factory=dict, converter=frozen_mapping, eq=False, repr=False)
 
     @property
@@ -126,7 +143,7 @@ class Lost:
 
 @attrs.frozen
 class Deferred:
-    """The Cloud says not now (a concurrency limit). The run will be offered again.
+    """The Cloud says not now (a concurrency limit), or did not say. Forget the run as it was read: it is offered again.
 
     Attributes:
         until: Not before this time, if the Cloud named one.
@@ -139,7 +156,7 @@ class Deferred:
 
 @attrs.frozen
 class Refused:
-    """The Cloud refused this very claim for a reason that repeating does not change."""
+    """The Cloud calls this very claim invalid. The run is left alone: an agent ends only what it has claimed."""
 
     run: FlowRun
     reason: str

@@ -4,7 +4,7 @@ import enum
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -38,11 +38,34 @@ def _is_uuid(text: str) -> bool:
 
 
 @attrs.frozen(kw_only=True)
+class Owner:
+    """Whose unit it is. Platforms keep both marks with the unit and hand them out again; they do not read them.
+
+    Attributes:
+        cloud: Mark of the Cloud and tenant: only units with the own one are judged, stopped and removed.
+        agent: Mark of the agent by name and labels: what ``--limit`` counts.
+    """
+
+    cloud: str = attrs.field(validator=attrs.validators.matches_re(r"[0-9a-z]{1,32}"))
+    agent: str = attrs.field(validator=attrs.validators.matches_re(r"[0-9a-z]{1,32}"))
+
+
+def owner(cloud_identity: str, agent_name: str, labels: Collection[str]) -> Owner:
+    """The marks of an agent's units: letters and digits that every platform takes as a label's value."""
+    return Owner(cloud=_mark(cloud_identity), agent=_mark(agent_name, *sorted(labels)))
+
+
+def _mark(*words: str) -> str:
+    return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:16]
+
+
+@attrs.frozen(kw_only=True)
 class Submission:
     """Everything a platform needs to start one unit of execution.
 
     Attributes:
         name: From :func:`unit_name`; a platform refuses a second unit of that name by itself.
+        owner: Kept with the unit; None leaves it unmarked.
         attempt: ``str()`` of the attempt; goes into labels so that a unit found later can be told from its siblings.
         image: Only for platforms that run images.
         image_is_default: Whether nobody asked for *image*: a template of the platform's own may name a better one.
@@ -69,6 +92,7 @@ class Submission:
     flow_id: str = ""
     flow_name: str = ""
     flow_run_name: str = ""
+    owner: Owner | None = None
 
 
 class UnitStatus(enum.Enum):
@@ -126,6 +150,7 @@ class Unit:
         evidence: How it ended; of a pending unit, what it waits for if the platform says so.
         hopeless_at: Of a pending unit: from when on (aware, UTC) waiting for its start is pointless; None if it is not.
         ended_at: When it ended (aware, UTC), if it has and the platform remembers.
+        owner: Whose it is; None if it carries no mark.
     """
 
     name: str
@@ -138,3 +163,4 @@ class Unit:
     created_at: datetime | None = None
     ended_at: datetime | None = None
     hopeless_at: datetime | None = None
+    owner: Owner | None = None

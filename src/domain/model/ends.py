@@ -1,0 +1,79 @@
+"""Ends of flow runs that their units did not report, and the fence that keeps an end to the claim it speaks for. Pure."""
+
+import enum
+
+import attrs
+
+from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId
+from prefect.agent.domain.model.states import CANCELLING, SUBMITTED
+
+
+class EndKind(enum.Enum):
+    """What an end makes of its flow run."""
+
+    FAILED = "failed"
+    """The run becomes Failed."""
+
+    CANCELLED = "cancelled"
+    """A Cancelling run becomes Cancelled: nothing of its unit executes."""
+
+    HANDED_BACK = "handed_back"
+    """A claim without a unit is given up: the run waits to be claimed again."""
+
+
+@attrs.frozen(kw_only=True)
+class End:
+    """One end, for one claim.
+
+    Attributes:
+        unit: Name of the unit of the claim that this end speaks for (``ClaimRecord.unit``).
+        message: For people; the state's message.
+    """
+
+    run_id: FlowRunId
+    unit: str
+    kind: EndKind
+    message: str
+
+
+class EndVerdict(enum.Enum):
+    """What came of an end."""
+
+    SETTLED = "settled"
+    """The Cloud has confirmed it: read back, the run is as the end wants it, or it was over already."""
+
+    NOT_OURS = "not_ours"
+    """The run belongs to another claim by now, or does not exist: there is nothing to report."""
+
+    REFUSED = "refused"
+    """The Cloud calls the request itself wrong. Try again later, behind all others."""
+
+    UNKNOWN = "unknown"
+    """Not confirmed: no answer, trouble of the Cloud, or another state than expected was read back. Try again."""
+
+
+@attrs.frozen(kw_only=True)
+class EndOutcome:
+    """What came of one end; *reason* says why it is not settled."""
+
+    verdict: EndVerdict
+    reason: str = ""
+
+
+def judge_end(end: End, run: FlowRun | None) -> EndVerdict | None:
+    """Whether *end* is settled or void; None: it is still to be carried out.
+
+    Args:
+        run: As the Cloud has it now; None if it does not exist.
+    """
+    if run is None:
+        return EndVerdict.NOT_OURS
+    if run.state.is_finished:
+        return EndVerdict.SETTLED
+    if run.claim is None or run.claim.unit != end.unit:
+        return EndVerdict.SETTLED if end.kind is EndKind.HANDED_BACK and run.claim is None else EndVerdict.NOT_OURS
+    if end.kind is EndKind.CANCELLED and run.state.type != CANCELLING:
+        return EndVerdict.NOT_OURS
+    if end.kind is EndKind.HANDED_BACK and run.state.type != SUBMITTED and not run.claimed_task_runs:
+        return EndVerdict.NOT_OURS
+    return None
