@@ -1,14 +1,19 @@
 """A Cloud, a platform, and one agent's sweep between them: everything in memory and in one thread."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import attrs
 
-from prefect.agent.adapters.fakes import InMemoryCloudApi, InMemoryPlatform, ManualClock
-from prefect.agent.domain.model.flow_runs import Claimed, FlowRunId
+from prefect.agent.adapters.fakes import InMemoryCloudApi, InMemoryPlatform, InMemoryPresence, ManualClock
+from prefect.agent.domain.model.flow_runs import Claimed, FlowRun, FlowRunId
+from prefect.agent.domain.model.leases import Claimant
 from prefect.agent.domain.model.settings import AgentSettings
+from prefect.agent.domain.model.units import Owner, owner
 from prefect.agent.domain.services.claiming import ClaimFlowRuns
+from prefect.agent.domain.services.claims_view import ClaimsView
+from prefect.agent.domain.services.gate import PlatformGate
 from prefect.agent.domain.services.reconciliation import Reconcile
+from prefect.agent.domain.services.recovering import RecoverClaims
 from prefect.agent.domain.services.reporting import Outbox, SendReports
 from prefect.agent.domain.services.submission import CreateUnit
 from unit.builders import Heard
@@ -27,10 +32,14 @@ class World:
     is_closed: bool = False
     later: list[Callable[[], None]] = attrs.field(factory=list)
     """Background work that waits because the background is busy."""
+    recovers: bool = True
+    presence: InMemoryPresence = attrs.field(factory=InMemoryPresence)
     cloud: InMemoryCloudApi = attrs.field(init=False)
     platform: InMemoryPlatform = attrs.field(init=False)
     outbox: Outbox = attrs.field(init=False)
     sweep: Reconcile = attrs.field(init=False)
+    claims: ClaimFlowRuns = attrs.field(init=False)
+    recovery: RecoverClaims = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.cloud = InMemoryCloudApi(self.clock)
@@ -38,19 +47,45 @@ class World:
         self.outbox = Outbox(clock=self.clock)
         self.sweep = self.agent()
 
-    def agent(self) -> Reconcile:
-        """A new process: it remembers nothing."""
+    def agent(self, name: str = "a", fingerprint: str = "same") -> Reconcile:
+        """A new process: it remembers nothing, and the one before it is gone."""
+        here = Claimant(
+            id=f"{name}/{next(self.presence.numbers)}",
+            platform=self.platform.identity,
+            place=self.presence.new_place(),
+            fingerprint=fingerprint,
+        )
+        self.claims = ClaimFlowRuns(cloud=self.cloud, clock=self.clock, claimant=here, tell=self.heard)
+        gate = PlatformGate(platform=self.platform, clock=self.clock)
+        self.recovery = RecoverClaims(
+            claim=self.claims,
+            platform=self.platform,
+            clock=self.clock,
+            outbox=self.outbox,
+            gate=gate,
+            presence=self.presence,
+            recovers=self.recovers,
+            tell=self.heard,
+        )
         return Reconcile(
             cloud=self.cloud,
             platform=self.platform,
             clock=self.clock,
             outbox=self.outbox,
             settings=self.settings,
+            owner=self.owner,
+            view=ClaimsView(cloud=self.cloud, clock=self.clock, platforms=[self.platform.identity]),
             recover=self.recover,
             in_hand=self.in_hand.__contains__,
+            judges_absence=self.recovers,
             background=self.background,
             tell=self.heard,
         )
+
+    @property
+    def owner(self) -> Owner:
+        """The marks of the agent's units."""
+        return owner(self.cloud.identity, "agent", ())
 
     def background(self, work: Callable[[], None]) -> None:
         """Do *work* at once, unless the background is busy or takes none."""
@@ -64,23 +99,32 @@ class World:
     def claim(self, run_id: FlowRunId | None = None) -> Claimed:
         """Claim a run for this platform."""
         run_id = run_id or self.cloud.add_flow_run()
-        claim = ClaimFlowRuns(cloud=self.cloud, clock=self.clock, claimant="a", platform=self.platform.identity)
-        [outcome] = claim(self.cloud.flow_runs([run_id]))
+        [outcome] = self.claims(self.cloud.flow_runs([run_id]))
         assert isinstance(outcome, Claimed)
         return outcome
 
-    def create(self, claimed: Claimed) -> str:
-        """Create the unit of a claim; return its name."""
-        return CreateUnit(cloud=self.cloud, platform=self.platform, clock=self.clock)(claimed.run).name
+    def create(self, claimed: Claimed, *, remembers: bool = True) -> str:
+        """Create the unit of a claim; return its name.
 
-    def recover(self, claimed: Claimed) -> None:
-        """What the engine does with a claim that has no unit."""
-        self.create(claimed)
+        Args:
+            remembers: Whether the agent knows later that it has made it.
+        """
+        gate = PlatformGate(platform=self.platform, clock=self.clock)
+        create = CreateUnit(cloud=self.cloud, platform=self.platform, clock=self.clock, gate=gate)
+        if remembers:
+            create.made = self.sweep.made
+        return create(claimed.run).name
 
-    def started(self, state: str = "Running") -> tuple[FlowRunId, str]:
+    def recover(self, runs: Sequence[FlowRun]) -> None:
+        """What the engine does with claims that have no unit."""
+        wanted = self.recovery.wanted(runs)
+        if wanted:
+            self.recovery(wanted, self.create)
+
+    def started(self, state: str = "Running", *, remembers: bool = False) -> tuple[FlowRunId, str]:
         """A run with its unit, in some state."""
         claimed = self.claim()
-        name = self.create(claimed)
+        name = self.create(claimed, remembers=remembers)
         if state != "Submitted":
             self.cloud.set_state(claimed.run.id, state)
         return claimed.run.id, name

@@ -121,7 +121,7 @@ def _given_up(run: FlowRun, *, recovers: bool) -> str:
         )
     return (
         f"The unit of execution {record.unit} was started {record.recoveries + 1} times and did not last until the "
-        "flow run reported anything; look for what removes it (an owner reference in a template, a quota, a clean-up job)"
+        "flow run reported anything; look for what removes it (an owner reference in a template, a clean-up job)"
     )
 
 

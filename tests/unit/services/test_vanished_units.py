@@ -34,7 +34,7 @@ def test_a_running_run_becomes_failed(world: World) -> None:
 
     assert world.state(run_id) == "Failed"
     assert world.cloud.flow_run(run_id).message == (
-        f"The unit of execution {name} was deleted by somebody while the flow run was Running"
+        f"The unit of execution {name} was deleted externally while the flow run was Running"
     )
     assert len(world.cloud.logs(run_id)) == 1
 
@@ -275,5 +275,5 @@ def test_a_retry_whose_unit_is_deleted(world: World) -> None:
     assert new != old
     assert world.state(run_id) == "Failed"
     assert [line.message for line in world.cloud.logs(run_id)] == [
-        f"The unit of execution {new} was deleted by somebody while the flow run was Running"
+        f"The unit of execution {new} was deleted externally while the flow run was Running"
     ]
