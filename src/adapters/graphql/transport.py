@@ -7,13 +7,20 @@ from importlib import metadata
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import attrs
 import requests
 from requests.auth import AuthBase
 
-from prefect.agent.adapters.graphql.wire import DIALECT
+from prefect.agent.adapters.graphql.answers import (
+    Answer,
+    describe,
+    is_rejection,
+    is_unauthenticated,
+    read_errors,
+)
+from prefect.agent.adapters.graphql.records import DIALECT
 from prefect.agent.adapters.trust import TlsAdapter
 from prefect.agent.domain.errors import CloudUnavailable, OutcomeUnknown, RequestRejected, Unauthorised
+from prefect.agent.ports.clock import Clock
 
 CONNECT_TIMEOUT: Final = 5.0
 READ_TIMEOUT: Final = 15.0
@@ -26,12 +33,8 @@ _REFUSED_KEY: Final = ("UNAUTHENTICATED", "Malformed Authorization header")
 """What tells a key that is not accepted, wherever it stands in the errors (protocol section 1.4)."""
 
 
-@attrs.frozen
-class Answer:
-    """Data and errors of one answer; both may be there."""
-
-    data: Mapping[str, Any]
-    errors: tuple[Mapping[str, Any], ...] = ()
+class AnswerTooLarge(CloudUnavailable):
+    """The answer to a read is larger than can be taken: ask for less."""
 
 
 class _Auth(AuthBase):
@@ -59,8 +62,11 @@ class Transport:
         waits: Whether the backend does what ``Prefer: wait`` asks for (RFC 7240 section 4.3), by its last answer.
     """
 
-    def __init__(self, url: str, key: str | None) -> None:
+    def __init__(self, url: str, key: str | None, *, clock: Clock | None = None) -> None:
+        self._clock = clock
         self.waits = False
+        self.skew = 0.0
+        self.compares = False
         self.url = url.rstrip("/")
         self.shown = _without_password(self.url)
         self._session = requests.Session()
@@ -138,10 +144,10 @@ class Transport:
         """
         answer = self.send(document, variables, changes=changes, wait=wait)
         if answer.errors:
-            if is_trouble(answer.errors):
-                error = OutcomeUnknown if changes else CloudUnavailable
-                raise error(f"{self.shown} is in trouble: {describe(answer.errors)}")
-            raise RequestRejected(describe(answer.errors))
+            if is_rejection(answer.errors):
+                raise RequestRejected(describe(answer.errors))
+            error = OutcomeUnknown if changes else CloudUnavailable
+            raise error(f"{self.shown} is in trouble: {describe(answer.errors)}")
         return answer.data
 
     def close(self) -> None:
@@ -151,8 +157,8 @@ class Transport:
     def _understand(self, response: requests.Response, lost: type[CloudUnavailable | OutcomeUnknown]) -> Answer:
         self._check_status(response, lost)
         body = self._read(response, lost)
-        errors = _errors(body.get("errors"))
-        if any(sign in json.dumps(errors) for sign in _REFUSED_KEY):
+        errors = read_errors(body.get("errors"))
+        if is_unauthenticated(errors):
             raise Unauthorised(f"{self.shown} does not accept the API key: {describe(errors)}")
         if response.status_code >= 400:
             raise RequestRejected(f"{self.shown} refuses the request (HTTP {response.status_code}): {describe(errors)}")
@@ -195,16 +201,6 @@ class Transport:
         return body
 
 
-def is_trouble(errors: tuple[Mapping[str, Any], ...]) -> bool:
-    """Whether the API says that the fault is its own, and passing (protocol section 1.4)."""
-    return "API_ERROR" in json.dumps(errors)
-
-
-def describe(errors: tuple[Mapping[str, Any], ...]) -> str:
-    """Errors of an answer in one line."""
-    return "; ".join(str(error.get("message", error))[:500] for error in errors[:3]) or "no reason given"
-
-
 def _retry_after(value: str | None) -> float | None:
     try:
         return max(0.0, min(float(value), 3600.0)) if value else None
@@ -224,11 +220,3 @@ def _without_password(url: str) -> str:
     """*url* as it may be shown."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
-def _errors(value: object) -> tuple[Mapping[str, Any], ...]:
-    """Errors of an answer, whatever shape a backend or a proxy gives them."""
-    if not value:
-        return ()
-    found = tuple(error for error in value if isinstance(error, Mapping)) if isinstance(value, list) else ()
-    return found or ({"message": str(value)[:500]},)
