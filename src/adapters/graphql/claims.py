@@ -89,7 +89,7 @@ class Claiming:
         if state is None:
             return Deferred(request.run, message="the API said nothing about this claim")
         if state.get("status") == "QUEUED":
-            return Deferred(request.run, message=f"queued: {state.get('message') or 'no reason given'}")
+            return Deferred(request.run, message=str(state.get("message") or "the Cloud has queued the run"))
         return Claimed(request.run, request.record)
 
     def _refusal(self, request: ClaimRequest, error: Error) -> ClaimOutcome:

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -11,7 +11,7 @@ import attrs
 from prefect.agent.adapters.graphql import documents, wire
 from prefect.agent.adapters.graphql.answers import dig, halved
 from prefect.agent.adapters.graphql.transport import AnswerTooLarge, Transport
-from prefect.agent.domain.errors import RequestRejected
+from prefect.agent.domain.errors import CloudUnavailable, RequestRejected
 from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId
 from prefect.agent.domain.times import iso
 from prefect.agent.ports.clock import Clock
@@ -26,6 +26,8 @@ FULL_QUEUE: Final = 25
 """Ids that the queue gives at most."""
 
 MAX_REMEMBERED: Final = 1000
+MAX_CULPRITS: Final = 20
+"""Runs whose answers are too large, in one call: if there are more, it is the Cloud that misbehaves."""
 
 log = logging.getLogger("prefect.agent.cloud")
 
@@ -76,11 +78,9 @@ class Reading:
 
     def read(self, ids: Collection[FlowRunId]) -> Found:
         """Runs as they are now, with their latest claims."""
-        wanted = list(dict.fromkeys(ids))
+        wanted, alone = list(dict.fromkeys(ids)), self._leave_out()
         pages = (wanted[start : start + PAGE] for start in range(0, len(wanted), PAGE))
-        return Found.together(
-            found for page in pages for found in halved(page, self._page, AnswerTooLarge, self._left_out)
-        )
+        return Found.together(found for page in pages for found in halved(page, self._page, AnswerTooLarge, alone))
 
     def claimed(self, platform: str, changed_since: datetime | None) -> list[FlowRun]:
         """Runs whose latest claim names *platform*, in pages by id."""
@@ -128,9 +128,18 @@ class Reading:
     def _page(self, ids: Sequence[FlowRunId]) -> list[Found]:
         return [self._understood(self._rows(documents.flow_runs(ids, parameters=self.parameters)), ids)]
 
-    def _left_out(self, run_id: FlowRunId, problem: AnswerTooLarge) -> list[Found]:
-        self._remember([run_id], str(problem))
-        return [Found(unreadable=frozenset({run_id}))]
+    def _leave_out(self) -> Callable[[FlowRunId, AnswerTooLarge], list[Found]]:
+        """What to do with a run whose answer is too large even if it is asked for alone: some are left out."""
+        met: list[FlowRunId] = []
+
+        def alone(run_id: FlowRunId, problem: AnswerTooLarge) -> list[Found]:
+            met.append(run_id)
+            if len(met) > MAX_CULPRITS:
+                raise CloudUnavailable(str(problem)) from problem
+            self._remember([run_id], str(problem))
+            return [Found(unreadable=frozenset({run_id}))]
+
+        return alone
 
     def _remember(self, ids: Iterable[str], problem: str) -> None:
         for run_id in ids:
@@ -164,9 +173,9 @@ class Reading:
             now = self.clock.now()
             return [self._understood(self._rows(documents.ready(some, now, parameters=self.parameters)), some)]
 
-        wanted = [FlowRunId(run_id) for run_id in ids]
+        wanted, alone = [FlowRunId(run_id) for run_id in ids], self._leave_out()
         pages = (wanted[start : start + PAGE] for start in range(0, len(wanted), PAGE))
-        found = Found.together(f for some in pages for f in halved(some, page, AnswerTooLarge, self._left_out))
+        found = Found.together(f for some in pages for f in halved(some, page, AnswerTooLarge, alone))
         runs = [run for run in map(found.run, wanted) if run is not None]
         return [run for run in runs if run.state.is_scheduled or run.due_task_runs]
 

@@ -87,7 +87,7 @@ def read_flow_run(row: object, due_before: datetime) -> FlowRun | None:
         due_task_runs=due,
         tasks_wait=bool(waiting),
         claimed_task_runs=tuple(t for t in task_runs if t.state.type == SUBMITTED),
-        claim=_claim_of(row),
+        claim=read_record(payload) if kind == SUBMITTED and payload else _latest_claim(row),
         recoveries=_recoveries_of(state, payload, waiting),
         source=row,
     )
@@ -122,7 +122,7 @@ def _read_task_run(row: object) -> TaskRun | None:
 # --- claims ---
 
 
-def _claim_of(row: Json) -> ClaimRecord | None:
+def _latest_claim(row: Json) -> ClaimRecord | None:
     """The record of the latest claim: of the run itself, or of a task run. What made the run wait again ends it."""
     latest = max(_claims(row), key=lambda claim: claim[0], default=None)
     return None if latest is None else latest[1]
@@ -139,8 +139,9 @@ def _claims(row: Json) -> Iterator[tuple[datetime, ClaimRecord | None]]:
             yield moment(state.get("timestamp")) or _NEVER, read_record(mapping(state.get("serialized_state")))
     for task_run in map(mapping, items(row.get("task_runs"))):
         payload = mapping(task_run.get("serialized_state"))
-        if payload.get("type") != SUBMITTED and is_handed_back(payload):
-            yield moment(task_run.get("state_timestamp")) or _NEVER, None
+        is_claim = payload.get("type") == SUBMITTED
+        if is_claim or is_handed_back(payload):
+            yield moment(task_run.get("state_timestamp")) or _NEVER, read_record(payload) if is_claim else None
 
 
 def _recoveries_of(state: State, payload: Json, waiting: Sequence[TaskRun]) -> int:
