@@ -4,7 +4,20 @@ from collections.abc import Callable, Generator
 from typing import Any, Final
 
 import pytest
-from test_cloud_api_stub import ROW, RUN, STATE, Reply, Stub, a_request, a_run, refusal, running_stub, says, taken
+from test_cloud_api_stub import (
+    CLAIMED,
+    ROW,
+    RUN,
+    STATE,
+    Reply,
+    Stub,
+    a_request,
+    a_run,
+    refusal,
+    running_stub,
+    says,
+    taken,
+)
 
 from prefect.agent.adapters.graphql import GraphQLCloudApi
 from prefect.agent.adapters.system import SystemClock
@@ -40,8 +53,14 @@ REFUSED: Final[dict[str, Callable[[CloudApi], object]]] = {
     "ready_flow_runs": ready,
     "flow_runs": lambda cloud: cloud.flow_runs([RUN]),
     "write_logs": lambda cloud: cloud.write_logs([LogLine(flow_run_id=RUN, message="m")]),
-    "claim": lambda cloud: cloud.claim([a_request()]),
 }
+
+
+WRAPPED: Final = {
+    "code": "INTERNAL_SERVER_ERROR",
+    "exception": {"response": {"body": {"errors": [{"extensions": {"code": "BAD_USER_INPUT"}}]}}},
+}
+"""What a gateway makes of a refusal of the service behind it."""
 
 
 # --- errors of GraphQL ---
@@ -83,6 +102,13 @@ def test_a_claim_behind_an_api_in_trouble(cloud: CloudApi, stub: Stub) -> None:
         ({"data": {"c0": None}, "errors": [refusal("c0", "State update failed: already submitted.")]}, Lost),
         ({"data": {"c0": None}, "errors": [refusal("c0", "bad", "BAD_USER_INPUT")]}, Refused),
         ({"data": {"c0": None}, "errors": [refusal("c0", "database is away")]}, Deferred),
+        (
+            {"data": {"c0": None}, "errors": [refusal("c0", "request to http://x failed, reason: socket hang up")]},
+            Deferred,
+        ),
+        ({"data": {"c0": None}, "errors": [refusal("c0", "the text has BAD_USER_INPUT in it")]}, Deferred),
+        ({"data": {"c0": None}, "errors": [refusal("c0", "after: State update failed")]}, Deferred),
+        ({"data": {"c0": None}, "errors": [{**refusal("c0", "x"), "extensions": WRAPPED}]}, Refused),
         ({"data": {"c0": None}}, Deferred),
         ({"data": {"c0": {"states": []}}}, Deferred),
         ({"data": {"c0": {"states": "SUCCESS"}}}, Deferred),
@@ -284,7 +310,7 @@ def test_no_agent_id(cloud: CloudApi, stub: Stub, answer: object) -> None:
 
 def test_pages_that_never_end(cloud: CloudApi, stub: Stub) -> None:
     """A Cloud that sends the same full page for ever does not keep the adapter busy for ever."""
-    page = [{**ROW, "id": f"{number:03}", "state": "Submitted"} for number in range(200)]
+    page = [{**ROW, "id": f"{number:04}", "state": "Submitted"} for number in range(1000)]
     stub.answers(says(data={"flow_run": page}))
     assert list(cloud.claimed_flow_runs(platform="p")) == []
     assert len(stub.asked) <= 3
@@ -292,12 +318,23 @@ def test_pages_that_never_end(cloud: CloudApi, stub: Stub) -> None:
 
 def test_a_claimed_page_with_rows_without_sense(cloud: CloudApi, stub: Stub) -> None:
     """A full page with one bad row is a full page: the runs of the next one are found as well."""
-    context = {"prefect_agent": {"claimant": "c", "platform": "p", "unit": "u", "attempt": "1", "agent_name": "a"}}
-    claimed = {**ROW, "state": "Submitted", "serialized_state": {"type": "Submitted", "context": context}}
-    first = [{**claimed, "id": f"{number:03}"} for number in range(199)] + [{**claimed, "id": "199", "version": None}]
-    stub.answers(says(data={"flow_run": first}), says(data={"flow_run": [{**claimed, "id": "200"}]}))
+    first = [{**CLAIMED, "id": f"{number:04}"} for number in range(999)] + [{**CLAIMED, "id": "0999", "version": None}]
+    stub.answers(says(data={"flow_run": first}), says(data={"flow_run": [{**CLAIMED, "id": "1000"}]}))
 
     found = {run.id for run in cloud.claimed_flow_runs(platform="p")}
 
-    assert "200" in found
-    assert len(found) == 200
+    assert "1000" in found
+    assert len(found) == 1000
+
+
+def test_rows_to_choose_from_are_light(cloud: CloudApi, stub: Stub) -> None:
+    """Nothing that is needed only to start a run is read for runs that live."""
+    light = {name: CLAIMED[name] for name in ("id", "version", "state", "name", "claims")}
+    stub.answers(says(data={"flow_run": [light]}))
+
+    (run,) = cloud.claimed_flow_runs(platform="p")
+
+    assert run.claim is not None
+    assert (run.claim.unit, run.state.type) == ("u", "Submitted")
+    for word in ("run_config", "flow {", "parameters"):
+        assert word not in stub.asked[-1].query

@@ -15,6 +15,7 @@ from prefect.agent.domain.cloud.errors import CloudError
 from prefect.agent.domain.cloud.limits import check_limit
 from prefect.agent.domain.cloud.states import plain
 from prefect.agent.domain.cloud.transitions import cancel
+from prefect.agent.domain.errors import OutcomeUnknown
 from prefect.agent.domain.model.ends import End, EndKind, EndOutcome, EndVerdict, judge_end
 from prefect.agent.domain.model.flow_runs import (
     Claimed,
@@ -122,8 +123,11 @@ class InMemoryCloudApi(TroublesomeCloudApi):
             return self._views([row.id for row in rows])
 
     def end(self, ends: Sequence[End]) -> Sequence[EndOutcome]:
-        with self._call("end"):
-            return [self._end(end) for end in ends]
+        try:
+            with self._call("end"):
+                return [self._end(end) for end in ends]
+        except OutcomeUnknown as problem:
+            return [EndOutcome(verdict=EndVerdict.UNKNOWN, reason=str(problem)) for _ in ends]
 
     def write_logs(self, lines: Sequence[LogLine]) -> None:
         with self._call("write_logs"):

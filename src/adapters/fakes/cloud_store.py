@@ -2,7 +2,7 @@
 
 import hashlib
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -223,7 +223,7 @@ def view(row: FlowRunRow, now: datetime) -> FlowRun:
         tasks_wait=is_running and any(task.state in states.SCHEDULED_TYPES for task in row.task_runs.values()),
         claimed_task_runs=tuple(_task_view(t) for t in _claimed_tasks(row)) if is_running else (),
         claim=row.claim,
-        recoveries=row.columns["serialized_state"].get(RECOVERIES, 0),
+        recoveries=_recoveries(row, row.task_runs.values() if is_running else ()),
     )
 
 
@@ -268,6 +268,12 @@ def _state_view(columns: Mapping[str, Any], *, with_time: bool) -> states.State:
 def _claimed_tasks(row: FlowRunRow) -> list[Row]:
     claimed = [task for task in row.task_runs.values() if task.state == states.SUBMITTED]
     return sorted(claimed, key=lambda task: str(task.columns["id"]))
+
+
+def _recoveries(row: Row, task_runs: Iterable[Row]) -> int:
+    """What the waiting states of a run, or of its task runs, remember."""
+    waiting = [each for each in (row, *task_runs) if each.state in states.SCHEDULED_TYPES]
+    return max((each.columns["serialized_state"].get(RECOVERIES, 0) for each in waiting), default=0)
 
 
 def _waits_again(row: Row, message: str, recoveries: int, now: datetime) -> State:

@@ -192,11 +192,19 @@ def test_retries_have_a_head_start() -> None:
     assert '_lte: "2026-01-02T03:04:02.000000+00:00"' in document
 
 
+def test_parameters_are_read_on_request_only() -> None:
+    """They may be megabytes, and no agent needs them to start a run."""
+    for make in (documents.flow_runs, lambda ids, **more: documents.ready(ids, NOW, **more)):
+        assert "parameters" not in make([an_id(1)])
+        assert "parameters" in make([an_id(1)], parameters=True)
+
+
 @given(TEXT)
 def test_an_id_cannot_break_out_of_its_literal(text: str) -> None:
     """Ids are literals in the document: a quote in one must not become syntax."""
-    assert json.dumps(text) in documents.state_of(text)
-    assert json.dumps(text) in documents.cancelled([text])
+    assert json.dumps(text) in documents.flow_runs([text])
+    assert not text or json.dumps(text) in documents.claimed(None, text, 1)
+    assert json.dumps(text) in documents.due(text, NOW, NOW, [text], limit=1)[0]
 
 
 # --- the documents against the embedded Cloud's schema ---
@@ -207,10 +215,13 @@ def test_an_id_cannot_break_out_of_its_literal(text: str) -> None:
     [
         documents.ready([an_id(1)], NOW),
         documents.flow_runs([an_id(1)]),
-        documents.submitted(an_id(2), an_id(1), 200),
-        documents.submitted(None, "", 200),
-        documents.cancelled([an_id(1)]),
-        documents.state_of(an_id(1)),
+        documents.flow_runs([an_id(1)], parameters=True),
+        documents.ready([an_id(1)], NOW, parameters=True),
+        documents.claimed(an_id(2), an_id(1), 200),
+        documents.claimed(None, "", 200),
+        documents.claimed(None, an_id(1), 200, NOW),
+        documents.claimed_ids(an_id(2), an_id(1), NOW),
+        documents.due(an_id(2), NOW, NOW, [an_id(1)], limit=5)[0],
         documents.TENANT_OF_KEY,
         documents.TENANTS,
         documents.REGISTER,
