@@ -253,7 +253,7 @@ def _serve(
                 )
             # A key that nobody knows: also when the last one is revoked, this address does not open up.
             keys |= {secrets.token_hex()}
-        _greet(host, listening.getsockname()[1], path, locked=locked)
+        _greet(host, listening.getsockname()[1], path, locked=locked, compares=strictness.compares)
         make_server(opened, keys, routine, strictness).run(sockets=[listening])
     finally:
         listening.close()
@@ -270,12 +270,13 @@ def _listen(host: str, port: int) -> socket.socket:
         raise _Refused(f"cannot listen at {host}:{port}: {why}; choose another --port") from problem
 
 
-def _greet(host: str, port: int, path: Path, *, locked: bool) -> None:
+def _greet(host: str, port: int, path: Path, *, locked: bool, compares: bool) -> None:
     """Where it is, and what to try next."""
     shown = "127.0.0.1" if host in {"0.0.0.0", "::"} else f"[{host}]" if ":" in host else host  # noqa: S104
     address = f"http://{shown}:{port}"
     click.echo(f"Prefect API at {address} (GraphQL; POST), its data in {path}")
-    click.echo("Every request needs an API key." if locked else "No API key is asked for.")
+    asked = "Every request needs an API key." if locked else "No API key is asked for."
+    click.echo(asked if compares else f"{asked} Claims are not compared: as loose as Prefect Server.")
     backend = "cloud" if locked else "server"
     click.echo("To try next, in another terminal:")
     click.echo(f"  export PREFECT__BACKEND={backend} PREFECT__{backend.upper()}__ENDPOINT={address}")

@@ -49,7 +49,7 @@ def test_a_run_that_does_not_wait_cannot_be_claimed(kind: str) -> None:
 @pytest.mark.parametrize("kind", sorted(set(PARENTS) - SCHEDULED))
 @pytest.mark.parametrize("version", [2, 3, 4])
 def test_only_a_claim_can_be_claimed_over_and_only_at_its_version(kind: str, version: int) -> None:
-    """A lease is taken over by an agent that knows the version of its Submitted state; nothing else gives a run away."""
+    """A lease is taken over by an agent that knows its version; no other run that does not wait is given away."""
     updates: list[Callable[[], Accepted]] = [
         lambda: set_flow_run_state(a_row(kind), state("Submitted"), now=NOW, version=version),
         lambda: set_task_run_state(a_row(kind), state("Submitted"), now=NOW, flow_run_state="Running", version=version),
