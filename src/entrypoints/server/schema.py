@@ -34,7 +34,7 @@ from prefect.agent.domain.cloud.states import read_time
 from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server import resolvers
 from prefect.agent.entrypoints.server.database import explain
-from prefect.agent.entrypoints.server.filters import OPERATORS
+from prefect.agent.entrypoints.server.filters import JSON_OPERATORS, OPERATORS
 from prefect.agent.entrypoints.server.mutation import Mutation, Request
 from prefect.agent.entrypoints.server.mutations import INPUTS, MUTATIONS
 from prefect.agent.entrypoints.server.reading import AGGREGATE, Ask, count_rows, read_by_id, read_rows
@@ -133,7 +133,8 @@ def _table_types(table: Table) -> list[str]:
 
 def _comparison(kind: str) -> str:
     several = {"_in": f"[{kind}!]", "_nin": f"[{kind}!]", "_is_null": "Boolean"}
-    return _block(f"input {kind}_comparison_exp", [f"{op}: {several.get(op, kind)}" for op in OPERATORS])
+    operators = (*OPERATORS, *JSON_OPERATORS) if kind == _TYPES[JSON] else OPERATORS
+    return _block(f"input {kind}_comparison_exp", [f"{op}: {several.get(op, kind)}" for op in operators])
 
 
 # --- scalars ---
