@@ -177,7 +177,7 @@ class ServedWorld(CloudWorld):
 
     def cancel(self, run_id: FlowRunId) -> None:
         """Cancel a flow run."""
-        self.change("cancel_flow_run", "id", flow_run_id=run_id)
+        self.change("cancel_flow_run", "state", flow_run_id=run_id)
 
     def limit_label(self, label: str, places: int | None) -> bool:
         """Limit a label."""
