@@ -42,6 +42,14 @@ class ExecutionPlatform(abc.ABC):
         Short, printable. May ask the platform the first time.
         """
 
+    @property
+    def aliases(self) -> Sequence[str]:
+        """Older identities of this very place, under which claims may have been made; none by default.
+
+        A claim that names one of them is a claim on this place. May ask the platform the first time.
+        """
+        return ()
+
     @abc.abstractmethod
     def check(self) -> None:
         """Raise unless the platform answers and the agent may do its work there. Changes nothing."""
@@ -106,8 +114,9 @@ class ExecutionPlatform(abc.ABC):
 
     @abc.abstractmethod
     def stop(self, name: str, *, grace: float) -> None:
-        """End the unit: ask it, wait up to *grace* seconds, then kill it. Return when nothing of it executes any more:
-        no process that it has started, however it was detached.
+        """End the unit: ask it, wait up to *grace* seconds, then kill it.
+
+        Return when nothing of it executes any more: no process that it has started, however it was detached.
 
         A unit that has ended or does not exist is a success. It stays visible with its evidence until removed. One
         that was never started (``CREATED``) is removed: it cannot end.
