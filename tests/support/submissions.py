@@ -88,7 +88,7 @@ class Submissions:
         It leaves its trace once the process *after* has ended; at once if that is empty.
         """
         waits = f"while kill -0 {after or '-'}; do sleep 0.01; done"
-        child = f"{waits}; echo $$ > {shlex.quote(self.child_trace(name))}; exec sleep 600"
+        child = f"{waits}; echo \\$\\$ > {shlex.quote(self.child_trace(name))}; exec sleep 600"
         return f'setsid /bin/sh -c "{child}" <&- >&- 2>&- &'
 
     def script(self, name: str) -> str:

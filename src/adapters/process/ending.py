@@ -5,7 +5,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Final
@@ -50,10 +50,11 @@ class Ending:
             self._own.add(name)
         self._reaper.add(name, child)
 
-    def judged(self, units: Sequence[Unit], *, forget: bool = False) -> list[Unit]:
+    def judged(self, units: Sequence[Unit], again: Callable[[str], Unit | None], *, forget: bool = False) -> list[Unit]:
         """The same units; those that live on, though their files say that they have ended, are running.
 
         Args:
+            again: Reads a unit once more: what was its last process may have written since how it ended.
             forget: These are all units that there are: do not remember others.
 
         Raises:
@@ -72,6 +73,8 @@ class Ending:
                 if unit.name not in living:
                     self._over[unit.name] = unit.created_at
                     self._own.discard(unit.name)
+        unsaid = {unit.name for unit in doubtful if unit.name not in living and not _has_code(unit)}
+        units = [(again(unit.name) or unit) if unit.name in unsaid else unit for unit in units]
         return [_runs(unit) if unit.name in living else unit for unit in units]
 
     def end(self, unit: UnitDir, grace: float) -> None:

@@ -112,7 +112,7 @@ class Home:
     def _history(self) -> list[Known]:
         try:
             found = json.loads(files.read(self.directory / "identities") or b"[]")
-        except (files.NotAFile, ValueError):
+        except (files.NotAFile, ValueError, RecursionError):
             return []
         entries = found if isinstance(found, list) else []
         return [known for entry in entries if (known := _known(entry)) is not None]

@@ -125,15 +125,15 @@ class ProcessPlatform(ExecutionPlatform):
                     names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
             except FileNotFoundError:
                 return []
-            found = [unit for name in names if (unit := self._dir(name).read()) is not None]
-            return self._ending.judged(found, forget=True)
+            found = [unit for name in names if (unit := self._read(name)) is not None]
+            return self._ending.judged(found, self._read, forget=True)
 
     def unit(self, name: str) -> Unit | None:
         with self._looking():
-            found = self._dir(name).read()
+            found = self._read(name)
             if found is None and name in sole_start.held() and self._restored(name):
-                found = self._dir(name).read()
-            return self._ending.judged([found])[0] if found else None
+                found = self._read(name)
+            return self._ending.judged([found], self._read)[0] if found else None
 
     def watch(self, *, seconds: float) -> Iterator[Unit]:
         end = time.monotonic() + seconds
@@ -146,8 +146,8 @@ class ProcessPlatform(ExecutionPlatform):
                 while not names.empty():
                     batch.append(names.get())
                 with self._looking():
-                    found = [self._dir(name).read() for name in batch if name is not None]
-                    news = self._ending.judged([unit for unit in found if unit is not None])
+                    found = [self._read(name) for name in batch if name is not None]
+                    news = self._ending.judged([unit for unit in found if unit is not None], self._read)
                 yield from news
                 if None in batch:
                     return
@@ -182,6 +182,9 @@ class ProcessPlatform(ExecutionPlatform):
     def _dir(self, name: str) -> UnitDir:
         return UnitDir(self._directory / name, self._home.machine)
 
+    def _read(self, name: str) -> Unit | None:
+        return self._dir(name).read()
+
     def _start(self, submission: Submission, unit: UnitDir, lock: int, words: list[str], cwd: str) -> None:
         """Start the unit's process unless one lives already. What did not begin leaves nothing behind."""
         output: IO[bytes] | None = None
@@ -201,7 +204,7 @@ class ProcessPlatform(ExecutionPlatform):
                 cwd=cwd,
                 output=output,
                 keep=(lock, holder.fileno()),
-                about=unit.about(submission),
+                about=unit.written(),
             )
         except OSError as problem:
             unit.forget()
@@ -229,7 +232,7 @@ class ProcessPlatform(ExecutionPlatform):
         _wait(lambda: unit.has_begun() or not unit.is_alive(), BEGIN_WITHIN)
         found = unit.read()
         if found is not None and found.status not in {UnitStatus.CREATED, UnitStatus.PENDING}:
-            return self._ending.judged([found])[0]
+            return self._ending.judged([found], self._read)[0]
         if found is not None and found.status is UnitStatus.CREATED:
             said = unit.tail(3)
             unit.discard()

@@ -186,20 +186,9 @@ class UnitDir:
         finally:
             os.close(lock)
 
-    def about(self, submission: Submission) -> str:
-        """What ``unit.json`` says of a unit that is begun now."""
-        owner = submission.owner
-        about = {
-            "flow_run_id": submission.flow_run_id,
-            "attempt": submission.attempt,
-            "flow_id": submission.flow_id,
-            "flow_name": submission.flow_name,
-            "created_at": iso(datetime.now(timezone.utc)),
-            "owner": {"cloud": owner.cloud, "agent": owner.agent} if owner else None,
-            "machine": self.machine.id,
-            "boot": self.machine.boot,
-        }
-        return json.dumps(about)
+    def written(self) -> str:
+        """What ``unit.json`` says; empty if there is none."""
+        return (files.read(self.path / "unit.json") or b"").decode(errors="replace")
 
     # --- inside ---
 
@@ -224,13 +213,28 @@ class UnitDir:
             if self._about() is not None and self.has_begun():
                 os.close(lock)
                 return None
-            for name, content in (("pid", BLANK), ("exit", BLANK), ("unit.json", self.about(submission).encode())):
+            for name, content in (("pid", BLANK), ("exit", BLANK), ("unit.json", self._said_of(submission).encode())):
                 files.put(self.path / name, content)  # half of the last one is no unit
         except OSError:
             self._delete()
             os.close(lock)
             raise
         return lock
+
+    def _said_of(self, submission: Submission) -> str:
+        """What ``unit.json`` says of a unit that is begun now."""
+        owner = submission.owner
+        about = {
+            "flow_run_id": submission.flow_run_id,
+            "attempt": submission.attempt,
+            "flow_id": submission.flow_id,
+            "flow_name": submission.flow_name,
+            "created_at": iso(datetime.now(timezone.utc)),
+            "owner": {"cloud": owner.cloud, "agent": owner.agent} if owner else None,
+            "machine": self.machine.id,
+            "boot": self.machine.boot,
+        }
+        return json.dumps(about)
 
     def _make(self) -> None:
         try:
@@ -246,7 +250,7 @@ class UnitDir:
     def _about(self) -> Mapping[str, Any] | None:
         try:
             about = json.loads(files.read(self.path / "unit.json") or b"")
-        except (files.NotAFile, ValueError):
+        except (files.NotAFile, ValueError, RecursionError):
             return None
         return about if isinstance(about, dict) and {"flow_run_id", "attempt", "created_at"} <= set(about) else None
 
@@ -258,10 +262,10 @@ class UnitDir:
             return (-1,)
         if found := _NUMBERS.match(content[: len(BLANK)]):
             return tuple(map(int, found[1].split()))
-        return None if _UNFINISHED.fullmatch(content) else (-1,)
+        return None if len(content) <= len(BLANK) and _UNFINISHED.fullmatch(content) else (-1,)
 
     def _evidence(self, exit_code: int | None) -> Evidence:
-        if exit_code is None and (self.path / "unkept").exists():
+        if (exit_code is None or exit_code < 0) and (self.path / "unkept").exists():
             return Evidence(reason="Error", message=NO_SPACE)
         if exit_code is None:
             return Evidence(reason="Killed", message="the process vanished without an exit code")
