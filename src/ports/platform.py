@@ -42,6 +42,14 @@ class ExecutionPlatform(abc.ABC):
         Short, printable. May ask the platform the first time.
         """
 
+    @property
+    def aliases(self) -> Sequence[str]:
+        """Older identities of this very place, under which claims may have been made; none by default.
+
+        A claim that names one of them is a claim on this place. May ask the platform the first time.
+        """
+        return ()
+
     @abc.abstractmethod
     def check(self) -> None:
         """Raise unless the platform answers and the agent may do its work there. Changes nothing."""
