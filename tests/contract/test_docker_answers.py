@@ -16,22 +16,22 @@ from prefect.agent.adapters.docker import DockerPlatform, credentials, images
 from prefect.agent.domain.errors import PlatformUnavailable, SubmissionRefused
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.units import Submission, UnitStatus
-from support.docker_engine import StubEngine, drips, says, stub_engine
 from support.processes import has_ended
+from support.stub_server import StubServer, drips, says, stub_engine
 from support.waiting import wait_until
 
 LATE: Final = "did not answer in time"
 
 
 @pytest.fixture
-def engine() -> Iterator[StubEngine]:
+def engine() -> Iterator[StubServer]:
     """One that knows no containers."""
     with stub_engine() as engine:
         yield engine
 
 
 @pytest.fixture
-def platform(engine: StubEngine) -> Iterator[DockerPlatform]:
+def platform(engine: StubServer) -> Iterator[DockerPlatform]:
     """Asks that engine, with a second for each answer."""
     platform = DockerPlatform(base_url=engine.address, docker_client_timeout=1)
     yield platform
@@ -62,7 +62,7 @@ class TestDeadlines:
     @pytest.mark.parametrize("head", [True, False], ids=["in the head", "in the body"])
     @pytest.mark.parametrize("path", ["GET /version", "GET /containers/json"])
     def test_an_answer_byte_by_byte_is_given_up(
-        self, engine: StubEngine, platform: DockerPlatform, path: str, *, head: bool
+        self, engine: StubServer, platform: DockerPlatform, path: str, *, head: bool
     ) -> None:
         """A byte now and then does not keep the caller."""
         engine.answers[path] = drips(head=head, piece=b"x" if head else b" ")
@@ -71,14 +71,14 @@ class TestDeadlines:
             platform.units()
         assert time.monotonic() - began < 10
 
-    def test_the_message_says_that_time_is_up(self, engine: StubEngine, platform: DockerPlatform) -> None:
+    def test_the_message_says_that_time_is_up(self, engine: StubServer, platform: DockerPlatform) -> None:
         """Not that there is no engine."""
         engine.answers["GET /containers/json"] = drips()
         with pytest.raises(PlatformUnavailable, match=LATE):
             platform.units()
 
     def test_a_pull_byte_by_byte_is_given_up(
-        self, engine: StubEngine, platform: DockerPlatform, monkeypatch: pytest.MonkeyPatch
+        self, engine: StubServer, platform: DockerPlatform, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A registry that sends a little for ever does not hold a slot for ever."""
         monkeypatch.setattr(images, "DEADLINE", 0.5)
@@ -86,14 +86,14 @@ class TestDeadlines:
         with pytest.raises(PlatformUnavailable, match=rf"{LATE} to pull registry.test/x:1"):
             platform.prepare(of_image())
 
-    def test_a_logs_tail_byte_by_byte_is_given_up(self, engine: StubEngine, platform: DockerPlatform) -> None:
+    def test_a_logs_tail_byte_by_byte_is_given_up(self, engine: StubServer, platform: DockerPlatform) -> None:
         """Output is good to have, but not at any price."""
         engine.answers["GET /containers/unit/json"] = says(about("unit", {"Status": "running", "Running": True}))
         engine.answers["GET /containers/id-unit/logs"] = drips(piece=b"x")
         with pytest.raises(PlatformUnavailable, match=LATE):
             platform.logs_tail("unit")
 
-    def test_events_may_take_their_time(self, engine: StubEngine, platform: DockerPlatform) -> None:
+    def test_events_may_take_their_time(self, engine: StubServer, platform: DockerPlatform) -> None:
         """A stream that is followed is not cut at the timeout of a plain answer."""
         event = {"Actor": {"Attributes": {"name": "unit"}}}
         engine.answers["GET /events"] = drips(piece=json.dumps(event).encode() + b"\n", every=0.1)
@@ -116,7 +116,7 @@ class TestCredentialHelpers:
         return tmp_path / "docker-credential-lab"
 
     def test_a_helper_that_sleeps_is_ended(
-        self, engine: StubEngine, platform: DockerPlatform, helper: Path, tmp_path: Path
+        self, engine: StubServer, platform: DockerPlatform, helper: Path, tmp_path: Path
     ) -> None:
         """With all that it started; the error has its name and its words, and the pull is not tried without it."""
         write(helper, f"echo please unlock me >&2\nsleep 600 &\necho $$ $! > {tmp_path}/pids\nwait")
@@ -127,7 +127,7 @@ class TestCredentialHelpers:
         assert engine.asked("POST /images/create") == 0
 
     def test_the_image_that_is_here_will_do(
-        self, engine: StubEngine, platform: DockerPlatform, helper: Path, caplog: pytest.LogCaptureFixture
+        self, engine: StubServer, platform: DockerPlatform, helper: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         """A broken helper stops no flow run whose image is on the engine; the log says so."""
         write(helper, "sleep 600")
@@ -135,7 +135,7 @@ class TestCredentialHelpers:
         platform.prepare(of_image())
         assert "docker-credential-lab" in caplog.text
 
-    def test_a_helper_that_answers_is_used(self, engine: StubEngine, platform: DockerPlatform, helper: Path) -> None:
+    def test_a_helper_that_answers_is_used(self, engine: StubServer, platform: DockerPlatform, helper: Path) -> None:
         """Its answer goes to the engine, the one of now and not the one of the agent's start."""
         engine.answers["POST /images/create"] = says(b'{"status":"done"}\n')
         for secret in ("one", "two"):
@@ -145,7 +145,7 @@ class TestCredentialHelpers:
         assert len(set(sent)) == 2
 
     def test_a_helper_that_knows_nothing_is_no_error(
-        self, engine: StubEngine, platform: DockerPlatform, helper: Path
+        self, engine: StubServer, platform: DockerPlatform, helper: Path
     ) -> None:
         """The pull goes on without credentials."""
         engine.answers["POST /images/create"] = says(b'{"status":"done"}\n')
@@ -163,7 +163,7 @@ class TestCredentialHelpers:
 class TestPreparing:
     """What takes long is done before the create."""
 
-    def test_nothing_is_pulled_for_a_unit_that_exists(self, engine: StubEngine, platform: DockerPlatform) -> None:
+    def test_nothing_is_pulled_for_a_unit_that_exists(self, engine: StubServer, platform: DockerPlatform) -> None:
         """A recovery that comes too late costs nothing."""
         engine.answers["GET /containers/unit/json"] = says(about("unit", {"Status": "running"}))
         platform.prepare(of_image())
@@ -174,14 +174,14 @@ class TestPreparing:
         with pytest.raises(SubmissionRefused, match="needs an image"):
             platform.prepare(of_image(""))
 
-    def test_create_does_not_pull_an_image_that_is_here(self, engine: StubEngine, platform: DockerPlatform) -> None:
+    def test_create_does_not_pull_an_image_that_is_here(self, engine: StubServer, platform: DockerPlatform) -> None:
         """A caller that wants the latest one prepares first."""
         engine.answers["POST /containers/create"] = says({"message": "no"}, 500)
         with pytest.raises(PlatformUnavailable):
             platform.create(of_image())
         assert engine.asked("POST /images/create") == 0
 
-    def test_create_pulls_an_image_that_is_absent(self, engine: StubEngine, platform: DockerPlatform) -> None:
+    def test_create_pulls_an_image_that_is_absent(self, engine: StubServer, platform: DockerPlatform) -> None:
         """For a caller that did not prepare."""
         engine.answers["POST /containers/create"] = says({"message": "No such image: x"}, 404)
         engine.answers["POST /images/create"] = says(b'{"status":"done"}\n')
@@ -195,7 +195,7 @@ class TestClock:
 
     @pytest.mark.parametrize(("ahead", "low", "high"), [(100, 98, 102), (-100, -102, -98), (0, 0, 0), (1, 0, 0)])
     def test_the_skew_is_that_of_the_latest_answer(
-        self, engine: StubEngine, platform: DockerPlatform, ahead: float, low: float, high: float
+        self, engine: StubServer, platform: DockerPlatform, ahead: float, low: float, high: float
     ) -> None:
         """Less than two seconds cannot be told from none."""
         assert platform.skew == 0.0
@@ -229,7 +229,7 @@ class TestUnreadable:
 
     @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
     def test_a_container_without_identity_is_passed_over(
-        self, engine: StubEngine, platform: DockerPlatform, broken: object
+        self, engine: StubServer, platform: DockerPlatform, broken: object
     ) -> None:
         """All others are listed."""
         engine.answers["GET /containers/json"] = says([entry("one"), broken, entry("two")])
@@ -237,7 +237,7 @@ class TestUnreadable:
 
     @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
     def test_a_container_is_read_as_far_as_it_can_be(
-        self, engine: StubEngine, platform: DockerPlatform, odd: object
+        self, engine: StubServer, platform: DockerPlatform, odd: object
     ) -> None:
         """What may execute is taken to execute: a unit that is there is never absent."""
         engine.answers["GET /containers/json"] = says([odd, entry("one")])
@@ -246,7 +246,7 @@ class TestUnreadable:
         assert (found["odd"].status, found["odd"].owner) == (UnitStatus.RUNNING, None)
 
     def test_a_warning_is_given_once(
-        self, engine: StubEngine, platform: DockerPlatform, caplog: pytest.LogCaptureFixture
+        self, engine: StubServer, platform: DockerPlatform, caplog: pytest.LogCaptureFixture
     ) -> None:
         """For each unit, however often it is listed."""
         engine.answers["GET /containers/json"] = says([BROKEN["no run id"], ODD["an unknown state"]])
@@ -257,7 +257,7 @@ class TestUnreadable:
         assert ("broken" in said[0], "odd" in said[1]) == (True, True)
 
     @pytest.mark.parametrize("answer", [None, {}, 5, "x", b"<html>"], ids=str)
-    def test_a_list_that_is_none_raises(self, engine: StubEngine, platform: DockerPlatform, answer: object) -> None:
+    def test_a_list_that_is_none_raises(self, engine: StubServer, platform: DockerPlatform, answer: object) -> None:
         """It does not say that there are no containers."""
         engine.answers["GET /containers/json"] = says(answer)
         with pytest.raises(PlatformUnavailable):
@@ -265,7 +265,7 @@ class TestUnreadable:
 
     @pytest.mark.parametrize("answer", [None, {}, [], "x", {"Name": None}, b"<html>"], ids=str)
     def test_a_unit_that_cannot_be_read_raises(
-        self, engine: StubEngine, platform: DockerPlatform, answer: object
+        self, engine: StubServer, platform: DockerPlatform, answer: object
     ) -> None:
         """It is not absent."""
         engine.answers["GET /containers/unit/json"] = says(answer)
@@ -274,7 +274,7 @@ class TestUnreadable:
 
     @pytest.mark.parametrize("state", [None, {}, "exited", {"Status": None}, {"Status": "hibernating"}], ids=str)
     def test_a_unit_without_a_state_is_taken_to_execute(
-        self, engine: StubEngine, platform: DockerPlatform, state: object
+        self, engine: StubServer, platform: DockerPlatform, state: object
     ) -> None:
         """It has not ended unless the engine says so."""
         engine.answers["GET /containers/unit/json"] = says(about("unit", state))
@@ -287,7 +287,7 @@ class TestCannotLook:
     """No answer is no absence, and no end."""
 
     @pytest.mark.parametrize("status", [400, 401, 409, 500, 503])
-    def test_an_error_of_the_engine_raises(self, engine: StubEngine, platform: DockerPlatform, status: int) -> None:
+    def test_an_error_of_the_engine_raises(self, engine: StubServer, platform: DockerPlatform, status: int) -> None:
         """Whatever it is about, for one unit and for all."""
         engine.answers["GET /containers/.*json"] = says({"message": "removal in progress"}, status)
         engine.answers["GET /containers/json"] = says({"message": "layer does not exist"}, status)
@@ -297,7 +297,7 @@ class TestCannotLook:
             assert type(raised.value).__name__ in {"PlatformUnavailable", "PlatformForbidden"}
 
     def test_an_ended_container_that_the_engine_cannot_describe_is_as_the_list_has_it(
-        self, engine: StubEngine, platform: DockerPlatform
+        self, engine: StubServer, platform: DockerPlatform
     ) -> None:
         """A broken layer of one container does not hide the others; it is asked for again next time."""
         ended = entry("ended", State="exited", Status="Exited (3) 2 minutes ago")
@@ -310,7 +310,7 @@ class TestCannotLook:
         assert engine.asked("GET /containers/ended/json") == 2
 
     def test_a_container_that_is_being_removed_lives_as_long_as_its_process(
-        self, engine: StubEngine, platform: DockerPlatform
+        self, engine: StubServer, platform: DockerPlatform
     ) -> None:
         """In the list and by itself; when the process is gone it has ended, with evidence."""
         state = {"Status": "removing", "Running": True, "Pid": 42, "ExitCode": 0, "FinishedAt": "2026-01-01T00:00:00Z"}
@@ -323,7 +323,7 @@ class TestCannotLook:
         engine.answers["GET /containers/unit/json"] = says(about("unit", {**state, "Running": False, "Pid": 0}))
         assert [unit.status for unit in platform.units()] == [UnitStatus.SUCCEEDED]
 
-    def test_out_of_descriptors_raises(self, engine: StubEngine, platform: DockerPlatform) -> None:
+    def test_out_of_descriptors_raises(self, engine: StubServer, platform: DockerPlatform) -> None:
         """For one unit and for all."""
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         platform.units()
@@ -339,7 +339,7 @@ class TestCannotLook:
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
-    def test_an_engine_without_an_id_has_no_identity(self, engine: StubEngine, platform: DockerPlatform) -> None:
+    def test_an_engine_without_an_id_has_no_identity(self, engine: StubServer, platform: DockerPlatform) -> None:
         """Two engines that do not say who they are must not be taken for one."""
         engine.answers["GET /info"] = says({"ID": None})
         with pytest.raises(PlatformUnavailable, match="does not say its id"):

@@ -1,4 +1,4 @@
-"""A server that answers like a Docker engine, on a socket of this machine: as a test wants it, also wrongly."""
+"""A server that answers like a Docker engine or a Kubernetes API server: as a test wants it, also wrongly."""
 
 import contextlib
 import json
@@ -8,9 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from socketserver import ThreadingMixIn, UnixStreamServer
+from socketserver import BaseServer, ThreadingMixIn, UnixStreamServer
 from typing import Any
 
 import attrs
@@ -19,11 +19,11 @@ Answer = Callable[["Handler"], None]
 
 
 @attrs.define(eq=False)
-class StubEngine:
+class StubServer:
     """What it answers, and what it was asked.
 
     Attributes:
-        address: For ``base_url``.
+        address: Its URL.
         ahead: Seconds that its clock is ahead.
         answers: By a pattern of method and path (``GET /containers/json``); the latest that fits counts.
         headers: Of the requests, likewise.
@@ -45,23 +45,23 @@ class Handler(BaseHTTPRequestHandler):
     """One connection."""
 
     protocol_version = "HTTP/1.1"
-    engine: StubEngine
+    stub: StubServer
 
     def handle_any(self) -> None:
-        """Answer as the engine's answers say."""
+        """Answer as the stub's answers say."""
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path = re.sub(r"^/v1\.\d+", "", self.path.partition("?")[0])
         line = f"{self.command} {path}"
-        self.engine.headers.append((line, dict(self.headers)))
-        fits = [answer for pattern, answer in self.engine.answers.items() if re.fullmatch(pattern, line)]
+        self.stub.headers.append((line, dict(self.headers)))
+        fits = [answer for pattern, answer in self.stub.answers.items() if re.fullmatch(pattern, line)]
         with contextlib.suppress(OSError):
             (fits[-1] if fits else says({"message": "no such thing"}, 404))(self)
 
-    do_GET = do_POST = do_DELETE = do_HEAD = handle_any  # noqa: N815 - names of the standard library
+    do_GET = do_POST = do_DELETE = do_HEAD = do_PATCH = handle_any  # noqa: N815 - names of the standard library
 
     def date_time_string(self, timestamp: float | None = None) -> str:
-        """The engine's time."""
-        return formatdate((timestamp or time.time()) + self.engine.ahead, usegmt=True)
+        """The stub's time."""
+        return formatdate((timestamp or time.time()) + self.stub.ahead, usegmt=True)
 
     def log_message(self, *_words: Any) -> None:
         """Say nothing."""
@@ -71,7 +71,7 @@ class Handler(BaseHTTPRequestHandler):
         return ""
 
 
-class _Server(ThreadingMixIn, UnixStreamServer):
+class _UnixServer(ThreadingMixIn, UnixStreamServer):
     daemon_threads = True
 
 
@@ -90,39 +90,56 @@ def says(answer: object, status: int = 200) -> Answer:
 
 
 def drips(*, head: bool = False, piece: bytes = b" ", every: float = 0.02) -> Answer:
-    """Never end: send piece after piece, within the head or after it."""
+    """Never end: send piece after piece, within the head or after it. An empty piece sends nothing."""
 
     def write(handler: Handler) -> None:
         if head:
             handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
         else:
             handler.send_response(200)
-            handler.send_header("Connection", "close")
+            handler.send_header("Transfer-Encoding", "chunked")
             handler.end_headers()
-        while not handler.engine.over.wait(every):
-            handler.wfile.write(piece)
+        sent = piece if head or not piece else b"%x\r\n%s\r\n" % (len(piece), piece)
+        while not handler.stub.over.wait(every):
+            handler.wfile.write(sent)
 
     return write
 
 
 @contextlib.contextmanager
-def stub_engine() -> Generator[StubEngine]:
-    """An engine that knows its version and no containers."""
+def stub_engine() -> Generator[StubServer]:
+    """A Docker engine that knows its version and no containers, on a socket of this machine."""
     with tempfile.TemporaryDirectory(prefix="engine-") as folder:  # short: the system takes 100 characters
-        yield from _serving(Path(folder) / "socket")
+        path = Path(folder) / "socket"
+        stub = StubServer(f"unix://{path}")
+        stub.answers["GET /version"] = says({"ApiVersion": "1.44", "Version": "27.0"})
+        stub.answers["GET /containers/json"] = says([])
+        with _serving(_UnixServer(str(path), _handler(stub)), stub):
+            yield stub
 
 
-def _serving(path: Path) -> Generator[StubEngine]:
-    engine = StubEngine(f"unix://{path}")
-    engine.answers["GET /version"] = says({"ApiVersion": "1.44", "Version": "27.0"})
-    engine.answers["GET /containers/json"] = says([])
-    handler = type("EngineHandler", (Handler,), {"engine": engine})
-    with _Server(str(path), handler) as server:
+@contextlib.contextmanager
+def stub_api_server() -> Generator[StubServer]:
+    """A Kubernetes API server that knows no objects, without TLS, on loopback."""
+    stub = StubServer("")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(stub))
+    stub.address = f"http://127.0.0.1:{server.server_address[1]}"
+    with _serving(server, stub):
+        yield stub
+
+
+def _handler(stub: StubServer) -> type[Handler]:
+    return type("StubHandler", (Handler,), {"stub": stub})
+
+
+@contextlib.contextmanager
+def _serving(server: BaseServer, stub: StubServer) -> Generator[None]:
+    with server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
-            yield engine
+            yield
         finally:
-            engine.over.set()
+            stub.over.set()
             server.shutdown()
             thread.join()
