@@ -53,7 +53,10 @@ def listed(entry: object, doubt: Doubt = ignore) -> Unit | None:
     """
     found, name = _map(entry), claimed_name(entry)
     names = found.get("Names")
-    if not name or not isinstance(names, list | tuple) or f"/{name}" not in names:
+    if not isinstance(names, list | tuple):
+        doubt("its names; it is left alone")
+        return None
+    if not name or f"/{name}" not in names:
         return None
     unit = _unit(name, _map(found.get("Labels")), found, _text(found.get("State")), doubt)
     if unit is None or not unit.status.has_ended:

@@ -139,6 +139,7 @@ class KubernetesPlatform(ExecutionPlatform):
             )
         self._references.check(body)
         made = self._jobs.make(body)
+        self._templates_of_runs.forget(submission)
         if made is None:
             return self._adopt(submission, body["metadata"]["namespace"])
         job = self._jobs.mirror.saw_job(made)

@@ -65,10 +65,15 @@ class TemplatesOfRuns:
                     del self._fetched[next(iter(self._fetched))]
 
     def of(self, submission: Submission) -> dict[str, Any] | None:
-        """The template of *submission*, fetched now if it was not; it is forgotten. As :func:`of_run`."""
+        """The template of *submission*, fetched now if it was not. As :func:`of_run`."""
         with self._guard:
-            found = self._fetched.pop(submission.name, None)
+            found = self._fetched.get(submission.name)
         return of_run(submission.run_config, fetch=self._fetch) if found is None else found
+
+    def forget(self, submission: Submission) -> None:
+        """Its unit is there."""
+        with self._guard:
+            self._fetched.pop(submission.name, None)
 
 
 def of_agent(path: str | None, *, fetch: Fetch = locations.read) -> dict[str, Any]:
