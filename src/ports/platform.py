@@ -55,11 +55,6 @@ class ExecutionPlatform(abc.ABC):
         """Raise unless the platform answers and the agent may do its work there. Changes nothing."""
 
     @property
-    def aliases(self) -> Sequence[str]:
-        """Older identities of this very place: claims that name one of them are claims on this platform."""
-        return ()
-
-    @property
     def fingerprint(self) -> str:
         """Everything of this platform's own settings that shapes units, as text; never a secret.
 
