@@ -57,6 +57,7 @@ class Journal:
     Attributes:
         size: Bytes of the file.
         live: How many entries in it are not void.
+        whole: Where the last whole line ends that was read, in bytes.
         is_understood: Whether it holds nothing but what an agent wrote, a torn last line aside: it may be removed.
     """
 
@@ -65,7 +66,7 @@ class Journal:
     size: int = 0
     live: int = 0
     is_understood: bool = True
-    _is_torn: bool = False
+    whole: int = 0
     _is_synced: bool = False
 
     @classmethod
@@ -97,7 +98,7 @@ class Journal:
         return cls(path, fd, about.st_size)
 
     def read(self) -> list[tuple[Kept, Entry]]:
-        """The entries that are not void, in order.
+        """The entries that are not void, in order. A torn last line behind them is cut off.
 
         Raises:
             OSError: The file cannot be read.
@@ -125,6 +126,9 @@ class Journal:
                     ends.pop(run_id, None)
         found = [pair for some in (*lines.values(), *ends.values()) for pair in some]
         self.live = len(found)
+        if found and self.whole < self.size:
+            os.ftruncate(self.fd, self.whole)
+            self.size = self.whole
         return sorted(found, key=lambda pair: pair[0].offset)
 
     def append(self, record: Mapping[str, Any], *, sync: bool = False) -> tuple[int, int]:
@@ -134,11 +138,9 @@ class Journal:
             OSError: It is not written (or not synced).
         """
         raw = json.dumps(record, separators=(",", ":")).encode() + b"\n"
-        glue = b"\n" if self._is_torn else b""
-        _write(self.fd, glue + raw, self.size)
-        self._is_torn = False
-        offset = self.size + len(glue)
-        self.size = offset + len(raw)
+        offset = self.size
+        _write(self.fd, raw, offset)
+        self.size += len(raw)
         if sync:
             self._sync()
         return offset, len(raw)
@@ -164,7 +166,7 @@ class Journal:
             path.unlink(missing_ok=True)
             raise
         os.close(self.fd)
-        self.fd, self.size, self._is_torn, self._is_synced = fd, size, False, False
+        self.fd, self.size, self._is_synced = fd, size, False
         offset = 0
         for each in kept:
             each.offset = offset
@@ -204,7 +206,7 @@ class Journal:
                 yield offset, raw
             is_rest = not is_whole
             offset += len(raw)
-        self._is_torn = is_rest
+            self.whole = offset if is_whole else self.whole
 
 
 def remove_unfinished(path: Path) -> None:
@@ -251,8 +253,9 @@ def _write(fd: int, data: bytes, size: int) -> None:
         OSError: The disk is full, for example.
     """
     try:
-        if os.write(fd, data) != len(data):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(fd, rest) :]
     except OSError:
         os.ftruncate(fd, size)
         raise

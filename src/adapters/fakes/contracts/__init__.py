@@ -12,6 +12,7 @@ backend without the adapter, so that no suite checks a thing with itself::
 from prefect.agent.adapters.fakes.contracts.clock import ClockContract
 from prefect.agent.adapters.fakes.contracts.cloud_api import CloudApiContract
 from prefect.agent.adapters.fakes.contracts.platform import ExecutionPlatformContract, PatientPlatformContract
+from prefect.agent.adapters.fakes.contracts.reports import ReportStoreContract
 from prefect.agent.adapters.fakes.contracts.worlds import CloudWorld, PlatformWorld, RunSeen
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "ExecutionPlatformContract",
     "PatientPlatformContract",
     "PlatformWorld",
+    "ReportStoreContract",
     "RunSeen",
 ]
