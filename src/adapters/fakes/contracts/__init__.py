@@ -13,6 +13,7 @@ from prefect.agent.adapters.fakes.contracts.clock import ClockContract
 from prefect.agent.adapters.fakes.contracts.cloud_api import CloudApiContract
 from prefect.agent.adapters.fakes.contracts.cloud_loose import LooseClaimContract, LooseCloudContract, LooseCloudWorld
 from prefect.agent.adapters.fakes.contracts.platform import ExecutionPlatformContract, PatientPlatformContract
+from prefect.agent.adapters.fakes.contracts.reports import ReportStoreContract
 from prefect.agent.adapters.fakes.contracts.worlds import CloudWorld, PlatformWorld, RunSeen
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "LooseCloudWorld",
     "PatientPlatformContract",
     "PlatformWorld",
+    "ReportStoreContract",
     "RunSeen",
 ]

@@ -1,0 +1,569 @@
+"""Reports on disk: what outlives a process, however it ends, and what it costs."""
+
+import errno
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from prefect.agent.adapters.fakes.contracts import ReportStoreContract
+from prefect.agent.adapters.reports import DiskReports, journal, reports_store
+from prefect.agent.adapters.reports.journal import NEW, SUFFIX, Journal
+from prefect.agent.domain.errors import ConfigurationError
+from prefect.agent.domain.model.flow_runs import FlowRunId
+from prefect.agent.ports.reports import MemoryReports, ReportStore
+from support.waiting import wait_until
+
+RUN, OTHER = FlowRunId("run-1"), FlowRunId("run-2")
+END = {"end": "failed", "unit": "unit-1", "message": "broken"}
+OWNER = "0123456789abcdef"
+
+Open = Callable[..., DiskReports]
+
+
+def line(text: str) -> dict[str, str]:
+    """A log line."""
+    return {"line": text, "level": "INFO", "at": "2024-01-01T00:00:00.000000+00:00"}
+
+
+def texts(found: Mapping[FlowRunId, Sequence[Mapping[str, str]]], run: FlowRunId = RUN) -> list[str]:
+    """What was found of a run: the texts of its lines, and ``(end)``."""
+    return [entry.get("line", "(end)") for entry in found.get(run, ())]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the owner's reports are."""
+    return tmp_path / "reports" / OWNER
+
+
+@pytest.fixture
+def new(tmp_path: Path) -> Iterator[Open]:
+    """Opens stores on one state directory; closing one is what the end of its process is."""
+    opened: list[DiskReports] = []
+
+    def open_one(owner: str = OWNER, **options: int) -> DiskReports:
+        opened.append(DiskReports(tmp_path, owner, **options))
+        return opened[-1]
+
+    yield open_one
+    for each in opened:
+        each.close()
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files."""
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+class TestMemoryReports(ReportStoreContract):
+    """The memory against the contract."""
+
+    @pytest.fixture
+    def store(self) -> ReportStore:
+        """The store under test."""
+        return MemoryReports()
+
+
+class TestDiskReports(ReportStoreContract):
+    """The disk against the contract."""
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> ReportStore:
+        """The store under test."""
+        return DiskReports(tmp_path, OWNER)
+
+
+# --- what outlives a process ---
+
+
+def test_reports_outlive_their_process_in_order(new: Open) -> None:
+    """The next agent of the owner gets what was not forgotten, of each run in order."""
+    store = new()
+    for text in ("a", "b", "c"):
+        store.add(RUN, line(text))
+    store.add(RUN, END)
+    store.add(OTHER, line("x"))
+    store.forget_lines(RUN, 1)
+    store.forget(OTHER)
+    store.close()
+
+    found = new().load()
+
+    assert texts(found) == ["b", "c", "(end)"]
+    assert list(found) == [RUN]
+    assert found[RUN][-1] == END
+
+
+def test_what_was_taken_up_is_kept_until_it_is_forgotten(new: Open) -> None:
+    """A second crash loses nothing either; what the second agent has sent does not come again."""
+    first = new()
+    for text in ("a", "b"):
+        first.add(RUN, line(text))
+    first.close()
+    second = new()
+    assert texts(second.load()) == ["a", "b"]
+    second.add(RUN, line("c"))
+    second.forget_lines(RUN, 1)
+    second.close()
+
+    assert texts(new().load()) == ["b", "c"]
+
+
+def test_nothing_is_on_disk_once_all_is_reported(new: Open, folder: Path) -> None:
+    """No file is left, of this agent or of those before it."""
+    old = new()
+    old.add(RUN, END)
+    old.close()
+    store = new()
+    store.load()
+    store.add(OTHER, line("x"))
+    store.forget(RUN)
+    assert len(list(folder.iterdir())) == 1
+
+    store.forget_lines(OTHER, 1)
+
+    assert list(folder.iterdir()) == []
+    store.add(OTHER, line("y"))
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_agents_that_live_share_nothing(new: Open) -> None:
+    """The reports of a living agent are its own; those of one that is gone are given out once."""
+    first, second = new(), new()
+    first.add(RUN, line("first"))
+    second.add(RUN, line("second"))
+    first.close()
+    third, fourth = new(), new()
+
+    assert [texts(third.load()), texts(fourth.load())] == [["first"], []]
+    assert texts(new("another").load()) == []
+
+
+def test_files_are_for_their_user_alone(new: Open, tmp_path: Path, folder: Path) -> None:
+    """0600 in 0700 folders, whatever the umask."""
+    before = os.umask(0)
+    try:
+        new().add(RUN, END)
+    finally:
+        os.umask(before)
+
+    [file] = folder.iterdir()
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (file, folder, folder.parent)]
+    assert modes == [0o600, 0o700, 0o700]
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from prefect.agent.adapters.reports import DiskReports
+store = DiskReports(Path(sys.argv[1]), sys.argv[2], most_bytes=20_000)
+store.load()
+for number in range(10_000_000):
+    store.add("run-1", {"line": str(number), "level": "INFO", "at": "2024-01-01T00:00:00+00:00"})
+    if number == 10:
+        store.add("run-2", {"end": "failed", "unit": "unit-1", "message": "broken"})
+        print("begun", flush=True)
+    if number % 7 == 0:
+        store.add("run-3", {"line": "x", "level": "INFO", "at": "2024-01-01T00:00:00+00:00"})
+        store.forget("run-3")
+"""
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.003, 0.011, 0.05])
+def test_a_killed_process_loses_no_end(new: Open, tmp_path: Path, folder: Path, delay: float) -> None:
+    """``kill -9`` in the middle of writing and rewriting: the end and the newest lines, without a gap, are there."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(tmp_path), OWNER], stdout=subprocess.PIPE, env=dict(os.environ)
+    )
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"begun\n"
+        [path] = [path for path in folder.iterdir() if path.name.endswith(SUFFIX)]
+        goal = path.stat().st_size + int(delay * 100_000)
+        wait_until(lambda: path.stat().st_size >= min(goal, 15_000))
+    finally:
+        child.send_signal(signal.SIGKILL)
+        child.wait(30)
+        child.stdout.close()
+
+    found = new().load()
+
+    numbers = [int(text) for text in texts(found)]
+    assert texts(found, OTHER) == ["(end)"]
+    assert FlowRunId("run-3") not in found or len(found[FlowRunId("run-3")]) == 1
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    assert len(numbers) >= 11
+    assert [path for path in folder.iterdir() if path.name.endswith(NEW)] == []
+
+
+@pytest.mark.parametrize("cut", [1, 5, 30])
+def test_a_torn_last_line_counts_for_nothing(new: Open, folder: Path, cut: int) -> None:
+    """The lines before it are there, and so are those that the next agent adds behind it."""
+    store = new()
+    store.add(RUN, line("a"))
+    store.add(RUN, line("torn"))
+    store.close()
+    [path] = folder.iterdir()
+    os.truncate(path, path.stat().st_size - cut)
+    second = new()
+    assert texts(second.load()) == ["a"]
+    second.add(RUN, line("b"))
+    second.close()
+
+    assert texts(new().load()) == ["a", "b"]
+
+
+# --- bounds ---
+
+
+def test_the_oldest_lines_go_first_and_are_counted(new: Open, folder: Path) -> None:
+    """The files keep to their bound at every moment between two calls; ends stay."""
+    store = new(most_bytes=20_000)
+    store.add(RUN, END)
+    for number in range(1000):
+        store.add(OTHER, line(str(number)))
+        assert size_of(folder) <= 20_000
+
+    store.close()
+    found = new().load()
+
+    kept = [int(text) for text in texts(found, OTHER)]
+    assert texts(found) == ["(end)"]
+    assert kept == list(range(1000 - len(kept), 1000))
+    assert store.dropped == 1000 - len(kept) > 0
+
+
+def test_ends_are_kept_beyond_the_bound(new: Open) -> None:
+    """However many there are; lines have no room then, and each addition costs about the same."""
+    store = new(most_bytes=10_000)
+    for number in range(500):
+        store.add(FlowRunId(f"run-{number}"), END)
+        store.add(OTHER, line("x"))
+    store.close()
+
+    found = new(most_bytes=10_000).load()
+
+    assert sum(entry == END for entries in found.values() for entry in entries) == 500
+    assert store.dropped > 0
+
+
+def test_what_is_forgotten_makes_room(new: Open, folder: Path) -> None:
+    """A run that is never sent does not keep what others have sent on the disk."""
+    store = new(most_bytes=20_000)
+    store.add(RUN, line("stuck"))
+    for number in range(1000):
+        store.add(OTHER, line(str(number)))
+        store.forget(OTHER)
+        assert size_of(folder) <= 20_000
+
+    store.close()
+    assert store.dropped == 0
+    assert {run: texts({run: entries}, run) for run, entries in new().load().items()} == {RUN: ["stuck"]}
+
+
+def test_lines_that_the_store_dropped_are_forgotten_by_number_all_the_same(new: Open) -> None:
+    """The outbox counts the lines that it has, whether they have found a place on disk or not."""
+    store = new(most_bytes=5_000)
+    for number in range(100):
+        store.add(RUN, line(str(number)))
+    dropped = store.dropped
+    store.forget_lines(RUN, 90)
+    store.close()
+
+    assert 0 < dropped < 90
+    assert texts(new().load()) == [str(number) for number in range(90, 100)]
+
+
+def test_many_lines_cost_little(new: Open) -> None:
+    """1,000 lines within 50 ms of this process's own time; the quickest of some tries, since machines are busy."""
+    store, costs = new(), []
+    entry = line("x" * 100)
+    for _ in range(10):
+        begin = time.process_time()
+        for _ in range(1000):
+            store.add(RUN, entry)
+        costs.append(time.process_time() - begin)
+
+    assert min(costs) < 0.05
+
+
+def test_many_runs_cost_the_same_each(new: Open) -> None:
+    """Nothing is scanned for each of 20,000 runs: ten times as many cost about ten times as much."""
+
+    def cost(count: int) -> float:
+        store = new(f"owner-{count}", most_bytes=count * 100)
+        begin = time.process_time()
+        for number in range(count):
+            store.add(FlowRunId(f"run-{number}"), line("x"))
+        for number in range(count):
+            store.forget(FlowRunId(f"run-{number}"))
+        return time.process_time() - begin
+
+    small = min(cost(2_000) for _ in range(3))
+    assert cost(20_000) < 40 * small
+
+
+# --- what else may be there ---
+
+
+@pytest.mark.parametrize("kind", ["junk", "zeros", "json", "deep", "long", "link", "dangling", "fifo", "folder"])
+def test_what_no_agent_wrote_is_left_alone(
+    new: Open, folder: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It spoils nothing, makes nothing wait, and stays."""
+    monkeypatch.setattr(journal, "MOST_RECORD", 5_000)
+    old = new()
+    old.add(RUN, END)
+    old.close()
+    path, aside = folder / f"0{SUFFIX}", tmp_path / "aside"
+    aside.write_text('{"run": "run-2", "over": true}\n')
+    contents = {
+        "junk": bytes(range(256)) * 100 + b"\n",
+        "zeros": b"\0" * 4096 + b"\n",
+        "json": b'[]\n{"run": 1}\n{"run": "x", "lines": -1}\n{"run": "x", "entry": []}\n{"run": "x", "over": 1}\n',
+        "deep": b"[" * 4000 + b"\n",
+        "long": b'{"run": "x", "entry": {"line": "' + b"x" * 20_000 + b'"}}\n',
+    }
+    if kind in contents:
+        path.write_bytes(contents[kind])
+    elif kind in {"link", "dangling"}:
+        path.symlink_to(aside if kind == "link" else tmp_path / "nowhere")
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+
+    store = new()
+
+    assert {run: list(entries) for run, entries in store.load().items()} == {RUN: [END]}
+    store.forget(RUN)
+    assert store.problem == ""
+    assert list(folder.iterdir()) == [path]
+    assert aside.exists()
+
+
+def test_lines_of_ours_between_junk_are_read(new: Open, folder: Path) -> None:
+    """A damaged block costs the lines in it."""
+    store = new()
+    for text in ("a", "b", "c"):
+        store.add(RUN, line(text))
+    store.close()
+    [path] = folder.iterdir()
+    first, second, third = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + b"\0" * (len(second) - 1) + b"\n" + third)
+
+    assert texts(new().load()) == ["a", "c"]
+
+
+def test_a_file_that_is_too_large_is_not_read(new: Open, folder: Path) -> None:
+    """Reading is bounded."""
+    store = new(most_bytes=1_000)
+    huge = folder / f"0{SUFFIX}"
+    huge.write_bytes((json.dumps({"run": "run-1", "entry": END}) + "\n").encode() * 1_000)
+
+    assert store.load() == {}
+    assert huge.exists()
+
+
+# --- disks that refuse ---
+
+
+def test_a_full_disk_is_a_problem_and_no_error(new: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written stays readable; once there is room, reports are kept again, and the problem is over."""
+    store, write = new(), os.write
+    store.add(RUN, line("a"))
+
+    def half(fd: int, data: bytes) -> int:
+        if len(data) < 20:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(fd, data[: len(data) // 2])
+
+    monkeypatch.setattr(journal.os, "write", half)
+    store.add(RUN, line("lost"))
+    store.add(RUN, END)
+    assert os.strerror(errno.ENOSPC) in store.problem
+    store.forget_lines(RUN, 1)
+    monkeypatch.setattr(journal.os, "write", write)
+    store.add(RUN, line("b"))
+    assert store.problem == ""
+    store.forget_lines(RUN, 1)  # the one that is not on disk
+    store.close()
+
+    assert texts(new().load())[-1:] == ["b"]
+
+
+def test_a_real_full_disk(tmp_path: Path) -> None:
+    """The kernel's own limit of a file's size: the process goes on, and what was written is read again."""
+    script = """
+import resource, sys
+from pathlib import Path
+from prefect.agent.adapters.reports import DiskReports
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+store = DiskReports(Path(sys.argv[1]), sys.argv[2])
+for number in range(200):
+    store.add("run-1", {"line": str(number), "level": "INFO", "at": "2024-01-01T00:00:00+00:00"})
+store.add("run-1", {"end": "failed", "unit": "unit-1", "message": "broken"})
+print(store.problem)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path), OWNER], capture_output=True, text=True, timeout=60, check=True
+    )
+    store = DiskReports(tmp_path, OWNER)
+    found = texts(store.load())
+    store.close()
+
+    assert os.strerror(errno.EFBIG) in done.stdout
+    assert found == [str(number) for number in range(len(found))]
+    assert 10 < len(found) < 200
+
+
+def test_a_rewriting_that_fails_leaves_the_old_file(new: Open, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No report is lost, and nothing half is left behind."""
+    store = new(most_bytes=2_000)
+
+    def refuse(fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(journal.os, "fsync", refuse)
+    for number in range(25):
+        store.add(RUN, line(str(number)))
+    store.close()
+
+    assert [path.name.endswith(NEW) for path in folder.iterdir()] == [False]
+    assert texts(new().load())[-1] == "24"
+
+
+def test_a_new_file_that_another_agent_takes_is_given_up(
+    new: Open, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its making and its locking another agent may take it for a file that was left: make another."""
+    store, rival = new(), new()
+    flock, stolen = journal.fcntl.flock, []
+
+    def late(fd: int, how: int) -> None:
+        if not stolen:
+            stolen.append(True)
+            rival.load()  # takes the empty file, and removes it
+        flock(fd, how)
+
+    monkeypatch.setattr(journal.fcntl, "flock", late)
+    store.add(RUN, END)
+    store.close()
+
+    assert stolen
+    assert texts(new().load()) == ["(end)"]
+
+
+def test_an_end_is_synced_and_a_line_is_not(new: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ends outlive the machine; lines only the process, since they are many."""
+    synced: list[int] = []
+    fsync = os.fsync
+    monkeypatch.setattr(journal.os, "fsync", lambda fd: (synced.append(fd), fsync(fd)))
+    store = new()
+
+    store.add(RUN, line("a"))
+    assert synced == []
+    store.add(RUN, END)
+    assert len(synced) == 2  # the file, and its name in the folder
+    store.add(RUN, END)
+    assert len(synced) == 3
+
+
+# --- places ---
+
+
+@pytest.mark.parametrize("level", ["state", "reports", "owner"])
+def test_a_folder_that_others_can_write_in_is_refused(tmp_path: Path, level: str) -> None:
+    """The reports are in memory, and the problem says where and what to do."""
+    state = tmp_path / "state"
+    where = {"state": state, "reports": state / "reports", "owner": state / "reports" / OWNER}[level]
+    where.mkdir(parents=True)
+    where.chmod(0o777)
+
+    with pytest.raises(ConfigurationError, match="chmod go-w"):
+        DiskReports(state, OWNER)
+    store = reports_store(str(state), OWNER)
+
+    assert isinstance(store, MemoryReports)
+    assert str(where) in store.problem
+    assert store.where == "memory"
+
+
+def test_a_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    """Reports go where the state directory is; the state directory itself may be a link."""
+    (tmp_path / "there").mkdir(mode=0o700)
+    (tmp_path / "state").symlink_to("there")
+    (tmp_path / "there" / "reports").symlink_to(tmp_path)
+
+    assert "link" in reports_store(str(tmp_path / "state"), OWNER).problem
+
+
+def test_the_place_that_a_person_names_comes_first(tmp_path: Path) -> None:
+    """Then the agent's variable, then the first of systemd's, then the home."""
+    home, environ = str(tmp_path / "home"), {}
+    stores = [reports_store(None, OWNER, environ=environ, home=home)]
+    for name, value in (("STATE_DIRECTORY", f"{tmp_path}/s1:{tmp_path}/s2"), ("PREFECT_AGENT_STATE_DIRECTORY", "v")):
+        environ[name] = value if ":" in value else str(tmp_path / value)
+        stores.append(reports_store(None, OWNER, environ=environ, home=home))
+    stores.append(reports_store(str(tmp_path / "option"), OWNER, environ=environ, home=home))
+
+    assert [Path(store.where).parts[-3] for store in stores] == ["home", "s1", "v", "option"]
+    for store in stores:
+        store.close()
+
+
+def test_a_home_that_cannot_be_used_is_no_problem(tmp_path: Path) -> None:
+    """As in a container: the reports are in memory, and where they are says why."""
+    (tmp_path / "file").touch()
+
+    store = reports_store(None, OWNER, environ={}, home=str(tmp_path / "file" / "home"))
+
+    assert isinstance(store, MemoryReports)
+    assert store.problem == ""
+    assert store.where.startswith("memory (")
+    assert os.strerror(errno.ENOTDIR) in store.where
+
+
+def test_a_named_place_that_cannot_be_used_is_a_problem(tmp_path: Path) -> None:
+    """A person relies on it."""
+    (tmp_path / "file").touch()
+
+    store = reports_store(str(tmp_path / "file"), OWNER, environ={})
+
+    assert isinstance(store, MemoryReports)
+    assert store.problem.startswith(str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize("owner", ["../../up", "", "a/b", ".", "x" * 200, "\udcff"])
+def test_an_owner_is_one_folder(tmp_path: Path, owner: str) -> None:
+    """Whatever its mark is made of."""
+    store = DiskReports(tmp_path, owner)
+    store.close()
+
+    assert Path(store.where).parent == tmp_path / "reports"
+
+
+def test_a_folder_that_vanishes_is_made_again(new: Open, folder: Path) -> None:
+    """Reports that come after that are kept."""
+    store = new()
+    folder.rmdir()
+    store.add(RUN, END)
+    store.close()
+
+    assert texts(new().load()) == ["(end)"]
+
+
+def test_a_living_agents_file_is_not_adopted(new: Open, folder: Path) -> None:
+    """Its lock says that it lives."""
+    new().add(RUN, END)
+    [path] = folder.iterdir()
+
+    assert Journal.adopt(path, most_bytes=1_000_000) is None
