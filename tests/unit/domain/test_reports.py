@@ -51,17 +51,14 @@ def test_an_unreadable_entry_is_left_out(entry: dict[str, str]) -> None:
     assert read_entry(an_id(), entry) is None
 
 
-def test_a_run_is_reported_when_lines_and_end_are() -> None:
+@pytest.mark.parametrize(("lines", "has_end", "expected"), [(0, False, True), (1, False, False), (0, True, False)])
+def test_a_run_is_reported_when_lines_and_end_are(lines: int, has_end: bool, expected: bool) -> None:
     """Neither alone will do."""
     reports = RunReports(an_id())
-    assert reports.is_empty
+    reports.lines.extend([LINE] * lines)
+    reports.end = End(run_id=an_id(), unit="u", kind=EndKind.FAILED, message="") if has_end else None
 
-    reports.lines.append(LINE)
-    assert not reports.is_empty
-
-    reports.lines.clear()
-    reports.end = End(run_id=an_id(), unit="u", kind=EndKind.FAILED, message="")
-    assert not reports.is_empty
+    assert reports.is_empty is expected
 
 
 def test_a_line_takes_more_than_its_text() -> None:
