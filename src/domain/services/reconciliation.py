@@ -26,7 +26,7 @@ from prefect.agent.domain.model.reconciling import (
 )
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.model.states import CANCELLED, CANCELLING
-from prefect.agent.domain.model.units import Owner, Unit
+from prefect.agent.domain.model.units import Owner, Unit, UnitStatus
 from prefect.agent.domain.services.claims_view import ClaimsView
 from prefect.agent.domain.services.ending import ReportEnd, Together, one_by_one
 from prefect.agent.domain.services.reporting import Outbox
@@ -90,7 +90,7 @@ class Reconcile:
     _absent_before: set[str] = attrs.field(factory=set, init=False)
     """Units of claims that were absent at the last sweep."""
     _remembered: dict[str, Unit] = attrs.field(factory=dict, init=False)
-    """Units that lived when they were last seen: all that live now, and those whose absence is yet to be judged."""
+    """Units that had begun and not ended when they were last seen, and those whose absence is yet to be judged."""
     _made: deque[Unit] = attrs.field(factory=deque, init=False)
     """Units made by this process since the last sweep."""
     _waits_reported: dict[str, set[str]] = attrs.field(factory=dict, init=False)
@@ -151,7 +151,8 @@ class Reconcile:
             self._remembered[unit.name] = unit
         missing = vanished(self._remembered.values(), units)
         living = {unit.name: unit for unit in alive}
-        self._remembered = {**living, **{unit.name: unit for unit in missing}}
+        begun = {name: unit for name, unit in living.items() if unit.status is not UnitStatus.CREATED}
+        self._remembered = {**begun, **{unit.name: unit for unit in missing}}
         self._settled &= {unit.name for unit in units if unit.status.has_ended}
         self._waits_reported = {name: said for name, said in self._waits_reported.items() if name in living}
         self._orphans_reported &= set(living)
