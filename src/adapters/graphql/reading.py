@@ -112,7 +112,10 @@ class Reading:
         """
         left_out = {*skip, *self._oversized}
         queue = self._queue(labels, before, wait)
-        found = self._offered([run_id for run_id in queue if run_id not in left_out][:limit])
+        wanted = [run_id for run_id in queue if run_id not in left_out]
+        found = self._offered(wanted[:limit])
+        if len(found) < limit < len(wanted):  # the queue also names runs that wait for something else than an agent
+            found += self._offered(wanted[limit:])[: limit - len(found)]
         if found or len(queue) < FULL_QUEUE:
             return found
         return self._offered(self._behind(labels, before, limit, left_out | set(queue)))

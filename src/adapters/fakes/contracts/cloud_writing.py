@@ -84,6 +84,7 @@ class WritingContract(CloudContractBase):
         assert first.id in cloud.workload(first).fixed.values()
         assert first.id not in cloud.workload(second).fixed.values()
 
+    @pytest.mark.usefixtures("strict")
     def test_runs_that_are_gone_spoil_no_log(self, cloud: CloudApi, world: CloudWorld) -> None:
         """Lines of a run that was deleted do not keep other lines from being written."""
         run_id, gone = world.add_flow_run(), FlowRunId(str(uuid.uuid4()))
