@@ -25,7 +25,6 @@ from prefect.agent.adapters.graphql.wire import TaskAttempt, VersionAttempt
 from prefect.agent.domain.errors import CloudError, CloudUnavailable, OutcomeUnknown, RequestRejected
 from prefect.agent.domain.model.flow_runs import Claimed, ClaimOutcome, Deferred, FlowRun, Lost, Refused, TaskRun
 from prefect.agent.domain.model.states import SUBMITTED
-from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.cloud_api import ClaimRequest
 
 BATCH: Final = 25
@@ -45,7 +44,6 @@ class Claiming:
     """The method ``claim`` of the port."""
 
     transport: Transport
-    clock: Clock
 
     def __call__(self, requests: Sequence[ClaimRequest]) -> list[ClaimOutcome]:
         """Claim, in batches; what earlier batches claimed is not forgotten if a later one fails.
@@ -98,15 +96,15 @@ class Claiming:
             return Lost(request.run)
         if message.startswith(_LOST_TEXT):
             is_locked = _LOCKED_TEXT in message and is_taken_over(request.run)
-            return Deferred(request.run, self.clock.now() + LOCK, message) if is_locked else Lost(request.run)
+            return Deferred(request.run, self.transport.now() + LOCK, message) if is_locked else Lost(request.run)
         if known & REJECTIONS:
             return Refused(request.run, message)
-        # Anything else may be passing trouble of the backend, and no fault of the run: it is offered again.
+        # Anything else may be a passing failure of the backend, and no fault of the run: it is offered again.
         return Deferred(request.run, message=message)
 
     def _deferred(self, run: FlowRun, problem: CloudError) -> Deferred:
         wait = problem.retry_after if isinstance(problem, CloudUnavailable) else None
-        return Deferred(run, self.clock.now() + timedelta(seconds=wait) if wait else None, str(problem))
+        return Deferred(run, self.transport.now() + timedelta(seconds=wait) if wait else None, str(problem))
 
 
 def check_whole(answer: Answer) -> None:

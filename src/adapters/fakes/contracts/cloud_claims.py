@@ -275,7 +275,7 @@ class ClaimContract(CloudContractBase):
 
     @pytest.mark.usefixtures("strict")
     def test_a_claimed_running_run_is_lost_to_others(self, cloud: CloudApi, world: CloudWorld) -> None:
-        """Whoever comes second, or again, loses a Running run too."""
+        """A second claim of a Running run is lost, by the same agent or by another."""
         run_id = _running(world, tasks=2)
         run = one(cloud, run_id)
         (first,) = cloud.claim([request(run)])

@@ -77,7 +77,7 @@ class WritingContract(CloudContractBase):
         assert {line.message for line in world.logs(run_id)} == {"once or twice"}
 
     def test_a_workload_says_which_run_it_is(self, cloud: CloudApi, world: CloudWorld) -> None:
-        """A workload has a command, and its variables, which nobody may override, differ from run to run."""
+        """A workload has a command, and its variables that cannot be overridden differ from run to run."""
         first, second = (one(cloud, world.add_flow_run()) for _ in range(2))
 
         assert cloud.workload(first).command
