@@ -51,7 +51,7 @@ class Claiming:
         Raises:
             CloudError: As the port says; of none of the claims is anything known.
         """
-        outcomes = {n: Refused(r.run, "not read from this Cloud") for n, r in enumerate(requests) if not _is_own(r.run)}
+        outcomes = {n: unsent for n, request in enumerate(requests) if (unsent := _unsent(request.run))}
         found: list[ClaimOutcome] = []
         own = [request for n, request in enumerate(requests) if n not in outcomes]
         for start in range(0, len(own), BATCH):
@@ -146,9 +146,12 @@ def _task_entry(task_run: TaskRun, request: ClaimRequest) -> Entry:
     return documents.SET_TASK_RUN, entry
 
 
-def _is_own(run: FlowRun) -> bool:
-    tasks = all(isinstance(t.attempt, TaskAttempt) for t in (*run.due_task_runs, *run.claimed_task_runs))
-    return isinstance(run.attempt, VersionAttempt) and tasks
+def _unsent(run: FlowRun) -> ClaimOutcome | None:
+    """The outcome of a claim that is not sent: a Cloud that compares nothing might accept it."""
+    tasks = (*run.due_task_runs, *run.claimed_task_runs)
+    if not isinstance(run.attempt, VersionAttempt) or not all(isinstance(t.attempt, TaskAttempt) for t in tasks):
+        return Refused(run, "not read from this Cloud")
+    return None if tasks or run.state.is_scheduled or run.state.type == SUBMITTED else Lost(run)
 
 
 def _refused(request: ClaimRequest, problem: RequestRejected) -> list[ClaimOutcome]:

@@ -36,10 +36,7 @@ class CloudWorld(Protocol):
 
     @property
     def is_strict(self) -> bool:
-        """Whether this Cloud compares and sets claims, and takes log lines of runs that are gone.
-
-        Prefect Server does neither: what is promised of such Clouds only is not looked at then.
-        """
+        """Whether this Cloud compares and sets claims; what is promised of such Clouds only is not looked at else."""
         return True
 
     def connection(self) -> CloudApi:
