@@ -82,6 +82,15 @@ def test_an_attempt_of_another_adapter_is_not_sent(cloud: CloudApi, stub: Stub) 
     assert len(stub.asked) == 1
 
 
+@pytest.mark.parametrize("state", ["Running", "Cancelling", "Success", "Failed", "NoSuchState"])
+def test_a_run_that_does_not_wait_is_not_claimed(cloud: CloudApi, stub: Stub, state: str) -> None:
+    """A Cloud that compares nothing would take the claim: it is lost without being sent."""
+    request = a_request(a_run(state=state, serialized_state={"type": state}))
+
+    assert [type(outcome) for outcome in cloud.claim([request])] == [Lost]
+    assert stub.asked == []
+
+
 def test_a_claim_over_sends_the_original_waiting_state(cloud: CloudApi, stub: Stub) -> None:
     """A Submitted run is claimed over at the version that was read, around the state that waited first."""
     request = a_request(a_run(**CLAIMED))

@@ -125,7 +125,7 @@ def test_a_change_that_was_not_taken_may_be_repeated(cloud: CloudApi, stub: Stub
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_the_key_does_not_follow_a_redirect(cloud: CloudApi, stub: Stub, status: int) -> None:
-    """A redirect is told with its target and not followed: the key is for the address that was given."""
+    """A redirect is reported with its target and not followed: the key is for the address that was given."""
     with running_stub(lambda _asked: says(data={"flow_run": [ROW]})) as elsewhere:
         stub.answers(Reply(status, headers={"Location": elsewhere.url}))
         with pytest.raises(CloudUnavailable, match=elsewhere.url):
@@ -146,7 +146,7 @@ def test_the_key_does_not_follow_a_redirect(cloud: CloudApi, stub: Stub, status:
     ],
 )
 def test_a_key_that_is_not_accepted(cloud: CloudApi, stub: Stub, name: str, reply: Reply) -> None:
-    """However it is said, the key is not accepted (protocol H05, H06); the key itself is not in the text."""
+    """However it is said, the key is not accepted; the key itself is not in the text."""
     stub.answers(reply)
     with pytest.raises(Unauthorised) as caught:
         CALLS[name](cloud)
@@ -192,11 +192,11 @@ def test_a_date_to_wait_for(cloud: CloudApi, stub: Stub, ahead: int, at_most: in
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_nobody_listens(name: str) -> None:
+def test_a_port_without_a_listener(name: str) -> None:
     """A refused connection was never a request: ``CloudUnavailable``, for changes too."""
     call = CALLS[name]
     with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))  # nobody else can listen there meanwhile
+        silent.bind(("127.0.0.1", 0))  # no other process can listen there meanwhile
         port = silent.getsockname()[1]
         cloud = GraphQLCloudApi(f"http://127.0.0.1:{port}", clock=SystemClock(), key=KEY)
         with pytest.raises(CloudUnavailable) as caught:
@@ -221,7 +221,7 @@ def test_a_server_that_hangs_up_between_two_requests(cloud: CloudApi, stub: Stub
 
 
 def test_the_caller_decides_about_repeating(cloud: CloudApi, stub: Stub) -> None:
-    """The adapter asks once, however temporary the trouble is."""
+    """The adapter asks once, however temporary the failure is."""
     stub.answers(Reply(503))
     for name in ("connect", "flow_runs"):
         with pytest.raises(CloudUnavailable):
@@ -233,7 +233,7 @@ def test_the_caller_decides_about_repeating(cloud: CloudApi, stub: Stub) -> None
 
 
 def test_headers(cloud: CloudApi, stub: Stub) -> None:
-    """The key goes with every request; tenant and agent once they are known (protocol T01, T04)."""
+    """The key goes with every request; tenant and agent once they are known."""
     stub.answers(says(data={"tenant": [{"id": "t1", "name": "n"}], "register_agent": {"id": "a1"}}))
     assert cloud.connect().id == "t1"
     assert cloud.register(AgentIdentity(name="a", type="DockerAgent", labels=("x",))) == "a1"
@@ -251,7 +251,7 @@ def test_headers(cloud: CloudApi, stub: Stub) -> None:
 
 
 def test_the_tenant_of_a_key(stub: Stub) -> None:
-    """Prefect Cloud is asked whose the key is, without a tenant header (protocol T02)."""
+    """Prefect Cloud is asked whose the key is, without a tenant header."""
     cloud = GraphQLCloudApi(stub.url, clock=SystemClock(), key=KEY, backend="cloud")
     stub.answers(says(data={"auth_info": {"tenant_id": "t2"}}))
     assert cloud.connect().id == "t2"
@@ -264,7 +264,7 @@ def test_the_tenant_of_a_key(stub: Stub) -> None:
 def test_netrc_is_not_read(stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str | None) -> None:
     """Passwords of ``.netrc`` are neither sent nor put in the key's place."""
     netrc = tmp_path / "netrc"
-    netrc.write_text("default login somebody password NETRC-SECRET\n")
+    netrc.write_text("default login a-person password NETRC-SECRET\n")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
     stub.answers(says(data={"tenant": [{"id": "t1"}]}))
@@ -277,7 +277,7 @@ def test_netrc_is_not_read(stub: Stub, tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_an_address_with_a_password_in_it(stub: Stub) -> None:
     """A password in the address is not shown in errors (promise P5)."""
-    url = stub.url.replace("http://", "http://somebody:URL-SECRET@")
+    url = stub.url.replace("http://", "http://a-person:URL-SECRET@")
     cloud = GraphQLCloudApi(url, clock=SystemClock())
     for reply in (Reply(500), Reply(404), Reply(401), Reply(drops=True), says(data={"tenant": []})):
         stub.answers(reply)

@@ -320,7 +320,7 @@ def test_the_table_is_not_asked_without_need(cloud: CloudApi, stub: Stub) -> Non
 )
 def test_the_identity_is_backend_and_tenant(stub: Stub, tenant: str | None, backend: str, expected: str) -> None:
     """Without a tenant it is the address, without a password."""
-    url = stub.url.replace("http://", "http://somebody:URL-SECRET@")
+    url = stub.url.replace("http://", "http://a-person:URL-SECRET@")
     with closing(GraphQLCloudApi(url, clock=SystemClock(), tenant_id=tenant, backend=backend)) as cloud:
         assert cloud.identity == (expected or f"server:{stub.url}")
 
@@ -368,3 +368,21 @@ def test_times_of_the_clock_are_aware(cloud: CloudApi, stub: Stub) -> None:
     stub.answers(says(data={"flow_run": []}))
     cloud.claimed_flow_runs(platform="p", changed_since=datetime.fromisoformat("2026-01-02T03:04:05+02:00"))
     assert "2026-01-02T01:04:05.000000+00:00" in stub.asked[0].query
+
+
+def test_runs_that_wait_for_something_else_hide_none(cloud: CloudApi, stub: Stub) -> None:
+    """A queue that also names runs that no agent can start, few or many: those behind them are offered."""
+    for count in (3, 25):
+        queue = Queue([*queued(count, ["q"]), *queued(4)])
+        paused = {row["id"] for row in queue.rows[:count]}
+
+        def answer(asked: Asked, queue: Queue = queue, paused: set[str] = paused) -> Reply:
+            found = queue(asked)
+            if "flow {" not in asked.query:
+                return found
+            rows = json.loads(found.body)["data"]["flow_run"]
+            return says(data={"flow_run": [row for row in rows if row["id"] not in paused]})
+
+        stub.script = answer
+        found = cloud.ready_flow_runs(labels=(), before=SystemClock().now(), limit=2)
+        assert [run.id for run in found] == ["none-00", "none-01"]

@@ -8,7 +8,7 @@ import attrs
 from prefect.agent.domain.errors import CloudError
 
 REJECTIONS: Final = frozenset({"GRAPHQL_VALIDATION_FAILED", "BAD_USER_INPUT", "GRAPHQL_PARSE_FAILED"})
-"""The codes that name the request itself as wrong. Every other error may be passing trouble of the backend."""
+"""The codes that name the request itself as wrong. Every other error may be a passing failure of the backend."""
 
 LOST: Final = "VERSION_LOCKING_ERROR"
 UNAUTHENTICATED: Final = "UNAUTHENTICATED"

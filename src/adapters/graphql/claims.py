@@ -25,7 +25,6 @@ from prefect.agent.adapters.graphql.wire import TaskAttempt, VersionAttempt
 from prefect.agent.domain.errors import CloudError, CloudUnavailable, OutcomeUnknown, RequestRejected
 from prefect.agent.domain.model.flow_runs import Claimed, ClaimOutcome, Deferred, FlowRun, Lost, Refused, TaskRun
 from prefect.agent.domain.model.states import SUBMITTED
-from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.cloud_api import ClaimRequest
 
 BATCH: Final = 25
@@ -45,7 +44,6 @@ class Claiming:
     """The method ``claim`` of the port."""
 
     transport: Transport
-    clock: Clock
 
     def __call__(self, requests: Sequence[ClaimRequest]) -> list[ClaimOutcome]:
         """Claim, in batches; what earlier batches claimed is not forgotten if a later one fails.
@@ -53,7 +51,7 @@ class Claiming:
         Raises:
             CloudError: As the port says; of none of the claims is anything known.
         """
-        outcomes = {n: Refused(r.run, "not read from this Cloud") for n, r in enumerate(requests) if not _is_own(r.run)}
+        outcomes = {n: unsent for n, request in enumerate(requests) if (unsent := _unsent(request.run))}
         found: list[ClaimOutcome] = []
         own = [request for n, request in enumerate(requests) if n not in outcomes]
         for start in range(0, len(own), BATCH):
@@ -98,15 +96,15 @@ class Claiming:
             return Lost(request.run)
         if message.startswith(_LOST_TEXT):
             is_locked = _LOCKED_TEXT in message and is_taken_over(request.run)
-            return Deferred(request.run, self.clock.now() + LOCK, message) if is_locked else Lost(request.run)
+            return Deferred(request.run, self.transport.now() + LOCK, message) if is_locked else Lost(request.run)
         if known & REJECTIONS:
             return Refused(request.run, message)
-        # Anything else may be passing trouble of the backend, and no fault of the run: it is offered again.
+        # Anything else may be a passing failure of the backend, and no fault of the run: it is offered again.
         return Deferred(request.run, message=message)
 
     def _deferred(self, run: FlowRun, problem: CloudError) -> Deferred:
         wait = problem.retry_after if isinstance(problem, CloudUnavailable) else None
-        return Deferred(run, self.clock.now() + timedelta(seconds=wait) if wait else None, str(problem))
+        return Deferred(run, self.transport.now() + timedelta(seconds=wait) if wait else None, str(problem))
 
 
 def check_whole(answer: Answer) -> None:
@@ -148,9 +146,12 @@ def _task_entry(task_run: TaskRun, request: ClaimRequest) -> Entry:
     return documents.SET_TASK_RUN, entry
 
 
-def _is_own(run: FlowRun) -> bool:
-    tasks = all(isinstance(t.attempt, TaskAttempt) for t in (*run.due_task_runs, *run.claimed_task_runs))
-    return isinstance(run.attempt, VersionAttempt) and tasks
+def _unsent(run: FlowRun) -> ClaimOutcome | None:
+    """The outcome of a claim that is not sent: a Cloud that compares nothing might accept it."""
+    tasks = (*run.due_task_runs, *run.claimed_task_runs)
+    if not isinstance(run.attempt, VersionAttempt) or not all(isinstance(t.attempt, TaskAttempt) for t in tasks):
+        return Refused(run, "not read from this Cloud")
+    return None if tasks or run.state.is_scheduled or run.state.type == SUBMITTED else Lost(run)
 
 
 def _refused(request: ClaimRequest, problem: RequestRejected) -> list[ClaimOutcome]:

@@ -58,9 +58,9 @@ class GraphQLCloudApi(CloudApi):
         self._key, self._tenant_id, self._backend = key, tenant_id, backend
         self._send_logs, self._log_level, self._labels = send_logs, log_level, sorted(labels)
         self._transport = Transport(url, key, clock=clock)
-        self._reading = Reading(self._transport, clock, parameters=parameters)
-        self._claiming = Claiming(self._transport, clock)
-        self._ending = Ending(self._transport, clock, self._reading)
+        self._reading = Reading(self._transport, parameters=parameters)
+        self._claiming = Claiming(self._transport)
+        self._ending = Ending(self._transport, self._reading)
         self._know_tenant(tenant_id)
 
     def connect(self) -> Tenant:

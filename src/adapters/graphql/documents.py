@@ -141,7 +141,8 @@ def _maybe_claimed(changed_since: datetime | None) -> str:
     if changed_since is None:
         return 'state: { _in: ["Submitted", "Running", "Cancelling"] }'
     changed = f"state_timestamp: {{ _gte: {_text(iso(changed_since))} }}"
-    return f'_or: [{{ {changed} }}, {{ task_runs: {{ state: {{ _eq: "Submitted" }}, {changed} }} }}]'
+    claimed = f'state: {{ _eq: "Running" }}, task_runs: {{ state: {{ _eq: "Submitted" }}, {changed} }}'
+    return f"_or: [{{ {changed} }}, {{ {claimed} }}]"
 
 
 def _text(value: str) -> str:

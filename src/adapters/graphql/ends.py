@@ -17,7 +17,6 @@ from prefect.agent.domain.errors import CloudError, CloudUnavailable, OutcomeUnk
 from prefect.agent.domain.model.ends import End, EndKind, EndOutcome, EndVerdict, judge_end
 from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId
 from prefect.agent.domain.model.states import CANCELLED, FAILED
-from prefect.agent.ports.clock import Clock
 
 REST: Final = timedelta(minutes=1)
 """How long a run waits at least that was handed back."""
@@ -31,7 +30,6 @@ class Ending:
     """The method ``end`` of the port."""
 
     transport: Transport
-    clock: Clock
     reading: Reading
 
     def __call__(self, ends: Sequence[End]) -> list[EndOutcome]:
@@ -110,7 +108,7 @@ class Ending:
             kind = FAILED if end.kind is EndKind.FAILED else CANCELLED
             return [_flow_run_entry(run, ended_state(kind, end.message))]
         waits: dict[str, Any] = {
-            "earliest": self.clock.now() + timedelta(seconds=self.transport.skew) + REST,
+            "earliest": self.transport.now() + REST,
             "recoveries": 1 + (run.claim.recoveries if run.claim else 0),
         }
         if not run.claimed_task_runs:

@@ -14,7 +14,6 @@ from prefect.agent.adapters.graphql.transport import AnswerTooLarge, Transport
 from prefect.agent.domain.errors import CloudUnavailable, RequestRejected
 from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId
 from prefect.agent.domain.times import iso
-from prefect.agent.ports.clock import Clock
 
 PAGE: Final = 200
 """Flow runs in one answer, with everything that is needed to start them."""
@@ -69,11 +68,11 @@ class Reading:
     """
 
     transport: Transport
-    clock: Clock
     parameters: bool = False
     tenant_id: str | None = None
     only_tenant: str | None = None
     _oversized: dict[str, None] = attrs.field(factory=dict, init=False)
+    _warned: dict[str, None] = attrs.field(factory=dict, init=False)
     _knows_contained_in: bool = attrs.field(default=True, init=False)
 
     def read(self, ids: Collection[FlowRunId]) -> Found:
@@ -112,7 +111,10 @@ class Reading:
         """
         left_out = {*skip, *self._oversized}
         queue = self._queue(labels, before, wait)
-        found = self._offered([run_id for run_id in queue if run_id not in left_out][:limit])
+        wanted = [run_id for run_id in queue if run_id not in left_out]
+        found = self._offered(wanted[:limit])
+        if len(found) < limit < len(wanted):  # the queue also names runs that wait for something else than an agent
+            found += self._offered(wanted[limit:])[: limit - len(found)]
         if found or len(queue) < FULL_QUEUE:
             return found
         return self._offered(self._behind(labels, before, limit, left_out | set(queue)))
@@ -143,11 +145,12 @@ class Reading:
 
     def _remember(self, ids: Iterable[str], problem: str) -> None:
         for run_id in ids:
-            if run_id not in self._oversized:
-                log.warning("Flow run %.100s cannot be read and is left alone: %s", run_id, problem)
-            self._oversized[run_id] = None
-        while len(self._oversized) > MAX_REMEMBERED:
-            self._oversized.pop(next(iter(self._oversized)), None)
+            _add(self._oversized, run_id)
+            self._warn_once(run_id, f"Flow run {run_id:.100} cannot be read and is left alone: {problem}")
+
+    def _warn_once(self, key: str, words: str) -> None:
+        if _add(self._warned, key):
+            log.warning("%s", words)
 
     def _rows(self, document: str, variables: Mapping[str, object] | None = None) -> list[object]:
         rows = self.transport.ask(document, variables).get("flow_run")
@@ -156,11 +159,12 @@ class Reading:
     def _understood(self, rows: Sequence[object], asked: Sequence[FlowRunId] = ()) -> Found:
         """Runs of those rows that make sense."""
         runs, unreadable = {}, set()
-        due_before = self.clock.now() - documents.RETRY_SLACK
+        due_before = self.transport.now() - documents.RETRY_SLACK
         for row in rows:
             run = wire.read_flow_run(row, due_before)
             if run is None:
-                log.warning("The API sent a flow run that makes no sense; it is left alone: %.200s", json.dumps(row))
+                text = json.dumps(row)[:200]
+                self._warn_once(text, f"The API sent a flow run that cannot be read; it is left alone: {text}")
                 unreadable.add(dig(row, "id"))
             else:
                 runs[run.id] = run
@@ -170,7 +174,7 @@ class Reading:
         """Those of the runs that wait, in that order."""
 
         def page(some: Sequence[FlowRunId]) -> list[Found]:
-            now = self.clock.now()
+            now = self.transport.now()
             return [self._understood(self._rows(documents.ready(some, now, parameters=self.parameters)), some)]
 
         wanted, alone = [FlowRunId(run_id) for run_id in ids], self._leave_out()
@@ -181,7 +185,7 @@ class Reading:
 
     def _behind(self, labels: Collection[str], before: datetime, limit: int, skip: Collection[str]) -> list[str]:
         """Ids of due runs that fit *labels*, from the table itself, oldest first."""
-        now = self.clock.now()
+        now = self.transport.now()
         if self._knows_contained_in:
             try:
                 document, variables = documents.due(
@@ -192,6 +196,15 @@ class Reading:
                 self._knows_contained_in = False
         document, _ = documents.due(self.only_tenant, before, now, skip, limit=LIGHT_PAGE)
         return _fitting(self._rows(document), labels)[:limit]
+
+
+def _add(remembered: dict[str, None], key: str) -> bool:
+    """Remember *key*, and forget the oldest of many; return whether it is new."""
+    is_new = key not in remembered
+    remembered[key] = None
+    while len(remembered) > MAX_REMEMBERED:
+        remembered.pop(next(iter(remembered)), None)
+    return is_new
 
 
 def _fitting(rows: Iterable[object], labels: Collection[str]) -> list[str]:

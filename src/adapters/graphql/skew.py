@@ -8,7 +8,7 @@ from statistics import median
 from typing import Final
 
 LEAST: Final = 2.0
-"""Seconds of skew that are told. A ``Date`` has whole seconds, and an answer takes a while: less may be neither."""
+"""Seconds of skew that are reported. A ``Date`` has whole seconds, and an answer takes a while: less may be neither."""
 
 SAMPLES: Final = 9
 QUICK: Final = 2.0
@@ -32,10 +32,10 @@ class SkewMeter:
             took: Seconds from the request to the answer.
             now: When it came (aware).
         """
-        told = read_date(date)
-        if told is None:
+        stated = read_date(date)
+        if stated is None:
             return
-        offset = (told + _HALF_A_SECOND - (now - timedelta(seconds=took / 2))).total_seconds()
+        offset = (stated + _HALF_A_SECOND - (now - timedelta(seconds=took / 2))).total_seconds()
         with self._guard:
             if took <= QUICK:
                 self._samples.append(offset)

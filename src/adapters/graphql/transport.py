@@ -5,7 +5,7 @@ import math
 import re
 import time
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from importlib import metadata
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -97,6 +97,11 @@ class Transport:
     def skew(self) -> float:
         """Seconds that the backend's clock is ahead of this machine's; 0.0 below what can be measured."""
         return self._skew.skew
+
+    def now(self) -> datetime:
+        """The time of day at the backend (aware, UTC), as far as it is known."""
+        here = self._clock.now() if self._clock else datetime.now(timezone.utc)
+        return here + timedelta(seconds=self.skew)
 
     def set_header(self, name: str, value: str) -> None:
         """Send a header with every request from now on."""
@@ -218,13 +223,10 @@ class Transport:
         if status == 413:
             return RequestRejected(f"{self.shown} calls the request too large (HTTP 413)")
         if status in {408, 425, 429, 503}:
-            wait = _retry_after(response.headers.get("Retry-After"), self._now())
+            wait = _retry_after(response.headers.get("Retry-After"), self.now())
             return CloudUnavailable(f"{self.shown} asks to try again later (HTTP {status})", retry_after=wait)
         words = f": {describe(errors)}" if errors else ""
         return lost(f"{self.shown} failed (HTTP {status}){words}")
-
-    def _now(self) -> datetime | None:
-        return self._clock.now() if self._clock else None
 
     def _read(self, response: requests.Response, lost: Lost) -> bytes:
         too_large = AnswerTooLarge if lost is CloudUnavailable else lost
@@ -263,13 +265,13 @@ def _errors_of_failure(response: requests.Response) -> tuple[Mapping[str, Any], 
     return read_errors(found.get("errors")) if isinstance(found, Mapping) else ()
 
 
-def _retry_after(value: str | None, now: datetime | None) -> float | None:
+def _retry_after(value: str | None, now: datetime) -> float | None:
     """Seconds to wait, a minute at most; None if nothing that makes sense was asked for."""
     text = (value or "").strip()
     if _SECONDS.fullmatch(text):
         return min(float(text), MAX_RETRY_AFTER)
     until = read_date(text)
-    if until is None or now is None or until <= now:
+    if until is None or until <= now:
         return None
     return min((until - now).total_seconds(), MAX_RETRY_AFTER)
 

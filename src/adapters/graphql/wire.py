@@ -129,7 +129,7 @@ def _latest_claim(row: Json) -> ClaimRecord | None:
 
 
 def _claims(row: Json) -> Iterator[tuple[datetime, ClaimRecord | None]]:
-    """Everything in the history that gave the run to somebody, or took it away, with its time."""
+    """Everything in the history that claimed the run or ended its claim, with its time."""
     for state in map(mapping, items(row.get("claims"))):
         payload = mapping(state.get("serialized_state"))
         is_claim = (state.get("state") or payload.get("type")) == SUBMITTED
@@ -160,5 +160,5 @@ def _hash(due: Sequence[TaskRun]) -> str:
 
 def _is_due(state: State, due_before: datetime) -> bool:
     if state.start_time is None:
-        return state.type != "Paused"  # the others are due at once if they do not say when (protocol section 4A)
+        return state.type != "Paused"  # the others are due at once if they do not say when
     return state.start_time <= due_before

@@ -162,7 +162,7 @@ def test_any_json_is_a_storage(value: Any) -> None:
     assert storage.problem is None or not storage.image
 
 
-# --- vectors of protocol section 15 ---
+# --- rows as real backends send them ---
 
 T07 = json.loads("""{
   "id": "00000000-0000-4000-8000-000000000001", "version": 1, "state": "Scheduled",
@@ -349,7 +349,7 @@ def test_a_run_is_handed_back_as_it_waited(waited: Any, start: datetime) -> None
 
 
 @pytest.mark.parametrize("context", [None, [], {}, {records.RECORD_KEY: {}}, {records.RECORD_KEY: {"unit": 3}}])
-def test_a_claim_of_somebody_else_has_no_record(context: object) -> None:
+def test_a_claim_of_another_product_has_no_record(context: object) -> None:
     """Official agents leave no record: their claims are not ours to recover."""
     run = read({**T07, "state": "Submitted", "serialized_state": {"type": "Submitted", "context": context}})
 

@@ -29,6 +29,12 @@ class CloudContractBase:
         """The adapter under test, connected."""
         return world.connection()
 
+    @pytest.fixture
+    def strict(self, world: CloudWorld) -> None:
+        """Excuse Clouds that do not compare and set."""
+        if not world.is_strict:
+            pytest.skip("this Cloud does not compare and set")
+
 
 def now() -> datetime:
     """The time of day."""

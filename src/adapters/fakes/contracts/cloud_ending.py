@@ -67,6 +67,7 @@ class EndingContract(CloudContractBase):
         assert seen.message == "first"
         assert [state for state, _ in seen.history].count(seen.state) == 1
 
+    @pytest.mark.usefixtures("strict")
     @pytest.mark.parametrize("kind", KINDS)
     @pytest.mark.parametrize("state", ["Submitted", "Running", "Cancelling"])
     def test_an_end_never_touches_the_run_of_another_claim(
@@ -160,6 +161,7 @@ class EndingContract(CloudContractBase):
         assert again is not None
         assert abs(again - due) < timedelta(milliseconds=1)
 
+    @pytest.mark.usefixtures("strict")
     def test_recoveries_add_up(self, cloud: CloudApi, world: CloudWorld) -> None:
         """The next claim starts from what the waiting state remembers; handing back adds one."""
         mine = claimed(cloud, world)

@@ -49,7 +49,7 @@ class LimitContract(CloudContractBase):
         assert waiting not in ids(cloud.claimed_flow_runs(platform="platform:here"))
 
     def test_a_place_that_gets_free_can_be_had(self, narrow: CloudWorld) -> None:
-        """When the other run has ended, whoever asks next runs."""
+        """When the other run has ended, the next one that asks runs."""
         running = narrow.add_flow_run(labels=["narrow"])
         narrow.set_state(running, "Running")
         waiting = narrow.add_flow_run(labels=["narrow"])

@@ -117,7 +117,7 @@ class ReadingContract(CloudContractBase):
         assert len(ready(cloud, limit=1)) == 1
 
     def test_nothing_is_reserved(self, cloud: CloudApi, world: CloudWorld) -> None:
-        """The same run comes again, to anybody, until somebody claims it."""
+        """The same run is offered again, to every agent, until it is claimed."""
         run_id = world.add_flow_run()
         other = world.connection()
 
@@ -211,8 +211,8 @@ class ReadingContract(CloudContractBase):
     def test_a_cloud_that_waits_answers_when_there_is_a_run(self, cloud: CloudApi, world: CloudWorld) -> None:
         """One that does not wait has answered before, and says that it does not."""
         ready(cloud)
-        with ThreadPoolExecutor(1) as somebody:
-            answer = somebody.submit(ready, cloud, wait=60)
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(ready, cloud, wait=60)
             run_id = world.add_flow_run()
             found = ids(answer.result(30))
 
@@ -347,7 +347,7 @@ class ReadingContract(CloudContractBase):
             ready(cloud)
         assert cloud.skew == 0.0
 
-    def test_claimed_runs_without_our_record_are_nobodys(self, cloud: CloudApi, world: CloudWorld) -> None:
+    def test_claimed_runs_without_our_record_are_not_ours(self, cloud: CloudApi, world: CloudWorld) -> None:
         """A run that an official agent made Submitted carries no record: it is read without one and not ours."""
         run_id = world.add_flow_run()
         world.set_state(run_id, "Submitted")

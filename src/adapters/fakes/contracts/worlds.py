@@ -34,6 +34,11 @@ class RunSeen(Protocol):
 class CloudWorld(Protocol):
     """A Cloud that belongs to one test, and what people and flow processes do there."""
 
+    @property
+    def is_strict(self) -> bool:
+        """Whether this Cloud compares and sets claims; what is promised of such Clouds only is not looked at else."""
+        return True
+
     def connection(self) -> CloudApi:
         """One more connected agent's adapter; the world closes it in the end."""
         ...
