@@ -186,6 +186,21 @@ def test_the_pid_that_is_told_is_the_commands(place: Place) -> None:
     assert unit.info == f"PID: {unit.id}"
 
 
+def test_what_is_kept_of_a_unit_is_private_and_what_it_makes_is_as_usual(place: Place) -> None:
+    """Its directory is for the own user only; the command makes files as it would without us."""
+    agent = place.agent()
+    mask = os.umask(0)
+    os.umask(mask)
+    submission = place.submission("/bin/sh", "-c", f"echo x; : > {place.folder}/made")
+    agent.create(submission)
+    over(agent, submission.name)
+
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (place.units / submission.name).iterdir()}
+    assert modes == dict.fromkeys(("lock", "unit.json", "pid", "exit", "output"), 0o600)
+    assert (place.units / submission.name).stat().st_mode & 0o777 == 0o700
+    assert (place.folder / "made").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
 # --- begun, or not ---
 
 
