@@ -5,6 +5,7 @@ flow's author sets can break the bookkeeping. The environment is set in the subs
 with the program through the shell's standard input: command lines are visible to every user.
 """
 
+import functools
 import os
 import re
 import shlex
@@ -46,9 +47,11 @@ trap : TERM INT HUP
 {limit}
 unit=$1
 shift
+printf '%31s\\n' '' 2>/dev/null >"$unit/exit" || exit {not_begun}
 (
 read -r pid rest 2>/dev/null </proc/self/stat || pid=$(exec {shell} -c 'echo $PPID')
-printf '%s %s\\n' "$pid" "$$" 2>/dev/null 1<>"$unit/pid" || exit {not_begun}
+printf '%s %s\\n' "$pid" "$$" 2>/dev/null >"$unit/pid" || exit {not_begun}
+umask {mask}
 {{
 {exports}
 }} 2>/dev/null
@@ -62,8 +65,8 @@ printf '%s\\n' "$code" 2>/dev/null 1<>"$unit/exit" || printf '' 2>/dev/null >"$u
 exit "$code"
 }}
 """
-"""Handlers are not inherited through exec, so the command gets its signals with their usual meaning. Both files are
-there already, with room for what is written: a full disk does not lose an exit code."""
+"""Handlers are not inherited through exec, so the command gets its signals with their usual meaning. The file ``exit``
+is made first, with room for what is written in the end: a full disk does not lose an exit code."""
 
 
 def start(
@@ -104,6 +107,7 @@ def start(
             stderr=subprocess.STDOUT,
             start_new_session=True,
             pass_fds=tuple(keep),
+            umask=0o077,
         )
 
 
@@ -146,11 +150,24 @@ def _program(env: Mapping[str, str]) -> bytes:
     limit = soft_limit_of_children()
     text = _PROGRAM.format(
         limit=f"ulimit -S -n {limit} 2>/dev/null" if limit else ":",
+        mask=_usual_mask(),
         shell=SHELL,
         not_begun=NOT_BEGUN,
         exports="\n".join([f"unset {ABOUT}", *sets]),
     )
     return os.fsencode(text)
+
+
+@functools.cache
+def _usual_mask() -> str:
+    """The agent's own mask for new files, which its units have too."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return next(line.split()[1] for line in lines if line.startswith("Umask:"))
+    except (OSError, StopIteration):
+        mask = os.umask(0o077)
+        os.umask(mask)
+        return f"{mask:04o}"
 
 
 def _check(words: Sequence[str], env: Mapping[str, str]) -> None:

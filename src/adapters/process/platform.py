@@ -237,7 +237,9 @@ class ProcessPlatform(ExecutionPlatform):
             said = unit.tail(3)
             unit.discard()
             raise PlatformUnavailable(f"{unit.path.name} did not begin: {said or 'its process ended at once'}")
-        raise PlatformUnavailable(f"{unit.path.name} is being begun by another agent and is not visible yet")
+        raise PlatformUnavailable(
+            f"{unit.path.name} belongs to another machine, or is just being begun by another agent"
+        )
 
     def _adopt(self, unit: UnitDir) -> None:
         """Give a unit that executes its directory again, which was lost.

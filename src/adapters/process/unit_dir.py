@@ -8,8 +8,8 @@
 ``exit``      exit code, written by the unit as its last act: blank with a free lock means it was killed.
 ``unkept``    there instead if the exit code could not be written.
 
-Both files of numbers are made blank, with room for what is written into them, and a number counts only with the end of
-its line: a full disk or a crash leaves no half of a number.
+The unit makes ``exit`` before it begins, with room for what is written into it, and a number counts only with the end
+of its line: a full disk or a crash loses no exit code, and leaves no half of a number.
 """
 
 import fcntl
@@ -41,7 +41,7 @@ PAUSE: Final = 0.005
 """Seconds between two tries to take a lock."""
 
 BLANK: Final = b" " * 31 + b"\n"
-"""Room for two process ids, or an exit code."""
+"""Room for an exit code, and as much as two process ids need."""
 
 NO_SPACE: Final = "the exit code could not be kept: no space is left in the agent's directory"
 
@@ -213,8 +213,9 @@ class UnitDir:
             if self._about() is not None and self.has_begun():
                 os.close(lock)
                 return None
-            for name, content in (("pid", BLANK), ("exit", BLANK), ("unit.json", self._said_of(submission).encode())):
-                files.put(self.path / name, content)  # half of the last one is no unit
+            for name in ("pid", "exit", "unkept"):  # of a unit that was not removed as a whole
+                (self.path / name).unlink(missing_ok=True)
+            files.put(self.path / "unit.json", self._said_of(submission).encode())  # half of it is no unit
         except OSError:
             self._delete()
             os.close(lock)
