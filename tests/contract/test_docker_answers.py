@@ -197,7 +197,7 @@ class TestClock:
     def test_the_skew_is_that_of_the_latest_answer(
         self, engine: StubServer, platform: DockerPlatform, ahead: float, low: float, high: float
     ) -> None:
-        """Less than two seconds cannot be told from none."""
+        """Less than two seconds is within the error of measurement."""
         assert platform.skew == 0.0
         engine.ahead = ahead
         platform.units()
