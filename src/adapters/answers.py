@@ -21,7 +21,7 @@ SLOW: Final = 2.0
 """Seconds. An answer that took longer tells the server's time too vaguely."""
 
 LEAST_SKEW: Final = 2.0
-"""Seconds. Less cannot be told from the resolution of a Date header and the way that it came."""
+"""Seconds. Less is within the resolution of a Date header and the time that it took to come."""
 
 
 @attrs.frozen

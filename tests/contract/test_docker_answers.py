@@ -32,6 +32,14 @@ def engine() -> Iterator[StubServer]:
 
 @pytest.fixture
 def platform(engine: StubServer) -> Iterator[DockerPlatform]:
+    """Asks that engine."""
+    platform = DockerPlatform(base_url=engine.address)
+    yield platform
+    platform.close()
+
+
+@pytest.fixture
+def hasty(engine: StubServer) -> Iterator[DockerPlatform]:
     """Asks that engine, with a second for each answer."""
     platform = DockerPlatform(base_url=engine.address, docker_client_timeout=1)
     yield platform
@@ -62,44 +70,44 @@ class TestDeadlines:
     @pytest.mark.parametrize("head", [True, False], ids=["in the head", "in the body"])
     @pytest.mark.parametrize("path", ["GET /version", "GET /containers/json"])
     def test_an_answer_byte_by_byte_is_given_up(
-        self, engine: StubServer, platform: DockerPlatform, path: str, *, head: bool
+        self, engine: StubServer, hasty: DockerPlatform, path: str, *, head: bool
     ) -> None:
         """A byte now and then does not keep the caller."""
         engine.answers[path] = drips(head=head, piece=b"x" if head else b" ")
         began = time.monotonic()
         with pytest.raises(PlatformUnavailable):
-            platform.units()
+            hasty.units()
         assert time.monotonic() - began < 10
 
-    def test_the_message_says_that_time_is_up(self, engine: StubServer, platform: DockerPlatform) -> None:
+    def test_the_message_says_that_time_is_up(self, engine: StubServer, hasty: DockerPlatform) -> None:
         """Not that there is no engine."""
         engine.answers["GET /containers/json"] = drips()
         with pytest.raises(PlatformUnavailable, match=LATE):
-            platform.units()
+            hasty.units()
 
     def test_a_pull_byte_by_byte_is_given_up(
-        self, engine: StubServer, platform: DockerPlatform, monkeypatch: pytest.MonkeyPatch
+        self, engine: StubServer, hasty: DockerPlatform, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A registry that sends a little for ever does not hold a slot for ever."""
         monkeypatch.setattr(images, "DEADLINE", 0.5)
         engine.answers["POST /images/create"] = drips(piece=b'{"status":"Downloading"}\n')
         with pytest.raises(PlatformUnavailable, match=rf"{LATE} to pull registry.test/x:1"):
-            platform.prepare(of_image())
+            hasty.prepare(of_image())
 
-    def test_a_logs_tail_byte_by_byte_is_given_up(self, engine: StubServer, platform: DockerPlatform) -> None:
+    def test_a_logs_tail_byte_by_byte_is_given_up(self, engine: StubServer, hasty: DockerPlatform) -> None:
         """Output is good to have, but not at any price."""
         engine.answers["GET /containers/unit/json"] = says(about("unit", {"Status": "running", "Running": True}))
         engine.answers["GET /containers/id-unit/logs"] = drips(piece=b"x")
         with pytest.raises(PlatformUnavailable, match=LATE):
-            platform.logs_tail("unit")
+            hasty.logs_tail("unit")
 
-    def test_events_may_take_their_time(self, engine: StubServer, platform: DockerPlatform) -> None:
+    def test_events_may_take_their_time(self, engine: StubServer, hasty: DockerPlatform) -> None:
         """A stream that is followed is not cut at the timeout of a plain answer."""
         event = {"Actor": {"Attributes": {"name": "unit"}}}
         engine.answers["GET /events"] = drips(piece=json.dumps(event).encode() + b"\n", every=0.1)
         engine.answers["GET /containers/unit/json"] = says(about("unit", {"Status": "running"}))
         began = time.monotonic()
-        found = [time.monotonic() - began for _ in platform.watch(seconds=2)]
+        found = [time.monotonic() - began for _ in hasty.watch(seconds=2)]
         assert found[-1] > 1.2
 
 
@@ -112,13 +120,18 @@ class TestCredentialHelpers:
         (tmp_path / "config.json").write_text(json.dumps({"credsStore": "lab"}))
         monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
         monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-        monkeypatch.setattr(credentials, "HELPER_DEADLINE", 1.0)
         return tmp_path / "docker-credential-lab"
 
     def test_a_helper_that_sleeps_is_ended(
-        self, engine: StubServer, platform: DockerPlatform, helper: Path, tmp_path: Path
+        self,
+        engine: StubServer,
+        platform: DockerPlatform,
+        helper: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """With all that it started; the error has its name and its words, and the pull is not tried without it."""
+        monkeypatch.setattr(credentials, "HELPER_DEADLINE", 1.0)
         write(helper, f"echo please unlock me >&2\nsleep 600 &\necho $$ $! > {tmp_path}/pids\nwait")
         with pytest.raises(PlatformUnavailable, match=r"docker-credential-lab .*please unlock me"):
             platform.prepare(of_image())
@@ -127,9 +140,15 @@ class TestCredentialHelpers:
         assert engine.asked("POST /images/create") == 0
 
     def test_the_image_that_is_here_will_do(
-        self, engine: StubServer, platform: DockerPlatform, helper: Path, caplog: pytest.LogCaptureFixture
+        self,
+        engine: StubServer,
+        platform: DockerPlatform,
+        helper: Path,
+        caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """A broken helper stops no flow run whose image is on the engine; the log says so."""
+        monkeypatch.setattr(credentials, "HELPER_DEADLINE", 0.2)
         write(helper, "sleep 600")
         engine.answers["GET /images/registry.test/x:1/json"] = says({"Id": "x"})
         platform.prepare(of_image())
@@ -197,7 +216,7 @@ class TestClock:
     def test_the_skew_is_that_of_the_latest_answer(
         self, engine: StubServer, platform: DockerPlatform, ahead: float, low: float, high: float
     ) -> None:
-        """Less than two seconds cannot be told from none."""
+        """Less than two seconds is within the error of measurement."""
         assert platform.skew == 0.0
         engine.ahead = ahead
         platform.units()

@@ -266,7 +266,7 @@ class TestClock:
     def test_the_skew_is_that_of_the_latest_answer(
         self, server: StubServer, platform: KubernetesPlatform, ahead: float, low: float, high: float
     ) -> None:
-        """Less than two seconds cannot be told from none."""
+        """Less than two seconds is within the error of measurement."""
         assert platform.skew == 0.0
         server.ahead = ahead
         platform.units()
@@ -292,11 +292,8 @@ class TestPlugins:
     """Programs that a kubeconfig names for credentials."""
 
     @pytest.fixture
-    def login(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kubeconfig: Callable[..., str]
-    ) -> Callable[[str], str]:
+    def login(self, tmp_path: Path, kubeconfig: Callable[..., str]) -> Callable[[str], str]:
         """Writes such a program and a kubeconfig that names it."""
-        monkeypatch.setattr(plugins, "DEADLINE", 1.0)
 
         def write(script: str) -> str:
             program = tmp_path / "lab-login"
@@ -306,8 +303,11 @@ class TestPlugins:
 
         return write
 
-    def test_a_program_that_sleeps_is_ended(self, login: Callable[[str], str], tmp_path: Path) -> None:
+    def test_a_program_that_sleeps_is_ended(
+        self, login: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """With all that it started; the error has its name and its words."""
+        monkeypatch.setattr(plugins, "DEADLINE", 1.0)
         config = login(f"echo please touch the key >&2\nsleep 600 &\necho $$ $! > {tmp_path}/pids\nwait")
         began = time.monotonic()
         with pytest.raises(ConfigurationError, match=r"lab-login'.*within 1 s.*please touch the key"):

@@ -153,7 +153,7 @@ class TestOwnerReferences:
         assert ["CronJob nightly" in text for text in said] == [True]
 
     def test_cannot_look_refuses_nothing(self, lab: Lab, fault_proxy: FaultProxy) -> None:
-        """An API server in trouble does not say that an owner is gone."""
+        """An API server that fails does not say that an owner is gone."""
         made = self.made_with(self.reference(lab))
         fault_proxy.answer(500, method="GET", path="/jobs/owner$")
         platform = lab.platform()

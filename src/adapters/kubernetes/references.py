@@ -30,7 +30,7 @@ class OwnerReferences:
 
         Raises:
             SubmissionRefused: An owner does not exist.
-            PlatformUnavailable: It cannot be told now.
+            PlatformUnavailable: The API server does not say now.
         """
         metadata = body["metadata"]
         given = metadata.get("ownerReferences")
