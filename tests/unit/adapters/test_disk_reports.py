@@ -191,8 +191,7 @@ def test_a_killed_process_loses_no_end(new: Open, tmp_path: Path, folder: Path, 
         wait_until(lambda: path.stat().st_size >= min(goal, 15_000))
     finally:
         child.send_signal(signal.SIGKILL)
-        child.wait(30)
-        child.stdout.close()
+        child.communicate(timeout=30)
 
     found = new().load()
 
