@@ -27,6 +27,7 @@ def in_halves(batches: Sequence[Sequence[T]], send: Callable[[Sequence[T]], None
     """
     waiting = deque(list(batch) for batch in batches if batch)
     suspects: list[tuple[T, CloudError]] = []
+    answers = False
     patience = start = max((len(batch) for batch in waiting), default=0).bit_length() + 1
 
     def accuse(*, sure: bool) -> None:
@@ -47,7 +48,8 @@ def in_halves(batches: Sequence[Sequence[T]], send: Callable[[Sequence[T]], None
                 middle = len(batch) // 2
                 waiting.extendleft((batch[middle:], batch[:middle]))
             if isinstance(problem, RequestRejected):
-                accuse(sure=True)  # the Cloud answers
+                answers = True
+                accuse(sure=True)
                 continue
             patience -= 1
             if patience <= 0 and waiting and not _probe(waiting, send):
@@ -55,9 +57,9 @@ def in_halves(batches: Sequence[Sequence[T]], send: Callable[[Sequence[T]], None
                 raise
             if patience > 0 or not waiting:
                 continue
-        patience = start
+        patience, answers = start, True
         accuse(sure=True)
-    accuse(sure=False)
+    accuse(sure=answers)
 
 
 def _probe(waiting: deque[list[T]], send: Callable[[Sequence[T]], None]) -> bool:

@@ -60,8 +60,9 @@ class SendReports:
         if problem is not None:
             if not ends:
                 raise problem
+            now = self.outbox.clock.monotonic()
             for each in due:  # the Cloud takes ends, and no lines
-                if each.run.lines:
+                if each.run.lines and each.run.not_before <= now:
                     self.outbox.missed(each.run)
         return sent + ends
 
@@ -73,31 +74,36 @@ class SendReports:
         queues = [(each.run, deque(each.lines)) for each in due if each.lines]
         while queues:
             firsts = [(run, _first(lines)) for run, lines in queues]
-            try:
-                taken = self._send_firsts(firsts)
-            except Unauthorised:
-                raise
-            except CloudError as problem:
-                for run, _ in firsts:
-                    run.line_misses += 1
-                return sent, problem
+            taken, problem = self._send_firsts(firsts)
             sent += sum(len(lines) for run, lines in firsts if id(run) in taken)
+            if problem is not None:
+                return sent, problem
             queues = [(run, lines) for run, lines in queues if lines and id(run) in taken]
         return sent, None
 
-    def _send_firsts(self, firsts: Sequence[Lines]) -> set[int]:
-        """Send the first lines of some runs; return the ids of the runs of which all of them are taken."""
+    def _send_firsts(self, firsts: Sequence[Lines]) -> tuple[set[int], CloudError | None]:
+        """Send the first lines of some runs; return the ids of the runs of which all are taken, and what ended it."""
         taken: set[int] = set()
+        accused: set[int] = set()
 
         def send(some: Sequence[Lines]) -> None:
             self._write(some)
             taken.update(id(run) for run, _ in some)
 
         def spoiled(culprit: Lines, problem: CloudError, sure: bool) -> None:  # noqa: FBT001 - as in_halves calls it
+            accused.add(id(culprit[0]))
             self._lines_missed(*culprit, problem, sure=sure)
 
-        in_halves(_portions(firsts), send, spoiled)
-        return taken
+        try:
+            in_halves(_portions(firsts), send, spoiled)
+        except Unauthorised:
+            raise
+        except CloudError as problem:
+            tried = taken | accused
+            for run, _ in firsts:
+                run.line_misses += id(run) not in tried
+            return taken, problem
+        return taken, None
 
     def _write(self, some: Sequence[Lines]) -> None:
         self.cloud.write_logs([self._line(run.run_id, line) for run, lines in some for line in lines])

@@ -1,6 +1,7 @@
 """Reports on disk: what outlives a process, however it ends, and what it costs."""
 
 import errno
+import fcntl
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -191,8 +193,7 @@ def test_a_killed_process_loses_no_end(new: Open, tmp_path: Path, folder: Path, 
         wait_until(lambda: path.stat().st_size >= min(goal, 15_000))
     finally:
         child.send_signal(signal.SIGKILL)
-        child.wait(30)
-        child.stdout.close()
+        child.communicate(timeout=30)
 
     found = new().load()
 
@@ -219,6 +220,21 @@ def test_a_torn_last_line_counts_for_nothing(new: Open, folder: Path, cut: int) 
     second.close()
 
     assert texts(new().load()) == ["a", "b"]
+
+
+def test_each_report_is_taken_up_by_one_of_many_agents(new: Open) -> None:
+    """They start at the same time, after as many are gone."""
+    gone = [new() for _ in range(20)]
+    for number, store in enumerate(gone):
+        store.add(FlowRunId(f"run-{number}"), line("x"))
+    for store in gone:
+        store.close()
+    stores = [new() for _ in range(8)]
+
+    with ThreadPoolExecutor(8) as pool:
+        found = [run for runs in pool.map(DiskReports.load, stores) for run in runs]
+
+    assert sorted(found) == sorted(f"run-{number}" for number in range(20))
 
 
 # --- bounds ---
@@ -386,12 +402,12 @@ def test_a_full_disk_is_a_problem_and_no_error(new: Open, monkeypatch: pytest.Mo
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return write(fd, data[: len(data) // 2])
 
-    monkeypatch.setattr(journal.os, "write", half)
+    monkeypatch.setattr(os, "write", half)
     store.add(RUN, line("lost"))
     store.add(RUN, END)
     assert os.strerror(errno.ENOSPC) in store.problem
     store.forget_lines(RUN, 1)
-    monkeypatch.setattr(journal.os, "write", write)
+    monkeypatch.setattr(os, "write", write)
     store.add(RUN, line("b"))
     assert store.problem == ""
     store.forget_lines(RUN, 1)  # the one that is not on disk
@@ -432,7 +448,7 @@ def test_a_rewriting_that_fails_leaves_the_old_file(new: Open, folder: Path, mon
     def refuse(fd: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(journal.os, "fsync", refuse)
+    monkeypatch.setattr(os, "fsync", refuse)
     for number in range(25):
         store.add(RUN, line(str(number)))
     store.close()
@@ -446,7 +462,8 @@ def test_a_new_file_that_another_agent_takes_is_given_up(
 ) -> None:
     """Between its making and its locking another agent may take it for a file that was left: make another."""
     store, rival = new(), new()
-    flock, stolen = journal.fcntl.flock, []
+    flock = fcntl.flock
+    stolen: list[bool] = []
 
     def late(fd: int, how: int) -> None:
         if not stolen:
@@ -454,7 +471,7 @@ def test_a_new_file_that_another_agent_takes_is_given_up(
             rival.load()  # takes the empty file, and removes it
         flock(fd, how)
 
-    monkeypatch.setattr(journal.fcntl, "flock", late)
+    monkeypatch.setattr(fcntl, "flock", late)
     store.add(RUN, END)
     store.close()
 
@@ -466,7 +483,12 @@ def test_an_end_is_synced_and_a_line_is_not(new: Open, monkeypatch: pytest.Monke
     """Ends outlive the machine; lines only the process, since they are many."""
     synced: list[int] = []
     fsync = os.fsync
-    monkeypatch.setattr(journal.os, "fsync", lambda fd: (synced.append(fd), fsync(fd)))
+
+    def noted(fd: int) -> None:
+        synced.append(fd)
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", noted)
     store = new()
 
     store.add(RUN, line("a"))
@@ -508,7 +530,7 @@ def test_a_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
 
 def test_the_place_that_a_person_names_comes_first(tmp_path: Path) -> None:
     """Then the agent's variable, then the first of systemd's, then the home."""
-    home, environ = str(tmp_path / "home"), {}
+    home, environ = str(tmp_path / "home"), dict[str, str]()
     stores = [reports_store(None, OWNER, environ=environ, home=home)]
     for name, value in (("STATE_DIRECTORY", f"{tmp_path}/s1:{tmp_path}/s2"), ("PREFECT_AGENT_STATE_DIRECTORY", "v")):
         environ[name] = value if ":" in value else str(tmp_path / value)
