@@ -197,8 +197,8 @@ class Reconcile:
         self.view.correct(ids, runs.values())
         self._judge_ended(ended, runs)
         self._each(gone, lambda unit: self._judge_gone(unit, runs), "judge the absence of")
-        for run in lost:
-            self._judge_absent(runs.get(run.id))
+        for seen in lost:
+            self._judge_absent(seen, runs.get(seen.id))
         self._stops.hopeless(judge_hopeless(unit, runs.get(unit.flow_run_id)) for unit in stuck)
 
     def _is_gone(self, name: str) -> bool:
@@ -230,9 +230,12 @@ class Reconcile:
         )
         del self._remembered[unit.name]
 
-    def _judge_absent(self, run: FlowRun | None) -> None:
-        conclusion = judge_absent(run) if run is not None else None
-        if run is None or run.claim is None or conclusion is None:
+    def _judge_absent(self, seen: FlowRun, run: FlowRun | None) -> None:
+        """Only the claim whose unit was looked for is judged, not one that was made meanwhile, here or elsewhere."""
+        if run is None or run.claim is None or run.claim != seen.claim:
+            return
+        conclusion = judge_absent(run)
+        if conclusion is None:
             return
         kind, message = conclusion
         self.outbox.end(End(run_id=run.id, unit=run.claim.unit, kind=kind, message=message))
