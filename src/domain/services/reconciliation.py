@@ -139,9 +139,8 @@ class Reconcile:
     # --- what is there ---
 
     def _take_stopped(self) -> None:
-        """Units stopped by this agent are reported already, and their absence is no surprise."""
+        """The absence of units that this agent has stopped is no surprise. They are settled once their runs are over."""
         for name in self._stops.take_notes():
-            self._settled.add(name)
             self._remembered.pop(name, None)
 
     def _remember(self, units: Sequence[Unit], alive: Sequence[Unit]) -> list[Unit]:
