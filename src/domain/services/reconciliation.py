@@ -207,7 +207,10 @@ class Reconcile:
         except PlatformError as problem:
             message = f"{name} seems to have been deleted, which cannot be confirmed yet: {problem}"
             self.tell(Event(name=events.PLATFORM_TROUBLE, level="WARNING", message=message))
-            return False
+        except Exception as bug:  # noqa: BLE001 - an adapter's bug on one unit must not stop the sweep of all
+            message = f"Bug while looking for the unit {name}: {bug!r}"
+            self.tell(Event(name=events.BUG, level="ERROR", message=message))
+        return False
 
     def _judge_ended(self, ended: Sequence[Unit], runs: Runs) -> None:
         looked_before, self._look_again = self._look_again, set()
