@@ -187,7 +187,7 @@ class Reconcile:
         stuck = hopeless(units, self.clock.now())
         found = [unit for unit in (*ended, *missing, *stuck) if unit.name not in self._stops.under_way]
         free = {unit.name for unit in found if self._is_free(unit.flow_run_id)}
-        self.look_soon = any(self.in_hand(unit.flow_run_id) for unit in found if unit.name not in free)
+        self.look_soon = any(self._is_urgent(unit) for unit in found if unit.name not in free)
         ended, stuck = ([unit for unit in some if unit.name in free] for some in (ended, stuck))
         gone = [unit for unit in missing if unit.name in free and self._is_gone(unit.name)]
         lost = [run for run in absent if run.claim is not None and self._is_gone(run.claim.unit)]
@@ -199,6 +199,12 @@ class Reconcile:
         for seen in lost:
             self._judge_absent(seen, runs.get(seen.id))
         self._stops.hopeless(judge_hopeless(unit, runs.get(unit.flow_run_id)) for unit in stuck)
+
+    def _is_urgent(self, unit: Unit) -> bool:
+        """Whether this process is about to learn of the unit: a unit of an earlier claim is not what it is starting."""
+        run = self.view.get(unit.flow_run_id)
+        is_older = run is not None and run.claim is not None and run.claim.unit != unit.name
+        return self.in_hand(unit.flow_run_id) and not is_older
 
     def _is_gone(self, name: str) -> bool:
         """The second proof that a unit was deleted; without it the unit is looked for again at the next sweep."""
