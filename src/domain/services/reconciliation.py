@@ -172,7 +172,9 @@ class Reconcile:
         rest = [run for run in free if not waits_for_its_unit(run) and run.claim is not None]
         names = {run.claim.unit for run in rest if run.claim is not None}
         before, self._absent_before = self._absent_before, names
-        return [run for run in rest if self.judges_absence and run.claim is not None and run.claim.unit in before]
+        # The view knows of waiting task runs once a run was read for its absence: such a run is not looked into again.
+        judged = [run for run in rest if self.judges_absence and judge_absent(run) is not None]
+        return [run for run in judged if run.claim is not None and run.claim.unit in before]
 
     def _is_free(self, run_id: FlowRunId) -> bool:
         """Whether nothing of this process is seeing to the run."""
