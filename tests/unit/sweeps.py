@@ -183,6 +183,10 @@ class World:
         """Send what is to be reported."""
         SendReports(cloud=self.cloud, outbox=self.outbox, tell=self.heard)()
 
+    def delete(self, run_id: FlowRunId) -> None:
+        """Delete a run in the Cloud."""
+        del self.cloud._store.runs[run_id]
+
     def made(self) -> list[str]:
         """Names of the units that were made on the platform, in order."""
         return [submission.name for submission in self.platform.created]
