@@ -4,6 +4,7 @@ dependency-injector stays behind :func:`build`; SDKs are imported by the small f
 """
 
 import socket
+import threading
 import uuid
 from collections.abc import Callable, Mapping
 from importlib import import_module, metadata
@@ -14,9 +15,13 @@ from dependency_injector import containers, providers
 
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.model.flow_runs import FlowRun
+from prefect.agent.domain.model.leases import Claimant, fingerprint
 from prefect.agent.domain.model.run_configs import frozen_mapping
 from prefect.agent.domain.model.settings import AgentSettings
+from prefect.agent.domain.model.units import Owner, owner
 from prefect.agent.domain.services.claiming import ClaimFlowRuns
+from prefect.agent.domain.services.gate import PlatformGate
+from prefect.agent.domain.services.recovering import RecoverClaims
 from prefect.agent.domain.services.reporting import Outbox, SendReports
 from prefect.agent.domain.services.submission import CreateUnit, StartFlowRun
 from prefect.agent.entrypoints.engine import Engine
@@ -26,6 +31,8 @@ from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.cloud_api import CloudApi
 from prefect.agent.ports.events import EventSink
 from prefect.agent.ports.platform import ExecutionPlatform
+from prefect.agent.ports.presence import Presence
+from prefect.agent.ports.reports import MemoryReports, ReportStore
 
 ENTRY_POINTS: Final = "prefect.agent.platforms"
 """Entry point group through which other distributions add platforms: a name, and a callable that takes options."""
@@ -35,6 +42,10 @@ BUILT_IN: Final = {
     "kubernetes": "prefect.agent.adapters.kubernetes:factory",
     "process": "prefect.agent.adapters.process:factory",
 }
+
+
+PORTS: Final = ("cloud", "platform", "clock", "tell", "store", "presence")
+"""What :func:`build` takes in place of the defaults."""
 
 
 @attrs.frozen(kw_only=True)
@@ -110,9 +121,26 @@ def platform_names() -> set[str]:
     return {*BUILT_IN, *(entry.name for entry in metadata.entry_points(group=ENTRY_POINTS))}
 
 
-def _claimant(settings: AgentSettings) -> str:
-    """Unique to this process, and of use to a person who reads it."""
-    return f"{settings.name}@{socket.gethostname()}/{uuid.uuid4().hex[:12]}"
+def _presence(platform: ExecutionPlatform) -> Presence:
+    from prefect.agent.adapters.system.presence import SystemPresence  # noqa: PLC0415
+
+    return platform.presence or SystemPresence()
+
+
+def _claimant(settings: AgentSettings, platform: ExecutionPlatform, presence: Presence) -> Claimant:
+    """What this process writes into its claims; its id is of use to a person who reads it."""
+    return Claimant(
+        id=f"{settings.name}@{socket.gethostname()}/{uuid.uuid4().hex[:12]}",
+        platform=platform.identity,
+        agent_name=settings.name,
+        place=presence.place,
+        fingerprint=fingerprint(settings.labels, settings.env, platform.fingerprint),
+        aliases=tuple(platform.aliases),
+    )
+
+
+def _owner(settings: AgentSettings, cloud: CloudApi) -> Owner:
+    return owner(cloud.identity, settings.name, settings.labels)
 
 
 class Container(containers.DeclarativeContainer):
@@ -129,13 +157,22 @@ class Container(containers.DeclarativeContainer):
     cloud: providers.Provider[CloudApi] = providers.Singleton(_graphql_cloud, options, clock)
     platform: providers.Provider[ExecutionPlatform] = providers.Singleton(_platform, options)
 
-    outbox = providers.Singleton(Outbox, clock=clock, agent_name=agent_name)
+    store: providers.Provider[ReportStore] = providers.Singleton(MemoryReports)
+    presence: providers.Provider[Presence] = providers.Singleton(_presence, platform)
+
+    outbox = providers.Singleton(
+        Outbox, clock=clock, agent_name=agent_name, store=store, guard=providers.Singleton(threading.RLock)
+    )
+    gate = providers.Singleton(PlatformGate, platform=platform, clock=clock, tell=tell)
     create_unit = providers.Singleton(
         CreateUnit,
         cloud=cloud,
         platform=platform,
         clock=clock,
+        gate=gate,
         env=settings.env,
+        agent_name=agent_name,
+        labels=settings.labels,
         deadline=settings.create_deadline,
         tell=tell,
     )
@@ -143,9 +180,19 @@ class Container(containers.DeclarativeContainer):
         ClaimFlowRuns,
         cloud=cloud,
         clock=clock,
-        claimant=providers.Singleton(_claimant, settings),
-        platform=platform.provided.identity,
-        agent_name=agent_name,
+        claimant=providers.Singleton(_claimant, settings, platform, presence),
+        create_within=settings.create_deadline,
+        tell=tell,
+    )
+    recover_claims = providers.Singleton(
+        RecoverClaims,
+        claim=claim,
+        platform=platform,
+        clock=clock,
+        outbox=outbox,
+        gate=gate,
+        presence=presence,
+        recovers=options.provided.recovers,
         tell=tell,
     )
     start_run = providers.Singleton(StartFlowRun, deploy=deploy, outbox=outbox, tell=tell)
@@ -157,10 +204,14 @@ class Container(containers.DeclarativeContainer):
         clock=clock,
         settings=settings,
         outbox=outbox,
+        owner=providers.Singleton(_owner, settings, cloud),
         claim=claim,
+        recover_claims=recover_claims,
         start_run=start_run,
         send_reports=send_reports,
-        recovers=options.provided.recovers,
+        gate=gate,
+        create_unit=create_unit,
+        judges_absence=options.provided.recovers,
         tell=tell,
     )
 
@@ -208,15 +259,16 @@ def build(options: Options, *, deploy: Callable[[FlowRun], str] | None = None, *
     Args:
         options: What a person decided.
         deploy: What starts a claimed flow run; the platform's own way if None.
-        ports: ``cloud``, ``platform``, ``clock`` or ``tell``: an object of yours in place of the default.
+        ports: ``cloud``, ``platform``, ``clock``, ``tell``, ``store`` or ``presence``: an object of yours in place of
+            the default.
 
     Raises:
         ConfigurationError: A keyword that is no port.
     """
     container = Container(options=options)
     for name, port in ports.items():
-        if name not in {"cloud", "platform", "clock", "tell"}:
-            raise ConfigurationError(f"there is no port {name!r}; there are cloud, platform, clock and tell")
+        if name not in PORTS:
+            raise ConfigurationError(f"there is no port {name!r}; there are {', '.join(PORTS)}")
         getattr(container, name).override(providers.Object(port))
     parts = Parts(container)
     container.deploy.override(providers.Object(deploy or (lambda run: parts.create_unit(run).info)))

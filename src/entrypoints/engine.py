@@ -2,23 +2,27 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from typing import Final
 
 import attrs
 
 from prefect.agent.domain.errors import AgentError
-from prefect.agent.domain.model.flow_runs import FlowRun
+from prefect.agent.domain.model.flow_runs import Claimed, FlowRun
 from prefect.agent.domain.model.reconciling import is_hopeless
 from prefect.agent.domain.model.settings import AgentSettings
-from prefect.agent.domain.model.units import Unit, UnitStatus
+from prefect.agent.domain.model.units import Owner, Unit, UnitStatus
 from prefect.agent.domain.services.claiming import ClaimFlowRuns
+from prefect.agent.domain.services.claims_view import ClaimsView
 from prefect.agent.domain.services.ending import Look, one_by_one
+from prefect.agent.domain.services.gate import PlatformGate
 from prefect.agent.domain.services.reconciliation import Reconcile
+from prefect.agent.domain.services.recovering import RecoverClaims, portions
 from prefect.agent.domain.services.reporting import Outbox, SendReports
-from prefect.agent.domain.services.submission import StartFlowRun
+from prefect.agent.domain.services.submission import CreateUnit, StartFlowRun
 from prefect.agent.entrypoints.polling import Ask, PollLoop
 from prefect.agent.entrypoints.supervision import Supervisor
+from prefect.agent.entrypoints.workers import Workers
 from prefect.agent.ports import events
 from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.cloud_api import CloudApi
@@ -37,6 +41,12 @@ REPORT_GAP: Final = 0.25
 LOOKERS: Final = 8
 """How many units that have ended are looked at together."""
 
+STOPPERS: Final = 8
+"""How many units are stopped at the same time."""
+
+STOP_PATIENCE: Final = 30.0
+"""How long a stopping agent waits for units that are being started."""
+
 LAST_REPORTS: Final = 15.0
 """How long a stopping agent tries to get its last reports out."""
 
@@ -45,9 +55,11 @@ LAST_REPORTS: Final = 15.0
 class Engine:
     """Everything that happens between start and stop of one agent.
 
+    Starts, recoveries, stops and looks at ended units have threads of their own: none of them waits for another.
+
     Attributes:
-        recovers: Whether a claim without a unit is started again. Not if flow runs are started by code that may make
-            no units on the platform: starting such a run twice is worse than leaving it.
+        judges_absence: Whether a run whose unit is absent is over; not if flow runs are started by code that may make
+            no units on the platform.
     """
 
     cloud: CloudApi
@@ -55,16 +67,23 @@ class Engine:
     clock: Clock
     settings: AgentSettings
     outbox: Outbox
+    owner: Owner
     claim: ClaimFlowRuns
+    recover_claims: RecoverClaims
     start_run: StartFlowRun
     send_reports: SendReports
-    recovers: bool = True
+    gate: PlatformGate
+    create_unit: CreateUnit
+    judges_absence: bool = True
     tell: EventSink = events.ignore
     supervisor: Supervisor = attrs.field(init=False)
     polling: PollLoop = attrs.field(init=False)
     sweep: Reconcile = attrs.field(init=False)
-    _pool: ThreadPoolExecutor = attrs.field(init=False)
-    _lookers: ThreadPoolExecutor = attrs.field(init=False)
+    _starts: Workers = attrs.field(init=False)
+    _recoveries: Workers = attrs.field(init=False)
+    _restarts: Workers = attrs.field(init=False)
+    _stops: Workers = attrs.field(init=False)
+    _lookers: Workers = attrs.field(init=False)
     _stopping: threading.Event = attrs.field(factory=threading.Event, init=False)
     _last_reports: threading.Event = attrs.field(factory=threading.Event, init=False)
     _sweep_now: threading.Event = attrs.field(factory=threading.Event, init=False)
@@ -72,9 +91,11 @@ class Engine:
 
     def __attrs_post_init__(self) -> None:
         self.outbox.on_news = self._report_now.set
-        self._pool = ThreadPoolExecutor(self.settings.parallel, thread_name_prefix="start")
-        # Not the pool of starts: a platform in trouble may hold that for minutes.
-        self._lookers = ThreadPoolExecutor(LOOKERS, thread_name_prefix="look")
+        self._starts = Workers("start", self.settings.parallel)
+        self._recoveries = Workers("recover", 1)
+        self._restarts = Workers("restart", self.settings.parallel)
+        self._stops = Workers("stop", STOPPERS)
+        self._lookers = Workers("look", LOOKERS)
         self.supervisor = Supervisor(clock=self.clock, on_fatal=self.stop, tell=self.tell)
         self.polling = PollLoop(
             cloud=self.cloud,
@@ -83,10 +104,11 @@ class Engine:
             outbox=self.outbox,
             claim=self.claim,
             start_run=self.start_run,
+            gate=self.gate,
             supervisor=self.supervisor,
-            pool=self._pool,
+            pool=self._starts,
             stopping=self._stopping,
-            census=lambda: (self.sweep.alive, self.sweep.counted_at),
+            census=lambda: self.sweep.census,
             aside=self._aside,
             tell=self.tell,
         )
@@ -96,12 +118,20 @@ class Engine:
             settings=self.settings,
             outbox=self.outbox,
             platform=self.platform,
-            recover=self.polling.recover if self.recovers else None,
+            owner=self.owner,
+            view=ClaimsView(
+                cloud=self.cloud,
+                clock=self.clock,
+                platforms=(self.claim.claimant.platform, *self.claim.claimant.aliases),
+            ),
+            recover=self._recover,
             in_hand=self.polling.in_hand,
+            judges_absence=self.judges_absence,
             background=self._background,
             together=self._together,
             tell=self.tell,
         )
+        self.create_unit.made = self.sweep.made
 
     def run(self) -> None:
         """Work until :meth:`stop`, ``max_polls`` or a fatal error; then finish what is in hand.
@@ -109,6 +139,7 @@ class Engine:
         Raises:
             AgentExit: The agent cannot go on; it carries the exit code.
         """
+        self._load_reports()
         self._first_sweep()
         self.supervisor.thread("sweep", self._sweep_step, self._stopping)
         self.supervisor.thread("watch", self._watch_step, self._stopping)
@@ -116,17 +147,20 @@ class Engine:
         reports = self.supervisor.thread("report", self._report_step, given_up)
         self.supervisor.run("poll", self.polling.step, self._stopping)
         self.stop()
-        self._pool.shutdown(wait=True)
-        self._lookers.shutdown(wait=False)
+        self._end_workers()
         self._last_reports.set()
+        self.outbox.hurry()
         self._report_now.set()
         reports.join(LAST_REPORTS)
         given_up.set()
         if self.outbox:
+            kept = self.outbox.store.where
             message = (
-                f"{len(self.outbox)} reports could not be sent; the next sweep of an agent here sees to these runs"
+                f"{len(self.outbox)} reports could not be sent; they are kept in {kept}, and the next sweep of an "
             )
+            message += "agent here sees to their runs"
             self.tell(Event(name=events.CLOUD_TROUBLE, level="ERROR", message=message))
+        self.outbox.store.close()
         if self.supervisor.fatal is not None:
             raise self.supervisor.fatal
 
@@ -140,28 +174,87 @@ class Engine:
         """Poll now."""
         self.polling.hurry()
 
+    def _end_workers(self) -> None:
+        """Starts that have begun are finished; a platform that hangs does not keep the agent for ever."""
+        self._recoveries.close(drop=True)
+        self._stops.close(drop=True)
+        in_time = self._starts.close(wait=STOP_PATIENCE)
+        in_time &= self._restarts.close(wait=1.0 if not in_time else STOP_PATIENCE)
+        self._lookers.close()
+        if not in_time:
+            message = "The platform does not answer; what was being started is left to the next agent here"
+            self.tell(Event(name=events.PLATFORM_TROUBLE, level="ERROR", message=message))
+
+    def _load_reports(self) -> None:
+        found = self.outbox.load()
+        where, why = self.outbox.store.where, self.outbox.store.problem
+        message = f"Reports that the Cloud has not confirmed are kept in {where}{f' ({why})' if why else ''}"
+        if found:
+            message += f"; an earlier agent left some of {found} flow runs"
+        level = "WARNING" if why else "INFO" if found else "DEBUG"
+        self.tell(Event(name=events.AGENT_STARTED, level=level, message=message))
+
+    # --- recoveries ---
+
+    def _recover(self, runs: Sequence[FlowRun]) -> None:
+        """Queue claims without a unit, in portions; each portion is read again when its turn comes."""
+        wanted = self.recover_claims.wanted(runs)[: max(0, self.polling.room_for_recoveries())]
+        adopted = [run for run in wanted if self.polling.adopt(run.id)]
+        for portion in portions(adopted):
+            try:
+                self._recoveries.submit(self._recover_portion, portion)
+            except RuntimeError:  # closed: a later agent's first sweep sees to them
+                self._release(portion)
+
+    def _recover_portion(self, runs: Sequence[FlowRun]) -> None:
+        restarts: list[Future[None]] = []
+        try:
+            if not self._stopping.is_set():
+                self.recover_claims(runs, lambda claimed: restarts.append(self._restarts.submit(self._begin, claimed)))
+        except AgentError as problem:
+            self.supervisor.trouble("recover", problem)
+        except RuntimeError:  # closed
+            return
+        except Exception as bug:  # noqa: BLE001 - the next sweep meets it again
+            self.supervisor.bug("recover", bug)
+        finally:
+            wait(restarts)
+            self._release(runs)
+
+    def _begin(self, claimed: Claimed) -> None:
+        try:
+            self.polling.begin(claimed)
+        except Exception as bug:  # noqa: BLE001 - one bad run must not spoil the recovery of others
+            self.supervisor.bug("recover", bug)
+
+    def _release(self, runs: Sequence[FlowRun]) -> None:
+        for run in runs:
+            self.polling.release(run.id)
+
+    # --- aside ---
+
     def _background(self, work: Callable[[], None]) -> None:
         def in_the_pool() -> None:
             try:
                 work()
-            except Exception as bug:  # noqa: BLE001 - P3, and the pool would keep it to itself
+            except Exception as bug:  # noqa: BLE001 - the pool would keep it to itself
                 self.supervisor.bug("stop", bug)
 
         try:
-            self._pool.submit(in_the_pool)
+            self._stops.submit(in_the_pool)
         except RuntimeError:
             if not self._stopping.is_set():
                 raise
             # The pool has closed: a later agent's first sweep sees to it.
 
     def _aside(self, ask: Ask) -> Future[Sequence[FlowRun]]:
-        """Ask in a thread that nobody waits for: an answer that comes after the agent has stopped concerns nobody."""
+        """Ask in a thread of its own; an answer that comes after the agent has stopped is ignored."""
         answer: Future[Sequence[FlowRun]] = Future()
 
         def asking() -> None:
             try:
                 answer.set_result(ask())
-            except BaseException as problem:  # noqa: BLE001 - whoever takes the answer gets it
+            except BaseException as problem:  # noqa: BLE001 - the poll loop raises it when it takes the answer
                 answer.set_exception(problem)
             self.polling.wake.set()
 
@@ -170,9 +263,10 @@ class Engine:
 
     def _together(self, looks: Sequence[Look]) -> list[list[str]]:
         try:
-            return list(self._lookers.map(lambda look: look(), looks))
+            found = [self._lookers.submit(look) for look in looks]
         except RuntimeError:  # closed: the agent ends
             return one_by_one(looks)
+        return [each.result() for each in found]
 
     def _first_sweep(self) -> None:
         """Before the first poll: finish what an earlier process left (P2). Trouble here is the loop's to repeat."""
@@ -209,13 +303,18 @@ class Engine:
         return not self._stopping.is_set()
 
     def _concerns_the_sweep(self, unit: Unit) -> bool:
-        """Whether what the watch saw is worth a sweep now."""
+        """Whether what the watch saw is worth a sweep now. Units of other Clouds and tenants are not."""
+        if unit.owner is None or unit.owner.cloud != self.owner.cloud:
+            return False
         if unit.status.has_ended:
             return unit.status is UnitStatus.FAILED or self.settings.limit is not None
         return is_hopeless(unit, self.clock.now())
 
     def _report_step(self) -> bool:
-        self.clock.pause(self.settings.sweep_every, self._report_now)
+        due = self.outbox.next_due()
+        self.clock.pause(
+            self.settings.sweep_every if due is None else min(due, self.settings.sweep_every), self._report_now
+        )
         self.clock.pause(REPORT_GAP, self._last_reports)
         self._report_now.clear()
         sent = self.send_reports()

@@ -4,21 +4,41 @@ import collections
 import random
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import timedelta
+from concurrent.futures import Future
+from datetime import datetime, timedelta
 from functools import partial
-from typing import Final
 
 import attrs
 
 from prefect.agent.domain.errors import CloudUnavailable
-from prefect.agent.domain.model.flow_runs import Claimed, ClaimOutcome, Deferred, FlowRun, FlowRunId, Refused
-from prefect.agent.domain.model.planning import Desk, back_off
+from prefect.agent.domain.model.flow_runs import (
+    Claimed,
+    ClaimOutcome,
+    Deferred,
+    FlowRun,
+    FlowRunId,
+    Lost,
+    Refused,
+)
+from prefect.agent.domain.model.planning import (
+    FRESH,
+    REFUSED_FIRST,
+    REFUSED_LAST,
+    REST_FIRST,
+    REST_LAST,
+    Contention,
+    Desk,
+    Seen,
+    back_off,
+)
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.services.claiming import ClaimFlowRuns
+from prefect.agent.domain.services.gate import LOOK_EVERY, PlatformGate
+from prefect.agent.domain.services.reconciliation import Census
 from prefect.agent.domain.services.reporting import Outbox
 from prefect.agent.domain.services.submission import StartFlowRun
-from prefect.agent.entrypoints.supervision import Supervisor
+from prefect.agent.entrypoints.supervision import LONGEST_WAIT, Supervisor
+from prefect.agent.entrypoints.workers import Workers
 from prefect.agent.ports import events
 from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.cloud_api import CloudApi
@@ -26,8 +46,8 @@ from prefect.agent.ports.events import Event, EventSink
 
 Ask = Callable[[], Sequence[FlowRun]]
 
-DEFERRED: Final = timedelta(seconds=10)
-"""How long a run rests that the Cloud deferred without naming a time."""
+UNLIMITED = 1_000_000
+"""More units than any agent starts at once."""
 
 
 @attrs.define(kw_only=True)
@@ -37,8 +57,10 @@ class PollLoop:
     A Cloud that waits until there is something to answer with is asked aside, so that the loop can go on meanwhile.
 
     Attributes:
+        gate: While it is closed nothing is claimed.
+        pool: Starts claims.
         aside: Asks in a thread of its own.
-        census: How many units of execution were alive at the last sweep, and when that was (monotonic, seconds).
+        census: How many units of this agent were alive at the last sweep.
     """
 
     cloud: CloudApi
@@ -47,10 +69,11 @@ class PollLoop:
     outbox: Outbox
     claim: ClaimFlowRuns
     start_run: StartFlowRun
+    gate: PlatformGate
     supervisor: Supervisor
-    pool: ThreadPoolExecutor
+    pool: Workers
     stopping: threading.Event
-    census: Callable[[], tuple[int, float]]
+    census: Callable[[], Census]
     aside: Callable[[Ask], Future[Sequence[FlowRun]]]
     tell: EventSink = events.ignore
     chance: Callable[[], float] = random.random
@@ -59,7 +82,6 @@ class PollLoop:
     _done: collections.deque[FlowRunId] = attrs.field(factory=collections.deque, init=False)
     _begun: collections.deque[float] = attrs.field(factory=collections.deque, init=False)
     """When units were begun that the last sweep may not have counted."""
-    _recoveries: collections.deque[Claimed] = attrs.field(factory=collections.deque, init=False)
     _hurries: bool = attrs.field(default=False, init=False)
     _next_poll: float = attrs.field(default=0.0, init=False)
     _gap: float = attrs.field(default=0.0, init=False)
@@ -68,20 +90,40 @@ class PollLoop:
     _polls: int = attrs.field(default=0, init=False)
     _asked: Future[Sequence[FlowRun]] | None = attrs.field(default=None, init=False)
     """An answer that is waited for."""
+    _said_busy: float = attrs.field(default=float("-inf"), init=False)
+    _contention: Contention = attrs.field(init=False)
+    _adopted: set[FlowRunId] = attrs.field(factory=set, init=False)
+    """Runs whose claims are being recovered, in another thread."""
 
     def __attrs_post_init__(self) -> None:
         self._desk = Desk(capacity=4 * self.settings.parallel)
+        self._contention = Contention(self.chance)
 
     # --- for other threads ---
 
     def in_hand(self, run_id: FlowRunId) -> bool:
-        """Whether this agent is claiming or starting the run now."""
-        return run_id in self._desk
+        """Whether this agent is claiming, starting or recovering the run now."""
+        return run_id in self._desk or run_id in self._adopted
 
-    def recover(self, claimed: Claimed) -> None:
-        """Start a run that is claimed already."""
-        self._recoveries.append(claimed)
-        self.wake.set()
+    def adopt(self, run_id: FlowRunId) -> bool:
+        """Reserve a run whose claim is to be recovered; False if it is in hand already."""
+        if self.in_hand(run_id):
+            return False
+        self._adopted.add(run_id)
+        return True
+
+    def room_for_recoveries(self) -> int:
+        """How many claims may be recovered now without more units than ``--limit`` allows."""
+        return self._room_below_limit()
+
+    def release(self, run_id: FlowRunId) -> None:
+        """The recovery of a run is over."""
+        self._adopted.discard(run_id)
+
+    def begin(self, claimed: Claimed) -> None:
+        """Start one claim, in any thread, and count its unit."""
+        if self.start_run(claimed):
+            self._begun.append(self.clock.monotonic())
 
     def hurry(self) -> None:
         """Poll now instead of after the present pause."""
@@ -91,9 +133,8 @@ class PollLoop:
     def _start(self, claimed: Claimed) -> None:
         """In a thread of the pool: start one claim; its place is given back on every way out."""
         try:
-            if self.start_run(claimed):
-                self._begun.append(self.clock.monotonic())
-        except Exception as bug:  # noqa: BLE001 - P3: one bad run must not take a pool thread's future with it
+            self.begin(claimed)
+        except Exception as bug:  # noqa: BLE001 - one bad run must not take a pool thread's future with it
             self.supervisor.bug("start", bug)
         finally:
             self._done.append(claimed.run.id)
@@ -107,15 +148,16 @@ class PollLoop:
         self._read_notes()
         if self.stopping.is_set():
             return False
-        found = self._hear_of_aside()
+        found = self._take_late_answer()
         if self._may_poll():
             found += self._poll()
+        self._report_busy()
         taken = self._claim_due()
         if found or taken:
             self._misses = 0
             soonest = self.clock.monotonic() + (0.0 if taken else self.settings.poll_first)
             self._next_poll = min(self._next_poll, soonest)
-        if self._polls_are_over() and self._asked is None and not self._desk.waiting:
+        if self._polls_are_over() and self._asked is None and not (self._desk.waiting and self.gate.is_open):
             return False
         self.clock.pause(self._pause(), self.wake)
         return True
@@ -125,23 +167,28 @@ class PollLoop:
             self._hurries, self._next_poll = False, 0.0
         while self._done:
             self._desk.done(self._done.popleft())
-        while self._recoveries:
-            claimed = self._recoveries.popleft()
-            if self._desk.start(claimed.run):
-                self.pool.submit(self._start, claimed)
+
+    def _now(self) -> datetime:
+        """The Cloud's time: by it runs are due."""
+        return self.claim.now()
 
     def _room(self) -> int:
-        room = self._desk.room(self.clock.now())
+        room = self._desk.room(self._now())
         if self.settings.limit is not None:
-            room = min(room, self.settings.limit - self._alive() - self._desk.started - self._desk.waiting)
+            room = min(room, self._room_below_limit() - self._desk.waiting)
         return room
 
+    def _room_below_limit(self) -> int:
+        """How many more units this agent may start, those aside that it is about to start."""
+        limit = self.settings.limit
+        return UNLIMITED if limit is None else limit - self._alive() - self._desk.started
+
     def _alive(self) -> int:
-        """Units alive: those that the last sweep saw and those begun since. Rather one too many than too few."""
-        alive, counted_at = self.census()
-        while self._begun and self._begun[0] < counted_at:
+        """Units alive: those that the last sweep saw, and those begun or recovered since. One too many does no harm."""
+        census = self.census()
+        while self._begun and self._begun[0] < census.counted_at:
             self._begun.popleft()
-        return alive + len(self._begun)
+        return census.alive + len(self._begun) + len(self._adopted)
 
     def _polls_are_over(self) -> bool:
         return self.settings.max_polls is not None and self._polls >= self.settings.max_polls
@@ -152,6 +199,14 @@ class PollLoop:
     def _wants_to_poll(self) -> bool:
         return not self._polls_are_over() and self._asked is None and self._room() > 0
 
+    def _report_busy(self) -> None:
+        """An agent that does not ask because it has no room is well."""
+        now = self.clock.monotonic()
+        if self._room() <= 0 and not self._polls_are_over() and now - self._said_busy >= self.settings.poll_last:
+            self._said_busy = now
+            message = "As many flow runs are in hand or alive as this agent takes"
+            self.tell(Event(name=events.POLLED, level="DEBUG", message=message, fields={"busy": True}))
+
     def _poll(self) -> int:
         """Ask for ready flow runs; return how many are news. The pause until the next poll is set before asking."""
         settings = self.settings
@@ -159,73 +214,123 @@ class PollLoop:
         self._polls += 1
         self._misses += 1
         self._next_poll = self.clock.monotonic() + self._gap
-        before = self.clock.now() + timedelta(seconds=settings.prefetch)
-        ask = partial(self.cloud.ready_flow_runs, labels=settings.labels, before=before, limit=self._room())
+        now = self._now()
+        ask = partial(
+            self.cloud.ready_flow_runs,
+            labels=settings.labels,
+            before=now + timedelta(seconds=settings.prefetch),
+            limit=self._room(),
+            skip=self._desk.held(now),
+        )
         if not self.cloud.waits:
-            return self._hear(ask)
+            return self._take_answer(ask)
         self._asked = self.aside(partial(ask, wait=self._gap))
         return 0
 
-    def _hear_of_aside(self) -> int:
-        """As :meth:`_hear`, of the answer that was waited for, if it has come."""
+    def _take_late_answer(self) -> int:
+        """Process the long poll's answer, if it has arrived."""
         if self._asked is None or not self._asked.done():
             return 0
         asked, self._asked = self._asked, None
-        return self._hear(asked.result)
+        return self._take_answer(asked.result)
 
-    def _hear(self, answer: Ask) -> int:
+    def _take_answer(self, answer: Ask) -> int:
         """Take what was answered; return how much of it is news."""
         try:
             runs = answer()
-        except CloudUnavailable as trouble:
-            self._next_poll = self.clock.monotonic() + max(self._gap, trouble.retry_after or 0.0)
-            self.supervisor.trouble("poll", trouble)
+        except CloudUnavailable as problem:
+            asked_to_wait = min(problem.retry_after or 0.0, LONGEST_WAIT)
+            self._next_poll = self.clock.monotonic() + max(self._gap, asked_to_wait)
+            self.supervisor.trouble("poll", problem)
             return 0
         except Exception:
             self._next_poll = 0.0  # the supervisor counts and paces bugs: the next turn must meet it again
             raise
         self.supervisor.accepted()
         # Room may have become less while the answer was waited for.
-        news = self._desk.offer(runs[: max(0, self._room())], self.clock.now())
+        news = self._desk.offer(runs[: max(0, self._room())], self._now(), self.clock.monotonic())
         fields = {"ready": len(runs), "news": news}
         self.tell(Event(name=events.POLLED, level="DEBUG", message=f"{len(runs)} flow runs are ready", fields=fields))
         return news
 
     def _claim_due(self) -> int:
         """Claim what is due now and have it started; return how many were claimed."""
-        now = self.clock.now()
-        open_runs = {run.id: run for run in self._desk.take_due(now, self._desk.capacity)}
-        claimed = 0
+        if not self.gate.is_open and not self.gate.check():
+            return 0
+        seen = self._take_due()
+        open_ids = {each.run.id for each in seen}
+        claimed = lost = 0
         try:
-            for outcome in self.claim(list(open_runs.values())):
-                del open_runs[outcome.run.id]
+            for outcome in self.claim(self._fresh(seen, open_ids)):
+                open_ids.discard(outcome.run.id)
                 claimed += self._act(outcome)
+                lost += isinstance(outcome, Lost)
         finally:
-            for run in open_runs.values():  # the claim raised: nothing was learned about these
-                self._desk.put_back(run, now)
+            for run_id in open_ids:  # the claim raised, or they wait no more: nothing was learned about these
+                self._desk.forget(run_id)
+        self._contention.learn(len(seen), lost, self.clock.monotonic())
+        if seen and self._contention.is_contested(self.clock.monotonic()):
+            self._desk.forget_due(self._now())
         return claimed
+
+    def _take_due(self) -> list[Seen]:
+        """What is claimed in this turn."""
+        now, at = self._now(), self.clock.monotonic()
+        most = self._contention.portion(self._desk.capacity, self._desk.waiting, at)
+        most = min(most, self._room_below_limit())
+        return self._desk.take_due(now, most, from_the_end=self._contention.from_the_end)
+
+    def _fresh(self, seen: Sequence[Seen], open_ids: set[FlowRunId]) -> list[FlowRun]:
+        """The runs as they are now: a claim is never made from an old view."""
+        at = self.clock.monotonic()
+        old = [each.run for each in seen if at - each.at > FRESH]
+        now = self.claim.refreshed(old)
+        current = [now.get(each.run.id) if at - each.at > FRESH else each.run for each in seen]
+        found = [run for run in current if run is not None]
+        early = [run for run in found if run.due is not None and run.due > self._now()]
+        for run in early:  # it was scheduled for another time meanwhile
+            open_ids.discard(run.id)
+            self._desk.forget(run.id)
+        self._desk.offer(early, self._now(), at)
+        return [run for run in found if run not in early and self._is_in_time(run)]
+
+    def _is_in_time(self, run: FlowRun) -> bool:
+        """Whether the run may still be started, by ``--max-lateness``."""
+        del run
+        return True
 
     def _act(self, outcome: ClaimOutcome) -> bool:
         """Whether *outcome* is a claim of ours."""
-        run, now = outcome.run, self.clock.now()
-        if isinstance(outcome, Deferred) and not self._polls_are_over():
-            self._desk.put_back(run, max(outcome.until or now + DEFERRED, now + timedelta(seconds=1)))
+        run, now = outcome.run, self._now()
+        if isinstance(outcome, Deferred):
+            self._desk.rest(run.id, now, until=outcome.until, first=REST_FIRST, last=REST_LAST)
+            return False
+        if isinstance(outcome, Refused):
+            self._refuse(outcome)
             return False
         self._desk.remember(run, now)
         if isinstance(outcome, Claimed):
             self.pool.submit(self._start, outcome)
             return True
         self._desk.done(run.id)
-        if isinstance(outcome, Refused):
-            self.outbox.fail(run.id, f"The flow run could not be claimed: {outcome.reason}")
         return False
+
+    def _refuse(self, refused: Refused) -> None:
+        """The Cloud calls the claim invalid: the run is left alone, which is reported once."""
+        run = refused.run
+        if not self._desk.rests_of(run.id):
+            message = f"Flow run {run.name or run.id} cannot be claimed, and is tried again later: {refused.reason}"
+            fields = {"flow_run_id": run.id}
+            self.tell(Event(name=events.CLAIM_REFUSED, level="ERROR", message=message, fields=fields))
+            self.outbox.log(run.id, f"The flow run could not be claimed yet: {refused.reason}", "ERROR")
+        self._desk.rest(run.id, self._now(), until=None, first=REFUSED_FIRST, last=REFUSED_LAST)
 
     def _pause(self) -> float:
         """Seconds until the next poll or the next due run."""
         waits = [self.settings.poll_last]
-        due = self._desk.next_due(self.clock.now())
+        due = self._desk.next_due(self._now())
         if due is not None:
-            waits.append(due)
+            waits.append(due if self.gate.is_open else max(due, LOOK_EVERY))
         if self._wants_to_poll():
             waits.append(self._next_poll - self.clock.monotonic())
         return min(waits)

@@ -47,6 +47,11 @@ class ExecutionPlatform(abc.ABC):
         """Raise unless the platform answers and the agent may do its work there. Changes nothing."""
 
     @property
+    def aliases(self) -> Sequence[str]:
+        """Older identities of this very place: claims that name one of them are claims on this platform."""
+        return ()
+
+    @property
     def fingerprint(self) -> str:
         """Everything of this platform's own settings that shapes units, as text; never a secret.
 
@@ -106,8 +111,9 @@ class ExecutionPlatform(abc.ABC):
 
     @abc.abstractmethod
     def stop(self, name: str, *, grace: float) -> None:
-        """End the unit: ask it, wait up to *grace* seconds, then kill it. Return when nothing of it executes any more:
-        no process that it has started, however it was detached.
+        """End the unit: ask it, wait up to *grace* seconds, then kill it. Return when nothing of it executes any more.
+
+        Every process that it has started is of it, however it was detached.
 
         A unit that has ended or does not exist is a success. It stays visible with its evidence until removed. One
         that was never started (``CREATED``) is removed: it cannot end.

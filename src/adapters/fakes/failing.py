@@ -166,6 +166,10 @@ class FailingPlatform(TroublesomePlatform):
         return self._inner.identity
 
     @property
+    def aliases(self) -> Sequence[str]:
+        return self._inner.aliases
+
+    @property
     def fingerprint(self) -> str:
         return self._inner.fingerprint
 

@@ -1,4 +1,4 @@
-"""Ends of flow runs that their units did not report, and the fence that keeps an end to the claim it speaks for. Pure."""
+"""Ends of flow runs that their units did not report, and the fence that keeps each to its claim. Pure."""
 
 import enum
 

@@ -2,24 +2,19 @@
 
 The sweep is level-triggered: nothing here depends on having seen an event. It reads claims first, then units, then the
 runs of units that ended, vanished or cannot start, in this order: whatever a unit reported before is then part of what
-is compared.
+is compared. A run belongs to the unit named in the latest claim of its history; no other unit speaks for it.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 import attrs
 
-from prefect.agent.domain.model.flow_runs import Claimed, FlowRun, FlowRunId, SimpleAttempt
+from prefect.agent.domain.model.ends import EndKind
+from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId, SimpleAttempt
+from prefect.agent.domain.model.leases import waits_for_its_unit
 from prefect.agent.domain.model.states import CANCELLING, SUBMITTED
 from prefect.agent.domain.model.units import Unit, UnitStatus, unit_name
-
-
-@attrs.frozen
-class Recover:
-    """Claimed for this platform, but there is no unit: create it again, by the same name."""
-
-    claimed: Claimed
 
 
 @attrs.frozen
@@ -55,49 +50,47 @@ Conclusion = ReportFailed | ReportCancelled | Settled
 Verdict = Conclusion | LookAgain
 
 
-def to_recover(claimed: Iterable[FlowRun], units: Iterable[Unit], in_hand: Collection[FlowRunId]) -> list[Recover]:
-    """Claims without a unit that was ever started. Runs *in_hand* are being seen to by this very process."""
-    names = {unit.name for unit in units if unit.status is not UnitStatus.CREATED}
+def own(units: Iterable[Unit], cloud: str) -> list[Unit]:
+    """The units that carry the mark of *cloud* (``Owner.cloud``). All others are looked at only."""
+    return [unit for unit in units if unit.owner is not None and unit.owner.cloud == cloud]
+
+
+def without_unit(claimed: Iterable[FlowRun], units: Iterable[Unit]) -> list[FlowRun]:
+    """Runs whose latest claim has no unit; one that was made but never started counts as none while the run waits.
+
+    Args:
+        units: All units of the platform, whatever their owner.
+    """
+    status = {unit.name: unit.status for unit in units}
     found = []
     for run in claimed:
-        record = run.claim
-        if record is None or record.unit in names or run.id in in_hand:
-            continue
-        as_claimed = attrs.evolve(run, attempt=SimpleAttempt(record.attempt))
-        if unit_name(as_claimed.id, as_claimed.attempt) == record.unit:
-            found.append(Recover(Claimed(as_claimed, record)))
+        there = status.get(run.claim.unit) if run.claim is not None else None
+        if there is None or (there is UnitStatus.CREATED and waits_for_its_unit(run)):
+            found.append(run)
     return found
 
 
-def last_ended(units: Iterable[Unit]) -> list[Unit]:
-    """For every run without a living unit: the unit that was made last. Earlier ones say nothing any more."""
-    last: dict[FlowRunId, Unit] = {}
-    alive = set()
-    for unit in units:
-        if not unit.status.has_ended:
-            alive.add(unit.flow_run_id)
-        elif unit.flow_run_id not in last or _age(unit) > _age(last[unit.flow_run_id]):
-            last[unit.flow_run_id] = unit
-    return [unit for run_id, unit in last.items() if run_id not in alive]
+def is_plausible(run: FlowRun) -> bool:
+    """Whether the record's unit is named as this product names units: others are not to be created from it."""
+    record = run.claim
+    return record is not None and unit_name(run.id, SimpleAttempt(record.attempt)) == record.unit
 
 
 def judge(unit: Unit, run: FlowRun | None, *, seen_before: bool) -> Verdict | None:
     """What an ended unit means for its run; None: leave both alone for now.
 
     Args:
-        unit: The last unit of the run; it has ended.
+        unit: It has ended.
         run: As the Cloud has it, read after the unit; None if it does not exist (any more).
         seen_before: Whether the last sweep answered ``LookAgain`` for this unit.
     """
-    if run is None or run.state.is_finished:
+    if run is None or not speaks_for(unit, run):
         return Settled(unit)
     if run.state.type == CANCELLING:
         return ReportCancelled(unit)
     if run.state.type == SUBMITTED:
-        if _claimed_anew(run, unit):
-            return None
         return ReportFailed(unit, f"{_ended(unit)} before the flow run reported anything")
-    if run.state.is_running and not run.due_task_runs and not run.tasks_wait:
+    if run.state.is_running and not _is_awaited(run):
         if unit.status is UnitStatus.FAILED:
             return ReportFailed(unit, f"{_ended(unit)} while the flow run was Running")
         if seen_before:
@@ -106,28 +99,47 @@ def judge(unit: Unit, run: FlowRun | None, *, seen_before: bool) -> Verdict | No
     return None
 
 
-def vanished(remembered: Iterable[Unit], units: Collection[Unit]) -> list[Unit]:
-    """Of the units that lived at the last sweep, those that are absent now and have something to say."""
+def speaks_for(unit: Unit, run: FlowRun) -> bool:
+    """Whether the run is not over and belongs to the unit: the one named in the latest claim of its history."""
+    return not run.state.is_finished and run.claim is not None and run.claim.unit == unit.name
+
+
+def judge_absent(run: FlowRun) -> tuple[EndKind, str] | None:
+    """What it means for a run that the unit of its latest claim is proven absent; None: nothing yet.
+
+    The run is not a claim that waits for its unit; see ``leases.judge_lease`` for those.
+    """
+    if run.claim is None or run.state.is_finished:
+        return None
+    message = f"The unit of execution {run.claim.unit} does not exist any more"
+    if run.state.type == CANCELLING:
+        return EndKind.CANCELLED, message
+    if run.state.is_running and not _is_awaited(run):
+        return EndKind.FAILED, f"{message}, and the flow run was still Running: it was deleted externally"
+    return None
+
+
+def vanished(remembered: Iterable[Unit], units: Iterable[Unit]) -> list[Unit]:
+    """Units alive at the previous sweep, missing now."""
     names = {unit.name for unit in units}
-    return decisive([unit for unit in remembered if unit.name not in names], units)
+    return [unit for unit in remembered if unit.name not in names]
 
 
-def judge_vanished(unit: Unit, run: FlowRun | None, *, recovers: bool) -> Conclusion:
-    """What it means for a run that somebody deleted its unit.
+def judge_vanished(unit: Unit, run: FlowRun | None) -> Conclusion:
+    """What it means for a run that a unit which was seen alive was deleted externally.
 
     Args:
         unit: As it was when it was last seen alive; proven to be gone.
         run: As the Cloud has it, read after that proof; None if it does not exist (any more).
-        recovers: Whether claims without a unit are started again: a Submitted run then is none of our business here.
     """
-    deleted = f"The unit of execution {unit.name} was deleted by somebody"
-    if run is None or run.state.is_finished:
+    deleted = f"The unit of execution {unit.name} was deleted externally"
+    if run is None or not speaks_for(unit, run):
         return Settled(unit)
     if run.state.type == CANCELLING:
         return ReportCancelled(unit)
-    if run.state.type == SUBMITTED and not recovers and not _claimed_anew(run, unit):
+    if run.state.type == SUBMITTED:
         return ReportFailed(unit, f"{deleted} before the flow run reported anything")
-    if run.state.is_running and not run.due_task_runs and not run.tasks_wait:
+    if run.state.is_running and not _is_awaited(run):
         return ReportFailed(unit, f"{deleted} while the flow run was Running")
     return Settled(unit)
 
@@ -151,38 +163,21 @@ def hopeless(units: Iterable[Unit], now: datetime) -> list[Unit]:
     return [unit for unit in units if is_hopeless(unit, now)]
 
 
-def judge_hopeless(unit: Unit, run: FlowRun | None, *, is_decisive: bool) -> Conclusion:
+def judge_hopeless(unit: Unit, run: FlowRun | None) -> Conclusion:
     """What is to be said of a unit that cannot start, once it is stopped; it is to be stopped whatever the answer.
 
     Args:
         unit: It is hopeless.
         run: As the Cloud has it, read after the unit; None if it does not exist (any more).
-        is_decisive: Whether the run has no other unit that will or may speak for it; see :func:`decisive`.
     """
-    if run is None or run.state.is_finished or not is_decisive:
+    if run is None or not speaks_for(unit, run):
         return Settled(unit)
     if run.state.type == CANCELLING:
         return ReportCancelled(unit)
-    if run.state.is_running or (run.state.type == SUBMITTED and not _claimed_anew(run, unit)):
+    if run.state.is_running or run.state.type == SUBMITTED:
         reason = f"The unit of execution {unit.name} could not start ({unit.evidence or 'no evidence'})"
         return ReportFailed(unit, reason)
     return Settled(unit)
-
-
-def decisive(some: Collection[Unit], units: Iterable[Unit]) -> list[Unit]:
-    """Of *some*, the last of each run; none of a run of which others of all *units* live or were made later."""
-    last: dict[FlowRunId, Unit] = {}
-    for unit in some:
-        if unit.flow_run_id not in last or _age(unit) > _age(last[unit.flow_run_id]):
-            last[unit.flow_run_id] = unit
-    names = {unit.name for unit in some}
-    for other in units:
-        unit_of_run = last.get(other.flow_run_id)
-        if unit_of_run is None or other.name in names:
-            continue
-        if not other.status.has_ended or _age(other) > _age(unit_of_run):
-            del last[other.flow_run_id]
-    return list(last.values())
 
 
 def removable(unit: Unit, now: datetime, keep: float | None) -> bool:
@@ -198,14 +193,9 @@ def overdue(cancelled: Iterable[FlowRun], since: Mapping[FlowRunId, float], now:
     return [run for run in cancelled if now - since.get(run.id, now) >= grace]
 
 
-def _claimed_anew(run: FlowRun, unit: Unit) -> bool:
-    """Whether the run's present claim has, or will have, another unit."""
-    return run.claim is not None and run.claim.unit != unit.name
-
-
-def _age(unit: Unit) -> float:
-    moment = unit.created_at or unit.ended_at
-    return moment.timestamp() if moment else 0.0
+def _is_awaited(run: FlowRun) -> bool:
+    """Whether a Running run is not over although nothing executes it: task runs wait, or are claimed anew."""
+    return bool(run.due_task_runs) or run.tasks_wait or bool(run.claimed_task_runs)
 
 
 def _ended(unit: Unit) -> str:

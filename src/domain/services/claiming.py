@@ -1,6 +1,7 @@
-"""Claim flow runs: many in one request, and an answer that was lost is read back."""
+"""Claim flow runs: many in one request, from a fresh view; what the Cloud did not confirm is read back."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from typing import Final
 
 import attrs
@@ -15,7 +16,9 @@ from prefect.agent.domain.model.flow_runs import (
     FlowRunId,
     Lost,
     Refused,
+    SimpleAttempt,
 )
+from prefect.agent.domain.model.leases import Claimant, new_record, taken_over, waits_for_its_unit
 from prefect.agent.domain.model.planning import back_off
 from prefect.agent.domain.model.units import unit_name
 from prefect.agent.ports import events
@@ -31,19 +34,18 @@ class ClaimFlowRuns:
     """Ask for flow runs and know what came of it, even if an answer gets lost.
 
     Attributes:
-        claimant: Unique to this agent process.
-        platform: Identity of the platform that will execute the runs.
+        claimant: This agent process.
+        create_within: Seconds from a claim in which its unit may be created without reading the run again.
     """
 
     cloud: CloudApi
     clock: Clock
-    claimant: str
-    platform: str
-    agent_name: str = "agent"
+    claimant: Claimant
+    create_within: float = 120.0
     tell: EventSink = events.ignore
 
     def __call__(self, runs: Sequence[FlowRun]) -> list[ClaimOutcome]:
-        """Return one outcome per run, in order.
+        """Return one outcome per run, in order. ``Claimed.run`` carries the record as its claim.
 
         A run whose fate cannot be learned is ``Deferred``: if the claim was committed after all, the sweep finds
         it by its record.
@@ -51,50 +53,96 @@ class ClaimFlowRuns:
         Raises:
             Unauthorised: The key is not accepted.
         """
-        if not runs:
+        within, now = timedelta(seconds=self.create_within), self.now()
+        records = [
+            new_record(run, unit_name(run.id, run.attempt), self.claimant, now=now, create_within=within)
+            for run in runs
+        ]
+        return self._claim([ClaimRequest(run=run, record=record) for run, record in zip(runs, records, strict=True)])
+
+    def take_over(self, runs: Sequence[FlowRun]) -> list[ClaimOutcome]:
+        """Claim runs over whose claims have no unit; return one outcome per run, in order.
+
+        ``Claimed.run`` has the attempt that was claimed first, since its unit is named by that.
+
+        Args:
+            runs: As they are now, each with a claim that waits for its unit.
+
+        Raises:
+            Unauthorised: The key is not accepted.
+        """
+        within, now = timedelta(seconds=self.create_within), self.now()
+        requests = [
+            ClaimRequest(run=run, record=taken_over(run.claim, self.claimant, now=now, create_within=within))
+            for run in runs
+            if run.claim is not None
+        ]
+        return [_as_first_claimed(outcome) for outcome in self._claim(requests)]
+
+    def now(self) -> datetime:
+        """The Cloud's time."""
+        return self.clock.now() + timedelta(seconds=self.cloud.skew)
+
+    def refreshed(self, runs: Sequence[FlowRun]) -> dict[FlowRunId, FlowRun]:
+        """Those of *runs* that still wait for a claim, as they are now.
+
+        Raises:
+            CloudError: They cannot be read.
+        """
+        now = self.cloud.flow_runs([run.id for run in runs]) if runs else []
+        return {run.id: run for run in now if run.state.is_scheduled or run.due_task_runs}
+
+    def _claim(self, requests: Sequence[ClaimRequest]) -> list[ClaimOutcome]:
+        if not requests:
             return []
-        requests = [ClaimRequest(run=run, record=self._record(run)) for run in runs]
-        outcomes = self._ask(requests)
+        outcomes = self._confirmed(requests, self._ask(requests))
         for outcome in outcomes:
             self.tell(_event(outcome))
-        return outcomes
-
-    def _record(self, run: FlowRun) -> ClaimRecord:
-        return ClaimRecord(
-            claimant=self.claimant,
-            platform=self.platform,
-            unit=unit_name(run.id, run.attempt),
-            attempt=str(run.attempt),
-            agent_name=self.agent_name,
-        )
+        return [_with_claim(outcome) for outcome in outcomes]
 
     def _ask(self, requests: Sequence[ClaimRequest]) -> list[ClaimOutcome]:
         try:
             return list(self.cloud.claim(requests))
-        except OutcomeUnknown as trouble:
+        except OutcomeUnknown as problem:
             self.tell(
-                Event(name=events.CLAIM_READ_BACK, level="WARNING", message=f"Claim without an answer: {trouble}")
+                Event(name=events.CLAIM_READ_BACK, level="WARNING", message=f"Claim without an answer: {problem}")
             )
             return self._read_back(requests)
-        except CloudUnavailable as trouble:
-            self.tell(Event(name=events.CLOUD_TROUBLE, level="WARNING", message=f"Cannot claim now: {trouble}"))
-            return [Deferred(request.run, message=str(trouble)) for request in requests]
-        except RequestRejected as trouble:
-            return self._one_by_one(requests, trouble)
+        except CloudUnavailable as problem:
+            self.tell(Event(name=events.CLOUD_TROUBLE, level="WARNING", message=f"Cannot claim now: {problem}"))
+            return [Deferred(request.run, message=str(problem)) for request in requests]
+        except RequestRejected as problem:
+            return self._in_halves(requests, problem)
 
-    def _one_by_one(self, requests: Sequence[ClaimRequest], trouble: RequestRejected) -> list[ClaimOutcome]:
-        """A request that is refused whole may be the fault of one run: find out which."""
+    def _in_halves(self, requests: Sequence[ClaimRequest], problem: RequestRejected) -> list[ClaimOutcome]:
+        """A request that is rejected whole may be one run's fault: find out which."""
         if len(requests) == 1:
-            return [Refused(requests[0].run, str(trouble))]
-        return [outcome for request in requests for outcome in self._ask([request])]
+            return [Refused(requests[0].run, str(problem))]
+        middle = len(requests) // 2
+        return [*self._ask(requests[:middle]), *self._ask(requests[middle:])]
 
-    def _read_back(self, requests: Sequence[ClaimRequest]) -> list[ClaimOutcome]:
-        """Learn what became of claims whose answer was lost; ask again for those that were not committed."""
+    def _confirmed(self, requests: Sequence[ClaimRequest], outcomes: list[ClaimOutcome]) -> list[ClaimOutcome]:
+        """Where the Cloud does not compare and set, only what is read back with our record is ours."""
+        if self.cloud.compares:
+            return outcomes
+        ours = [request for request, out in zip(requests, outcomes, strict=True) if isinstance(out, Claimed)]
+        if not ours:
+            return outcomes
+        known = self._read_back(ours, again=False)
+        confirmed = {outcome.run.id: outcome for outcome in known}
+        return [confirmed[out.run.id] if isinstance(out, Claimed) else out for out in outcomes]
+
+    def _read_back(self, requests: Sequence[ClaimRequest], *, again: bool = True) -> list[ClaimOutcome]:
+        """Learn what became of claims.
+
+        Args:
+            again: Whether to ask again for those that were not committed; else they are ``Lost``.
+        """
         known: dict[FlowRunId, ClaimOutcome] = {}
         open_requests = list(requests)
         for misses in range(READ_BACK_TRIES):
             try:
-                known.update(self._settle(open_requests))
+                known.update(self._settle(open_requests, again=again))
             except Unauthorised:
                 raise
             except CloudError:
@@ -104,25 +152,45 @@ class ClaimFlowRuns:
                 break
         return [known.get(r.run.id, Deferred(r.run, message="the claim's answer was lost")) for r in requests]
 
-    def _settle(self, requests: Iterable[ClaimRequest]) -> dict[FlowRunId, ClaimOutcome]:
+    def _settle(self, requests: Iterable[ClaimRequest], *, again: bool) -> dict[FlowRunId, ClaimOutcome]:
         now = {run.id: run for run in self.cloud.flow_runs([request.run.id for request in requests])}
         known: dict[FlowRunId, ClaimOutcome] = {}
-        again: list[ClaimRequest] = []
+        uncommitted: list[ClaimRequest] = []
         for request in requests:
             current = now.get(request.run.id)
             if current is None:
                 known[request.run.id] = Lost(request.run)
-            elif current.claim == request.record:
+            elif _holds(current, request.record):
                 known[request.run.id] = Claimed(request.run, request.record)
-            elif current.attempt == request.run.attempt:
-                again.append(request)
+            elif current.attempt == request.run.attempt and again:
+                uncommitted.append(request)
             else:
                 known[request.run.id] = Lost(request.run)
-        if again:
-            outcomes = zip(again, self.cloud.claim(again), strict=True)
+        if uncommitted:
+            outcomes = zip(uncommitted, self.cloud.claim(uncommitted), strict=True)
             # Lost may mean that the first request arrived late and won: the next round reads that.
-            known.update({request.run.id: out for request, out in outcomes if not isinstance(out, Lost)})
+            found = {request.run.id: out for request, out in outcomes if not isinstance(out, Lost)}
+            if not self.cloud.compares:
+                found = {run_id: out for run_id, out in found.items() if not isinstance(out, Claimed)}
+            known.update(found)
         return known
+
+
+def _holds(current: FlowRun, record: ClaimRecord) -> bool:
+    """Whether the run still waits for the unit of this very claim by this very claimant."""
+    return current.claim == record and waits_for_its_unit(current)
+
+
+def _with_claim(outcome: ClaimOutcome) -> ClaimOutcome:
+    if isinstance(outcome, Claimed):
+        return Claimed(attrs.evolve(outcome.run, claim=outcome.record), outcome.record)
+    return outcome
+
+
+def _as_first_claimed(outcome: ClaimOutcome) -> ClaimOutcome:
+    if isinstance(outcome, Claimed):
+        return Claimed(attrs.evolve(outcome.run, attempt=SimpleAttempt(outcome.record.attempt)), outcome.record)
+    return outcome
 
 
 def _event(outcome: ClaimOutcome) -> Event:
@@ -138,7 +206,7 @@ def _event(outcome: ClaimOutcome) -> Event:
             return Event(name=events.CLAIM_LOST, level="DEBUG", message=message, fields=fields)
         case Deferred(message=why):
             message = f"Flow run {name} has to wait: {why or 'the Cloud says not now'}"
-            return Event(name=events.CLAIM_DEFERRED, message=message, fields=fields)
+            return Event(name=events.CLAIM_DEFERRED, level="DEBUG", message=message, fields=fields)
         case Refused(reason=why):
-            message = f"Claim of flow run {name} refused: {why}"
-            return Event(name=events.CLAIM_REFUSED, level="ERROR", message=message, fields=fields)
+            message = f"The claim of flow run {name} is refused: {why}"
+            return Event(name=events.CLAIM_REFUSED, level="DEBUG", message=message, fields=fields)

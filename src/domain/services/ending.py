@@ -7,6 +7,7 @@ from typing import Final
 import attrs
 
 from prefect.agent.domain.errors import PlatformError
+from prefect.agent.domain.model.ends import End, EndKind
 from prefect.agent.domain.model.reconciling import Conclusion, ReportCancelled, ReportFailed
 from prefect.agent.domain.model.units import Unit
 from prefect.agent.domain.services.reporting import Outbox
@@ -70,13 +71,17 @@ class ReportEnd:
         """
         unit = conclusion.unit
         if isinstance(conclusion, ReportCancelled):
-            self.outbox.cancelled(unit.flow_run_id, proof)
+            self.outbox.end(_end(unit, EndKind.CANCELLED, proof))
         elif isinstance(conclusion, ReportFailed):
             fields = {"flow_run_id": unit.flow_run_id, "unit": unit.name}
             self.tell(Event(name=events.UNIT_ENDED, level="WARNING", message=conclusion.reason, fields=fields))
             for entry in self.findings(unit) if findings is None else findings:
                 self.outbox.log(unit.flow_run_id, entry, "ERROR")
-            self.outbox.fail(unit.flow_run_id, conclusion.reason)
+            self.outbox.end(_end(unit, EndKind.FAILED, conclusion.reason))
+
+
+def _end(unit: Unit, kind: EndKind, message: str) -> End:
+    return End(run_id=unit.flow_run_id, unit=unit.name, kind=kind, message=message)
 
 
 def _read(ask: Callable[[], str], what: str) -> str:

@@ -1,27 +1,33 @@
 """Bring claims and units together again, whatever was missed: one sweep."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 
-from prefect.agent.domain.errors import PlatformError
-from prefect.agent.domain.model.flow_runs import Claimed, FlowRun, FlowRunId
+from prefect.agent.domain.errors import AgentError, PlatformError
+from prefect.agent.domain.model.ends import End
+from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId
+from prefect.agent.domain.model.leases import waits_for_its_unit
 from prefect.agent.domain.model.reconciling import (
     Conclusion,
     LookAgain,
-    decisive,
+    Settled,
     hopeless,
     judge,
+    judge_absent,
     judge_hopeless,
     judge_vanished,
-    last_ended,
+    own,
     removable,
-    to_recover,
     vanished,
     waiting,
+    without_unit,
 )
 from prefect.agent.domain.model.settings import AgentSettings
-from prefect.agent.domain.model.units import Unit
+from prefect.agent.domain.model.states import CANCELLED, CANCELLING
+from prefect.agent.domain.model.units import Owner, Unit
+from prefect.agent.domain.services.claims_view import ClaimsView
 from prefect.agent.domain.services.ending import ReportEnd, Together, one_by_one
 from prefect.agent.domain.services.reporting import Outbox
 from prefect.agent.domain.services.stopping import Background, StopUnits, at_once
@@ -34,15 +40,27 @@ from prefect.agent.ports.platform import ExecutionPlatform
 Runs = dict[FlowRunId, FlowRun]
 
 
+@attrs.frozen
+class Census:
+    """How many units of this agent were alive, and when that was counted (monotonic, seconds)."""
+
+    alive: int = 0
+    counted_at: float = 0.0
+
+
 @attrs.define(kw_only=True)
 class Reconcile:
     """One sweep over everything that is claimed, alive or ended on this platform.
 
-    Called from one thread. It remembers the units that lived at the last sweep, to notice those that somebody deletes;
-    what an agent that was away did not see alive it cannot miss.
+    Called from one thread. Only units with the own Cloud's mark are judged, counted, stopped and removed. Each step is
+    isolated per unit: an error of one is reported, and the others go on. What is claimed, Running or Cancelling by the
+    Cloud's word but has no unit is found without any memory of this process.
 
     Attributes:
-        recover: Takes a claim that has no unit, to be started again; None if only whoever started it could know.
+        owner: The marks of this agent's units.
+        view: The claims on this platform.
+        recover: Takes the claims that wait for a unit and have none.
+        judges_absence: Whether a run without a unit is over; not if code of a subclass starts flow runs in its own way.
         in_hand: Whether this process is seeing to a run already.
         background: Runs what may take long (stopping a unit).
         together: Looks at several units that have ended.
@@ -53,25 +71,31 @@ class Reconcile:
     clock: Clock
     outbox: Outbox
     settings: AgentSettings
-    recover: Callable[[Claimed], None] | None
+    owner: Owner
+    view: ClaimsView
+    recover: Callable[[Sequence[FlowRun]], None]
     in_hand: Callable[[FlowRunId], bool]
+    judges_absence: bool = True
     background: Background = at_once
     together: Together = one_by_one
     tell: EventSink = events.ignore
-    alive: int = attrs.field(default=0, init=False)
-    """Units that had not ended at the last sweep."""
-    counted_at: float = attrs.field(default=0.0, init=False)
-    """When that was (monotonic, seconds)."""
+    census: Census = attrs.field(factory=Census, init=False)
     look_soon: bool = attrs.field(default=False, init=False)
     """Whether the last sweep passed over a unit that calls for something because its run was in hand."""
     _report: ReportEnd = attrs.field(init=False)
     _stops: StopUnits = attrs.field(init=False)
     _settled: set[str] = attrs.field(factory=set, init=False)
+    """Ended units about which nothing more is to be reported."""
     _look_again: set[str] = attrs.field(factory=set, init=False)
+    _absent_before: set[str] = attrs.field(factory=set, init=False)
+    """Units of claims that were absent at the last sweep."""
     _remembered: dict[str, Unit] = attrs.field(factory=dict, init=False)
     """Units that lived when they were last seen: all that live now, and those whose absence is yet to be judged."""
-    _waits_told: dict[str, set[str]] = attrs.field(factory=dict, init=False)
+    _made: deque[Unit] = attrs.field(factory=deque, init=False)
+    """Units made by this process since the last sweep."""
+    _waits_reported: dict[str, set[str]] = attrs.field(factory=dict, init=False)
     """Of units that live: what the logs of their runs say they waited for."""
+    _orphans_reported: set[str] = attrs.field(factory=set, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._report = ReportEnd(platform=self.platform, outbox=self.outbox, tell=self.tell, together=self.together)
@@ -92,96 +116,96 @@ class Reconcile:
             CloudError, PlatformError: One side did not answer; what was decided until then is done.
         """
         self._take_stopped()
-        reported = {end.run_id for end in tuple(self.outbox.ends)}
-        claimed = self.cloud.claimed_flow_runs(platform=self.platform.identity)
+        self.view.refresh(keep={unit.flow_run_id for unit in self._remembered.values()})
         asked_at = self.clock.monotonic()
-        units = self.platform.units()
-        self.counted_at = asked_at
+        everything = self.platform.units()
+        units = own(everything, self.owner.cloud)
         alive = [unit for unit in units if not unit.status.has_ended]
-        self.alive = len(alive)
+        mine = sum(1 for unit in alive if unit.owner is not None and unit.owner.agent == self.owner.agent)
+        self.census = Census(mine, asked_at)
         missing = self._remember(units, alive)
-        if self.recover is not None:
-            self._recover(claimed, units, reported, self.recover)
-        self._tell_waits(alive)
-        self._judge(units, missing)
+        absent = self._absent_claims(everything, missing)
+        self._each(waiting(alive, self.clock.now()), self._report_wait, "report why it waits of")
+        self._judge(units, missing, absent)
         self._stop_cancelled(alive)
         self._remove_old(units)
-        fields = {"units": len(units), "alive": self.alive, "claimed": len(claimed)}
+        fields = {"units": len(units), "alive": len(alive), "claimed": len(self.view.open_runs())}
         self.tell(Event(name=events.SWEPT, level="DEBUG", message="Compared claims with units", fields=fields))
 
+    def made(self, unit: Unit) -> None:
+        """Remember a unit that this process has made: if it is deleted before a sweep sees it, its run fails."""
+        self._made.append(unit)
+
+    # --- what is there ---
+
     def _take_stopped(self) -> None:
-        """What we stopped ourselves has been reported, and nobody wonders where it is."""
+        """Units stopped by this agent are reported already, and their absence is no surprise."""
         for name in self._stops.take_notes():
             self._settled.add(name)
             self._remembered.pop(name, None)
 
     def _remember(self, units: Sequence[Unit], alive: Sequence[Unit]) -> list[Unit]:
         """Return the units that have vanished; they stay remembered until they are judged."""
+        while self._made:
+            unit = self._made.popleft()
+            self._remembered[unit.name] = unit
         missing = vanished(self._remembered.values(), units)
         living = {unit.name: unit for unit in alive}
         self._remembered = {**living, **{unit.name: unit for unit in missing}}
         self._settled &= {unit.name for unit in units if unit.status.has_ended}
-        self._waits_told = {name: told for name, told in self._waits_told.items() if name in living}
+        self._waits_reported = {name: said for name, said in self._waits_reported.items() if name in living}
+        self._orphans_reported &= set(living)
         return missing
 
-    def _recover(
-        self,
-        claimed: Sequence[FlowRun],
-        units: Sequence[Unit],
-        reported: Collection[FlowRunId],
-        recover: Callable[[Claimed], None],
-    ) -> None:
-        busy = {run.id for run in claimed if self.in_hand(run.id)} | {end.run_id for end in tuple(self.outbox.ends)}
-        busy |= {*reported, *self._stops.under_way.values()}
-        for action in to_recover(claimed, units, busy):
-            run = action.claimed.run
-            message = (
-                f"Flow run {run.name or run.id} was claimed but has no unit; creating {action.claimed.record.unit}"
-            )
-            self.tell(
-                Event(name=events.RUN_RECOVERED, level="WARNING", message=message, fields={"flow_run_id": run.id})
-            )
-            recover(action.claimed)
-
-    def _tell_waits(self, alive: Sequence[Unit]) -> None:
-        for unit in waiting(alive, self.clock.now()):
-            reason = unit.evidence.reason if unit.evidence else ""
-            told = self._waits_told.setdefault(unit.name, set())
-            if reason in told:
-                continue
-            told.add(reason)
-            message = f"{unit.name} waits to start: {unit.evidence}"
-            fields = {"flow_run_id": unit.flow_run_id, "unit": unit.name, "reason": reason}
-            self.tell(Event(name=events.UNIT_WAITS, level="WARNING", message=message, fields=fields))
-            self.outbox.log(unit.flow_run_id, message, "WARNING")
-
-    def _judge(self, units: Sequence[Unit], missing: Sequence[Unit]) -> None:
-        """Compare units that ended, vanished or cannot start with their runs, which are all read in one request."""
-        without = {unit.flow_run_id for unit in missing}
-        ended = [
-            unit for unit in last_ended(units) if unit.name not in self._settled and unit.flow_run_id not in without
+    def _absent_claims(self, everything: Sequence[Unit], missing: Sequence[Unit]) -> list[FlowRun]:
+        """Runs to be judged for the absence of their unit. Claims that wait for a unit are given to ``recover``."""
+        vanished_names = {unit.name for unit in missing}
+        found = without_unit(self.view.open_runs(), everything)
+        free = [
+            run
+            for run in found
+            if run.claim is not None and run.claim.unit not in vanished_names and self._is_free(run.id)
         ]
+        claims = [run for run in free if waits_for_its_unit(run)]
+        if claims:
+            self.recover(claims)
+        rest = [run for run in free if not waits_for_its_unit(run) and run.claim is not None]
+        names = {run.claim.unit for run in rest if run.claim is not None}
+        before, self._absent_before = self._absent_before, names
+        return [run for run in rest if self.judges_absence and run.claim is not None and run.claim.unit in before]
+
+    def _is_free(self, run_id: FlowRunId) -> bool:
+        """Whether nothing of this process is seeing to the run."""
+        stopping = run_id in self._stops.under_way.values()
+        return not (stopping or self.in_hand(run_id) or self.outbox.is_pending(run_id))
+
+    # --- what it means ---
+
+    def _judge(self, units: Sequence[Unit], missing: Sequence[Unit], absent: Sequence[FlowRun]) -> None:
+        """Compare units that ended, vanished or cannot start with their runs, which are all read in one request."""
+        ended = [unit for unit in units if unit.status.has_ended and unit.name not in self._settled]
         stuck = hopeless(units, self.clock.now())
         found = [unit for unit in (*ended, *missing, *stuck) if unit.name not in self._stops.under_way]
-        free = {unit.name for unit in found if not self.in_hand(unit.flow_run_id)}
-        self.look_soon = len(free) < len(found)
+        free = {unit.name for unit in found if self._is_free(unit.flow_run_id)}
+        self.look_soon = any(self.in_hand(unit.flow_run_id) for unit in found if unit.name not in free)
         ended, stuck = ([unit for unit in some if unit.name in free] for some in (ended, stuck))
-        gone = [unit for unit in missing if unit.name in free and self._is_gone(unit)]
-        ids = {unit.flow_run_id for unit in (*ended, *gone, *stuck)}
+        gone = [unit for unit in missing if unit.name in free and self._is_gone(unit.name)]
+        lost = [run for run in absent if run.claim is not None and self._is_gone(run.claim.unit)]
+        ids = {unit.flow_run_id for unit in (*ended, *gone, *stuck)} | {run.id for run in lost}
         runs = {run.id: run for run in self.cloud.flow_runs(ids)} if ids else {}
+        self.view.correct(ids, runs.values())
         self._judge_ended(ended, runs)
-        self._judge_gone(gone, runs)
-        speak = {unit.name for unit in decisive(stuck, units)}
-        self._stops.hopeless(
-            judge_hopeless(unit, runs.get(unit.flow_run_id), is_decisive=unit.name in speak) for unit in stuck
-        )
+        self._each(gone, lambda unit: self._judge_gone(unit, runs), "judge the absence of")
+        for run in lost:
+            self._judge_absent(runs.get(run.id))
+        self._stops.hopeless(judge_hopeless(unit, runs.get(unit.flow_run_id)) for unit in stuck)
 
-    def _is_gone(self, unit: Unit) -> bool:
-        """The second proof that a unit was deleted; without it the unit stays remembered."""
+    def _is_gone(self, name: str) -> bool:
+        """The second proof that a unit was deleted; without it the unit is looked for again at the next sweep."""
         try:
-            return self.platform.unit(unit.name) is None
-        except PlatformError as trouble:
-            message = f"{unit.name} seems to have been deleted, which cannot be confirmed yet: {trouble}"
+            return self.platform.unit(name) is None
+        except PlatformError as problem:
+            message = f"{name} seems to have been deleted, which cannot be confirmed yet: {problem}"
             self.tell(Event(name=events.PLATFORM_TROUBLE, level="WARNING", message=message))
             return False
 
@@ -192,33 +216,86 @@ class Reconcile:
             verdict = judge(unit, runs.get(unit.flow_run_id), seen_before=unit.name in looked_before)
             if isinstance(verdict, LookAgain):
                 self._look_again.add(unit.name)
+            elif isinstance(verdict, Settled):
+                self._settled.add(unit.name)
             elif verdict is not None:
                 conclusions.append(verdict)
-        for reported in self._report.each(conclusions):
-            self._settled.add(reported.unit.name)
+        for _ in self._report.each(conclusions):
+            pass  # settled once the Cloud has confirmed the end: the run is read as finished then
 
-    def _judge_gone(self, gone: Sequence[Unit], runs: Runs) -> None:
-        for unit in gone:
-            verdict = judge_vanished(unit, runs.get(unit.flow_run_id), recovers=self.recover is not None)
-            self._report(verdict, proof=f"The unit of execution {unit.name} is gone")
-            del self._remembered[unit.name]
+    def _judge_gone(self, unit: Unit, runs: Runs) -> None:
+        self._report(
+            judge_vanished(unit, runs.get(unit.flow_run_id)), proof=f"The unit of execution {unit.name} is gone"
+        )
+        del self._remembered[unit.name]
+
+    def _judge_absent(self, run: FlowRun | None) -> None:
+        conclusion = judge_absent(run) if run is not None else None
+        if run is None or run.claim is None or conclusion is None:
+            return
+        kind, message = conclusion
+        self.outbox.end(End(run_id=run.id, unit=run.claim.unit, kind=kind, message=message))
+
+    def _report_wait(self, unit: Unit) -> None:
+        reason = unit.evidence.reason if unit.evidence else ""
+        said = self._waits_reported.setdefault(unit.name, set())
+        if reason in said:
+            return
+        said.add(reason)
+        message = f"{unit.name} waits to start: {unit.evidence}"
+        fields = {"flow_run_id": unit.flow_run_id, "unit": unit.name, "reason": reason}
+        self.tell(Event(name=events.UNIT_WAITS, level="WARNING", message=message, fields=fields))
+        self.outbox.log(unit.flow_run_id, message, "WARNING")
+
+    # --- what is stopped and removed ---
 
     def _stop_cancelled(self, alive: Sequence[Unit]) -> None:
-        ids = {unit.flow_run_id for unit in alive}
-        self._stops.cancelled(self.cloud.cancelled_flow_runs(ids) if ids else [], alive)
+        """Stop units of cancelled runs, and of runs that were deleted in the Cloud."""
+        unread = {unit.flow_run_id for unit in alive if self.view.get(unit.flow_run_id) is None}
+        found = {run.id for run in self._read(unread)}
+        orphans = [unit for unit in alive if unit.flow_run_id in unread - found]
+        self._each(orphans, self._report_orphan, "report the deletion of the run of")
+        self._stops.orphaned(orphans)
+        known = (self.view.get(run_id) for run_id in {unit.flow_run_id for unit in alive})
+        cancelled = [run for run in known if run is not None and run.state.type in {CANCELLING, CANCELLED}]
+        self._stops.cancelled(cancelled, alive)
+
+    def _read(self, run_ids: set[FlowRunId]) -> Sequence[FlowRun]:
+        found = self.cloud.flow_runs(run_ids) if run_ids else []
+        self.view.correct(run_ids, found)
+        return found
+
+    def _report_orphan(self, unit: Unit) -> None:
+        if unit.name in self._orphans_reported:
+            return
+        self._orphans_reported.add(unit.name)
+        message = (
+            f"The flow run {unit.flow_run_id} was deleted in the Cloud, but its unit {unit.name} still executes; it is "
+            f"stopped in {self.settings.cancel_grace:g} s"
+        )
+        self.tell(Event(name=events.UNIT_WAITS, level="WARNING", message=message, fields={"unit": unit.name}))
 
     def _remove_old(self, units: Sequence[Unit]) -> None:
         now = self.clock.now()
-        last = {unit.name for unit in last_ended(units)}
+        old = [
+            unit
+            for unit in units
+            if unit.status.has_ended and unit.name in self._settled and removable(unit, now, self.settings.keep_ended)
+        ]
+        self._each(old, self._remove, "remove")
+
+    def _remove(self, unit: Unit) -> None:
+        self.platform.remove(unit.name)
+        self.tell(Event(name=events.UNIT_REMOVED, level="DEBUG", message=f"Removed the ended unit {unit.name}"))
+
+    def _each(self, units: Iterable[Unit], step: Callable[[Unit], None], doing: str) -> None:
+        """Do *step* for each unit; an error of one is reported, and the others go on."""
         for unit in units:
-            if not unit.status.has_ended or not removable(unit, now, self.settings.keep_ended):
-                continue
-            if unit.name in last and unit.name not in self._settled:
-                continue  # its end still means something for the run
             try:
-                self.platform.remove(unit.name)
-            except PlatformError as trouble:
-                message = f"Cannot remove the ended unit {unit.name}: {trouble}"
+                step(unit)
+            except AgentError as problem:
+                message = f"Cannot {doing} the unit {unit.name}: {problem}"
                 self.tell(Event(name=events.PLATFORM_TROUBLE, level="WARNING", message=message))
-                continue
-            self.tell(Event(name=events.UNIT_REMOVED, level="DEBUG", message=f"Removed the ended unit {unit.name}"))
+            except Exception as bug:  # noqa: BLE001 - an adapter's bug on one unit must not stop the sweep of all
+                message = f"Bug while trying to {doing} the unit {unit.name}: {bug!r}"
+                self.tell(Event(name=events.BUG, level="ERROR", message=message))

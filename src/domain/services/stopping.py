@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 import attrs
 
 from prefect.agent.domain.errors import PlatformError
+from prefect.agent.domain.model.ends import End, EndKind
 from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId
 from prefect.agent.domain.model.reconciling import Conclusion, is_hopeless, overdue
 from prefect.agent.domain.model.settings import AgentSettings
@@ -46,6 +47,7 @@ class StopUnits:
     tell: EventSink
     under_way: dict[str, FlowRunId] = attrs.field(factory=dict, init=False)
     _cancelled_since: dict[FlowRunId, float] = attrs.field(factory=dict, init=False)
+    _orphaned_since: dict[str, float] = attrs.field(factory=dict, init=False)
     _notes: deque[tuple[str, bool]] = attrs.field(factory=deque, init=False)
 
     def take_notes(self) -> set[str]:
@@ -67,6 +69,14 @@ class StopUnits:
             run = late.get(unit.flow_run_id)
             if run is not None:
                 self._begin(unit, f"of the cancelled flow run {run.id}", self._for_cancelled(unit, run))
+
+    def orphaned(self, orphans: Collection[Unit]) -> None:
+        """Stop the units whose flow runs were deleted in the Cloud, once the grace of cancelled ones is over."""
+        now = self.clock.monotonic()
+        self._orphaned_since = {unit.name: self._orphaned_since.get(unit.name, now) for unit in orphans}
+        for unit in orphans:
+            if unit.name not in self.under_way and now - self._orphaned_since[unit.name] >= self.settings.cancel_grace:
+                self._begin(unit, f"of the deleted flow run {unit.flow_run_id}", self._for_orphaned(unit))
 
     def hopeless(self, conclusions: Iterable[Conclusion]) -> None:
         """Stop units that cannot start, then report what was concluded of each."""
@@ -100,9 +110,18 @@ class StopUnits:
             message = f"Stopped {unit.name}: its flow run was cancelled and did not end by itself"
             self.tell(Event(name=events.UNIT_STOPPED, message=message, fields={"flow_run_id": run.id}))
             if run.state.type == CANCELLING:
-                self.outbox.cancelled(run.id, message)
+                self.outbox.end(End(run_id=run.id, unit=unit.name, kind=EndKind.CANCELLED, message=message))
             else:
                 self.outbox.log(run.id, message, "WARNING")
+            return True
+
+        return stop
+
+    def _for_orphaned(self, unit: Unit) -> Callable[[], bool]:
+        def stop() -> bool:
+            self.platform.stop(unit.name, grace=self.settings.stop_grace)
+            message = f"Stopped {unit.name}: its flow run {unit.flow_run_id} was deleted in the Cloud"
+            self.tell(Event(name=events.UNIT_STOPPED, level="WARNING", message=message))
             return True
 
         return stop

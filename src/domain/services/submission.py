@@ -1,16 +1,20 @@
 """Turn a claimed flow run into a unit of execution."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime, timedelta
 
 import attrs
 
 from prefect.agent.domain.errors import CloudError, PlatformForbidden, PlatformUnavailable, SubmissionRefused
+from prefect.agent.domain.model.ends import End, EndKind
 from prefect.agent.domain.model.flow_runs import Claimed, FlowRun
+from prefect.agent.domain.model.leases import is_expired
 from prefect.agent.domain.model.planning import back_off
 from prefect.agent.domain.model.run_configs import frozen_mapping
 from prefect.agent.domain.model.states import RUNNING, SUBMITTED
-from prefect.agent.domain.model.units import Submission, Unit, unit_name
+from prefect.agent.domain.model.units import Submission, Unit, owner
 from prefect.agent.domain.model.workloads import plan_submission
+from prefect.agent.domain.services.gate import PlatformGate
 from prefect.agent.domain.services.reporting import Outbox
 from prefect.agent.ports import events
 from prefect.agent.ports.clock import Clock
@@ -23,76 +27,112 @@ class NoLongerOurs(Exception):
     """While the platform was in trouble the run moved on (cancelled, taken back): nothing is to be started."""
 
 
+class PlatformAway(Exception):
+    """The platform did not answer until the deadline: the claim is to be handed back."""
+
+
 @attrs.define(kw_only=True)
 class CreateUnit:
     """Plan and create the unit of one claimed flow run; trouble that passes is sat out inside a deadline.
 
     Attributes:
         env: Variables of ``--env``.
+        agent_name, labels: The agent's: they mark its units.
         deadline: Seconds from the first try until passing trouble is raised.
+        gate: Knows whether the platform answers at all.
+        made: Takes each unit that was made.
     """
 
     cloud: CloudApi
     platform: ExecutionPlatform
     clock: Clock
+    gate: PlatformGate
     env: Mapping[str, str] = attrs.field(factory=dict, converter=frozen_mapping)
+    agent_name: str = "agent"
+    labels: Collection[str] = ()
     deadline: float = 120.0
+    made: Callable[[Unit], None] = attrs.field(default=lambda unit: None)  # noqa: ARG005 - nobody else wants it
     tell: EventSink = events.ignore
 
     def __call__(self, run: FlowRun) -> Unit:
         """Create the unit for *run*, or raise why there is none.
 
+        Args:
+            run: Claimed; ``run.claim`` is the record of the claim.
+
         Raises:
             SubmissionRefused: It is the run's fault.
             PlatformUnavailable, PlatformForbidden: The deadline went by.
+            PlatformAway: Likewise, and the platform does not answer anything.
             NoLongerOurs: The run was cancelled or taken back meanwhile.
         """
-        workload = self.cloud.workload(run)
-        submission = plan_submission(run, workload, self.platform.traits, agent_env=self.env)
+        submission = self._plan(run)
         give_up = self.clock.monotonic() + self.deadline
         misses = 0
         while True:
             try:
                 return self._create(run, submission)
-            except (PlatformUnavailable, PlatformForbidden) as trouble:
+            except (PlatformUnavailable, PlatformForbidden) as problem:
+                is_away = not self.gate.check()
                 left = give_up - self.clock.monotonic()
+                if left <= 0 and is_away:
+                    raise PlatformAway(str(problem)) from problem
                 if left <= 0:
                     raise
-                pause = max(back_off(misses, first=0.5, last=10.0, chance=0.5), getattr(trouble, "retry_after", 0) or 0)
-                self._tell_trouble(run, trouble)
+                pause = max(back_off(misses, first=0.5, last=10.0, chance=0.5), getattr(problem, "retry_after", 0) or 0)
+                self._say_retried(run, problem)
                 self.clock.pause(min(pause, left))
                 misses += 1
                 if misses > 2:
                     self._check_still_ours(run)
 
+    def _plan(self, run: FlowRun) -> Submission:
+        workload = self.cloud.workload(run)
+        mark = owner(self.cloud.identity, self.agent_name, self.labels)
+        plan = plan_submission(run, workload, self.platform.traits, agent_env=self.env)
+        return attrs.evolve(plan, owner=mark)
+
     def _create(self, run: FlowRun, submission: Submission) -> Unit:
+        self.platform.prepare(submission)
+        if run.claim is not None and is_expired(run.claim, self._cloud_time()):
+            self._check_still_ours(run, must_know=True)
         unit = self.platform.create(submission)
+        self.made(unit)
         message = f"Started flow run {run.name or run.id} as {unit.name} ({unit.info})"
         self.tell(Event(name=events.UNIT_CREATED, message=message, fields={**_fields(run), "unit": unit.name}))
         return unit
 
-    def _check_still_ours(self, run: FlowRun) -> None:
-        """A run that was cancelled while its platform was away must not be started when it comes back."""
+    def _cloud_time(self) -> datetime:
+        return self.clock.now() + timedelta(seconds=self.cloud.skew)
+
+    def _check_still_ours(self, run: FlowRun, *, must_know: bool = False) -> None:
+        """A run that was cancelled or taken over while its platform was away must not be started afterwards.
+
+        Args:
+            must_know: The lease is over: without an answer nothing is created.
+        """
         try:
             current = self.cloud.flow_runs([run.id])
-        except CloudError:
+        except CloudError as problem:
+            if must_know:
+                raise PlatformUnavailable(f"the claim has expired and cannot be confirmed: {problem}") from problem
             return
         if not current:
             raise NoLongerOurs("it was deleted before its unit could be created")
         now, claim = current[0].state, current[0].claim
-        if claim is not None and claim.unit != unit_name(run.id, run.attempt):
-            raise NoLongerOurs("somebody else has claimed it since; no unit is created")
+        if run.claim is not None and claim != run.claim:
+            raise NoLongerOurs("it belongs to another claim by now; no unit is created")
         if now.type != (RUNNING if run.state.is_running else SUBMITTED):
             raise NoLongerOurs(f"it is {now.type} now; no unit is created")
 
-    def _tell_trouble(self, run: FlowRun, trouble: Exception) -> None:
-        message = f"Cannot start flow run {run.name or run.id} yet: {trouble}"
+    def _say_retried(self, run: FlowRun, problem: Exception) -> None:
+        message = f"Cannot start flow run {run.name or run.id} yet: {problem}"
         self.tell(Event(name=events.UNIT_RETRIED, level="WARNING", message=message, fields=_fields(run)))
 
 
 @attrs.define(kw_only=True)
 class StartFlowRun:
-    """Deploy one claimed flow run and say what came of it: nothing that goes wrong leaves here unreported.
+    """Deploy one claimed flow run and report what came of it: nothing that goes wrong leaves here unreported.
 
     Attributes:
         deploy: Starts the run and returns what the run's log shall say about it.
@@ -104,20 +144,27 @@ class StartFlowRun:
 
     def __call__(self, claimed: Claimed) -> bool:
         """Whether *claimed* was started. If not, the outbox has the reason."""
-        run = claimed.run
+        run, unit = claimed.run, claimed.record.unit
         try:
             info = self.deploy(run)
         except NoLongerOurs as turn:
             self.tell(Event(name=events.RUN_DROPPED, message=f"Flow run {run.id}: {turn}", fields=_fields(run)))
             return False
+        except PlatformAway as problem:
+            message = f"The platform does not answer ({problem}); the run is handed back to be started later"
+            self.outbox.end(End(run_id=run.id, unit=unit, kind=EndKind.HANDED_BACK, message=message))
+            return False
         except SubmissionRefused as refusal:
-            self.outbox.fail(run.id, f"The flow run cannot be started: {refusal}")
-            return False
-        except (Exception, SystemExit) as trouble:  # noqa: BLE001 - a user's deploy_flow may raise anything; P3
-            self.outbox.fail(run.id, f"The flow run could not be started: {str(trouble) or repr(trouble)}")
-            return False
-        self.outbox.log(run.id, f"Submitted for execution: {info or claimed.record.unit}")
+            return self._fail(claimed, f"The flow run cannot be started: {refusal}")
+        except (Exception, SystemExit) as problem:  # noqa: BLE001 - a user's deploy_flow may raise anything
+            return self._fail(claimed, f"The flow run could not be started: {str(problem) or repr(problem)}")
+        self.outbox.log(run.id, f"Submitted for execution: {info or unit}")
         return True
+
+    def _fail(self, claimed: Claimed, reason: str) -> bool:
+        run_id, unit = claimed.run.id, claimed.record.unit
+        self.outbox.end(End(run_id=run_id, unit=unit, kind=EndKind.FAILED, message=reason))
+        return False
 
 
 def _fields(run: FlowRun) -> dict[str, str]:

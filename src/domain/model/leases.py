@@ -1,0 +1,143 @@
+"""The lease of a claim: who may create its unit, and until when. Pure.
+
+A claimant may create the unit of its claim until the record's ``create_until``; later only after it has read the run
+again. Another agent may take the claim over once the claimant is proven gone or that time is past, and only if it would
+make the same unit. What no agent takes over is handed back, and given up after several rounds.
+"""
+
+import enum
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+import attrs
+
+from prefect.agent.domain.model.flow_runs import ClaimRecord, FlowRun
+from prefect.agent.domain.model.states import SUBMITTED
+
+MOST_RECOVERIES: Final = 5
+"""How often one claim is recovered or handed back before its run fails: its unit does not last."""
+
+PAUSES: Final = tuple(timedelta(seconds=seconds) for seconds in (0, 30, 60, 120, 300))
+"""How long after the n-th recovery of a claim the next one may come."""
+
+GRACE: Final = timedelta(seconds=30)
+"""How long an expired claim is left for a sibling that may recover it, before it is handed back: one sweep."""
+
+
+@attrs.frozen(kw_only=True)
+class Claimant:
+    """What an agent process writes into the records of its claims.
+
+    Attributes:
+        id: Unique to the process.
+        platform: Identity of its platform.
+        aliases: Older identities of the same platform.
+    """
+
+    id: str
+    platform: str
+    agent_name: str = "agent"
+    place: str = ""
+    fingerprint: str = ""
+    aliases: tuple[str, ...] = ()
+
+
+class LeaseVerdict(enum.Enum):
+    """What is to be done about a claim that has no unit."""
+
+    LEAVE = "leave"
+    """Its claimant may still create the unit, or another agent may recover it, or the next try is not due yet."""
+
+    RECOVER = "recover"
+    """Take the claim over, then create the unit."""
+
+    HAND_BACK = "hand_back"
+    """Expired, and no agent has recovered it: let the run wait again."""
+
+    GIVE_UP = "give_up"
+    """Expired for the last time, or it is not known whether the run was started: the run fails."""
+
+
+def fingerprint(labels: Collection[str], env: Mapping[str, str], platform: str) -> str:
+    """A short hash of everything that shapes an agent's units: equal for agents that would make the same unit.
+
+    Args:
+        env: Variables that the agent gives to every flow run.
+        platform: The platform's own part, ``ExecutionPlatform.fingerprint``.
+    """
+    words = json.dumps([sorted(labels), sorted(env.items()), platform])
+    return hashlib.sha256(words.encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+def new_record(run: FlowRun, unit: str, claimant: Claimant, *, now: datetime, create_within: timedelta) -> ClaimRecord:
+    """The record of a first claim of *run* (times are the Cloud's)."""
+    return ClaimRecord(
+        claimant=claimant.id,
+        platform=claimant.platform,
+        unit=unit,
+        attempt=str(run.attempt),
+        agent_name=claimant.agent_name,
+        place=claimant.place,
+        fingerprint=claimant.fingerprint,
+        claimed_at=now,
+        create_until=now + create_within,
+        recoveries=run.recoveries,
+    )
+
+
+def taken_over(record: ClaimRecord, claimant: Claimant, *, now: datetime, create_within: timedelta) -> ClaimRecord:
+    """The record of a recovery: the same unit and attempt, another claimant."""
+    return attrs.evolve(
+        record,
+        claimant=claimant.id,
+        platform=claimant.platform,
+        agent_name=claimant.agent_name,
+        place=claimant.place,
+        fingerprint=claimant.fingerprint,
+        claimed_at=now,
+        create_until=now + create_within,
+        recoveries=record.recoveries + 1,
+    )
+
+
+def waits_for_its_unit(run: FlowRun) -> bool:
+    """Whether the run's latest claim is still to be turned into a unit."""
+    return run.claim is not None and (run.state.type == SUBMITTED or bool(run.claimed_task_runs))
+
+
+def is_expired(record: ClaimRecord, now: datetime) -> bool:
+    """Whether the claimant must read the run again before it creates the unit."""
+    return record.create_until is None or now >= record.create_until
+
+
+def judge_lease(
+    record: ClaimRecord, me: Claimant, now: datetime, *, claimant_is_gone: bool, recovers: bool
+) -> LeaseVerdict:
+    """What to do about a claim without a unit that this process is not working on.
+
+    Args:
+        record: Of the run's latest claim.
+        me: This process.
+        now: The Cloud's time.
+        claimant_is_gone: Whether the claimant's process is proven gone.
+        recovers: Whether this agent's claims without a unit may be started again.
+    """
+    is_over = claimant_is_gone or record.claimant == me.id or is_expired(record, now)
+    if not is_over:
+        return LeaseVerdict.LEAVE
+    if not recovers:
+        return LeaseVerdict.GIVE_UP if is_expired(record, now) else LeaseVerdict.LEAVE
+    if record.recoveries >= MOST_RECOVERIES:
+        return LeaseVerdict.GIVE_UP if _pause_is_over(record, now) else LeaseVerdict.LEAVE
+    if record.fingerprint in {"", me.fingerprint}:
+        return LeaseVerdict.RECOVER if _pause_is_over(record, now) else LeaseVerdict.LEAVE
+    expired_for_all = record.create_until is None or now >= record.create_until + GRACE
+    return LeaseVerdict.HAND_BACK if expired_for_all else LeaseVerdict.LEAVE
+
+
+def _pause_is_over(record: ClaimRecord, now: datetime) -> bool:
+    pause = PAUSES[min(record.recoveries, len(PAUSES) - 1)]
+    return record.claimed_at is None or now >= record.claimed_at + pause

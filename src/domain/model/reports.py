@@ -1,0 +1,80 @@
+"""What is still to be reported of one flow run: its log lines, then its end. Pure."""
+
+from collections import deque
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import attrs
+
+from prefect.agent.domain.model.ends import End, EndKind
+from prefect.agent.domain.model.flow_runs import FlowRunId
+from prefect.agent.domain.times import iso, read_time
+
+MAX_MESSAGE: Final = 128 * 1024
+"""Longest message of one report, in characters."""
+
+_CONTROL: Final = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), 127) if chr(code) not in "\t\n\x1b"}
+"""Characters that Clouds and terminals do not take in a log; the escape of colours stays."""
+
+
+@attrs.frozen(kw_only=True)
+class Line:
+    """One entry for the flow run's log."""
+
+    message: str
+    level: str
+    at: datetime
+
+
+def readable(text: str) -> str:
+    """*text* as a log can keep it: control characters replaced, carriage returns become line ends, cut at the limit."""
+    cut = text if len(text) <= MAX_MESSAGE else f"{text[:MAX_MESSAGE]}\n(cut: {len(text)} characters)"
+    return cut.replace("\r\n", "\n").replace("\r", "\n").translate(_CONTROL)
+
+
+@attrs.define
+class RunReports:
+    """The reports of one flow run.
+
+    Attributes:
+        end: The last word; a later one replaces it.
+        not_before: When to try again (monotonic, seconds).
+        misses: Fruitless tries in a row.
+        line_misses: Fruitless tries of its lines in a row.
+    """
+
+    run_id: FlowRunId
+    lines: deque[Line] = attrs.field(factory=deque)
+    end: End | None = None
+    not_before: float = 0.0
+    misses: int = 0
+    line_misses: int = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything is reported."""
+        return not self.lines and self.end is None
+
+
+def size(line: Line) -> int:
+    """What a line takes of the outbox, in bytes, roughly."""
+    return 200 + len(line.message)
+
+
+def entry_of(report: Line | End) -> dict[str, Any]:
+    """A report as flat JSON-ready values."""
+    if isinstance(report, Line):
+        return {"line": report.message, "level": report.level, "at": iso(report.at)}
+    return {"end": report.kind.value, "unit": report.unit, "message": report.message}
+
+
+def read_entry(run_id: FlowRunId, entry: Mapping[str, Any]) -> Line | End | None:
+    """A report from such values; None if they make none."""
+    try:
+        if "end" in entry:
+            kind = EndKind(entry["end"])
+            return End(run_id=run_id, unit=str(entry["unit"]), kind=kind, message=str(entry["message"]))
+        return Line(message=str(entry["line"]), level=str(entry["level"]), at=read_time(entry["at"]))
+    except (KeyError, ValueError):
+        return None

@@ -1,0 +1,83 @@
+"""What the Cloud says of the claims on this platform: read whole once, then only what has changed."""
+
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
+from typing import Final
+
+import attrs
+
+from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId
+from prefect.agent.domain.model.states import CANCELLING, SUBMITTED
+from prefect.agent.ports.clock import Clock
+from prefect.agent.ports.cloud_api import CloudApi
+
+WHOLE_EVERY: Final = 600.0
+"""Seconds after which everything is read anew: a change that was missed is found then."""
+
+SLACK: Final = timedelta(seconds=30)
+"""Changes are asked for from so long before the last question: clocks differ, and a Cloud may commit late."""
+
+
+def is_open(run: FlowRun) -> bool:
+    """Whether the run is claimed and not over."""
+    return run.state.type in {SUBMITTED, CANCELLING} or run.state.is_running
+
+
+@attrs.define(kw_only=True)
+class ClaimsView:
+    """The runs whose latest claim names this platform, as far as they were read; enough to choose from, not to act on.
+
+    Attributes:
+        platforms: Identities of the platform: the present one and older ones.
+    """
+
+    cloud: CloudApi
+    clock: Clock
+    platforms: Collection[str]
+    _runs: dict[FlowRunId, FlowRun] = attrs.field(factory=dict, init=False)
+    _whole_at: float | None = attrs.field(default=None, init=False)
+    _since: datetime | None = attrs.field(default=None, init=False)
+
+    def refresh(self, keep: Collection[FlowRunId]) -> None:
+        """Read what has changed.
+
+        Args:
+            keep: Runs that stay in the view although they are over: they have units.
+
+        Raises:
+            CloudError: The view is as it was.
+        """
+        asked_at, now = self.clock.monotonic(), self.clock.now() + timedelta(seconds=self.cloud.skew)
+        whole = self._whole_at is None or asked_at - self._whole_at >= WHOLE_EVERY
+        found = self._read(None if whole else self._since)
+        if whole:
+            self._runs, self._whole_at = {}, asked_at
+        self._runs.update({run.id: run for run in found})
+        self._since = now - SLACK
+        self._runs = {run_id: run for run_id, run in self._runs.items() if is_open(run) or run_id in keep}
+
+    def open_runs(self) -> list[FlowRun]:
+        """Claimed runs that are not over."""
+        return [run for run in self._runs.values() if is_open(run)]
+
+    def get(self, run_id: FlowRunId) -> FlowRun | None:
+        """A run as it was last read; None if it was not read."""
+        return self._runs.get(run_id)
+
+    def correct(self, asked: Collection[FlowRunId], found: Iterable[FlowRun]) -> None:
+        """Take up what was read for another reason.
+
+        Runs *asked* for that were not *found*, or are claimed elsewhere by now, leave the view. A run that is over
+        stays, so that it is not asked for again while it has a unit.
+        """
+        for run_id in asked:
+            self._runs.pop(run_id, None)
+        ours = (run for run in found if not is_open(run) or (run.claim and run.claim.platform in self.platforms))
+        self._runs.update({run.id: run for run in ours})
+
+    def _read(self, since: datetime | None) -> list[FlowRun]:
+        return [
+            run
+            for platform in self.platforms
+            for run in self.cloud.claimed_flow_runs(platform=platform, changed_since=since)
+        ]
