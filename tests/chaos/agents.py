@@ -37,13 +37,13 @@ class SimPresence(Presence):
 
     @property
     def place(self) -> str:
-        """Machine and process."""
-        return f"{self._host}/{self._number}"
+        """Machine and process; empty without a machine."""
+        return f"{self._host}/{self._number}" if self._host else ""
 
     def is_gone(self, place: str) -> bool:
         """Whether a process of this machine is gone."""
         host, _, number = place.rpartition("/")
-        return host == self._host and number.isdecimal() and self._is_over(int(number))
+        return bool(host) and host == self._host and number.isdecimal() and self._is_over(int(number))
 
 
 @attrs.define(eq=False)
@@ -110,7 +110,7 @@ class SimAgent:
             found = PROCESSES.get((world, other))
             return found is not None and (found.killed or found.is_over)
 
-        presence = SimPresence(self.host, number, is_over) if self.host else None
+        presence = SimPresence(self.host, number, is_over)
         beside = InMemoryPlatform(beside=world.place, clock=world.clock)
         self._agent = agent = Agent(
             name=self.name,

@@ -35,11 +35,11 @@ def explore(outcomes: Iterator[Outcome], *, story: bool, limit: float) -> int:
     begin, total, bad, rules = time.monotonic(), 0, 0, Counter[str]()
     for outcome in outcomes:
         total += 1
+        if story:
+            print("\n".join(outcome.ledger.lines))
         if outcome.violations:
             bad += 1
             rules.update({violation.split(":")[0] for violation in outcome.violations})
-            if story:
-                print("\n".join(outcome.ledger.lines))
             print(f"BROKEN {outcome.name}: " + "; ".join(outcome.violations), flush=True)
         if time.monotonic() - begin > limit:
             break

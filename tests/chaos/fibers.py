@@ -9,12 +9,13 @@ import _thread
 import faulthandler
 import heapq
 import math
+import queue
 import random
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
@@ -419,17 +420,61 @@ _PATCHES: Final[Iterable[tuple[Any, str, Any]]] = (
 )
 
 
+class FiberLock:
+    """A lock that fibers wait for in virtual time."""
+
+    def __init__(self) -> None:
+        self._taken = threading.Semaphore()  # of a condition, whose wait is patched
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """As the lock of the standard library."""
+        return self._taken.acquire(blocking, None if timeout < 0 else timeout)
+
+    def release(self) -> None:
+        """As the lock of the standard library."""
+        self._taken.release()
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+_FACTORIES: Final[Mapping[Any, Any]] = {
+    queue.SimpleQueue: queue._PySimpleQueue,  # type: ignore[attr-defined]
+    threading.Lock: FiberLock,
+}
+"""What attrs classes of the product make for themselves, and what works with fibers in its place."""
+
+
 @contextmanager
 def installed() -> Generator[None]:
     """Let fibers wait in virtual time, whatever they wait for; threads that are none do not notice."""
     saved = [(owner, name, owner.__dict__[name]) for owner, name, _ in _PATCHES]
+    factories = list(_made_by_themselves())
     try:
         for owner, name, patch in _PATCHES:
             setattr(owner, name, patch)
+        for names, name, original in factories:
+            names[name] = _FACTORIES[original]
         yield
     finally:
         for owner, name, original in saved:
             setattr(owner, name, original)
+        for names, name, original in factories:
+            names[name] = original
+
+
+def _made_by_themselves() -> Iterator[tuple[dict[str, Any], str, Any]]:
+    """Factories of attrs classes that make something that blocks for real: where they are kept, and what they are."""
+    modules = [module for name, module in sys.modules.items() if name.startswith("prefect.agent")]
+    found = {id(each): each for module in modules for each in vars(module).values() if isinstance(each, type)}
+    for each in found.values():
+        names = getattr(each.__init__, "__globals__", {}) if attrs.has(each) else {}
+        for name, value in names.items():
+            if name.startswith("__attr_factory_") and isinstance(value, Hashable) and value in _FACTORIES:
+                yield names, name, value
 
 
 def _micro(seconds: float) -> int:

@@ -13,6 +13,7 @@ from chaos.fibers import Scheduler, installed
 from chaos.ledger import Ledger
 from chaos.making import CAN_BE_LOOSE
 from chaos.world import World
+from prefect.agent.domain.cloud.selection import labels_match
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.states import FINISHED_TYPES, SCHEDULED_TYPES
 
@@ -95,7 +96,7 @@ class Stage:
         if state in FINISHED_TYPES:
             return shown if units else ""
         if state in SCHEDULED_TYPES:
-            fits = any(set(world.labels_of[run]) <= set(agent.labels) for agent in served)
+            fits = any(labels_match(world.labels_of[run], agent.labels) for agent in served)
             return shown if fits else ""
         return "" if units and state != "Cancelling" else shown
 
@@ -125,11 +126,12 @@ def small(kill_at: int | None, aftermath: str = "restart", *, loose: bool = Fals
     """Six runs of all fates; the agent dies at its fault point number *kill_at*, and *aftermath* follows."""
     with stage("small", loose=loose, in_turn=True, lives=20.0) as here:
         agent = here.agent("a")
-        for fate in ("well", "dies", "quiet", "deaf", "well", "stillborn"):
+        for fate in ("well", "dies", "quiet", "deaf", "long", "stillborn", "long", "well"):
             here.add(fate)
-        cancelled, deleted, early = here.runs[3], here.runs[4], here.add("well")
+        cancelled, deleted, unseen, early = (here.runs[number] for number in (3, 4, 6, 7))
         here.scheduler.at(12, lambda: here.world.cancel(cancelled))
-        here.scheduler.at(7, lambda: _delete_units(here, deleted))
+        here.scheduler.at(40, lambda: _delete_units(here, deleted))
+        here.scheduler.at(7, lambda: _delete_units(here, unseen))
         here.scheduler.at(0.05, lambda: here.world.cancel(early))
         agent.start(kill_at)
         here.scheduler.wait(lambda: not agent.is_alive, 150)
