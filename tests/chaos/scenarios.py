@@ -12,10 +12,10 @@ from chaos.agents import SimAgent, forget
 from chaos.fibers import Scheduler, installed
 from chaos.ledger import Ledger
 from chaos.making import CAN_BE_LOOSE
-from chaos.world import World
+from chaos.world import OVER, World
 from prefect.agent.domain.cloud.selection import labels_match
 from prefect.agent.domain.model.flow_runs import FlowRunId
-from prefect.agent.domain.model.states import FINISHED_TYPES, SCHEDULED_TYPES
+from prefect.agent.domain.model.states import SCHEDULED_TYPES
 
 QUIET: Final = 45 * 60.0
 """Virtual seconds after which everything must have settled while an agent lives and nothing goes wrong any more."""
@@ -93,8 +93,10 @@ class Stage:
         shown = f"run {run[-4:]} of {cloud} is {state}, owner {world.ledger.owners.get(run)}, units {len(units)}"
         if not served or run in world.official_alive:
             return ""
-        if state in FINISHED_TYPES:
+        if state in OVER:
             return shown if units else ""
+        if state == "Running" and not units and world.tasks_wait(run):
+            return ""
         if state in SCHEDULED_TYPES:
             fits = any(labels_match(world.labels_of[run], agent.labels) for agent in served)
             return shown if fits else ""
@@ -235,6 +237,10 @@ def _cancel(here: Stage, draw: random.Random) -> None:
     here.world.cancel(draw.choice(here.runs))
 
 
+def _delete_run(here: Stage, draw: random.Random) -> None:
+    here.world.delete_run(draw.choice(here.runs))
+
+
 def _official(here: Stage, draw: random.Random) -> None:
     waiting = [run for run in here.runs if here.world.state(run) in SCHEDULED_TYPES]
     if waiting:
@@ -283,13 +289,13 @@ def _hour(here: Stage, _draw: random.Random) -> None:
 
 HAPPENINGS: Final = {
     "run": 4, "kill": 5, "start": 4, "start all": 2, "stop": 1, "delete": 4, "cancel": 3, "official": 2,
-    "elsewhere": 1, "clock": 1, "cloud away": 1, "platform away": 1, "hour": 1,
+    "delete run": 1, "elsewhere": 1, "clock": 1, "cloud away": 1, "platform away": 1, "hour": 1,
 }  # fmt: skip
 """What happens, and how often."""
 
 _ACTS: Final[dict[str, Callable[[Stage, random.Random], None]]] = {
     "run": _add_run, "kill": _kill, "start": _start, "start all": _start_all, "stop": _stop, "delete": _delete,
-    "cancel": _cancel, "official": _official, "elsewhere": _away_and_elsewhere, "clock": _step_clock,
+    "cancel": _cancel, "official": _official, "delete run": _delete_run, "elsewhere": _away_and_elsewhere, "clock": _step_clock,
     "cloud away": _cloud_away, "platform away": _platform_away, "hour": _hour,
 }  # fmt: skip
 

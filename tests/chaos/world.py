@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Final
 
 import attrs
@@ -10,13 +11,22 @@ from chaos.fibers import Scheduler, VirtualClock
 from chaos.ledger import OFFICIAL, Claim, Ledger
 from chaos.making import memory_cloud
 from prefect.agent.adapters.fakes import InMemoryCloudApi, InMemoryPlatform
+from prefect.agent.adapters.fakes.cloud_store import FlowRunRow
 from prefect.agent.domain.cloud.errors import CloudError
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.states import FINISHED_TYPES, SCHEDULED_TYPES
 from prefect.agent.domain.model.units import Unit
 
-FATES: Final = ("well", "well", "well", "dies", "fails", "quiet", "stillborn", "long", "deaf")
-"""How a unit ends. *quiet*: with exit code 0 and without a report; *long*: when its run is cancelled; *deaf*: never."""
+FATES: Final = ("well", "well", "well", "dies", "fails", "quiet", "stillborn", "long", "deaf", "retries")
+"""How a unit ends. *quiet*: with exit code 0 and without a report; *long*: when its run is cancelled; *deaf*: never.
+
+*retries*: well, but a task is to be tried again later, in another unit.
+"""
+
+GONE: Final = "Deleted"
+"""What we call the state of a run that was deleted in the Cloud."""
+
+OVER: Final = FINISHED_TYPES | {GONE}
 
 
 @attrs.define(eq=False)
@@ -68,16 +78,32 @@ class World:
 
     def state(self, run: FlowRunId) -> str:
         """The run's state."""
-        return self.clouds[self.cloud_of[run]].flow_run(run).state
+        row = self._row(run)
+        return GONE if row is None else row.state
+
+    def _row(self, run: FlowRunId) -> FlowRunRow | None:
+        return self.clouds[self.cloud_of[run]]._store.runs.get(run)
+
+    def tasks_wait(self, run: FlowRunId) -> bool:
+        """Whether a task of the run is due within the hour or was claimed, and nobody fits to take it: see the labels."""
+        row = self._row(run)
+        return row is not None and any(task.state in SCHEDULED_TYPES for task in row.task_runs.values())
+
+    def delete_run(self, run: FlowRunId) -> None:
+        """A person deletes a run in the Cloud."""
+        self.clouds[self.cloud_of[run]]._store.runs.pop(run, None)
+        self.ledger.note(f"a person deletes {run[-4:]}")
 
     def cancel(self, run: FlowRunId) -> None:
         """A person cancels a run; its process obeys after a while, unless it hangs."""
+        if self.state(run) == GONE:
+            return
         self.clouds[self.cloud_of[run]].cancel(run)
         self.ledger.note(f"a person cancels {run[-4:]}: {self.state(run)}")
 
     def reschedule(self, run: FlowRunId) -> None:
         """A person schedules a run again that nothing executes."""
-        if self.units_of(run) or run in self.official_alive:
+        if self.units_of(run) or run in self.official_alive or self.state(run) == GONE:
             return
         if self._set(run, "Scheduled"):
             self.ledger.owners[run] = None
@@ -104,6 +130,7 @@ class World:
         if self.state(run) != "Submitted" or owner is None or owner.agent != OFFICIAL or not self._set(run, "Running"):
             return
         self.ledger.executed(run, OFFICIAL)
+        self._take_tasks(run)
         self.official_alive.add(run)
         self.scheduler.at(self.chance.uniform(5, 2 * self.lives), lambda: self._official_ends(run))
 
@@ -152,18 +179,28 @@ class World:
         if not self._lives(unit):
             return
         state = self.state(run)
-        if state in FINISHED_TYPES or state == "Cancelling":
+        if state in OVER or state == "Cancelling":
             if state == "Cancelling":
                 self._set(run, "Cancelled")
             self._die(unit, 0)
             return
-        if not self._set(run, "Running"):
+        row = self._row(run)
+        assert row is not None
+        if not any(task.state == "Submitted" for task in row.task_runs.values()) and not self._set(run, "Running"):
             self._die(unit, 0)
             return
+        self._take_tasks(run)
         self.ledger.executed(run, unit.name)
         if fate not in {"long", "deaf"}:
             self.scheduler.at(self.chance.uniform(0.1, self.lives), lambda: self._ends(unit, fate))
         self._obeys(unit, fate)
+
+    def _take_tasks(self, run: FlowRunId) -> None:
+        """A process that executes a run sees to all of its tasks."""
+        row, cloud = self._row(run), self.clouds[self.cloud_of[run]]
+        for task in [task for task, each in row.task_runs.items() if each.state not in FINISHED_TYPES] if row else []:
+            cloud.set_task_state(run, task, "Running")
+            cloud.set_task_state(run, task, "Success")
 
     def _obeys(self, unit: Unit, fate: str) -> None:
         """A process looks after its run every now and then, and ends itself if it is cancelled."""
@@ -172,15 +209,25 @@ class World:
         if self.state(unit.flow_run_id) == "Cancelling":
             self._set(unit.flow_run_id, "Cancelled")
             self._die(unit, 0)
-        elif fate != "long" or self.state(unit.flow_run_id) not in FINISHED_TYPES:
+        elif fate != "long" or self.state(unit.flow_run_id) not in OVER:
             self.scheduler.at(15, lambda: self._obeys(unit, fate))
 
     def _ends(self, unit: Unit, fate: str) -> None:
         if not self._lives(unit):
             return
+        if fate == "retries":
+            self._retry_later(unit.flow_run_id)
         if fate in {"well", "fails"}:
             self._set(unit.flow_run_id, "Success" if fate == "well" else "Failed")
-        self._die(unit, {"well": 0, "quiet": 0, "fails": 1}.get(fate, 137))
+        self._die(unit, {"well": 0, "quiet": 0, "retries": 0, "fails": 1}.get(fate, 137))
+
+    def _retry_later(self, run: FlowRunId) -> None:
+        self._fate_of[run] = "well"
+        if self.state(run) == "Running":
+            start = self.clock.now() + timedelta(seconds=self.chance.choice((0, 5, 60, 300)))
+            self.clouds[self.cloud_of[run]].add_task_run(run, "Retrying", start)
+            self.ledger.allowed[run] += 1
+            self.ledger.note(f"a task of {run[-4:]} is to be tried again at {start:%H:%M:%S}")
 
     def _die(self, unit: Unit, code: int) -> None:
         if self._lives(unit):
@@ -213,27 +260,29 @@ class World:
 
         return see
 
-    def _history(self, run: FlowRunId) -> int:
-        return len(self.clouds[self.cloud_of[run]].flow_run(run).history)
+    def _mark(self, run: FlowRunId) -> object:
+        """Differs once anything about the run has changed."""
+        row = self._row(run)
+        return None if row is None else (len(row.history), row.claim, [task.state for task in row.task_runs.values()])
 
     def _see_claim(self, agent: str, _cloud: str, given: Mapping[str, Any], work: Callable[[], Any]) -> Any:
-        before = {request.run.id: self._history(request.run.id) for request in given["requests"]}
+        before = {request.run.id: self._mark(request.run.id) for request in given["requests"]}
         answer = work()
         for request in given["requests"]:
             run = request.run.id
-            if self._history(run) > before[run]:
+            if self._mark(run) != before[run]:
                 self.ledger.owners[run] = Claim(agent, request.record.unit)
                 kind = "again" if request.record.recoveries else "first"
                 self.ledger.note(f"{agent} claims {run[-4:]} as {request.record.unit} ({kind})")
         return answer
 
     def _see_end(self, agent: str, _cloud: str, given: Mapping[str, Any], work: Callable[[], Any]) -> Any:
-        before = {end.run_id: self._history(end.run_id) for end in given["ends"] if end.run_id in self.cloud_of}
+        before = {end.run_id: self._mark(end.run_id) for end in given["ends"] if end.run_id in self.cloud_of}
         alive = {run: [unit.name for unit in self.units_of(run)] for run in before}
         answer = work()
         for end in given["ends"]:
             run = end.run_id
-            if run in before and self._history(run) > before[run]:
+            if run in before and self._mark(run) != before[run]:
                 names = alive[run] if end.kind.value == "cancelled" else [n for n in alive[run] if n == end.unit]
                 self.ledger.ended(agent, run, end.unit, f"{end.kind.value} ({end.message[:90]})", names)
                 if end.kind.value == "handed_back":
