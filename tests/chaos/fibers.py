@@ -37,7 +37,7 @@ _fibers: dict[int, "Fiber"] = {}
 """By the identity of the thread."""
 
 
-class Killed(BaseException):  # noqa: N818 - not an error: nothing may handle it
+class Killed(BaseException):
     """The process of this fiber was killed: everything unwinds."""
 
 

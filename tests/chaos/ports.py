@@ -3,7 +3,8 @@
 import abc
 import inspect
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, cast
 
 import attrs
@@ -89,7 +90,7 @@ class Line:
         """Pass one call on, as far as faults and death let it through."""
         name = f"{port}.{method}"
         is_change = method in (CLOUD_CHANGES if port == "cloud" else PLATFORM_CHANGES)
-        seen = lambda: self.watch(name, given, work)  # noqa: E731 - the call, as the world sees it
+        seen = partial(self.watch, name, given, work)
         self.points.reach(f"before {name}")
         self._take_time()
         before, after = self._draw(port, is_change)
@@ -153,18 +154,22 @@ def _wrapped(port: type[abc.ABC], inner: object, line: Line, kind: str, changes:
         if name.startswith("_"):
             continue
         if isinstance(member, property):
-            body[name] = property(lambda _self, name=name: getattr(inner, name))
+            body[name] = property(partial(_read, inner, name))
         elif callable(member):
             body[name] = _method(name, member, inner, line, kind)
     made = type(f"Chaos{port.__name__}", (port,), {**body, **changes})
     return made()
 
 
+def _read(inner: object, name: str, _self: object) -> Any:
+    return getattr(inner, name)
+
+
 def _method(name: str, member: Callable[..., Any], inner: object, line: Line, kind: str) -> Callable[..., Any]:
     signature = inspect.signature(member)
 
     def method(self: object, *given: Any, **named: Any) -> Any:
-        work = lambda: getattr(inner, name)(*given, **named)  # noqa: E731
+        work = partial(getattr(inner, name), *given, **named)
         if name in ASK_NOBODY:
             return work()
         arguments = dict(signature.bind(self, *given, **named).arguments)
@@ -174,13 +179,17 @@ def _method(name: str, member: Callable[..., Any], inner: object, line: Line, ki
     return method
 
 
+def _is_longer(changes: Sequence[Unit], seen: int) -> bool:
+    return len(changes) > seen
+
+
 def _watched(inner: ExecutionPlatform, line: Line, seconds: float) -> Iterator[Unit]:
     """The changes of an in-memory place, as they happen in virtual time."""
     scheduler, changes = line.points.scheduler, inner._place.changes  # type: ignore[attr-defined]
     seen, end = len(changes), scheduler.now / 1_000_000 + seconds
     line.call("platform", "watch", {"seconds": seconds}, lambda: None)
     while (left := end - scheduler.now / 1_000_000) > 0:
-        if not scheduler.wait(lambda: len(changes) > seen, left):
+        if not scheduler.wait(partial(_is_longer, changes, seen), left):
             return
         news, seen = changes[seen:], len(changes)
         yield from news

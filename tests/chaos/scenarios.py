@@ -295,8 +295,8 @@ HAPPENINGS: Final = {
 
 _ACTS: Final[dict[str, Callable[[Stage, random.Random], None]]] = {
     "run": _add_run, "kill": _kill, "start": _start, "start all": _start_all, "stop": _stop, "delete": _delete,
-    "cancel": _cancel, "official": _official, "delete run": _delete_run, "elsewhere": _away_and_elsewhere, "clock": _step_clock,
-    "cloud away": _cloud_away, "platform away": _platform_away, "hour": _hour,
+    "cancel": _cancel, "official": _official, "delete run": _delete_run, "elsewhere": _away_and_elsewhere,
+    "clock": _step_clock, "cloud away": _cloud_away, "platform away": _platform_away, "hour": _hour,
 }  # fmt: skip
 
 

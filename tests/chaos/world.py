@@ -85,9 +85,13 @@ class World:
         return self.clouds[self.cloud_of[run]]._store.runs.get(run)
 
     def tasks_wait(self, run: FlowRunId) -> bool:
-        """Whether a task of the run is due within the hour or was claimed, and nobody fits to take it: see the labels."""
+        """Whether a task of the run waits to be tried again."""
         row = self._row(run)
         return row is not None and any(task.state in SCHEDULED_TYPES for task in row.task_runs.values())
+
+    def change_fate(self, run: FlowRunId, fate: str) -> None:
+        """What the next unit of the run comes to."""
+        self._fate_of[run] = fate
 
     def delete_run(self, run: FlowRunId) -> None:
         """A person deletes a run in the Cloud."""
