@@ -35,7 +35,7 @@ class Fault:
         name: For people.
         reaches: Whether the service gets the request, and so has its effect.
         status, content, kind: The answer in place of the service's; no status: none of its own.
-        cut: Share of the answer's body that gets through before the connection ends, 0 for not even its head; None: all.
+        cut: Share of the answer's body that gets through before the connection ends (0: not even its head); None: all.
         drip: Seconds between two bytes of the answer.
         reset: Whether the connection ends with a reset and not in an orderly way.
         hold: Whether nothing is answered until the fault is lifted.
