@@ -30,6 +30,13 @@ PLATFORM_TROUBLE: Final = "platform_trouble"
 AGENT_STARTED: Final = "agent_started"
 AGENT_STOPPED: Final = "agent_stopped"
 BUG: Final = "bug"
+STARTING: Final = "starting"
+KEY_REFUSED: Final = "key_refused"
+KEY_ACCEPTED: Final = "key_accepted"
+STALLED: Final = "stalled"
+RESUMED: Final = "resumed"
+THREAD_ENDED: Final = "thread_ended"
+CLOCK_SKEW: Final = "clock_skew"
 
 
 @attrs.frozen(kw_only=True)
