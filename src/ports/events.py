@@ -32,6 +32,13 @@ PLATFORM_BACK: Final = "platform_back"
 AGENT_STARTED: Final = "agent_started"
 AGENT_STOPPED: Final = "agent_stopped"
 BUG: Final = "bug"
+STARTING: Final = "starting"
+KEY_REFUSED: Final = "key_refused"
+KEY_ACCEPTED: Final = "key_accepted"
+STALLED: Final = "stalled"
+RESUMED: Final = "resumed"
+THREAD_ENDED: Final = "thread_ended"
+CLOCK_SKEW: Final = "clock_skew"
 
 
 @attrs.frozen(kw_only=True)
