@@ -90,6 +90,17 @@ def test_a_call_ends_however_slowly_an_answer_drips(
     assert first.startswith(b"HTTP/1.1 500") or "in time" in str(caught.value)
 
 
+def test_a_call_ends_if_its_request_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that accepts the connection and reads nothing keeps no call either; the outcome is not known."""
+    monkeypatch.setattr(transport, "CALL_TIMEOUT", 0.3)
+    with (
+        closing(socket.create_server(("127.0.0.1", 0))) as deaf,
+        closing(Transport(f"http://127.0.0.1:{deaf.getsockname()[1]}", None)) as conversation,
+        pytest.raises(OutcomeUnknown, match="in time"),
+    ):
+        conversation.ask("x" * 30_000_000, changes=True)
+
+
 def test_a_call_that_waits_has_more_time(monkeypatch: pytest.MonkeyPatch, stub: Stub) -> None:
     """What the caller would wait for an answer is added to the time of the call."""
     monkeypatch.setattr(transport, "CALL_TIMEOUT", 0.0)
@@ -122,6 +133,7 @@ def test_errors_show_no_objects_of_libraries(make: Callable[[], str]) -> None:
         conversation.ask("query { hello }", changes=True)
     words = str(caught.value)
     assert "cannot reach" in words
+    assert "in time" not in words
     assert not any(sign in words for sign in ("object at", "Connection(", "Pool(", "Errno", "Max retries", "<"))
 
 

@@ -9,14 +9,15 @@ import ssl
 from collections.abc import Iterator
 from typing import Final
 
-from urllib3.exceptions import ConnectTimeoutError, IncompleteRead, ReadTimeoutError
+from urllib3.exceptions import ConnectTimeoutError, IncompleteRead, NewConnectionError, ReadTimeoutError
 
 _OBJECTS: Final = re.compile(r"<[^<>]*>(: )?|\w*Connection(Pool)?\([^()]*\)(: )?")
 
 
 def why(problem: BaseException) -> str:
     """One reason."""
-    found = list(_inside(problem))
+    # urllib3 calls every failure to connect a time-out: what is behind one says more.
+    found = [inner for inner in _inside(problem) if not isinstance(inner, NewConnectionError)] or [problem]
     for kind, words in _KINDS:
         for inner in found:
             if isinstance(inner, kind):

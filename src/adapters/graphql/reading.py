@@ -203,7 +203,7 @@ def _add(remembered: dict[str, None], key: str) -> bool:
     is_new = key not in remembered
     remembered[key] = None
     while len(remembered) > MAX_REMEMBERED:
-        remembered.pop(next(iter(remembered)), None)
+        remembered.pop(next(iter(list(remembered))), None)  # a copy: other threads may add to it
     return is_new
 
 

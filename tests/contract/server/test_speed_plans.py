@@ -96,7 +96,6 @@ def test_what_agents_ask(watched: Watched) -> None:
     watched.ask(documents.ready([run], MOMENT))
     watched.ask(documents.flow_runs([run]))
     watched.ask(documents.claimed(tenant, run, 100))
-    watched.ask(documents.claimed(tenant, "", 100, MOMENT))
     watched.ask(documents.due(None, MOMENT, MOMENT, [run], limit=25)[0])
     watched.set_state(run, "Submitted")
     watched.set_state(run, "Failed")

@@ -88,6 +88,7 @@ class EndingContract(CloudContractBase):
         assert world.flow_run(mine.run.id) == before
         assert one(cloud, mine.run.id).claim == theirs.record
 
+    @pytest.mark.usefixtures("strict")
     @pytest.mark.parametrize("state", ["Scheduled", "Submitted", "Running"])
     def test_an_end_never_touches_a_run_without_our_claim(self, cloud: CloudApi, world: CloudWorld, state: str) -> None:
         """A run that was scheduled again, or that another product executes, is not ended."""

@@ -293,6 +293,7 @@ class ReadingContract(CloudContractBase):
 
         assert one(world.connection(), mine.run.id).claim == mine.record
 
+    @pytest.mark.usefixtures("strict")
     def test_a_run_that_was_scheduled_again_belongs_to_no_claim(self, cloud: CloudApi, world: CloudWorld) -> None:
         """Also if another product executes it since."""
         mine = claimed(cloud, world, "Running")
