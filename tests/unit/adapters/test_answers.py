@@ -88,18 +88,6 @@ class TestDeadlines:
                     assert late(lambda: ask("/body")) < 5
             assert ask("/good") == b"{}"
 
-    def test_a_connection_is_as_before_afterwards(self, pool: urllib3.PoolManager) -> None:
-        """A deadline of one answer is none of the next on the same connection."""
-        with stub_api_server() as server:
-            server.answers["GET /good"] = says({})
-            for _ in range(2):
-                with within(head=5, whole=0.2):
-                    assert pool.request("GET", f"{server.address}/good", timeout=9).data == b"{}"
-            server.answers["GET /body"] = drips()
-            answer = pool.request("GET", f"{server.address}/body", preload_content=False, timeout=9)
-            assert len(answer.read(15)) == 15
-            answer.close()
-
     @needs_openssl
     def test_with_tls(self, tmp_path: Path) -> None:
         """Bytes that come in records of their own."""
