@@ -59,7 +59,7 @@ class ExecutionPlatform(abc.ABC):
         """Seconds that the platform's clock is ahead of this machine's, as far as its answers tell; 0.0 if unknown.
 
         Times of units (``created_at``, ``ended_at``, ``hopeless_at``) are the platform's: compare them with this
-        machine's time of day plus the skew. Less than two seconds is within the error of measurement and reported as 0.0.
+        machine's time of day plus the skew. Less than two seconds cannot be measured and is reported as 0.0.
         """
         return 0.0
 
