@@ -6,6 +6,7 @@ import os
 import resource
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,8 @@ from typing import Any, Final
 import pytest
 
 from prefect.agent.adapters.docker import DockerPlatform, credentials, images
+from prefect.agent.adapters.docker.engine import Engine
+from prefect.agent.adapters.docker.following import changed_names
 from prefect.agent.domain.errors import PlatformUnavailable, SubmissionRefused
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.units import Submission, UnitStatus
@@ -86,13 +89,13 @@ class TestDeadlines:
             hasty.units()
 
     def test_a_pull_byte_by_byte_is_given_up(
-        self, engine: StubServer, hasty: DockerPlatform, monkeypatch: pytest.MonkeyPatch
+        self, engine: StubServer, platform: DockerPlatform, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A registry that sends a little for ever does not hold a slot for ever."""
         monkeypatch.setattr(images, "DEADLINE", 0.5)
         engine.answers["POST /images/create"] = drips(piece=b'{"status":"Downloading"}\n')
         with pytest.raises(PlatformUnavailable, match=rf"{LATE} to pull registry.test/x:1"):
-            hasty.prepare(of_image())
+            platform.prepare(of_image())
 
     def test_a_logs_tail_byte_by_byte_is_given_up(self, engine: StubServer, hasty: DockerPlatform) -> None:
         """Output is good to have, but not at any price."""
@@ -101,13 +104,13 @@ class TestDeadlines:
         with pytest.raises(PlatformUnavailable, match=LATE):
             hasty.logs_tail("unit")
 
-    def test_events_may_take_their_time(self, engine: StubServer, hasty: DockerPlatform) -> None:
+    def test_events_may_take_their_time(self, engine: StubServer) -> None:
         """A stream that is followed is not cut at the timeout of a plain answer."""
         event = {"Actor": {"Attributes": {"name": "unit"}}}
         engine.answers["GET /events"] = drips(piece=json.dumps(event).encode() + b"\n", every=0.1)
-        engine.answers["GET /containers/unit/json"] = says(about("unit", {"Status": "running"}))
-        began = time.monotonic()
-        found = [time.monotonic() - began for _ in hasty.watch(seconds=2)]
+        with closing(Engine(engine.address, timeout=1)) as asked:
+            began = time.monotonic()
+            found = [time.monotonic() - began for _ in changed_names(asked, seconds=2)]
         assert found[-1] > 1.2
 
 

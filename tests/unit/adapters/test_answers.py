@@ -72,7 +72,7 @@ class TestDeadlines:
             assert 0.2 < late(lambda: ask("/head", 0.3, None)) < 5
             assert 0.2 < late(lambda: ask("/head", None, 0.3)) < 5
             assert 0.2 < late(lambda: ask("/body", None, 0.3)) < 5
-            assert ask("/body", 0.1, None, size=20) == b" " * 20
+            assert ask("/body", 1.0, None, size=75) == b" " * 75
 
     def test_the_nearer_one_counts(self, pool: urllib3.PoolManager) -> None:
         """Whichever is set first; after it there is none."""
@@ -87,18 +87,6 @@ class TestDeadlines:
                 with within(head=None, whole=outer), within(head=None, whole=inner):
                     assert late(lambda: ask("/body")) < 5
             assert ask("/good") == b"{}"
-
-    def test_a_connection_is_as_before_afterwards(self, pool: urllib3.PoolManager) -> None:
-        """A deadline of one answer is none of the next on the same connection."""
-        with stub_api_server() as server:
-            server.answers["GET /good"] = says({})
-            for _ in range(2):
-                with within(head=5, whole=0.2):
-                    assert pool.request("GET", f"{server.address}/good", timeout=9).data == b"{}"
-            server.answers["GET /body"] = drips()
-            answer = pool.request("GET", f"{server.address}/body", preload_content=False, timeout=9)
-            assert len(answer.read(15)) == 15
-            answer.close()
 
     @needs_openssl
     def test_with_tls(self, tmp_path: Path) -> None:
