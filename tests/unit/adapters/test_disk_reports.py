@@ -1,43 +1,24 @@
 """Reports on disk: what outlives a process, however it ends, and what it costs."""
 
-import errno
-import fcntl
-import json
 import os
 import signal
 import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from prefect.agent.adapters.fakes.contracts import ReportStoreContract
-from prefect.agent.adapters.reports import DiskReports, journal, reports_store
+from prefect.agent.adapters.reports import DiskReports
 from prefect.agent.adapters.reports.journal import NEW, SUFFIX, Journal
-from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.ports.reports import MemoryReports, ReportStore
 from support.waiting import wait_until
-
-RUN, OTHER = FlowRunId("run-1"), FlowRunId("run-2")
-END = {"end": "failed", "unit": "unit-1", "message": "broken"}
-OWNER = "0123456789abcdef"
-
-Open = Callable[..., DiskReports]
-
-
-def line(text: str) -> dict[str, str]:
-    """A log line."""
-    return {"line": text, "level": "INFO", "at": "2024-01-01T00:00:00.000000+00:00"}
-
-
-def texts(found: Mapping[FlowRunId, Sequence[Mapping[str, str]]], run: FlowRunId = RUN) -> list[str]:
-    """What was found of a run: the texts of its lines, and ``(end)``."""
-    return [entry.get("line", "(end)") for entry in found.get(run, ())]
+from unit.disk import END, OTHER, OWNER, RUN, Open, line, size_of, stores, texts
 
 
 @pytest.fixture
@@ -48,21 +29,9 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def new(tmp_path: Path) -> Iterator[Open]:
-    """Opens stores on one state directory; closing one is what the end of its process is."""
-    opened: list[DiskReports] = []
-
-    def open_one(owner: str = OWNER, **options: int) -> DiskReports:
-        opened.append(DiskReports(tmp_path, owner, **options))
-        return opened[-1]
-
-    yield open_one
-    for each in opened:
-        each.close()
-
-
-def size_of(folder: Path) -> int:
-    """Bytes of all files."""
-    return sum(path.stat().st_size for path in folder.iterdir())
+    """Opens stores on one state directory."""
+    with stores(tmp_path) as open_one:
+        yield open_one
 
 
 class TestMemoryReports(ReportStoreContract):
@@ -325,252 +294,6 @@ def test_many_runs_cost_the_same_each(new: Open) -> None:
 
     small = min(cost(2_000) for _ in range(3))
     assert cost(20_000) < 40 * small
-
-
-# --- what else may be there ---
-
-
-@pytest.mark.parametrize("kind", ["junk", "zeros", "json", "deep", "long", "link", "dangling", "fifo", "folder"])
-def test_what_no_agent_wrote_is_left_alone(
-    new: Open, folder: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It spoils nothing, makes nothing wait, and stays."""
-    monkeypatch.setattr(journal, "MOST_RECORD", 5_000)
-    old = new()
-    old.add(RUN, END)
-    old.close()
-    path, aside = folder / f"0{SUFFIX}", tmp_path / "aside"
-    aside.write_text('{"run": "run-2", "over": true}\n')
-    contents = {
-        "junk": bytes(range(256)) * 100 + b"\n",
-        "zeros": b"\0" * 4096 + b"\n",
-        "json": b'[]\n{"run": 1}\n{"run": "x", "lines": -1}\n{"run": "x", "entry": []}\n{"run": "x", "over": 1}\n',
-        "deep": b"[" * 4000 + b"\n",
-        "long": b'{"run": "x", "entry": {"line": "' + b"x" * 20_000 + b'"}}\n',
-    }
-    if kind in contents:
-        path.write_bytes(contents[kind])
-    elif kind in {"link", "dangling"}:
-        path.symlink_to(aside if kind == "link" else tmp_path / "nowhere")
-    elif kind == "fifo":
-        os.mkfifo(path)
-    else:
-        path.mkdir()
-
-    store = new()
-
-    assert {run: list(entries) for run, entries in store.load().items()} == {RUN: [END]}
-    store.forget(RUN)
-    assert store.problem == ""
-    assert list(folder.iterdir()) == [path]
-    assert aside.exists()
-
-
-def test_lines_of_ours_between_junk_are_read(new: Open, folder: Path) -> None:
-    """A damaged block costs the lines in it."""
-    store = new()
-    for text in ("a", "b", "c"):
-        store.add(RUN, line(text))
-    store.close()
-    [path] = folder.iterdir()
-    first, second, third = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(first + b"\0" * (len(second) - 1) + b"\n" + third)
-
-    assert texts(new().load()) == ["a", "c"]
-
-
-def test_a_file_that_is_too_large_is_not_read(new: Open, folder: Path) -> None:
-    """Reading is bounded."""
-    store = new(most_bytes=1_000)
-    huge = folder / f"0{SUFFIX}"
-    huge.write_bytes((json.dumps({"run": "run-1", "entry": END}) + "\n").encode() * 1_000)
-
-    assert store.load() == {}
-    assert huge.exists()
-
-
-# --- disks that refuse ---
-
-
-def test_a_full_disk_is_a_problem_and_no_error(new: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was written stays readable; once there is room, reports are kept again, and the problem is over."""
-    store, write = new(), os.write
-    store.add(RUN, line("a"))
-
-    def half(fd: int, data: bytes) -> int:
-        if len(data) < 20:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return write(fd, data[: len(data) // 2])
-
-    monkeypatch.setattr(os, "write", half)
-    store.add(RUN, line("lost"))
-    store.add(RUN, END)
-    assert os.strerror(errno.ENOSPC) in store.problem
-    store.forget_lines(RUN, 1)
-    monkeypatch.setattr(os, "write", write)
-    store.add(RUN, line("b"))
-    assert store.problem == ""
-    store.forget_lines(RUN, 1)  # the one that is not on disk
-    store.close()
-
-    assert texts(new().load())[-1:] == ["b"]
-
-
-def test_a_real_full_disk(tmp_path: Path) -> None:
-    """The kernel's own limit of a file's size: the process goes on, and what was written is read again."""
-    script = """
-import resource, sys
-from pathlib import Path
-from prefect.agent.adapters.reports import DiskReports
-resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
-store = DiskReports(Path(sys.argv[1]), sys.argv[2])
-for number in range(200):
-    store.add("run-1", {"line": str(number), "level": "INFO", "at": "2024-01-01T00:00:00+00:00"})
-store.add("run-1", {"end": "failed", "unit": "unit-1", "message": "broken"})
-print(store.problem)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path), OWNER], capture_output=True, text=True, timeout=60, check=True
-    )
-    store = DiskReports(tmp_path, OWNER)
-    found = texts(store.load())
-    store.close()
-
-    assert os.strerror(errno.EFBIG) in done.stdout
-    assert found == [str(number) for number in range(len(found))]
-    assert 10 < len(found) < 200
-
-
-def test_a_rewriting_that_fails_leaves_the_old_file(new: Open, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No report is lost, and nothing half is left behind."""
-    store = new(most_bytes=2_000)
-
-    def refuse(fd: int) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    monkeypatch.setattr(os, "fsync", refuse)
-    for number in range(25):
-        store.add(RUN, line(str(number)))
-    store.close()
-
-    assert [path.name.endswith(NEW) for path in folder.iterdir()] == [False]
-    assert texts(new().load())[-1] == "24"
-
-
-def test_a_new_file_that_another_agent_takes_is_given_up(
-    new: Open, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Between its making and its locking another agent may take it for a file that was left: make another."""
-    store, rival = new(), new()
-    flock = fcntl.flock
-    stolen: list[bool] = []
-
-    def late(fd: int, how: int) -> None:
-        if not stolen:
-            stolen.append(True)
-            rival.load()  # takes the empty file, and removes it
-        flock(fd, how)
-
-    monkeypatch.setattr(fcntl, "flock", late)
-    store.add(RUN, END)
-    store.close()
-
-    assert stolen
-    assert texts(new().load()) == ["(end)"]
-
-
-def test_an_end_is_synced_and_a_line_is_not(new: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ends outlive the machine; lines only the process, since they are many."""
-    synced: list[int] = []
-    fsync = os.fsync
-
-    def noted(fd: int) -> None:
-        synced.append(fd)
-        fsync(fd)
-
-    monkeypatch.setattr(os, "fsync", noted)
-    store = new()
-
-    store.add(RUN, line("a"))
-    assert synced == []
-    store.add(RUN, END)
-    assert len(synced) == 2  # the file, and its name in the folder
-    store.add(RUN, END)
-    assert len(synced) == 3
-
-
-# --- places ---
-
-
-@pytest.mark.parametrize("level", ["state", "reports", "owner"])
-def test_a_folder_that_others_can_write_in_is_refused(tmp_path: Path, level: str) -> None:
-    """The reports are in memory, and the problem says where and what to do."""
-    state = tmp_path / "state"
-    where = {"state": state, "reports": state / "reports", "owner": state / "reports" / OWNER}[level]
-    where.mkdir(parents=True)
-    where.chmod(0o777)
-
-    with pytest.raises(ConfigurationError, match="chmod go-w"):
-        DiskReports(state, OWNER)
-    store = reports_store(str(state), OWNER)
-
-    assert isinstance(store, MemoryReports)
-    assert str(where) in store.problem
-    assert store.where == "memory"
-
-
-def test_a_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
-    """Reports go where the state directory is; the state directory itself may be a link."""
-    (tmp_path / "there").mkdir(mode=0o700)
-    (tmp_path / "state").symlink_to("there")
-    (tmp_path / "there" / "reports").symlink_to(tmp_path)
-
-    assert "link" in reports_store(str(tmp_path / "state"), OWNER).problem
-
-
-def test_the_place_that_a_person_names_comes_first(tmp_path: Path) -> None:
-    """Then the agent's variable, then the first of systemd's, then the home."""
-    home, environ = str(tmp_path / "home"), dict[str, str]()
-    stores = [reports_store(None, OWNER, environ=environ, home=home)]
-    for name, value in (("STATE_DIRECTORY", f"{tmp_path}/s1:{tmp_path}/s2"), ("PREFECT_AGENT_STATE_DIRECTORY", "v")):
-        environ[name] = value if ":" in value else str(tmp_path / value)
-        stores.append(reports_store(None, OWNER, environ=environ, home=home))
-    stores.append(reports_store(str(tmp_path / "option"), OWNER, environ=environ, home=home))
-
-    assert [Path(store.where).parts[-3] for store in stores] == ["home", "s1", "v", "option"]
-    for store in stores:
-        store.close()
-
-
-def test_a_home_that_cannot_be_used_is_no_problem(tmp_path: Path) -> None:
-    """As in a container: the reports are in memory, and where they are says why."""
-    (tmp_path / "file").touch()
-
-    store = reports_store(None, OWNER, environ={}, home=str(tmp_path / "file" / "home"))
-
-    assert isinstance(store, MemoryReports)
-    assert store.problem == ""
-    assert store.where.startswith("memory (")
-    assert os.strerror(errno.ENOTDIR) in store.where
-
-
-def test_a_named_place_that_cannot_be_used_is_a_problem(tmp_path: Path) -> None:
-    """A person relies on it."""
-    (tmp_path / "file").touch()
-
-    store = reports_store(str(tmp_path / "file"), OWNER, environ={})
-
-    assert isinstance(store, MemoryReports)
-    assert store.problem.startswith(str(tmp_path / "file"))
-
-
-@pytest.mark.parametrize("owner", ["../../up", "", "a/b", ".", "x" * 200, "\udcff"])
-def test_an_owner_is_one_folder(tmp_path: Path, owner: str) -> None:
-    """Whatever its mark is made of."""
-    store = DiskReports(tmp_path, owner)
-    store.close()
-
-    assert Path(store.where).parent == tmp_path / "reports"
 
 
 def test_a_folder_that_vanishes_is_made_again(new: Open, folder: Path) -> None:
