@@ -57,12 +57,19 @@ def exit_for(trouble: AgentError) -> AgentExit:
 
 
 def end_now(code: int) -> None:
-    """End the process with *code* without waiting for any thread; what was logged is written first."""
+    """End the process with *code* without waiting for any thread; what was logged is written if that can be done."""
+    writer = threading.Thread(target=_write_out, name="last-words", daemon=True)
+    writer.start()
+    writer.join(LEFT_OVERS)
+    os._exit(code)
+
+
+def _write_out() -> None:
+    """Empty all buffers. It hangs if the reader of the log does."""
+    logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()
-    logging.shutdown()
-    os._exit(code)
 
 
 def leave(code: int, *, before: Collection[threading.Thread] = ()) -> None:
@@ -77,7 +84,7 @@ def leave(code: int, *, before: Collection[threading.Thread] = ()) -> None:
     """
     deadline = time.monotonic() + LEFT_OVERS
     for thread in threading.enumerate():
-        if thread.daemon or thread in before:
+        if thread.daemon or thread in before or thread is threading.current_thread():
             continue
         thread.join(max(0.0, deadline - time.monotonic()))
         if thread.is_alive():
