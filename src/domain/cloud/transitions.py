@@ -119,12 +119,13 @@ def _check_version(
 def _check_claim(row: Mapping[str, Any], state: State, version: int | None) -> None:
     """A claim is a compare-and-set: from a state that waits, at the version the claimant has seen.
 
-    Whoever knows the version of a Submitted state may replace it: a lease is taken over that way.
+    Knowing the version of a Submitted state one may replace it: a lease is taken over that way, or handed back.
     """
-    if state.type != "Submitted":
+    hands_back = row["state"] == "Submitted" and state.type in SCHEDULED
+    if state.type != "Submitted" and not hands_back:
         return
     takes_over = row["state"] == "Submitted" and version is not None
-    if row["state"] not in SCHEDULED and not takes_over:
+    if state.type == "Submitted" and row["state"] not in SCHEDULED and not takes_over:
         raise CloudError(f"State update failed: this run is {row['state']} and cannot be submitted")
     if version is not None and version != row["version"]:
         raise CloudError(f"State update failed: this run is at version {row['version']}, not {version}")

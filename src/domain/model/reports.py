@@ -80,7 +80,7 @@ def entry_of(report: Line | End) -> dict[str, Any]:
     """A report as flat JSON-ready values."""
     if isinstance(report, Line):
         return {"line": report.message, "level": report.level, "at": iso(report.at)}
-    return {"end": report.kind.value, "unit": report.unit, "message": report.message}
+    return {"end": report.kind.value, "unit": report.unit, "message": report.message, "lease": report.lease}
 
 
 def read_entry(run_id: FlowRunId, entry: Mapping[str, Any]) -> Line | End | None:
@@ -88,7 +88,13 @@ def read_entry(run_id: FlowRunId, entry: Mapping[str, Any]) -> Line | End | None
     try:
         if "end" in entry:
             kind = EndKind(entry["end"])
-            return End(run_id=run_id, unit=str(entry["unit"]), kind=kind, message=str(entry["message"]))
+            return End(
+                run_id=run_id,
+                unit=str(entry["unit"]),
+                kind=kind,
+                message=str(entry["message"]),
+                lease=str(entry.get("lease", "")),
+            )
         return Line(message=str(entry["line"]), level=str(entry["level"]), at=read_time(entry["at"]))
     except (KeyError, ValueError):
         return None

@@ -114,7 +114,7 @@ class RecoverClaims:
 
     def _end(self, run: FlowRun, kind: EndKind, message: str) -> None:
         assert run.claim is not None
-        self.outbox.end(End(run_id=run.id, unit=run.claim.unit, kind=kind, message=message))
+        self.outbox.end(End(run_id=run.id, unit=run.claim.unit, kind=kind, message=message, lease=run.claim.lease))
 
 
 def _handed_back(run: FlowRun) -> str:

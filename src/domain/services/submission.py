@@ -184,7 +184,7 @@ class StartFlowRun:
             return False
         except PlatformAway as problem:
             message = f"The flow run cannot be started now ({problem}); it is handed back to be started later"
-            self.outbox.end(End(run_id=run.id, unit=unit, kind=EndKind.HANDED_BACK, message=message))
+            self._end(claimed, EndKind.HANDED_BACK, message)
             return False
         except UnitInDoubt as problem:
             message = (
@@ -201,9 +201,12 @@ class StartFlowRun:
         return True
 
     def _fail(self, claimed: Claimed, reason: str) -> bool:
-        run_id, unit = claimed.run.id, claimed.record.unit
-        self.outbox.end(End(run_id=run_id, unit=unit, kind=EndKind.FAILED, message=reason))
+        self._end(claimed, EndKind.FAILED, reason)
         return False
+
+    def _end(self, claimed: Claimed, kind: EndKind, message: str) -> None:
+        record = claimed.record
+        self.outbox.end(End(run_id=claimed.run.id, unit=record.unit, kind=kind, message=message, lease=record.lease))
 
 
 def _fields(run: FlowRun) -> dict[str, str]:
