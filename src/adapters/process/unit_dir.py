@@ -93,7 +93,7 @@ class UnitDir:
             return None
         is_alive = self.is_alive()
         numbers, exit_code = self._numbers("pid"), (self._numbers("exit") or (None,))[0]
-        began = numbers is not None or exit_code is not None
+        began = numbers is not None or exit_code is not None or self._was_cut_off()
         if is_alive or not began:
             status = UnitStatus.RUNNING if began else UnitStatus.PENDING if is_alive else UnitStatus.CREATED
             evidence = None
@@ -130,7 +130,7 @@ class UnitDir:
 
     def has_begun(self) -> bool:
         """Whether the unit's process has ever been there."""
-        return bool(self._numbers("pid") or self._numbers("exit"))
+        return bool(self._numbers("pid") or self._numbers("exit")) or self._was_cut_off()
 
     @property
     def lock(self) -> Path:
@@ -254,6 +254,13 @@ class UnitDir:
         except (files.NotAFile, ValueError, RecursionError):
             return None
         return about if isinstance(about, dict) and {"flow_run_id", "attempt", "created_at"} <= set(about) else None
+
+    def _was_cut_off(self) -> bool:
+        """Whether its process was there before the machine was started anew: the disk may have lost what it wrote."""
+        if not (self.path / "exit").exists():
+            return False
+        boot = _machine(self._about() or {}).boot
+        return bool(boot and self.machine.boot and boot != self.machine.boot)
 
     def _numbers(self, name: str) -> tuple[int, ...] | None:
         """The numbers in a file; None if none is written yet, (-1,) if there is something else."""

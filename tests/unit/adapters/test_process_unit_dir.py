@@ -164,6 +164,26 @@ def test_a_unit_of_another_machine_is_not_seen(tmp_path: Path) -> None:
             assert UnitDir(path, machine).read() is not None, machine
 
 
+def test_a_unit_that_lost_its_memory_with_the_power_is_not_begun_again(tmp_path: Path) -> None:
+    """Its process was there before the machine was started anew, and the disk lost what it wrote: it was killed."""
+    path = tmp_path / "units" / SUBMISSION.name
+    later = UnitDir(path, Machine("aaa", "boot-2"))
+    with begun(UnitDir(path, HERE)):
+        pass
+    found = later.read()
+    assert found is not None
+    assert found.status is UnitStatus.CREATED
+    (path / "exit").touch()
+
+    found = later.read()
+
+    assert found is not None
+    assert found.status is UnitStatus.FAILED
+    assert later.begin(SUBMISSION) is None
+    with begun(UnitDir(path, HERE)):  # without a start in between, it never came as far
+        pass
+
+
 def test_a_unit_keeps_its_owner(unit: UnitDir) -> None:
     """Both marks are in the directory; a unit of an older agent has none."""
     owner = Owner(cloud="c1", agent="a1")
