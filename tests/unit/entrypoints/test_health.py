@@ -1,18 +1,24 @@
-"""How the agent is, and how it is told over HTTP (promise P4)."""
+"""How the agent is, and how that is served over HTTP (promise P4)."""
 
 import http.client
 import json
 import socket
+import threading
+import time
 from collections.abc import Generator
+from contextlib import ExitStack
 from typing import Any
 
 import attrs
 import pytest
 
 from prefect.agent.domain.errors import ConfigurationError
-from prefect.agent.entrypoints.health import STALE_AFTER, WATCHED, Health, HealthServer
+from prefect.agent.entrypoints import health_server
+from prefect.agent.entrypoints.health import STALE_AFTER, WATCHED, Health
+from prefect.agent.entrypoints.health_server import MOST_CONNECTIONS, SECONDS, HealthServer, _is_here
 from prefect.agent.ports import events
 from prefect.agent.ports.events import Event
+from support.waiting import wait_until
 from unit.builders import HandClock
 
 
@@ -28,9 +34,9 @@ class Watched:
     def __attrs_post_init__(self) -> None:
         self.health = Health(clock=self.clock)
 
-    def hear(self, name: str, message: str = "m") -> None:
+    def hear(self, name: str, message: str = "m", **fields: Any) -> None:
         """Something happened."""
-        self.health.take(Event(name=name, message=message))
+        self.health.take(Event(name=name, message=message, fields=fields))
 
     def ask(self, method: str, path: str) -> tuple[int, str]:
         """Status and body of one request."""
@@ -112,6 +118,69 @@ def test_the_facts_are_json(agent: Watched) -> None:
     assert json.loads(json.dumps(agent.facts()))["last_poll"].endswith("+00:00")
 
 
+def test_an_agent_that_starts_is_unwell_with_the_reason(agent: Watched) -> None:
+    """503 "starting" until it has started; then it has its time to come to a first poll."""
+    agent.health.start_up("the agent starts")
+    assert (agent.health.report()[0], agent.facts()["status"]) == (False, "starting")
+
+    agent.hear(events.STARTING, "the Cloud is away")
+    agent.clock.seconds += STALE_AFTER * 2
+    assert agent.facts()["trouble"] == "the Cloud is away"
+    assert agent.health.lives
+
+    agent.hear(events.AGENT_STARTED)
+    assert (agent.health.report()[0], agent.facts()["status"]) == (True, "healthy")
+
+
+@pytest.mark.parametrize("good", [events.KEY_ACCEPTED, events.POLLED])
+def test_a_refused_key_makes_it_unwell_at_once(agent: Watched, good: str) -> None:
+    """With the reason, until the key is accepted; a service manager is not to restart it for that."""
+    agent.hear(events.POLLED)
+    agent.hear(events.KEY_REFUSED, "no such key")
+
+    assert not agent.health.report()[0]
+    assert agent.facts()["trouble"] == "no such key"
+    agent.clock.seconds += STALE_AFTER * 2
+    assert agent.health.lives
+
+    agent.hear(good)
+    agent.hear(events.POLLED)
+    assert agent.health.report()[0]
+
+
+def test_an_agent_at_its_limit_is_busy_not_unwell(agent: Watched) -> None:
+    """It does not ask, since there is no room."""
+    for _ in range(10):
+        agent.clock.seconds += STALE_AFTER / 2
+        agent.hear(events.POLLED, busy=True)
+
+    assert agent.health.report()[0]
+    assert agent.facts()["busy"] is True
+
+    agent.hear(events.POLLED)
+    assert agent.facts()["busy"] is False
+
+
+def test_a_busy_agent_still_shows_its_trouble(agent: Watched) -> None:
+    """A poll that did not ask proves nothing about the Cloud."""
+    agent.hear(events.KEY_REFUSED, "no such key")
+    agent.hear(events.POLLED, busy=True)
+
+    assert not agent.health.report()[0]
+    assert agent.facts()["trouble"] == "no such key"
+
+
+def test_one_loop_that_goes_on_does_not_hide_another(agent: Watched) -> None:
+    """Each stall has its own end."""
+    agent.hear(events.STALLED, "sweep stands", loop="sweep")
+    agent.hear(events.STALLED, "report stands", loop="report")
+    agent.hear(events.RESUMED, loop="sweep")
+
+    assert agent.facts()["trouble"] == "report stands"
+    assert not agent.health.report()[0]
+    assert not agent.health.lives
+
+
 # --- over HTTP ---
 
 
@@ -136,7 +205,7 @@ def test_health_over_http(served: Watched) -> None:
 
 
 def test_poke_over_http(served: Watched) -> None:
-    """Ends the present pause; the answer is empty (protocol section 10)."""
+    """Ends the present pause; the answer is empty ."""
     assert served.ask("GET", "/api/poke") == (200, "")
     assert served.pokes == ["poke"]
 
@@ -148,11 +217,99 @@ def test_other_paths_are_not_there(served: Watched, path: str) -> None:
     assert served.pokes == []
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
-def test_other_methods_are_refused(served: Watched, method: str) -> None:
-    """405: a form on some page must not be able to poke."""
-    assert served.ask(method, "/api/poke")[0] == 405
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_poke_by_get_and_post(served: Watched, method: str) -> None:
+    """As 1.x has it, and as a request that does something should be."""
+    assert served.ask(method, "/api/poke")[0] == 200
+    assert served.pokes == ["poke"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/api/health"), ("PUT", "/api/poke"), ("DELETE", "/api/poke"), ("PATCH", "/api/poke")],
+)
+def test_other_methods_are_refused(served: Watched, method: str, path: str) -> None:
+    """405, and nothing happens."""
+    assert served.ask(method, path)[0] == 405
     assert served.pokes == []
+
+
+@pytest.mark.parametrize(
+    ("address", "here"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("10.0.0.7", False),
+        ("::ffff:10.0.0.7", False),
+        ("fe80::1%eth0", False),
+    ],
+)
+def test_only_this_machine_may_poke(address: str, here: bool) -> None:
+    """By the client's address, in every way that a socket may write it."""
+    assert _is_here(address) is here
+
+
+def silent(served: Watched, stack: ExitStack) -> socket.socket:
+    """A connection that says nothing."""
+    host, _, port = served.address.partition(":")
+    return stack.enter_context(socket.create_connection((host, int(port)), timeout=30))
+
+
+def test_one_connection_too_many_is_turned_away(served: Watched) -> None:
+    """503 and closed at once; when the others have had their time, there is room again."""
+    with ExitStack() as stack:
+        for _ in range(MOST_CONNECTIONS):
+            silent(served, stack)
+        turned_away = silent(served, stack)
+        assert turned_away.recv(100).startswith(b"HTTP/1.0 503 ")
+        assert threads_of_the_server() <= MOST_CONNECTIONS
+
+    wait_until(lambda: threads_of_the_server() == 0)
+    assert served.ask("GET", "/api/health")[0] == 200
+
+
+def threads_of_the_server() -> int:
+    """How many connections are served now."""
+    return sum("process_request_thread" in thread.name for thread in threading.enumerate())
+
+
+def test_a_client_that_drips_is_cut_off(served: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time is for the whole request, however often a byte comes."""
+    monkeypatch.setattr(health_server, "SECONDS", 0.3)
+    with ExitStack() as stack:
+        dripping = silent(served, stack)
+        dripping.settimeout(0.02)
+        began = time.monotonic()
+
+        def drips() -> bool:
+            try:
+                dripping.send(b"x")
+                return dripping.recv(100) == b""
+            except TimeoutError:
+                return False
+            except OSError:
+                return True
+
+        wait_until(drips, SECONDS)
+        assert time.monotonic() - began >= 0.3
+
+
+def test_a_head_without_end_is_cut_off(served: Watched) -> None:
+    """Nothing keeps what a client sends."""
+    with ExitStack() as stack:
+        talking = silent(served, stack)
+
+        def is_cut_off() -> bool:
+            try:
+                talking.sendall(b"x" * 4096)
+            except OSError:
+                return True
+            return False
+
+        wait_until(is_cut_off)
+    assert served.ask("GET", "/api/health")[0] == 200
 
 
 def test_a_stopped_server_does_not_listen(agent: Watched) -> None:

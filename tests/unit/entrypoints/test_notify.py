@@ -75,6 +75,19 @@ def test_trouble_is_the_status_until_a_poll_is_good(systemd: Systemd, name: str)
     assert systemd.heard() == ["STATUS=cannot reach the API", "STATUS=Waiting for flow runs"]
 
 
+def test_a_start_that_waits_asks_for_more_time(systemd: Systemd) -> None:
+    """Systemd would end a service that is not ready in time."""
+    told = notifier(systemd)
+
+    told.take(event(events.STARTING, "the Cloud is away"))
+    told.take(event(events.POLLED))
+
+    assert systemd.heard() == [
+        "EXTEND_TIMEOUT_USEC=120000000\nSTATUS=the Cloud is away",
+        "READY=1\nSTATUS=Waiting for flow runs",
+    ]
+
+
 def test_trouble_before_the_first_poll_is_not_ready(systemd: Systemd) -> None:
     """Ready comes when it is over."""
     told = notifier(systemd)
