@@ -1,34 +1,34 @@
 """The agent that people compose and subclass; what it does from start to stop."""
 
 import logging
-import signal
-import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from types import FrameType
 from typing import Any, ClassVar
 
 import attrs
 
-from prefect.agent.domain.errors import AgentError, CloudUnavailable, ConfigurationError
+from prefect.agent.domain.errors import AgentError, ConfigurationError
 from prefect.agent.domain.model.flow_runs import FlowRun
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.entrypoints import logs
 from prefect.agent.entrypoints.compatibility import FlowRunRow, refuse_real_prefect
 from prefect.agent.entrypoints.container import Options, Parts, build
+from prefect.agent.entrypoints.engine import Engine
 from prefect.agent.entrypoints.exits import exit_for
-from prefect.agent.entrypoints.health import Health, HealthServer
+from prefect.agent.entrypoints.health import Health
+from prefect.agent.entrypoints.health_server import HealthServer
+from prefect.agent.entrypoints.logs import safe
 from prefect.agent.entrypoints.notify import Notifier
-from prefect.agent.entrypoints.settings import Configuration, connection, env_vars, labels
+from prefect.agent.entrypoints.progress import STEP_ALLOWED
+from prefect.agent.entrypoints.settings import Configuration, bounds, connection, env_vars, labels
+from prefect.agent.entrypoints.signals import stop_on_signals
+from prefect.agent.entrypoints.startup import StartUp
 from prefect.agent.ports import events
 from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.cloud_api import AgentIdentity, CloudApi, Tenant
 from prefect.agent.ports.events import Event, EventSink
 from prefect.agent.ports.platform import ExecutionPlatform
-
-START_TRIES = 3
-"""How often a Cloud that does not answer is tried at start; a supervisor's restart does the rest."""
 
 
 class Agent:
@@ -50,6 +50,17 @@ class Agent:
         settings: All of the agent's settings at once; the arguments above win over it.
         api, key, tenant_id: Which Cloud, and as whom. Default: environment and files of the 1.x line.
         platform_options: Keywords for the platform's factory.
+        limit: How many units may be alive at once. Default: ``PREFECT_AGENT_LIMIT``, else no limit.
+        max_lateness: Do not start flow runs that are so many seconds late. Default: ``PREFECT_AGENT_MAX_LATENESS``,
+            else start them however late.
+        start_patience: Seconds to wait for Cloud and platform at start. Default: ``PREFECT_AGENT_START_PATIENCE``, else
+            300; 0 tries once.
+        auth_patience: Seconds to bear refusals of a key that was accepted. Default: ``PREFECT_AGENT_AUTH_PATIENCE``,
+            else 600.
+
+    A subclass with a :meth:`deploy_flow` of its own needs no platform. Its flow runs are not started a second time if
+    the agent ends between the claim and the return of :meth:`deploy_flow`: nobody can know whether they were started.
+    Set :attr:`recovers` to True in the class if :meth:`deploy_flow` may be called again for the same claim.
     """
 
     platform_name: ClassVar[str | None] = None
@@ -57,6 +68,10 @@ class Agent:
 
     heartbeat_period: ClassVar[float] = 60.0
     """Seconds between two calls of :meth:`heartbeat`."""
+
+    recovers: ClassVar[bool | None] = None
+    """Whether a claim is deployed again if the agent ended before it was known to be started. None: only if
+    :meth:`deploy_flow` is not overridden, since platforms refuse a second unit of the same claim."""
 
     def __init__(
         self,
@@ -78,23 +93,39 @@ class Agent:
         tenant_id: str | None = None,
         environ: Mapping[str, str] | None = None,
         platform_options: Mapping[str, Any] | None = None,
+        limit: int | None = None,
+        max_lateness: float | None = None,
+        start_patience: float | None = None,
+        auth_patience: float | None = None,
     ) -> None:
         refuse_real_prefect()
         self._configuration = Configuration.load(process_environ() if environ is None else environ)
         self.agent_config_id = agent_config_id
-        self._settings = self._merge(settings or AgentSettings(), name, labels, env_vars, max_polls)
+        merged = self._merge(settings or AgentSettings(), name, labels, env_vars, max_polls)
+        given_bounds = {
+            "limit": limit,
+            "max_lateness": max_lateness,
+            "start_patience": start_patience,
+            "auth_patience": auth_patience,
+        }
+        is_untouched = settings is None or settings == AgentSettings()
+        found_bounds = bounds(self._configuration.environ if is_untouched else {}, given_bounds)
+        self._settings = attrs.evolve(merged, **found_bounds)
         self.agent_address = agent_address or self._configuration.text("cloud.agent.agent_address")
         self.log_to_cloud = not no_cloud_logs and self._configuration.find("cloud.send_flow_run_logs") is not False
         self.logger = logging.getLogger(logs.LOGGER)
         given = {"cloud": cloud, "platform": platform, "clock": clock}
         self._ports: dict[str, Any] = {port: value for port, value in given.items() if value is not None}
-        self._tell = tell or self._log_event
+        self._logs_events = tell is None
         self._login = {"api": api, "key": key, "tenant_id": tenant_id}
         self._platform_options = dict(platform_options or {})
         self._parts = self._build()
         self._health = Health(clock=self._parts.clock, stale_after=max(60.0, 6 * self._settings.poll_last))
         self._notifier = Notifier.from_environ(process_environ())
-        self._engine_running: Any = None
+        takers = (self._health.take, self._notifier.take, self._learn, tell or self._log_event)
+        self._sinks = [safe(take) for take in takers]
+        self._engine_running: Engine | None = None
+        self._stopping = threading.Event()
 
     # --- what 1.x subclasses read ---
 
@@ -145,7 +176,7 @@ class Agent:
         Raises:
             AgentExit: The agent could not start or cannot go on; the message says why, the code how to end.
         """
-        if self._tell == self._log_event and not self.logger.handlers:
+        if self._logs_events and not self.logger.handlers:
             logs.set_up(level="INFO", agent_name=self.name, secrets=self._secrets())
         try:
             with ExitStack() as at_end:
@@ -157,6 +188,7 @@ class Agent:
     def stop(self) -> None:
         """Finish what is in hand and let :meth:`start` return. From any thread or signal handler."""
         self._notifier.stopping()
+        self._stopping.set()
         if self._engine_running is not None:
             self._engine_running.stop()
 
@@ -168,21 +200,48 @@ class Agent:
     # --- inside ---
 
     def _run(self, at_end: ExitStack) -> None:
+        at_end.enter_context(stop_on_signals(self.stop))
         for port in (self._parts.cloud, self._parts.platform):
             at_end.callback(port.close)
         health_server = HealthServer(self._health, self.poke)
         at_end.callback(health_server.stop)
+        self._health.start_up("The agent starts")
         address = health_server.start(self.agent_address) if self.agent_address else ""
-        tenant = self._connect()
+        tenant = self._start_up()
+        if tenant is None:
+            return
         self._engine_running = engine = self._parts.engine
-        with self._signals():
-            self._introduce(tenant)
-            if address:
-                self._say(events.AGENT_STARTED, f"Health is served at {address}")
-            at_end.callback(self.on_shutdown)
-            self.on_startup()
-            with self._heartbeats(), self._signs_of_life():
-                engine.run()
+        engine.supervisor.accepted()
+        if health_server.thread is not None:
+            engine.supervisor.watch_thread(health_server.thread, health_server.over)
+        self._introduce(tenant)
+        if address:
+            self._say(events.AGENT_STARTED, f"Health is served at {address}")
+        at_end.callback(self.on_shutdown)
+        self.on_startup()
+        if self._stopping.is_set():  # perhaps before there was an engine
+            engine.stop()
+        with engine.supervisor.on_guard(), self._heartbeats(), self._signs_of_life():
+            engine.run()
+
+    def _start_up(self) -> Tenant | None:
+        """Reach both sides, and make the agent known. None: it is to stop already."""
+        start_up = StartUp(
+            cloud=self._parts.cloud,
+            platform=self._parts.platform,
+            clock=self._parts.clock,
+            agent=AgentIdentity(
+                name=self.name,
+                type=type(self).__name__,
+                labels=self._settings.labels,
+                config_id=self.agent_config_id,
+            ),
+            patience=self._settings.start_patience,
+            stopping=self._stopping,
+            tell=self._take,
+            prepare=lambda: self._parts.engine,
+        )
+        return start_up()
 
     def _merge(
         self,
@@ -207,13 +266,14 @@ class Agent:
         return attrs.evolve(settings, **changes)
 
     def _build(self) -> Parts:
+        own_deploy = type(self).deploy_flow is not Agent.deploy_flow
         needs_platform = "platform" not in self._ports
         if needs_platform and self.platform_name is None:
-            if type(self).deploy_flow is Agent.deploy_flow:
+            if not own_deploy:
                 raise ConfigurationError("an Agent needs platform=..., or a subclass that overrides deploy_flow")
-            from prefect.agent.adapters.fakes import InMemoryPlatform  # noqa: PLC0415 - nothing runs on it
+            from prefect.agent.adapters.null import NullPlatform  # noqa: PLC0415 - most agents have a platform
 
-            self._ports["platform"] = InMemoryPlatform()
+            self._ports["platform"] = NullPlatform(self._settings.name)
         login = None if "cloud" in self._ports else connection(self._configuration, **self._login)
         options = Options(
             connection=login,
@@ -222,7 +282,7 @@ class Agent:
             platform_options=self._platform_options,
             send_logs=self.log_to_cloud,
             flow_log_level=self._configuration.text("logging.level") or "INFO",
-            recovers=type(self).deploy_flow is Agent.deploy_flow,
+            recovers=not own_deploy if self.recovers is None else self.recovers,
         )
         self._login["key"] = login.key if login else None
         return build(options, deploy=self._deploy, tell=self._take, **self._ports)
@@ -233,25 +293,6 @@ class Agent:
     def _secrets(self) -> list[str]:
         return [secret for secret in (self._login["key"],) if secret]
 
-    def _connect(self) -> Tenant:
-        """Reach both sides, and make the agent known."""
-        clock, cloud = self._parts.clock, self._parts.cloud
-        for tries_left in reversed(range(START_TRIES)):
-            try:
-                tenant = cloud.connect()
-                break
-            except CloudUnavailable as trouble:
-                if not tries_left:
-                    raise
-                self._say(events.CLOUD_TROUBLE, str(trouble), "WARNING")
-                clock.pause(min(trouble.retry_after or 1.0, 10.0))
-        self._parts.platform.check()
-        agent_type = type(self).__name__
-        cloud.register(
-            AgentIdentity(name=self.name, type=agent_type, labels=self._settings.labels, config_id=self.agent_config_id)
-        )
-        return tenant
-
     def _introduce(self, tenant: Tenant) -> None:
         platform = self._parts.platform
         text = f"{type(self).__name__} {self.name!r} starts flow runs as {_UNITS.get(platform.traits.kind, 'units')}"
@@ -260,38 +301,16 @@ class Agent:
         shown = ", ".join(self.labels) or "none: only flow runs without labels are taken"
         self._say(events.AGENT_STARTED, f"Labels: {shown}. Tenant {tenant.id}. Waiting for flow runs")
 
-    @contextmanager
-    def _signals(self) -> Generator[None]:
-        """First SIGINT or SIGTERM: finish what is in hand. Second: end at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        seen: list[int] = []
-
-        def handle(number: int, _frame: FrameType | None) -> None:
-            if seen:
-                sys.stderr.write("second signal: stopping at once\n")
-                sys.stderr.flush()
-                _exit_now(128 + number)
-            seen.append(number)
-            self.stop()
-
-        old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in old.items():
-                signal.signal(number, handler)
-
     def _heartbeats(self) -> AbstractContextManager[None]:
-        """Of a subclass that has some."""
+        """Call :meth:`heartbeat` periodically if a subclass overrides it."""
         own = type(self).heartbeat is not Agent.heartbeat
-        return self._every(self.heartbeat_period if own else None, "heartbeat", self.heartbeat)
+        period = self.heartbeat_period if own else None
+        return self._every(period, "heartbeat", self.heartbeat)
 
     def _signs_of_life(self) -> AbstractContextManager[None]:
-        """For a service manager that asks for them."""
+        """Tell a service manager that asks for it that the agent lives."""
         return self._every(
-            self._notifier.period, "watchdog", lambda: self._notifier.watchdog(healthy=self._health.report()[0])
+            self._notifier.period, "watchdog", lambda: self._notifier.watchdog(healthy=self._health.lives)
         )
 
     @contextmanager
@@ -305,16 +324,19 @@ class Agent:
             return not over.is_set()
 
         if seconds is not None:
-            self._parts.engine.supervisor.thread(name, step, over)
+            self._parts.engine.supervisor.thread(name, step, over, allowed=STEP_ALLOWED + seconds)
         try:
             yield
         finally:
             over.set()
 
+    def _learn(self, event: Event) -> None:
+        if self._engine_running is not None:
+            self._engine_running.supervisor.take(event)
+
     def _take(self, event: Event) -> None:
-        self._health.take(event)
-        self._notifier.take(event)
-        self._tell(event)
+        for sink in self._sinks:
+            sink(event)
 
     def _say(self, name: str, message: str, level: str = "INFO") -> None:
         self._take(Event(name=name, message=message, level=level))
@@ -323,7 +345,12 @@ class Agent:
         logs.log_events(self.logger)(event)
 
 
-_UNITS = {"docker": "Docker containers", "kubernetes": "Kubernetes Jobs", "process": "processes of this machine"}
+_UNITS = {
+    "docker": "Docker containers",
+    "kubernetes": "Kubernetes Jobs",
+    "process": "processes of this machine",
+    "none": "its deploy_flow does",
+}
 
 
 def process_environ() -> Mapping[str, str]:
@@ -331,9 +358,3 @@ def process_environ() -> Mapping[str, str]:
     import os  # noqa: PLC0415
 
     return os.environ
-
-
-def _exit_now(code: int) -> None:
-    import os  # noqa: PLC0415
-
-    os._exit(code)

@@ -58,6 +58,8 @@ class Options:
         send_logs: Whether flow runs send their logs to the Cloud.
         flow_log_level: Level of the flow runs' loggers.
         recovers: Whether claims without a unit are started again, see :class:`Engine`.
+        keeps_reports: Whether reports that the Cloud has not confirmed are kept on disk.
+        state_directory: Where; None for the environment's, or ``~/.prefect-agent``.
     """
 
     connection: Connection | None = None
@@ -67,6 +69,8 @@ class Options:
     send_logs: bool = True
     flow_log_level: str = "INFO"
     recovers: bool = True
+    keeps_reports: bool = False
+    state_directory: str | None = None
 
 
 def _system_clock() -> Clock:
@@ -121,6 +125,14 @@ def platform_names() -> set[str]:
     return {*BUILT_IN, *(entry.name for entry in metadata.entry_points(group=ENTRY_POINTS))}
 
 
+def _store(options: Options, marks: Owner) -> ReportStore:
+    if not options.keeps_reports:
+        return MemoryReports()
+    from prefect.agent.adapters.reports import reports_store  # noqa: PLC0415
+
+    return reports_store(options.state_directory, f"{marks.cloud}-{marks.agent}")
+
+
 def _presence(platform: ExecutionPlatform) -> Presence:
     from prefect.agent.adapters.system.presence import SystemPresence  # noqa: PLC0415
 
@@ -157,7 +169,8 @@ class Container(containers.DeclarativeContainer):
     cloud: providers.Provider[CloudApi] = providers.Singleton(_graphql_cloud, options, clock)
     platform: providers.Provider[ExecutionPlatform] = providers.Singleton(_platform, options)
 
-    store: providers.Provider[ReportStore] = providers.Singleton(MemoryReports)
+    marks: providers.Provider[Owner] = providers.Singleton(_owner, settings, cloud)
+    store: providers.Provider[ReportStore] = providers.Singleton(_store, options, marks)
     presence: providers.Provider[Presence] = providers.Singleton(_presence, platform)
 
     outbox = providers.Singleton(
@@ -204,7 +217,7 @@ class Container(containers.DeclarativeContainer):
         clock=clock,
         settings=settings,
         outbox=outbox,
-        owner=providers.Singleton(_owner, settings, cloud),
+        owner=marks,
         claim=claim,
         recover_claims=recover_claims,
         start_run=start_run,

@@ -4,9 +4,14 @@ import json
 import logging
 import sys
 import time
+import traceback
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Final, TextIO
+
+import attrs
 
 from prefect.agent.ports.events import Event, EventSink
 
@@ -112,6 +117,40 @@ def log_events(logger: logging.Logger) -> EventSink:
         logger.log(level, "%s", event.message, extra={"event": event.name, "fields": dict(event.fields)})
 
     return take
+
+
+@attrs.define
+class SafeSink:
+    """An event sink that cannot hurt the loop that reports.
+
+    Attributes:
+        failures: How many events the sink inside did not take.
+    """
+
+    inside: EventSink
+    failures: int = attrs.field(default=0, init=False)
+
+    def __call__(self, event: Event) -> None:
+        """Hand *event* on. An exception is counted; the first one is reported to stderr, by type and place alone."""
+        try:
+            self.inside(event)
+        except Exception as problem:  # noqa: BLE001 - P3: reporting a fact must not change it
+            self.failures += 1
+            if self.failures == 1:
+                _complain(problem)
+
+
+def safe(tell: EventSink) -> EventSink:
+    """Return an event sink that hands events to *tell* and never raises."""
+    return tell if isinstance(tell, SafeSink) else SafeSink(tell)
+
+
+def _complain(problem: Exception) -> None:
+    frames = traceback.extract_tb(problem.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(f"An event sink raised {type(problem).__name__}{where}; later ones are not reported\n")
+        sys.stderr.flush()
 
 
 def _iso(seconds: float) -> str:

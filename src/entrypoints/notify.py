@@ -22,7 +22,19 @@ unwell for a moment must not lose several minutes by having its one chance just 
 SEND_TIMEOUT: Final = 1.0
 """systemd reads at once; if it does not, the agent has better things to do than to wait."""
 
-_TROUBLE: Final = frozenset({events.CLOUD_TROUBLE, events.PLATFORM_TROUBLE, events.BUG})
+START_EXTENSION_USEC: Final = 120_000_000
+"""How long systemd is to wait for the next news of a start that waits: longer than one try and its pause."""
+
+_TROUBLE: Final = frozenset(
+    {
+        events.CLOUD_TROUBLE,
+        events.PLATFORM_TROUBLE,
+        events.BUG,
+        events.KEY_REFUSED,
+        events.STALLED,
+        events.THREAD_ENDED,
+    }
+)
 
 
 @attrs.define(kw_only=True)
@@ -64,12 +76,15 @@ class Notifier:
         self._send("STOPPING=1\nSTATUS=Stopping: finishing what is in hand")
 
     def watchdog(self, *, healthy: bool) -> None:
-        """A sign of life, if there is reason for one; to be called every :attr:`period` seconds."""
+        """Give a sign of life if the agent is *healthy*. Call this every :attr:`period` seconds."""
         if healthy:
             self._send("WATCHDOG=1")
 
     def take(self, event: Event) -> None:
-        """Learn from one event: ready with the first good poll, and the last trouble until a poll is good again."""
+        """Learn from one event.
+
+        Ready with the first good poll; the last problem until a poll is good again; more time while the start waits.
+        """
         if not self.address:
             return
         with self._guard:
@@ -78,6 +93,8 @@ class Notifier:
             self._send(message)
 
     def _news(self, event: Event) -> str:
+        if event.name == events.STARTING:
+            return f"EXTEND_TIMEOUT_USEC={START_EXTENSION_USEC}\nSTATUS={_line(event.message)}"
         if event.name in _TROUBLE:
             self._troubled = True
             return f"STATUS={_line(event.message)}"

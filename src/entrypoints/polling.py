@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Final
 
 import attrs
 
@@ -46,8 +47,12 @@ from prefect.agent.ports.events import Event, EventSink
 
 Ask = Callable[[], Sequence[FlowRun]]
 
-UNLIMITED = 1_000_000
+UNLIMITED: Final = 1_000_000
 """More units than any agent starts at once."""
+
+WORTH_ASKING: Final = 25
+"""Flow runs that one answer of a Cloud's queue holds at the most. While more are known to wait and others are being
+started, an agent asks once it has room for so many, not for each place that becomes free."""
 
 
 @attrs.define(kw_only=True)
@@ -90,13 +95,17 @@ class PollLoop:
     _polls: int = attrs.field(default=0, init=False)
     _asked: Future[Sequence[FlowRun]] | None = attrs.field(default=None, init=False)
     """An answer that is waited for."""
+    _limit: int = attrs.field(default=0, init=False)
+    """How many runs that question was for."""
+    _more_wait: bool = attrs.field(default=False, init=False)
+    """Whether the last answer was as long as it could be."""
     _said_busy: float = attrs.field(default=float("-inf"), init=False)
     _contention: Contention = attrs.field(init=False)
     _adopted: set[FlowRunId] = attrs.field(factory=set, init=False)
     """Runs whose claims are being recovered, in another thread."""
 
     def __attrs_post_init__(self) -> None:
-        self._desk = Desk(capacity=4 * self.settings.parallel)
+        self._desk = Desk(capacity=max(4 * self.settings.parallel, 2 * WORTH_ASKING))
         self._contention = Contention(self.chance)
 
     # --- for other threads ---
@@ -197,7 +206,11 @@ class PollLoop:
         return self._wants_to_poll() and self.clock.monotonic() >= self._next_poll
 
     def _wants_to_poll(self) -> bool:
-        return not self._polls_are_over() and self._asked is None and self._room() > 0
+        return not self._polls_are_over() and self._asked is None and self._has_room()
+
+    def _has_room(self) -> bool:
+        room = self._room()
+        return room > 0 and (room >= WORTH_ASKING or not self._more_wait or not self._desk.started)
 
     def _report_busy(self) -> None:
         """An agent that does not ask because it has no room is well."""
@@ -214,16 +227,17 @@ class PollLoop:
         self._polls += 1
         self._misses += 1
         self._next_poll = self.clock.monotonic() + self._gap
-        now = self._now()
+        now, limit = self._now(), self._room()
         ask = partial(
             self.cloud.ready_flow_runs,
             labels=settings.labels,
             before=now + timedelta(seconds=settings.prefetch),
-            limit=self._room(),
+            limit=limit,
             skip=self._desk.held(now),
         )
         if not self.cloud.waits:
-            return self._take_answer(ask)
+            return self._take_answer(ask, limit)
+        self._limit = limit
         self._asked = self.aside(partial(ask, wait=self._gap))
         return 0
 
@@ -232,10 +246,10 @@ class PollLoop:
         if self._asked is None or not self._asked.done():
             return 0
         asked, self._asked = self._asked, None
-        return self._take_answer(asked.result)
+        return self._take_answer(asked.result, self._limit)
 
-    def _take_answer(self, answer: Ask) -> int:
-        """Take what was answered; return how much of it is news."""
+    def _take_answer(self, answer: Ask, limit: int) -> int:
+        """Take what was answered to a question for *limit* runs; return how much of it is news."""
         try:
             runs = answer()
         except CloudUnavailable as problem:
@@ -247,6 +261,7 @@ class PollLoop:
             self._next_poll = 0.0  # the supervisor counts and paces bugs: the next turn must meet it again
             raise
         self.supervisor.accepted()
+        self._more_wait = len(runs) >= min(limit, WORTH_ASKING)
         # Room may have become less while the answer was waited for.
         news = self._desk.offer(runs[: max(0, self._room())], self._now(), self.clock.monotonic())
         fields = {"ready": len(runs), "news": news}

@@ -6,6 +6,7 @@ Files and variables are those of the 1.x line (protocol section 11.3), so that a
 
 import ast
 import json
+import math
 import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -39,6 +40,52 @@ class Connection:
     backend: Backend
     key: str | None = attrs.field(default=None, repr=False)
     tenant_id: str | None = None
+
+
+@attrs.frozen
+class Bound:
+    """A setting that is a number.
+
+    Attributes:
+        name: Of the attribute of ``AgentSettings``.
+        variable: Of the environment.
+        least: The smallest value.
+        is_whole: Whether it counts something; else it is seconds.
+        is_open: Whether *least* itself is too small.
+    """
+
+    name: str
+    variable: str
+    least: float
+    is_whole: bool = False
+    is_open: bool = False
+
+    def read(self, text: str, source: str) -> float:
+        """Return the number in *text*; *source* is the name of the variable or argument it comes from.
+
+        Raises:
+            ConfigurationError: It is none, or too small.
+        """
+        try:
+            value = int(text) if self.is_whole else float(text)
+        except ValueError:
+            value = math.nan
+        if math.isfinite(value) and (value > self.least if self.is_open else value >= self.least):
+            return value
+        wanted = "a whole number" if self.is_whole else "a number of seconds"
+        border = f"more than {self.least:g}" if self.is_open else f"at least {self.least:g}"
+        raise ConfigurationError(f"{source} is {text!r}; give {wanted}, {border}")
+
+
+BOUNDS: Final = (
+    Bound("limit", "PREFECT_AGENT_LIMIT", 1, is_whole=True),
+    Bound("max_lateness", "PREFECT_AGENT_MAX_LATENESS", 0, is_open=True),
+    Bound("start_patience", "PREFECT_AGENT_START_PATIENCE", 0),
+    Bound("auth_patience", "PREFECT_AGENT_AUTH_PATIENCE", 0),
+    Bound("stall_patience", "PREFECT_AGENT_STALL_PATIENCE", 0),
+    Bound("stop_patience", "PREFECT_AGENT_STOP_PATIENCE", 0),
+)
+"""The numbers of an agent that a person may set by variable."""
 
 
 @attrs.frozen
@@ -141,6 +188,23 @@ def env_vars(configuration: Configuration, given: Iterable[str]) -> dict[str, st
             raise ConfigurationError(f"--env takes KEY=VALUE, not {pair!r}")
         result[name] = value
     return result
+
+
+def bounds(environ: Mapping[str, str], given: Mapping[str, float | None]) -> dict[str, Any]:
+    """Return the bounds of an agent that are set, by attribute of ``AgentSettings``; *given* wins over variables.
+
+    Raises:
+        ConfigurationError: One of them is no number, or one that cannot be.
+    """
+    found: dict[str, Any] = {}
+    for bound in BOUNDS:
+        value = given.get(bound.name)
+        text = environ.get(bound.variable, "").strip()
+        if value is not None:
+            found[bound.name] = bound.read(str(value), bound.name)
+        elif text:
+            found[bound.name] = bound.read(text, bound.variable)
+    return found
 
 
 def _endpoint(configuration: Configuration, backend: str | None) -> str:

@@ -42,14 +42,17 @@ class ExecutionPlatform(abc.ABC):
         Short, printable. May ask the platform the first time.
         """
 
+    @property
+    def aliases(self) -> Sequence[str]:
+        """Older identities of this very place, under which claims may have been made; none by default.
+
+        A claim that names one of them is a claim on this place. May ask the platform the first time.
+        """
+        return ()
+
     @abc.abstractmethod
     def check(self) -> None:
         """Raise unless the platform answers and the agent may do its work there. Changes nothing."""
-
-    @property
-    def aliases(self) -> Sequence[str]:
-        """Older identities of this very place: claims that name one of them are claims on this platform."""
-        return ()
 
     @property
     def fingerprint(self) -> str:
@@ -61,7 +64,11 @@ class ExecutionPlatform(abc.ABC):
 
     @property
     def skew(self) -> float:
-        """Seconds that the platform's clock is ahead of this machine's, as far as its answers tell; 0.0 if unknown."""
+        """Seconds that the platform's clock is ahead of this machine's, as far as its answers tell; 0.0 if unknown.
+
+        Times of units (``created_at``, ``ended_at``, ``hopeless_at``) are the platform's: compare them with this
+        machine's time of day plus the skew. Less than two seconds cannot be measured and is reported as 0.0.
+        """
         return 0.0
 
     @property

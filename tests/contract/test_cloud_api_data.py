@@ -4,7 +4,20 @@ from collections.abc import Callable, Generator
 from typing import Any, Final
 
 import pytest
-from test_cloud_api_stub import ROW, RUN, STATE, Reply, Stub, a_request, a_run, refusal, running_stub, says, taken
+from test_cloud_api_stub import (
+    CLAIMED,
+    ROW,
+    RUN,
+    STATE,
+    Reply,
+    Stub,
+    a_request,
+    a_run,
+    refusal,
+    running_stub,
+    says,
+    taken,
+)
 
 from prefect.agent.adapters.graphql import GraphQLCloudApi
 from prefect.agent.adapters.system import SystemClock
@@ -40,8 +53,14 @@ REFUSED: Final[dict[str, Callable[[CloudApi], object]]] = {
     "ready_flow_runs": ready,
     "flow_runs": lambda cloud: cloud.flow_runs([RUN]),
     "write_logs": lambda cloud: cloud.write_logs([LogLine(flow_run_id=RUN, message="m")]),
-    "claim": lambda cloud: cloud.claim([a_request()]),
 }
+
+
+WRAPPED: Final = {
+    "code": "INTERNAL_SERVER_ERROR",
+    "exception": {"response": {"body": {"errors": [{"extensions": {"code": "BAD_USER_INPUT"}}]}}},
+}
+"""What a gateway makes of a refusal of the service behind it."""
 
 
 # --- errors of GraphQL ---
@@ -50,15 +69,15 @@ REFUSED: Final[dict[str, Callable[[CloudApi], object]]] = {
 @pytest.mark.parametrize("name", REFUSED)
 @pytest.mark.parametrize("status", [200, 400])
 def test_a_request_that_is_refused(cloud: CloudApi, stub: Stub, name: str, status: int) -> None:
-    """The Cloud understood and says no to all of it (protocol H04): the text has its reason."""
+    """The Cloud understood and says no to all of it: the text has its reason."""
     error = {"message": 'Cannot query field "x"', "extensions": {"code": "GRAPHQL_VALIDATION_FAILED"}}
     stub.answers(says(status, errors=[error]))
     with pytest.raises(RequestRejected, match="Cannot query field"):
         REFUSED[name](cloud)
 
 
-def test_passing_trouble_behind_the_api(cloud: CloudApi, stub: Stub) -> None:
-    """API_ERROR (protocol H07, H08) is trouble of the Cloud: repeat a read, find out about a change."""
+def test_a_passing_failure_behind_the_api(cloud: CloudApi, stub: Stub) -> None:
+    """API_ERROR is a failure of the Cloud: repeat a read, find out about a change."""
     stub.answers(says(errors=[{"message": "busy", "extensions": {"code": "API_ERROR"}}], data=None))
     with pytest.raises(CloudUnavailable):
         cloud.flow_runs([RUN])
@@ -66,7 +85,7 @@ def test_passing_trouble_behind_the_api(cloud: CloudApi, stub: Stub) -> None:
         cloud.write_logs([LogLine(flow_run_id=RUN, message="m")])
 
 
-def test_a_claim_behind_an_api_in_trouble(cloud: CloudApi, stub: Stub) -> None:
+def test_a_claim_behind_a_failing_api(cloud: CloudApi, stub: Stub) -> None:
     """API_ERROR without a path, as an answer to a claim, leaves its outcome unknown."""
     request = a_request()
     stub.answers(says(errors=[{"message": "busy", "extensions": {"code": "API_ERROR"}}], data=None))
@@ -83,6 +102,13 @@ def test_a_claim_behind_an_api_in_trouble(cloud: CloudApi, stub: Stub) -> None:
         ({"data": {"c0": None}, "errors": [refusal("c0", "State update failed: already submitted.")]}, Lost),
         ({"data": {"c0": None}, "errors": [refusal("c0", "bad", "BAD_USER_INPUT")]}, Refused),
         ({"data": {"c0": None}, "errors": [refusal("c0", "database is away")]}, Deferred),
+        (
+            {"data": {"c0": None}, "errors": [refusal("c0", "request to http://x failed, reason: socket hang up")]},
+            Deferred,
+        ),
+        ({"data": {"c0": None}, "errors": [refusal("c0", "the text has BAD_USER_INPUT in it")]}, Deferred),
+        ({"data": {"c0": None}, "errors": [refusal("c0", "after: State update failed")]}, Deferred),
+        ({"data": {"c0": None}, "errors": [{**refusal("c0", "x"), "extensions": WRAPPED}]}, Refused),
         ({"data": {"c0": None}}, Deferred),
         ({"data": {"c0": {"states": []}}}, Deferred),
         ({"data": {"c0": {"states": "SUCCESS"}}}, Deferred),
@@ -90,7 +116,7 @@ def test_a_claim_behind_an_api_in_trouble(cloud: CloudApi, stub: Stub) -> None:
     ],
 )
 def test_answers_to_a_claim(cloud: CloudApi, stub: Stub, answer: dict[str, Any], outcome: type) -> None:
-    """What the Cloud says about one claim (protocol T08 to T10); silence is never a yes."""
+    """What the Cloud says about one claim; silence is never a yes."""
     request = a_request()
     stub.answers(says(**answer))
 
@@ -118,7 +144,7 @@ def test_one_bad_claim_among_many(cloud: CloudApi, stub: Stub) -> None:
 
 
 def test_what_a_claim_sends(cloud: CloudApi, stub: Stub) -> None:
-    """A claim names version and Submitted state; the state wraps the one that waits and carries the record (T08)."""
+    """A claim names version and Submitted state; the state wraps the one that waits and carries the record."""
     request = a_request()
     stub.answers(says(data={"c0": taken()}))
 
@@ -212,7 +238,7 @@ def test_rows_that_are_no_list(cloud: CloudApi, stub: Stub, rows: object) -> Non
     ],
 )
 def test_nonsense_about_one_run(columns: dict[str, Any], usable: bool) -> None:
-    """Columns of wrong types never raise: the run is read, and what cannot be honoured is told on it."""
+    """Columns of wrong types never raise: the run is read, and what cannot be honoured is said on it."""
     run = a_run(**columns)
 
     assert run.id == RUN
@@ -221,7 +247,7 @@ def test_nonsense_about_one_run(columns: dict[str, Any], usable: bool) -> None:
 
 @pytest.mark.parametrize("storage", ["Local", {"type": 5}, {"type": "Docker"}, {"type": "Docker", "image_name": 1}])
 def test_storage_without_sense(storage: object) -> None:
-    """Storage that makes no sense is told on the run."""
+    """Storage that makes no sense is said on the run."""
     run = a_run(flow={"id": "f", "storage": storage})
     assert run.flow.storage.problem
 
@@ -235,7 +261,7 @@ def test_a_queue_without_sense(cloud: CloudApi, stub: Stub, found: object) -> No
 
 
 def test_a_queue_that_gives_more_than_it_should(cloud: CloudApi, stub: Stub) -> None:
-    """More ids than asked for, and one twice: the limit holds, each comes once, in the queue's order (T05 to T07)."""
+    """More ids than asked for, and one twice: the limit holds, each comes once, in the queue's order."""
     queue = says(data={"get_runs_in_queue": {"flow_run_ids": ["b", "a", "b", "c"]}})
     stub.answers(queue, says(data={"flow_run": [{**ROW, "id": "a"}, {**ROW, "id": "b"}, {**ROW, "id": "b"}]}))
 
@@ -256,7 +282,7 @@ def test_runs_that_do_not_wait_are_not_offered(cloud: CloudApi, stub: Stub, stat
     assert [run.id for run in ready(cloud)] == ["b"]
 
 
-def test_runs_that_nobody_asked_for_are_not_offered(cloud: CloudApi, stub: Stub) -> None:
+def test_runs_that_were_not_asked_for_are_not_offered(cloud: CloudApi, stub: Stub) -> None:
     """A run that the queue did not name is not offered, even if the Cloud sends it."""
     queue = says(data={"get_runs_in_queue": {"flow_run_ids": ["a"]}})
     stub.answers(queue, says(data={"flow_run": [{**ROW, "id": "a"}, {**ROW, "id": "uninvited"}]}))
@@ -276,7 +302,7 @@ def test_no_tenant(cloud: CloudApi, stub: Stub, rows: object) -> None:
 
 @pytest.mark.parametrize("answer", [None, {}, {"id": None}, {"id": 5}, "x"])
 def test_no_agent_id(cloud: CloudApi, stub: Stub, answer: object) -> None:
-    """An agent that gets no id is told so."""
+    """An agent that gets no id is an error."""
     stub.answers(says(data={"register_agent": answer}))
     with pytest.raises(RequestRejected):
         cloud.register(AgentIdentity(name="a", type="DockerAgent"))
@@ -284,7 +310,7 @@ def test_no_agent_id(cloud: CloudApi, stub: Stub, answer: object) -> None:
 
 def test_pages_that_never_end(cloud: CloudApi, stub: Stub) -> None:
     """A Cloud that sends the same full page for ever does not keep the adapter busy for ever."""
-    page = [{**ROW, "id": f"{number:03}", "state": "Submitted"} for number in range(200)]
+    page = [{**ROW, "id": f"{number:04}", "state": "Submitted"} for number in range(1000)]
     stub.answers(says(data={"flow_run": page}))
     assert list(cloud.claimed_flow_runs(platform="p")) == []
     assert len(stub.asked) <= 3
@@ -292,12 +318,23 @@ def test_pages_that_never_end(cloud: CloudApi, stub: Stub) -> None:
 
 def test_a_claimed_page_with_rows_without_sense(cloud: CloudApi, stub: Stub) -> None:
     """A full page with one bad row is a full page: the runs of the next one are found as well."""
-    context = {"prefect_agent": {"claimant": "c", "platform": "p", "unit": "u", "attempt": "1", "agent_name": "a"}}
-    claimed = {**ROW, "state": "Submitted", "serialized_state": {"type": "Submitted", "context": context}}
-    first = [{**claimed, "id": f"{number:03}"} for number in range(199)] + [{**claimed, "id": "199", "version": None}]
-    stub.answers(says(data={"flow_run": first}), says(data={"flow_run": [{**claimed, "id": "200"}]}))
+    first = [{**CLAIMED, "id": f"{number:04}"} for number in range(999)] + [{**CLAIMED, "id": "0999", "version": None}]
+    stub.answers(says(data={"flow_run": first}), says(data={"flow_run": [{**CLAIMED, "id": "1000"}]}))
 
     found = {run.id for run in cloud.claimed_flow_runs(platform="p")}
 
-    assert "200" in found
-    assert len(found) == 200
+    assert "1000" in found
+    assert len(found) == 1000
+
+
+def test_rows_to_choose_from_are_light(cloud: CloudApi, stub: Stub) -> None:
+    """Nothing that is needed only to start a run is read for runs that live."""
+    light = {name: CLAIMED[name] for name in ("id", "version", "state", "name", "claims")}
+    stub.answers(says(data={"flow_run": [light]}))
+
+    (run,) = cloud.claimed_flow_runs(platform="p")
+
+    assert run.claim is not None
+    assert (run.claim.unit, run.state.type) == ("u", "Submitted")
+    for word in ("run_config", "flow {", "parameters"):
+        assert word not in stub.asked[-1].query

@@ -4,6 +4,8 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Generator
+from datetime import timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,19 +15,19 @@ from test_cloud_api_stub import ROW, RUN, Reply, Stub, a_request, running_stub, 
 from prefect.agent.adapters.graphql import GraphQLCloudApi
 from prefect.agent.adapters.system import SystemClock
 from prefect.agent.domain.errors import CloudError, CloudUnavailable, OutcomeUnknown, Unauthorised
+from prefect.agent.domain.model.ends import End, EndKind
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.ports.cloud_api import AgentIdentity, CloudApi, LogLine
 
 KEY: Final = "pcu_THE-SECRET-KEY"
+END: Final = End(run_id=RUN, unit="u", kind=EndKind.FAILED, message="gone")
 READS: Final[dict[str, Callable[[CloudApi], object]]] = {
     "connect": lambda cloud: cloud.connect(),
     "register": lambda cloud: cloud.register(AgentIdentity(name="a", type="DockerAgent")),
     "ready_flow_runs": lambda cloud: cloud.ready_flow_runs(labels=(), before=SystemClock().now(), limit=5),
     "flow_runs": lambda cloud: cloud.flow_runs([RUN]),
     "claimed_flow_runs": lambda cloud: cloud.claimed_flow_runs(platform="p"),
-    "cancelled_flow_runs": lambda cloud: cloud.cancelled_flow_runs([RUN]),
-    "fail": lambda cloud: cloud.fail(RUN, "reason"),  # looks first
-    "cancelled": lambda cloud: cloud.cancelled(RUN, "gone"),
+    "end": lambda cloud: cloud.end([END]),  # looks first
 }
 """Calls whose first request changes nothing that matters."""
 
@@ -47,11 +49,22 @@ UNANSWERED: Final = {
     "500": Reply(500, b"oops"),
     "502": Reply(502, b"<html>bad gateway</html>"),
     "504": Reply(504),
+    "500 with JSON": says(500, errors=[{"message": "x", "extensions": {"code": "INTERNAL_SERVER_ERROR"}}]),
+    "400": Reply(400, b"<html>"),
+    "400 with JSON": says(400, errors=[{"message": "blocked by the BAD_USER_INPUT rule"}]),
+    "409": says(409, message="conflict"),
+    "422": says(422, errors=[{"message": "unprocessable", "extensions": {"code": "WAF"}}]),
 }
 """Answers that say nothing about what became of the request."""
 
 UNTOUCHED: Final = {
     "429": Reply(429),
+    "429 with JSON": says(429, errors=[{"message": "rate limit"}]),
+    "408": says(408, errors=[{"message": "slow"}]),
+    "425": Reply(425),
+    "403": Reply(403, b"<html>"),
+    "403 with JSON": says(403, errors=[{"message": "UNAUTHENTICATED", "extensions": {"code": "FORBIDDEN"}}]),
+    "407": Reply(407),
     "503": Reply(503),
     "404": Reply(404, b"<html>"),
     "301": Reply(301, headers={"Location": "http://elsewhere.test/"}),
@@ -112,7 +125,7 @@ def test_a_change_that_was_not_taken_may_be_repeated(cloud: CloudApi, stub: Stub
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_the_key_does_not_follow_a_redirect(cloud: CloudApi, stub: Stub, status: int) -> None:
-    """A redirect is told with its target and not followed: the key is for the address that was given."""
+    """A redirect is reported with its target and not followed: the key is for the address that was given."""
     with running_stub(lambda _asked: says(data={"flow_run": [ROW]})) as elsewhere:
         stub.answers(Reply(status, headers={"Location": elsewhere.url}))
         with pytest.raises(CloudUnavailable, match=elsewhere.url):
@@ -125,14 +138,15 @@ def test_the_key_does_not_follow_a_redirect(cloud: CloudApi, stub: Stub, status:
     "reply",
     [
         Reply(401),
-        Reply(403, b"<html>"),
         says(401, errors=[{"message": "nope"}]),
         says(errors=[{"message": "x", "extensions": {"code": "UNAUTHENTICATED"}}], data=None),
+        says(403, errors=[{"message": "x", "extensions": {"code": "UNAUTHENTICATED"}}], data=None),
+        says(500, errors=[{"message": "x", "extensions": {"exception": {"code": "UNAUTHENTICATED"}}}]),
         says(400, errors=[{"message": "Malformed Authorization header"}]),
     ],
 )
 def test_a_key_that_is_not_accepted(cloud: CloudApi, stub: Stub, name: str, reply: Reply) -> None:
-    """However it is said, the key is not accepted (protocol H05, H06); the key itself is not in the text."""
+    """However it is said, the key is not accepted; the key itself is not in the text."""
     stub.answers(reply)
     with pytest.raises(Unauthorised) as caught:
         CALLS[name](cloud)
@@ -140,33 +154,49 @@ def test_a_key_that_is_not_accepted(cloud: CloudApi, stub: Stub, name: str, repl
 
 
 @pytest.mark.parametrize(
-    ("header", "seconds"), [("7", 7.0), ("0.5", 0.5), ("-3", 0.0), ("99999999", 3600.0), ("soon", None), (None, None)]
+    ("header", "seconds"),
+    [("7", 7.0), ("0.5", 0.5), ("0", 0.0), ("-3", None), ("99999999", 60.0), ("soon", None), (None, None)],
 )
-@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("status", [408, 425, 429, 503])
 def test_how_long_to_wait(cloud: CloudApi, stub: Stub, status: int, header: str | None, seconds: float | None) -> None:
-    """``Retry-After`` in seconds is passed on within an hour; anything else leaves the wait to the caller."""
+    """``Retry-After`` in seconds is passed on, a minute at most; nonsense leaves the wait to the caller."""
     stub.answers(Reply(status, headers={"Retry-After": header} if header else {}))
     with pytest.raises(CloudUnavailable) as caught:
         cloud.connect()
     assert caught.value.retry_after == seconds
 
 
-@pytest.mark.parametrize("header", ["nan", "inf", "Wed, 21 Oct 2015 07:28:00 GMT", "1_0", "\u00b2"])
+@pytest.mark.parametrize(
+    "header", ["nan", "inf", "Wed, 21 Oct 2015 07:28:00 GMT", "1_0", "1e1", "\u00b2", "Wed, 99 Oct 2015"]
+)
 def test_a_wait_that_makes_no_sense(cloud: CloudApi, stub: Stub, header: str) -> None:
     """No header leads to a wait that never ends or cannot be compared."""
     stub.answers(Reply(429, headers={"Retry-After": header}))
     with pytest.raises(CloudUnavailable) as caught:
         cloud.connect()
     wait = caught.value.retry_after
-    assert wait is None or 0 <= wait <= 3600
+    assert wait is None
+
+
+@pytest.mark.parametrize(("ahead", "at_most"), [(20, 20), (7200, 60)])
+def test_a_date_to_wait_for(cloud: CloudApi, stub: Stub, ahead: int, at_most: int) -> None:
+    """``Retry-After`` may be a date; it is a minute away at most."""
+    until = SystemClock().now() + timedelta(seconds=ahead)
+    stub.answers(Reply(429, headers={"Retry-After": format_datetime(until, usegmt=True)}))
+    with pytest.raises(CloudUnavailable) as caught:
+        cloud.connect()
+    wait = caught.value.retry_after
+    assert wait is not None
+    assert 0 < wait <= at_most
+    assert wait > at_most - 15
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_nobody_listens(name: str) -> None:
+def test_a_port_without_a_listener(name: str) -> None:
     """A refused connection was never a request: ``CloudUnavailable``, for changes too."""
     call = CALLS[name]
     with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))  # nobody else can listen there meanwhile
+        silent.bind(("127.0.0.1", 0))  # no other process can listen there meanwhile
         port = silent.getsockname()[1]
         cloud = GraphQLCloudApi(f"http://127.0.0.1:{port}", clock=SystemClock(), key=KEY)
         with pytest.raises(CloudUnavailable) as caught:
@@ -191,7 +221,7 @@ def test_a_server_that_hangs_up_between_two_requests(cloud: CloudApi, stub: Stub
 
 
 def test_the_caller_decides_about_repeating(cloud: CloudApi, stub: Stub) -> None:
-    """The adapter asks once, however temporary the trouble is."""
+    """The adapter asks once, however temporary the failure is."""
     stub.answers(Reply(503))
     for name in ("connect", "flow_runs"):
         with pytest.raises(CloudUnavailable):
@@ -203,7 +233,7 @@ def test_the_caller_decides_about_repeating(cloud: CloudApi, stub: Stub) -> None
 
 
 def test_headers(cloud: CloudApi, stub: Stub) -> None:
-    """The key goes with every request; tenant and agent once they are known (protocol T01, T04)."""
+    """The key goes with every request; tenant and agent once they are known."""
     stub.answers(says(data={"tenant": [{"id": "t1", "name": "n"}], "register_agent": {"id": "a1"}}))
     assert cloud.connect().id == "t1"
     assert cloud.register(AgentIdentity(name="a", type="DockerAgent", labels=("x",))) == "a1"
@@ -221,7 +251,7 @@ def test_headers(cloud: CloudApi, stub: Stub) -> None:
 
 
 def test_the_tenant_of_a_key(stub: Stub) -> None:
-    """Prefect Cloud is asked whose the key is, without a tenant header (protocol T02)."""
+    """Prefect Cloud is asked whose the key is, without a tenant header."""
     cloud = GraphQLCloudApi(stub.url, clock=SystemClock(), key=KEY, backend="cloud")
     stub.answers(says(data={"auth_info": {"tenant_id": "t2"}}))
     assert cloud.connect().id == "t2"
@@ -234,7 +264,7 @@ def test_the_tenant_of_a_key(stub: Stub) -> None:
 def test_netrc_is_not_read(stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str | None) -> None:
     """Passwords of ``.netrc`` are neither sent nor put in the key's place."""
     netrc = tmp_path / "netrc"
-    netrc.write_text("default login somebody password NETRC-SECRET\n")
+    netrc.write_text("default login a-person password NETRC-SECRET\n")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
     stub.answers(says(data={"tenant": [{"id": "t1"}]}))
@@ -247,7 +277,7 @@ def test_netrc_is_not_read(stub: Stub, tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_an_address_with_a_password_in_it(stub: Stub) -> None:
     """A password in the address is not shown in errors (promise P5)."""
-    url = stub.url.replace("http://", "http://somebody:URL-SECRET@")
+    url = stub.url.replace("http://", "http://a-person:URL-SECRET@")
     cloud = GraphQLCloudApi(url, clock=SystemClock())
     for reply in (Reply(500), Reply(404), Reply(401), Reply(drops=True), says(data={"tenant": []})):
         stub.answers(reply)

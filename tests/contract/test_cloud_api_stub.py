@@ -29,6 +29,17 @@ ROW: Final[dict[str, Any]] = {
     "flow": {"id": "f", "name": "flow", "storage": {"type": "Local"}, "core_version": "1.4.1"},
     "task_runs": [],
 }
+RECORD: Final = {"claimant": "c", "platform": "p", "unit": "u", "attempt": "1", "agent_name": "a"}
+SUBMITTED: Final = {"type": "Submitted", "state": STATE, "context": {"prefect_agent": RECORD}}
+CLAIM: Final = {"state": "Submitted", "version": 2, "timestamp": "2022-05-04T06:50:00Z", "serialized_state": SUBMITTED}
+CLAIMED: Final[dict[str, Any]] = {
+    **ROW,
+    "version": 2,
+    "state": "Submitted",
+    "serialized_state": SUBMITTED,
+    "claims": [CLAIM],
+}
+"""A run that was claimed for the unit ``u``."""
 
 
 @attrs.frozen
@@ -102,8 +113,8 @@ def running_stub(script: Script = lambda _asked: Reply()) -> Generator[Stub]:
             if reply.drops:
                 self.close_connection = True
                 return
-            self.send_response(reply.status)
-            for name, value in reply.headers.items():
+            self.send_response_only(reply.status)
+            for name, value in {"Date": self.date_time_string(), **reply.headers}.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(reply.body) + reply.missing))
             self.end_headers()

@@ -51,8 +51,8 @@ def asked(url: str) -> str:
         return str(conversation.ask("query { hello }")["hello"])
 
 
-def test_an_authority_that_nobody_knows(cloud: str) -> None:
-    """The key is not sent to whoever answers."""
+def test_an_authority_that_is_not_known(cloud: str) -> None:
+    """The key is not sent to a server that cannot prove its name."""
     with pytest.raises(CloudUnavailable, match=r"no trusted TLS connection to .*certificate verify failed"):
         asked(cloud)
 

@@ -63,6 +63,8 @@ class TestContainers:
             "io.prefect.flow-run-id": submission.flow_run_id,
             "io.prefect.agent.unit": submission.name,
             "io.prefect.agent.attempt": "1",
+            "io.prefect.agent.cloud": "",
+            "io.prefect.agent.owner": "",
         }
         assert list(about["Config"]["ExposedPorts"]) == ["8080/tcp"]
         assert about["HostConfig"]["AutoRemove"] is False
@@ -264,9 +266,9 @@ class TestPulls:
 
     def problem(self, lab: Lab, image: str, **options: Any) -> Exception:
         """What the creation of a unit with that image ends with."""
-        submission = lab.submission(image=image)
+        submission, platform = lab.submission(image=image), lab.platform(**{"no_pull": False, **options})
         with pytest.raises((SubmissionRefused, PlatformUnavailable)) as problem:
-            lab.platform(**{"no_pull": False, **options}).create(submission)
+            platform.prepare(submission)
         assert not lab.exists(submission.name)
         return problem.value
 
@@ -275,8 +277,10 @@ class TestPulls:
         platform = lab.platform(no_pull=False, reg_allow_list=[registry.address])
 
         def create() -> None:
+            submission = lab.submission(image=image)
+            platform.prepare(submission)
             with pytest.raises(SubmissionRefused, match="executable file not found"):
-                platform.create(lab.submission(image=image))
+                platform.create(submission)
 
         create()
         requests_of_one_pull = registry.tags_asked
@@ -326,6 +330,20 @@ class TestPulls:
         assert type(problem) is kind
         assert repr(image) in str(problem)
 
+    def test_create_pulls_what_was_not_prepared(self, lab: Lab, registry: ImageRegistry, image: str) -> None:
+        """For a caller that leaves it out."""
+        with pytest.raises(SubmissionRefused, match="executable file not found"):
+            lab.platform(no_pull=False).create(lab.submission(image=image))
+        assert registry.tags_asked > 0
+
+    def test_create_keeps_to_the_allowed_registries(self, lab: Lab, image: str) -> None:
+        """Also for an image that the engine has."""
+        lab.client.tag(lab.image, image.rpartition(":")[0], "1")
+        submission = lab.submission(image=image)
+        with pytest.raises(SubmissionRefused, match=r"registry\.invalid"):
+            lab.platform(no_pull=False, reg_allow_list=["registry.invalid"]).create(submission)
+        assert not lab.exists(submission.name)
+
     def test_only_allowed_registries(self, lab: Lab, registry: ImageRegistry, image: str) -> None:
         """Others are not even asked."""
         problem = self.problem(lab, image, reg_allow_list=["registry.invalid"])
@@ -341,7 +359,9 @@ class TestPulls:
         lab.client.tag(lab.image, image.rpartition(":")[0], "1")
         submission = lab.submission("exit 0", image=image)
         with caplog.at_level(logging.WARNING, "prefect.agent.docker"):
-            unit = ended(lab.platform(no_pull=False), submission)
+            platform = lab.platform(no_pull=False)
+            platform.prepare(submission)
+            unit = ended(platform, submission)
         assert unit.status is UnitStatus.SUCCEEDED
         said = [record.getMessage() for record in caplog.records if record.name == "prefect.agent.docker"]
         assert [image in message for message in said] == [True]

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import tarfile
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack
@@ -37,6 +38,7 @@ class MemoryWorld(Submissions, PlatformWorld):
 
     place: InMemoryPlatform = attrs.field(factory=InMemoryPlatform)
     stuck: set[str] = attrs.field(factory=set)
+    left: set[str] = attrs.field(factory=set)
 
     def platform(self) -> ExecutionPlatform:
         """One more object on the same place."""
@@ -45,6 +47,9 @@ class MemoryWorld(Submissions, PlatformWorld):
     def let_end(self, submission: Submission) -> None:
         """Do what the submission wants."""
         wish = self.wishes[submission.name]
+        if wish.detaches:  # the child goes on
+            self.left.add(submission.name)
+            return
         self.place.tell(submission.name, "Container  Ended")
         self.place.write(submission.name, wish.padding * (PAD * "0" + "\n") + wish.prints)
         self.place.end(submission.name, wish.exit_code or 0)
@@ -57,6 +62,11 @@ class MemoryWorld(Submissions, PlatformWorld):
         """Look at the unit."""
         unit = self.place.unit(name)
         return unit is not None and unit.status is UnitStatus.RUNNING
+
+    def is_detached(self, name: str) -> bool:
+        """A unit whose command is to go on has its child too."""
+        is_left = name in self.left or self.wishes[name].exit_code is None
+        return is_left and self.wishes[name].detaches and self.is_executing(name)
 
     def environment(self, name: str) -> Mapping[str, str]:
         """What the submission says."""
@@ -92,6 +102,32 @@ class MemoryWorld(Submissions, PlatformWorld):
         return submission
 
 
+DETACHED = """
+import os, sys, time
+if os.fork():
+    os._exit(0)
+os.setsid()
+if os.fork():
+    os._exit(0)
+os.closerange(0, 65536)
+
+def executes(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+while sys.argv[2] != "0" and executes(sys.argv[2]):
+    time.sleep(0.005)
+with open(sys.argv[1] + ".new", "w") as file:
+    file.write(f"{os.getpid()}\\n")
+os.rename(sys.argv[1] + ".new", sys.argv[1])
+time.sleep(600)
+"""
+"""A child that has nothing in common with the unit. Leaves its process id in a file once another process has ended."""
+
+
 @attrs.define(kw_only=True)
 class ProcessWorld(Submissions, PlatformWorld):
     """Processes, known by the traces that they leave in a folder, and by /proc."""
@@ -122,10 +158,18 @@ class ProcessWorld(Submissions, PlatformWorld):
         trace = shlex.quote(str(self.trace(name)))
         return f"env -0 > {trace}.env; echo $$ >> {trace}"
 
+    def child_trace(self, name: str) -> str:
+        """Beside it."""
+        return str(self.folder / f"{name}.child")
+
+    def detach(self, name: str, after: str) -> str:
+        """A child of Python: a shell cannot close all descriptors."""
+        words = [sys.executable, "-I", "-S", "-c", DETACHED, self.child_trace(name)]
+        return f"{shlex.join(words)} {after or 0}"
+
     def pids(self, name: str) -> list[int]:
         """Process ids of all starts."""
-        trace = self.trace(name)
-        return [int(line) for line in trace.read_text().splitlines()] if trace.exists() else []
+        return self._numbers(self.trace(name))
 
     def let_end(self, submission: Submission) -> None:
         """It does so itself."""
@@ -136,7 +180,11 @@ class ProcessWorld(Submissions, PlatformWorld):
 
     def is_executing(self, name: str) -> bool:
         """Look for the processes; a zombie executes nothing."""
-        return any(map(self._is_alive, self.pids(name)))
+        return any(map(self._is_alive, self.pids(name))) or self.is_detached(name)
+
+    def is_detached(self, name: str) -> bool:
+        """Look for the child."""
+        return any(map(self._is_alive, self._numbers(Path(self.child_trace(name)))))
 
     def environment(self, name: str) -> Mapping[str, str]:
         """What the process was given."""
@@ -145,7 +193,7 @@ class ProcessWorld(Submissions, PlatformWorld):
 
     def kill(self, name: str) -> None:
         """Kill all of its processes."""
-        for pid in filter(self._is_alive, self.pids(name)):
+        for pid in filter(self._is_alive, [*self.pids(name), *self._numbers(Path(self.child_trace(name)))]):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(os.getpgid(pid), signal.SIGKILL)
 
@@ -176,13 +224,16 @@ class ProcessWorld(Submissions, PlatformWorld):
         for name in self.wishes:
             self.kill(name)
         for path in (self.folder / "units").glob("*/pid"):
-            pid = int(path.read_text())
-            if self._is_alive(pid):
+            for pid in filter(self._is_alive, map(int, path.read_text().split())):
                 with contextlib.suppress(ProcessLookupError):
-                    os.killpg(pid, signal.SIGKILL)
+                    os.killpg(os.getpgid(pid), signal.SIGKILL)
         for child in gc.get_objects():  # a platform that was closed reaps nobody: we do
             if isinstance(child, subprocess.Popen) and str(self.folder) in repr(child.args):
                 child.wait(60)
+
+    @staticmethod
+    def _numbers(trace: Path) -> list[int]:
+        return [int(line) for line in trace.read_text().splitlines()] if trace.exists() else []
 
     def _is_alive(self, pid: int) -> bool:
         try:
@@ -227,14 +278,21 @@ class DockerWorld(Submissions, PlatformWorld):
 
     def starts(self, name: str) -> int:
         """Lines in its file."""
+        return self._lines(name, "/trace")
+
+    def is_detached(self, name: str) -> bool:
+        """The container's end is the child's."""
+        return self.is_executing(name) and self._lines(name, self.child_trace(name)) > 0
+
+    def _lines(self, name: str, path: str) -> int:
         from docker.errors import NotFound  # noqa: PLC0415
 
         try:
-            chunks, _ = self.client.get_archive(name, "/trace")
+            chunks, _ = self.client.get_archive(name, path)
         except NotFound:
             return 0
         with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
-            file = archive.extractfile("trace")
+            file = archive.extractfile(path.lstrip("/"))
             return 0 if file is None else len(file.read().splitlines())
 
     def is_executing(self, name: str) -> bool:

@@ -11,7 +11,7 @@ import pytest
 
 from prefect.agent.adapters.kubernetes import KubernetesPlatform
 from prefect.agent.adapters.kubernetes import platform as kubernetes_platform
-from prefect.agent.adapters.kubernetes.manifest import UNIT
+from prefect.agent.adapters.kubernetes.manifest import FLOW_RUN_ID_LABEL, UNIT
 from prefect.agent.adapters.kubernetes.reflector import Rhythm
 from prefect.agent.domain.errors import PlatformUnavailable
 from prefect.agent.domain.model.units import UnitStatus
@@ -225,7 +225,8 @@ def test_events_that_make_no_sense(lab: Lab, caplog: pytest.LogCaptureFixture) -
     """Each is told of and passed over, in whatever way it makes none; the same watch brings what follows it."""
     nonsense = ["{", "[]", "1", '{"type": "ADDED"}', event("ADDED", "x"), event("ADDED", {"metadata": "x"}), "[" * 9999]
     harmless = [event("NEW", {"metadata": {}}), event("BOOKMARK", {}), '{"type": [], "object": {}}', "", " "]
-    job = {"metadata": {"name": "unit", "uid": "1", "labels": {UNIT: "unit"}, "resourceVersion": "999999999"}}
+    marks = {UNIT: "unit", FLOW_RUN_ID_LABEL: "run"}
+    job = {"metadata": {"name": "unit", "uid": "1", "labels": marks, "resourceVersion": "999999999"}}
     lines = [line.strip() for line in (*nonsense, *harmless, event("ADDED", job))]
     proxy_of(lab).answer(200, "\n".join(lines) + "\n", path="/jobs$", watch=True)
     next_watch = proxy_of(lab).hold(path="/jobs$", watch=True)

@@ -1,6 +1,7 @@
 """Promises P1 and P2 with real parts: an agent is killed while it starts flow runs, another one finishes the work."""
 
 import collections
+import contextlib
 import os
 import signal
 import subprocess
@@ -78,10 +79,9 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
             lab.ask(create.format("flow_run"), {"flow_id": flow_id})
         yield lab
         for path in (tmp_path / ".prefect-agent" / "units").glob("*/pid"):
-            try:
-                os.killpg(int(path.read_text(encoding="ascii")), signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+            for group in path.read_text(encoding="ascii").split()[-1:]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(int(group), signal.SIGKILL)
 
 
 @pytest.mark.parametrize("begun", [0, 1, 17])

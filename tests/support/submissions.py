@@ -23,6 +23,7 @@ class Wish:
     prints: str
     padding: int
     stubborn: bool
+    detaches: bool = False
 
 
 @attrs.define
@@ -39,13 +40,14 @@ class Submissions:
         prints: str = "",
         padding: int = 0,
         stubborn: bool = False,
+        detaches: bool = False,
         env: Mapping[str, str] | None = None,
         secret_env: Mapping[str, str] | None = None,
     ) -> Submission:
         """A submission of a new flow run."""
         run_id = FlowRunId(str(uuid.uuid4()))
         name = unit_name(run_id, SimpleAttempt("1"))
-        self.wishes[name] = Wish(exit_code, prints, padding, stubborn)
+        self.wishes[name] = Wish(exit_code, prints, padding, stubborn, detaches)
         return Submission(
             name=name,
             flow_run_id=run_id,
@@ -76,6 +78,19 @@ class Submissions:
         """Shell words by which a unit leaves a trace of its start."""
         return ":"
 
+    def child_trace(self, name: str) -> str:
+        """File in which the child of a unit that detaches leaves its process id."""
+        return f"/{name}.child"
+
+    def detach(self, name: str, after: str) -> str:
+        """Shell words that start a child in a session of its own, without descriptors.
+
+        It leaves its trace once the process *after* has ended; at once if that is empty.
+        """
+        waits = f"while kill -0 {after or '-'}; do sleep 0.01; done"
+        child = f"{waits}; echo \\$\\$ > {shlex.quote(self.child_trace(name))}; exec sleep 600"
+        return f'setsid /bin/sh -c "{child}" <&- >&- 2>&- &'
+
     def script(self, name: str) -> str:
         """What a unit executes."""
         wish = self.wishes[name]
@@ -84,6 +99,8 @@ class Submissions:
             lines.append(f"i=0; while [ $i -lt {wish.padding} ]; do printf '%0{PAD}d\\n' 0; i=$((i+1)); done")
         if wish.prints:
             lines.append(f"printf '%s\\n' {shlex.quote(wish.prints)}")
+        if wish.detaches:
+            lines.append(self.detach(name, "$$" if wish.exit_code is not None else ""))
         if wish.exit_code is not None:
             lines.append(f"exit {wish.exit_code}")
         lines.append("while :; do sleep 1; done" if wish.stubborn else "sleep 600 & wait $!")

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import attrs
+
 from prefect.agent.domain.model.flow_runs import (
     ClaimRecord,
     Flow,
@@ -15,11 +17,17 @@ from prefect.agent.domain.model.flow_runs import (
 )
 from prefect.agent.domain.model.run_configs import RunConfig, Storage, UniversalRun
 from prefect.agent.domain.model.states import State
-from prefect.agent.domain.model.units import Evidence, Unit, UnitStatus, unit_name
+from prefect.agent.domain.model.units import Evidence, Owner, Unit, UnitStatus, unit_name
 from prefect.agent.ports.clock import Clock, Wake
 from prefect.agent.ports.events import Event
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+
+OWNER = Owner(cloud="c1", agent="a1")
+"""Marks of the units that these tests call their own."""
+
+CLAIMED_STATES = frozenset({"Submitted", "Running", "Cancelling"})
+"""Types of states in which :func:`a_run` has a claim."""
 
 
 def an_id(number: int = 1) -> FlowRunId:
@@ -39,8 +47,8 @@ def a_run(
     claim: ClaimRecord | None = None,
     source: Mapping[str, Any] | None = None,
 ) -> FlowRun:
-    """A flow run."""
-    return FlowRun(
+    """A flow run. One in a state of CLAIMED_STATES belongs to the claim of its attempt unless *claim* says else."""
+    run = FlowRun(
         id=an_id(number),
         name=f"run-{number}",
         attempt=SimpleAttempt(attempt),
@@ -55,12 +63,29 @@ def a_run(
         claim=claim,
         source=source or {},
     )
+    return attrs.evolve(run, claim=a_record(run)) if claim is None and state in CLAIMED_STATES else run
 
 
-def a_record(run: FlowRun, *, claimant: str = "agent-1", platform: str = "memory:1") -> ClaimRecord:
-    """The record of a claim of *run*."""
+def a_record(
+    run: FlowRun,
+    *,
+    claimant: str = "agent-1",
+    platform: str = "memory:1",
+    fingerprint: str = "",
+    claimed_at: datetime | None = None,
+    create_until: datetime | None = None,
+    recoveries: int = 0,
+) -> ClaimRecord:
+    """The record of a claim of *run*; without times it is one of an older agent."""
     return ClaimRecord(
-        claimant=claimant, platform=platform, unit=unit_name(run.id, run.attempt), attempt=str(run.attempt)
+        claimant=claimant,
+        platform=platform,
+        unit=unit_name(run.id, run.attempt),
+        attempt=str(run.attempt),
+        fingerprint=fingerprint,
+        claimed_at=claimed_at,
+        create_until=create_until,
+        recoveries=recoveries,
     )
 
 
@@ -73,8 +98,9 @@ def a_unit(
     created_at: datetime | None = NOW,
     ended_at: datetime | None = None,
     exit_code: int | None = None,
+    owner: Owner | None = OWNER,
 ) -> Unit:
-    """A unit of execution of :func:`a_run`."""
+    """A unit of execution of :func:`a_run`, ours unless *owner* says else."""
     return Unit(
         name=name or unit_name(an_id(number), SimpleAttempt(attempt)),
         flow_run_id=an_id(number),
@@ -83,6 +109,7 @@ def a_unit(
         evidence=None if exit_code is None else Evidence(exit_code=exit_code),
         created_at=created_at,
         ended_at=ended_at,
+        owner=owner,
     )
 
 

@@ -1,14 +1,16 @@
 """The embedded Cloud without HTTP: requests in, answers out, on a real SQLite file."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from prefect.agent.domain.cloud.strictness import STRICT, Strictness
 from prefect.agent.entrypoints.server.database import Database
-from prefect.agent.entrypoints.server.execution import Executor
+from prefect.agent.entrypoints.server.execution import Executor, utc_now
 
 Json = dict[str, Any]
 
@@ -21,12 +23,14 @@ class Embedded:
     """An embedded Cloud on a file of its own."""
 
     path: Path
+    strictness: Strictness = STRICT
+    now: Callable[[], datetime] = utc_now
     database: Database = attrs.field(init=False)
     execute: Executor = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.database = Database(self.path)
-        self.execute = Executor(self.database)
+        self.execute = Executor(self.database, strictness=self.strictness, now=self.now)
 
     def send(self, query: str, variables: object = None, headers: Mapping[str, str] | None = None) -> tuple[int, Json]:
         """HTTP status and body of any request."""

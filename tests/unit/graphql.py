@@ -9,7 +9,7 @@ from prefect.agent.domain.model.workloads import Workload
 
 def work(run: FlowRun, **more: Any) -> Workload:
     """The workload of *run* on a Prefect Server without a key."""
-    told: dict[str, Any] = {
+    found: dict[str, Any] = {
         "url": "http://api",
         "backend": "server",
         "key": None,
@@ -18,4 +18,4 @@ def work(run: FlowRun, **more: Any) -> Workload:
         "log_level": "INFO",
         "send_logs": True,
     }
-    return workload(run, **{**told, **more})
+    return workload(run, **{**found, **more})

@@ -106,7 +106,7 @@ class ScriptedCluster:
         return answer
 
     @contextlib.contextmanager
-    def stream(self, path: str, *, query: Object, silence: float) -> Generator["ScriptedStream"]:
+    def stream(self, path: str, *, query: Object, silence: float, deadline: float) -> Generator["ScriptedStream"]:
         """Give the next watch."""
         self.asked.append({"path": path, **query})
         stream = ScriptedStream()

@@ -1,5 +1,6 @@
 """Flow runs as Docker containers."""
 
-from prefect.agent.adapters.docker.platform import DockerPlatform, factory
+from prefect.agent.adapters.docker.options import factory
+from prefect.agent.adapters.docker.platform import DockerPlatform
 
 __all__ = ["DockerPlatform", "factory"]

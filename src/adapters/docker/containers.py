@@ -16,6 +16,10 @@ UNIT: Final = "io.prefect.agent.unit"
 """The mark of this product: a container whose label of this name holds the container's own name is a unit."""
 
 ATTEMPT: Final = "io.prefect.agent.attempt"
+CLOUD: Final = "io.prefect.agent.cloud"
+OWNER: Final = "io.prefect.agent.owner"
+"""Marks of the owner. Empty on a container without one: else an image could bring marks of its own."""
+
 FLOW_RUN_ID: Final = "io.prefect.flow-run-id"
 
 HOST: Final = "host.docker.internal"
@@ -26,13 +30,16 @@ _BAD_OPTION: Final = (TypeError, ValueError, AttributeError, LookupError, Docker
 
 
 def labels(submission: Submission) -> dict[str, str]:
-    """Labels of the container."""
+    """Labels of the container. They win over those of its image."""
+    owner = submission.owner
     return {
         "io.prefect.flow-name": submission.flow_name,
         "io.prefect.flow-id": submission.flow_id,
         FLOW_RUN_ID: submission.flow_run_id,
         UNIT: submission.name,
         ATTEMPT: submission.attempt,
+        CLOUD: owner.cloud if owner else "",
+        OWNER: owner.agent if owner else "",
     }
 
 

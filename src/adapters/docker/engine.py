@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from functools import cached_property
 from typing import Any, Final
@@ -11,10 +12,12 @@ from typing import Any, Final
 import requests
 from docker.api.client import APIClient
 from docker.errors import DockerException, create_api_error_from_http_exception
+from docker.transport.unixconn import UnixHTTPAdapter, UnixHTTPConnection, UnixHTTPConnectionPool
 from docker.types import CancellableStream
 from docker.utils import kwargs_from_env, parse_host
-from requests.adapters import BaseAdapter
+from requests.adapters import BaseAdapter, HTTPAdapter
 
+from prefect.agent.adapters.answers import ServerClock, TimedResponse, timed, within
 from prefect.agent.adapters.docker.errors import RAISED, translate
 from prefect.agent.adapters.trust import TlsAdapter
 from prefect.agent.domain.errors import AgentError, ConfigurationError
@@ -24,11 +27,14 @@ CONNECTIONS: Final = 32
 
 
 class Engine:
-    """A Docker engine that is first asked when somebody needs it. Safe to use from several threads.
+    """A Docker engine that is first asked when something is needed of it. Safe to use from several threads.
 
     Args:
         base_url: As in DOCKER_HOST; None for DOCKER_HOST, or else the default socket.
-        timeout: Seconds to wait for an answer.
+        timeout: Seconds that an answer may take, all of it: one that comes byte by byte has no more.
+
+    Attributes:
+        clock: The engine's, as far as its answers tell.
 
     Raises:
         ConfigurationError: *base_url*, or one of Docker's environment variables, makes no sense.
@@ -36,6 +42,7 @@ class Engine:
 
     def __init__(self, base_url: str | None, *, timeout: int) -> None:
         self.timeout = timeout
+        self.clock = ServerClock()
         try:
             self._options: dict[str, Any] = {"base_url": base_url} if base_url else dict(kwargs_from_env())
             parse_host(self._options.get("base_url"), os.name == "nt", bool(self._options.get("tls")))
@@ -69,18 +76,21 @@ class Engine:
         *,
         params: Mapping[str, str],
         silence: float,
+        deadline: float,
         headers: Mapping[str, str | bytes] | None = None,
     ) -> Generator["JsonLines", None, None]:
         """Ask something that is answered line by line. Raises what the SDK raises: ``RAISED``.
 
-        Unlike the SDK's own way this one is never stuck with an engine that went silent.
+        Unlike the SDK's own way this one is never stuck with an engine that went silent, or that drips.
 
         Args:
             silence: Seconds to wait for the next piece of the answer.
+            deadline: Seconds for the whole of it.
         """
         client = self._connected()
         url = f"{client.base_url}/v{client.api_version}{path}"
-        response = client.request(method, url, params=params, headers=headers, stream=True, timeout=silence)
+        with within(head=silence, whole=deadline):
+            response = client.request(method, url, params=params, headers=headers, stream=True, timeout=silence)
         try:
             try:
                 response.raise_for_status()
@@ -100,16 +110,43 @@ class Engine:
     def _connected(self) -> APIClient:
         with self._guard:
             if self._client is None:
-                self._client = _Client(version="auto", timeout=self.timeout, max_pool_size=CONNECTIONS, **self._options)
+                self._client = _Client(
+                    self.clock, version="auto", timeout=self.timeout, max_pool_size=CONNECTIONS, **self._options
+                )
             return self._client
 
 
 class _Client(APIClient):
-    """The SDK's client, which asks an engine far away for its version while it is made."""
+    """The SDK's client, which asks an engine far away for its version while it is made.
+
+    An answer that is read at once has its timeout for the whole of it; of one that is read piece by piece the head.
+    """
+
+    def __init__(self, clock: ServerClock, **options: Any) -> None:
+        self._clock = clock
+        super().__init__(**options)
+
+    def send(self, request: requests.PreparedRequest, **how: Any) -> requests.Response:
+        """Send a request; learn the engine's time from its answer."""
+        seconds = how.get("timeout")
+        asked_at = time.time()
+        with within(head=seconds, whole=None if how.get("stream") else seconds):
+            response = super().send(request, **how)
+        self._clock.heard(response.headers.get("Date"), asked_at, asked_at + response.elapsed.total_seconds())
+        return response
+
+    def mount(self, prefix: str | bytes, adapter: BaseAdapter) -> None:
+        """Choose what sends requests to addresses with *prefix*."""
+        if type(adapter) is UnixHTTPAdapter:
+            adapter = _UnixAdapter(adapter.socket_path, adapter.timeout, max_pool_size=adapter.max_pool_size)
+        super().mount(prefix, adapter)
 
     def get_adapter(self, url: str) -> BaseAdapter:
         """What sends a request."""
-        return self._tls if url.startswith("https:") else super().get_adapter(url)
+        scheme = url.partition(":")[0]
+        if scheme == "https":
+            return self._tls
+        return self._plain if scheme == "http" else super().get_adapter(url)
 
     def merge_environment_settings(
         self, url: str | bytes | None, proxies: Any, stream: Any, verify: Any, cert: Any
@@ -119,8 +156,49 @@ class _Client(APIClient):
         return super().merge_environment_settings(url, proxies, stream, own, cert)
 
     @cached_property
-    def _tls(self) -> TlsAdapter:
-        return TlsAdapter(pool_maxsize=CONNECTIONS)
+    def _tls(self) -> BaseAdapter:
+        return _TimedTlsAdapter(pool_maxsize=CONNECTIONS)
+
+    @cached_property
+    def _plain(self) -> BaseAdapter:
+        return _TimedAdapter(pool_maxsize=CONNECTIONS)
+
+
+class _TimedAdapter(HTTPAdapter):
+    """Connections whose answers keep deadlines."""
+
+    def init_poolmanager(self, *args: Any, **details: Any) -> None:
+        super().init_poolmanager(*args, **details)
+        timed(self.poolmanager)
+
+    def proxy_manager_for(self, *args: Any, **details: Any) -> Any:
+        return timed(super().proxy_manager_for(*args, **details))
+
+
+class _TimedTlsAdapter(_TimedAdapter, TlsAdapter):
+    """The same with TLS."""
+
+
+class _UnixConnection(UnixHTTPConnection):
+    response_class = TimedResponse
+
+
+class _UnixPool(UnixHTTPConnectionPool):
+    def _new_conn(self) -> Any:
+        timeout: Any = self.timeout
+        return _UnixConnection(self.base_url, self.socket_path, timeout)
+
+
+class _UnixAdapter(UnixHTTPAdapter):
+    """The same through a socket of this machine."""
+
+    def get_connection(self, url: Any, proxies: Any = None) -> UnixHTTPConnectionPool:  # noqa: ARG002
+        with self.pools.lock:
+            pool: UnixHTTPConnectionPool | None = self.pools.get(url)
+            if pool is None:
+                pool = _UnixPool(url, self.socket_path, self.timeout, maxsize=self.max_pool_size)
+                self.pools[url] = pool
+        return pool
 
 
 class JsonLines:

@@ -84,7 +84,7 @@ def translate(problem: Exception, *, address: str, doing: str) -> PlatformError:
         if problem.status_code in {401, 403}:
             return PlatformForbidden(f"the Docker engine at {address} forbids the agent to {doing}: {words(problem)}")
         return PlatformUnavailable(f"the Docker engine could not {doing}: {words(problem)}")
-    if _caused_by(problem, requests.Timeout):
+    if _caused_by(problem, requests.Timeout) or _caused_by(problem, TimeoutError):
         return PlatformUnavailable(f"the Docker engine at {address} did not answer in time to {doing}")
     if isinstance(problem, requests.RequestException | OSError) or _caused_by(problem, requests.ConnectionError):
         return PlatformUnavailable(

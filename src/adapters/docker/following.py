@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from docker.types import CancellableStream
@@ -16,6 +16,9 @@ from prefect.agent.domain.errors import PlatformError
 ANSWER_WITHIN: Final = 5.0
 """Seconds in which the engine must at least begin to tell its events."""
 
+CUT_LATE: Final = 30.0
+"""Seconds after which events end even if they could not be cut."""
+
 
 def changed_names(engine: Engine, *, seconds: float) -> Iterator[str]:
     """Yield names of containers of ours that start or end, for about *seconds*."""
@@ -23,18 +26,34 @@ def changed_names(engine: Engine, *, seconds: float) -> Iterator[str]:
     params = {"filters": convert_filters(filters)}
     with (
         engine.asked("tell its events"),
-        engine.stream("GET", "/events", params=params, silence=max(seconds, ANSWER_WITHIN)) as events,
+        engine.stream(
+            "GET",
+            "/events",
+            params=params,
+            silence=max(seconds, ANSWER_WITHIN),
+            deadline=max(seconds, ANSWER_WITHIN) + CUT_LATE,
+        ) as events,
     ):
         timer = threading.Timer(seconds, events.cut)
         timer.daemon = True
         timer.start()
         try:
             for event in events:
-                yield str(event["Actor"]["Attributes"].get("name", ""))
+                name = _name_in(event)
+                if name:
+                    yield name
         except RAISED:  # time is up, or the engine went away: whoever looks at it next will be told
             return
         finally:
             timer.cancel()
+
+
+def _name_in(event: object) -> str:
+    """The container that an event is about; empty if that cannot be read."""
+    found = event
+    for key in ("Actor", "Attributes", "name"):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found if isinstance(found, str) else ""
 
 
 class LogFollower:

@@ -6,16 +6,20 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Final
 
-from docker.auth import get_config_header, resolve_repository_name
+from docker.auth import resolve_repository_name
 from docker.errors import APIError, InvalidRepository
 from docker.utils import parse_repository_tag
 
+from prefect.agent.adapters.docker import credentials
 from prefect.agent.adapters.docker.engine import Engine
 from prefect.agent.adapters.docker.errors import pull_problem, words
 from prefect.agent.domain.errors import PlatformUnavailable, SubmissionRefused
 
 SILENCE: Final = 600.0
 """Seconds without a word after which a pull is given up; unpacking a large layer is quiet."""
+
+DEADLINE: Final = 1800.0
+"""Seconds for the whole of a pull."""
 
 _log = logging.getLogger("prefect.agent.docker")
 
@@ -39,8 +43,15 @@ class Images:
         """Whether *image* is pulled at all: names without a registry or user are of this engine."""
         return not self._no_pull and "/" in image
 
+    def check(self, image: str) -> None:
+        """Raise SubmissionRefused if *image* would have to be pulled from where it may not be pulled from."""
+        if self.is_pulled(image) and self._allowed and image.partition("/")[0] not in self._allowed:
+            raise SubmissionRefused(
+                f"the image {image!r} is not from a registry this agent may pull from: {', '.join(self._allowed)}"
+            )
+
     def prepare(self, image: str) -> None:
-        """Pull *image* if that is the rule for it; join a pull of it that is under way.
+        """Pull *image* if that is the rule for it; join a pull of it that is under way. Takes half an hour at most.
 
         A pull that fails is no harm if the engine has the image already.
 
@@ -48,12 +59,9 @@ class Images:
             SubmissionRefused: There is no such image, or it is not allowed.
             PlatformUnavailable: The registry or the engine has trouble.
         """
+        self.check(image)
         if not self.is_pulled(image):
             return
-        if self._allowed and image.partition("/")[0] not in self._allowed:
-            raise SubmissionRefused(
-                f"the image {image!r} is not from a registry this agent may pull from: {', '.join(self._allowed)}"
-            )
         with self._guard:
             pull = self._pulls.get(image)
             joins = pull is not None
@@ -86,17 +94,17 @@ class Images:
 
     def _fetch(self, image: str) -> None:
         repository, tag = parse_repository_tag(image)
-        with self._engine.asked(f"pull {image}") as client:
+        with self._engine.asked(f"pull {image} within {DEADLINE / 60:g} minutes"):
             try:
                 registry, _ = resolve_repository_name(repository)
             except InvalidRepository as problem:
                 raise pull_problem(image, words(problem), status=400) from problem
-            key = get_config_header(client, registry)
+            key = credentials.header(registry)
             headers: dict[str, str | bytes] = {"X-Registry-Auth": key} if key else {}
             params = {"fromImage": repository, "tag": tag or "latest"}
             try:
                 with self._engine.stream(
-                    "POST", "/images/create", params=params, headers=headers, silence=SILENCE
+                    "POST", "/images/create", params=params, headers=headers, silence=SILENCE, deadline=DEADLINE
                 ) as lines:
                     for line in lines:
                         if "error" in line:
@@ -115,6 +123,10 @@ class Images:
                     raise
                 return False
         return True
+
+
+class ImageAbsent(Exception):
+    """The engine does not have an image that a container is to be made of."""
 
 
 def absent(image: str, *, pulled: bool) -> Exception:

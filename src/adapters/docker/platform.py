@@ -5,6 +5,8 @@ engine: their exit code is the only evidence of how a flow run ended.
 """
 
 import contextlib
+import hashlib
+import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,10 +17,11 @@ from docker.errors import APIError, NotFound
 from docker.utils import version_gte
 
 from prefect.agent.adapters.docker import containers, reading
+from prefect.agent.adapters.docker.doubts import Doubts
 from prefect.agent.adapters.docker.engine import Engine
 from prefect.agent.adapters.docker.errors import says, translate_start, translate_submission, words
 from prefect.agent.adapters.docker.following import LogFollower, changed_names
-from prefect.agent.adapters.docker.images import Images, absent
+from prefect.agent.adapters.docker.images import ImageAbsent, Images, absent
 from prefect.agent.adapters.docker.volumes import parse_volumes
 from prefect.agent.domain.errors import (
     ConfigurationError,
@@ -58,7 +61,7 @@ class DockerPlatform(ExecutionPlatform):
         show_flow_logs: Copy the containers' output to the agent's own stdout, too.
         networks: For every container; ``host`` or ``none`` as the first is its network mode.
         reg_allow_list: If any: the only registries to pull from.
-        docker_client_timeout: Seconds to wait for an answer.
+        docker_client_timeout: Seconds that an answer of the engine may take; a pull has half an hour.
 
     Raises:
         ConfigurationError: One of them makes no sense.
@@ -81,6 +84,13 @@ class DockerPlatform(ExecutionPlatform):
         self._images = Images(self._engine, no_pull=no_pull, allowed=reg_allow_list)
         self._volumes = parse_volumes(volumes)
         self._networks = tuple(networks)
+        self._fingerprint = _digest(
+            no_pull=no_pull,
+            registries=sorted(set(reg_allow_list)),
+            volumes=sorted(volume.bind for volume in self._volumes),
+            networks=self._networks,
+        )
+        self._doubts = Doubts()
         self._follower = LogFollower(self._engine) if show_flow_logs else None
         self._identity: str | None = None
         self._ended: dict[str, Unit] = {}
@@ -93,9 +103,20 @@ class DockerPlatform(ExecutionPlatform):
     def identity(self) -> str:
         if self._identity is None:
             with self._engine.asked("say its id") as client:
-                about = client.info()
-            self._identity = f"docker:{about.get('ID') or about.get('Name')}"
+                about: object = client.info()
+            found = about.get("ID") or about.get("Name") if isinstance(about, Mapping) else None
+            if not found:
+                raise PlatformUnavailable("the Docker engine does not say its id")
+            self._identity = f"docker:{found}"
         return self._identity
+
+    @property
+    def fingerprint(self) -> str:
+        return self._fingerprint
+
+    @property
+    def skew(self) -> float:
+        return self._engine.clock.skew
 
     def check(self) -> None:
         with self._engine.asked("answer") as client:
@@ -103,21 +124,24 @@ class DockerPlatform(ExecutionPlatform):
         with self._engine.asked("list containers") as client:
             client.containers(all=True, limit=1, filters={"label": containers.UNIT})
 
+    def prepare(self, submission: Submission) -> None:
+        image = self._image(submission)
+        if self._images.is_pulled(image) and self._inspect(submission.name) is None:
+            self._images.prepare(image)
+
     def create(self, submission: Submission) -> Unit:
-        found = self._adopt(submission.name)
+        found = self._adopt(submission)
         if found is not None:
             return found
-        if not submission.image:
-            raise SubmissionRefused("a container needs an image, and none is named")
+        image = self._image(submission)
         arguments, mode = self._arguments(submission)
-        self._images.prepare(submission.image)
         self._make_volumes()
         end = time.monotonic() + VISIBLE_WITHIN
         while time.monotonic() < end:
-            container = self._make(submission.image, arguments)
+            container = self._make_or_pull(image, arguments)
             if container is not None:
                 return self._begin(container, submission.name, containers.joins(self._networks, mode))
-            found = self._adopt(submission.name)
+            found = self._adopt(submission)
             if found is not None:
                 return found
             time.sleep(LOOK_EVERY)
@@ -125,23 +149,27 @@ class DockerPlatform(ExecutionPlatform):
 
     def units(self) -> Sequence[Unit]:
         with self._engine.asked("list containers") as client:
-            entries = client.containers(all=True, filters={"label": containers.UNIT})
+            entries: object = client.containers(all=True, filters={"label": containers.UNIT})
+        if not isinstance(entries, list):
+            raise PlatformUnavailable("the Docker engine answered no list when asked for its containers")
         known = self._ended
         ended: dict[str, Unit] = {}
-        alive: list[Unit] = []
-        for unit in filter(None, map(reading.listed, entries)):
-            if not unit.status.has_ended:
-                alive.append(unit)
-                continue
-            full = known.get(unit.id) or self.unit(unit.name)  # what has ended does not change: asked once
-            if full is not None:
-                ended[unit.id] = full
+        units: list[Unit] = []
+        for entry in entries:
+            name = reading.claimed_name(entry)
+            unit = reading.listed(entry, self._doubts.of(name))
+            if unit is not None and unit.status.has_ended:
+                unit = known.get(unit.id) or self._in_full(unit)  # what has ended does not change: asked once
+                if unit is not None and unit.status.has_ended and unit.ended_at is not None:
+                    ended[unit.id] = unit
+            if unit is not None:
+                units.append(unit)
         self._ended = ended
-        return [*alive, *ended.values()]
+        return units
 
     def unit(self, name: str) -> Unit | None:
         about = self._inspect(name)
-        return None if about is None else reading.inspected(about)
+        return None if about is None else reading.inspected(about, self._doubts.of(name))
 
     def watch(self, *, seconds: float) -> Iterator[Unit]:
         for name in changed_names(self._engine, seconds=seconds):
@@ -199,14 +227,37 @@ class DockerPlatform(ExecutionPlatform):
 
     # --- inside ---
 
+    def _image(self, submission: Submission) -> str:
+        """The image to use.
+
+        Raises:
+            SubmissionRefused: There is none, or it may not be pulled.
+        """
+        if not submission.image:
+            raise SubmissionRefused("a container needs an image, and none is named")
+        self._images.check(submission.image)
+        return submission.image
+
     def _inspect(self, name: str) -> Mapping[str, Any] | None:
         """What the engine says about the container of that name, ours or not."""
         with self._engine.asked(f"inspect the container {name}") as client:
             try:
-                about: dict[str, Any] = client.inspect_container(name)
+                about: object = client.inspect_container(name)
             except NotFound:
                 return None
+        if not isinstance(about, Mapping) or not isinstance(about.get("Name"), str):
+            raise PlatformUnavailable(f"the Docker engine's answer about the container {name} cannot be read")
         return about if about["Name"] == f"/{name}" else None  # the engine also takes the beginning of an id
+
+    def _in_full(self, unit: Unit) -> Unit | None:
+        """An ended unit of the list as the engine describes it by itself; as the list has it if the engine cannot."""
+        try:
+            return self.unit(unit.name)
+        except PlatformUnavailable as problem:
+            if problem.__cause__ is not None and not isinstance(problem.__cause__, APIError):
+                raise  # no answer at all: that is about the engine, not about this container
+            self._doubts.warn(unit.name, str(problem))
+            return unit
 
     def _arguments(self, submission: Submission) -> tuple[dict[str, Any], str]:
         """Arguments for the SDK's ``create_container``, and the network mode among them."""
@@ -240,31 +291,56 @@ class DockerPlatform(ExecutionPlatform):
                     except NotFound:
                         client.create_volume(volume.external, driver="local", labels={"prefect_created": "true"})
 
+    def _make_or_pull(self, image: str, arguments: dict[str, Any]) -> str | None:
+        """As :meth:`_make`; an image that is absent is pulled first."""
+        try:
+            return self._make(image, arguments)
+        except ImageAbsent:
+            self._images.prepare(image)
+        try:
+            return self._make(image, arguments)
+        except ImageAbsent as problem:
+            raise absent(image, pulled=self._images.is_pulled(image)) from problem
+
     def _make(self, image: str, arguments: dict[str, Any]) -> str | None:
-        """Make a container and return its id; None if its name is taken. It does not execute yet."""
+        """Make a container and return its id; None if its name is taken. It does not execute yet.
+
+        Raises:
+            ImageAbsent: The engine does not have the image.
+        """
         with self._engine.asked(f"make a container of {image}", into=translate_submission) as client:
             try:
-                made: dict[str, Any] = client.create_container(image, **arguments)
+                made: object = client.create_container(image, **arguments)
             except APIError as problem:
                 if problem.status_code == 409 and says(words(problem), ("already in use",)):
                     return None
                 if problem.status_code == 404 and says(words(problem), ("no such image",)):
-                    raise absent(image, pulled=self._images.is_pulled(image)) from problem
+                    raise ImageAbsent from problem
                 raise
+        if not isinstance(made, Mapping) or not made.get("Id"):
+            raise PlatformUnavailable(f"the Docker engine does not say which container it made of {image}")
         return str(made["Id"])
 
-    def _adopt(self, name: str) -> Unit | None:
-        """The unit of that name, started if it never was; None if there is none."""
+    def _adopt(self, submission: Submission) -> Unit | None:
+        """The unit that has the name of *submission*, started if it never was; None if there is none.
+
+        Raises:
+            UnitNameTaken: A container that is no unit, or one of another Cloud or tenant, has the name.
+        """
+        name = submission.name
         about = self._inspect(name)
         if about is None:
             return None
-        unit = reading.inspected(about)
+        unit = reading.inspected(about, self._doubts.of(name))
         if unit is None:
-            raise UnitNameTaken(name, f"the container {about['Id'][:12]} of the image {about['Config'].get('Image')}")
+            image = (about.get("Config") or {}).get("Image")
+            raise UnitNameTaken(name, f"the container {str(about.get('Id'))[:12]} of the image {image}")
+        if unit.owner and submission.owner and unit.owner.cloud != submission.owner.cloud:
+            raise UnitNameTaken(name, f"the container {unit.id[:12]} of another Prefect Cloud or tenant")
         if unit.status is not UnitStatus.CREATED:
             return unit
         joined = (about.get("NetworkSettings") or {}).get("Networks") or {}
-        wanted = containers.joins(self._networks, about["HostConfig"]["NetworkMode"])
+        wanted = containers.joins(self._networks, str((about.get("HostConfig") or {}).get("NetworkMode") or ""))
         return self._begin(unit.id, name, [network for network in wanted if network not in joined])
 
     def _begin(self, container: str, name: str, networks: Sequence[str]) -> Unit:
@@ -287,40 +363,16 @@ class DockerPlatform(ExecutionPlatform):
     def _discard(self, container: str) -> bool:
         """Remove a container that was never started; False if it was after all."""
         with self._engine.asked(f"remove the container {container[:12]}") as client, contextlib.suppress(NotFound):
-            if client.inspect_container(container)["State"]["Status"] != "created":
+            about = client.inspect_container(container)
+            if about.get("State", {}).get("Status") != "created":
                 return False
             client.remove_container(container, v=True)
         return True
 
 
-def factory(
-    *,
-    base_url: str | None = None,
-    no_pull: bool = False,
-    volumes: Sequence[str] = (),
-    show_flow_logs: bool = False,
-    networks: Sequence[str] = (),
-    reg_allow_list: Sequence[str] | None = None,
-    docker_client_timeout: int | None = None,
-    **unknown: Any,
-) -> ExecutionPlatform:
-    """Make the platform from options; the entry point ``docker`` of ``prefect.agent.platforms``.
-
-    Raises:
-        TypeError: An option that this platform does not have.
-        ConfigurationError: An option's value makes no sense.
-    """
-    if unknown:
-        raise TypeError(f"the docker platform has no option {', '.join(sorted(unknown))}")
-    return DockerPlatform(
-        base_url=base_url,
-        no_pull=no_pull,
-        volumes=volumes,
-        show_flow_logs=show_flow_logs,
-        networks=networks,
-        reg_allow_list=reg_allow_list or (),
-        docker_client_timeout=TIMEOUT if docker_client_timeout is None else docker_client_timeout,
-    )
+def _digest(**settings: object) -> str:
+    """A short text that differs if the settings do, and shows none of them."""
+    return f"docker:{hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]}"
 
 
 def _join(client: APIClient, container: str, network: str) -> None:

@@ -1,14 +1,19 @@
-"""From the engine's words to units. Pure."""
+"""From the engine's words to units. Pure.
 
-from collections.abc import Mapping
+Nothing here trusts its input: what is missing or of the wrong kind is passed over, and a unit is read as far as it can
+be. *doubt* takes what could not be read, in a few words.
+"""
+
+import re
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any, Final
 
 import attrs
 
-from prefect.agent.adapters.docker.containers import ATTEMPT, FLOW_RUN_ID, UNIT
+from prefect.agent.adapters.docker.containers import ATTEMPT, CLOUD, FLOW_RUN_ID, OWNER, UNIT
 from prefect.agent.domain.model.flow_runs import FlowRunId
-from prefect.agent.domain.model.units import Evidence, Unit, UnitStatus
+from prefect.agent.domain.model.units import Evidence, Owner, Unit, UnitStatus
 from prefect.agent.domain.times import read_time
 
 STATUSES: Final = {
@@ -18,6 +23,7 @@ STATUSES: Final = {
     "restarting": UnitStatus.RUNNING,
     "removing": UnitStatus.FAILED,
     "exited": UnitStatus.FAILED,
+    "stopped": UnitStatus.FAILED,
     "dead": UnitStatus.FAILED,
 }
 """By the engine's word for a container's state; whether an ended one succeeded is in its exit code."""
@@ -25,34 +31,63 @@ STATUSES: Final = {
 SIGNALS: Final = range(129, 193)
 """Exit codes that say by which signal."""
 
+_EXITED: Final = re.compile(r"Exited \((\d{1,3})\)")
+"""What a list says of an ended container, for people."""
 
-def listed(entry: Mapping[str, Any]) -> Unit | None:
-    """A unit from an entry of the engine's list, None if it is not ours. An ended one lacks how and when it ended."""
-    name = str((entry.get("Labels") or {}).get(UNIT, ""))
-    if f"/{name}" not in (entry.get("Names") or ()):
+Doubt = Callable[[str], object]
+
+
+def ignore(_what: str) -> None:
+    """Let doubts be."""
+
+
+def claimed_name(entry: object) -> str:
+    """The unit that an entry of the engine's list says it is, whether it is or not; empty if it does not say."""
+    return _text(_map(_map(entry).get("Labels")).get(UNIT))
+
+
+def listed(entry: object, doubt: Doubt = ignore) -> Unit | None:
+    """A unit from an entry of the engine's list, None if it is not ours.
+
+    Of an ended one the list says only the exit code, if that.
+    """
+    found, name = _map(entry), claimed_name(entry)
+    names = found.get("Names")
+    if not isinstance(names, list | tuple):
+        doubt("its names; it is left alone")
         return None
-    return _unit(
-        name,
-        entry["Labels"],
-        entry["Id"],
-        entry.get("State", ""),
-        datetime.fromtimestamp(entry["Created"], timezone.utc),
-    )
-
-
-def inspected(about: Mapping[str, Any]) -> Unit | None:
-    """A unit from what the engine says about a single container, None if it is not ours."""
-    name, marks = str(about["Name"]).removeprefix("/"), about["Config"].get("Labels") or {}
-    if marks.get(UNIT) != name:
+    if not name or f"/{name}" not in names:
         return None
-    state = about["State"]
-    # The list says whole seconds only; the same unit is to look the same from both.
-    created_at = read_time(about["Created"]).replace(microsecond=0)
-    unit = _unit(name, marks, about["Id"], state["Status"], created_at)
-    if not unit.status.has_ended:
+    unit = _unit(name, _map(found.get("Labels")), found, _text(found.get("State")), doubt)
+    if unit is None or not unit.status.has_ended:
         return unit
-    exit_code = int(state["ExitCode"])
-    return _ended(unit, exit_code, evidence(state, about.get("HostConfig") or {}), _moment(state.get("FinishedAt")))
+    exited = _EXITED.match(_text(found.get("Status")))
+    if exited is None:
+        return attrs.evolve(unit, evidence=Evidence(message="the engine does not say how it ended"))
+    exit_code = int(exited[1])
+    return _ended(unit, exit_code, evidence({"ExitCode": exit_code}, {}), None)
+
+
+def inspected(about: object, doubt: Doubt = ignore) -> Unit | None:
+    """A unit from what the engine says about a single container, None if it is not ours.
+
+    A container has ended only if the engine says so, and names no process of it.
+    """
+    found = _map(about)
+    name, marks = _text(found.get("Name")).removeprefix("/"), _map(_map(found.get("Config")).get("Labels"))
+    if not name or marks.get(UNIT) != name:
+        return None
+    state = _map(found.get("State"))
+    unit = _unit(name, marks, found, _text(state.get("Status")), doubt)
+    if unit is None or not unit.status.has_ended:
+        return unit
+    if state.get("Running") is True or _number(state.get("Pid")):
+        return attrs.evolve(unit, status=UnitStatus.RUNNING)
+    how, when = evidence(state, _map(found.get("HostConfig"))), _moment(state.get("FinishedAt"))
+    if how.exit_code is None:
+        doubt("its exit code")
+        return attrs.evolve(unit, evidence=how, ended_at=when)
+    return _ended(unit, how.exit_code, how, when)
 
 
 def evidence(state: Mapping[str, Any], limits: Mapping[str, Any]) -> Evidence:
@@ -62,9 +97,11 @@ def evidence(state: Mapping[str, Any], limits: Mapping[str, Any]) -> Evidence:
         state: The engine's ``State``.
         limits: The container's ``HostConfig``.
     """
-    exit_code, said = int(state["ExitCode"]), str(state.get("Error") or "")
-    if exit_code and state.get("OOMKilled"):
-        limit = int(limits.get("Memory") or 0)
+    exit_code, said = _number(state.get("ExitCode")), _text(state.get("Error"))
+    if exit_code is None:
+        return Evidence(message=said or "the engine does not say how it ended")
+    if exit_code and state.get("OOMKilled") is True:
+        limit = _number(limits.get("Memory")) or 0
         message = (
             f"out of memory, the limit is {limit // 2**20} MiB" if limit else "the engine's machine ran out of memory"
         )
@@ -74,15 +111,31 @@ def evidence(state: Mapping[str, Any], limits: Mapping[str, Any]) -> Evidence:
     return Evidence(exit_code=exit_code, reason="Error" if exit_code else "", message=said)
 
 
-def _unit(name: str, marks: Mapping[str, str], container: str, state: str, created_at: datetime) -> Unit:
+def owner(marks: Mapping[str, Any]) -> Owner | None:
+    """Whose the unit with these labels is; None if they do not say, or not in a way that can be read."""
+    try:
+        return Owner(cloud=marks.get(CLOUD, ""), agent=marks.get(OWNER, ""))
+    except (ValueError, TypeError):
+        return None
+
+
+def _unit(name: str, marks: Mapping[str, Any], found: Mapping[str, Any], state: str, doubt: Doubt) -> Unit | None:
+    """What is known of every unit. One whose state cannot be read is taken to execute: it may."""
+    run_id, container = _text(marks.get(FLOW_RUN_ID)), _text(found.get("Id"))
+    if not run_id:
+        doubt("its flow run's id; it is left alone")
+        return None
+    if state not in STATUSES:
+        doubt(f"its state {state!r:.40}; it is taken to execute")
     return Unit(
         name=name,
-        flow_run_id=FlowRunId(marks.get(FLOW_RUN_ID, "")),
-        attempt=marks.get(ATTEMPT, ""),
+        flow_run_id=FlowRunId(run_id),
+        attempt=_text(marks.get(ATTEMPT)),
         status=STATUSES.get(state, UnitStatus.RUNNING),
         id=container,
         info=f"Container ID: {container[:12]}",
-        created_at=created_at,
+        created_at=_created(found.get("Created")),
+        owner=owner(marks),
     )
 
 
@@ -91,7 +144,33 @@ def _ended(unit: Unit, exit_code: int, how: Evidence, when: datetime | None) -> 
     return attrs.evolve(unit, status=status, evidence=how, ended_at=when)
 
 
-def _moment(text: object) -> datetime | None:
+def _created(said: object) -> datetime | None:
+    """Whole seconds, since the list says no more: the same unit is to look the same from list and container."""
+    if isinstance(said, str):
+        moment = _moment(said)
+        return moment.replace(microsecond=0) if moment else None
+    try:
+        return datetime.fromtimestamp(_number(said) or 0, timezone.utc) if said else None
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _moment(said: object) -> datetime | None:
     """A time of the engine, which writes the year 1 for never."""
-    moment = read_time(text) if text else None
+    try:
+        moment = read_time(said) if said else None
+    except ValueError:
+        return None
     return moment if moment and moment.year > 1 else None
+
+
+def _map(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -8,5 +8,14 @@ from prefect.agent.adapters.fakes.clock import ManualClock
 from prefect.agent.adapters.fakes.cloud_api import FlowRunView, InMemoryCloudApi
 from prefect.agent.adapters.fakes.failing import FailingCloudApi, FailingPlatform
 from prefect.agent.adapters.fakes.platform import InMemoryPlatform
+from prefect.agent.adapters.fakes.presence import InMemoryPresence
 
-__all__ = ["FailingCloudApi", "FailingPlatform", "FlowRunView", "InMemoryCloudApi", "InMemoryPlatform", "ManualClock"]
+__all__ = [
+    "FailingCloudApi",
+    "FailingPlatform",
+    "FlowRunView",
+    "InMemoryCloudApi",
+    "InMemoryPlatform",
+    "InMemoryPresence",
+    "ManualClock",
+]

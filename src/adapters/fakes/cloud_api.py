@@ -13,8 +13,11 @@ from prefect.agent.adapters.fakes.cloud_store import FlowRunRow, MemoryAttempt, 
 from prefect.agent.adapters.fakes.failing import TroublesomeCloudApi
 from prefect.agent.domain.cloud.errors import CloudError
 from prefect.agent.domain.cloud.limits import check_limit
+from prefect.agent.domain.cloud.logs import LEVELS, check_texts
 from prefect.agent.domain.cloud.states import plain
+from prefect.agent.domain.cloud.strictness import LOOSE, STRICT
 from prefect.agent.domain.cloud.transitions import cancel
+from prefect.agent.domain.errors import OutcomeUnknown, RequestRejected
 from prefect.agent.domain.model.ends import End, EndKind, EndOutcome, EndVerdict, judge_end
 from prefect.agent.domain.model.flow_runs import (
     Claimed,
@@ -56,22 +59,25 @@ class InMemoryCloudApi(TroublesomeCloudApi):
     """Flow runs in a dictionary; any number of agents may share one object.
 
     Back door for tests: :meth:`add_flow_run`, :meth:`add_task_run`, :meth:`set_state`, :meth:`set_task_state`,
-    :meth:`cancel`, :meth:`limit_label`, :meth:`flow_run`, :meth:`logs`, :meth:`answer_claims`, ``registered``,
-    ``fail_next``, ``lose_answers`` and ``calls``.
+    :meth:`cancel`, :meth:`limit_label`, :meth:`flow_run`, :meth:`logs`, :meth:`answer_claims`, :meth:`answer_ends`,
+    ``registered``, ``fail_next``, ``lose_answers`` and ``calls``.
 
     Args:
         clock: The Cloud's clock; None for the real time.
         command: What to run for a flow run.
+        loose: Whether it is as loose as Prefect Server: it compares no versions, so a claim overwrites any state
+            unless the run was claimed within the last 30 seconds.
     """
 
-    def __init__(self, clock: Clock | None = None, *, command: Sequence[str] = ("true",)) -> None:
+    def __init__(self, clock: Clock | None = None, *, command: Sequence[str] = ("true",), loose: bool = False) -> None:
         super().__init__()
         self._clock, self._command = clock, tuple(command)
         self._guard = threading.RLock()
-        self._store = Store()
+        self._store = Store(LOOSE if loose else STRICT)
         self._logs: list[LogLine] = []
         self._agents: dict[AgentIdentity, str] = {}
         self._answers: dict[FlowRunId, Callable[[FlowRun], ClaimOutcome]] = {}
+        self._end_answers: dict[FlowRunId, Callable[[End], EndOutcome]] = {}
         self._identity = f"memory:{uuid.uuid4().hex[:8]}"
 
     def connect(self) -> Tenant:
@@ -88,7 +94,7 @@ class InMemoryCloudApi(TroublesomeCloudApi):
 
     @property
     def compares(self) -> bool:
-        return True
+        return self._store.strictness.compares
 
     def ready_flow_runs(
         self,
@@ -122,14 +128,18 @@ class InMemoryCloudApi(TroublesomeCloudApi):
             return self._views([row.id for row in rows])
 
     def end(self, ends: Sequence[End]) -> Sequence[EndOutcome]:
-        with self._call("end"):
-            return [self._end(end) for end in ends]
+        try:
+            with self._call("end"):
+                return [self._end(end) for end in ends]
+        except OutcomeUnknown as problem:
+            return [EndOutcome(verdict=EndVerdict.UNKNOWN, reason=str(problem)) for _ in ends]
 
     def write_logs(self, lines: Sequence[LogLine]) -> None:
         with self._call("write_logs"):
             now = self._now()
-            known = [line for line in lines if line.flow_run_id in self._store.runs]
-            self._logs += [attrs.evolve(line, timestamp=line.timestamp or now) for line in known]
+            for line in lines:
+                self._check_line(line)
+            self._logs += [attrs.evolve(line, timestamp=line.timestamp or now) for line in lines]
 
     def workload(self, run: FlowRun) -> Workload:
         return Workload(command=self._command, default_image="memory/flow:latest", fixed={"FLOW_RUN_ID": run.id})
@@ -224,7 +234,7 @@ class InMemoryCloudApi(TroublesomeCloudApi):
             row = self._store.get(run_id)
             target = cancel(row.state)
             if target is not None:
-                self._store.set_state(row, plain(target, "Cancelled by request"), now=self._now())
+                self._store.set_state(row, target, now=self._now())
 
     def flow_run(self, run_id: FlowRunId) -> FlowRunView:
         """Look at a flow run.
@@ -250,6 +260,17 @@ class InMemoryCloudApi(TroublesomeCloudApi):
             else:
                 self._answers[run_id] = answer
 
+    def answer_ends(self, run_id: FlowRunId, answer: Callable[[End], EndOutcome] | None) -> None:
+        """Answer every end of a flow run with *answer* and change nothing; None lets the rules decide again.
+
+        A gateway that cannot reach its service answers ``EndOutcome(verdict=EndVerdict.UNKNOWN)``.
+        """
+        with self._guard:
+            if answer is None:
+                self._end_answers.pop(run_id, None)
+            else:
+                self._end_answers[run_id] = answer
+
     @property
     def registered(self) -> Mapping[AgentIdentity, str]:
         """Agents with their ids."""
@@ -259,7 +280,9 @@ class InMemoryCloudApi(TroublesomeCloudApi):
     # --- inside ---
 
     def _end(self, end: End) -> EndOutcome:
-        row = self._store.runs.get(end.run_id)
+        answer, row = self._end_answers.get(end.run_id), self._store.runs.get(end.run_id)
+        if answer is not None:
+            return answer(end)
         verdict = judge_end(end, view(row, self._now()) if row else None)
         if verdict is not None or row is None:
             return EndOutcome(verdict=verdict or EndVerdict.NOT_OURS)
@@ -272,6 +295,21 @@ class InMemoryCloudApi(TroublesomeCloudApi):
         except CloudError as problem:
             return EndOutcome(verdict=EndVerdict.UNKNOWN, reason=str(problem))
         return EndOutcome(verdict=EndVerdict.SETTLED)
+
+    def _check_line(self, line: LogLine) -> None:
+        """Refuse what a Cloud refuses, and with it the whole batch.
+
+        Raises:
+            RequestRejected: The flow run does not exist, the level is none, or a text cannot be stored.
+        """
+        if line.flow_run_id not in self._store.runs:
+            raise RequestRejected(f"there is no flow run {line.flow_run_id}: none of these log lines was written")
+        if line.level not in LEVELS:
+            raise RequestRejected(f"{line.level!r:.40} is not a log level; there are {', '.join(LEVELS)}")
+        try:
+            check_texts(line.message, line.name)
+        except CloudError as refusal:
+            raise RequestRejected(refusal.message) from refusal
 
     @contextmanager
     def _call(self, method: str) -> Generator[None]:

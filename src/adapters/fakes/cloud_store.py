@@ -2,7 +2,7 @@
 
 import hashlib
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from prefect.agent.domain.cloud.errors import NotFound
 from prefect.agent.domain.cloud.runs import run_labels
 from prefect.agent.domain.cloud.selection import LIMIT, STARTED, is_due, is_ready, labels_match
 from prefect.agent.domain.cloud.states import FINISHED, PARENTS, State, plain, scheduled
+from prefect.agent.domain.cloud.strictness import STRICT, Claims, Strictness
 from prefect.agent.domain.model import states
 from prefect.agent.domain.model.flow_runs import Attempt, ClaimRecord, Flow, FlowRun, FlowRunId, TaskRun, TaskRunId
 from prefect.agent.domain.model.run_configs import RunConfig
@@ -89,9 +90,13 @@ class Store:
     """All flow runs. Not thread-safe: the caller holds a lock.
 
     Attributes:
+        strictness: Of this Cloud.
         limits: Places of labels: how many flow runs with a label may run at a time.
+        claims: When runs were last claimed.
     """
 
+    strictness: Strictness = STRICT
+    claims: Claims = attrs.field(factory=Claims)
     runs: dict[FlowRunId, FlowRunRow] = attrs.field(factory=dict)
     limits: dict[str, int] = attrs.field(factory=dict)
 
@@ -144,7 +149,11 @@ class Store:
         Raises:
             CloudError: The rules refuse it.
         """
-        accepted = transitions.set_flow_run_state(row.columns, state, now=now, version=version)
+        accepted = transitions.set_flow_run_state(
+            row.columns, state, now=now, version=version, strictness=self.strictness
+        )
+        if state.type == states.SUBMITTED:
+            self.claims.take(row.id, self.strictness, now)
         full = self._full(row) if limits.begins(row.state, state.type) else []
         if full:
             state = limits.queued(row.columns["serialized_state"], full, limits.FLOW_RUNS_QUEUED, now)
@@ -158,15 +167,16 @@ class Store:
                 if task_run.state not in FINISHED:
                     self.set_task_state(row, task_run, state, now=now)
 
-    @staticmethod
-    def set_task_state(run: FlowRunRow, row: Row, state: State, *, now: datetime, version: int | None = None) -> None:
+    def set_task_state(
+        self, run: FlowRunRow, row: Row, state: State, *, now: datetime, version: int | None = None
+    ) -> None:
         """Update a task run by the Cloud's rules.
 
         Raises:
             CloudError: The rules refuse it.
         """
         accepted = transitions.set_task_run_state(
-            row.columns, state, now=now, flow_run_state=run.state, version=version
+            row.columns, state, now=now, flow_run_state=run.state, version=version, strictness=self.strictness
         )
         row.apply(accepted)
         run.columns.update(accepted.flow_run_values)
@@ -202,10 +212,11 @@ class Store:
             if row.state not in STARTED or row.id in left_out:
                 continue
             tasks = row.due(min(before, now))
-            if labels_match(row.labels, labels) and is_ready(row.columns, [task.columns for task in tasks], before):
+            if is_ready(row.columns, [task.columns for task in tasks], before):
                 waiting: Sequence[Row] = tasks if row.state == "Running" else [row]
                 found.append((min(str(each.columns["state_start_time"]) for each in waiting), row.id, row))
-        return [row for _, _, row in sorted(found, key=lambda each: each[:2])[:LIMIT]]
+        due = [row for _, _, row in sorted(found, key=lambda each: each[:2])[: self.strictness.queue_reads]]
+        return [row for row in due if labels_match(row.labels, labels)][:LIMIT]
 
 
 def view(row: FlowRunRow, now: datetime) -> FlowRun:
@@ -223,7 +234,7 @@ def view(row: FlowRunRow, now: datetime) -> FlowRun:
         tasks_wait=is_running and any(task.state in states.SCHEDULED_TYPES for task in row.task_runs.values()),
         claimed_task_runs=tuple(_task_view(t) for t in _claimed_tasks(row)) if is_running else (),
         claim=row.claim,
-        recoveries=row.columns["serialized_state"].get(RECOVERIES, 0),
+        recoveries=_recoveries(row, row.task_runs.values() if is_running else ()),
     )
 
 
@@ -270,10 +281,17 @@ def _claimed_tasks(row: FlowRunRow) -> list[Row]:
     return sorted(claimed, key=lambda task: str(task.columns["id"]))
 
 
+def _recoveries(row: Row, task_runs: Iterable[Row]) -> int:
+    """What the waiting states of a run, or of its task runs, remember."""
+    waiting = [each for each in (row, *task_runs) if each.state in states.SCHEDULED_TYPES]
+    return max((each.columns["serialized_state"].get(RECOVERIES, 0) for each in waiting), default=0)
+
+
 def _waits_again(row: Row, message: str, recoveries: int, now: datetime) -> State:
     """The state that *row* waited in before its claim, for a while longer."""
     waited = row.columns["serialized_state"].get("state") or {}
-    kind = str(waited.get("type") or "Scheduled")
+    kind = str(waited.get("type"))
+    kind = kind if kind in states.SCHEDULED_TYPES else "Scheduled"  # a loose Cloud lets a Running run be claimed
     start = now + HANDED_BACK_FOR
     if waited.get("start_time"):
         start = max(start, read_time(waited["start_time"]))

@@ -6,7 +6,7 @@ from typing import Final
 
 from prefect.agent.adapters.fakes.troubles import Troubles
 from prefect.agent.domain.errors import CloudError, OutcomeUnknown, PlatformError, PlatformUnavailable
-from prefect.agent.domain.model.ends import End, EndOutcome
+from prefect.agent.domain.model.ends import End, EndOutcome, EndVerdict
 from prefect.agent.domain.model.flow_runs import ClaimOutcome, FlowRun, FlowRunId
 from prefect.agent.domain.model.units import Submission, Unit
 from prefect.agent.domain.model.workloads import PlatformTraits, Workload
@@ -136,8 +136,11 @@ class FailingCloudApi(TroublesomeCloudApi):
             return self._inner.claimed_flow_runs(platform=platform, changed_since=changed_since)
 
     def end(self, ends: Sequence[End]) -> Sequence[EndOutcome]:
-        with self._troubles.call("end"):
-            return self._inner.end(ends)
+        try:
+            with self._troubles.call("end"):
+                return self._inner.end(ends)
+        except OutcomeUnknown as problem:
+            return [EndOutcome(verdict=EndVerdict.UNKNOWN, reason=str(problem)) for _ in ends]
 
     def write_logs(self, lines: Sequence[LogLine]) -> None:
         with self._troubles.call("write_logs"):

@@ -48,6 +48,7 @@ class InMemoryPlatform(TroublesomePlatform):
         traits: What can run here. The default takes universal run configs and makes up an image.
         clock: For the times that units carry; None for the real time.
         pending: Let new units wait for :meth:`begin` instead of running at once.
+        aliases: Older identities of the place.
     """
 
     def __init__(
@@ -58,11 +59,13 @@ class InMemoryPlatform(TroublesomePlatform):
         traits: PlatformTraits = TRAITS,
         clock: Clock | None = None,
         pending: bool = False,
+        aliases: Sequence[str] = (),
     ) -> None:
         super().__init__()
         new = _Place(identity or f"memory:{uuid.uuid4().hex[:8]}")
         self._place: _Place = beside._place if beside else new  # noqa: SLF001
         self._traits, self._clock, self._pending = traits, clock, pending
+        self._aliases = tuple(aliases)
 
     @property
     def traits(self) -> PlatformTraits:
@@ -71,6 +74,10 @@ class InMemoryPlatform(TroublesomePlatform):
     @property
     def identity(self) -> str:
         return self._place.identity
+
+    @property
+    def aliases(self) -> Sequence[str]:
+        return self._aliases
 
     def check(self) -> None:
         with self._troubles.call("check"):

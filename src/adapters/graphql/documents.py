@@ -1,4 +1,4 @@
-"""The GraphQL documents that are sent (protocol sections 2 to 5); ids and times are literals, as in official ones."""
+"""The GraphQL documents that are sent; ids and times are literals, as in official ones."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -9,14 +9,25 @@ from prefect.agent.domain.model.states import SCHEDULED_TYPES
 from prefect.agent.domain.times import iso
 
 RETRY_SLACK: Final = timedelta(seconds=3)
-"""A running flow process gets this head start for retrying its own tasks (protocol section 3.3)."""
+"""A running flow process gets this head start for retrying its own tasks."""
 
 WAITING: Final = tuple(sorted(SCHEDULED_TYPES))
 """State types of task runs that wait to be started."""
 
-_ROW: Final = """id version state serialized_state parameters scheduled_start_time run_config name
+_ROW: Final = """id version state serialized_state scheduled_start_time run_config name
         flow { id name environment storage version core_version }"""
-_TASK_RUN: Final = "id version task_id state serialized_state"
+PARAMETERS: Final = " parameters"
+_TASK_RUN: Final = "id version task_id state state_timestamp serialized_state"
+
+# The latest claim of a run is in its history, or in that of one of its task runs.
+_CLAIMS: Final = """claims: states(
+            where: { state: { _in: ["Submitted", "Scheduled"] } }, order_by: { version: desc }, limit: 1
+        ) { state version timestamp serialized_state }
+        claimed: task_runs(where: { states: { state: { _eq: "Submitted" } } }) {
+            claims: states(where: { state: { _eq: "Submitted" } }, order_by: { version: desc }, limit: 1) {
+                timestamp serialized_state
+            }
+        }"""
 
 TENANT_OF_KEY: Final = "query { auth_info { tenant_id } }"
 TENANTS: Final = "query { tenant(order_by: { created: asc }) { id name slug } }"
@@ -27,62 +38,84 @@ SET_FLOW_RUN: Final = "set_flow_run_states"
 SET_TASK_RUN: Final = "set_task_run_states"
 
 
-def ready(ids: Collection[str], now: datetime) -> str:
+def ready(ids: Collection[str], now: datetime, *, parameters: bool = False) -> str:
     """Flow runs of the queue that can be started now: Scheduled ones, and Running ones with due task runs."""
-    waiting = f"state_start_time: {{ _lte: {_text(iso(now - RETRY_SLACK))} }}, state: {{ _in: {_words(WAITING)} }}"
+    waiting = _due_tasks(now)
     return f"""query {{
     flow_run(where: {{ id: {{ _in: {_words(ids)} }}, _or: [
         {{ state: {{ _eq: "Scheduled" }} }},
         {{ state: {{ _eq: "Running" }}, task_runs: {{ {waiting} }} }}
     ] }}) {{
-        {_ROW}
+        {_ROW}{PARAMETERS if parameters else ""}
         task_runs(where: {{ {waiting} }}) {{ {_TASK_RUN} }}
     }}
 }}"""
 
 
-def flow_runs(ids: Collection[str]) -> str:
-    """Flow runs as they are now, with the task runs that wait, due or not, or are claimed."""
+def flow_runs(ids: Collection[str], *, parameters: bool = False) -> str:
+    """Flow runs as they are now, with their latest claim, and the task runs that wait, due or not, or are claimed."""
     return f"""query {{
     flow_run(where: {{ id: {{ _in: {_words(ids)} }} }}) {{
-        {_ROW}
+        {_ROW}{PARAMETERS if parameters else ""}
         task_runs(where: {{ state: {{ _in: {_words((*WAITING, "Submitted"))} }} }}) {{ {_TASK_RUN} }}
+        {_CLAIMS}
     }}
 }}"""
 
 
-def submitted(tenant_id: str | None, after: str, limit: int) -> str:
-    """One page of the flow runs that are claimed, or have claimed task runs, by id."""
+def claimed(tenant_id: str | None, after: str, limit: int, changed_since: datetime | None = None) -> str:
+    """One page, by id, of the flow runs that may be claimed: without what is needed to start them.
+
+    Args:
+        changed_since: Those that changed then or later, whatever their state; None for all that are not over.
+    """
     tenant = f"tenant_id: {{ _eq: {_text(tenant_id)} }}, " if tenant_id else ""
     page = f"id: {{ _gt: {_text(after)} }}, " if after else ""
-    claimed = 'state: { _eq: "Submitted" }'
     return f"""query {{
-    flow_run(where: {{ {tenant}{page}_or: [
-        {{ {claimed} }},
-        {{ state: {{ _eq: "Running" }}, task_runs: {{ {claimed} }} }}
-    ] }}, order_by: {{ id: asc }}, limit: {limit}) {{
-        {_ROW}
-        task_runs(where: {{ {claimed} }}) {{ {_TASK_RUN} }}
+    flow_run(where: {{ {tenant}{page}{_maybe_claimed(changed_since)} }}, order_by: {{ id: asc }}, limit: {limit}) {{
+        id version state state_timestamp name
+        task_runs(where: {{ state: {{ _in: {_words((*WAITING, "Submitted"))} }} }}) {{ {_TASK_RUN} }}
+        {_CLAIMS}
     }}
 }}"""
 
 
-def cancelled(ids: Collection[str]) -> str:
-    """Those of the flow runs that are cancelled or being cancelled."""
-    return f"""query {{
-    flow_run(where: {{ id: {{ _in: {_words(ids)} }}, state: {{ _in: ["Cancelling", "Cancelled"] }} }}) {{
-        {_ROW}
-    }}
+def claimed_ids(tenant_id: str | None, after: str, changed_since: datetime | None = None) -> str:
+    """The id of the first row of :func:`claimed`."""
+    tenant = f"tenant_id: {{ _eq: {_text(tenant_id)} }}, " if tenant_id else ""
+    page = f"id: {{ _gt: {_text(after)} }}, " if after else ""
+    where = f"{tenant}{page}{_maybe_claimed(changed_since)}"
+    return f"query {{ flow_run(where: {{ {where} }}, order_by: {{ id: asc }}, limit: 1) {{ id }} }}"
+
+
+def due(
+    tenant_id: str | None,
+    before: datetime,
+    now: datetime,
+    skip: Collection[str],
+    *,
+    limit: int,
+    labels: Collection[str] | None = None,
+) -> tuple[str, dict[str, Any] | None]:
+    """Ids and labels of runs that can be started, oldest first, and the document's variables.
+
+    Args:
+        labels: Only runs whose labels are all among these; None for all.
+    """
+    tenant = f"tenant_id: {{ _eq: {_text(tenant_id)} }}, " if tenant_id else ""
+    fitting = "labels: { _contained_in: $labels }, " if labels is not None else ""
+    declared = "($labels: jsonb!)" if labels is not None else ""
+    document = f"""query{declared} {{
+    flow_run(where: {{ {tenant}{fitting}id: {{ _nin: {_words(sorted(skip))} }}, _or: [
+        {{ state: {{ _eq: "Scheduled" }}, state_start_time: {{ _lte: {_text(iso(before))} }} }},
+        {{ state: {{ _eq: "Running" }}, task_runs: {{ {_due_tasks(now)} }} }}
+    ] }}, order_by: {{ state_start_time: asc }}, limit: {limit}) {{ id labels }}
 }}"""
-
-
-def state_of(run_id: str) -> str:
-    """The state of one flow run."""
-    return f"query {{ flow_run_by_pk(id: {_text(run_id)}) {{ state }} }}"
+    return document, None if labels is None else {"labels": sorted(labels)}
 
 
 def updates(entries: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[str, dict[str, Any]]:
-    """One mutation with an aliased root field per update, so that each has an outcome of its own (section 4.2).
+    """One mutation with an aliased root field per update, so that each has an outcome of its own.
 
     Args:
         entries: Name of the mutation, and the one entry of its ``states``.
@@ -98,6 +131,18 @@ def updates(entries: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[str, dict
 def alias(number: int) -> str:
     """Key of the outcome of one of :func:`updates`."""
     return f"c{number}"
+
+
+def _due_tasks(now: datetime) -> str:
+    return f"state_start_time: {{ _lte: {_text(iso(now - RETRY_SLACK))} }}, state: {{ _in: {_words(WAITING)} }}"
+
+
+def _maybe_claimed(changed_since: datetime | None) -> str:
+    if changed_since is None:
+        return 'state: { _in: ["Submitted", "Running", "Cancelling"] }'
+    changed = f"state_timestamp: {{ _gte: {_text(iso(changed_since))} }}"
+    claimed = f'state: {{ _eq: "Running" }}, task_runs: {{ state: {{ _eq: "Submitted" }}, {changed} }}'
+    return f"_or: [{{ {changed} }}, {{ {claimed} }}]"
 
 
 def _text(value: str) -> str:

@@ -1,37 +1,51 @@
-"""HTTP and GraphQL down to the errors of the port (protocol section 1)."""
+"""HTTP and GraphQL down to the errors of the port."""
 
 import json
 import math
+import re
+import time
 from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
 from importlib import metadata
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import attrs
 import requests
 from requests.auth import AuthBase
 
-from prefect.agent.adapters.graphql.wire import DIALECT
-from prefect.agent.adapters.trust import TlsAdapter
-from prefect.agent.domain.errors import CloudUnavailable, OutcomeUnknown, RequestRejected, Unauthorised
+from prefect.agent.adapters.graphql.answers import Answer, describe, is_rejection, is_unauthenticated, read_errors
+from prefect.agent.adapters.graphql.connections import Call, TimedAdapter, calling
+from prefect.agent.adapters.graphql.problems import why
+from prefect.agent.adapters.graphql.records import DIALECT
+from prefect.agent.adapters.graphql.skew import SkewMeter, read_date
+from prefect.agent.domain.errors import CloudError, CloudUnavailable, OutcomeUnknown, RequestRejected, Unauthorised
+from prefect.agent.ports.clock import Clock
 
 CONNECT_TIMEOUT: Final = 5.0
 READ_TIMEOUT: Final = 15.0
-"""Seconds without a byte (protocol section 1.5: ``cloud.request_timeout``)."""
+"""Seconds without a byte."""
+
+CALL_TIMEOUT: Final = 30.0
+"""Seconds for the whole of a call, from connecting to the last byte of the answer."""
 
 MAX_ANSWER: Final = 64 * 1024 * 1024
+MAX_VALUES: Final = 1_000_000
+"""JSON values in an answer: of small ones, 64 MB would take gigabytes of memory."""
+
+MAX_FAILURE: Final = 256 * 1024
+"""Bytes of a failure's body that are looked at for a code."""
+
+MAX_RETRY_AFTER: Final = 60.0
 CONNECTIONS: Final = 8
+COMPARES: Final = "compare-and-set"
 
-_REFUSED_KEY: Final = ("UNAUTHENTICATED", "Malformed Authorization header")
-"""What tells a key that is not accepted, wherever it stands in the errors (protocol section 1.4)."""
+_SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+
+Lost = type[CloudUnavailable | OutcomeUnknown]
 
 
-@attrs.frozen
-class Answer:
-    """Data and errors of one answer; both may be there."""
-
-    data: Mapping[str, Any]
-    errors: tuple[Mapping[str, Any], ...] = ()
+class AnswerTooLarge(CloudUnavailable):
+    """The answer to a read is larger than can be taken: ask for less."""
 
 
 class _Auth(AuthBase):
@@ -54,19 +68,23 @@ class Transport:
     Args:
         url: Address of the API. A name and password in it are not sent: the key is the only authorisation.
         key: API key or token.
+        clock: This machine's; without it no skew is measured.
 
     Attributes:
         waits: Whether the backend does what ``Prefer: wait`` asks for (RFC 7240 section 4.3), by its last answer.
+        compares: Whether the backend says that claims are compared and set, by its last answer.
     """
 
-    def __init__(self, url: str, key: str | None) -> None:
+    def __init__(self, url: str, key: str | None, *, clock: Clock | None = None) -> None:
         self.waits = False
+        self.compares = False
+        self._clock, self._skew = clock, SkewMeter()
         self.url = url.rstrip("/")
         self.shown = _without_password(self.url)
         self._session = requests.Session()
         self._session.auth = _Auth(key)
         for prefix in ("http://", "https://"):
-            self._session.mount(prefix, TlsAdapter(pool_connections=1, pool_maxsize=CONNECTIONS))
+            self._session.mount(prefix, TimedAdapter(pool_connections=1, pool_maxsize=CONNECTIONS))
         self._session.headers.update(
             {
                 "Content-Type": "application/json",
@@ -74,6 +92,16 @@ class Transport:
                 "X-PREFECT-CORE-VERSION": DIALECT,
             }
         )
+
+    @property
+    def skew(self) -> float:
+        """Seconds that the backend's clock is ahead of this machine's; 0.0 below what can be measured."""
+        return self._skew.skew
+
+    def now(self) -> datetime:
+        """The time of day at the backend (aware, UTC), as far as it is known."""
+        here = self._clock.now() if self._clock else datetime.now(timezone.utc)
+        return here + timedelta(seconds=self.skew)
 
     def set_header(self, name: str, value: str) -> None:
         """Send a header with every request from now on."""
@@ -97,31 +125,13 @@ class Transport:
             CloudError: As the port says.
         """
         body = json.dumps({"query": document, "variables": json.dumps(variables) if variables else "null"})
-        lost = OutcomeUnknown if changes else CloudUnavailable
-        try:
-            with self._session.post(
-                self.url,
-                data=body.encode(),
-                headers=None if wait is None else {"Prefer": f"wait={math.ceil(wait)}"},
-                timeout=(CONNECT_TIMEOUT, READ_TIMEOUT + (wait or 0.0)),
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                answer = self._understand(response, lost)
-                if wait is not None:
-                    self.waits = "wait" in response.headers.get("Preference-Applied", "")
-                return answer
-        except requests.exceptions.SSLError as problem:
-            raise CloudUnavailable(f"no trusted TLS connection to {self.shown}: {_short(problem)}") from problem
-        except (requests.exceptions.ConnectTimeout, requests.exceptions.ProxyError) as problem:
-            raise CloudUnavailable(f"cannot reach {self.shown}: {_short(problem)}") from problem
-        except requests.ConnectionError as problem:
-            # Only what failed before a connection existed is known not to have been sent.
-            unsent = "NewConnectionError" in repr(problem) or "NameResolutionError" in repr(problem)
-            error = CloudUnavailable if unsent else lost
-            raise error(f"cannot reach {self.shown}: {_short(problem)}") from problem
-        except requests.RequestException as problem:
-            raise lost(f"no answer from {self.shown}: {_short(problem)}") from problem
+        lost: Lost = OutcomeUnknown if changes else CloudUnavailable
+        patience = wait or 0.0
+        with calling(CALL_TIMEOUT + patience, READ_TIMEOUT + patience) as call:
+            try:
+                return self._post(body.encode(), lost, wait)
+            except requests.RequestException as problem:
+                raise self._unanswered(problem, call, lost) from problem
 
     def ask(
         self,
@@ -138,24 +148,56 @@ class Transport:
         """
         answer = self.send(document, variables, changes=changes, wait=wait)
         if answer.errors:
-            if is_trouble(answer.errors):
-                error = OutcomeUnknown if changes else CloudUnavailable
-                raise error(f"{self.shown} is in trouble: {describe(answer.errors)}")
-            raise RequestRejected(describe(answer.errors))
+            if is_rejection(answer.errors):
+                raise RequestRejected(describe(answer.errors))
+            error = OutcomeUnknown if changes else CloudUnavailable
+            raise error(f"{self.shown} failed: {describe(answer.errors)}")
         return answer.data
 
     def close(self) -> None:
         """Close all connections."""
         self._session.close()
 
-    def _understand(self, response: requests.Response, lost: type[CloudUnavailable | OutcomeUnknown]) -> Answer:
-        self._check_status(response, lost)
-        body = self._read(response, lost)
-        errors = _errors(body.get("errors"))
-        if any(sign in json.dumps(errors) for sign in _REFUSED_KEY):
+    # --- inside ---
+
+    def _post(self, body: bytes, lost: Lost, wait: float | None) -> Answer:
+        began = time.monotonic()
+        with self._session.post(
+            self.url,
+            data=body,
+            headers=None if wait is None else {"Prefer": f"wait={math.ceil(wait)}"},
+            timeout=(CONNECT_TIMEOUT, READ_TIMEOUT + (wait or 0.0)),
+            allow_redirects=False,
+            stream=True,
+        ) as response:
+            took, came = time.monotonic() - began, self._clock and self._clock.now()
+            answer = self._understand(response, lost)
+            self._learn(response, wait=wait)
+            if came:
+                self._skew.answered(response.headers.get("Date"), took, came)
+            return answer
+
+    def _learn(self, response: requests.Response, *, wait: float | None) -> None:
+        """What the answer says about the backend."""
+        self.compares = response.headers.get("Prefect-Claims", "").strip().lower() == COMPARES
+        if wait is not None:
+            self.waits = "wait" in response.headers.get("Preference-Applied", "")
+
+    def _unanswered(self, problem: requests.RequestException, call: Call, lost: Lost) -> CloudError:
+        """What it means that there was no answer: nothing can have been changed by what was not sent."""
+        if call.sent:
+            return lost(f"no answer from {self.shown}: {why(problem)}")
+        if isinstance(problem, requests.exceptions.SSLError):
+            return CloudUnavailable(f"no trusted TLS connection to {self.shown}: {why(problem)}")
+        return CloudUnavailable(f"cannot reach {self.shown}: {why(problem)}")
+
+    def _understand(self, response: requests.Response, lost: Lost) -> Answer:
+        if response.status_code >= 300:
+            raise self._failure(response, lost)
+        body = self._object(self._read(response, lost), lost)
+        errors = read_errors(body.get("errors"))
+        if is_unauthenticated(errors):
             raise Unauthorised(f"{self.shown} does not accept the API key: {describe(errors)}")
-        if response.status_code >= 400:
-            raise RequestRejected(f"{self.shown} refuses the request (HTTP {response.status_code}): {describe(errors)}")
         data = body.get("data")
         if not isinstance(data, Mapping):
             if not errors:
@@ -163,72 +205,78 @@ class Transport:
             data = {}
         return Answer(data, errors)
 
-    def _check_status(self, response: requests.Response, lost: type[CloudUnavailable | OutcomeUnknown]) -> None:
-        """Raise what the HTTP status alone decides."""
-        status = response.status_code
-        if status in {401, 403}:
-            raise Unauthorised(f"{self.shown} does not accept the API key (HTTP {status})")
-        if status in {429, 503}:
-            wait = _retry_after(response.headers.get("Retry-After"))
-            raise CloudUnavailable(f"{self.shown} asks for patience (HTTP {status})", retry_after=wait)
-        if status >= 500:
-            raise lost(f"{self.shown} is in trouble (HTTP {status})")
-        if 300 <= status < 400:
+    def _failure(self, response: requests.Response, lost: Lost) -> CloudError:
+        """What an answer means that is no success: by the codes of its errors, else by its status."""
+        status, errors = response.status_code, _errors_of_failure(response)
+        if status == 401 or is_unauthenticated(errors):
+            return Unauthorised(f"{self.shown} does not accept the API key (HTTP {status})")
+        if is_rejection(errors):
+            return RequestRejected(f"{self.shown} refuses the request (HTTP {status}): {describe(errors)}")
+        if status < 400:
             target = response.headers.get("Location", "elsewhere")
-            raise CloudUnavailable(f"{self.shown} redirects to {target}: use that address as --api")
+            return CloudUnavailable(f"{self.shown} redirects to {target}: use that address as --api")
+        if status in {403, 407}:
+            words = "a proxy or a firewall on the way to it may not let it pass"
+            return CloudUnavailable(f"{self.shown} forbids the request (HTTP {status}): {words}")
         if status in {404, 405}:
-            raise CloudUnavailable(f"{self.shown} does not answer like a Prefect API (HTTP {status}): check --api")
+            return CloudUnavailable(f"{self.shown} does not answer like a Prefect API (HTTP {status}): check --api")
+        if status == 413:
+            return RequestRejected(f"{self.shown} calls the request too large (HTTP 413)")
+        if status in {408, 425, 429, 503}:
+            wait = _retry_after(response.headers.get("Retry-After"), self.now())
+            return CloudUnavailable(f"{self.shown} asks to try again later (HTTP {status})", retry_after=wait)
+        words = f": {describe(errors)}" if errors else ""
+        return lost(f"{self.shown} failed (HTTP {status}){words}")
 
-    def _read(self, response: requests.Response, lost: type[CloudUnavailable | OutcomeUnknown]) -> Mapping[str, Any]:
+    def _read(self, response: requests.Response, lost: Lost) -> bytes:
+        too_large = AnswerTooLarge if lost is CloudUnavailable else lost
         chunks, size = [], 0
         for chunk in response.iter_content(65536):
             size += len(chunk)
             if size > MAX_ANSWER:
-                raise lost(f"the answer of {self.shown} is larger than {MAX_ANSWER} bytes")
+                raise too_large(f"the answer of {self.shown} is larger than {MAX_ANSWER} bytes")
             chunks.append(chunk)
-        try:
-            body = json.loads(b"".join(chunks))
-        except (ValueError, RecursionError) as problem:
-            raise lost(f"{self.shown} does not answer like a Prefect API (no JSON): check --api") from problem
-        if not isinstance(body, Mapping):
-            raise lost(f"{self.shown} does not answer like a Prefect API (no JSON object): check --api")
+        body = b"".join(chunks)
+        if size > MAX_VALUES and sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES:
+            raise too_large(f"the answer of {self.shown} has more than {MAX_VALUES} values")
         return body
 
+    def _object(self, body: bytes, lost: Lost) -> Mapping[str, Any]:
+        try:
+            found = json.loads(body)
+        except (ValueError, RecursionError) as problem:
+            raise lost(f"{self.shown} does not answer like a Prefect API (no JSON): check --api") from problem
+        if not isinstance(found, Mapping):
+            raise lost(f"{self.shown} does not answer like a Prefect API (no JSON object): check --api")
+        return found
 
-def is_trouble(errors: tuple[Mapping[str, Any], ...]) -> bool:
-    """Whether the API says that the fault is its own, and passing (protocol section 1.4)."""
-    return "API_ERROR" in json.dumps(errors)
 
-
-def describe(errors: tuple[Mapping[str, Any], ...]) -> str:
-    """Errors of an answer in one line."""
-    return "; ".join(str(error.get("message", error))[:500] for error in errors[:3]) or "no reason given"
-
-
-def _retry_after(value: str | None) -> float | None:
+def _errors_of_failure(response: requests.Response) -> tuple[Mapping[str, Any], ...]:
+    """Errors in the body of a failure; none if there is no such body."""
+    body = b""
     try:
-        return max(0.0, min(float(value), 3600.0)) if value else None
-    except ValueError:
-        return None  # a date: our own back-off is as good
+        for chunk in response.iter_content(16384):
+            body += chunk
+            if len(body) > MAX_FAILURE:
+                return ()
+        found = json.loads(body)
+    except (requests.RequestException, ValueError, RecursionError):
+        return ()
+    return read_errors(found.get("errors")) if isinstance(found, Mapping) else ()
 
 
-def _short(problem: Exception) -> str:
-    """The innermost reason, without the addresses of objects that urllib3 puts in."""
-    reason: Any = problem.args[0] if problem.args else problem
-    reason = getattr(reason, "reason", None) or reason
-    text = str(reason)
-    return text.rpartition(": ")[2] if "object at 0x" in text or text.startswith("<") else text
+def _retry_after(value: str | None, now: datetime) -> float | None:
+    """Seconds to wait, a minute at most; None if nothing that makes sense was asked for."""
+    text = (value or "").strip()
+    if _SECONDS.fullmatch(text):
+        return min(float(text), MAX_RETRY_AFTER)
+    until = read_date(text)
+    if until is None or until <= now:
+        return None
+    return min((until - now).total_seconds(), MAX_RETRY_AFTER)
 
 
 def _without_password(url: str) -> str:
     """*url* as it may be shown."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
-def _errors(value: object) -> tuple[Mapping[str, Any], ...]:
-    """Errors of an answer, whatever shape a backend or a proxy gives them."""
-    if not value:
-        return ()
-    found = tuple(error for error in value if isinstance(error, Mapping)) if isinstance(value, list) else ()
-    return found or ({"message": str(value)[:500]},)

@@ -2,26 +2,28 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timezone
 from typing import Any, Final
 
 import attrs
 
+from prefect.agent.adapters.graphql.records import (
+    Json,
+    is_handed_back,
+    items,
+    mapping,
+    moment,
+    number,
+    read_record,
+    read_recoveries,
+    text,
+)
 from prefect.agent.adapters.graphql.run_configs import read_run_config, read_storage
 from prefect.agent.domain.model.flow_runs import Attempt, ClaimRecord, Flow, FlowRun, FlowRunId, TaskRun, TaskRunId
 from prefect.agent.domain.model.states import RUNNING, SUBMITTED, State
-from prefect.agent.domain.times import read_time
 
-DIALECT: Final = "1.4.1"
-"""Version of the protocol that is spoken; goes into states as information."""
-
-RECORD_KEY: Final = "prefect_agent"
-"""Where a Submitted state's context says who claimed it."""
-
-MAX_MESSAGE: Final = 10_000
-
-Json = Mapping[str, Any]
+_NEVER: Final = datetime.min.replace(tzinfo=timezone.utc)
 
 
 @attrs.frozen
@@ -59,61 +61,57 @@ def read_flow_run(row: object, due_before: datetime) -> FlowRun | None:
     """
     if not isinstance(row, Mapping):
         return None
-    run_id, version = row.get("id"), _number(row.get("version"))
-    payload = _object(row.get("serialized_state"))
+    run_id, version = row.get("id"), number(row.get("version"))
+    payload = _present_state(row, version)
     kind = row.get("state") or payload.get("type")
     if not isinstance(run_id, str) or not run_id or version is None or not isinstance(kind, str):
         return None
-    flow = _object(row.get("flow"))
-    task_runs = [t for t in map(_read_task_run, _list(row.get("task_runs"))) if t is not None]
-    waiting = [t for t in task_runs if t.state.is_scheduled] if kind == RUNNING else []
-    due = tuple(sorted((t for t in waiting if _is_due(t.state, due_before)), key=lambda t: t.id))
+    flow = mapping(row.get("flow"))
+    task_runs = [t for t in map(_read_task_run, items(row.get("task_runs"))) if t is not None]
+    task_runs = sorted(task_runs, key=lambda t: t.id) if kind == RUNNING else []
+    waiting = [t for t in task_runs if t.state.is_scheduled]
+    due = tuple(t for t in waiting if _is_due(t.state, due_before))
+    state = _read_state(kind, payload, due=bool(due))
     return FlowRun(
         id=FlowRunId(run_id),
         attempt=VersionAttempt(version, _hash(due)),
-        state=_read_state(kind, payload, due=bool(due)),
+        state=state,
         flow=Flow(
-            id=_text(flow.get("id")),
-            name=_text(flow.get("name")),
-            core_version=_text(flow.get("core_version")) or None,
+            id=text(flow.get("id")),
+            name=text(flow.get("name")),
+            core_version=text(flow.get("core_version")) or None,
             storage=read_storage(flow.get("storage")),
         ),
-        name=_text(row.get("name")),
+        name=text(row.get("name")),
         run_config=read_run_config(row.get("run_config")),
         due_task_runs=due,
         tasks_wait=bool(waiting),
-        claim=_claim_of(kind, payload, row.get("task_runs")),
+        claimed_task_runs=tuple(t for t in task_runs if t.state.type == SUBMITTED),
+        claim=read_record(payload) if kind == SUBMITTED and payload else _latest_claim(row),
+        recoveries=_recoveries_of(state, payload, waiting),
         source=row,
     )
 
 
-def submitted_state(wrapped: object, record: ClaimRecord) -> dict[str, Any]:
-    """The Submitted state that claims a run: it wraps the state that the run waits in (protocol section 4.1)."""
-    return _state("Submitted", "Submitted for execution", state=wrapped, context={RECORD_KEY: attrs.asdict(record)})
-
-
-def ended_state(kind: str, message: str) -> dict[str, Any]:
-    """A Failed or Cancelled state."""
-    return _state(kind, message[:MAX_MESSAGE])
-
-
-def _state(kind: str, message: str, **more: Any) -> dict[str, Any]:
-    result = {"type": "NoResultType", "__version__": DIALECT}
-    common = {"context": {}, "cached_inputs": {}, "_result": result, "__version__": DIALECT}
-    return {"type": kind, "message": message, **common, **more}
+def _present_state(row: Json, version: int | None) -> Json:
+    """The state that the run is in; light rows have it only if it is the one that claims."""
+    if "serialized_state" in row:
+        return mapping(row["serialized_state"])
+    latest = [mapping(state) for state in items(row.get("claims"))[:1]]
+    return next((mapping(s.get("serialized_state")) for s in latest if number(s.get("version")) == version), {})
 
 
 def _read_state(kind: str, payload: Json, *, due: bool) -> State:
-    start = None if due else _time(payload.get("start_time"))
-    return State(type=kind, message=_text(payload.get("message")), start_time=start)
+    start = None if due else moment(payload.get("start_time"))
+    return State(type=kind, message=text(payload.get("message")), start_time=start)
 
 
 def _read_task_run(row: object) -> TaskRun | None:
     if not isinstance(row, Mapping):
         return None
-    payload = _object(row.get("serialized_state"))
+    payload = mapping(row.get("serialized_state"))
     kind = row.get("state") or payload.get("type")
-    task_run_id, version = row.get("id"), _number(row.get("version"))
+    task_run_id, version = row.get("id"), number(row.get("version"))
     if not isinstance(task_run_id, str) or version is None or not isinstance(kind, str):
         return None
     return TaskRun(
@@ -121,24 +119,36 @@ def _read_task_run(row: object) -> TaskRun | None:
     )
 
 
-def _claim_of(kind: str, payload: Json, task_runs: object) -> ClaimRecord | None:
-    """Who claimed the run: of its own state, or of the first of its claimed task runs."""
-    if kind == SUBMITTED:
-        return _read_record(payload)
-    if kind != RUNNING:
-        return None
-    claimed = [row for row in _list(task_runs) if isinstance(row, Mapping)]
-    states = [(_text(row.get("id")), _object(row.get("serialized_state"))) for row in claimed]
-    records = [_read_record(p) for _, p in sorted(states, key=lambda s: s[0]) if p.get("type") == SUBMITTED]
-    return next((record for record in records if record is not None), None)
+# --- claims ---
 
 
-def _read_record(payload: Json) -> ClaimRecord | None:
-    found = _object(_object(payload.get("context")).get(RECORD_KEY))
-    fields = {field.name: found.get(field.name) for field in attrs.fields(ClaimRecord)}
-    if not all(isinstance(value, str) for value in fields.values()):
-        return None
-    return ClaimRecord(**fields)  # type: ignore[arg-type]
+def _latest_claim(row: Json) -> ClaimRecord | None:
+    """The record of the latest claim: of the run itself, or of a task run. What made the run wait again ends it."""
+    latest = max(_claims(row), key=lambda claim: claim[0], default=None)
+    return None if latest is None else latest[1]
+
+
+def _claims(row: Json) -> Iterator[tuple[datetime, ClaimRecord | None]]:
+    """Everything in the history that claimed the run or ended its claim, with its time."""
+    for state in map(mapping, items(row.get("claims"))):
+        payload = mapping(state.get("serialized_state"))
+        is_claim = (state.get("state") or payload.get("type")) == SUBMITTED
+        yield moment(state.get("timestamp")) or _NEVER, read_record(payload) if is_claim else None
+    for task_run in map(mapping, items(row.get("claimed"))):
+        for state in map(mapping, items(task_run.get("claims"))):
+            yield moment(state.get("timestamp")) or _NEVER, read_record(mapping(state.get("serialized_state")))
+    for task_run in map(mapping, items(row.get("task_runs"))):
+        payload = mapping(task_run.get("serialized_state"))
+        is_claim = payload.get("type") == SUBMITTED
+        if is_claim or is_handed_back(payload):
+            yield moment(task_run.get("state_timestamp")) or _NEVER, read_record(payload) if is_claim else None
+
+
+def _recoveries_of(state: State, payload: Json, waiting: Sequence[TaskRun]) -> int:
+    """What the waiting state remembers: the run's own, or those of its task runs."""
+    if state.is_scheduled:
+        return read_recoveries(payload)
+    return max((read_recoveries(t.attempt.payload) for t in waiting if isinstance(t.attempt, TaskAttempt)), default=0)
 
 
 def _hash(due: Sequence[TaskRun]) -> str:
@@ -150,30 +160,5 @@ def _hash(due: Sequence[TaskRun]) -> str:
 
 def _is_due(state: State, due_before: datetime) -> bool:
     if state.start_time is None:
-        return state.type != "Paused"  # the others are due at once if they do not say when (protocol section 4A)
+        return state.type != "Paused"  # the others are due at once if they do not say when
     return state.start_time <= due_before
-
-
-def _time(value: object) -> datetime | None:
-    if not isinstance(value, str):
-        return None
-    try:
-        return read_time(value)
-    except ValueError:
-        return None
-
-
-def _number(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _object(value: object) -> Json:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""

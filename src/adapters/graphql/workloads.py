@@ -1,4 +1,4 @@
-"""What a flow run's process must know: variables and command of the 0.x and 1.x lines (protocol sections 6.1, 6.3)."""
+"""What a flow run's process must know: variables and command of the 0.x and 1.x lines."""
 
 import re
 from collections.abc import Collection
@@ -61,6 +61,6 @@ def _version(text: str | None) -> tuple[int, ...] | None:
 
 
 def _tag(core_version: str | None) -> str:
-    """A tag that can be part of an image name; whatever else somebody registered counts as unknown."""
+    """A tag that can be part of an image name; any other version counts as unknown."""
     tag = (core_version or "").partition("+")[0]
     return tag if re.fullmatch(r"\w[\w.-]{0,127}", tag) else "latest"

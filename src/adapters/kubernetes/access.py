@@ -8,19 +8,25 @@ import contextlib
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping
+from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 import urllib3
 
-from prefect.agent.adapters.kubernetes.errors import RAISED, StatusError, translate
+from prefect.agent.adapters.answers import ServerClock, within
+from prefect.agent.adapters.kubernetes.errors import RAISED, PluginFailed, StatusError, translate
 from prefect.agent.adapters.kubernetes.logins import Login, home_namespace
 from prefect.agent.adapters.kubernetes.throttle import Throttle
 from prefect.agent.domain.errors import AgentError, ConfigurationError
 
 TIMEOUT: Final = 20.0
 """Seconds for the next piece of an answer; the server itself gives up on a write after 34 and a list after 60."""
+
+DEADLINE: Final = 60.0
+"""Seconds for the whole of an answer, however it comes."""
 
 CONNECT: Final = 10.0
 """Seconds to connect."""
@@ -45,12 +51,22 @@ class Cluster:
         self._kubeconfig, self._context, self._throttle = kubeconfig, context, throttle
         self._guard = threading.Lock()
         self._warned: set[str] = set()
+        self._clock = ServerClock()
         self._login = Login.find(kubeconfig, context)
 
     @property
     def server(self) -> str:
         """Address of the API server, for people."""
         return self._login.server
+
+    @property
+    def skew(self) -> float:
+        """Seconds that the API server's clock is ahead of this machine's, as far as its answers tell."""
+        return self._clock.skew
+
+    def now(self) -> datetime:
+        """The API server's time of day."""
+        return datetime.now(timezone.utc) + timedelta(seconds=self.skew)
 
     def home_namespace(self) -> str:
         """The namespace that the pod is in, or that the kubeconfig's context names; else ``default``."""
@@ -80,6 +96,7 @@ class Cluster:
         body: object = None,
         content_type: str = "application/json",
         timeout: float = TIMEOUT,
+        deadline: float = DEADLINE,
         heard_warning: Callable[[str], None] | None = None,
     ) -> dict[str, Any]:
         """Ask, and return the JSON object that is answered. Raises what ``RAISED`` lists, StatusError for a failure.
@@ -87,29 +104,35 @@ class Cluster:
         Nothing is repeated but a request whose credentials were not accepted: once, with credentials read anew.
 
         Args:
+            timeout: Seconds to wait for the beginning of the answer, and for each next piece.
+            deadline: Seconds for the whole of it.
             heard_warning: Takes the server's warnings (RFC 7234 section 5.5), each text once in a connection's life.
         """
-        with self._answer(method, path, query, body, content_type, timeout) as response:
+        with self._answer(method, path, query, body, content_type, timeout, deadline) as response:
             self._hear_warnings(response, heard_warning)
             return _json(response.data)
 
     def find(self, path: str) -> dict[str, Any] | None:
-        """As ``send("GET", ...)``; None if there is no such object."""
+        """As ``send("GET", ...)``; None if the API server itself says that there is no such object."""
         try:
-            return self.send("GET", path)
+            found = self.send("GET", path)
         except StatusError as failure:
-            if failure.code == 404:
+            if failure.is_absence:
                 return None
             raise
+        if not isinstance(found.get("metadata"), dict):
+            raise urllib3.exceptions.HTTPError(f"not an object of Kubernetes: {str(found)[:80]}")
+        return found
 
     @contextlib.contextmanager
-    def stream(self, path: str, *, query: Mapping[str, object], silence: float) -> Generator["Stream"]:
+    def stream(self, path: str, *, query: Mapping[str, object], silence: float, deadline: float) -> Generator["Stream"]:
         """Ask something that is answered piece by piece. Raises as :meth:`send`.
 
         Args:
             silence: Seconds to wait for the next piece.
+            deadline: Seconds for the whole of it.
         """
-        with self._answer("GET", path, query, None, "application/json", silence) as response:
+        with self._answer("GET", path, query, None, "application/json", silence, deadline) as response:
             yield Stream(response)
 
     def close(self) -> None:
@@ -125,15 +148,16 @@ class Cluster:
         body: object,
         content_type: str,
         timeout: float,
+        deadline: float,
     ) -> Generator[urllib3.BaseHTTPResponse]:
         """The answer, if it is a success; its connection is free again afterwards."""
         words = f"{path}?{urlencode(query)}" if query else path
         content = None if body is None else json.dumps(body).encode()
         login = self._login
-        response = self._request(method, words, content, content_type, timeout)
+        response = self._request(method, words, content, content_type, timeout, deadline)
         if response.status == 401 and self._login_again(login):
             response.drain_conn()
-            response = self._request(method, words, content, content_type, timeout)
+            response = self._request(method, words, content, content_type, timeout, deadline)
         try:
             if response.status >= 400:
                 raise self._failure(response)
@@ -144,22 +168,26 @@ class Cluster:
             response.release_conn()
 
     def _request(
-        self, method: str, words: str, content: bytes | None, content_type: str, timeout: float
+        self, method: str, words: str, content: bytes | None, content_type: str, timeout: float, deadline: float
     ) -> urllib3.BaseHTTPResponse:
         self._throttle.take()
         login = self._login
         headers = {"Accept": "application/json", "User-Agent": "prefect-agent", **login.credentials()}
         if content is not None:
             headers["Content-Type"] = content_type
-        return login.pool.request(
-            method,
-            f"{login.server}{words}",
-            body=content,
-            headers=headers,
-            timeout=urllib3.Timeout(connect=CONNECT, read=timeout),
-            retries=False,
-            preload_content=False,
-        )
+        asked_at = time.time()
+        with within(head=CONNECT + timeout, whole=deadline):
+            response = login.pool.request(
+                method,
+                f"{login.server}{words}",
+                body=content,
+                headers=headers,
+                timeout=urllib3.Timeout(connect=CONNECT, read=timeout),
+                retries=False,
+                preload_content=False,
+            )
+        self._clock.heard(response.headers.get("Date"), asked_at, time.time())
+        return response
 
     def _failure(self, response: urllib3.BaseHTTPResponse) -> StatusError:
         retry_after = _seconds(response.headers.get("Retry-After"))
@@ -181,12 +209,18 @@ class Cluster:
                 heard(text)
 
     def _login_again(self, refused: Login) -> bool:
-        """Read the credentials anew, unless another thread has done so since; whether there is hope in trying again."""
+        """Read the credentials anew, unless another thread has done so since; whether there is hope in trying again.
+
+        Raises:
+            PluginFailed: They come from a program that gives none at present.
+        """
         with self._guard:
             if self._login is refused:
                 try:
                     self._login = Login.find(self._kubeconfig, self._context)
-                except ConfigurationError:
+                except ConfigurationError as problem:
+                    if isinstance(problem.__cause__, PluginFailed):
+                        raise problem.__cause__ from problem
                     return False
                 refused.pool.clear()
         return True
@@ -222,6 +256,16 @@ class Stream:
 def path_of(*words: str) -> str:
     """A path of the API; each word is quoted."""
     return "/" + "/".join(quote(part, safe="") for word in words for part in word.split("/"))
+
+
+def items_of(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The objects of a list, or of a page of it. Raises HTTPError if *answer* is no list at all."""
+    found = answer.get("items")
+    if found is None and str(answer.get("kind")).endswith("List"):
+        return []
+    if not isinstance(found, list):
+        raise urllib3.exceptions.HTTPError(f"not a list of objects: {str(answer)[:80]}")
+    return [each for each in found if isinstance(each, dict)]
 
 
 def _json(data: bytes) -> dict[str, Any]:

@@ -46,6 +46,15 @@ class StatusError(Exception):
         """Whether a list or watch has to begin anew (HTTP 410)."""
         return self.code == 410 or self.reason in {"Expired", "Gone"}
 
+    @property
+    def is_absence(self) -> bool:
+        """Whether the API server itself says that there is no such object; a gateway's 404 says nothing of it."""
+        return self.code == 404 and self.is_its_own
+
+
+class PluginFailed(ConfigException):  # type: ignore[misc]
+    """The program that a kubeconfig names for credentials gave none; the message has its name and last words."""
+
 
 RAISED: Final = (StatusError, urllib3.exceptions.HTTPError, OSError, ConfigException)
 """Everything that asking raises for reasons that are not bugs."""
@@ -60,6 +69,8 @@ def translate(problem: Exception, *, server: str, doing: str) -> PlatformError:
     """
     if isinstance(problem, StatusError):
         return _status(problem, server=server, doing=doing)
+    if isinstance(problem, ConfigException):
+        return PlatformUnavailable(f"no credentials for the Kubernetes API server at {server}: {problem}")
     cause = root(problem)
     if isinstance(problem, urllib3.exceptions.SSLError):
         return PlatformUnavailable(

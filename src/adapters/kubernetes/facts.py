@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Any, Final
 
 import attrs
 
 from prefect.agent.adapters.kubernetes import manifest
+from prefect.agent.domain.model.units import Owner
 from prefect.agent.domain.times import read_time
 
 KEPT_TEXT: Final = 1000
@@ -36,7 +38,8 @@ class JobFacts:
         stopped: Why this agent or a sibling ended it; empty if none did.
         conditions: Those that hold.
         pods_ended: How many of its pods have ended, as its controller counts.
-        pods_read: Whether its pods were read after its end; kept by whoever follows it.
+        pods_read: Whether its pods were read after its end; kept by the mirror.
+        owner: Whose it is; None if it does not say, or not in a way that can be read.
     """
 
     name: str
@@ -54,6 +57,7 @@ class JobFacts:
     conditions: tuple[Condition, ...]
     pods_ended: int = 0
     pods_read: bool = False
+    owner: Owner | None = None
 
     @property
     def end(self) -> Condition | None:
@@ -95,7 +99,8 @@ class PodFacts:
         main: Name of the container that executes the flow run.
         waits: The reason why it is not scheduled, or empty.
         is_gone: Whether the pod does not exist any more; these are its last facts.
-        waiting_since: When its present trouble was first seen; kept by whoever follows it.
+        waiting_since: When its present trouble was first seen; kept by the mirror.
+        owner: As of a Job.
     """
 
     name: str
@@ -118,6 +123,7 @@ class PodFacts:
     containers: tuple[ContainerFacts, ...]
     is_gone: bool = False
     waiting_since: datetime | None = None
+    owner: Owner | None = None
 
     @property
     def is_alive(self) -> bool:
@@ -160,8 +166,10 @@ class EventFacts:
     at: datetime
 
 
-def job_facts(job: Mapping[str, Any]) -> JobFacts | None:
+def job_facts(job: object) -> JobFacts | None:
     """Facts of a Job; None if it is not a unit of ours."""
+    if not isinstance(job, Mapping):
+        return None
     meta, spec, status = _map(job, "metadata"), _map(job, "spec"), _map(job, "status")
     labels, notes = _map(meta, "labels"), _map(meta, "annotations")
     name = _text(meta, "name")
@@ -177,16 +185,19 @@ def job_facts(job: Mapping[str, Any]) -> JobFacts | None:
         created_at=_time(meta, "creationTimestamp"),
         completed_at=_time(status, "completionTime"),
         is_suspended=spec.get("suspend") is True,
-        is_deleting="deletionTimestamp" in meta,
+        is_deleting=meta.get("deletionTimestamp") is not None,
         secret=_text(notes, manifest.SECRET),
         stopped=_text(notes, manifest.STOPPED),
         conditions=tuple(_condition(each) for each in _list(status, "conditions") if each.get("status") == "True"),
         pods_ended=(_number(status, "succeeded") or 0) + (_number(status, "failed") or 0),
+        owner=_owner(_text(labels, manifest.CLOUD_LABEL), _text(labels, manifest.OWNER_LABEL)),
     )
 
 
-def pod_facts(pod: Mapping[str, Any]) -> PodFacts | None:
+def pod_facts(pod: object) -> PodFacts | None:
     """Facts of a pod; None if it belongs to no unit of ours."""
+    if not isinstance(pod, Mapping):
+        return None
     meta, spec, status = _map(pod, "metadata"), _map(pod, "spec"), _map(pod, "status")
     labels, notes = _map(meta, "labels"), _map(meta, "annotations")
     unit, uid = _text(labels, manifest.UNIT), _text(meta, "uid")
@@ -207,7 +218,7 @@ def pod_facts(pod: Mapping[str, Any]) -> PodFacts | None:
         message=_text(status, "message"),
         node=_text(spec, "nodeName"),
         created_at=_time(meta, "creationTimestamp"),
-        is_deleting="deletionTimestamp" in meta,
+        is_deleting=meta.get("deletionTimestamp") is not None,
         main=_text(main, "name"),
         memory_limit=_text(_map(_map(main, "resources"), "limits"), "memory"),
         unscheduled=_pick(conditions, "PodScheduled", "False"),
@@ -216,6 +227,7 @@ def pod_facts(pod: Mapping[str, Any]) -> PodFacts | None:
             *(_container(each, is_init=True) for each in _list(status, "initContainerStatuses")),
             *(_container(each, is_init=False) for each in _list(status, "containerStatuses")),
         ),
+        owner=_owner(_text(labels, manifest.CLOUD_LABEL), _text(labels, manifest.OWNER_LABEL)),
     )
 
 
@@ -237,6 +249,14 @@ def version_of(thing: Mapping[str, Any]) -> int:
     """The resourceVersion of an object or list; 0 if it has none. Of two, the later one has the greater."""
     found = _text(_map(thing, "metadata"), "resourceVersion")
     return int(found) if found.isdecimal() else 0
+
+
+@lru_cache(maxsize=256)  # one object for all units of an agent
+def _owner(cloud: str, agent: str) -> Owner | None:
+    try:
+        return Owner(cloud=cloud, agent=agent)
+    except ValueError:
+        return None
 
 
 def _container(status: Mapping[str, Any], *, is_init: bool) -> ContainerFacts:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import attrs
 
 from prefect.agent.adapters.kubernetes import manifest, permissions
-from prefect.agent.adapters.kubernetes.access import MERGE_PATCH, Cluster, path_of
+from prefect.agent.adapters.kubernetes.access import MERGE_PATCH, Cluster, items_of, path_of
 from prefect.agent.adapters.kubernetes.errors import StatusError, translate_submission
 from prefect.agent.adapters.kubernetes.facts import EventFacts, JobFacts, PodFacts, event_facts, version_of
 from prefect.agent.adapters.kubernetes.features import Features
@@ -17,12 +17,12 @@ from prefect.agent.adapters.kubernetes.reflector import Rhythm
 from prefect.agent.domain.errors import PlatformError, PlatformUnavailable
 from prefect.agent.domain.model.units import Submission
 
-GONE: Final = frozenset({404, 409})
-"""Answers to a change of an object that is gone, or that has become another one of the same name (by its uid)."""
-
 MAX_TAIL: Final = 64 * 1024
 MOST_OUTPUT: Final = 16 * 1024 * 1024
 """Bytes of output read for its tail: lines may be long."""
+
+OUTPUT_DEADLINE: Final = 60.0
+"""Seconds for the whole of it."""
 
 OUTPUT_SILENCE: Final = 20.0
 """Seconds to wait for the next piece of a pod's output."""
@@ -67,7 +67,12 @@ class Jobs:
     def __init__(self, cluster: Cluster, scope: Scope, features: Features, rhythm: Rhythm) -> None:
         self._cluster, self._scope, self._features = cluster, scope, features
         self.mirror = Mirror(
-            cluster, jobs_path=scope.jobs(), pods_path=scope.pods(), selector=manifest.UNIT, rhythm=rhythm
+            cluster,
+            jobs_path=scope.jobs(),
+            pods_path=scope.pods(),
+            selector=manifest.UNIT,
+            rhythm=rhythm,
+            today=cluster.now,
         )
 
     # --- making ---
@@ -119,12 +124,13 @@ class Jobs:
         known, _ = self.mirror.facts(name)
         with self._cluster.asked(f"read the Job {name}"):
             job = self._find(name)
-            place = None if job is None else job["metadata"]["namespace"]
+            place = None if job is None else job["metadata"].get("namespace")
             answer = self._cluster.send("GET", self._scope.pods(place), query=_of_unit(name))
+            pods = items_of(answer)
         facts = None if job is None else self.mirror.saw_job(job)
         if facts is None and known is not None:
             self.mirror.forget(known)
-        self.mirror.saw_pods(name, answer.get("items") or [], version_of(answer), after=facts)
+        self.mirror.saw_pods(name, pods, version_of(answer), after=facts)
         return self.mirror.facts(name)
 
     def find(self, namespace: str, name: str) -> Object | None:
@@ -155,7 +161,7 @@ class Jobs:
         path = f"{self._scope.pods(pod.namespace, pod.name)}/log"
         with (
             self._features.optional(self._cluster, permissions.LOGS, f"read the output of {pod.name}"),
-            self._cluster.stream(path, query=query, silence=OUTPUT_SILENCE) as stream,
+            self._cluster.stream(path, query=query, silence=OUTPUT_SILENCE, deadline=OUTPUT_DEADLINE) as stream,
         ):
             # Not limitBytes: it counts from the first of the lines, and the last matter.
             for piece in stream:
@@ -172,7 +178,7 @@ class Jobs:
             query = {"fieldSelector": f"involvedObject.uid={uid}", "limit": 100}
             with self._features.optional(self._cluster, permissions.EVENTS, "list events"):
                 path = path_of("api/v1", "namespaces", namespace, "events")
-                found = self._cluster.send("GET", path, query=query).get("items") or []
+                found = items_of(self._cluster.send("GET", path, query=query))
         return sorted(map(event_facts, found), key=lambda each: each.at)
 
     # --- ending ---
@@ -188,7 +194,7 @@ class Jobs:
                 path = self._scope.jobs(job.namespace, job.name)
                 self.mirror.saw_job(self._cluster.send("PATCH", path, body=body, content_type=MERGE_PATCH))
             except StatusError as failure:
-                if failure.code not in GONE:
+                if not _is_gone(failure):
                     raise
 
     def end_pod(self, pod: PodFacts, grace: float) -> None:
@@ -209,15 +215,19 @@ class Jobs:
             try:
                 self._cluster.send("DELETE", path, body=options)
             except StatusError as failure:
-                if failure.code not in GONE:
+                if not _is_gone(failure):
                     raise
 
     def _find(self, name: str) -> Object | None:
         if not self._scope.cluster_wide:
             return self._cluster.find(self._scope.jobs(self._scope.namespace, name))
         answer = self._cluster.send("GET", self._scope.jobs(), query=_of_unit(name))
-        found: list[Object] = answer.get("items") or []
-        return found[0] if found else None
+        return next(iter(items_of(answer)), None)
+
+
+def _is_gone(failure: StatusError) -> bool:
+    """Whether what was to be changed is gone, or has become another object of the same name (by its uid)."""
+    return failure.is_absence or failure.code == 409
 
 
 def _of_unit(name: str) -> dict[str, object]:

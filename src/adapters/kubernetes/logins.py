@@ -10,8 +10,10 @@ import urllib3
 import yaml
 from kubernetes.client.configuration import Configuration
 from kubernetes.client.rest import RESTClientObject
-from kubernetes.config import ConfigException, list_kube_config_contexts, load_incluster_config, load_kube_config
+from kubernetes.config import ConfigException, list_kube_config_contexts, load_incluster_config
 
+from prefect.agent.adapters.answers import timed
+from prefect.agent.adapters.kubernetes.plugins import load_kubeconfig
 from prefect.agent.adapters.trust import trusting
 from prefect.agent.domain.errors import ConfigurationError
 
@@ -48,10 +50,10 @@ class Login:
             if _is_in_cluster(kubeconfig, context):
                 load_incluster_config(client_configuration=configuration)
             else:
-                load_kube_config(kubeconfig, context, client_configuration=configuration)
+                load_kubeconfig(kubeconfig, context, configuration)
             configuration.connection_pool_maxsize = CONNECTIONS
             configuration.socket_options = _socket_options()
-            pool = trusting(RESTClientObject(configuration).pool_manager)
+            pool = timed(trusting(RESTClientObject(configuration).pool_manager))
             return cls(configuration.host.rstrip("/"), pool, configuration)
         except _NONSENSE as problem:
             # What YAML has to say shows a part of the file, perhaps a token.

@@ -17,6 +17,7 @@ from prefect.agent.domain.model.workloads import is_loopback
 
 __all__ = [
     "ATTEMPT",
+    "CLOUD_LABEL",
     "FLOW_ID_LABEL",
     "FLOW_NAME",
     "FLOW_RUN_ID",
@@ -25,6 +26,7 @@ __all__ = [
     "IDENTIFIER",
     "MANAGED_BY",
     "MANAGER",
+    "OWNER_LABEL",
     "SECRET",
     "STOPPED",
     "UNIT",
@@ -45,6 +47,10 @@ UNIT: Final = "prefect.io/unit"
 IDENTIFIER: Final = "prefect.io/identifier"
 FLOW_RUN_ID_LABEL: Final = "prefect.io/flow_run_id"
 FLOW_ID_LABEL: Final = "prefect.io/flow_id"
+CLOUD_LABEL: Final = "prefect.io/cloud"
+OWNER_LABEL: Final = "prefect.io/owner"
+"""Marks of the owner, on Job and pods."""
+
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGER: Final = "prefect-agent"
 
@@ -60,7 +66,7 @@ SECRET: Final = "prefect.io/secret"  # noqa: S105 - the name of an annotation
 STOPPED: Final = "prefect.io/stopped"
 """Why an agent ended the Job; put there when it does."""
 
-_LABELS: Final = (UNIT, IDENTIFIER, FLOW_RUN_ID_LABEL, FLOW_ID_LABEL, MANAGED_BY)
+_LABELS: Final = (UNIT, IDENTIFIER, FLOW_RUN_ID_LABEL, FLOW_ID_LABEL, CLOUD_LABEL, OWNER_LABEL, MANAGED_BY)
 _ANNOTATIONS: Final = (FLOW_RUN_ID, ATTEMPT, FLOW_NAME, FLOW_RUN_NAME, SECRET, STOPPED)
 _ON_PODS: Final = (FLOW_RUN_ID, ATTEMPT)
 
@@ -145,6 +151,8 @@ def labels(submission: Submission) -> dict[str, str]:
         IDENTIFIER: hashlib.sha256(submission.name.encode()).hexdigest()[:8],
         FLOW_RUN_ID_LABEL: submission.flow_run_id,
         FLOW_ID_LABEL: submission.flow_id,
+        CLOUD_LABEL: submission.owner.cloud if submission.owner else "",
+        OWNER_LABEL: submission.owner.agent if submission.owner else "",
         MANAGED_BY: MANAGER,
     }
     return {name: value for name, value in wanted.items() if _is_label_value(value)}

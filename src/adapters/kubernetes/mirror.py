@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from functools import partial
 from typing import Final
@@ -42,10 +42,21 @@ class Mirror:
     Args:
         jobs_path, pods_path: Of the lists.
         selector: Labels of ours.
+        today: The API server's time of day.
     """
 
-    def __init__(self, cluster: Cluster, *, jobs_path: str, pods_path: str, selector: str, rhythm: Rhythm) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        jobs_path: str,
+        pods_path: str,
+        selector: str,
+        rhythm: Rhythm,
+        today: Callable[[], datetime] = now,
+    ) -> None:
         self._cluster, self._paths, self._selector, self._rhythm = cluster, (jobs_path, pods_path), selector, rhythm
+        self._today = today
         self.changed = threading.Condition()
         self._jobs: dict[str, JobFacts] = {}
         self._pods: dict[str, dict[str, PodFacts]] = {}
@@ -230,6 +241,8 @@ class Mirror:
             return
         if kept is not None and kept.uid == facts.uid:
             facts = attrs.evolve(facts, pods_read=kept.pods_read)
+            if not facts.flow_run_id:  # taken away since: it is still the unit that it was
+                facts = attrs.evolve(facts, flow_run_id=kept.flow_run_id, attempt=kept.attempt)
         self._jobs[facts.name] = facts
         self._tell(facts.name)
 
@@ -262,7 +275,9 @@ class Mirror:
             return
         if trouble_of(facts):
             same = kept is not None and trouble_of(kept) == trouble_of(facts)
-            facts = attrs.evolve(facts, waiting_since=kept.waiting_since if kept is not None and same else now())
+            facts = attrs.evolve(
+                facts, waiting_since=kept.waiting_since if kept is not None and same else self._today()
+            )
         pods[facts.uid] = facts
         while len(pods) > PODS_OF_A_UNIT:
             oldest = min(by_age(list(pods.values())), key=lambda pod: pod.is_alive)

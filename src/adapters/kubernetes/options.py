@@ -1,5 +1,6 @@
 """The platform from what a person typed; the entry point ``kubernetes`` of ``prefect.agent.platforms``."""
 
+import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -11,6 +12,7 @@ from prefect.agent.adapters.kubernetes.access import Cluster
 from prefect.agent.adapters.kubernetes.jobs import Scope
 from prefect.agent.adapters.kubernetes.manifest import JobDefaults, SecretReference
 from prefect.agent.adapters.kubernetes.platform import KubernetesPlatform
+from prefect.agent.adapters.kubernetes.presence import PodProcess
 from prefect.agent.adapters.kubernetes.reading import Patience
 from prefect.agent.adapters.kubernetes.throttle import Throttle
 from prefect.agent.domain.errors import ConfigurationError
@@ -122,6 +124,7 @@ def factory(**given: Any) -> ExecutionPlatform:
         template=template,
         api_key_secret=_reference(options.api_key_secret),
         patience=Patience(trouble=options.start_trouble, start=options.start_deadline),
+        process=PodProcess.this(os.environ),
     )
 
 

@@ -1,5 +1,6 @@
 """Flow runs as Kubernetes Jobs. What the agent must be allowed to do is in ``permissions.py``."""
 
+import logging
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,22 +8,27 @@ from typing import Any, Final
 
 import attrs
 
-from prefect.agent.adapters.kubernetes import manifest, permissions, reading, templates
+from prefect.agent.adapters.kubernetes import manifest, permissions, reading
 from prefect.agent.adapters.kubernetes.access import Cluster
 from prefect.agent.adapters.kubernetes.accounts import account
 from prefect.agent.adapters.kubernetes.facts import JobFacts, PodFacts
 from prefect.agent.adapters.kubernetes.features import Features
+from prefect.agent.adapters.kubernetes.fingerprints import fingerprint
 from prefect.agent.adapters.kubernetes.jobs import Jobs, Scope
 from prefect.agent.adapters.kubernetes.manifest import JobDefaults, SecretReference
+from prefect.agent.adapters.kubernetes.presence import PodPresence, PodProcess
 from prefect.agent.adapters.kubernetes.reading import Patience
+from prefect.agent.adapters.kubernetes.references import OwnerReferences
 from prefect.agent.adapters.kubernetes.reflector import Rhythm
 from prefect.agent.adapters.kubernetes.reports import Reports
 from prefect.agent.adapters.kubernetes.self_check import missing_permissions
+from prefect.agent.adapters.kubernetes.templates import TemplatesOfRuns
 from prefect.agent.domain.errors import PlatformForbidden, PlatformUnavailable, SubmissionRefused, UnitNameTaken
 from prefect.agent.domain.model.run_configs import KubernetesRun
 from prefect.agent.domain.model.units import Evidence, Submission, Unit, UnitStatus
 from prefect.agent.domain.model.workloads import PlatformTraits
 from prefect.agent.ports.platform import ExecutionPlatform
+from prefect.agent.ports.presence import Presence
 
 TRAITS: Final = PlatformTraits(kind="kubernetes", run_config=KubernetesRun)
 
@@ -35,6 +41,8 @@ LAST_WORDS: Final = 3.0
 LOOK_FIRST, LOOK_LAST = 0.1, 1.0
 """Shortest and longest pause between two looks at a unit that is being stopped, in seconds."""
 
+log: Final = logging.getLogger("prefect.agent.kubernetes")
+
 
 class KubernetesPlatform(ExecutionPlatform):
     """The Jobs of one namespace (or, if asked for, of a cluster).
@@ -44,6 +52,7 @@ class KubernetesPlatform(ExecutionPlatform):
         api_key_secret: A Secret that is there already and holds the API key; None to make one for each Job.
         patience: How long a unit may wait for its start.
         rhythm: Of the watches.
+        process: This process, if it is in a pod.
     """
 
     def __init__(
@@ -56,6 +65,7 @@ class KubernetesPlatform(ExecutionPlatform):
         api_key_secret: SecretReference | None = None,
         patience: Patience | None = None,
         rhythm: Rhythm | None = None,
+        process: PodProcess | None = None,
     ) -> None:
         self._cluster, self._scope, self._defaults = cluster, scope, defaults
         self._template, self._api_key_secret = template, api_key_secret
@@ -63,7 +73,11 @@ class KubernetesPlatform(ExecutionPlatform):
         self._features = Features(scope.features)
         self._jobs = Jobs(cluster, scope, self._features, rhythm or Rhythm())
         self._identity = ""
-        self._reports = Reports(self._jobs.events)
+        self._reports = Reports(self._jobs.events, today=cluster.now)
+        self._references = OwnerReferences(cluster, warn=self._features.warn)
+        self._templates_of_runs = TemplatesOfRuns()
+        self._presence = None if process is None else PodPresence(cluster, process)
+        self._fingerprint = fingerprint(scope, defaults, template, api_key_secret)
         self._told: dict[str, Unit] = {}
 
     @property
@@ -76,6 +90,18 @@ class KubernetesPlatform(ExecutionPlatform):
         if not self._identity:
             self._identity = f"kubernetes:{self._scope.namespace}:{self._jobs.namespace_uid()}"
         return self._identity
+
+    @property
+    def fingerprint(self) -> str:
+        return self._fingerprint
+
+    @property
+    def skew(self) -> float:
+        return self._cluster.skew
+
+    @property
+    def presence(self) -> Presence | None:
+        return self._presence
 
     def check(self) -> None:
         features = self._scope.features - ({permissions.SECRET} if self._api_key_secret else set())
@@ -93,8 +119,11 @@ class KubernetesPlatform(ExecutionPlatform):
             self._features.switch_off(lack.rule.feature, f"it may not {lack}: add {lack.line} to its Role")
         _ = self.identity
 
+    def prepare(self, submission: Submission) -> None:
+        self._templates_of_runs.fetch(submission)
+
     def create(self, submission: Submission) -> Unit:
-        from_run = templates.of_run(submission.run_config)
+        from_run = self._templates_of_runs.of(submission)
         body = manifest.job(
             submission,
             self._template if from_run is None else from_run,
@@ -108,7 +137,9 @@ class KubernetesPlatform(ExecutionPlatform):
                 f"{name} is {submission.env[name]}: a pod does not reach the agent's machine by that address. "
                 "Give the agent an --api address that holds in the cluster, or --env for the flow runs"
             )
+        self._references.check(body)
         made = self._jobs.make(body)
+        self._templates_of_runs.forget(submission)
         if made is None:
             return self._adopt(submission, body["metadata"]["namespace"])
         job = self._jobs.mirror.saw_job(made)
@@ -120,7 +151,7 @@ class KubernetesPlatform(ExecutionPlatform):
         return self._made(job)
 
     def units(self) -> Sequence[Unit]:
-        found = (self._known(name) for name in self._jobs.mirror.names())
+        found = (self._known_at_least(name) for name in self._jobs.mirror.names())
         return [unit for unit in found if unit is not None]
 
     def unit(self, name: str) -> Unit | None:
@@ -208,7 +239,10 @@ class KubernetesPlatform(ExecutionPlatform):
         job = self._jobs.mirror.saw_job(found)
         if job is None or (job.flow_run_id, job.attempt) != (submission.flow_run_id, submission.attempt):
             labels = found["metadata"].get("labels") or {}
-            raise UnitNameTaken(name, f"a Job of {labels.get(manifest.MANAGED_BY) or 'somebody'} in {namespace}")
+            manager = labels.get(manifest.MANAGED_BY) if isinstance(labels, Mapping) else None
+            raise UnitNameTaken(name, f"a Job of {manager or 'somebody'} in {namespace}")
+        if job.owner and submission.owner and job.owner.cloud != submission.owner.cloud:
+            raise UnitNameTaken(name, f"a Job of another Prefect Cloud or tenant in {namespace}")
         if job.is_deleting:
             raise PlatformUnavailable(f"the Job {name} is being deleted by somebody")
         unit = self._read(*self._jobs.look(name)) or self._made(job)
@@ -222,10 +256,22 @@ class KubernetesPlatform(ExecutionPlatform):
         assert unit is not None  # of a Job that is there
         return unit
 
+    def _known_at_least(self, name: str) -> Unit | None:
+        """As :meth:`_known`. A bug in reading one unit hides no other, and not that it is there."""
+        try:
+            return self._known(name)
+        except Exception:
+            log.exception("Bug: the unit %s cannot be read; it is taken to execute", name)
+            return reading.barely(*self._jobs.mirror.facts(name))
+
     # --- seeing ---
 
     def _read(self, job: JobFacts | None, pods: Sequence[PodFacts]) -> Unit | None:
-        return reading.unit(job, pods, self._patience)
+        unit = reading.unit(job, pods, self._patience)
+        if unit is not None and not unit.flow_run_id:
+            self._features.warn(f"cannot read of {unit.name}: its flow run's id; it is left alone")
+            return None
+        return unit
 
     def _look_unless_ended(self, name: str) -> tuple[JobFacts | None, Sequence[PodFacts]]:
         """As the mirror has it if it has ended there: an end is for ever. All else may have changed."""

@@ -71,6 +71,13 @@ def unit(
     return attrs.evolve(made, status=UnitStatus.RUNNING)
 
 
+def barely(job: JobFacts | None, pods: Sequence[PodFacts]) -> Unit | None:
+    """The unit, taken to execute; None if it has neither Job nor living pods."""
+    if job is not None and job.flow_run_id:
+        return attrs.evolve(_made(job), status=UnitStatus.RUNNING)
+    return _headless([pod for pod in pods if pod.is_alive and pod.flow_run_id])
+
+
 def by_age(pods: Sequence[PodFacts]) -> list[PodFacts]:
     """Oldest first."""
     return sorted(pods, key=lambda pod: (pod.created_at.timestamp() if pod.created_at else 0.0, pod.name))
@@ -97,6 +104,7 @@ def _headless(alive: Sequence[PodFacts]) -> Unit | None:
         id=pod.uid,
         info=f"Pod {pod.name}",
         created_at=pod.created_at,
+        owner=pod.owner,
     )
 
 
@@ -109,6 +117,7 @@ def _made(job: JobFacts) -> Unit:
         id=job.uid,
         info=f"Job {job.name}",
         created_at=job.created_at,
+        owner=job.owner,
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import attrs
 
-from prefect.agent.adapters.kubernetes.access import Cluster, Stream
+from prefect.agent.adapters.kubernetes.access import Cluster, Stream, items_of
 from prefect.agent.adapters.kubernetes.errors import RAISED, StatusError, translate
 from prefect.agent.adapters.kubernetes.facts import version_of
 from prefect.agent.domain.errors import AgentError, PlatformError, PlatformUnavailable
@@ -24,6 +24,9 @@ PAGE: Final = 500
 
 LIST_SILENCE: Final = 60.0
 """Seconds to wait for a page."""
+
+LIST_DEADLINE: Final = 120.0
+"""Seconds for the whole of a page."""
 
 LONGEST_PAUSE: Final = 30.0
 """Seconds, whatever the trouble."""
@@ -145,8 +148,8 @@ class Reflector:
         found: list[Object] = []
         query: dict[str, object] = {"labelSelector": self._selector, "limit": PAGE}
         while True:
-            page = self._cluster.send("GET", self._path, query=query, timeout=LIST_SILENCE)
-            found += [each for each in page.get("items") or () if isinstance(each, dict)]
+            page = self._cluster.send("GET", self._path, query=query, timeout=LIST_SILENCE, deadline=LIST_DEADLINE)
+            found += items_of(page)
             meta = page.get("metadata") or {}
             if not meta.get("continue"):
                 break
@@ -158,15 +161,16 @@ class Reflector:
 
     def _watch(self, version: str) -> str:
         """Until the stream ends, as it does every few minutes; return the version to go on from."""
+        seconds = max(1, round(random.uniform(*self._rhythm.renewal)))  # noqa: S311 - not for secrets
         query = {
             "labelSelector": self._selector,
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": version,
-            "timeoutSeconds": max(1, round(random.uniform(*self._rhythm.renewal))),  # noqa: S311 - not for secrets
+            "timeoutSeconds": seconds,
         }
-        began = time.monotonic()
-        with self._cluster.stream(self._path, query=query, silence=self._rhythm.silence) as stream:
+        began, silence = time.monotonic(), self._rhythm.silence
+        with self._cluster.stream(self._path, query=query, silence=silence, deadline=seconds + silence) as stream:
             with self._guard:
                 if self._over.is_set():  # whoever closes us did not see this stream yet
                     return version

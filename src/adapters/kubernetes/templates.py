@@ -1,5 +1,6 @@
 """Where the Job template comes from: run config, its path, the agent's path, built in (protocol section 7.2)."""
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from prefect.agent.adapters.kubernetes import locations
 from prefect.agent.adapters.kubernetes.fields import MAX_NESTING, MAX_NODES, BadTemplate, Section, kind, plain_copy
 from prefect.agent.domain.errors import ConfigurationError, SubmissionRefused
 from prefect.agent.domain.model.run_configs import KubernetesRun, RunConfig
+from prefect.agent.domain.model.units import Submission
 
 BUILT_IN: Final[Mapping[str, Any]] = {
     "apiVersion": "batch/v1",
@@ -36,6 +38,42 @@ def of_run(config: RunConfig, *, fetch: Fetch = locations.read) -> dict[str, Any
     except BadTemplate as problem:
         source = "job_template" if config.job_template else "job_template_path"
         raise SubmissionRefused(f"the run config's {source} cannot be used: {problem}") from problem
+
+
+MOST_FETCHED: Final = 64
+"""Templates that are kept for units to be created; each may have a MiB."""
+
+
+class TemplatesOfRuns:
+    """Fetches templates from where they are before their units are created. Safe to use from several threads."""
+
+    def __init__(self, *, fetch: Fetch = locations.read) -> None:
+        self._fetch = fetch
+        self._guard = threading.Lock()
+        self._fetched: dict[str, dict[str, Any]] = {}
+
+    def fetch(self, submission: Submission) -> None:
+        """Fetch the template of *submission*, if it is somewhere else. Errors of :func:`of_run`."""
+        config = submission.run_config
+        if not isinstance(config, KubernetesRun) or config.job_template or not config.job_template_path:
+            return
+        found = of_run(config, fetch=self._fetch)
+        if found is not None:
+            with self._guard:
+                self._fetched[submission.name] = found
+                while len(self._fetched) > MOST_FETCHED:
+                    del self._fetched[next(iter(self._fetched))]
+
+    def of(self, submission: Submission) -> dict[str, Any] | None:
+        """The template of *submission*, fetched now if it was not. As :func:`of_run`."""
+        with self._guard:
+            found = self._fetched.get(submission.name)
+        return of_run(submission.run_config, fetch=self._fetch) if found is None else found
+
+    def forget(self, submission: Submission) -> None:
+        """Its unit is there."""
+        with self._guard:
+            self._fetched.pop(submission.name, None)
 
 
 def of_agent(path: str | None, *, fetch: Fetch = locations.read) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """Which program executes flow runs: a stated Python, or the ``prefect`` command that PATH finds."""
 
+import hashlib
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +19,11 @@ INHERITED: Final = (
     "SSL_CERT_FILE", "SSL_CERT_DIR",
 )  # fmt: skip
 """Variables of the agent that flow runs get; ``LC_*`` too. Everything else is given by --env or the run config."""
+
+CHANCE: Final = frozenset({"TERM", "SHELL", "LOGNAME"})
+"""Those that depend on how the agent was started, and on which no flow depends."""
+
+_CREDENTIALS: Final = re.compile(r"//[^/@]*@")
 
 _VERSION: Final = "import importlib.metadata as m; print(m.version('prefect'))"
 
@@ -73,6 +81,36 @@ def check(interpreter: str | None, environ: Mapping[str, str]) -> None:
         raise PlatformUnavailable(f"{interpreter} has no Prefect: install prefect==1.4.1 there, or name another one")
     if version.partition(".")[0] not in {"0", "1"}:
         raise PlatformUnavailable(f"{interpreter} has Prefect {version}; flow runs of this Cloud need prefect<2")
+
+
+def fingerprint(interpreter: str | None, import_paths: Sequence[str], environ: Mapping[str, str], *, show: bool) -> str:
+    """A digest of what shapes units beside their submission: equal if they would be made equal. No secret goes in."""
+    shaping = {name: value for name, value in base_environment(environ).items() if name not in CHANCE}
+    facts = {
+        "program": _program(interpreter, environ),
+        "import_paths": list(import_paths),
+        "variables": {name: _without_credentials(value) for name, value in shaping.items()},
+        "cwd": str(Path.cwd()),
+        "user": os.getuid(),
+        "show_flow_logs": show,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _program(interpreter: str | None, environ: Mapping[str, str]) -> str:
+    """Where the program really is. A link to a Python inside a virtual environment stands for that environment."""
+    if interpreter:
+        path = Path(interpreter)
+        return str(path.parent.resolve() / path.name)
+    try:
+        return str(Path(_prefect_on_path(environ)).resolve())
+    except PlatformUnavailable:
+        return ""
+
+
+def _without_credentials(value: str) -> str:
+    """Proxies' addresses may hold a password."""
+    return _CREDENTIALS.sub("//", value)
 
 
 def _prefect_on_path(environ: Mapping[str, str]) -> str:

@@ -7,19 +7,20 @@ machine sees the same units, and units outlive the agent.
 import errno
 import os
 import queue
-import signal
 import socket
-import subprocess
 import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final
 
-from prefect.agent.adapters.process import interpreters
+from prefect.agent.adapters.process import descriptors, interpreters, launcher, sole_start
+from prefect.agent.adapters.process.ending import Ending
+from prefect.agent.adapters.process.files import opened
+from prefect.agent.adapters.process.home import Home
 from prefect.agent.adapters.process.reaper import Reaper
-from prefect.agent.adapters.process.unit_dir import SCRIPT, UnitDir
+from prefect.agent.adapters.process.unit_dir import UnitDir
 from prefect.agent.domain.errors import PlatformForbidden, PlatformUnavailable, SubmissionRefused
 from prefect.agent.domain.model.run_configs import LocalRun
 from prefect.agent.domain.model.units import Submission, Unit, UnitStatus
@@ -29,10 +30,13 @@ from prefect.agent.ports.platform import ExecutionPlatform
 DEFAULT_DIRECTORY: Final = "~/.prefect-agent/units"
 
 LOOK_EVERY: Final = 0.02
-"""Seconds between two looks at a unit that is about to begin or to end."""
+"""Seconds between two looks at a unit that is about to begin."""
 
 BEGIN_WITHIN: Final = 10.0
 """Seconds in which a unit that another thread or agent begins must become visible."""
+
+HELD_WITHIN: Final = 1.0
+"""Seconds in which the processes of a unit that has ended let go of its name."""
 
 PASSING: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT})
 """What the system may have again later."""
@@ -67,8 +71,11 @@ class ProcessPlatform(ExecutionPlatform):
         self._import_paths = [str(Path(path).expanduser()) for path in import_paths]
         self._show = show_flow_logs
         self._reaper = Reaper()
-        self._identity: str | None = None
+        self._ending = Ending(self._reaper)
+        self._home = Home(directory)
+        self._elsewhere: set[str] = set()
         self._guard = threading.Lock()
+        descriptors.raise_limit()
 
     @property
     def traits(self) -> PlatformTraits:
@@ -76,10 +83,17 @@ class ProcessPlatform(ExecutionPlatform):
 
     @property
     def identity(self) -> str:
-        with self._guard:
-            if self._identity is None:
-                self._identity = f"process:{socket.gethostname()}:{self._own_id()}"
-            return self._identity
+        with self._guard, self._looking():
+            return self._home.identity()
+
+    @property
+    def aliases(self) -> Sequence[str]:
+        with self._guard, self._looking():
+            return self._home.aliases()
+
+    @property
+    def fingerprint(self) -> str:
+        return interpreters.fingerprint(self._interpreter, self._import_paths, self._environ, show=self._show)
 
     def check(self) -> None:
         interpreters.check(self._interpreter, self._environ)
@@ -88,100 +102,124 @@ class ProcessPlatform(ExecutionPlatform):
     def create(self, submission: Submission) -> Unit:
         words = interpreters.command_line(submission.command, self._interpreter, self._environ)
         cwd = _working_dir(submission)
-        unit = UnitDir(self._directory / submission.name)
-        try:
+        unit = self._dir(submission.name)
+        with self._looking():
+            with self._guard:
+                self._home.ensure()
             lock = unit.begin(submission)
             if lock is not None:
-                self._start(submission, unit, lock, words, cwd)
-        except OSError as problem:
-            raise _translated(problem, self._directory) from problem
-        return self._wait_visible(unit)
+                try:
+                    self._start(submission, unit, lock, words, cwd)
+                finally:
+                    os.close(lock)
+            return self._begun(unit)
 
     def units(self) -> Sequence[Unit]:
-        try:
-            paths = [path for path in self._directory.iterdir() if path.is_dir()]
-        except FileNotFoundError:
-            return []
-        except OSError as problem:
-            raise _translated(problem, self._directory) from problem
-        return [unit for unit in (UnitDir(path).read() for path in paths) if unit is not None]
+        with self._looking():
+            held = sole_start.held()
+            self._elsewhere &= held
+            for name in held:
+                self._restored(name)
+            try:
+                with os.scandir(self._directory) as entries:
+                    names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+            except FileNotFoundError:
+                return []
+            found = [unit for name in names if (unit := self._read(name)) is not None]
+            return self._ending.judged(found, self._read, forget=True)
 
     def unit(self, name: str) -> Unit | None:
-        return UnitDir(self._directory / name).read()
+        with self._looking():
+            found = self._read(name)
+            if found is None and name in sole_start.held() and self._restored(name):
+                found = self._read(name)
+            return self._ending.judged([found], self._read)[0] if found else None
 
     def watch(self, *, seconds: float) -> Iterator[Unit]:
         end = time.monotonic() + seconds
         with self._reaper.ended() as names:
             while (left := end - time.monotonic()) > 0:
                 try:
-                    name = names.get(timeout=left)
+                    batch = [names.get(timeout=left)]
                 except queue.Empty:
                     return
-                if name is None:
+                while not names.empty():
+                    batch.append(names.get())
+                with self._looking():
+                    found = [self._read(name) for name in batch if name is not None]
+                    news = self._ending.judged([unit for unit in found if unit is not None], self._read)
+                yield from news
+                if None in batch:
                     return
-                unit = self.unit(name)
-                if unit is not None:
-                    yield unit
 
     def stop(self, name: str, *, grace: float) -> None:
-        unit = UnitDir(self._directory / name)
-        found = unit.read()
-        if found is not None and found.status is UnitStatus.CREATED:
-            unit.remove()  # it cannot end, and nothing of it is worth keeping
-            return
-        for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, BEGIN_WITHIN)):
-            group = unit.group()
-            if group is None:
-                break
-            try:
-                os.killpg(group, number)
-            except ProcessLookupError:
-                pass
-            except PermissionError as problem:
-                raise PlatformForbidden(f"not allowed to signal the process group {group} of {name}") from problem
-            if _wait(lambda: not unit.is_alive(), patience):
-                return
-        if unit.is_alive():
-            raise PlatformUnavailable(f"{name} does not end")
+        unit = self._dir(name)
+        with self._looking():
+            found = self.unit(name)
+            if found is not None and found.status is UnitStatus.CREATED:
+                _wait(lambda: _discarded(unit), BEGIN_WITHIN)  # it cannot end, and nothing of it is worth keeping
+            elif found is not None and not found.status.has_ended:
+                self._ending.end(unit, grace)
+                unit.discard()  # it was stopped before it began
 
     def remove(self, name: str) -> None:
-        UnitDir(self._directory / name).remove()
+        with self._looking():
+            found = self.unit(name)
+            if found is not None and found.status in {UnitStatus.RUNNING, UnitStatus.PENDING}:
+                raise PlatformUnavailable(f"{name} still executes")
+            if found is not None:
+                self._dir(name).remove()
 
     def logs_tail(self, name: str, *, lines: int = 50) -> str:
-        return UnitDir(self._directory / name).tail(lines)
+        with self._looking():
+            return self._dir(name).tail(lines)
 
     def close(self) -> None:
         self._reaper.close()
 
     # --- inside ---
 
+    def _dir(self, name: str) -> UnitDir:
+        return UnitDir(self._directory / name, self._home.machine)
+
+    def _read(self, name: str) -> Unit | None:
+        return self._dir(name).read()
+
     def _start(self, submission: Submission, unit: UnitDir, lock: int, words: list[str], cwd: str) -> None:
+        """Start the unit's process unless one lives already. What did not begin leaves nothing behind."""
         output: IO[bytes] | None = None
+        holder = None
         try:
-            output = None if self._show else (unit.path / "output").open("wb")
-            child = subprocess.Popen(
-                ["/bin/sh", "-c", SCRIPT, str(unit.path), *words],
+            holder = _bound(submission.name)
+            if holder is None:
+                self._adopt(unit)
+                return
+            if not self._show:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+                output = open(opened(unit.path / "output", flags), "wb")  # noqa: PTH123, SIM115 - a descriptor
+            child = launcher.start(
+                unit.path,
+                words,
+                self._env(submission, cwd),
                 cwd=cwd,
-                env=self._env(submission, cwd),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                pass_fds=(lock,),
+                output=output,
+                keep=(lock, holder.fileno()),
+                about=unit.written(),
             )
         except OSError as problem:
-            os.close(lock)
-            lock = -1
-            unit.remove()
+            unit.forget()
             if problem.errno == errno.E2BIG:
                 raise SubmissionRefused("its environment is larger than this system takes") from problem
+            raise
+        except SubmissionRefused:
+            unit.forget()
             raise
         finally:
             if output is not None:
                 output.close()
-            if lock >= 0:
-                os.close(lock)
-        self._reaper.add(submission.name, child)
+            if holder is not None:
+                holder.close()
+        self._ending.began(submission.name, child)
 
     def _env(self, submission: Submission, cwd: str) -> dict[str, str]:
         env = interpreters.base_environment(self._environ)
@@ -189,25 +227,50 @@ class ProcessPlatform(ExecutionPlatform):
         env["PYTHONUNBUFFERED"] = "1"
         return {**env, **submission.env, **submission.secret_env}
 
-    def _wait_visible(self, unit: UnitDir) -> Unit:
+    def _begun(self, unit: UnitDir) -> Unit:
         """The unit once its process has begun, so that what is returned says its PID."""
-        _wait(lambda: (unit.path / "pid").exists() or not unit.is_alive(), BEGIN_WITHIN)
+        _wait(lambda: unit.has_begun() or not unit.is_alive(), BEGIN_WITHIN)
         found = unit.read()
-        if found is None:
-            raise PlatformUnavailable(f"{unit.path.name} is being begun by somebody else and is not visible yet")
-        return found
+        if found is not None and found.status not in {UnitStatus.CREATED, UnitStatus.PENDING}:
+            return self._ending.judged([found], self._read)[0]
+        if found is not None and found.status is UnitStatus.CREATED:
+            said = unit.tail(3)
+            unit.discard()
+            raise PlatformUnavailable(f"{unit.path.name} did not begin: {said or 'its process ended at once'}")
+        raise PlatformUnavailable(
+            f"{unit.path.name} belongs to another machine, or is just being begun by another agent"
+        )
 
-    def _own_id(self) -> str:
-        """A name for the directory, kept in it."""
-        path = self._directory / "id"
+    def _adopt(self, unit: UnitDir) -> None:
+        """Give a unit that executes its directory again, which was lost.
+
+        Raises:
+            PlatformUnavailable: It is not one of this directory, or about to end.
+        """
+        unit.forget()
+        if not self._restored(unit.path.name):
+            raise PlatformUnavailable(f"{unit.path.name} executes already, but not as a unit of {self._directory}")
+
+    def _restored(self, name: str) -> bool:
+        """Make the directory of a unit that executes, if it was lost; whether there is one now."""
+        unit = self._dir(name)
+        if unit.path.is_dir():
+            return True
+        if name in self._elsewhere:
+            return False
+        found = launcher.started(name)
+        if found is None:
+            return False
+        if found.folder != str(unit.path):
+            self._elsewhere.add(name)
+            return False
+        unit.restore(found.about, found.numbers)
+        return True
+
+    @contextmanager
+    def _looking(self) -> Generator[None]:
         try:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            try:
-                with path.open("x", encoding="ascii") as new:
-                    new.write(uuid.uuid4().hex[:12])
-            except FileExistsError:
-                pass
-            return path.read_text(encoding="ascii").strip()
+            yield
         except OSError as problem:
             raise _translated(problem, self._directory) from problem
 
@@ -246,6 +309,21 @@ def _working_dir(submission: Submission) -> str:
     return str(path.absolute())
 
 
+def _bound(name: str) -> socket.socket | None:
+    """The unit's name in the kernel, once processes that are just ending have let go of it; None if they do not."""
+    end = time.monotonic() + HELD_WITHIN
+    while (made := sole_start.bind(name)) is None and time.monotonic() < end:
+        time.sleep(LOOK_EVERY)
+    return made
+
+
+def _discarded(unit: UnitDir) -> bool:
+    """Forget a unit that never began; whether it is gone, or began meanwhile."""
+    unit.discard()
+    found = unit.read()
+    return found is None or found.status is not UnitStatus.CREATED
+
+
 def _wait(done: Callable[[], bool], seconds: float) -> bool:
     end = time.monotonic() + seconds
     while not done():
@@ -257,7 +335,7 @@ def _wait(done: Callable[[], bool], seconds: float) -> bool:
 
 def _translated(problem: OSError, directory: Path) -> Exception:
     if problem.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        return PlatformForbidden(f"the agent may not write to {directory}: {problem.strerror}")
+        return PlatformForbidden(f"the agent may not use {problem.filename or directory}: {problem.strerror}")
     if problem.errno in PASSING:
-        return PlatformUnavailable(f"this machine is out of something: {problem.strerror}")
-    return PlatformUnavailable(f"cannot start a process: {problem}")
+        return PlatformUnavailable(f"this machine is out of something for {directory}: {problem.strerror}")
+    return PlatformUnavailable(f"cannot use processes and {directory}: {problem}")

@@ -1,14 +1,21 @@
 """One unit of execution on disk: a directory whose name is the unit's and whose lock is held by the unit itself.
 
-``lock``   flock(2), inherited by the unit's processes: held means something of it still executes. The kernel lets go of
-           it with the last of them, whatever killed them.
-``pid``    written by the unit as its first act: absent means it never began, so it may be begun (again).
-``exit``   exit code, written by the unit as its last act: absent with a free lock means it was killed.
+``lock``      flock(2), inherited by the unit's processes: held means something of it still executes. The kernel lets go
+              of it with the last of them, whatever killed them. A child that closed it is found by other means.
+``unit.json`` whose unit it is; made last when a unit is begun, removed first: without it there is no unit.
+``pid``       the command's process id and its process group's, written by the unit as its first act: blank or absent
+              means it never began, so it may be begun (again).
+``exit``      exit code, written by the unit as its last act: blank with a free lock means it was killed.
+``unkept``    there instead if the exit code could not be written.
+
+The unit makes ``exit`` before it begins, with room for what is written into it, and a number counts only with the end
+of its line: a full disk or a crash loses no exit code, and leaves no half of a number.
 """
 
 import fcntl
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Mapping
@@ -18,104 +25,100 @@ from typing import Any, Final
 
 import attrs
 
+from prefect.agent.adapters.process import files
+from prefect.agent.adapters.process.machine import Machine
 from prefect.agent.domain.errors import PlatformUnavailable, UnitNameTaken
 from prefect.agent.domain.model.flow_runs import FlowRunId
-from prefect.agent.domain.model.units import Evidence, Submission, Unit, UnitStatus
+from prefect.agent.domain.model.units import Evidence, Owner, Submission, Unit, UnitStatus
 from prefect.agent.domain.times import iso, read_time
 
 TAIL_BYTES: Final = 64 * 1024
 
 LOOKED_AT: Final = 2.0
-"""Seconds in which whoever only looks at a unit lets go of its lock."""
+"""Seconds in which an agent that only looks at a unit lets go of its lock."""
 
 PAUSE: Final = 0.005
 """Seconds between two tries to take a lock."""
 
-SCRIPT: Final = """
-trap : TERM INT HUP
-echo $$ > "$0/pid.new" && mv "$0/pid.new" "$0/pid" || exit 70
-"$@"
-code=$?
-echo $code > "$0/exit.new" && mv "$0/exit.new" "$0/exit"
-exit $code
-"""
-"""Runs the unit's command (arguments) and keeps its directory (``$0``) up to date. Handlers are not inherited through
-exec, so the command itself gets its signals with their usual meaning."""
+BLANK: Final = b" " * 31 + b"\n"
+"""Room for an exit code, and as much as two process ids need."""
+
+NO_SPACE: Final = "the exit code could not be kept: no space is left in the agent's directory"
+
+_NUMBERS: Final = re.compile(rb"(\d+(?: \d+)?)\n")
+_UNFINISHED: Final = re.compile(rb"[\d\s]*")
 
 
 @attrs.frozen
 class UnitDir:
-    """The directory of one unit."""
+    """The directory of one unit. Methods raise OSError if it cannot be looked at; an absent one raises nothing."""
 
     path: Path
+    machine: Machine = Machine()
 
     def begin(self, submission: Submission) -> int | None:
         """Take the unit's lock to begin it; None if it is being begun, executes or has ended already.
 
-        Returns the locked file descriptor; whoever inherits it is the unit.
+        Returns the locked file descriptor; the process that inherits it is the unit.
 
         Raises:
             UnitNameTaken: Something else has the directory's name.
         """
         end = time.monotonic() + LOOKED_AT
         while True:
-            try:
-                self.path.mkdir(parents=True, exist_ok=True)
-            except FileExistsError as problem:
-                raise UnitNameTaken(self.path.name, f"the file {self.path}") from problem
-            lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            lock = self._locked()
+            if lock is not None and self._is_here(lock):
+                return self._begun(lock, submission)
+            if lock is not None:  # removed by another agent since it was made
                 os.close(lock)
-                if (self.path / "pid").exists() or time.monotonic() >= end:
-                    return None
-                time.sleep(PAUSE)  # somebody begins it, or only looks at what was left unbegun
-                continue
-            if not self._is_here(lock):  # removed by another agent since it was made
-                os.close(lock)
-                continue
-            if (self.path / "pid").exists():
-                os.close(lock)
+            elif self.has_begun() or time.monotonic() >= end:
                 return None
-            self._write(submission)
-            return lock
+            else:
+                time.sleep(PAUSE)  # another agent begins it, or only looks at what was left unbegun
+
+    def restore(self, about: str, numbers: str) -> None:
+        """Make the directory again that was lost while its unit executes."""
+        self._make()
+        for name, content in (("lock", b""), ("exit", BLANK), ("pid", f"{numbers}\n".encode())):
+            files.write(self.path / name, content)
+        files.write(self.path / "unit.json", about.encode())
 
     def read(self) -> Unit | None:
-        """The unit as it is now; None if there is none."""
+        """The unit as lock and files say; None if there is none, or it is another machine's.
+
+        One that has ended by them may live on in a child that closed the lock.
+        """
         about = self._about()
-        if about is None:
+        if about is None or self.machine.is_elsewhere(_machine(about)):
             return None
-        pid = self._number("pid")
-        exit_code = self._number("exit")
-        status, evidence = UnitStatus.RUNNING if pid else UnitStatus.PENDING, None
-        if exit_code is None and not self.is_alive():
-            pid, exit_code = self._number("pid"), self._number("exit")  # it may have gone on between the looks
-            if pid is None:
-                status = UnitStatus.CREATED
-            elif exit_code is None:
-                status = UnitStatus.FAILED
-                evidence = Evidence(reason="Killed", message="the process vanished without an exit code")
-        if exit_code is not None:
-            status = UnitStatus.FAILED if exit_code else UnitStatus.SUCCEEDED
-            evidence = _evidence(exit_code)
+        is_alive = self.is_alive()
+        numbers, exit_code = self._numbers("pid"), (self._numbers("exit") or (None,))[0]
+        began = numbers is not None or exit_code is not None
+        if is_alive or not began:
+            status = UnitStatus.RUNNING if began else UnitStatus.PENDING if is_alive else UnitStatus.CREATED
+            evidence = None
+        else:
+            status = UnitStatus.FAILED if exit_code != 0 else UnitStatus.SUCCEEDED
+            evidence = self._evidence(exit_code)
+        pid = numbers[0] if numbers else 0
         return Unit(
             name=self.path.name,
             flow_run_id=FlowRunId(str(about["flow_run_id"])),
             attempt=str(about["attempt"]),
             status=status,
-            id=str(pid or ""),
-            info=f"PID: {pid}" if pid else "",
+            id=str(pid) if pid > 0 else "",
+            info=f"PID: {pid}" if pid > 0 else "",
             evidence=evidence,
             created_at=_moment(about["created_at"]),
             ended_at=self._ended_at() if status.has_ended else None,
+            owner=_owner(about.get("owner")),
         )
 
     def is_alive(self) -> bool:
-        """Whether anything of the unit still executes."""
+        """Whether a process of the unit holds its lock."""
         try:
-            lock = os.open(self.path / "lock", os.O_RDWR | os.O_CLOEXEC)
-        except OSError:
+            lock = files.opened(self.lock, os.O_RDWR)
+        except (FileNotFoundError, NotADirectoryError, files.NotAFile):
             return False
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -125,19 +128,30 @@ class UnitDir:
             os.close(lock)
         return False
 
-    def group(self) -> int | None:
-        """Id of the unit's process group, while anything in it lives."""
-        return self._number("pid") if self.is_alive() else None
+    def has_begun(self) -> bool:
+        """Whether the unit's process has ever been there."""
+        return bool(self._numbers("pid") or self._numbers("exit"))
+
+    @property
+    def lock(self) -> Path:
+        """The file whose lock the unit holds."""
+        return self.path / "lock"
+
+    def shell(self) -> int | None:
+        """Id of the unit's first process and of its process group, whether they live or not."""
+        numbers = self._numbers("pid")
+        return numbers[-1] if numbers and numbers[-1] > 0 else None
 
     def tail(self, lines: int) -> str:
         """The last lines of the output."""
         try:
-            with (self.path / "output").open("rb") as output:
-                output.seek(0, os.SEEK_END)
-                output.seek(max(0, output.tell() - TAIL_BYTES))
-                text = output.read().decode(errors="replace")
+            handle = files.opened(self.path / "output")
         except OSError:
             return ""
+        with open(handle, "rb") as output:  # noqa: PTH123 - a descriptor
+            output.seek(0, os.SEEK_END)
+            output.seek(max(0, output.tell() - TAIL_BYTES))
+            text = output.read(TAIL_BYTES).decode(errors="replace")
         tail = "\n".join(text.splitlines()[-lines:]) if lines > 0 else ""
         return tail.encode()[-TAIL_BYTES:].decode(errors="ignore")  # each replaced byte has become three
 
@@ -145,50 +159,151 @@ class UnitDir:
         """Forget the unit.
 
         Raises:
-            PlatformUnavailable: It still executes.
+            PlatformUnavailable: Its lock is held: it still executes.
         """
-        if self._number("exit") is None and self.is_alive():
+        if not self.path.is_dir():
+            return
+        if self.is_alive():
             raise PlatformUnavailable(f"{self.path.name} still executes")
-        shutil.rmtree(self.path, ignore_errors=True)
+        self._delete()
 
-    def _write(self, submission: Submission) -> None:
+    def forget(self) -> None:
+        """Forget the unit that this agent holds the lock of: it was not begun after all."""
+        self._delete()
+
+    def discard(self) -> None:
+        """Forget the unit if it never began, and nothing begins it at this moment."""
+        try:
+            lock = files.opened(self.lock, os.O_RDWR)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if self._is_here(lock) and not self.has_begun():
+                self._delete()
+        except BlockingIOError:
+            return
+        finally:
+            os.close(lock)
+
+    def written(self) -> str:
+        """What ``unit.json`` says; empty if there is none."""
+        return (files.read(self.path / "unit.json") or b"").decode(errors="replace")
+
+    # --- inside ---
+
+    def _locked(self) -> int | None:
+        """A descriptor that has the lock; None if another has it."""
+        lock = -1
+        while lock < 0:
+            self._make()
+            try:
+                lock = files.opened(self.lock, os.O_RDWR | os.O_CREAT)
+            except FileNotFoundError:  # the directory was removed in between
+                continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            return None
+        return lock
+
+    def _begun(self, lock: int, submission: Submission) -> int | None:
+        try:
+            if self._about() is not None and self.has_begun():
+                os.close(lock)
+                return None
+            for name in ("pid", "exit", "unkept"):  # of a unit that was not removed as a whole
+                (self.path / name).unlink(missing_ok=True)
+            files.put(self.path / "unit.json", self._said_of(submission).encode())  # half of it is no unit
+        except OSError:
+            self._delete()
+            os.close(lock)
+            raise
+        return lock
+
+    def _said_of(self, submission: Submission) -> str:
+        """What ``unit.json`` says of a unit that is begun now."""
+        owner = submission.owner
         about = {
             "flow_run_id": submission.flow_run_id,
             "attempt": submission.attempt,
             "flow_id": submission.flow_id,
             "flow_name": submission.flow_name,
             "created_at": iso(datetime.now(timezone.utc)),
+            "owner": {"cloud": owner.cloud, "agent": owner.agent} if owner else None,
+            "machine": self.machine.id,
+            "boot": self.machine.boot,
         }
-        new = self.path / "unit.new"
-        new.write_text(json.dumps(about), encoding="utf-8")
-        new.replace(self.path / "unit.json")
+        return json.dumps(about)
+
+    def _make(self) -> None:
+        try:
+            self.path.mkdir(mode=files.PRIVATE_FOLDER, parents=True, exist_ok=True)
+        except FileExistsError as problem:
+            raise UnitNameTaken(self.path.name, f"the file {self.path}") from problem
+
+    def _delete(self) -> None:
+        """Remove ``unit.json`` first: what is left by a crash, or by an error, is no unit."""
+        (self.path / "unit.json").unlink(missing_ok=True)
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def _about(self) -> Mapping[str, Any] | None:
         try:
-            about = json.loads((self.path / "unit.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            about = json.loads(files.read(self.path / "unit.json") or b"")
+        except (files.NotAFile, ValueError, RecursionError):
             return None
         return about if isinstance(about, dict) and {"flow_run_id", "attempt", "created_at"} <= set(about) else None
 
-    def _number(self, name: str) -> int | None:
+    def _numbers(self, name: str) -> tuple[int, ...] | None:
+        """The numbers in a file; None if none is written yet, (-1,) if there is something else."""
         try:
-            return int((self.path / name).read_text(encoding="ascii"))
-        except (OSError, ValueError):
-            return None
+            content = files.read(self.path / name) or b""
+        except files.NotAFile:
+            return (-1,)
+        if found := _NUMBERS.match(content[: len(BLANK)]):
+            return tuple(map(int, found[1].split()))
+        return None if len(content) <= len(BLANK) and _UNFINISHED.fullmatch(content) else (-1,)
+
+    def _evidence(self, exit_code: int | None) -> Evidence:
+        if (exit_code is None or exit_code < 0) and (self.path / "unkept").exists():
+            return Evidence(reason="Error", message=NO_SPACE)
+        if exit_code is None:
+            return Evidence(reason="Killed", message="the process vanished without an exit code")
+        if exit_code < 0:
+            return Evidence(reason="Error", message="its exit code cannot be read")
+        if exit_code > 128:
+            return Evidence(exit_code=exit_code, reason="Killed", message=f"ended by signal {exit_code - 128}")
+        return Evidence(exit_code=exit_code, reason="" if not exit_code else "Error")
 
     def _ended_at(self) -> datetime | None:
+        """When the exit code was written; of a unit that was killed, when it was last heard."""
+        stamps = []
         for name in ("exit", "output", "pid"):
             try:
-                return datetime.fromtimestamp((self.path / name).stat().st_mtime, timezone.utc)
-            except OSError:
+                stamps.append((self.path / name).lstat().st_mtime)
+            except FileNotFoundError:
                 continue
-        return None
+            if name == "exit" and self._numbers("exit"):
+                break
+        return datetime.fromtimestamp(max(stamps), timezone.utc) if stamps else None
 
     def _is_here(self, lock: int) -> bool:
         try:
-            return os.fstat(lock).st_ino == (self.path / "lock").stat().st_ino
-        except OSError:
+            return os.fstat(lock).st_ino == (self.lock).stat().st_ino
+        except (FileNotFoundError, NotADirectoryError):
             return False
+
+
+def _machine(about: Mapping[str, Any]) -> Machine:
+    return Machine(id=str(about.get("machine") or ""), boot=str(about.get("boot") or ""))
+
+
+def _owner(marks: Any) -> Owner | None:
+    try:
+        return Owner(cloud=marks["cloud"], agent=marks["agent"])
+    except (TypeError, KeyError, ValueError):
+        return None
 
 
 def _moment(text: object) -> datetime | None:
@@ -196,9 +311,3 @@ def _moment(text: object) -> datetime | None:
         return read_time(text)
     except ValueError:
         return None
-
-
-def _evidence(exit_code: int) -> Evidence:
-    if exit_code > 128:
-        return Evidence(exit_code=exit_code, reason="Killed", message=f"ended by signal {exit_code - 128}")
-    return Evidence(exit_code=exit_code, reason="" if not exit_code else "Error")

@@ -1,5 +1,6 @@
 """This machine."""
 
 from prefect.agent.adapters.system.clock import SystemClock
+from prefect.agent.adapters.system.presence import SystemPresence
 
-__all__ = ["SystemClock"]
+__all__ = ["SystemClock", "SystemPresence"]

@@ -20,3 +20,7 @@ class CloudError(Exception):
 
 class NotFound(CloudError):
     """What was named does not exist."""
+
+
+class PartlyDone(CloudError):
+    """Of several changes some were refused, and the others stay done."""

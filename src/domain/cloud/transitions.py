@@ -1,7 +1,8 @@
-"""What a state update does to a run: the rules of protocol sections 4.3, 13.1 and 13.2, once.
+"""What a state update does to a run, once for every Cloud.
 
-Runs are mappings with the columns of section 12.7. Nothing is forbidden in general - a run may leave a finished state
-(Failed, then Retrying) - but a claim is a compare-and-set, and a task may not start unless its flow run is Running.
+Runs are mappings with the columns of their tables. Nothing is forbidden in general - a run may leave a finished state
+(Failed, then Retrying) - but a claim is a compare-and-set in a Cloud that compares, and a task may not start unless its
+flow run is Running.
 """
 
 from collections.abc import Mapping
@@ -11,11 +12,12 @@ from typing import Any
 import attrs
 
 from prefect.agent.domain.cloud.errors import VERSION_LOCKING, CloudError
-from prefect.agent.domain.cloud.states import ENDING, FINISHED, RUNNING, SCHEDULED, State
+from prefect.agent.domain.cloud.states import ENDING, FINISHED, RUNNING, SCHEDULED, State, plain
+from prefect.agent.domain.cloud.strictness import STRICT, Strictness
 from prefect.agent.domain.times import iso
 
 DUE_NOW = SCHEDULED - {"Paused"}
-"""Types that are due at once if they do not say when (protocol section 4A); a paused run waits for somebody."""
+"""Types that are due at once if they do not say when; a paused run waits for somebody."""
 
 
 @attrs.frozen(kw_only=True)
@@ -36,7 +38,13 @@ class Accepted:
 
 
 def set_flow_run_state(
-    row: Mapping[str, Any], state: State, *, now: datetime, version: int | None = None, locked: bool = False
+    row: Mapping[str, Any],
+    state: State,
+    *,
+    now: datetime,
+    version: int | None = None,
+    locked: bool = False,
+    strictness: Strictness = STRICT,
 ) -> Accepted:
     """Decide on an update of a flow run.
 
@@ -46,12 +54,12 @@ def set_flow_run_state(
         now: The Cloud's time.
         version: The version that the client believes in, if it says so.
         locked: Whether version locking is switched on for this flow.
+        strictness: Of the Cloud.
 
     Raises:
-        CloudError: Refused; the text tells official clients what to do (protocol section 1.4).
+        CloudError: Refused; the text tells official clients what to do.
     """
-    _check_claim(row, state, version)
-    _check_lock(row, state, version=version, locked=locked)
+    _check_version(row, state, version, strictness, locked=locked)
     accepted = _accept(row, state, now)
     if state.type in RUNNING or state.type == "Submitted":
         accepted = attrs.evolve(accepted, values={**accepted.values, "heartbeat": iso(now)})
@@ -66,6 +74,7 @@ def set_task_run_state(
     flow_run_state: str,
     version: int | None = None,
     locked: bool = False,
+    strictness: Strictness = STRICT,
 ) -> Accepted:
     """Decide on an update of a task run; *flow_run_state* is the type of its flow run's state.
 
@@ -76,8 +85,7 @@ def set_task_run_state(
         raise CloudError(
             f"State update failed for task run ID {row['id']}: the flow run is {flow_run_state}, not Running"
         )
-    _check_claim(row, state, version)
-    _check_lock(row, state, version=version, locked=locked)
+    _check_version(row, state, version, strictness, locked=locked)
     old = row.get("serialized_state") or {}
     if "cached_inputs" not in state.payload and old.get("cached_inputs"):
         state = attrs.evolve(state, payload={**state.payload, "cached_inputs": old["cached_inputs"]})
@@ -91,22 +99,33 @@ def set_task_run_state(
     return accepted
 
 
-def cancel(state_type: str) -> str | None:
-    """The state type that a request to cancel leads to; None if the run has finished (protocol section 9)."""
+def cancel(state_type: str) -> State | None:
+    """The state that a request to cancel leads to, by the type of the present one; None if the run has finished."""
     if state_type in FINISHED:
         return None
-    return "Cancelling" if state_type in RUNNING else "Cancelled"
+    if state_type in RUNNING:
+        return plain("Cancelling", "Flow run is cancelling")
+    return plain("Cancelled", "Flow run is cancelled")
+
+
+def _check_version(
+    row: Mapping[str, Any], state: State, version: int | None, strictness: Strictness, *, locked: bool
+) -> None:
+    if strictness.compares:
+        _check_claim(row, state, version)
+        _check_lock(row, state, version=version, locked=locked)
 
 
 def _check_claim(row: Mapping[str, Any], state: State, version: int | None) -> None:
     """A claim is a compare-and-set: from a state that waits, at the version the claimant has seen.
 
-    Whoever knows the version of a Submitted state may replace it: a lease is taken over that way.
+    Knowing the version of a Submitted state one may replace it: a lease is taken over that way, or handed back.
     """
-    if state.type != "Submitted":
+    hands_back = row["state"] == "Submitted" and state.type in SCHEDULED
+    if state.type != "Submitted" and not hands_back:
         return
     takes_over = row["state"] == "Submitted" and version is not None
-    if row["state"] not in SCHEDULED and not takes_over:
+    if state.type == "Submitted" and row["state"] not in SCHEDULED and not takes_over:
         raise CloudError(f"State update failed: this run is {row['state']} and cannot be submitted")
     if version is not None and version != row["version"]:
         raise CloudError(f"State update failed: this run is at version {row['version']}, not {version}")

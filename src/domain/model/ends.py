@@ -28,12 +28,16 @@ class End:
     Attributes:
         unit: Name of the unit of the claim that this end speaks for (``ClaimRecord.unit``).
         message: For people; the state's message.
+        lease: Of an end that speaks about the claim itself (it was not started, it is handed back): the holder it
+            speaks for (``ClaimRecord.lease``); void once another agent has taken the claim over. Empty for an end that
+            speaks about the unit, whoever holds its claim.
     """
 
     run_id: FlowRunId
     unit: str
     kind: EndKind
     message: str
+    lease: str = ""
 
 
 class EndVerdict(enum.Enum):
@@ -72,6 +76,8 @@ def judge_end(end: End, run: FlowRun | None) -> EndVerdict | None:
         return EndVerdict.SETTLED
     if run.claim is None or run.claim.unit != end.unit:
         return EndVerdict.SETTLED if end.kind is EndKind.HANDED_BACK and run.claim is None else EndVerdict.NOT_OURS
+    if end.lease and run.claim.lease != end.lease:
+        return EndVerdict.NOT_OURS
     if end.kind is EndKind.CANCELLED and run.state.type != CANCELLING:
         return EndVerdict.NOT_OURS
     if end.kind is EndKind.HANDED_BACK and run.state.type != SUBMITTED and not run.claimed_task_runs:

@@ -87,6 +87,11 @@ class ClaimRecord:
     create_until: datetime | None = None
     recoveries: int = 0
 
+    @property
+    def lease(self) -> str:
+        """Who holds the claim, and for which time: another text after each recovery."""
+        return f"{self.claimant}/{self.recoveries}"
+
 
 @attrs.frozen(kw_only=True)
 class FlowRun:

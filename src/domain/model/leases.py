@@ -26,6 +26,9 @@ PAUSES: Final = tuple(timedelta(seconds=seconds) for seconds in (0, 30, 60, 120,
 GRACE: Final = timedelta(seconds=30)
 """How long an expired claim is left for a sibling that may recover it, before it is handed back: one sweep."""
 
+LATE: Final = timedelta(hours=1)
+"""How long after its lease a claim of an agent that starts flow runs in its own way may wait without a report."""
+
 
 @attrs.frozen(kw_only=True)
 class Claimant:
@@ -58,7 +61,7 @@ class LeaseVerdict(enum.Enum):
     """Expired, and no agent has recovered it: let the run wait again."""
 
     GIVE_UP = "give_up"
-    """Expired for the last time, or it is not known whether the run was started: the run fails."""
+    """Recovered or handed back too often, or it is not known whether the run was started: the run fails."""
 
 
 def fingerprint(labels: Collection[str], env: Mapping[str, str], platform: str) -> str:
@@ -110,7 +113,7 @@ def waits_for_its_unit(run: FlowRun) -> bool:
 
 def is_expired(record: ClaimRecord, now: datetime) -> bool:
     """Whether the claimant must read the run again before it creates the unit."""
-    return record.create_until is None or now >= record.create_until
+    return _is_past(record, now, timedelta(0))
 
 
 def judge_lease(
@@ -125,17 +128,24 @@ def judge_lease(
         claimant_is_gone: Whether the claimant's process is proven gone.
         recovers: Whether this agent's claims without a unit may be started again.
     """
-    is_over = claimant_is_gone or record.claimant == me.id or is_expired(record, now)
-    if not is_over:
-        return LeaseVerdict.LEAVE
     if not recovers:
-        return LeaseVerdict.GIVE_UP if is_expired(record, now) else LeaseVerdict.LEAVE
+        # A living claimant may have started the run: in a batch system, say, where it waits longer than the lease.
+        # The claim of an agent that knew no leases cannot be dated; it is left alone as it was then.
+        patience = timedelta(0) if claimant_is_gone else LATE
+        is_late = record.create_until is not None and _is_past(record, now, patience)
+        return LeaseVerdict.GIVE_UP if is_late else LeaseVerdict.LEAVE
+    if not (claimant_is_gone or record.claimant == me.id or is_expired(record, now)):
+        return LeaseVerdict.LEAVE
     if record.recoveries >= MOST_RECOVERIES:
         return LeaseVerdict.GIVE_UP if _pause_is_over(record, now) else LeaseVerdict.LEAVE
     if record.fingerprint in {"", me.fingerprint}:
         return LeaseVerdict.RECOVER if _pause_is_over(record, now) else LeaseVerdict.LEAVE
-    expired_for_all = record.create_until is None or now >= record.create_until + GRACE
-    return LeaseVerdict.HAND_BACK if expired_for_all else LeaseVerdict.LEAVE
+    return LeaseVerdict.HAND_BACK if _is_past(record, now, GRACE) else LeaseVerdict.LEAVE
+
+
+def _is_past(record: ClaimRecord, now: datetime, patience: timedelta) -> bool:
+    """Whether the lease has been over for *patience*."""
+    return record.create_until is None or now >= record.create_until + patience
 
 
 def _pause_is_over(record: ClaimRecord, now: datetime) -> bool:

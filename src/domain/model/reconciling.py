@@ -107,9 +107,9 @@ def speaks_for(unit: Unit, run: FlowRun) -> bool:
 def judge_absent(run: FlowRun) -> tuple[EndKind, str] | None:
     """What it means for a run that the unit of its latest claim is proven absent; None: nothing yet.
 
-    The run is not a claim that waits for its unit; see ``leases.judge_lease`` for those.
+    Nothing either for a claim that waits for its unit; see ``leases.judge_lease`` for those.
     """
-    if run.claim is None or run.state.is_finished:
+    if run.claim is None or run.state.is_finished or waits_for_its_unit(run):
         return None
     message = f"The unit of execution {run.claim.unit} does not exist any more"
     if run.state.type == CANCELLING:
@@ -194,8 +194,11 @@ def overdue(cancelled: Iterable[FlowRun], since: Mapping[FlowRunId, float], now:
 
 
 def _is_awaited(run: FlowRun) -> bool:
-    """Whether a Running run is not over although nothing executes it: task runs wait, or are claimed anew."""
-    return bool(run.due_task_runs) or run.tasks_wait or bool(run.claimed_task_runs)
+    """Whether a Running run is not over although nothing executes it: task runs wait for their next try.
+
+    Task runs that are claimed already wait for the unit of the run's latest claim, and end with it.
+    """
+    return bool(run.due_task_runs) or run.tasks_wait
 
 
 def _ended(unit: Unit) -> str:

@@ -14,8 +14,12 @@ from prefect.agent.domain.times import iso, read_time
 MAX_MESSAGE: Final = 128 * 1024
 """Longest message of one report, in characters."""
 
-_CONTROL: Final = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), 127) if chr(code) not in "\t\n\x1b"}
-"""Characters that Clouds and terminals do not take in a log; the escape of colours stays."""
+_CONTROL: Final = {
+    code: "\N{REPLACEMENT CHARACTER}"
+    for code in (*range(32), *range(127, 160), *range(0xD800, 0xE000))
+    if chr(code) not in "\t\n\x1b"
+}
+"""Characters that Clouds and terminals do not take in a log, lone surrogates too; the escape of colours stays."""
 
 
 @attrs.frozen(kw_only=True)
@@ -42,6 +46,7 @@ class RunReports:
         not_before: When to try again (monotonic, seconds).
         misses: Fruitless tries in a row.
         line_misses: Fruitless tries of its lines in a row.
+        line_refusals: Those of them after which other runs' lines went out: the Cloud was not away.
     """
 
     run_id: FlowRunId
@@ -50,11 +55,20 @@ class RunReports:
     not_before: float = 0.0
     misses: int = 0
     line_misses: int = 0
+    line_refusals: int = 0
 
     @property
     def is_empty(self) -> bool:
         """Whether everything is reported."""
         return not self.lines and self.end is None
+
+
+@attrs.frozen
+class Due:
+    """What there was to be sent of one flow run at some moment, while *run* itself goes on changing."""
+
+    run: RunReports
+    lines: tuple[Line, ...]
 
 
 def size(line: Line) -> int:
@@ -66,7 +80,7 @@ def entry_of(report: Line | End) -> dict[str, Any]:
     """A report as flat JSON-ready values."""
     if isinstance(report, Line):
         return {"line": report.message, "level": report.level, "at": iso(report.at)}
-    return {"end": report.kind.value, "unit": report.unit, "message": report.message}
+    return {"end": report.kind.value, "unit": report.unit, "message": report.message, "lease": report.lease}
 
 
 def read_entry(run_id: FlowRunId, entry: Mapping[str, Any]) -> Line | End | None:
@@ -74,7 +88,13 @@ def read_entry(run_id: FlowRunId, entry: Mapping[str, Any]) -> Line | End | None
     try:
         if "end" in entry:
             kind = EndKind(entry["end"])
-            return End(run_id=run_id, unit=str(entry["unit"]), kind=kind, message=str(entry["message"]))
+            return End(
+                run_id=run_id,
+                unit=str(entry["unit"]),
+                kind=kind,
+                message=str(entry["message"]),
+                lease=str(entry.get("lease", "")),
+            )
         return Line(message=str(entry["line"]), level=str(entry["level"]), at=read_time(entry["at"]))
     except (KeyError, ValueError):
         return None

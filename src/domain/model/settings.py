@@ -33,6 +33,7 @@ class AgentSettings:
         prefetch: How long before its due time a flow run is asked for.
         parallel: How many units are created at the same time; bounded, since each may hold a connection.
         limit: How many units may be alive at once; None for no limit.
+        max_lateness: A flow run that is later than this is not started any more; None starts them however late.
         poll_first, poll_last: Shortest and longest pause between polls.
         create_deadline: How long passing trouble of the platform is retried before the flow run fails.
         sweep_every: Pause between two reconciliations.
@@ -40,6 +41,10 @@ class AgentSettings:
         stop_grace: How long a stopped unit may take to end before it is killed.
         keep_ended: How long an ended unit is kept for people to look at; None for ever.
         max_polls: Stop after so many polls; None for never.
+        start_patience: How long a start goes on trying to reach the Cloud and the platform; 0 tries once.
+        auth_patience: How long a key that was accepted once may be refused before the agent ends.
+        stall_patience: How long a loop that has overrun its time may go on standing still before the agent ends.
+        stop_patience: How long a stopping agent waits for calls that do not return.
     """
 
     name: str = "agent"
@@ -48,6 +53,10 @@ class AgentSettings:
     prefetch: float = attrs.field(default=10.0, validator=attrs.validators.ge(0))
     parallel: int = attrs.field(default=8, validator=attrs.validators.ge(1))
     limit: int | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.ge(1)))
+    max_lateness: float | None = attrs.field(
+        default=None,
+        validator=attrs.validators.optional(attrs.validators.gt(0)),
+    )
     poll_first: float = attrs.field(default=0.25, validator=attrs.validators.gt(0))
     poll_last: float = attrs.field(default=10.0, validator=attrs.validators.gt(0))
     create_deadline: float = attrs.field(default=120.0, validator=attrs.validators.ge(0))
@@ -59,3 +68,7 @@ class AgentSettings:
         validator=attrs.validators.optional(attrs.validators.ge(0)),  # type: ignore[arg-type] # infers float, no None
     )
     max_polls: int | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.ge(1)))
+    start_patience: float = attrs.field(default=300.0, validator=attrs.validators.ge(0))
+    auth_patience: float = attrs.field(default=600.0, validator=attrs.validators.ge(0))
+    stall_patience: float = attrs.field(default=900.0, validator=attrs.validators.ge(0))
+    stop_patience: float = attrs.field(default=30.0, validator=attrs.validators.ge(0))

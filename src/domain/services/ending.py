@@ -10,7 +10,7 @@ from prefect.agent.domain.errors import PlatformError
 from prefect.agent.domain.model.ends import End, EndKind
 from prefect.agent.domain.model.reconciling import Conclusion, ReportCancelled, ReportFailed
 from prefect.agent.domain.model.units import Unit
-from prefect.agent.domain.services.reporting import Outbox
+from prefect.agent.domain.services.outbox import Outbox
 from prefect.agent.ports import events
 from prefect.agent.ports.events import Event, EventSink
 from prefect.agent.ports.platform import ExecutionPlatform
@@ -44,7 +44,7 @@ class ReportEnd:
     together: Together = one_by_one
 
     def findings(self, unit: Unit) -> list[str]:
-        """What the platform can tell of *unit* now, as entries for the run's log. Trouble becomes words in them."""
+        """What the platform can tell of *unit* now, as entries for the run's log; what cannot be read is said there."""
         account = _read(lambda: self.platform.account(unit.name), "how it stands")
         tail = _read(lambda: self.platform.logs_tail(unit.name, lines=TAIL_LINES), "its output")
         entries = ((f"How the unit {unit.name} stands:", account), (f"Last output of {unit.name}:", tail))
@@ -87,5 +87,5 @@ def _end(unit: Unit, kind: EndKind, message: str) -> End:
 def _read(ask: Callable[[], str], what: str) -> str:
     try:
         return ask().rstrip().lstrip("\n")
-    except Exception as trouble:  # noqa: BLE001 - whatever it is, it must not keep an end from being reported (P3)
-        return f"({what} cannot be read: {trouble if isinstance(trouble, PlatformError) else repr(trouble)})"
+    except Exception as problem:  # noqa: BLE001 - no problem of a look may keep an end from being reported
+        return f"({what} cannot be read: {problem if isinstance(problem, PlatformError) else repr(problem)})"

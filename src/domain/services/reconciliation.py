@@ -26,7 +26,7 @@ from prefect.agent.domain.model.reconciling import (
 )
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.model.states import CANCELLED, CANCELLING
-from prefect.agent.domain.model.units import Owner, Unit
+from prefect.agent.domain.model.units import Owner, Unit, UnitStatus
 from prefect.agent.domain.services.claims_view import ClaimsView
 from prefect.agent.domain.services.ending import ReportEnd, Together, one_by_one
 from prefect.agent.domain.services.reporting import Outbox
@@ -90,7 +90,7 @@ class Reconcile:
     _absent_before: set[str] = attrs.field(factory=set, init=False)
     """Units of claims that were absent at the last sweep."""
     _remembered: dict[str, Unit] = attrs.field(factory=dict, init=False)
-    """Units that lived when they were last seen: all that live now, and those whose absence is yet to be judged."""
+    """Units that had begun and not ended when they were last seen, and those whose absence is yet to be judged."""
     _made: deque[Unit] = attrs.field(factory=deque, init=False)
     """Units made by this process since the last sweep."""
     _waits_reported: dict[str, set[str]] = attrs.field(factory=dict, init=False)
@@ -139,9 +139,8 @@ class Reconcile:
     # --- what is there ---
 
     def _take_stopped(self) -> None:
-        """Units stopped by this agent are reported already, and their absence is no surprise."""
+        """Units that this agent has stopped are not missed. They are settled once their runs are over."""
         for name in self._stops.take_notes():
-            self._settled.add(name)
             self._remembered.pop(name, None)
 
     def _remember(self, units: Sequence[Unit], alive: Sequence[Unit]) -> list[Unit]:
@@ -151,7 +150,8 @@ class Reconcile:
             self._remembered[unit.name] = unit
         missing = vanished(self._remembered.values(), units)
         living = {unit.name: unit for unit in alive}
-        self._remembered = {**living, **{unit.name: unit for unit in missing}}
+        begun = {name: unit for name, unit in living.items() if unit.status is not UnitStatus.CREATED}
+        self._remembered = {**begun, **{unit.name: unit for unit in missing}}
         self._settled &= {unit.name for unit in units if unit.status.has_ended}
         self._waits_reported = {name: said for name, said in self._waits_reported.items() if name in living}
         self._orphans_reported &= set(living)
@@ -172,7 +172,9 @@ class Reconcile:
         rest = [run for run in free if not waits_for_its_unit(run) and run.claim is not None]
         names = {run.claim.unit for run in rest if run.claim is not None}
         before, self._absent_before = self._absent_before, names
-        return [run for run in rest if self.judges_absence and run.claim is not None and run.claim.unit in before]
+        # The view knows of waiting task runs once a run was read for its absence: such a run is not looked into again.
+        judged = [run for run in rest if self.judges_absence and judge_absent(run) is not None]
+        return [run for run in judged if run.claim is not None and run.claim.unit in before]
 
     def _is_free(self, run_id: FlowRunId) -> bool:
         """Whether nothing of this process is seeing to the run."""
@@ -187,7 +189,7 @@ class Reconcile:
         stuck = hopeless(units, self.clock.now())
         found = [unit for unit in (*ended, *missing, *stuck) if unit.name not in self._stops.under_way]
         free = {unit.name for unit in found if self._is_free(unit.flow_run_id)}
-        self.look_soon = any(self.in_hand(unit.flow_run_id) for unit in found if unit.name not in free)
+        self.look_soon = any(self._is_urgent(unit) for unit in found if unit.name not in free)
         ended, stuck = ([unit for unit in some if unit.name in free] for some in (ended, stuck))
         gone = [unit for unit in missing if unit.name in free and self._is_gone(unit.name)]
         lost = [run for run in absent if run.claim is not None and self._is_gone(run.claim.unit)]
@@ -196,9 +198,15 @@ class Reconcile:
         self.view.correct(ids, runs.values())
         self._judge_ended(ended, runs)
         self._each(gone, lambda unit: self._judge_gone(unit, runs), "judge the absence of")
-        for run in lost:
-            self._judge_absent(runs.get(run.id))
+        for seen in lost:
+            self._judge_absent(seen, runs.get(seen.id))
         self._stops.hopeless(judge_hopeless(unit, runs.get(unit.flow_run_id)) for unit in stuck)
+
+    def _is_urgent(self, unit: Unit) -> bool:
+        """Whether this process is about to learn of the unit: a unit of an earlier claim is not what it is starting."""
+        run = self.view.get(unit.flow_run_id)
+        is_older = run is not None and run.claim is not None and run.claim.unit != unit.name
+        return self.in_hand(unit.flow_run_id) and not is_older
 
     def _is_gone(self, name: str) -> bool:
         """The second proof that a unit was deleted; without it the unit is looked for again at the next sweep."""
@@ -207,7 +215,10 @@ class Reconcile:
         except PlatformError as problem:
             message = f"{name} seems to have been deleted, which cannot be confirmed yet: {problem}"
             self.tell(Event(name=events.PLATFORM_TROUBLE, level="WARNING", message=message))
-            return False
+        except Exception as bug:  # noqa: BLE001 - an adapter's bug on one unit must not stop the sweep of all
+            message = f"Bug while looking for the unit {name}: {bug!r}"
+            self.tell(Event(name=events.BUG, level="ERROR", message=message))
+        return False
 
     def _judge_ended(self, ended: Sequence[Unit], runs: Runs) -> None:
         looked_before, self._look_again = self._look_again, set()
@@ -229,9 +240,12 @@ class Reconcile:
         )
         del self._remembered[unit.name]
 
-    def _judge_absent(self, run: FlowRun | None) -> None:
-        conclusion = judge_absent(run) if run is not None else None
-        if run is None or run.claim is None or conclusion is None:
+    def _judge_absent(self, seen: FlowRun, run: FlowRun | None) -> None:
+        """Only the claim whose unit was looked for is judged, not one that was made meanwhile, here or elsewhere."""
+        if run is None or run.claim is None or run.claim != seen.claim:
+            return
+        conclusion = judge_absent(run)
+        if conclusion is None:
             return
         kind, message = conclusion
         self.outbox.end(End(run_id=run.id, unit=run.claim.unit, kind=kind, message=message))

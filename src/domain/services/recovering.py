@@ -5,6 +5,7 @@ from typing import Final
 
 import attrs
 
+from prefect.agent.domain.errors import PlatformError
 from prefect.agent.domain.model.ends import End, EndKind
 from prefect.agent.domain.model.flow_runs import Claimed, ClaimRecord, Deferred, FlowRun
 from prefect.agent.domain.model.leases import LeaseVerdict, judge_lease, waits_for_its_unit
@@ -53,7 +54,7 @@ class RecoverClaims:
             start: Starts a claim that was taken over.
 
         Raises:
-            CloudError, PlatformError: What was not done is done by a later sweep.
+            CloudError: What was not done is done by a later sweep.
         """
         seen = {run.id: run.claim for run in runs}
         current = [run for run in self.claim.cloud.flow_runs(list(seen)) if self._is_unchanged(run, seen[run.id])]
@@ -69,7 +70,20 @@ class RecoverClaims:
         """Whether the claim still stands as the sweep saw it, and still has no unit: the second proof."""
         if record is None or run.claim != record or not waits_for_its_unit(run):
             return False
-        unit = self.platform.unit(record.unit)
+        return self._is_absent(record.unit)
+
+    def _is_absent(self, name: str) -> bool:
+        """Whether the unit is proven absent or was never started; a unit that cannot be looked at keeps no other."""
+        try:
+            unit = self.platform.unit(name)
+        except PlatformError as problem:
+            message = f"Cannot look for the unit {name} yet: {problem}"
+            self.tell(Event(name=events.PLATFORM_TROUBLE, level="WARNING", message=message))
+            return False
+        except Exception as bug:  # noqa: BLE001 - an adapter's bug on one unit must not stop the recovery of others
+            message = f"Bug while looking for the unit {name}: {bug!r}"
+            self.tell(Event(name=events.BUG, level="ERROR", message=message))
+            return False
         return unit is None or unit.status is UnitStatus.CREATED
 
     def _verdict(self, run: FlowRun) -> LeaseVerdict:
@@ -100,7 +114,7 @@ class RecoverClaims:
 
     def _end(self, run: FlowRun, kind: EndKind, message: str) -> None:
         assert run.claim is not None
-        self.outbox.end(End(run_id=run.id, unit=run.claim.unit, kind=kind, message=message))
+        self.outbox.end(End(run_id=run.id, unit=run.claim.unit, kind=kind, message=message, lease=run.claim.lease))
 
 
 def _handed_back(run: FlowRun) -> str:
@@ -120,8 +134,9 @@ def _given_up(run: FlowRun, *, recovers: bool) -> str:
             "whether the run was started"
         )
     return (
-        f"The unit of execution {record.unit} was started {record.recoveries + 1} times and did not last until the "
-        "flow run reported anything; look for what removes it (an owner reference in a template, a quota, a clean-up job)"
+        f"Agents have claimed this flow run {record.recoveries + 1} times, and no unit of execution lasted until it "
+        f"reported anything; look for what removes {record.unit} (an owner reference in a template, a clean-up job) "
+        "or keeps agents from creating it"
     )
 
 

@@ -1,173 +1,40 @@
-"""Report to the Cloud what happened: log lines and ends, in batches, kept until they are confirmed."""
+"""Report to the Cloud what happened: log lines and ends, in batches, each run by itself."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Final
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
 
 import attrs
 
-from prefect.agent.domain.errors import CloudError, CloudUnavailable
+from prefect.agent.domain.errors import CloudError, Unauthorised
 from prefect.agent.domain.model.ends import End, EndKind, EndOutcome, EndVerdict
 from prefect.agent.domain.model.flow_runs import FlowRunId
-from prefect.agent.domain.model.planning import back_off
-from prefect.agent.domain.model.reports import Line, RunReports, entry_of, read_entry, readable, size
+from prefect.agent.domain.model.reports import Due, Line, RunReports, size
 from prefect.agent.domain.services.batches import in_halves
+from prefect.agent.domain.services.outbox import WAIT_FIRST, Outbox
 from prefect.agent.ports import events
-from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.cloud_api import CloudApi, LogLine
 from prefect.agent.ports.events import Event, EventSink
-from prefect.agent.ports.reports import MemoryReports, ReportStore
 
-MOST_BYTES: Final = 64 * 1024 * 1024
-"""Log lines kept while the Cloud is away; beyond it the oldest are dropped, and counted. Ends are never dropped."""
+__all__ = ["Outbox", "SendReports"]
 
 LINES: Final = 500
 """Log lines in one request."""
+
+REQUEST_BYTES: Final = 1024 * 1024
+"""Log lines in one request, in bytes; one line alone may be longer."""
 
 ENDS: Final = 100
 """Ends in one call of the port."""
 
 LINE_TRIES: Final = 10
-"""How often lines of one run are tried before they are given up, if the Cloud answers at all."""
+"""After so many refusals the first line of a run is given up; tries while the Cloud is away do not count."""
 
-END_FIRST: Final = 2
-"""After so many tries of its lines, the end of a run goes out before them."""
+REFUSED_FIRST: Final = 60.0
+"""Shortest wait of an end that the Cloud calls wrong, in seconds."""
 
-WAIT_FIRST, WAIT_LAST = 1.0, 300.0
-"""Shortest and longest wait of a run whose reports are not taken, in seconds."""
-
-
-def _nothing() -> None:
-    pass
-
-
-@attrs.define(kw_only=True)
-class Outbox:
-    """What the Cloud has yet to be told, a queue for each flow run. Any thread may add; one thread sends.
-
-    Attributes:
-        on_news: Called after each addition, to wake the sender.
-        store: Keeps reports beyond the process.
-        guard: A reentrant lock, if several threads add.
-        dropped: How many log lines had no room.
-    """
-
-    clock: Clock
-    agent_name: str = "agent"
-    on_news: Callable[[], None] = _nothing
-    store: ReportStore = attrs.field(factory=MemoryReports)
-    guard: AbstractContextManager[Any] = attrs.field(factory=nullcontext)
-    most_bytes: int = MOST_BYTES
-    dropped: int = attrs.field(default=0, init=False)
-    _runs: dict[FlowRunId, RunReports] = attrs.field(factory=dict, init=False)
-    _bytes: int = attrs.field(default=0, init=False)
-
-    def __len__(self) -> int:
-        with self.guard:
-            return sum(len(run.lines) + (run.end is not None) for run in self._runs.values())
-
-    def load(self) -> int:
-        """Take up what an earlier process could not send; return how many flow runs that concerns."""
-        found = self.store.load()
-        with self.guard:
-            for run_id, entries in found.items():
-                for report in (read_entry(run_id, entry) for entry in entries):
-                    if report is not None:
-                        self._put(run_id, report)
-        return len(found)
-
-    def log(self, run_id: FlowRunId, message: str, level: str = "INFO") -> None:
-        """Put one entry on the flow run's log."""
-        self._add(run_id, Line(message=readable(message), level=level, at=self.clock.now()))
-        self.on_news()
-
-    def end(self, end: End) -> None:
-        """Log the end's message and carry the end out, unless the run belongs to another claim by then."""
-        level = "ERROR" if end.kind is EndKind.FAILED else "INFO"
-        message = readable(end.message)
-        self._add(end.run_id, Line(message=message, level=level, at=self.clock.now()))
-        self._add(end.run_id, attrs.evolve(end, message=message))
-        self.on_news()
-
-    def is_pending(self, run_id: FlowRunId) -> bool:
-        """Whether an end of the run is not confirmed yet."""
-        with self.guard:
-            run = self._runs.get(run_id)
-            return run is not None and run.end is not None
-
-    # --- for the sender ---
-
-    def due(self) -> list[RunReports]:
-        """Runs whose reports may be sent now, as they are; those that failed most often come last."""
-        now = self.clock.monotonic()
-        with self.guard:
-            ready = [run for run in self._runs.values() if run.not_before <= now]
-        return sorted(ready, key=lambda run: run.misses)
-
-    def next_due(self) -> float | None:
-        """Seconds until reports may be sent; None if there are none."""
-        with self.guard:
-            times = [run.not_before for run in self._runs.values()]
-        return max(0.0, min(times) - self.clock.monotonic()) if times else None
-
-    def lines_sent(self, run: RunReports, lines: Sequence[Line]) -> None:
-        """Forget the first lines of a run: they are written, or given up."""
-        with self.guard:
-            for line in lines:
-                if run.lines and run.lines[0] is line:
-                    run.lines.popleft()
-                    self._bytes -= size(line)
-            run.misses = run.line_misses = 0
-            self._tidy(run)
-
-    def end_settled(self, run: RunReports, end: End) -> None:
-        """Forget an end: it is confirmed, or void."""
-        with self.guard:
-            if run.end is end:
-                run.end = None
-            run.misses = 0
-            self._tidy(run)
-
-    def missed(self, run: RunReports, *, first: float = WAIT_FIRST, at_least: float = 0.0) -> None:
-        """The run's reports were not taken: let them wait, ever longer, *at_least* so many seconds."""
-        pause = max(at_least, back_off(run.misses, first=first, last=WAIT_LAST, chance=0.5))
-        with self.guard:
-            run.misses += 1
-            run.not_before = self.clock.monotonic() + pause
-
-    def hurry(self) -> None:
-        """Try everything again at once."""
-        with self.guard:
-            for run in self._runs.values():
-                run.not_before = 0.0
-
-    # --- inside ---
-
-    def _add(self, run_id: FlowRunId, report: Line | End) -> None:
-        with self.guard:
-            self.store.add(run_id, entry_of(report))
-            self._put(run_id, report)
-
-    def _put(self, run_id: FlowRunId, report: Line | End) -> None:
-        run = self._runs.setdefault(run_id, RunReports(run_id))
-        if isinstance(report, End):
-            run.end = report
-            return
-        run.lines.append(report)
-        self._bytes += size(report)
-        while self._bytes > self.most_bytes:
-            self._drop_oldest()
-
-    def _drop_oldest(self) -> None:
-        oldest = min((run for run in self._runs.values() if run.lines), key=lambda run: run.lines[0].at)
-        self._bytes -= size(oldest.lines.popleft())
-        self.dropped += 1
-        self._tidy(oldest)
-
-    def _tidy(self, run: RunReports) -> None:
-        if run.is_empty and self._runs.get(run.run_id) is run:
-            del self._runs[run.run_id]
-            self.store.forget(run.run_id)
+Lines = tuple[RunReports, tuple[Line, ...]]
+"""The first lines of a run's queue."""
 
 
 @attrs.define(kw_only=True)
@@ -177,6 +44,7 @@ class SendReports:
     cloud: CloudApi
     outbox: Outbox
     tell: EventSink = events.ignore
+    _told_dropped: int = attrs.field(default=0, init=False)
 
     def __call__(self) -> int:
         """Send what is due, of each run its log before its end; return how many entries went out.
@@ -185,46 +53,92 @@ class SendReports:
             CloudUnavailable: The Cloud is away; what was not sent is still in the outbox.
             Unauthorised: The key is not accepted; likewise.
         """
+        self._say_what_is_lost()
         due = self.outbox.due()
-        sent = self._send_lines(due)
-        ready = [run for run in due if run.end is not None and (not run.lines or run.line_misses >= END_FIRST)]
-        return sent + self._send_ends(ready)
+        sent, problem = self._send_lines(due)
+        ends = self._send_ends(self.outbox.due_ends(due))
+        if problem is not None:
+            if not ends:
+                raise problem
+            now = self.outbox.clock.monotonic()
+            for each in due:  # the Cloud takes ends, and no lines
+                if each.run.lines and each.run.not_before <= now:
+                    self.outbox.missed(each.run)
+        return sent + ends
 
     # --- lines ---
 
-    def _send_lines(self, due: Sequence[RunReports]) -> int:
+    def _send_lines(self, due: Sequence[Due]) -> tuple[int, CloudError | None]:
+        """How many lines went out, and what kept those from going out that were not tried."""
         sent = 0
-        for batch in _portions([(run, tuple(run.lines)) for run in due if run.lines]):
-            sent += self._send_batch(batch)
-        return sent
+        queues = [(each.run, deque(each.lines)) for each in due if each.lines]
+        while queues:
+            firsts = [(run, _first(lines)) for run, lines in queues]
+            taken, problem = self._send_firsts(firsts)
+            sent += sum(len(lines) for run, lines in firsts if id(run) in taken)
+            if problem is not None:
+                return sent, problem
+            queues = [(run, lines) for run, lines in queues if lines and id(run) in taken]
+        return sent, None
 
-    def _send_batch(self, batch: Sequence[tuple[RunReports, Sequence[Line]]]) -> int:
-        sent = 0
+    def _send_firsts(self, firsts: Sequence[Lines]) -> tuple[set[int], CloudError | None]:
+        """Send the first lines of some runs; return the ids of the runs of which all are taken, and what ended it."""
+        taken: set[int] = set()
+        accused: set[int] = set()
 
-        def send(some: Sequence[tuple[RunReports, Sequence[Line]]]) -> None:
-            nonlocal sent
-            self.cloud.write_logs([self._line(run.run_id, line) for run, lines in some for line in lines])
-            for run, lines in some:
-                self.outbox.lines_sent(run, lines)
-                sent += len(lines)
+        def send(some: Sequence[Lines]) -> None:
+            self._write(some)
+            taken.update(id(run) for run, _ in some)
 
-        def spoiled(culprit: tuple[RunReports, Sequence[Line]], problem: CloudError) -> None:
-            self._lines_missed(*culprit, problem)
+        def spoiled(culprit: Lines, problem: CloudError, sure: bool) -> None:  # noqa: FBT001 - as in_halves calls it
+            accused.add(id(culprit[0]))
+            self._lines_missed(*culprit, problem, sure=sure)
 
-        in_halves(batch, send, spoiled)
-        return sent
+        try:
+            in_halves(_portions(firsts), send, spoiled)
+        except Unauthorised:
+            raise
+        except CloudError as problem:
+            tried = taken | accused
+            for run, _ in firsts:
+                run.line_misses += id(run) not in tried
+            return taken, problem
+        return taken, None
 
-    def _lines_missed(self, run: RunReports, lines: Sequence[Line], problem: CloudError) -> None:
-        level = "DEBUG" if run.line_misses else "WARNING"
+    def _write(self, some: Sequence[Lines]) -> None:
+        self.cloud.write_logs([self._line(run.run_id, line) for run, lines in some for line in lines])
+        for run, lines in some:
+            self.outbox.lines_sent(run, lines)
+
+    def _lines_missed(self, run: RunReports, lines: tuple[Line, ...], problem: CloudError, *, sure: bool) -> None:
+        if sure:
+            lines, problem = self._narrow(run, lines, problem)
         run.line_misses += 1
+        run.line_refusals += sure
+        if sure and run.line_refusals >= LINE_TRIES:
+            message = f"A log line of flow run {run.run_id} is given up: {problem}"
+            self.tell(Event(name=events.CLOUD_TROUBLE, level="ERROR", message=message))
+            self.outbox.line_given_up(run, lines[0])
+            return
+        level = "WARNING" if sure and run.line_refusals == 1 else "DEBUG"
         message = f"Log lines of flow run {run.run_id} are not taken: {problem}"
         self.tell(Event(name=events.CLOUD_TROUBLE, level=level, message=message))
-        if run.line_misses < LINE_TRIES or isinstance(problem, CloudUnavailable):
-            self.outbox.missed(run, at_least=getattr(problem, "retry_after", None) or 0.0)
-            return
-        message = f"{len(lines)} log lines of flow run {run.run_id} are given up: {problem}"
-        self.tell(Event(name=events.CLOUD_TROUBLE, level="ERROR", message=message))
-        self.outbox.lines_sent(run, lines)
+        self.outbox.missed(run, at_least=getattr(problem, "retry_after", None) or 0.0)
+
+    def _narrow(
+        self, run: RunReports, lines: tuple[Line, ...], problem: CloudError
+    ) -> tuple[tuple[Line, ...], CloudError]:
+        """Send the lines of one run as far as the first that is not taken; return what is left, and its error."""
+        while len(lines) > 1:
+            half = lines[: len(lines) // 2]
+            try:
+                self._write([(run, half)])
+                lines = lines[len(half) :]
+            except Unauthorised:
+                raise
+            except CloudError as other:
+                lines, problem = half, other
+        return lines, problem
 
     def _line(self, run_id: FlowRunId, line: Line) -> LogLine:
         return LogLine(
@@ -233,13 +147,7 @@ class SendReports:
 
     # --- ends ---
 
-    def _send_ends(self, ready: Sequence[RunReports]) -> int:
-        done = 0
-        for begin in range(0, len(ready), ENDS):
-            done += self._send_some_ends([(run, run.end) for run in ready[begin : begin + ENDS] if run.end is not None])
-        return done
-
-    def _send_some_ends(self, ends: Sequence[tuple[RunReports, End]]) -> int:
+    def _send_ends(self, ready: Sequence[tuple[RunReports, End]]) -> int:
         done = 0
 
         def send(some: Sequence[tuple[RunReports, End]]) -> None:
@@ -248,13 +156,14 @@ class SendReports:
             for (run, end), outcome in zip(some, outcomes, strict=True):
                 done += self._take(run, end, outcome)
 
-        def spoiled(culprit: tuple[RunReports, End], problem: CloudError) -> None:
-            self._take(*culprit, EndOutcome(verdict=EndVerdict.UNKNOWN, reason=str(problem)))
+        def spoiled(culprit: tuple[RunReports, End], problem: CloudError, _sure: bool) -> None:  # noqa: FBT001
+            wait = getattr(problem, "retry_after", None) or 0.0
+            self._take(*culprit, EndOutcome(verdict=EndVerdict.UNKNOWN, reason=str(problem)), at_least=wait)
 
-        in_halves(ends, send, spoiled)
+        in_halves([ready[begin : begin + ENDS] for begin in range(0, len(ready), ENDS)], send, spoiled)
         return done
 
-    def _take(self, run: RunReports, end: End, outcome: EndOutcome) -> bool:
+    def _take(self, run: RunReports, end: End, outcome: EndOutcome, *, at_least: float = 0.0) -> bool:
         """Whether the end is settled or void."""
         if outcome.verdict is EndVerdict.SETTLED:
             self._say_ended(end)
@@ -266,10 +175,12 @@ class SendReports:
             message = f"The end of flow run {end.run_id} is not confirmed yet: {outcome.reason}"
             level = "DEBUG" if run.misses else "ERROR" if refused else "WARNING"
             self.tell(Event(name=events.CLOUD_TROUBLE, level=level, message=message))
-            self.outbox.missed(run, first=60.0 if refused else WAIT_FIRST)
+            self.outbox.missed(run, first=REFUSED_FIRST if refused else WAIT_FIRST, at_least=at_least)
             return False
         self.outbox.end_settled(run, end)
         return True
+
+    # --- words ---
 
     def _say_ended(self, end: End) -> None:
         fields = {"flow_run_id": end.run_id, "unit": end.unit}
@@ -280,19 +191,39 @@ class SendReports:
             message = f"Flow run {end.run_id} was handed back: {end.message}"
             self.tell(Event(name=events.RUN_DROPPED, level="WARNING", message=message, fields=fields))
 
+    def _say_what_is_lost(self) -> None:
+        dropped, problem = self.outbox.dropped, self.outbox.store.problem
+        if dropped > self._told_dropped:
+            message = f"{dropped - self._told_dropped} log lines had no room in the outbox: the oldest are dropped"
+            self._tell_loss(message)
+            self._told_dropped = dropped
+        if problem and not self.outbox.told_problem:
+            self.outbox.told_problem = problem
+            self._tell_loss(f"Reports that are not sent are lost if this process is: {problem}")
 
-def _portions(
-    runs: Sequence[tuple[RunReports, Sequence[Line]]],
-) -> list[list[tuple[RunReports, Sequence[Line]]]]:
-    """Runs with their lines, put together to requests of about :data:`LINES` lines, in the order of each run."""
-    portions: list[list[tuple[RunReports, Sequence[Line]]]] = []
-    count = LINES
-    for run, lines in runs:
-        for begin in range(0, len(lines), LINES):
-            part = lines[begin : begin + LINES]
-            if count + len(part) > LINES or portions[-1][-1][0] is run:
-                portions.append([])
-                count = 0
-            portions[-1].append((run, part))
-            count += len(part)
+    def _tell_loss(self, message: str) -> None:
+        self.tell(Event(name=events.REPORTS_AT_RISK, level="WARNING", message=message))
+
+
+def _first(lines: deque[Line]) -> tuple[Line, ...]:
+    """Take as many of *lines* from the left as one request holds, one at least."""
+    taken: list[Line] = []
+    room = REQUEST_BYTES
+    while lines and len(taken) < LINES and (not taken or size(lines[0]) <= room):
+        taken.append(lines.popleft())
+        room -= size(taken[-1])
+    return tuple(taken)
+
+
+def _portions(firsts: Sequence[Lines]) -> list[list[Lines]]:
+    """Runs put together to requests; the lines of one run stay in one."""
+    portions: list[list[Lines]] = []
+    count, room = LINES, 0
+    for run, lines in firsts:
+        needs = sum(size(line) for line in lines)
+        if count + len(lines) > LINES or needs > room:
+            portions.append([])
+            count, room = 0, REQUEST_BYTES
+        portions[-1].append((run, lines))
+        count, room = count + len(lines), room - needs
     return portions

@@ -1,7 +1,7 @@
 """Turn a claimed flow run into a unit of execution."""
 
 from collections.abc import Callable, Collection, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import attrs
 
@@ -28,7 +28,15 @@ class NoLongerOurs(Exception):
 
 
 class PlatformAway(Exception):
-    """The platform did not answer until the deadline: the claim is to be handed back."""
+    """Nothing was created until the deadline, for want of an answer: the claim is to be handed back."""
+
+
+class UnitInDoubt(PlatformUnavailable):
+    """A create was not answered: the unit may exist, or come into being yet. A claim in doubt is never handed back."""
+
+
+class ClaimUnconfirmed(PlatformUnavailable):
+    """The claim has expired, and the Cloud does not say whether it still stands: nothing is created."""
 
 
 @attrs.define(kw_only=True)
@@ -63,22 +71,21 @@ class CreateUnit:
         Raises:
             SubmissionRefused: It is the run's fault.
             PlatformUnavailable, PlatformForbidden: The deadline went by.
-            PlatformAway: Likewise, and the platform does not answer anything.
+            PlatformAway: Likewise, without an answer to anything; nothing was created.
+            UnitInDoubt: Likewise; whether the unit was created is seen to by a sweep, once the platform answers.
             NoLongerOurs: The run was cancelled or taken back meanwhile.
         """
         submission = self._plan(run)
         give_up = self.clock.monotonic() + self.deadline
-        misses = 0
+        misses, in_doubt = 0, False
         while True:
             try:
                 return self._create(run, submission)
             except (PlatformUnavailable, PlatformForbidden) as problem:
-                is_away = not self.gate.check()
+                in_doubt |= isinstance(problem, UnitInDoubt)
                 left = give_up - self.clock.monotonic()
-                if left <= 0 and is_away:
-                    raise PlatformAway(str(problem)) from problem
                 if left <= 0:
-                    raise
+                    raise self._given_up(problem, in_doubt=in_doubt) from problem
                 pause = max(back_off(misses, first=0.5, last=10.0, chance=0.5), getattr(problem, "retry_after", 0) or 0)
                 self._say_retried(run, problem)
                 self.clock.pause(min(pause, left))
@@ -92,18 +99,43 @@ class CreateUnit:
         plan = plan_submission(run, workload, self.platform.traits, agent_env=self.env)
         return attrs.evolve(plan, owner=mark)
 
+    def _given_up(self, problem: PlatformUnavailable | PlatformForbidden, *, in_doubt: bool) -> Exception:
+        """What is raised at the deadline."""
+        if self.gate.check() and not isinstance(problem, ClaimUnconfirmed):
+            return problem
+        return UnitInDoubt(str(problem)) if in_doubt else PlatformAway(str(problem))
+
     def _create(self, run: FlowRun, submission: Submission) -> Unit:
+        if not self.gate.is_open and not self.gate.check():
+            raise PlatformUnavailable(self.gate.problem)  # a create that is not sent leaves no doubt
         self.platform.prepare(submission)
-        if run.claim is not None and is_expired(run.claim, self._cloud_time()):
+        if self._has_expired(run):
             self._check_still_ours(run, must_know=True)
-        unit = self.platform.create(submission)
+        try:
+            unit = self.platform.create(submission)
+        except PlatformUnavailable as problem:
+            self.gate.check()
+            raise UnitInDoubt(str(problem), retry_after=problem.retry_after) from problem
+        if self._has_expired(run):
+            self._stop_if_not_ours(run, unit)
         self.made(unit)
         message = f"Started flow run {run.name or run.id} as {unit.name} ({unit.info})"
         self.tell(Event(name=events.UNIT_CREATED, message=message, fields={**_fields(run), "unit": unit.name}))
         return unit
 
-    def _cloud_time(self) -> datetime:
-        return self.clock.now() + timedelta(seconds=self.cloud.skew)
+    def _has_expired(self, run: FlowRun) -> bool:
+        now = self.clock.now() + timedelta(seconds=self.cloud.skew)
+        return run.claim is not None and is_expired(run.claim, now)
+
+    def _stop_if_not_ours(self, run: FlowRun, unit: Unit) -> None:
+        """A create may outlast its lease: if the run was handed back meanwhile, another unit may execute it, too."""
+        try:
+            current = self.cloud.flow_runs([run.id])
+        except CloudError:
+            return
+        if current and (current[0].claim is None or current[0].claim.unit != unit.name):
+            self.platform.stop(unit.name, grace=0)
+            raise NoLongerOurs(f"this claim holds it no longer; {unit.name} was created too late and is stopped")
 
     def _check_still_ours(self, run: FlowRun, *, must_know: bool = False) -> None:
         """A run that was cancelled or taken over while its platform was away must not be started afterwards.
@@ -115,13 +147,13 @@ class CreateUnit:
             current = self.cloud.flow_runs([run.id])
         except CloudError as problem:
             if must_know:
-                raise PlatformUnavailable(f"the claim has expired and cannot be confirmed: {problem}") from problem
+                raise ClaimUnconfirmed(f"the claim has expired and cannot be confirmed: {problem}") from problem
             return
         if not current:
             raise NoLongerOurs("it was deleted before its unit could be created")
         now, claim = current[0].state, current[0].claim
         if run.claim is not None and claim != run.claim:
-            raise NoLongerOurs("it belongs to another claim by now; no unit is created")
+            raise NoLongerOurs(f"it is {now.type} now, and this claim holds it no longer; no unit is created")
         if now.type != (RUNNING if run.state.is_running else SUBMITTED):
             raise NoLongerOurs(f"it is {now.type} now; no unit is created")
 
@@ -151,8 +183,15 @@ class StartFlowRun:
             self.tell(Event(name=events.RUN_DROPPED, message=f"Flow run {run.id}: {turn}", fields=_fields(run)))
             return False
         except PlatformAway as problem:
-            message = f"The platform does not answer ({problem}); the run is handed back to be started later"
-            self.outbox.end(End(run_id=run.id, unit=unit, kind=EndKind.HANDED_BACK, message=message))
+            message = f"The flow run cannot be started now ({problem}); it is handed back to be started later"
+            self._end(claimed, EndKind.HANDED_BACK, message)
+            return False
+        except UnitInDoubt as problem:
+            message = (
+                f"It is not known whether {unit} was created ({problem}); the agent looks when the platform answers"
+            )
+            self.tell(Event(name=events.RUN_DROPPED, level="WARNING", message=message, fields=_fields(run)))
+            self.outbox.log(run.id, message, "WARNING")
             return False
         except SubmissionRefused as refusal:
             return self._fail(claimed, f"The flow run cannot be started: {refusal}")
@@ -162,9 +201,12 @@ class StartFlowRun:
         return True
 
     def _fail(self, claimed: Claimed, reason: str) -> bool:
-        run_id, unit = claimed.run.id, claimed.record.unit
-        self.outbox.end(End(run_id=run_id, unit=unit, kind=EndKind.FAILED, message=reason))
+        self._end(claimed, EndKind.FAILED, reason)
         return False
+
+    def _end(self, claimed: Claimed, kind: EndKind, message: str) -> None:
+        record = claimed.record
+        self.outbox.end(End(run_id=claimed.run.id, unit=record.unit, kind=kind, message=message, lease=record.lease))
 
 
 def _fields(run: FlowRun) -> dict[str, str]:

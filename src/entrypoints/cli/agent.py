@@ -4,6 +4,7 @@ import click
 
 from prefect.agent.entrypoints.cli import install as installing
 from prefect.agent.entrypoints.cli import options
+from prefect.agent.entrypoints.cli.selftest import selftest
 from prefect.agent.entrypoints.cli.start import start, starter
 
 
@@ -20,6 +21,7 @@ def agent(ctx: click.Context) -> None:
     Arguments:
         start       Start an agent: it waits for flow runs and starts each one
         install     Print the configuration that installs an agent
+        selftest    Kill and recover harmless units here, and print what that proves
 
     \b
     Examples:
@@ -40,6 +42,7 @@ def agent(ctx: click.Context) -> None:
 
 agent.add_command(start)
 agent.add_command(installing.install)
+agent.add_command(selftest)
 
 
 def _spelling(name: str, short_help: str, *commands: click.Command) -> None:

@@ -51,7 +51,35 @@ _COMMON: Final = (
     click.option(
         "--env", "-e", "env", multiple=True, metavar="KEY=VALUE", help="Variable for every flow run. Repeatable."
     ),
-    click.option("--max-polls", type=click.IntRange(min=1), help="Stop after so many polls. Default: never."),
+    click.option("--max-polls", type=click.IntRange(min=1), metavar="N", help="Stop after N polls. Default: never."),
+    click.option(
+        "--limit",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Keep at most N units of this agent alive at once. Default: PREFECT_AGENT_LIMIT, else no limit.",
+    ),
+    click.option(
+        "--max-lateness",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="S",
+        help="Do not start flow runs that are more than S seconds late. Default: PREFECT_AGENT_MAX_LATENESS, else "
+        "start them however late.",
+    ),
+    click.option(
+        "--start-patience",
+        type=click.FloatRange(min=0),
+        metavar="S",
+        help="Wait up to S seconds for Prefect and the platform at start. Default: PREFECT_AGENT_START_PATIENCE, else "
+        "300.",
+    ),
+    click.option("--no-wait", is_flag=True, help="End at once if Prefect or the platform does not answer at start."),
+    click.option(
+        "--auth-patience",
+        type=click.FloatRange(min=0),
+        metavar="S",
+        help="End after S seconds of refusals of a key that was accepted before. Default: PREFECT_AGENT_AUTH_PATIENCE, "
+        "else 600.",
+    ),
     click.option(
         "--agent-address",
         metavar="URL",

@@ -1,7 +1,7 @@
 """Starting an agent: both spellings, and what goes wrong as one sentence and an exit code."""
 
 import os
-import sys
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ import click
 from prefect.agent.domain.errors import AgentError
 from prefect.agent.entrypoints import logs
 from prefect.agent.entrypoints.cli import options
-from prefect.agent.entrypoints.exits import AgentExit, exit_for
+from prefect.agent.entrypoints.exits import AgentExit, ExitCode, exit_for, leave
 from prefect.agent.entrypoints.settings import Configuration, env_vars, labels
 
 Starter = Callable[..., None]
@@ -98,13 +98,25 @@ def _class(platform: str) -> str:
 
 def _run(class_name: str, given: Mapping[str, Any]) -> None:
     """Make the agent and start it; end the process with its exit code."""
-    verbose = given["verbose"]
+    verbose, before = given["verbose"], threading.enumerate()
+    end = AgentExit(ExitCode.OK, "")
     try:
-        _start(class_name, dict(given))
-    except AgentExit as end:
-        _leave(end, verbose=verbose)
-    except AgentError as trouble:
-        _leave(exit_for(trouble), verbose=verbose)
+        _start(class_name, _with_patience(given))
+    except AgentExit as problem:
+        end = _shown(problem, verbose=verbose)
+    except AgentError as problem:
+        end = _shown(exit_for(problem), verbose=verbose)
+    leave(end.code, before=before)
+
+
+def _with_patience(given: Mapping[str, Any]) -> dict[str, Any]:
+    """``--no-wait`` is no patience at all."""
+    options = dict(given)
+    if not options.pop("no_wait"):
+        return options
+    if options["start_patience"]:
+        raise click.UsageError("--no-wait and --start-patience exclude each other")
+    return {**options, "start_patience": 0.0}
 
 
 def _start(class_name: str, given: dict[str, Any]) -> None:
@@ -135,10 +147,11 @@ def _load(class_name: str) -> Any:
     return type("Agent", (Agent,), {"platform_name": class_name, "__doc__": f"Starts flow runs on {class_name}."})
 
 
-def _leave(end: AgentExit, *, verbose: bool) -> None:
+def _shown(end: AgentExit, *, verbose: bool) -> AgentExit:
+    """Show why the agent ends, and return it."""
     if verbose:
         import traceback  # noqa: PLC0415
 
         click.echo("".join(traceback.format_exception(end)), err=True)
     click.echo(f"Error: {end}", err=True)
-    sys.exit(end.code)
+    return end

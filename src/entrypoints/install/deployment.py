@@ -17,8 +17,19 @@ _REMARKS: Final = {
     "livenessProbe:": "Restarted after ten more minutes of that: no cure for an outage of Prefect, but one for a\n"
     "process that hangs, and nothing is lost by it.",
     "- name: PREFECT_AGENT_API_KEY_SECRET": "Jobs refer to this Secret (NAME/KEY): the key is in no Job.",
+    "- name: POD_NAMESPACE": "Who this agent is: the next one takes its claims over as soon as its pod is gone.",
     "- name: PREFECT_AGENT_WITHOUT": "What the Role above does not allow either.",
 }
+
+_CONTAINER: Final = "agent"
+
+_POD: Final[tuple[dict[str, Any], ...]] = (
+    *(
+        {"name": name, "valueFrom": {"fieldRef": {"fieldPath": f"metadata.{field}"}}}
+        for name, field in (("POD_NAMESPACE", "namespace"), ("POD_NAME", "name"), ("POD_UID", "uid"))
+    ),
+    {"name": "POD_CONTAINER", "value": _CONTAINER},
+)
 
 
 def deployment(install: Install) -> str:
@@ -61,7 +72,7 @@ def _container(install: Install) -> dict[str, Any]:
     config = ["--agent-config-id", install.agent_config_id] if install.agent_config_id else []
     words = ("agent", "start", "kubernetes", *config, *install.agent_options)
     return {
-        "name": "agent",
+        "name": _CONTAINER,
         "image": install.image,
         "args": [_literal(word) for word in words],
         "env": _env(install),
@@ -106,7 +117,7 @@ def _env(install: Install) -> list[dict[str, Any]]:
         "HOME": "/tmp",  # noqa: S108
     }
     plain = [{"name": name, "value": _literal(value)} for name, value in values.items() if value is not None]
-    return [*_key(install), *plain]
+    return [*_key(install), *plain, *_POD]
 
 
 def _key(install: Install) -> list[dict[str, Any]]:

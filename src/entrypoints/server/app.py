@@ -14,7 +14,6 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from prefect.agent.entrypoints.server.database import Database
 from prefect.agent.entrypoints.server.execution import Answer, Executor, read_json
 from prefect.agent.entrypoints.server.page import page
 from prefect.agent.entrypoints.server.patience import WaitingRoom, preferred, ready
@@ -25,19 +24,19 @@ MAX_BODY: Final = 5 * 1024 * 1024
 GRAPHQL_PATHS: Final = ("/", "/graphql", "/graphql/", "/graphql/alpha")
 HEALTH_PATHS: Final = ("/health", "/.well-known/apollo/server-health")
 
+COMPARES: Final = (b"prefect-claims", b"compare-and-set")
+"""Header that tells an agent that of several claims at the same version one is accepted."""
+
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
-def make_app(
-    database: Database, keys: frozenset[str] = frozenset(), waiting_room: WaitingRoom | None = None
-) -> ASGIApp:
-    """The application on an open database; whoever opened it closes it.
+def make_app(execute: Executor, waiting_room: WaitingRoom | None = None) -> ASGIApp:
+    """The application on an open database, which the caller closes.
 
     Args:
-        keys: If not empty, the API keys that are accepted.
-        waiting_room: For requests that wait; whoever brings one closes it before the server waits for its requests.
+        execute: Answers the requests.
+        waiting_room: For requests that wait; its maker closes it before the server waits for its requests.
     """
-    execute = Executor(database, keys)
 
     async def health(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -45,7 +44,7 @@ def make_app(
     async def home(request: Request) -> Response:
         if not execute.accepts(request.headers):
             return Response("This page needs an API key: Authorization: Bearer KEY", 401, media_type="text/plain")
-        with database.read() as tx:
+        with execute.database.read() as tx:
             return HTMLResponse(page(tx))
 
     routes = [Route(path, health, methods=["GET"]) for path in HEALTH_PATHS]
@@ -90,6 +89,7 @@ class _App:
         content = _encode(answer).encode("ascii")
         length = str(len(content)).encode("ascii")
         kind = [(b"content-type", b"application/json"), (b"content-length", length)]
+        kind += [COMPARES] if self._execute.strictness.compares else []
         await send({"type": "http.response.start", "status": status, "headers": [*kind, *told]})
         await send({"type": "http.response.body", "body": content})
 

@@ -17,6 +17,7 @@ import click
 from click.core import ParameterSource
 
 if TYPE_CHECKING:
+    from prefect.agent.domain.cloud.strictness import Strictness
     from prefect.agent.entrypoints.server.services import Routine
 
 EX_CONFIG: Final = 78
@@ -118,6 +119,11 @@ def server() -> None:
 @click.option("--ephemeral", is_flag=True, help="Keep everything in a temporary file that is removed at the end.")
 @click.option("--api-key", "keys", multiple=True, help="Accept this API key. May be given several times.")
 @click.option("--allow-anonymous", is_flag=True, help="Listen beyond this machine although no API key is asked for.")
+@click.option(
+    "--as-loose-as-server",
+    is_flag=True,
+    help="Accept claims as Prefect Server does, without comparing versions. For tests: runs may be started twice.",
+)
 @_services
 @_explained
 def start(
@@ -128,13 +134,17 @@ def start(
     ephemeral: bool,
     keys: tuple[str, ...],
     allow_anonymous: bool,
+    as_loose_as_server: bool,
     **services: float | None,
 ) -> None:
     """Serve the GraphQL API of Prefect Server until SIGINT or SIGTERM."""
     if ephemeral and click.get_current_context().get_parameter_source("database") is not ParameterSource.DEFAULT:
         raise _Refused("--ephemeral and --database contradict each other: leave one of them out")
+    from prefect.agent.domain.cloud.strictness import LOOSE, STRICT  # noqa: PLC0415 - a help text needs no rules
+
+    strictness = LOOSE if as_loose_as_server else STRICT
     with _ended_by_signals(), _file(database.expanduser(), ephemeral=ephemeral) as path:
-        _serve(host, port, path, frozenset(keys), _routine(services), allow_anonymous=allow_anonymous)
+        _serve(host, port, path, frozenset(keys), _routine(services), strictness, allow_anonymous=allow_anonymous)
 
 
 @server.command()
@@ -214,7 +224,14 @@ def _file(path: Path, *, ephemeral: bool) -> Generator[Path]:
 
 
 def _serve(
-    host: str, port: int, path: Path, keys: frozenset[str], routine: "Routine", *, allow_anonymous: bool
+    host: str,
+    port: int,
+    path: Path,
+    keys: frozenset[str],
+    routine: "Routine",
+    strictness: "Strictness",
+    *,
+    allow_anonymous: bool,
 ) -> None:
     from prefect.agent.entrypoints.server.database import Database  # noqa: PLC0415
     from prefect.agent.entrypoints.server.keys import has_keys  # noqa: PLC0415
@@ -236,8 +253,8 @@ def _serve(
                 )
             # A key that nobody knows: also when the last one is revoked, this address does not open up.
             keys |= {secrets.token_hex()}
-        _greet(host, listening.getsockname()[1], path, locked=locked)
-        make_server(opened, keys, routine).run(sockets=[listening])
+        _greet(host, listening.getsockname()[1], path, locked=locked, compares=strictness.compares)
+        make_server(opened, keys, routine, strictness).run(sockets=[listening])
     finally:
         listening.close()
         opened.close()
@@ -253,12 +270,13 @@ def _listen(host: str, port: int) -> socket.socket:
         raise _Refused(f"cannot listen at {host}:{port}: {why}; choose another --port") from problem
 
 
-def _greet(host: str, port: int, path: Path, *, locked: bool) -> None:
+def _greet(host: str, port: int, path: Path, *, locked: bool, compares: bool) -> None:
     """Where it is, and what to try next."""
     shown = "127.0.0.1" if host in {"0.0.0.0", "::"} else f"[{host}]" if ":" in host else host  # noqa: S104
     address = f"http://{shown}:{port}"
     click.echo(f"Prefect API at {address} (GraphQL; POST), its data in {path}")
-    click.echo("Every request needs an API key." if locked else "No API key is asked for.")
+    asked = "Every request needs an API key." if locked else "No API key is asked for."
+    click.echo(asked if compares else f"{asked} Claims are not compared: as loose as Prefect Server.")
     backend = "cloud" if locked else "server"
     click.echo("To try next, in another terminal:")
     click.echo(f"  export PREFECT__BACKEND={backend} PREFECT__{backend.upper()}__ENDPOINT={address}")

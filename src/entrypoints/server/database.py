@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from functools import cache
+from functools import cache, lru_cache
 from operator import itemgetter
 from pathlib import Path
 from typing import IO, Any, Final
@@ -36,6 +36,9 @@ MAX_ROWS: Final = 100_000
 _LOOK_EVERY: Final = 50_000
 """Steps of SQLite's machine between two looks at the clock; about a millisecond."""
 
+
+_SHORT: Final = 1000
+"""Characters of JSON texts whose comparison is remembered."""
 
 _TOO_SLOW: Final = "This took too long and was given up: ask for less at a time"
 
@@ -320,9 +323,19 @@ def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
         raise DatabaseProblem(f"{path} was written by a newer prefect-agent (schema {version}); update this one")
 
 
-def _contains(stored: str | None, wanted: str) -> bool | None:
+def _contains(outer: str | None, inner: str | None) -> bool | None:
     """Whether one JSON value holds another one, as PostgreSQL's ``@>`` does."""
-    return None if stored is None else _holds(json.loads(stored), json.loads(wanted))
+    if outer is None or inner is None:
+        return None
+    return (
+        _holds_text(outer, inner) if len(outer) + len(inner) < _SHORT else _holds(json.loads(outer), json.loads(inner))
+    )
+
+
+@lru_cache(4096)
+def _holds_text(outer: str, inner: str) -> bool:
+    """Sets of labels are few, however many rows have them."""
+    return _holds(json.loads(outer), json.loads(inner))
 
 
 def _holds(value: Any, wanted: Any) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ import attrs
 from graphql import ExecutionResult, GraphQLError, OperationType, execute_sync
 
 from prefect.agent.domain.cloud.errors import INTERNAL
+from prefect.agent.domain.cloud.strictness import STRICT, Claims, Strictness
 from prefect.agent.entrypoints.server.database import Database
 from prefect.agent.entrypoints.server.documents import BAD_INPUT, Documents, Prepared, Refused
 from prefect.agent.entrypoints.server.keys import accepted
@@ -23,16 +24,26 @@ Answer = tuple[int, dict[str, Any]]
 UNAUTHENTICATED: Final = "UNAUTHENTICATED"
 
 
+def utc_now() -> datetime:
+    """The time of day, UTC."""
+    return datetime.now(timezone.utc)
+
+
 @attrs.frozen
 class Executor:
     """Answers requests from one database. One thread at a time.
 
     Attributes:
         keys: If not empty, the API keys that are accepted; else no key is asked for.
+        strictness: Of this Cloud.
+        now: The Cloud's clock.
     """
 
     database: Database
     keys: frozenset[str] = frozenset()
+    strictness: Strictness = STRICT
+    now: Callable[[], datetime] = utc_now
+    _claims: Claims = attrs.field(factory=Claims, init=False)
     _documents: Documents = attrs.field(factory=Documents, init=False)
 
     def __call__(self, body: object, headers: Mapping[str, str]) -> Answer:
@@ -69,10 +80,12 @@ class Executor:
         with self.database.write() if changes else self.database.read() as tx:
             request = Request(
                 tx=tx,
-                now=datetime.now(timezone.utc),
+                now=self.now(),
                 choose=random.choice,
                 agent_id=headers.get("x-prefect-agent-id"),
                 core_version=headers.get("x-prefect-core-version"),
+                strictness=self.strictness,
+                claims=self._claims,
             )
             if prepared.plan is not None:
                 try:

@@ -1,4 +1,4 @@
-"""From filters in Hasura's words to SQL (protocol section 12.6). Pure: text and parameters, nothing is executed."""
+"""From filters in Hasura's words to SQL. Pure: text and parameters, nothing is executed."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any, Final
 import attrs
 
 from prefect.agent.domain.cloud.errors import CloudError
-from prefect.agent.entrypoints.server.tables import BOOL, JSON, TABLES, Table, ToOne
+from prefect.agent.entrypoints.server.tables import BOOL, JSON, TABLES, UUID, Table, ToOne
 
 Expression = Mapping[str, Any]
 
@@ -18,6 +18,15 @@ _SIMPLE: Final = {
 
 OPERATORS: Final = (*_SIMPLE, "_in", "_nin", "_is_null", "_contains")
 """Everything a column can be compared with."""
+
+JSON_OPERATORS: Final = ("_contained_in",)
+"""What only a column of JSON can be compared with, beside these."""
+
+_RARE: Final = 0.001
+"""The share of rows that changed lately, as SQLite is to expect it: it has no statistics."""
+
+_RANGES: Final = ("_eq", "_in", "_lt", "_lte", "_gt", "_gte")
+"""Tests that an index narrows down."""
 
 DIRECTIONS: Final = {
     "asc": "ASC NULLS LAST",
@@ -37,29 +46,36 @@ class Where:
     params: list[Any] = attrs.field(factory=list, init=False)
     _aliases: int = attrs.field(default=0, init=False)
 
-    def sql(self, table: Table, expression: Expression | None, alias: str = "t0") -> str:
-        """The condition for *expression*; true if nothing is asked. Conditions on null vanish."""
-        parts = [
-            self._part(table, name, value, alias) for name, value in (expression or {}).items() if value is not None
-        ]
+    def sql(self, table: Table, expression: Expression | None, alias: str = "t0", *, narrow: bool = False) -> str:
+        """The condition for *expression*; true if nothing is asked. Conditions on null vanish.
+
+        Args:
+            narrow: Whether something else leads to the few rows already that are looked at.
+        """
+        asked = {name: value for name, value in (expression or {}).items() if value is not None}
+        narrow = narrow or _is_narrow(table, asked)
+        parts = [self._part(table, name, value, alias, narrow=narrow) for name, value in asked.items()]
         return " AND ".join(parts) or "1"
 
-    def _part(self, table: Table, name: str, value: Any, alias: str) -> str:
+    def _part(self, table: Table, name: str, value: Any, alias: str, *, narrow: bool) -> str:
         if name == "_and":
-            return self._join(" AND ", "1", table, value, alias)
+            return self._join(" AND ", "1", table, value, alias, narrow=narrow)
         if name == "_or":
-            return self._join(" OR ", "0", table, value, alias) + self._common(table, value, alias)
+            either = self._join(" OR ", "0", table, value, alias, narrow=narrow)
+            return either + self._common(table, value, alias)
         if name == "_not":
-            return f"NOT ({self.sql(table, value, alias)})"
+            return f"NOT ({self.sql(table, value, alias, narrow=narrow)})"
         if name in table.relations:
-            return self._related(table, name, value, alias)
+            return self._related(table, name, value, alias, narrow=narrow)
         kind = table.all_columns[name]
         column = f"{alias}.{name}"
         tests = [self._compare(column, kind, op, operand) for op, operand in value.items() if operand is not None]
         return f"({' AND '.join(tests) or '1'})"
 
-    def _join(self, word: str, none: str, table: Table, expressions: Sequence[Expression], alias: str) -> str:
-        parts = [f"({self.sql(table, expression, alias)})" for expression in expressions]
+    def _join(
+        self, word: str, none: str, table: Table, expressions: Sequence[Expression], alias: str, *, narrow: bool
+    ) -> str:
+        parts = [f"({self.sql(table, expression, alias, narrow=narrow)})" for expression in expressions]
         return f"({word.join(parts) or none})"
 
     def _common(self, table: Table, expressions: Sequence[Expression], alias: str) -> str:
@@ -76,18 +92,22 @@ class Where:
                 self.params += known
         return "".join(parts)
 
-    def _related(self, table: Table, name: str, expression: Expression, alias: str) -> str:
-        """A related row exists and matches."""
+    def _related(self, table: Table, name: str, expression: Expression, alias: str, *, narrow: bool) -> str:
+        """A related row exists and matches. Never null, so that it can be negated.
+
+        If nothing else leads to the rows, and an index finds the few related ones that match, these lead to them.
+        """
         relation = table.relations[name]
+        other = TABLES[relation.table]
         self._aliases += 1
         inner = f"t{self._aliases}"
-        link = (
-            f"{inner}.id = {alias}.{relation.column}"
-            if isinstance(relation, ToOne)
-            else f"{inner}.{relation.column} = {alias}.id"
-        )
-        condition = self.sql(TABLES[relation.table], expression, inner)
-        return f"EXISTS (SELECT 1 FROM {relation.table} {inner} WHERE {link} AND {condition})"
+        mine, theirs = (relation.column, "id") if isinstance(relation, ToOne) else ("id", relation.column)
+        leads = not narrow and _is_narrow(other, expression)
+        condition = self.sql(other, expression, inner, narrow=not leads)
+        if leads:
+            found = f"SELECT {inner}.{theirs} FROM {other.name} {inner} WHERE {inner}.{theirs} IS NOT NULL"
+            return f"({alias}.{mine} IS NOT NULL AND {alias}.{mine} IN ({found} AND {condition}))"
+        return f"EXISTS (SELECT 1 FROM {other.name} {inner} WHERE {inner}.{theirs} = {alias}.{mine} AND {condition})"
 
     def _compare(self, column: str, kind: str, operator: str, operand: Any) -> str:
         if operator == "_is_null":
@@ -102,8 +122,11 @@ class Where:
         self.params.append(_glob(_text(operand)) if operator in {"_like", "_nlike"} else stored(operand))
         if operator == "_contains":
             return f"json_contains({column}, ?)"
+        if operator == "_contained_in":
+            return f"json_contains(?, {column})"
         escape = " ESCAPE '\\'" if operator in {"_ilike", "_nilike"} else ""
-        return f"{column} {_SIMPLE[operator]} ?{escape}"
+        test = f"{column} {_SIMPLE[operator]} ?{escape}"
+        return f"likelihood({test}, {_RARE})" if _asks_for_recent(column, operator) else test
 
 
 def order_sql(table: Table, order_by: object, alias: str = "t0") -> str:
@@ -149,6 +172,20 @@ def _stored(kind: str) -> Callable[[Any], Any]:
     if kind == JSON:
         return lambda value: json.dumps(value, separators=(",", ":"))
     return int if kind == BOOL else (lambda value: value)
+
+
+def _asks_for_recent(column: str, operator: str) -> bool:
+    """Whether a test is for rows that changed after some time, which is a recent one if somebody asks for changes."""
+    return column.endswith(".state_timestamp") and operator in {"_gt", "_gte"}
+
+
+def _is_narrow(table: Table, expression: Expression) -> bool:
+    """Whether an index leads to few rows: a reference to a row is given, or the first two columns are narrowed down."""
+    kinds = table.all_columns
+    tests = {name: test for name, test in expression.items() if name in kinds and test is not None}
+    exact = {name for name, test in tests.items() if _exact(test, kinds[name]) is not None}
+    ranged = {name for name, test in tests.items() if any(test.get(operator) is not None for operator in _RANGES)}
+    return any(key[0] in exact and (kinds[key[0]] == UUID or (len(key) > 1 and key[1] in ranged)) for key in table.keys)
 
 
 def _exact(test: Mapping[str, Any] | None, kind: str) -> list[Any] | None:

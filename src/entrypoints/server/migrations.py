@@ -107,7 +107,14 @@ UPDATE flow_run SET due = (
 CREATE INDEX flow_run_0 ON flow_run (tenant_id, labels, due) WHERE due IS NOT NULL;
 """
 
-STEPS: Final[Mapping[int, str]] = {2: _TO_2, 3: _TO_3}
+_TO_4: Final = """
+CREATE INDEX flow_run_6 ON flow_run (state_timestamp);
+CREATE INDEX flow_run_7 ON flow_run (state, state_start_time);
+DROP INDEX task_run_0;
+CREATE INDEX task_run_0 ON task_run (state, state_timestamp);
+"""
+
+STEPS: Final[Mapping[int, str]] = {2: _TO_2, 3: _TO_3, 4: _TO_4}
 """SQL that makes a version from the one before it."""
 
 SCHEMA_VERSION: Final = max(STEPS)

@@ -7,6 +7,7 @@ from typing import Any, Final
 import attrs
 
 from prefect.agent.domain.cloud.errors import CloudError, NotFound
+from prefect.agent.domain.cloud.strictness import STRICT, Claims, Strictness
 from prefect.agent.entrypoints.server.database import Tx
 
 Given = Mapping[str, Any]
@@ -21,6 +22,8 @@ class Request:
         choose: Picks one of a sequence; for generated names.
         agent_id: Of the agent that asks, if one does (header ``X-PREFECT-AGENT-ID``).
         core_version: Of the client that asks (header ``X-PREFECT-CORE-VERSION``).
+        strictness: Of this Cloud.
+        claims: What this process remembers of claims.
     """
 
     tx: Tx
@@ -28,6 +31,8 @@ class Request:
     choose: Callable[[Any], Any]
     agent_id: str | None = None
     core_version: str | None = None
+    strictness: Strictness = STRICT
+    claims: Claims = attrs.field(factory=Claims)
 
     def tenant(self, given: str | None = None) -> str:
         """The tenant that is named, else the first there is.

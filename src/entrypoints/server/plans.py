@@ -13,6 +13,7 @@ import attrs
 from graphql import (
     DocumentNode,
     FieldNode,
+    GraphQLEnumType,
     GraphQLError,
     GraphQLInputObjectType,
     GraphQLList,
@@ -159,8 +160,8 @@ def _reader(kind: object) -> Reader:
         return _list(_reader(kind.of_type))
     if isinstance(kind, GraphQLInputObjectType):
         return _object(kind)
-    if isinstance(kind, GraphQLScalarType):
-        return _scalar(kind)
+    if isinstance(kind, GraphQLScalarType | GraphQLEnumType):
+        return _leaf(kind)
     return _never
 
 
@@ -177,7 +178,7 @@ def _required(read: Reader) -> Reader:
     return required
 
 
-def _scalar(kind: GraphQLScalarType) -> Reader:
+def _leaf(kind: GraphQLScalarType | GraphQLEnumType) -> Reader:
     parse: Final = kind.parse_value
     return lambda value: None if value is None else parse(value)
 

@@ -47,7 +47,7 @@ def read_by_id(tx: Tx, table: Table, ask: Ask) -> Row | None:
 def count_rows(tx: Tx, table: Table, args: Mapping[str, Any], link: str = "1", link_params: Sequence[Any] = ()) -> int:
     """How many rows match; with ``distinct_on``, how many different values there are."""
     where = Where()
-    condition = where.sql(table, args.get("where"))
+    condition = where.sql(table, args.get("where"), narrow=bool(link_params))
     distinct = args.get("distinct_on")
     counted = f"SELECT DISTINCT {', '.join(distinct)}" if distinct else "SELECT 1"
     sql = f"SELECT count(*) AS n FROM ({counted} FROM {table.name} t0 WHERE {link} AND {condition})"
@@ -61,7 +61,7 @@ def _load(
     """Stored rows and what is shown of them. With *split_by*, limit and offset are the caller's, per group."""
     args = ask.args
     where = Where()
-    condition = where.sql(table, args.get("where"))
+    condition = where.sql(table, args.get("where"), narrow=bool(link_params))
     order = order_sql(table, args.get("order_by")) or _default_order(table, split_by)
     columns = _columns(table, ask.children) | set(args.get("distinct_on") or ()) | ({split_by} if split_by else set())
     sql = f"SELECT {', '.join(sorted(columns))} FROM {table.name} t0 WHERE {link} AND {condition}"

@@ -28,12 +28,13 @@ from graphql import (
 )
 from graphql.execution.collect_fields import collect_sub_fields
 
-from prefect.agent.domain.cloud.errors import INTERNAL, CloudError
+from prefect.agent.domain.cloud.errors import INTERNAL, CloudError, PartlyDone
+from prefect.agent.domain.cloud.logs import LEVELS
 from prefect.agent.domain.cloud.states import read_time
 from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server import resolvers
 from prefect.agent.entrypoints.server.database import explain
-from prefect.agent.entrypoints.server.filters import OPERATORS
+from prefect.agent.entrypoints.server.filters import JSON_OPERATORS, OPERATORS
 from prefect.agent.entrypoints.server.mutation import Mutation, Request
 from prefect.agent.entrypoints.server.mutations import INPUTS, MUTATIONS
 from prefect.agent.entrypoints.server.reading import AGGREGATE, Ask, count_rows, read_by_id, read_rows
@@ -79,6 +80,7 @@ def _sdl() -> str:
     parts += [text for table in _SHOWN.values() for text in _table_types(table)]
     parts += ["type count_fields { count: Int }", "type count_result { aggregate: count_fields }"]
     parts += ["type run_state_result { id: UUID status: String message: String }", resolvers.TYPES]
+    parts += [f"enum log_level {{ {' '.join(LEVELS)} }}"]
     parts += [f"input {name} {{ {fields} }}" for name, fields in INPUTS.items()]
     for name, change in MUTATIONS.items():
         parts += [f"input {change.input_type} {{ {change.takes} }}", f"type {name}_payload {{ {change.gives} }}"]
@@ -131,7 +133,8 @@ def _table_types(table: Table) -> list[str]:
 
 def _comparison(kind: str) -> str:
     several = {"_in": f"[{kind}!]", "_nin": f"[{kind}!]", "_is_null": "Boolean"}
-    return _block(f"input {kind}_comparison_exp", [f"{op}: {several.get(op, kind)}" for op in OPERATORS])
+    operators = (*OPERATORS, *JSON_OPERATORS) if kind == _TYPES[JSON] else OPERATORS
+    return _block(f"input {kind}_comparison_exp", [f"{op}: {several.get(op, kind)}" for op in operators])
 
 
 # --- scalars ---
@@ -239,7 +242,7 @@ def _change(mutation: Mutation) -> Resolver:
 
 
 def run_change(request: Request, mutation: Mutation, given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Run one mutation whole or not at all.
+    """Run one mutation whole or not at all, unless it says itself that a part of it is done.
 
     Raises:
         GraphQLError: It was refused, or failed.
@@ -247,7 +250,11 @@ def run_change(request: Request, mutation: Mutation, given: Mapping[str, Any]) -
 
     def run() -> Mapping[str, Any]:
         with request.tx.savepoint():
-            return mutation.run(request, given)
+            try:
+                return mutation.run(request, given)
+            except PartlyDone as problem:
+                refusal = problem
+        raise refusal
 
     return _guard(run)
 

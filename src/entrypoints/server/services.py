@@ -9,7 +9,7 @@ import logging
 import random
 from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import attrs
@@ -26,6 +26,7 @@ from prefect.agent.domain.cloud.rescue import (
 )
 from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.database import Database, Tx, explain
+from prefect.agent.entrypoints.server.execution import utc_now
 from prefect.agent.entrypoints.server.mutation import Request
 from prefect.agent.entrypoints.server.mutations.schedules import plan_runs, usable_schedule
 from prefect.agent.entrypoints.server.mutations.states import put_flow_run, set_task_run_states
@@ -72,10 +73,6 @@ class Routine:
     lost: timedelta = LOST
 
 
-def _utc_now() -> datetime:
-    return datetime.now(timezone.utc)
-
-
 @attrs.define
 class Services:
     """The services of one Cloud.
@@ -87,7 +84,7 @@ class Services:
 
     database: Database
     routine: Routine = Routine()
-    now: Callable[[], datetime] = _utc_now
+    now: Callable[[], datetime] = utc_now
     since: datetime = attrs.field()
 
     @since.default

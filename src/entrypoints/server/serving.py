@@ -1,12 +1,16 @@
 """A listening socket and the server on it."""
 
 import socket
+from collections.abc import Callable
+from datetime import datetime
 from typing import Final
 
 import uvicorn
 
+from prefect.agent.domain.cloud.strictness import STRICT, Strictness
 from prefect.agent.entrypoints.server.app import make_app
 from prefect.agent.entrypoints.server.database import Database
+from prefect.agent.entrypoints.server.execution import Executor, utc_now
 from prefect.agent.entrypoints.server.patience import WaitingRoom
 from prefect.agent.entrypoints.server.services import Routine, Services, running
 
@@ -42,17 +46,23 @@ class _Server(uvicorn.Server):
 
 
 def make_server(
-    database: Database, keys: frozenset[str] = frozenset(), routine: Routine | None = None
+    database: Database,
+    keys: frozenset[str] = frozenset(),
+    routine: Routine | None = None,
+    strictness: Strictness = STRICT,
+    now: Callable[[], datetime] = utc_now,
 ) -> uvicorn.Server:
     """The server, to be run on a listening socket.
 
     Args:
         keys: If not empty, the API keys that are accepted.
         routine: Of the services that work beside it; None: as usual.
+        strictness: Of this Cloud.
+        now: Its clock.
     """
     waiting_room = WaitingRoom()
     config = uvicorn.Config(
-        make_app(database, keys, waiting_room),
+        make_app(Executor(database, keys, strictness, now), waiting_room),
         log_level="warning",
         lifespan="off",
         ws="none",
@@ -60,4 +70,4 @@ def make_server(
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE,
     )
-    return _Server(config, Services(database, routine or Routine()), waiting_room)
+    return _Server(config, Services(database, routine or Routine(), now), waiting_room)

@@ -1,6 +1,6 @@
-"""The tables of the Cloud as data (protocol section 12.7): SQL and the GraphQL schema are both made from this."""
+"""The tables of the Cloud as data: SQL and the GraphQL schema are both made from this."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -57,6 +57,12 @@ class Table:
     def all_columns(self) -> Mapping[str, str]:
         """Every column with its type."""
         return {"id": UUID, "created": TIME, "updated": TIME, **self.columns}
+
+    @property
+    def keys(self) -> Sequence[tuple[str, ...]]:
+        """Columns of everything that finds rows wherever they are: the id, unique groups, whole indexes."""
+        whole = [tuple(text.split(", ")) for text in self.indexes if " WHERE " not in text]
+        return [("id",), *self.unique, *whole, *((column,) for column in self.cascades)]
 
     @property
     def ddl(self) -> str:
@@ -228,15 +234,8 @@ _ALL: Final = (
     ),
     Table(
         name="agent",
-        columns={
-            "tenant_id": UUID,
-            "agent_config_id": UUID,
-            "name": TEXT,
-            "type": TEXT,
-            "core_version": TEXT,
-            "labels": JSON,
-            "last_queried": TIME,
-        },
+        columns={"tenant_id": UUID, "agent_config_id": UUID, "name": TEXT, "type": TEXT, "core_version": TEXT}
+        | {"labels": JSON, "last_queried": TIME},
         relations={
             "agent_config": ToOne("agent_config", "agent_config_id"),
             "flow_runs": ToMany("flow_run", "agent_id"),
@@ -284,6 +283,8 @@ _ALL: Final = (
             "start_time",
             "name",
             "agent_id",
+            "state_timestamp",
+            "state, state_start_time",
         ),
         cascades={"flow_id": "flow"},
         private={"due": TIME},  # when it is to be given to an agent (domain.cloud.selection.due_time)
@@ -309,7 +310,7 @@ _ALL: Final = (
         defaults={"map_index": -1, "version": 0},
         unique=(("flow_run_id", "task_id", "map_index"),),
         indexes=(
-            "state, state_start_time",
+            "state, state_timestamp",
             "task_id, state, state_timestamp",
             "cache_key, state, state_timestamp",
             "flow_run_id, state, state_start_time",

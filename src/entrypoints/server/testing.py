@@ -2,15 +2,18 @@
 
 import socket
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
 import uvicorn
 
+from prefect.agent.domain.cloud.strictness import LOOSE, STRICT
 from prefect.agent.entrypoints.server.database import Database
+from prefect.agent.entrypoints.server.execution import utc_now
 from prefect.agent.entrypoints.server.services import Routine
 from prefect.agent.entrypoints.server.serving import listen, make_server
 
@@ -26,6 +29,8 @@ def running_server(
     port: int = 0,
     keys: frozenset[str] = frozenset(),
     routine: Routine | None = None,
+    as_loose_as_server: bool = False,
+    now: Callable[[], datetime] = utc_now,
 ) -> Generator[str]:
     """Serve *database* from a thread of this process; yield the address, ready to be used.
 
@@ -42,25 +47,22 @@ def running_server(
         port: 0 lets the system choose a free one.
         keys: If not empty, the API keys that are accepted.
         routine: What it does by itself, and when; None: as ``prefect server start`` does if nothing is said.
+        as_loose_as_server: Whether it compares as little as Prefect Server does.
+        now: The Cloud's clock, UTC. Called from the thread that serves.
 
     Raises:
         DatabaseProblem: The file cannot be used.
         OSError: The address cannot be listened at.
         RuntimeError: It does not end when it should.
     """
-    if database is None:
-        with TemporaryDirectory(prefix="prefect-cloud-") as folder:
-            path = Path(folder, "cloud.db")
-            with running_server(path, host=host, port=port, keys=keys, routine=routine) as address:
-                yield address
-            return
-    opened = Database(database)
-    try:
-        with listen(host, port) as listening, _running(make_server(opened, keys, routine), listening):
-            shown = f"[{host}]" if ":" in host else host
-            yield f"http://{shown}:{listening.getsockname()[1]}"
-    finally:
-        opened.close()
+    strictness = LOOSE if as_loose_as_server else STRICT
+    with ExitStack() as stack:
+        path = database or Path(stack.enter_context(TemporaryDirectory(prefix="prefect-cloud-")), "cloud.db")
+        opened = stack.enter_context(closing(Database(path)))
+        listening = stack.enter_context(listen(host, port))
+        stack.enter_context(_running(make_server(opened, keys, routine, strictness, now), listening))
+        shown = f"[{host}]" if ":" in host else host
+        yield f"http://{shown}:{listening.getsockname()[1]}"
 
 
 @contextmanager

@@ -95,13 +95,67 @@ def test_what_agents_ask(watched: Watched) -> None:
     tenant = watched.ask("query { tenant { id } }")["tenant"][0]["id"]
     watched.ask(documents.ready([run], MOMENT))
     watched.ask(documents.flow_runs([run]))
-    watched.ask(documents.submitted(tenant, run, 100))
-    watched.ask(documents.cancelled([run]))
+    watched.ask(documents.claimed(tenant, run, 100))
+    watched.ask(documents.due(None, MOMENT, MOMENT, [run], limit=25)[0])
     watched.set_state(run, "Submitted")
     watched.set_state(run, "Failed")
 
     assert len(seen) > 20
     assert scans(watched, seen) == []
+
+
+CLAIMS: Final = """claims: states(
+  where: { state: { _in: ["Submitted", "Scheduled"] } }, order_by: { version: desc }, limit: 1
+) { state version timestamp serialized_state }"""
+SINCE: Final = 'state_timestamp: { _gte: "3000-01-01" }'
+TASKS_SINCE: Final = f'task_runs: {{ state: {{ _eq: "Submitted" }}, {SINCE} }}'
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        f"{{ flow_run(where: {{ id: {{ _in: [RUN] }} }}) {{ id {CLAIMS} }} }}",
+        f"{{ flow_run(where: {{ {SINCE} }}) {{ id {CLAIMS} }} }}",
+        f"{{ flow_run(where: {{ _or: [{{ {SINCE} }}, {{ {TASKS_SINCE} }}] }}) {{ id {CLAIMS} }} }}",
+        f"""{{ flow_run(
+          where: {{ tenant_id: {{ _eq: TENANT }}, _or: [{{ {SINCE} }}, {{ {TASKS_SINCE} }}] }},
+          order_by: {{ id: asc }}, limit: 100) {{ id {CLAIMS} }} }}""",
+        f"""{{ flow_run(
+          where: {{ tenant_id: {{ _eq: TENANT }}, id: {{ _gt: RUN }}, {SINCE} }},
+          order_by: {{ id: asc }}, limit: 100) {{ id }} }}""",
+        """{ task_run_state(
+          where: { state: { _eq: "Submitted" }, task_run: { flow_run_id: { _in: [RUN] } } },
+          order_by: { timestamp: desc }) { timestamp serialized_state task_run { flow_run_id } } }""",
+        """{ flow_run(
+          where: { state: { _eq: "Scheduled" }, state_start_time: { _lte: "2999-01-01" },
+            labels: { _contained_in: ["a", "b"] }, id: { _nin: [RUN] } },
+          order_by: { state_start_time: asc }, limit: 25) { id } }""",
+    ],
+    ids=["claims", "since", "or", "or_page", "since_page", "task_claims", "queue"],
+)
+def test_what_a_sweep_asks_takes_as_long_whatever_there_is(watched: Watched, document: str) -> None:
+    """A thousand runs that have ended, with their task runs, add no step to speak of."""
+    flow = watched.flow(watched.project(), tasks=2)
+    run, ended, *_waiting = (watched.run(flow, labels=["a"]) for _ in range(28))
+    watched.set_state(ended, "Success")
+    watched.set_state(run, "Running")
+    for kind in ("Retrying", "Submitted"):
+        states = [{"task_run_id": task_run(watched, run), "state": {"type": kind}}]
+        watched.change("set_task_run_states", "states { id }", states=states)
+    tenant = watched.ask("query { tenant { id } }")["tenant"][0]["id"]
+    document = document.replace("RUN", f'"{run}"').replace("TENANT", f'"{tenant}"')
+
+    def steps() -> int:
+        seen = watched.statements()
+        watched.ask(document)
+        read = [statement for statement in seen if "FROM" in statement]
+        assert scans(watched, read) == []
+        return watched.steps(read)
+
+    few = steps()
+    watched.multiply(ended, 1000)
+
+    assert steps() < few + 100
 
 
 def test_looking_for_ready_runs_takes_as_long_whatever_there_is(watched: Watched) -> None:

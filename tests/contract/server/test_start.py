@@ -126,6 +126,19 @@ def test_anonymous_beyond_the_loopback_must_be_said(tmp_path: Path) -> None:
         assert "No API key" in server.said
 
 
+def test_it_can_be_as_loose_as_prefect_server(tmp_path: Path) -> None:
+    """Then it says so, and a run that has finished can be claimed at any version."""
+    with started(tmp_path, "--ephemeral", "--as-loose-as-server") as server:
+        assert "as loose as Prefect Server" in server.said
+        project = change(server, "create_project", "id", name="p")["id"]
+        flow = {"name": "f", "tasks": [], "edges": []}
+        flow_id = change(server, "create_flow", "id", project_id=project, serialized_flow=flow)["id"]
+        run = change(server, "create_flow_run", "id", flow_id=flow_id)["id"]
+        for state in ("Success", "Submitted"):
+            entry = {"flow_run_id": run, "version": 7, "state": {"type": state}}
+            change(server, "set_flow_run_states", "states { id }", states=[entry])
+
+
 def test_what_it_does_by_itself_can_be_chosen(tmp_path: Path) -> None:
     """A service that is switched off does nothing; the others work at the periods that were asked for."""
     flow = {"name": "f", "tasks": [], "edges": [], "schedule": {"clocks": [{"type": "CronClock", "cron": "0 6 * * *"}]}}

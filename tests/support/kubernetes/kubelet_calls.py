@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import requests
@@ -58,13 +59,14 @@ class Calls:
                     raise
                 await asyncio.sleep(AGAIN_SECONDS)
 
-    def end_of(self, process: "subprocess.Popen[bytes]") -> "asyncio.Future[int]":
-        """Its exit code, once nothing is left of its group."""
-        return self._loop.run_in_executor(self._waiters, self._wait, process)
+    def end_of(self, process: "subprocess.Popen[bytes]", mark: str) -> "asyncio.Future[int]":
+        """Its exit code, once nothing is left of its group, nor of what has the mark among its variables."""
+        return self._loop.run_in_executor(self._waiters, self._wait, process, mark)
 
-    def _wait(self, process: "subprocess.Popen[bytes]") -> int:
+    def _wait(self, process: "subprocess.Popen[bytes]", mark: str) -> int:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # its id stays taken until the rest is killed too
         kill_group(process)
+        kill_marked(mark)
         code = process.wait()
         self.guard.remove(process.pid)
         return code
@@ -107,3 +109,11 @@ def kill_group(process: "subprocess.Popen[bytes]") -> None:
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def kill_marked(mark: str) -> None:
+    """End all processes that have this variable: the end of a container's first process is the end of all in it."""
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in path.read_bytes().split(b"\0"):
+                os.kill(int(path.parent.name), signal.SIGKILL)

@@ -12,6 +12,7 @@ from prefect.agent.adapters.kubernetes import KubernetesPlatform, templates
 from prefect.agent.adapters.kubernetes.access import Cluster
 from prefect.agent.adapters.kubernetes.jobs import Scope
 from prefect.agent.adapters.kubernetes.manifest import JobDefaults, SecretReference
+from prefect.agent.adapters.kubernetes.presence import PodProcess
 from prefect.agent.adapters.kubernetes.reading import Patience
 from prefect.agent.adapters.kubernetes.reflector import Rhythm
 from prefect.agent.adapters.kubernetes.throttle import Throttle
@@ -67,6 +68,7 @@ class Lab:
         api_key_secret: SecretReference | None = None,
         scope: Mapping[str, Any] | None = None,
         template: Mapping[str, Any] = templates.BUILT_IN,
+        process: PodProcess | None = None,
         **defaults: Any,
     ) -> KubernetesPlatform:
         """A platform of its own connection, closed in the end; *scope* and *defaults* change those of the factory."""
@@ -78,6 +80,7 @@ class Lab:
             api_key_secret=api_key_secret,
             patience=Patience(trouble=trouble, start=start),
             rhythm=rhythm,
+            process=process,
         )
         self.stack.callback(platform.close)
         return platform

@@ -157,13 +157,14 @@ class PodLife:
 
     async def _execute(self) -> None:
         self.environment = {"PATH": os.environ.get("PATH", os.defpath), **await self._find_environment()}
+        mark = f"LAB_CONTAINER={self.uid}"
         container = self._pod["spec"]["containers"][0]
         words = pods.words(container, self.environment)
         try:
             with self.log.open("wb") as log:
                 self._process = subprocess.Popen(
                     words,
-                    env=self.environment,
+                    env={**self.environment, **dict([mark.split("=")])},
                     cwd=container.get("workingDir", self.log.parent),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -175,7 +176,7 @@ class PodLife:
             return
         self._calls.guard.add(self._process.pid)
         self._started(self)
-        over = self._calls.end_of(self._process)
+        over = self._calls.end_of(self._process, mark)
         await self._run()
         await self._end(await over, reason=self._killed_for)
 

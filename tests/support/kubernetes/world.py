@@ -1,6 +1,7 @@
 """The world of the platform contract on Kubernetes, and the Role that the agent is given there."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -14,6 +15,7 @@ from prefect.agent.ports.platform import ExecutionPlatform
 from support.kubernetes.api import Account, Api
 from support.kubernetes.control_plane import ControlPlane
 from support.kubernetes.kubelet import ProcessKubelet
+from support.processes import has_ended
 from support.submissions import Submissions
 
 
@@ -75,6 +77,15 @@ class KubernetesWorld(Submissions, PlatformWorld):
     def is_executing(self, name: str) -> bool:
         """Ask the kubelet."""
         return self.kubelet.is_executing(name)
+
+    def child_trace(self, name: str) -> str:
+        """Where the kubelet has its files."""
+        return str(self.kubelet.folder / f"{name}.child")
+
+    def is_detached(self, name: str) -> bool:
+        """Look for the child."""
+        trace = Path(self.child_trace(name))
+        return trace.exists() and not has_ended(trace.read_text(encoding="ascii").strip() or "0")
 
     def environment(self, name: str) -> Mapping[str, str]:
         """Ask the kubelet."""

@@ -1,4 +1,4 @@
-"""Run configs, storage, workloads and documents of the GraphQL adapter (protocol sections 3 to 6)."""
+"""Run configs, storage, workloads and documents of the GraphQL adapter."""
 
 import json
 from typing import Any
@@ -49,7 +49,7 @@ TEXT = st.lists(st.one_of(st.characters(), st.sampled_from("aA/-\ud800")), max_s
     ids=["null", "env", "local", "docker", "kubernetes", "empty"],
 )
 def test_run_configs_of_the_protocol(value: Any, config: RunConfig | None) -> None:
-    """The shapes of protocol section 6.2; numbers and truth values in env become texts, null is not set."""
+    """All shapes of run configs; numbers and truth values in env become texts, null is not set."""
     expected = config or UniversalRun(env={"A": "1", "B": "true", "D": "1.5"})
 
     assert read_run_config(value) == expected
@@ -89,7 +89,7 @@ def test_what_is_wrong_with_a_run_config_is_said(value: Any, words: str) -> None
     ],
 )
 def test_the_image_of_docker_storage(value: dict[str, Any], image: str) -> None:
-    """Registry, name and tag, joined as paths are (protocol section 6.1)."""
+    """Registry, name and tag, joined as paths are."""
     assert read_storage({"type": "Docker", **value}) == Storage(type="Docker", image=image)
 
 
@@ -120,33 +120,33 @@ def flow_run(core_version: str | None) -> FlowRun:
     ],
 )
 def test_image_and_command_follow_the_flows_version(version: str | None, image: str, command: str) -> None:
-    """A flow runs with the Prefect that made it; old ones by the old command (protocol section 6.1)."""
-    told = work(flow_run(version))
+    """A flow runs with the Prefect that made it; old ones by the old command."""
+    found = work(flow_run(version))
 
-    assert told.default_image == f"prefecthq/prefect:{image}"
-    assert told.command == ("prefect", "execute", command)
-    assert told.image_variable == "PREFECT__CONTEXT__IMAGE"
+    assert found.default_image == f"prefecthq/prefect:{image}"
+    assert found.command == ("prefect", "execute", command)
+    assert found.image_variable == "PREFECT__CONTEXT__IMAGE"
 
 
 @pytest.mark.parametrize(("version", "set_"), [("1.2.2", True), ("0.15.13", True), ("1.2.3", False), (None, False)])
 def test_old_flows_need_their_task_runner_named(version: str | None, set_: bool) -> None:
-    """Up to 1.2.2 the task runner's class is a variable too (protocol section 6.3)."""
+    """Up to 1.2.2 the task runner's class is a variable too."""
     assert ("PREFECT__ENGINE__TASK_RUNNER__DEFAULT_CLASS" in work(flow_run(version)).fixed) is set_
 
 
 def test_the_key_is_a_secret_under_both_names() -> None:
     """Never a plain variable, and absent without a key (promise P5)."""
     tenant = "11111111-1111-4111-8111-111111111111"
-    told = work(a_run(), key="k3y-s3cr3t", tenant_id=tenant, backend="cloud")
+    found = work(a_run(), key="k3y-s3cr3t", tenant_id=tenant, backend="cloud")
 
-    assert set(told.secrets) == {"PREFECT__CLOUD__API_KEY", "PREFECT__CLOUD__AUTH_TOKEN"}
-    assert told.fixed["PREFECT__CLOUD__TENANT_ID"] == tenant
-    assert "k3y-s3cr3t" not in repr(told)
+    assert set(found.secrets) == {"PREFECT__CLOUD__API_KEY", "PREFECT__CLOUD__AUTH_TOKEN"}
+    assert found.fixed["PREFECT__CLOUD__TENANT_ID"] == tenant
+    assert "k3y-s3cr3t" not in repr(found)
     assert work(a_run()).secrets == {}
 
 
-def test_variables_that_nobody_may_override() -> None:
-    """Which run this is, and the class without which a flow reports no state at all (protocol section 6.3)."""
+def test_variables_that_cannot_be_overridden() -> None:
+    """Which run this is, and the class without which a flow reports no state at all."""
     fixed = work(a_run(3), labels=["a", "b"]).fixed
 
     assert fixed["PREFECT__CONTEXT__FLOW_RUN_ID"] == an_id(3)
@@ -158,26 +158,26 @@ def test_variables_that_nobody_may_override() -> None:
 @pytest.mark.parametrize(("send", "layer"), [(True, "defaults"), (False, "fixed")])
 def test_a_run_may_switch_its_logs_off_but_not_on(send: bool, layer: str) -> None:
     """If the agent sends no logs, its runs cannot choose otherwise."""
-    told = work(a_run(), send_logs=send)
+    found = work(a_run(), send_logs=send)
 
     name = "PREFECT__CLOUD__SEND_FLOW_RUN_LOGS"
-    assert (name in told.defaults) == (layer == "defaults")
-    assert getattr(told, layer)[name] == str(send).lower()
+    assert (name in found.defaults) == (layer == "defaults")
+    assert getattr(found, layer)[name] == str(send).lower()
 
 
 def test_the_address_may_be_overridden_and_rewritten() -> None:
-    """Runs in containers may see the Cloud elsewhere (protocol section 6.3, step 0)."""
-    told = work(a_run())
+    """Runs in containers may see the Cloud elsewhere."""
+    found = work(a_run())
 
-    assert told.defaults["PREFECT__CLOUD__API"] == "http://api"
-    assert told.address_variables == {"PREFECT__CLOUD__API"}
+    assert found.defaults["PREFECT__CLOUD__API"] == "http://api"
+    assert found.address_variables == {"PREFECT__CLOUD__API"}
 
 
 # --- documents ---
 
 
 def test_claims_in_one_document_have_an_outcome_each() -> None:
-    """Each claim is a root field of its own, so that one refused claim spoils no other (protocol section 4.2)."""
+    """Each claim is a root field of its own, so that one refused claim spoils no other."""
     document, variables = documents.updates([(documents.SET_FLOW_RUN, {"n": 1}), (documents.SET_TASK_RUN, {"n": 2})])
 
     assert f"{documents.alias(0)}: set_flow_run_states(input: $i0)" in document
@@ -186,17 +186,25 @@ def test_claims_in_one_document_have_an_outcome_each() -> None:
 
 
 def test_retries_have_a_head_start() -> None:
-    """A running flow process retries its own tasks: the agent looks three seconds later (protocol section 3.3)."""
+    """A running flow process retries its own tasks: the agent looks three seconds later."""
     document = documents.ready([an_id(1)], NOW)
 
     assert '_lte: "2026-01-02T03:04:02.000000+00:00"' in document
 
 
+def test_parameters_are_read_on_request_only() -> None:
+    """They may be megabytes, and no agent needs them to start a run."""
+    for make in (documents.flow_runs, lambda ids, **more: documents.ready(ids, NOW, **more)):
+        assert "parameters" not in make([an_id(1)])
+        assert "parameters" in make([an_id(1)], parameters=True)
+
+
 @given(TEXT)
 def test_an_id_cannot_break_out_of_its_literal(text: str) -> None:
     """Ids are literals in the document: a quote in one must not become syntax."""
-    assert json.dumps(text) in documents.state_of(text)
-    assert json.dumps(text) in documents.cancelled([text])
+    assert json.dumps(text) in documents.flow_runs([text])
+    assert not text or json.dumps(text) in documents.claimed(None, text, 1)
+    assert json.dumps(text) in documents.due(text, NOW, NOW, [text], limit=1)[0]
 
 
 # --- the documents against the embedded Cloud's schema ---
@@ -207,10 +215,13 @@ def test_an_id_cannot_break_out_of_its_literal(text: str) -> None:
     [
         documents.ready([an_id(1)], NOW),
         documents.flow_runs([an_id(1)]),
-        documents.submitted(an_id(2), an_id(1), 200),
-        documents.submitted(None, "", 200),
-        documents.cancelled([an_id(1)]),
-        documents.state_of(an_id(1)),
+        documents.flow_runs([an_id(1)], parameters=True),
+        documents.ready([an_id(1)], NOW, parameters=True),
+        documents.claimed(an_id(2), an_id(1), 200),
+        documents.claimed(None, "", 200),
+        documents.claimed(None, an_id(1), 200, NOW),
+        documents.claimed_ids(an_id(2), an_id(1), NOW),
+        documents.due(an_id(2), NOW, NOW, [an_id(1)], limit=5)[0],
         documents.TENANT_OF_KEY,
         documents.TENANTS,
         documents.REGISTER,

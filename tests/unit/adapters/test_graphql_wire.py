@@ -10,12 +10,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from prefect.agent.adapters.graphql import documents, wire
+from prefect.agent.adapters.graphql import documents, records, wire
 from prefect.agent.adapters.graphql.run_configs import read_run_config, read_storage
-from prefect.agent.domain.model.flow_runs import Flow, FlowRun, TaskRunId
+from prefect.agent.domain.model.flow_runs import ClaimRecord, Flow, FlowRun, TaskRunId
 from prefect.agent.domain.model.run_configs import RunConfig, Storage, UniversalRun, UnusableRunConfig
 from prefect.agent.domain.model.units import unit_name
-from unit.builders import a_record, a_run, an_id
+from unit.builders import NOW, a_record, a_run, an_id
 from unit.graphql import work
 
 LATE = datetime(2030, 1, 1, tzinfo=timezone.utc)
@@ -37,18 +37,30 @@ def mostly(right: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.one_of(right, right, right, JSON)
 
 
-RECORDS = st.fixed_dictionaries({field.name: mostly(TEXT) for field in attrs.fields(type(a_record(a_run())))})
+TIMES = st.datetimes().map(str)
+_KINDS_OF_FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    "claimed_at": TIMES,
+    "create_until": TIMES,
+    "recoveries": st.integers(),
+}
+RECORDS = st.fixed_dictionaries(
+    {field.name: mostly(_KINDS_OF_FIELDS.get(field.name, TEXT)) for field in attrs.fields(type(a_record(a_run())))}
+)
 STATES = st.fixed_dictionaries(
     {"type": mostly(KINDS)},
     optional={
         "message": JSON,
         "start_time": mostly(st.datetimes().map(str)),
-        "context": mostly(st.fixed_dictionaries({wire.RECORD_KEY: mostly(RECORDS)})),
+        "context": mostly(st.fixed_dictionaries({records.RECORD_KEY: mostly(RECORDS)})),
     },
 )
+HISTORY = st.fixed_dictionaries(
+    {"state": mostly(KINDS), "version": mostly(st.integers()), "timestamp": mostly(TIMES), "serialized_state": STATES}
+)
+CLAIMED_TASKS = st.fixed_dictionaries({"claims": mostly(st.lists(HISTORY, max_size=2))})
 TASK_RUNS = st.fixed_dictionaries(
     {"id": mostly(TEXT), "version": mostly(st.integers()), "serialized_state": mostly(STATES)},
-    optional={"state": mostly(KINDS)},
+    optional={"state": mostly(KINDS), "state_timestamp": mostly(TIMES)},
 )
 RUN_CONFIGS = st.fixed_dictionaries(
     {"type": mostly(st.sampled_from(["UniversalRun", "LocalRun", "DockerRun", "KubernetesRun"]))},
@@ -76,6 +88,8 @@ ROWS = st.fixed_dictionaries(
         "run_config": mostly(RUN_CONFIGS),
         "flow": mostly(st.fixed_dictionaries({"id": JSON, "core_version": JSON, "storage": mostly(STORAGES)})),
         "task_runs": mostly(st.lists(TASK_RUNS, max_size=3)),
+        "claims": mostly(st.lists(HISTORY, max_size=2)),
+        "claimed": mostly(st.lists(CLAIMED_TASKS, max_size=2)),
     },
 )
 
@@ -104,7 +118,7 @@ def test_a_run_that_could_be_read_can_be_claimed(row: Any) -> None:
     if run is None:
         return
     record = a_record(run)
-    state = wire.submitted_state(row.get("serialized_state"), record)
+    state = records.submitted_state(row.get("serialized_state"), record)
     document, variables = documents.updates([(documents.SET_FLOW_RUN, {"flow_run_id": run.id, "state": state})])
 
     assert record.unit == unit_name(run.id, run.attempt)
@@ -148,7 +162,7 @@ def test_any_json_is_a_storage(value: Any) -> None:
     assert storage.problem is None or not storage.image
 
 
-# --- vectors of protocol section 15 ---
+# --- rows as real backends send them ---
 
 T07 = json.loads("""{
   "id": "00000000-0000-4000-8000-000000000001", "version": 1, "state": "Scheduled",
@@ -201,7 +215,7 @@ def test_t08_a_claim_wraps_the_state_it_moves_on_from() -> None:
     run = read(T07)
     record = a_record(run)
 
-    state = wire.submitted_state(T07["serialized_state"], record)
+    state = records.submitted_state(T07["serialized_state"], record)
 
     assert (state["type"], state["message"]) == ("Submitted", "Submitted for execution")
     assert state["state"] == T07["serialized_state"]
@@ -211,15 +225,131 @@ def test_t08_a_claim_wraps_the_state_it_moves_on_from() -> None:
 def test_a_claim_can_be_read_back() -> None:
     """The record that went into the Submitted state comes out of it again (promise P2)."""
     record = a_record(read(T07))
-    sent = json.loads(json.dumps(wire.submitted_state(T07["serialized_state"], record)))
+    sent = json.loads(json.dumps(records.submitted_state(T07["serialized_state"], record)))
 
     run = read({**T07, "state": "Submitted", "version": 2, "serialized_state": sent})
 
     assert run.claim == record
 
 
-@pytest.mark.parametrize("context", [None, [], {}, {wire.RECORD_KEY: {}}, {wire.RECORD_KEY: {"unit": 3}}])
-def test_a_claim_of_somebody_else_has_no_record(context: object) -> None:
+def test_every_field_of_a_record_can_be_read_back() -> None:
+    """Lease times travel as texts, with their microseconds."""
+    until = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=timezone.utc)
+    record = attrs.evolve(
+        a_record(read(T07)), place="m:1", fingerprint="f", claimed_at=NOW, create_until=until, recoveries=3
+    )
+    sent = json.loads(json.dumps(records.submitted_state(T07["serialized_state"], record)))
+
+    assert records.read_record(sent) == record
+    assert sent["context"][records.RECORD_KEY]["create_until"] == "2026-01-02T03:04:05.678901+00:00"
+
+
+OLD: dict[str, Any] = {"claimant": "c", "platform": "p", "unit": "u", "attempt": "1", "agent_name": "a"}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"claimed_at": 7, "create_until": "soon", "recoveries": "3", "place": [], "fingerprint": None},
+        {"claimed_at": "9999-12-31T23:59:59-23:59", "recoveries": True},
+        {"recoveries": -5},
+    ],
+    ids=["older agent", "wrong types", "out of range", "negative"],
+)
+def test_a_record_without_a_lease(more: dict[str, Any]) -> None:
+    """Records of older agents are read; what else is in a record is read if it makes sense."""
+    record = records.read_record({"context": {records.RECORD_KEY: {**OLD, **more}}})
+
+    assert record == ClaimRecord(**OLD)
+
+
+def test_recoveries_are_bounded() -> None:
+    """A number without end in a record can be counted on."""
+    record = records.read_record({"context": {records.RECORD_KEY: {**OLD, "recoveries": 10**40}}})
+
+    assert record is not None
+    assert record.recoveries == records.MAX_RECOVERIES
+
+
+def claims(*states: tuple[str, str, str]) -> list[dict[str, Any]]:
+    """History rows of type, time and unit."""
+    return [
+        {
+            "state": kind,
+            "version": 9,
+            "timestamp": f"2026-01-01T00:0{minute}:00Z",
+            "serialized_state": {"type": kind, "context": {records.RECORD_KEY: {**OLD, "unit": unit}}},
+        }
+        for kind, minute, unit in states
+    ]
+
+
+@pytest.mark.parametrize(
+    ("of_run", "of_tasks", "unit"),
+    [
+        ([("Submitted", "1", "x")], [], "x"),
+        ([("Scheduled", "1", "x")], [], None),
+        ([], [("Submitted", "1", "y")], "y"),
+        ([("Submitted", "1", "x")], [("Submitted", "2", "y")], "y"),
+        ([("Submitted", "3", "x")], [("Submitted", "2", "y")], "x"),
+        ([("Scheduled", "3", "x")], [("Submitted", "2", "y")], None),
+        ([("Submitted", "1", "x")], [("Submitted", "2", "y"), ("Submitted", "4", "z")], "z"),
+    ],
+)
+def test_a_run_belongs_to_its_latest_claim(of_run: Any, of_tasks: Any, unit: str | None) -> None:
+    """The later claim counts, whether of the run or of a task run of it; being scheduled again ends them all."""
+    claimed = [{"claims": [state]} for state in claims(*of_tasks)]
+    run = read({**T14, "task_runs": [], "claims": claims(*of_run), "claimed": claimed})
+
+    assert (run.claim and run.claim.unit) == unit
+
+
+def test_a_claim_of_another_product_is_the_latest_too() -> None:
+    """A later Submitted state without our record: the run is not ours any more."""
+    latest = {**claims(("Submitted", "3", "x"))[0], "serialized_state": {"type": "Submitted"}}
+    claimed = [{"claims": claims(("Submitted", "2", "y"))}]
+
+    assert read({**T14, "claims": [latest], "claimed": claimed}).claim is None
+
+
+def test_a_claim_over_wraps_the_state_that_waited() -> None:
+    """However often a run is claimed over, its Submitted state wraps the state that waited first."""
+    first = records.submitted_state(T07["serialized_state"], a_record(read(T07)))
+    second = records.submitted_state(first, a_record(read(T07), claimant="agent-2"))
+
+    assert second["state"] == T07["serialized_state"]
+    assert second["context"][records.RECORD_KEY]["claimant"] == "agent-2"
+
+
+@pytest.mark.parametrize(
+    ("waited", "start"),
+    [
+        (T07["serialized_state"], NOW),
+        ({"type": "Retrying", "run_count": 2, "start_time": "2030-01-01T00:00:00Z", "context": {"a": 1}}, LATE),
+        ({"type": "Retrying", "start_time": "soon"}, NOW),
+        ({"type": "Failed"}, NOW),
+        (None, NOW),
+        (7, NOW),
+    ],
+)
+def test_a_run_is_handed_back_as_it_waited(waited: Any, start: datetime) -> None:
+    """The wrapped state comes back, type and all, with its own time or the given one, whichever is later."""
+    state = records.handed_back_state(
+        {"type": "Submitted", "state": waited}, "no\x00 place", earliest=NOW, recoveries=2
+    )
+
+    kept: dict[str, Any] = waited if isinstance(waited, dict) and waited["type"] != "Failed" else {"type": "Scheduled"}
+    assert state["type"] == kept["type"]
+    assert state.get("run_count") == kept.get("run_count")
+    assert datetime.fromisoformat(state["start_time"]) == start
+    assert state["context"] == {**kept.get("context", {}), records.RECORD_KEY: {"recoveries": 2}}
+    assert state["message"] == "no\ufffd place"
+    assert records.read_recoveries(state) == 2
+
+
+@pytest.mark.parametrize("context", [None, [], {}, {records.RECORD_KEY: {}}, {records.RECORD_KEY: {"unit": 3}}])
+def test_a_claim_of_another_product_has_no_record(context: object) -> None:
     """Official agents leave no record: their claims are not ours to recover."""
     run = read({**T07, "state": "Submitted", "serialized_state": {"type": "Submitted", "context": context}})
 
@@ -259,7 +389,7 @@ def test_t15_the_record_of_a_claimed_task_run() -> None:
     """A claim of task runs is found again on the Running run."""
     record = a_record(read(T14))
     task = T14["task_runs"][0]
-    sent = wire.submitted_state(task["serialized_state"], record)
+    sent = records.submitted_state(task["serialized_state"], record)
 
     run = read({**T14, "task_runs": [{**task, "version": 5, "state": "Submitted", "serialized_state": sent}]})
 
@@ -287,7 +417,7 @@ def test_a_run_that_cannot_be_named_is_left_out(row: object) -> None:
 
 def test_an_ended_state_has_a_bounded_message() -> None:
     """Container output as a reason must not exceed what backends take."""
-    state = wire.ended_state("Failed", "x" * 1_000_000)
+    state = records.ended_state("Failed", "x" * 1_000_000)
 
     assert state["type"] == "Failed"
     assert len(json.dumps(state)) < 20_000

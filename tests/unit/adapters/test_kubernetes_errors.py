@@ -61,7 +61,7 @@ def created(problem: Exception) -> PlatformError:
             "Name its certificate authority in the",
         ),
         (urllib3.exceptions.HTTPError("not a JSON object"), PlatformUnavailable, "(not a JSON object)"),
-        (ConfigException("Token file exists but empty."), PlatformUnavailable, "(Token file exists but empty.)"),
+        (ConfigException("Token file exists but empty."), PlatformUnavailable, "at https://k: Token file exists but"),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )

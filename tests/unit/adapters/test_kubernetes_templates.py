@@ -3,6 +3,7 @@
 import contextlib
 from typing import Any
 
+import attrs
 import pytest
 import yaml
 from hypothesis import given
@@ -12,6 +13,8 @@ from prefect.agent.adapters.kubernetes import fields, locations, templates
 from prefect.agent.adapters.kubernetes.templates import BUILT_IN, BadTemplate
 from prefect.agent.domain.errors import ConfigurationError, PlatformUnavailable, SubmissionRefused
 from prefect.agent.domain.model.run_configs import KubernetesRun, RunConfig
+from prefect.agent.domain.model.units import Submission
+from unit.kubernetes_jobs import a_submission
 
 JOB = b"apiVersion: batch/v1\nkind: Job\nmetadata: {labels: {a: b}}\n"
 MADE = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"labels": {"a": "b"}}}
@@ -199,3 +202,52 @@ class TestYaml:
 def test_limits() -> None:
     """The limits are those of the documentation."""
     assert (fields.MAX_NESTING, fields.MAX_NODES, locations.MAX_BYTES) == (50, 20_000, 1 << 20)
+
+
+class TestFetchingAhead:
+    """A template that is somewhere else is fetched before its unit is created."""
+
+    def of(self, name: str, **config: Any) -> Submission:
+        """A submission with that run config."""
+        return attrs.evolve(a_submission(KubernetesRun(**config)), name=name)
+
+    def test_it_is_fetched_once(self) -> None:
+        """The create has it at hand, also if it is repeated; one that was not prepared fetches it itself."""
+        asked: list[str] = []
+
+        def recorded(path: str) -> bytes:
+            asked.append(path)
+            return fetch(path)
+
+        found = templates.TemplatesOfRuns(fetch=recorded)
+        run = self.of("unit", job_template_path="p")
+        found.fetch(run)
+        assert asked == ["p"]
+        assert [found.of(run), found.of(run)] == [MADE, MADE]
+        assert asked == ["p"]
+        found.forget(run)
+        assert found.of(run) == MADE
+        assert asked == ["p", "p"]
+
+    def test_nothing_else_is_fetched(self) -> None:
+        """No template, or one that the run brings along."""
+        found = templates.TemplatesOfRuns(fetch=pytest.fail)
+        for run in (self.of("a"), self.of("b", job_template=MADE, job_template_path="p")):
+            found.fetch(run)
+        assert found.of(self.of("a")) is None
+
+    def test_errors_are_those_of_the_create(self) -> None:
+        """A bad template is the run's failure, before anything is made; what passes is unavailable."""
+        found = templates.TemplatesOfRuns(fetch=fetch)
+        with pytest.raises(SubmissionRefused, match="there is no such file"):
+            found.fetch(self.of("unit", job_template_path="nowhere"))
+        with pytest.raises(PlatformUnavailable):
+            found.fetch(self.of("unit", job_template_path="slow"))
+
+    def test_what_is_never_created_does_not_pile_up(self) -> None:
+        """The oldest templates are forgotten; their creates fetch them again."""
+        found = templates.TemplatesOfRuns(fetch=fetch)
+        for number in range(templates.MOST_FETCHED + 5):
+            found.fetch(self.of(f"unit-{number}", job_template_path="p"))
+        assert len(found._fetched) == templates.MOST_FETCHED
+        assert found.of(self.of("unit-0", job_template_path="p")) == MADE

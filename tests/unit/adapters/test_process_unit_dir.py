@@ -1,19 +1,21 @@
-"""Units on disk, and which program executes flow runs: rules that need no process of a flow."""
+"""Units on disk: rules that need no process of a flow."""
 
 import fcntl
 import os
+import resource
 import shutil
-import sys
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+import attrs
 import pytest
 
-from prefect.agent.adapters.process import interpreters, unit_dir
+from prefect.agent.adapters.process.machine import Machine
 from prefect.agent.adapters.process.unit_dir import TAIL_BYTES, UnitDir
-from prefect.agent.domain.errors import ConfigurationError, PlatformUnavailable, UnitNameTaken
-from prefect.agent.domain.model.units import Submission, UnitStatus
+from prefect.agent.domain.errors import PlatformUnavailable, UnitNameTaken
+from prefect.agent.domain.model.units import Owner, Submission, UnitStatus
 from unit.builders import an_id
 
 SUBMISSION = Submission(name="prefect-x-1", flow_run_id=an_id(1), attempt="1", command=("prefect",))
@@ -31,7 +33,7 @@ def begun(unit: UnitDir, **files: str) -> Generator[int]:
     lock = unit.begin(SUBMISSION)
     assert lock is not None
     for name, text in files.items():
-        (unit.path / name).write_text(text, encoding="ascii")
+        (unit.path / name).write_text(f"{text}\n", encoding="ascii")
     try:
         yield lock
     finally:
@@ -39,7 +41,7 @@ def begun(unit: UnitDir, **files: str) -> Generator[int]:
 
 
 def test_a_unit_is_begun_once(unit: UnitDir) -> None:
-    """While it is being begun, nobody else begins it: promise P1."""
+    """While it is being begun, no other agent begins it: promise P1."""
     with begun(unit):
         assert unit.begin(SUBMISSION) is None
 
@@ -54,7 +56,7 @@ def test_a_unit_that_has_run_is_never_begun_again(unit: UnitDir, files: dict[str
 
 
 def test_a_unit_that_never_began_is_begun_by_the_next_one(unit: UnitDir) -> None:
-    """Whoever took the lock died before the process was there: the next agent starts it (promise P2)."""
+    """The agent that took the lock died before the process was there: the next one starts it (promise P2)."""
     with begun(unit):
         pass
 
@@ -75,7 +77,7 @@ def test_who_only_looks_does_not_keep_a_unit_from_beginning(unit: UnitDir, monke
         if len(pauses) == 3:
             os.close(looking)
 
-    monkeypatch.setattr(unit_dir.time, "sleep", sleep)
+    monkeypatch.setattr(time, "sleep", sleep)
 
     with begun(unit, pid="123"):
         assert len(pauses) == 3
@@ -127,11 +129,75 @@ def test_a_unit_that_is_not_there_is_none(unit: UnitDir) -> None:
     """Reading changes nothing and makes nothing."""
     assert unit.read() is None
     assert not unit.is_alive()
-    assert unit.group() is None
+    assert unit.shell() is None
     assert not unit.path.exists()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"flow_run_id": "x"}'])
+@contextmanager
+def no_descriptors() -> Generator[None]:
+    """This process may not open anything."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_who_cannot_look_does_not_say_that_nothing_is_there(unit: UnitDir) -> None:
+    """Out of descriptors, reading raises: a unit that executes is neither absent, nor ended, nor unbegun."""
+    with begun(unit, pid="4242"):
+        for look in (unit.read, unit.is_alive, unit.has_begun, lambda: unit.begin(SUBMISSION)):
+            with no_descriptors(), pytest.raises(OSError, match="Too many open files"):
+                look()
+
+
+HERE, THERE = Machine("aaa", "boot-1"), Machine("bbb", "boot-2")
+
+
+def test_a_unit_of_another_machine_is_not_seen(tmp_path: Path) -> None:
+    """One home on two hosts: each sees its own units only. The same kernel is the same machine, also in a container."""
+    path = tmp_path / "units" / SUBMISSION.name
+    with begun(UnitDir(path, HERE), pid="4242"):
+        assert UnitDir(path, THERE).read() is None
+        for machine in (HERE, Machine("", "boot-1"), Machine("ccc", "boot-1"), Machine("aaa", "boot-3"), Machine()):
+            assert UnitDir(path, machine).read() is not None, machine
+
+
+def test_a_unit_keeps_its_owner(unit: UnitDir) -> None:
+    """Both marks are in the directory; a unit of an older agent has none."""
+    owner = Owner(cloud="c1", agent="a1")
+    lock = unit.begin(attrs.evolve(SUBMISSION, owner=owner))
+    assert lock is not None
+    os.close(lock)
+
+    found = unit.read()
+
+    assert found is not None
+    assert found.owner == owner
+    text = '{"flow_run_id": "x", "attempt": "1", "created_at": "2026-01-02T03:04:05+00:00"%s}'
+    for more in ("", ', "owner": null', ', "owner": "x"', ', "owner": {"cloud": "A B", "agent": "a"}'):
+        (unit.path / "unit.json").write_text(text % more, encoding="ascii")
+        found = unit.read()
+        assert found is not None
+        assert found.owner is None
+
+
+def test_a_directory_that_was_half_removed_is_no_unit(unit: UnitDir) -> None:
+    """Who removes a unit dies in between: what is left is not taken for a unit that never began."""
+    with begun(unit, pid="4242", exit="0"):
+        pass
+    (unit.path / "unit.json").unlink()
+    (unit.path / "pid").unlink()
+
+    assert unit.read() is None
+    with begun(unit):
+        found = unit.read()
+        assert found is not None
+        assert found.status is UnitStatus.PENDING
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"flow_run_id": "x"}', "[" * 50_000])
 def test_a_directory_without_sense_is_no_unit(unit: UnitDir, text: str) -> None:
     """Half-written or foreign files are passed over; they spoil no list of units."""
     unit.path.mkdir(parents=True)
@@ -161,7 +227,7 @@ def test_a_unit_that_executes_is_running(unit: UnitDir) -> None:
         assert (found.flow_run_id, found.attempt, found.name) == (an_id(1), "1", SUBMISSION.name)
         assert (found.evidence, found.ended_at) == (None, None)
         assert found.created_at is not None
-        assert unit.group() == 4242
+        assert unit.shell() == 4242
 
 
 def test_a_unit_whose_process_is_not_there_yet_is_pending(unit: UnitDir) -> None:
@@ -239,112 +305,3 @@ def test_the_tail_is_short_and_readable(unit: UnitDir) -> None:
 def test_no_output_is_an_empty_tail(unit: UnitDir) -> None:
     """Nothing is left, nothing is said, nothing is raised."""
     assert unit.tail(5) == ""
-
-
-# --- which program executes flow runs ---
-
-
-def program(folder: Path, name: str = "prefect", text: str = "exit 0") -> Path:
-    """A program in a folder that is made."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / name
-    path.write_text(f"#!/bin/sh\n{text}\n", encoding="ascii")
-    path.chmod(0o755)
-    return path
-
-
-@pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of this package's own ``prefect`` command."""
-    folder = tmp_path / "own" / "bin"
-    program(folder)
-    monkeypatch.setattr(sys, "executable", str(folder / "python"))
-    monkeypatch.setattr(sys, "argv", [str(folder / "prefect")])
-    return folder
-
-
-COMMAND = ("prefect", "execute", "flow-run")
-
-
-def test_our_own_command_is_passed_over(own: Path, tmp_path: Path) -> None:
-    """This package has a ``prefect`` command too, which cannot execute flows: the next one on PATH is taken."""
-    real = program(tmp_path / "real" / "bin")
-
-    words = interpreters.command_line(COMMAND, None, {"PATH": f"{own}{os.pathsep}{real.parent}"})
-
-    assert words == [str(real), "execute", "flow-run"]
-
-
-def test_our_own_command_is_passed_over_through_a_link(own: Path, tmp_path: Path) -> None:
-    """Both pipx and uv put a link to the command into a folder of PATH: it is the same command."""
-    links = tmp_path / "links"
-    links.mkdir()
-    (links / "prefect").symlink_to(own / "prefect")
-    real = program(tmp_path / "real" / "bin")
-
-    words = interpreters.command_line(COMMAND, None, {"PATH": f"{links}{os.pathsep}{real.parent}"})
-
-    assert words[0] == str(real)
-
-
-def test_without_a_prefect_nothing_can_be_executed(own: Path) -> None:
-    """The message says how to mend it."""
-    with pytest.raises(PlatformUnavailable, match="--interpreter"):
-        interpreters.command_line(COMMAND, None, {"PATH": f"{own}{os.pathsep}"})
-    with pytest.raises(PlatformUnavailable, match="--interpreter"):
-        interpreters.check(None, {"PATH": str(own)})
-
-
-def test_a_stated_interpreter_runs_prefect_as_a_module() -> None:
-    """PATH does not matter then."""
-    assert interpreters.command_line(COMMAND, "/v/bin/python", {}) == ["/v/bin/python", "-m", *COMMAND]
-
-
-def test_another_command_is_taken_as_it_is() -> None:
-    """A backend may name a program of its own."""
-    assert interpreters.command_line(("/bin/true", "x"), "/v/bin/python", {}) == ["/bin/true", "x"]
-
-
-def test_an_interpreter_is_found_on_path_or_refused(tmp_path: Path) -> None:
-    """Where it was meant is fixed at start: a flow run with another working directory finds it too."""
-    found = program(tmp_path, "python9")
-
-    assert interpreters.resolve("python9", {"PATH": str(tmp_path)}) == str(found)
-    assert interpreters.resolve(None, {}) is None
-    with pytest.raises(ConfigurationError, match="python10"):
-        interpreters.resolve("python10", {"PATH": str(tmp_path)})
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [("exit 1", "has no Prefect"), ("echo 2.20.4", "Prefect 2.20.4"), ("echo", "need prefect<2")],
-    ids=["none", "newer", "mute"],
-)
-def test_an_interpreter_without_the_right_prefect_is_refused(tmp_path: Path, text: str, words: str) -> None:
-    """Flow runs of the 0.x and 1.x lines need that line."""
-    python = program(tmp_path, "python", text)
-
-    with pytest.raises(PlatformUnavailable, match=words):
-        interpreters.check(str(python), {"PATH": os.environ["PATH"]})
-
-
-@pytest.mark.parametrize("version", ["0.15.13", "1.4.1"])
-def test_an_interpreter_with_the_right_prefect_is_taken(tmp_path: Path, version: str) -> None:
-    """Asked once, at start."""
-    python = program(tmp_path, "python", f"echo {version}")
-
-    interpreters.check(str(python), {"PATH": os.environ["PATH"]})
-
-
-def test_an_interpreter_that_cannot_be_started_is_said_so(tmp_path: Path) -> None:
-    """A path that is gone since start."""
-    with pytest.raises(PlatformUnavailable, match="does not work"):
-        interpreters.check(str(tmp_path / "gone"), {})
-
-
-def test_flow_runs_inherit_an_explicit_list_only() -> None:
-    """Promise P5: no key of the agent's own environment gets into a flow's process by accident."""
-    kept = {"PATH": "/bin", "HOME": "/h", "LC_ALL": "C", "https_proxy": "http://p", "SSL_CERT_FILE": "/c"}
-    secret = {"PREFECT__CLOUD__API_KEY": "k", "AWS_SECRET_ACCESS_KEY": "s", "PYTHONPATH": "/x", "LD_PRELOAD": "/y"}
-
-    assert interpreters.base_environment({**kept, **secret}) == kept

@@ -5,44 +5,61 @@ from datetime import timedelta
 import attrs
 import pytest
 
-from prefect.agent.domain.model.flow_runs import FlowRun
+from prefect.agent.domain.model.ends import EndKind
+from prefect.agent.domain.model.flow_runs import FlowRun, SimpleAttempt, TaskRun, TaskRunId
 from prefect.agent.domain.model.reconciling import (
     LookAgain,
     ReportCancelled,
     ReportFailed,
     Settled,
-    decisive,
     hopeless,
+    is_plausible,
     judge,
+    judge_absent,
     judge_hopeless,
     judge_vanished,
-    last_ended,
     overdue,
+    own,
     removable,
-    to_recover,
     vanished,
     waiting,
+    without_unit,
 )
-from prefect.agent.domain.model.states import FINISHED_TYPES
-from prefect.agent.domain.model.units import Evidence, UnitStatus
-from unit.builders import NOW, a_record, a_run, a_unit, an_id, ids
+from prefect.agent.domain.model.states import FINISHED_TYPES, State
+from prefect.agent.domain.model.units import Evidence, Owner, Unit, UnitStatus
+from unit.builders import NOW, OWNER, a_record, a_run, a_unit, an_id, ids
 
 ALIVE = a_unit()
 ENDED_WELL = a_unit(status=UnitStatus.SUCCEEDED, exit_code=0)
 ENDED_BADLY = a_unit(status=UnitStatus.FAILED, exit_code=137)
 
 
-def claimed_run(**more: str) -> FlowRun:
-    """A Submitted run, claimed at version 1; its own attempt is a later one, as backends count on."""
-    run = a_run(state="Submitted", **more)  # type: ignore[arg-type]
-    return attrs.evolve(run, claim=a_record(run))
+def claimed_run(state: str = "Submitted", *, attempt: str = "1") -> FlowRun:
+    """A run claimed at *attempt*; its own attempt is a later one, as backends count on."""
+    return attrs.evolve(a_run(state=state, claim=a_record(a_run(attempt=attempt))), attempt=SimpleAttempt("99"))
+
+
+NEWER = tuple(claimed_run(state, attempt="5") for state in ("Submitted", "Running", "Cancelling"))
+"""Runs that were scheduled and claimed again after the unit of attempt 1 was made."""
+
+UNOWNED = tuple(
+    attrs.evolve(claimed_run(state), claim=None) for state in ("Submitted", "Running", "Cancelling", "Scheduled")
+)
+"""Runs whose latest claim is not of this product, or that were scheduled again since."""
+
+RETRYING = attrs.evolve(claimed_run("Running"), tasks_wait=True)
+CLAIMED_TASKS = attrs.evolve(
+    claimed_run("Running"),
+    claimed_task_runs=(TaskRun(id=TaskRunId("t"), attempt=SimpleAttempt("2"), state=State(type="Submitted")),),
+)
+"""A Running run whose due task runs are claimed for the unit of attempt 1."""
 
 
 @pytest.mark.parametrize("unit", [ENDED_WELL, ENDED_BADLY], ids=["well", "badly"])
 @pytest.mark.parametrize("kind", sorted(FINISHED_TYPES))
-def test_a_finished_run_settles_its_unit(unit: object, kind: str) -> None:
+def test_a_finished_run_settles_its_unit(unit: Unit, kind: str) -> None:
     """What the flow itself reported stands, however its process ended."""
-    assert judge(unit, a_run(state=kind), seen_before=False) == Settled(unit)  # type: ignore[arg-type]
+    assert judge(unit, claimed_run(kind), seen_before=False) == Settled(unit)
 
 
 def test_a_deleted_run_settles_its_unit() -> None:
@@ -51,39 +68,36 @@ def test_a_deleted_run_settles_its_unit() -> None:
 
 
 @pytest.mark.parametrize("unit", [ENDED_WELL, ENDED_BADLY], ids=["well", "badly"])
-def test_an_ended_unit_proves_a_cancellation(unit: object) -> None:
+def test_an_ended_unit_proves_a_cancellation(unit: Unit) -> None:
     """A run is Cancelled once nothing of it executes."""
-    verdict = judge(unit, a_run(state="Cancelling"), seen_before=False)  # type: ignore[arg-type]
+    verdict = judge(unit, claimed_run("Cancelling"), seen_before=False)
 
-    assert verdict == ReportCancelled(unit)  # type: ignore[arg-type]
+    assert verdict == ReportCancelled(unit)
 
 
 @pytest.mark.parametrize("unit", [ENDED_WELL, ENDED_BADLY], ids=["well", "badly"])
-def test_a_unit_that_ended_before_its_run_reported_fails_the_run(unit: object) -> None:
+def test_a_unit_that_ended_before_its_run_reported_fails_the_run(unit: Unit) -> None:
     """A flow that never got going is Failed with the evidence, even if its process ended with 0."""
-    verdict = judge(unit, claimed_run(), seen_before=False)  # type: ignore[arg-type]
+    verdict = judge(unit, claimed_run(), seen_before=False)
 
     assert isinstance(verdict, ReportFailed)
-    assert f"exit code {unit.evidence.exit_code}" in verdict.reason  # type: ignore[attr-defined]
+    assert str(unit.evidence) in verdict.reason
     assert ENDED_WELL.name in verdict.reason
 
 
-def test_a_submitted_run_without_a_record_is_judged_too() -> None:
-    """A run claimed by an official agent, but with our unit, was claimed by us in an older life."""
-    assert isinstance(judge(ENDED_BADLY, a_run(state="Submitted"), seen_before=False), ReportFailed)
+@pytest.mark.parametrize("unit", [ENDED_WELL, ENDED_BADLY], ids=["well", "badly"])
+@pytest.mark.parametrize("run", [*NEWER, *UNOWNED])
+def test_a_run_belongs_to_the_unit_of_its_latest_claim(unit: Unit, run: FlowRun) -> None:
+    """A unit of an earlier claim, or of a run that another product claimed, says nothing of the run and is done with.
 
-
-def test_an_old_unit_says_nothing_of_a_newer_claim() -> None:
-    """A run that was rescheduled and claimed again has a unit of its own."""
-    run = a_run(state="Submitted", attempt="5")
-    run = attrs.evolve(run, claim=a_record(run))
-
-    assert judge(ENDED_BADLY, run, seen_before=True) is None
+    Before, such a unit was judged by the run's present state, and a Submitted run without a record counted as ours.
+    """
+    assert judge(unit, run, seen_before=True) == Settled(unit)
 
 
 def test_a_running_run_whose_unit_died_is_failed_at_once() -> None:
     """OOM, eviction, kill -9: nobody else will report."""
-    verdict = judge(ENDED_BADLY, a_run(state="Running"), seen_before=False)
+    verdict = judge(ENDED_BADLY, claimed_run("Running"), seen_before=False)
 
     assert isinstance(verdict, ReportFailed)
     assert "exit code 137" in verdict.reason
@@ -91,22 +105,29 @@ def test_a_running_run_whose_unit_died_is_failed_at_once() -> None:
 
 def test_a_running_run_whose_unit_ended_well_is_looked_at_twice() -> None:
     """The flow's last report may be on its way; if it does not come by the next sweep, it never will."""
-    run = a_run(state="Running")
+    run = claimed_run("Running")
 
     assert judge(ENDED_WELL, run, seen_before=False) == LookAgain(ENDED_WELL)
     assert isinstance(judge(ENDED_WELL, run, seen_before=True), ReportFailed)
 
 
 @pytest.mark.parametrize("unit", [ENDED_WELL, ENDED_BADLY], ids=["well", "badly"])
-def test_a_running_run_that_waits_for_a_retry_is_left_alone(unit: object) -> None:
+def test_a_running_run_that_waits_for_a_retry_is_left_alone(unit: Unit) -> None:
     """A process may end while a task waits for its retry: the run is started again when that is due."""
-    assert judge(unit, a_run(state="Running", waiting_tasks=1), seen_before=True) is None  # type: ignore[arg-type]
+    assert judge(unit, a_run(state="Running", waiting_tasks=1), seen_before=True) is None
 
 
 @pytest.mark.parametrize("kind", ["Scheduled", "Retrying", "Queued", "Pending", "Daydreaming"])
-def test_a_run_that_went_back_to_wait_is_left_alone(kind: str) -> None:
-    """Somebody scheduled the run again: the ended unit is none of its business."""
-    assert judge(ENDED_BADLY, a_run(state=kind), seen_before=True) is None
+def test_a_run_that_waits_under_its_claim_is_left_alone(kind: str) -> None:
+    """The Cloud let a claimed run wait (a limit), or its state is unknown: the next claim or state decides."""
+    assert judge(ENDED_BADLY, claimed_run(kind), seen_before=True) is None
+
+
+def test_a_unit_that_ended_with_its_claimed_task_runs_fails_the_run() -> None:
+    """Task runs that were claimed for the very unit that ended wait for nothing else: the run is not awaited."""
+    assert isinstance(judge(ENDED_BADLY, CLAIMED_TASKS, seen_before=False), ReportFailed)
+    assert judge(ENDED_WELL, CLAIMED_TASKS, seen_before=False) == LookAgain(ENDED_WELL)
+    assert isinstance(judge(ENDED_WELL, CLAIMED_TASKS, seen_before=True), ReportFailed)
 
 
 def test_no_evidence_is_said_so() -> None:
@@ -117,46 +138,38 @@ def test_no_evidence_is_said_so() -> None:
     assert "no evidence" in verdict.reason
 
 
-def test_a_claim_without_a_unit_is_recovered_under_the_same_name() -> None:
-    """After kill -9 between claim and create the unit is created by the name that was claimed (P1, P2)."""
-    before = a_run(attempt="1")
-    run = attrs.evolve(a_run(state="Submitted", attempt="2"), claim=a_record(before))
-
-    [found] = to_recover([run], [], [])
-
-    assert found.claimed.record == run.claim
-    assert str(found.claimed.run.attempt) == "1"
-
-
-def test_only_claims_that_need_it_are_recovered() -> None:
-    """Not those with a unit, alive or ended; not those in hand; not those whose record makes no sense."""
-    has_unit, in_hand, no_record, forged = (
-        attrs.evolve(a_run(n, state="Submitted"), claim=a_record(a_run(n))) for n in (1, 2, 3, 4)
-    )
+def test_a_claim_has_no_unit_if_none_has_its_name() -> None:
+    """Alive, ended or not ours: a unit of that name is there. Runs without a claim of ours have none to miss."""
+    alive, ended, foreign, absent, no_record, finished = (a_run(n, state="Running") for n in range(1, 7))
     no_record = attrs.evolve(no_record, claim=None)
-    forged = attrs.evolve(forged, claim=a_record(a_run(5)))
+    units = [a_unit(1), a_unit(2, status=UnitStatus.FAILED), a_unit(3, owner=None), a_unit(4, attempt="7"), a_unit(6)]
 
-    found = to_recover([has_unit, in_hand, no_record, forged], [a_unit(1, status=UnitStatus.FAILED)], {an_id(2)})
-
-    assert found == []
+    assert without_unit([alive, ended, foreign, absent, no_record, finished], units) == [absent, no_record]
 
 
-def test_only_the_last_unit_of_a_run_says_something() -> None:
-    """Earlier attempts ended for reasons of their own; and nothing ends while a newer unit lives."""
-    old = a_unit(1, name="old", status=UnitStatus.FAILED, created_at=NOW)
-    new = a_unit(1, name="new", status=UnitStatus.FAILED, created_at=NOW + timedelta(seconds=1))
-    lonely = a_unit(2, name="lonely", status=UnitStatus.SUCCEEDED, created_at=None)
-    alive = a_unit(3, name="alive")
-    before = a_unit(3, name="before", status=UnitStatus.FAILED)
+@pytest.mark.parametrize(
+    ("run", "expected"), [(claimed_run(), True), (claimed_run("Running"), False), (CLAIMED_TASKS, True)]
+)
+def test_a_unit_that_was_never_started_counts_as_none_while_its_run_waits(run: FlowRun, expected: bool) -> None:
+    """Its maker died between creation and start: creating it again starts it."""
+    unit = a_unit(status=UnitStatus.CREATED)
 
-    for units in ([old, new, lonely, alive, before], [before, alive, lonely, new, old]):
-        assert {unit.name for unit in last_ended(units)} == {"new", "lonely"}
+    assert (without_unit([run], [unit]) == [run]) is expected
 
 
-@pytest.mark.parametrize("pending", [UnitStatus.PENDING, UnitStatus.RUNNING])
-def test_a_unit_that_waits_counts_as_alive(pending: UnitStatus) -> None:
-    """A pod that waits for a node will still report."""
-    assert last_ended([a_unit(1, name="a", status=UnitStatus.FAILED), a_unit(1, name="b", status=pending)]) == []
+def test_a_record_whose_unit_has_a_foreign_name_is_not_plausible() -> None:
+    """No unit is created from a record that names a unit as this product would not."""
+    assert is_plausible(claimed_run())
+    assert not is_plausible(a_run())
+    assert not is_plausible(a_run(claim=a_record(a_run(5))))
+
+
+def test_only_units_with_the_mark_of_the_own_cloud_are_own() -> None:
+    """Another agent's unit of the same Cloud is; another Cloud's or tenant's and an unmarked one are not."""
+    sibling = a_unit(2, owner=Owner(cloud=OWNER.cloud, agent="other"))
+    tenant = a_unit(3, owner=Owner(cloud="c2", agent=OWNER.agent))
+
+    assert own([ALIVE, sibling, tenant, a_unit(4, owner=None)], OWNER.cloud) == [ALIVE, sibling]
 
 
 @pytest.mark.parametrize(
@@ -182,13 +195,19 @@ def test_a_cancelled_run_has_its_grace() -> None:
 # --- units that vanished ---
 
 
-@pytest.mark.parametrize("recovers", [True, False])
-def test_a_running_run_whose_unit_vanished_is_failed(recovers: bool) -> None:
-    """Nothing executes it any more and none of its tasks waits: somebody deleted it, and the run says so."""
-    verdict = judge_vanished(ALIVE, a_run(state="Running"), recovers=recovers)
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        (claimed_run("Running"), "while the flow run was Running"),
+        (CLAIMED_TASKS, "while the flow run was Running"),
+        (claimed_run("Submitted"), "before the flow run reported anything"),
+    ],
+)
+def test_a_unit_that_was_seen_and_is_deleted_externally_fails_its_run(run: FlowRun, words: str) -> None:
+    """Submitted or not: this agent saw it. Before, a Submitted run got its unit again, without end."""
+    reason = f"The unit of execution {ALIVE.name} was deleted externally {words}"
 
-    reason = f"The unit of execution {ALIVE.name} was deleted by somebody while the flow run was Running"
-    assert verdict == ReportFailed(ALIVE, reason)
+    assert judge_vanished(ALIVE, run) == ReportFailed(ALIVE, reason)
 
 
 @pytest.mark.parametrize(
@@ -196,45 +215,55 @@ def test_a_running_run_whose_unit_vanished_is_failed(recovers: bool) -> None:
     [
         None,
         a_run(state="Running", waiting_tasks=1),
-        attrs.evolve(a_run(state="Running"), tasks_wait=True),
-        *(a_run(state=kind) for kind in sorted(FINISHED_TYPES | {"Scheduled", "Retrying", "Queued", "Daydreaming"})),
+        RETRYING,
+        *NEWER,
+        *UNOWNED,
+        *(claimed_run(kind) for kind in sorted(FINISHED_TYPES | {"Scheduled", "Retrying", "Queued", "Daydreaming"})),
     ],
 )
 def test_a_run_that_does_not_need_its_vanished_unit_forgets_it(run: FlowRun | None) -> None:
-    """Deleted, finished, waiting for a retry, or back in the queue: the absence means nothing."""
-    assert judge_vanished(ALIVE, run, recovers=False) == Settled(ALIVE)
+    """Deleted, finished, waiting, or claimed again or by others: the absence means nothing."""
+    assert judge_vanished(ALIVE, run) == Settled(ALIVE)
 
 
 def test_a_vanished_unit_proves_a_cancellation() -> None:
     """Nothing of it executes."""
-    assert judge_vanished(ALIVE, a_run(state="Cancelling"), recovers=True) == ReportCancelled(ALIVE)
-
-
-def test_a_submitted_run_whose_unit_vanished_is_recovered_or_failed() -> None:
-    """Recovery makes the unit again where there is recovery; a newer claim has a unit of its own."""
-    newer = a_run(state="Submitted", attempt="5")
-    newer = attrs.evolve(newer, claim=a_record(newer))
-
-    assert judge_vanished(ALIVE, claimed_run(), recovers=True) == Settled(ALIVE)
-    assert isinstance(judge_vanished(ALIVE, claimed_run(), recovers=False), ReportFailed)
-    assert judge_vanished(ALIVE, newer, recovers=False) == Settled(ALIVE)
+    assert judge_vanished(ALIVE, claimed_run("Cancelling")) == ReportCancelled(ALIVE)
 
 
 def test_what_has_vanished() -> None:
-    """Absent units that lived; of one run only the last, and none if another unit lives or was made later."""
-    later = NOW + timedelta(seconds=1)
-    first, second = a_unit(1, name="first"), a_unit(1, name="second", created_at=later)
-    replaced, new = a_unit(2, name="replaced"), a_unit(2, name="new", status=UnitStatus.FAILED, created_at=later)
-    doubled, alive = a_unit(3, name="doubled", created_at=later), a_unit(3, name="alive")
-    last, old = a_unit(4, name="last", created_at=later), a_unit(4, name="old", status=UnitStatus.FAILED)
+    """Absent units that lived, each of them: the run's latest claim says which one speaks for it.
+
+    Before, only the last unit of a run counted, by the time of its creation.
+    """
+    first, second = a_unit(1, name="first"), a_unit(1, name="second", created_at=NOW + timedelta(seconds=1))
     still = a_unit(5, name="still")
 
-    for remembered in (
-        [first, second, replaced, doubled, last, still],
-        [still, last, doubled, replaced, second, first],
-    ):
-        found = vanished(remembered, [new, alive, old, still])
-        assert {unit.name for unit in found} == {"second", "last"}
+    assert vanished([first, still, second], [still, a_unit(1, name="new")]) == [first, second]
+
+
+# --- runs without a unit ---
+
+
+@pytest.mark.parametrize(
+    ("run", "kind"),
+    [
+        (claimed_run("Running"), EndKind.FAILED),
+        (claimed_run("Cancelling"), EndKind.CANCELLED),
+        (RETRYING, None),
+        (CLAIMED_TASKS, None),
+        (claimed_run("Submitted"), None),
+        (claimed_run("Success"), None),
+        (claimed_run("Queued"), None),
+        *((run, None) for run in UNOWNED),
+    ],
+)
+def test_a_run_whose_unit_is_proven_absent_is_over(run: FlowRun, kind: EndKind | None) -> None:
+    """Running becomes Failed and Cancelling Cancelled, with words; a claim that waits for its unit is the lease's."""
+    found = judge_absent(run)
+
+    assert (found and found[0]) == kind
+    assert found is None or ALIVE.name in found[1]
 
 
 # --- units that wait ---
@@ -276,42 +305,28 @@ HOPELESS = attrs.evolve(
 )
 
 
-@pytest.mark.parametrize("run", [claimed_run(), a_run(state="Submitted"), a_run(state="Running")])
+@pytest.mark.parametrize("run", [claimed_run(), claimed_run("Running"), CLAIMED_TASKS])
 def test_a_run_whose_unit_cannot_start_is_failed(run: FlowRun) -> None:
     """Claimed, or Running with a retry that cannot start: the reason says what the unit waited for."""
     reason = f"The unit of execution {HOPELESS.name} could not start (InvalidImageName)"
 
-    assert judge_hopeless(HOPELESS, run, is_decisive=True) == ReportFailed(HOPELESS, reason)
-    assert judge_hopeless(HOPELESS, run, is_decisive=False) == Settled(HOPELESS)
+    assert judge_hopeless(HOPELESS, run) == ReportFailed(HOPELESS, reason)
 
 
 def test_a_cancelled_run_whose_unit_cannot_start_is_over() -> None:
     """Once the unit is stopped; that is no failure."""
-    assert judge_hopeless(HOPELESS, a_run(state="Cancelling"), is_decisive=True) == ReportCancelled(HOPELESS)
+    assert judge_hopeless(HOPELESS, claimed_run("Cancelling")) == ReportCancelled(HOPELESS)
 
 
-@pytest.mark.parametrize("kind", sorted(FINISHED_TYPES | {"Scheduled", "Retrying", "Queued"}))
-def test_a_run_that_moved_on_is_not_failed_for_a_unit_that_cannot_start(kind: str) -> None:
-    """Finished, or back in the queue."""
-    assert judge_hopeless(HOPELESS, a_run(state=kind), is_decisive=True) == Settled(HOPELESS)
-
-
-def test_a_run_that_is_gone_or_claimed_anew_is_not_failed_for_a_unit_that_cannot_start() -> None:
-    """There is nobody left to tell, or another unit to wait for."""
-    newer = a_run(state="Submitted", attempt="5")
-    newer = attrs.evolve(newer, claim=a_record(newer))
-
-    assert judge_hopeless(HOPELESS, None, is_decisive=True) == Settled(HOPELESS)
-    assert judge_hopeless(HOPELESS, newer, is_decisive=True) == Settled(HOPELESS)
-
-
-def test_the_units_that_decide() -> None:
-    """The last of each run among some; a unit outside of them takes the word if it lives or was made later."""
-    later = NOW + timedelta(seconds=1)
-    one, two = a_unit(1, name="one"), a_unit(1, name="two", created_at=later)
-    three, ended = a_unit(2, name="three"), a_unit(2, name="ended", status=UnitStatus.FAILED, created_at=later)
-    four, alive, more = a_unit(3, name="four"), a_unit(3, name="alive"), a_unit(3, name="more")
-
-    found = decisive([one, two, three, four], [one, two, three, four, ended, alive, more])
-
-    assert [unit.name for unit in found] == ["two"]
+@pytest.mark.parametrize(
+    "run",
+    [
+        None,
+        *NEWER,
+        *UNOWNED,
+        *(claimed_run(kind) for kind in sorted(FINISHED_TYPES | {"Scheduled", "Retrying", "Queued"})),
+    ],
+)
+def test_a_run_that_moved_on_is_not_failed_for_a_unit_that_cannot_start(run: FlowRun | None) -> None:
+    """Deleted, finished, waiting, or claimed again or by others."""
+    assert judge_hopeless(HOPELESS, run) == Settled(HOPELESS)

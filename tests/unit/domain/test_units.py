@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from prefect.agent.domain.model.flow_runs import FlowRunId, SimpleAttempt
-from prefect.agent.domain.model.units import Evidence, Submission, UnitStatus, unit_name
+from prefect.agent.domain.model.units import Evidence, Owner, Submission, UnitStatus, owner, unit_name
 from unit.builders import an_id
 
 UUIDS = st.uuids().map(str)
@@ -92,3 +92,32 @@ def test_a_submission_refuses_a_name_no_platform_takes() -> None:
     """A name of 64 characters is a bug, found at birth."""
     with pytest.raises(ValueError, match="63"):
         Submission(name="n" * 64, flow_run_id=an_id(), attempt="1", command=("x",))
+
+
+# --- marks ---
+
+
+def test_agents_of_one_cloud_share_its_mark() -> None:
+    """What is judged, stopped and removed is the Cloud's and tenant's; what is counted is the agent's."""
+    one, twin = owner("cloud:tenant", "ann", ["a", "b"]), owner("cloud:tenant", "ann", ["b", "a"])
+    sibling, tenant = owner("cloud:tenant", "ann", ["a"]), owner("cloud:other", "ann", ["a", "b"])
+
+    assert one == twin
+    assert (sibling.cloud == one.cloud, sibling.agent == one.agent) == (True, False)
+    assert tenant.cloud != one.cloud
+
+
+@given(st.text(max_size=50), st.text(max_size=50), st.lists(st.text(max_size=9), max_size=3, unique=True))
+def test_a_mark_fits_every_platform(cloud: str, name: str, labels: list[str]) -> None:
+    """Letters and digits only, whatever the Cloud is called."""
+    marks = owner(cloud, name, labels)
+
+    assert re.fullmatch(r"[0-9a-z]{1,32}", marks.cloud)
+    assert re.fullmatch(r"[0-9a-z]{1,32}", marks.agent)
+
+
+@pytest.mark.parametrize("mark", ["", "A", "a b", "a" * 33])
+def test_an_unreadable_mark_is_refused(mark: str) -> None:
+    """A platform's label that this product did not write marks nothing."""
+    with pytest.raises(ValueError, match="cloud"):
+        Owner(cloud=mark, agent="a")

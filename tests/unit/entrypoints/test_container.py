@@ -24,7 +24,7 @@ def test_ports_can_be_replaced() -> None:
     assert (parts.cloud, parts.platform, parts.clock) == (cloud, platform, clock)
     engine = parts.engine
     assert (engine.cloud, engine.platform, engine.clock, engine.tell) == (cloud, platform, clock, heard)
-    assert (engine.claim.cloud, engine.claim.platform) == (cloud, platform.identity)
+    assert (engine.claim.cloud, engine.claim.claimant.platform) == (cloud, platform.identity)
     assert engine.send_reports.outbox is engine.start_run.outbox is engine.outbox
 
 
@@ -62,7 +62,7 @@ def test_two_agents_of_one_name_are_two_claimants() -> None:
     one, other = (build(options, cloud=cloud, platform=platform).engine.claim.claimant for _ in range(2))
 
     assert one != other
-    assert one.startswith("ann@")
+    assert one.id.startswith("ann@")
 
 
 def test_settings_reach_the_parts() -> None:
@@ -76,8 +76,9 @@ def test_settings_reach_the_parts() -> None:
     )
 
     assert (dict(parts.create_unit.env), parts.create_unit.deadline) == ({"A": "1"}, 7)
-    assert parts.engine.outbox.agent_name == parts.engine.claim.agent_name == "ann"
-    assert parts.engine.sweep.recover is None
+    assert parts.engine.outbox.agent_name == parts.engine.claim.claimant.agent_name == "ann"
+    assert not parts.engine.recover_claims.recovers
+    assert not parts.engine.sweep.judges_absence
 
 
 def test_a_deploy_of_ones_own_is_used() -> None:

@@ -41,15 +41,15 @@ def test_a_unit_deleted_by_hand(lab: Lab) -> None:
     agent = lab.agent().start()
     run, unit = started(lab, agent)
     lab.cloud.set_state(run, "Running")
-    wait_until(lambda: agent.parts.engine.sweep.alive == 1)
+    wait_until(lambda: agent.parts.engine.sweep.census.alive == 1)
 
     lab.platform.vanish(unit.name)
 
     wait_until(lambda: lab.states([run]) == {"Failed"})
     sweeps = agent.heard.names().count(events.SWEPT)
     wait_until(lambda: agent.heard.names().count(events.SWEPT) >= sweeps + 2)
-    wait_until(lambda: "was deleted by somebody" in str(messages(lab, run)), what="the log")
-    assert sum("was deleted by somebody" in message for message in messages(lab, run)) == 1
+    wait_until(lambda: "was deleted externally" in str(messages(lab, run)), what="the log")
+    assert sum("was deleted externally" in message for message in messages(lab, run)) == 1
     assert lab.units() == [run]
 
 

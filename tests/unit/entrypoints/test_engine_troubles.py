@@ -16,7 +16,8 @@ from prefect.agent.domain.errors import (
     SubmissionRefused,
     Unauthorised,
 )
-from prefect.agent.domain.model.flow_runs import FlowRun
+from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId
+from prefect.agent.domain.model.leases import Claimant
 from prefect.agent.domain.services.claiming import ClaimFlowRuns
 from prefect.agent.entrypoints import engine
 from prefect.agent.ports import events
@@ -35,11 +36,17 @@ def test_lost_answers_of_claims(lab: Lab, losses: int) -> None:
     assert sorted(lab.units()) == sorted(runs)
 
 
+def claim_by_a_dead_agent(lab: Lab, runs: list[FlowRunId]) -> None:
+    """Leave claims whose claimant had no time left to create their units."""
+    dead = Claimant(id="dead", platform=lab.platform.identity)
+    claim = ClaimFlowRuns(cloud=lab.cloud, clock=SystemClock(), claimant=dead, create_within=0)
+    claim(lab.cloud.flow_runs(runs))
+
+
 def test_a_claim_left_by_a_killed_agent_is_started(lab: Lab) -> None:
     """Kill -9 between claim and create: the next agent on this platform finishes it before its first poll (P2)."""
     runs = lab.add(5)
-    dead = ClaimFlowRuns(cloud=lab.cloud, clock=SystemClock(), claimant="dead", platform=lab.platform.identity)
-    dead(lab.cloud.flow_runs(runs))
+    claim_by_a_dead_agent(lab, runs)
 
     lab.agent().start()
     lab.wait_started(runs)
@@ -52,8 +59,7 @@ def test_a_claim_left_by_a_killed_agent_is_started(lab: Lab) -> None:
 def test_an_agent_that_must_not_recover_does_not(lab: Lab) -> None:
     """Runs started by a subclass's own code may have no unit here: starting them twice would be worse."""
     [run] = lab.add(1)
-    dead = ClaimFlowRuns(cloud=lab.cloud, clock=SystemClock(), claimant="d", platform=lab.platform.identity)
-    dead(lab.cloud.flow_runs([run]))
+    claim_by_a_dead_agent(lab, [run])
 
     agent = lab.agent(recovers=False).start()
     wait_until(lambda: agent.heard.names().count(events.SWEPT) >= 3)
@@ -134,7 +140,7 @@ def test_reports_wait_while_the_cloud_is_away(lab: Lab) -> None:
     [run] = lab.add(1)
     lab.platform.fail_next("create", SubmissionRefused("no such image"))
     lab.cloud.fail_next("write_logs", CloudUnavailable("away"), times=2)
-    lab.cloud.fail_next("fail", OutcomeUnknown("lost"), times=1)
+    lab.cloud.fail_next("end", OutcomeUnknown("lost"), times=1)
     lab.agent(clock=QuickClock()).start()
 
     wait_until(lambda: lab.states([run]) == {"Failed"})

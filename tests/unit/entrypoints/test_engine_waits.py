@@ -9,7 +9,7 @@ import pytest
 
 from prefect.agent.adapters.fakes import InMemoryCloudApi
 from prefect.agent.domain.errors import CloudUnavailable, Unauthorised
-from prefect.agent.domain.model.flow_runs import FlowRun
+from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId
 from prefect.agent.entrypoints.exits import ExitCode
 from prefect.agent.ports import events
 from support.waiting import wait_until
@@ -28,7 +28,6 @@ class WaitingCloud(InMemoryCloudApi):
         self.waits_for: list[float] = []
         self.trouble: Exception | None = None
         self.over = threading.Event()
-        self._told: set[str] = set()
 
     @property
     def waits(self) -> bool:
@@ -36,23 +35,28 @@ class WaitingCloud(InMemoryCloudApi):
         return True
 
     def ready_flow_runs(
-        self, *, labels: Collection[str], before: datetime, limit: int, wait: float = 0.0
+        self,
+        *,
+        labels: Collection[str],
+        before: datetime,
+        limit: int,
+        wait: float = 0.0,
+        skip: Collection[FlowRunId] = (),
     ) -> Sequence[FlowRun]:
         """Those that there are, or that there are later."""
         self.waits_for.append(wait)
-        if not self._news(labels, before, limit):
+        if not self._news(labels, before, limit, skip):
             self.bell.wait(wait)
             self.bell.clear()
         if self.trouble is not None and not self.over.is_set():
             raise self.trouble
-        news = self._news(labels, before, limit)
-        self._told.update(run.id for run in news)
-        return news
+        return self._news(labels, before, limit, skip)
 
-    def _news(self, labels: Collection[str], before: datetime, limit: int) -> Sequence[FlowRun]:
-        """What nobody was told of: the loop may know of runs that are not due yet."""
-        found = super().ready_flow_runs(labels=labels, before=before, limit=limit)
-        return [run for run in found if run.id not in self._told]
+    def _news(
+        self, labels: Collection[str], before: datetime, limit: int, skip: Collection[FlowRunId]
+    ) -> Sequence[FlowRun]:
+        """What is not in the loop's hands yet."""
+        return super().ready_flow_runs(labels=labels, before=before, limit=limit, skip=skip)
 
 
 @pytest.fixture

@@ -1,7 +1,10 @@
 """Named exit codes, and loops that survive what goes wrong in them (promise P3)."""
 
+import subprocess
+import sys
+import textwrap
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -16,9 +19,10 @@ from prefect.agent.domain.errors import (
     SubmissionRefused,
     Unauthorised,
 )
-from prefect.agent.entrypoints.exits import AgentExit, ExitCode, exit_for
+from prefect.agent.entrypoints.exits import AgentExit, ExitCode, exit_for, leave
 from prefect.agent.entrypoints.supervision import STRIKES, Supervisor
 from prefect.agent.ports import events
+from prefect.agent.ports.events import Event
 from unit.builders import HandClock, Heard
 
 
@@ -47,7 +51,7 @@ def test_every_error_has_an_exit_code(trouble: AgentError, code: int) -> None:
 
 def test_codes_are_distinct() -> None:
     """Two names for one number would be one name too many."""
-    assert len({int(code) for code in ExitCode}) == len(ExitCode) == 7
+    assert len({int(code) for code in ExitCode}) == len(ExitCode) == 8
 
 
 class Loop:
@@ -136,41 +140,79 @@ def refusals(count: int) -> list[bool | Exception]:
     return [Unauthorised("no") for _ in range(count)]
 
 
-def test_a_key_that_is_refused_ends_the_agent_after_five_tries() -> None:
-    """Only a person can mend it; a Cloud that hiccups may say it once or twice."""
+def test_a_key_that_was_never_accepted_ends_the_agent_at_once() -> None:
+    """Only a person can mend it."""
     loop = Loop(*refusals(9)).run()
 
-    assert loop.turns == 5
+    assert loop.turns == 1
     assert loop.supervisor.fatal is not None
     assert loop.supervisor.fatal.code == 77
 
 
-def test_an_accepted_key_wipes_earlier_refusals() -> None:
-    """The Cloud took the key again."""
-    loop = Loop(*refusals(4), True, *refusals(4), False)
-    accepted: Callable[[], None] = loop.supervisor.accepted
+def test_an_accepted_key_is_believed_for_ten_minutes() -> None:
+    """A proxy that says no for a while, or the first key of a server, does not end a fleet."""
+    loop = Loop(*refusals(99))
+    loop.supervisor.accepted()
+    started = loop.clock.seconds
+
+    loop.run()
+
+    assert loop.supervisor.fatal is not None
+    assert loop.supervisor.fatal.code == 77
+    assert 600 <= loop.clock.seconds - started < 600 + max(loop.clock.pauses)
+    assert max(loop.clock.pauses) == 60.0
+
+
+def test_refusals_are_logged_once_and_then_every_few_minutes() -> None:
+    """Health learns of each one; a person reads a few lines."""
+    loop = Loop(*refusals(99))
+    loop.supervisor.accepted()
+
+    loop.run()
+
+    assert set(loop.heard.names()) == {events.KEY_REFUSED}
+    assert [event.level for event in loop.heard.events][:2] == ["WARNING", "DEBUG"]
+    assert sum(event.level == "WARNING" for event in loop.heard.events) <= 5
+
+
+@pytest.mark.parametrize("name", [events.POLLED, events.CLAIMED, events.REPORTED])
+def test_a_success_of_any_call_wipes_earlier_refusals(name: str) -> None:
+    """Whichever loop it was: the key is the same."""
+    loop = Loop(*refusals(99))
+    loop.supervisor.accepted()
+    started = loop.clock.seconds
 
     def step() -> bool:
-        going_on = loop.step()
-        accepted()
-        return going_on
+        if loop.turns == 14:  # minutes later
+            loop.supervisor.take(Event(name=name, message="good"))
+        return loop.step()
 
     loop.supervisor.run("test", step, loop.over)
 
-    assert loop.supervisor.fatal is None
-    assert loop.turns == 10
+    assert events.KEY_ACCEPTED in loop.heard.names()
+    assert loop.clock.seconds - started > 900
+
+
+def test_a_poll_that_did_not_ask_proves_nothing_about_the_key() -> None:
+    """An agent at its limit does not poll."""
+    loop = Loop(*refusals(1))
+    loop.supervisor.take(Event(name=events.POLLED, message="no room", fields={"busy": True}))
+
+    loop.run()
+
+    assert loop.supervisor.fatal is not None
 
 
 def test_refusals_count_across_loops() -> None:
     """Every loop asks with the same key."""
-    loop = Loop(*refusals(3))
-    loop.over.set()
-    for _ in range(3):
-        loop.supervisor.run("one", loop.step, loop.over)
-    loop.supervisor.trouble("other", Unauthorised("no"))
-    assert loop.supervisor.fatal is None
+    loop = Loop()
+    loop.supervisor.accepted()
+    for name in ("one", "other") * 5:
+        loop.supervisor.trouble(name, Unauthorised("no"))
+        assert loop.supervisor.fatal is None
+        loop.clock.seconds += 60
 
-    loop.supervisor.trouble("other", Unauthorised("no"))
+    loop.supervisor.trouble("third", Unauthorised("no"))
     assert loop.supervisor.fatal is not None
 
 
@@ -207,3 +249,38 @@ def test_a_loop_in_a_thread_is_a_daemon() -> None:
     thread.join(30)
 
     assert (thread.daemon, thread.name, loop.turns) == (True, "poll", 2)
+
+
+HANGING = """
+    import threading
+    from prefect.agent.entrypoints.exits import leave
+    hanging = threading.Thread(target=threading.Event().wait, daemon={daemon})
+    hanging.start()
+    print("words", end="")
+    leave(7)
+"""
+
+
+@pytest.mark.parametrize("daemon", [True, False])
+def test_a_hanging_thread_does_not_keep_the_process(daemon: bool) -> None:
+    """Python would wait for a thread of a pool for ever; what was printed is kept."""
+    script = textwrap.dedent(HANGING.format(daemon=daemon))
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stdout) == (7, "words"), done.stderr
+
+
+def test_threads_that_were_there_before_do_not_matter() -> None:
+    """A program that starts an agent may have threads of its own."""
+    over = threading.Event()
+    own = threading.Thread(target=over.wait)
+    own.start()
+    try:
+        with pytest.raises(SystemExit) as end:
+            leave(7, before=threading.enumerate())
+    finally:
+        over.set()
+        own.join()
+
+    assert end.value.code == 7

@@ -114,6 +114,10 @@ def test_options_of_1_x_do_what_they_did() -> None:
         "IMAGE_PULL_POLICY": "Always",
         "SERVICE_ACCOUNT_NAME": "jobs",
         "HOME": "/tmp",
+        "POD_NAMESPACE": None,
+        "POD_NAME": None,
+        "POD_UID": None,
+        "POD_CONTAINER": "agent",
     }
 
 

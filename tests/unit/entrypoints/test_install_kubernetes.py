@@ -250,6 +250,14 @@ def test_the_image_decides_how_prefect_is_started() -> None:
     assert container(config)["args"][3:] == ["--agent-config-id", "$$(x)"]
 
 
+def test_the_agent_knows_its_pod() -> None:
+    """By the downward API, and its container by name: the next agent sees by these that this one is gone."""
+    found, field = env(PLAIN), "fieldRef"
+    names = {"POD_NAMESPACE": "metadata.namespace", "POD_NAME": "metadata.name", "POD_UID": "metadata.uid"}
+    assert {name: found[name][field]["fieldPath"] for name in names} == names
+    assert found["POD_CONTAINER"] == container(PLAIN)["name"]
+
+
 def test_defaults_for_jobs_are_only_those_given() -> None:
     """Empty variables would be read as values."""
     jobs = {"JOB_MEM_REQUEST": "1Gi", "SERVICE_ACCOUNT_NAME": "jobs"}

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import attrs
 import pytest
 
-from prefect.agent.adapters.fakes import InMemoryCloudApi, InMemoryPlatform, ManualClock
+from prefect.agent.adapters.fakes import ManualClock
 from prefect.agent.domain.errors import (
     CloudUnavailable,
     PlatformError,
@@ -14,37 +14,15 @@ from prefect.agent.domain.errors import (
     SubmissionRefused,
     UnitNameTaken,
 )
+from prefect.agent.domain.model.ends import End, EndKind
 from prefect.agent.domain.model.flow_runs import Claimed, FlowRun
 from prefect.agent.domain.model.run_configs import UnusableRunConfig
-from prefect.agent.domain.model.units import unit_name
-from prefect.agent.domain.services.claiming import ClaimFlowRuns
-from prefect.agent.domain.services.reporting import Failed, Outbox
-from prefect.agent.domain.services.submission import CreateUnit, NoLongerOurs, StartFlowRun
+from prefect.agent.domain.model.units import owner, unit_name
+from prefect.agent.domain.services.reporting import Outbox
+from prefect.agent.domain.services.submission import NoLongerOurs, StartFlowRun
 from prefect.agent.ports import events
 from unit.builders import Heard, a_record, a_run
-
-
-@attrs.define
-class Yard:
-    """A platform, a Cloud, and the way from one to the other."""
-
-    clock: ManualClock = attrs.field(factory=lambda: ManualClock(auto=True))
-    heard: Heard = attrs.field(factory=Heard)
-    cloud: InMemoryCloudApi = attrs.field(init=False)
-    platform: InMemoryPlatform = attrs.field(init=False)
-    create: CreateUnit = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.cloud = InMemoryCloudApi(self.clock)
-        self.platform = InMemoryPlatform(clock=self.clock)
-        self.create = CreateUnit(
-            cloud=self.cloud, platform=self.platform, clock=self.clock, env={"A": "1"}, deadline=120, tell=self.heard
-        )
-
-    def claimed(self, state: str = "Submitted") -> FlowRun:
-        """A run that is in the Cloud and claimed."""
-        [run] = self.cloud.flow_runs([self.cloud.add_flow_run(state=state)])
-        return run
+from unit.yards import Yard
 
 
 @pytest.fixture
@@ -62,6 +40,7 @@ def test_a_unit_is_created_as_planned(yard: Yard) -> None:
     [submission] = yard.platform.created
     assert unit.name == submission.name == unit_name(run.id, run.attempt)
     assert submission.env["A"] == "1"
+    assert unit.owner == submission.owner == owner(yard.cloud.identity, "ann", ["x"])
     assert yard.heard.names() == [events.UNIT_CREATED]
 
 
@@ -75,7 +54,7 @@ def test_creating_again_finds_the_unit(yard: Yard) -> None:
 
 @pytest.mark.parametrize("trouble", [PlatformUnavailable("busy"), PlatformForbidden("no")], ids=["busy", "forbidden"])
 def test_trouble_that_passes_is_sat_out(yard: Yard, trouble: PlatformError) -> None:
-    """The platform is away for a while: the run starts when it is back (DESIGN section 7)."""
+    """The platform is away for a while: the run starts when it is back."""
     yard.platform.fail_next("create", trouble, times=5)
 
     yard.create(yard.claimed())
@@ -162,7 +141,9 @@ def test_a_deleted_run_is_not_started(yard: Yard) -> None:
 @pytest.mark.parametrize("state", ["Cancelled", "Failed", "Success"])
 def test_a_running_run_that_moved_on_is_not_started_either(yard: Yard, state: str) -> None:
     """A run whose task runs were claimed may be cancelled meanwhile, too."""
-    run = yard.claimed("Running")
+    run_id = yard.cloud.add_flow_run(state="Running")
+    yard.cloud.add_task_run(run_id)
+    run = yard.claimed(run_id)
     yard.cloud.set_state(run.id, state)
     yard.platform.fail_next("create", PlatformUnavailable("busy"), times=10)
 
@@ -170,18 +151,15 @@ def test_a_running_run_that_moved_on_is_not_started_either(yard: Yard, state: st
         yard.create(run)
 
 
-def test_a_run_that_somebody_else_claimed_meanwhile_is_not_started(yard: Yard) -> None:
-    """Taken back, then claimed for another platform: its unit is there; a second one would execute the run twice."""
-    run_id = yard.cloud.add_flow_run()
-    mine = ClaimFlowRuns(cloud=yard.cloud, clock=yard.clock, claimant="a", platform="memory:here")
-    [outcome] = mine(yard.cloud.flow_runs([run_id]))
-    yard.cloud.set_state(run_id, "Scheduled")
-    theirs = ClaimFlowRuns(cloud=yard.cloud, clock=yard.clock, claimant="b", platform="memory:there")
-    theirs(yard.cloud.flow_runs([run_id]))
+def test_a_run_that_was_claimed_again_meanwhile_is_not_started(yard: Yard) -> None:
+    """Taken back, then claimed anew: its unit is there; a second one would execute the run twice."""
+    run = yard.claimed()
+    yard.cloud.set_state(run.id, "Scheduled")
+    yard.claimer("b")(yard.cloud.flow_runs([run.id]))
     yard.platform.fail_next("create", PlatformUnavailable("busy"), times=10)
 
-    with pytest.raises(NoLongerOurs):
-        yard.create(outcome.run)
+    with pytest.raises(NoLongerOurs, match="no longer"):
+        yard.create(run)
     assert yard.platform.created == []
 
 
@@ -215,7 +193,12 @@ class Start:
 
     def log(self) -> list[tuple[str, str]]:
         """Messages and levels that will be on the run's log."""
-        return [(line.message, line.level) for line in self.outbox.lines]
+        return [(line.message, line.level) for reports in self.outbox.due() for line in reports.lines]
+
+    def end(self) -> End | None:
+        """What will become of the run."""
+        [reports] = self.outbox.due()
+        return reports.end
 
 
 @pytest.mark.parametrize(("info", "shown"), [("PID: 7", "PID: 7"), ("", a_record(a_run()).unit)])
@@ -225,10 +208,10 @@ def test_a_start_is_on_the_runs_log(info: str, shown: str) -> None:
 
     assert start() is True
     assert start.log() == [(f"Submitted for execution: {shown}", "INFO")]
-    assert not start.outbox.ends
+    assert start.end() is None
 
 
-def raising(trouble: Exception) -> Callable[[FlowRun], str]:
+def raising(trouble: BaseException) -> Callable[[FlowRun], str]:
     """A way to start that fails."""
 
     def deploy(_run: FlowRun) -> str:
@@ -247,18 +230,20 @@ def raising(trouble: Exception) -> Callable[[FlowRun], str]:
         KeyError("no such image"),
         OSError("no such image"),
         TimeoutError("no such image"),
+        SystemExit("no such image"),
     ],
     ids=lambda trouble: type(trouble).__name__,
 )
-def test_whatever_goes_wrong_is_the_runs_end(trouble: Exception) -> None:
+def test_whatever_goes_wrong_is_the_runs_end(trouble: BaseException) -> None:
     """A subclass's deploy_flow may raise anything: the run is Failed with the reason, and the agent goes on (P3)."""
     start = Start(raising(trouble))
 
     assert start() is False
-    [end] = start.outbox.ends
-    assert isinstance(end, Failed)
-    assert "no such image" in end.reason
-    assert (end.reason, "ERROR") in start.log()
+    end = start.end()
+    assert end is not None
+    assert (end.kind, end.unit) == (EndKind.FAILED, a_record(a_run()).unit)
+    assert "no such image" in end.message
+    assert (end.message, "ERROR") in start.log()
 
 
 def test_an_error_without_words_still_has_a_reason() -> None:

@@ -29,7 +29,7 @@ def stuck(world: World, state: str = "Submitted", *, seconds: float = 0) -> tupl
 # --- waiting ---
 
 
-def test_a_run_is_told_what_its_unit_waits_for(world: World) -> None:
+def test_a_log_says_what_its_unit_waits_for(world: World) -> None:
     """Once for each reason, however many sweeps see it and in whatever order the reasons come."""
     run_id, name = world.started("Submitted")
     world.turn()
@@ -49,17 +49,15 @@ def test_a_run_is_told_what_its_unit_waits_for(world: World) -> None:
 
 
 def test_waits_are_of_one_unit(world: World) -> None:
-    """Another unit, or the same name after the unit has left, is told of anew."""
+    """Another unit's wait, and that of the unit of the run's next attempt, are reported anew."""
     run_id, name = world.started("Submitted")
     other, other_name = world.started("Submitted")
     for each in (name, other_name):
         world.platform.wait(each, "Unschedulable")
-    world.turn()
-    world.platform.vanish(name)
-    world.turn()  # recovery makes it again
-    world.turn()
-    world.platform.wait(name, "Unschedulable")
-    world.turn()
+    world.turn(2)
+    world.cloud.set_state(run_id, "Scheduled")
+    world.platform.wait(world.create(world.claim(run_id)), "Unschedulable")
+    world.turn(2)
 
     assert [len(world.cloud.logs(each)) for each in (run_id, other)] == [2, 1]
 
@@ -178,7 +176,7 @@ def test_a_hopeless_unit_is_stopped_once(world: World) -> None:
     world.turn()  # in the middle of the stop of a platform that removes what it stops
     work()
 
-    assert [submission.name for submission in world.platform.created] == [name]
+    assert world.made() == [name]
     assert world.state(run_id) == "Submitted"
 
 
@@ -203,7 +201,7 @@ def test_a_stop_that_removes_the_unit(world: World, monkeypatch: pytest.MonkeyPa
     for _ in range(3):
         world.turn()
 
-    assert [submission.name for submission in world.platform.created] == [name]
+    assert world.made() == [name]
     assert world.state(run_id) == "Failed"
     assert [line.message for line in world.cloud.logs(run_id)] == [
         f"The unit of execution {name} could not start (ImagePullBackOff, no such image)"

@@ -1,4 +1,4 @@
-"""Units that somebody deletes: their runs are told, whatever state they are in (promise P7)."""
+"""Units that are deleted externally: their runs end, whatever state they are in (promise P7)."""
 
 from collections.abc import Sequence
 
@@ -7,8 +7,8 @@ import pytest
 
 from prefect.agent.adapters.fakes import InMemoryPlatform
 from prefect.agent.domain.errors import CloudUnavailable, PlatformUnavailable
-from prefect.agent.domain.model.flow_runs import FlowRunId
-from prefect.agent.domain.model.units import Unit
+from prefect.agent.domain.model.flow_runs import Claimed, FlowRunId
+from prefect.agent.domain.model.units import Submission, Unit
 from unit.sweeps import World
 
 
@@ -34,7 +34,7 @@ def test_a_running_run_becomes_failed(world: World) -> None:
 
     assert world.state(run_id) == "Failed"
     assert world.cloud.flow_run(run_id).message == (
-        f"The unit of execution {name} was deleted by somebody while the flow run was Running"
+        f"The unit of execution {name} was deleted externally while the flow run was Running"
     )
     assert len(world.cloud.logs(run_id)) == 1
 
@@ -62,7 +62,7 @@ def test_a_finished_run_stays_as_it_is(world: World, state: str) -> None:
 
 
 def test_a_cancelled_run_is_proven_to_be_over(world: World) -> None:
-    """Somebody cancels a run and deletes its unit: Cancelled, without any grace."""
+    """A person cancels a run and deletes its unit: Cancelled, without any grace."""
     run_id, _ = deleted(world, "Cancelling")
 
     world.turn()
@@ -71,26 +71,72 @@ def test_a_cancelled_run_is_proven_to_be_over(world: World) -> None:
     assert "is gone" in world.log(run_id)
 
 
-def test_a_submitted_run_gets_its_unit_again(world: World) -> None:
-    """Nothing of it was executed that anybody knows of: recovery makes the unit again, and nothing is reported."""
+@pytest.mark.parametrize("recovers", [True, False])
+def test_a_submitted_run_becomes_failed_too(recovers: bool) -> None:
+    """This agent saw the unit and it was deleted: that is no accident to be mended by making it again and again.
+
+    Before, recovery made the unit again, without end.
+    """
+    world = World(recovers=recovers)
     run_id, name = deleted(world, "Submitted")
-    for _ in range(3):
-        world.turn()
+    world.turn(3)
 
-    assert [submission.name for submission in world.platform.created] == [name, name]
-    assert world.state(run_id) == "Submitted"
-    assert not world.cloud.logs(run_id)
+    assert world.made() == [name]
+    assert world.state(run_id) == "Failed"
+    assert world.cloud.flow_run(run_id).message == (
+        f"The unit of execution {name} was deleted externally before the flow run reported anything"
+    )
 
 
-def test_a_submitted_run_that_is_not_recovered_becomes_failed(world: World) -> None:
-    """If only whoever started it could start it again, nobody will."""
-    run_id, _ = deleted(world, "Submitted")
-    world.sweep.recover = None
+def test_a_unit_deleted_before_any_sweep_saw_it_fails_its_run(world: World) -> None:
+    """This process made it, so it knows that it was there."""
+    run_id, name = world.started(remembers=True)
+    other, other_name = world.started("Submitted", remembers=True)
+    world.platform.vanish(name)
+    world.platform.vanish(other_name)
 
+    world.turn(2)
+
+    assert (world.state(run_id), world.state(other)) == ("Failed", "Failed")
+    assert world.made() == [name, other_name]
+
+
+def test_a_deleted_unit_of_claimed_task_runs_fails_the_run(world: World) -> None:
+    """The unit of a retry is deleted before it took up its task runs: like a Submitted run's, it is not made again."""
+    run_id, old = world.started()
+    world.cloud.add_task_run(run_id, "Retrying", world.clock.now())
+    world.platform.end(old, 1)
+    world.clock.advance(1)
+    new = world.create(world.claim(run_id))
     world.turn()
+    world.platform.vanish(new)
+    world.turn(2)
 
     assert world.state(run_id) == "Failed"
-    assert "before the flow run reported anything" in world.cloud.flow_run(run_id).message
+    assert world.made() == [old, new]
+
+
+def test_a_unit_that_was_never_started_cannot_vanish(world: World) -> None:
+    """A sibling that fails to start a container takes it away and tries anew: nothing was deleted externally."""
+    twin = world.beside()
+    claimed = twin.claim()
+    world.platform.leave_unstarted(a_submission(claimed, world))
+    world.turn()
+    world.platform.vanish(claimed.record.unit)
+    world.turn()
+    assert world.state(claimed.run.id) == "Submitted"
+
+    twin.create(claimed)
+    world.turn()
+    assert world.is_alive(claimed.record.unit)
+
+
+def a_submission(claimed: Claimed, world: World) -> Submission:
+    """What a claim's unit is made from."""
+    run = claimed.run
+    return Submission(
+        name=claimed.record.unit, flow_run_id=run.id, attempt=claimed.record.attempt, command=("x",), owner=world.owner
+    )
 
 
 def test_a_run_that_waits_for_a_retry_is_left_alone(world: World) -> None:
@@ -196,7 +242,7 @@ def test_a_run_in_hand_is_judged_later(world: World) -> None:
     assert world.state(run_id) == "Failed"
 
 
-def test_a_unit_that_we_stop_was_not_deleted_by_somebody(world: World) -> None:
+def test_a_unit_that_we_stop_was_not_deleted_externally(world: World) -> None:
     """Some platforms drop a unit that is stopped: the stop reports its end, nobody else does."""
     run_id, name = world.started("Cancelling")
     world.turn()
@@ -214,7 +260,7 @@ def test_a_unit_that_we_stop_was_not_deleted_by_somebody(world: World) -> None:
     assert len(world.cloud.logs(run_id)) == 1
 
 
-def test_a_unit_that_we_removed_was_not_deleted_by_somebody(world: World) -> None:
+def test_a_unit_that_we_removed_was_not_deleted_externally(world: World) -> None:
     """It had ended before, so nobody misses it."""
     world.sweep.settings = attrs.evolve(world.settings, keep_ended=0)
     run_id, name = world.started()
@@ -275,5 +321,5 @@ def test_a_retry_whose_unit_is_deleted(world: World) -> None:
     assert new != old
     assert world.state(run_id) == "Failed"
     assert [line.message for line in world.cloud.logs(run_id)] == [
-        f"The unit of execution {new} was deleted by somebody while the flow run was Running"
+        f"The unit of execution {new} was deleted externally while the flow run was Running"
     ]

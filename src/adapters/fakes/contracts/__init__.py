@@ -11,7 +11,9 @@ backend without the adapter, so that no suite checks a thing with itself::
 
 from prefect.agent.adapters.fakes.contracts.clock import ClockContract
 from prefect.agent.adapters.fakes.contracts.cloud_api import CloudApiContract
+from prefect.agent.adapters.fakes.contracts.cloud_loose import LooseClaimContract, LooseCloudContract, LooseCloudWorld
 from prefect.agent.adapters.fakes.contracts.platform import ExecutionPlatformContract, PatientPlatformContract
+from prefect.agent.adapters.fakes.contracts.reports import ReportStoreContract
 from prefect.agent.adapters.fakes.contracts.worlds import CloudWorld, PlatformWorld, RunSeen
 
 __all__ = [
@@ -19,7 +21,11 @@ __all__ = [
     "CloudApiContract",
     "CloudWorld",
     "ExecutionPlatformContract",
+    "LooseClaimContract",
+    "LooseCloudContract",
+    "LooseCloudWorld",
     "PatientPlatformContract",
     "PlatformWorld",
+    "ReportStoreContract",
     "RunSeen",
 ]

@@ -1,10 +1,11 @@
 """What every Cloud API promises: the whole suite."""
 
 from prefect.agent.adapters.fakes.contracts.cloud_claims import ClaimContract
+from prefect.agent.adapters.fakes.contracts.cloud_ending import EndingContract
 from prefect.agent.adapters.fakes.contracts.cloud_limits import LimitContract
 from prefect.agent.adapters.fakes.contracts.cloud_reading import ReadingContract
 from prefect.agent.adapters.fakes.contracts.cloud_writing import WritingContract
 
 
-class CloudApiContract(ReadingContract, ClaimContract, LimitContract, WritingContract):
+class CloudApiContract(ReadingContract, ClaimContract, EndingContract, LimitContract, WritingContract):
     """Give the fixture ``world``: a :class:`CloudWorld` without flow runs."""

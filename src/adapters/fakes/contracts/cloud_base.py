@@ -6,12 +6,14 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from prefect.agent.adapters.fakes.contracts.worlds import CloudWorld
-from prefect.agent.domain.model.flow_runs import ClaimOutcome, ClaimRecord, FlowRun, FlowRunId
+from prefect.agent.domain.model.ends import End, EndKind, EndOutcome
+from prefect.agent.domain.model.flow_runs import Claimed, ClaimOutcome, ClaimRecord, FlowRun, FlowRunId
 from prefect.agent.domain.model.units import unit_name
 from prefect.agent.ports.cloud_api import ClaimRequest, CloudApi
 
 HERE = "platform:here"
 MINUTE = timedelta(minutes=1)
+WRITTEN = datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=timezone.utc)
 
 
 class CloudContractBase:
@@ -27,6 +29,12 @@ class CloudContractBase:
         """The adapter under test, connected."""
         return world.connection()
 
+    @pytest.fixture
+    def strict(self, world: CloudWorld) -> None:
+        """Excuse Clouds that do not compare and set."""
+        if not world.is_strict:
+            pytest.skip("this Cloud does not compare and set")
+
 
 def now() -> datetime:
     """The time of day."""
@@ -40,10 +48,11 @@ def ready(
     before: datetime | None = None,
     limit: int = 25,
     wait: float = 0.0,
+    skip: Collection[FlowRunId] = (),
 ) -> Sequence[FlowRun]:
     """What is due by *before*; None means in a moment."""
     due = before or now() + timedelta(seconds=5)
-    return cloud.ready_flow_runs(labels=labels, before=due, limit=limit, wait=wait)
+    return cloud.ready_flow_runs(labels=labels, before=due, limit=limit, wait=wait, skip=skip)
 
 
 def request(run: FlowRun, claimant: str = "agent-1", platform: str = HERE) -> ClaimRequest:
@@ -54,6 +63,11 @@ def request(run: FlowRun, claimant: str = "agent-1", platform: str = HERE) -> Cl
         unit=unit_name(run.id, run.attempt),
         attempt=str(run.attempt),
         agent_name="agent",
+        place="machine:1",
+        fingerprint="f1",
+        claimed_at=WRITTEN,
+        create_until=WRITTEN + MINUTE,
+        recoveries=run.recoveries,
     )
     return ClaimRequest(run=run, record=record)
 
@@ -67,6 +81,31 @@ def one(cloud: CloudApi, run_id: FlowRunId) -> FlowRun:
 def claim(cloud: CloudApi, run_id: FlowRunId, claimant: str = "agent-1", platform: str = HERE) -> ClaimOutcome:
     """Claim the run as it is now."""
     (outcome,) = cloud.claim([request(one(cloud, run_id), claimant, platform)])
+    return outcome
+
+
+def claimed(
+    cloud: CloudApi, world: CloudWorld, state: str = "Submitted", *, claimant: str = "agent-1", platform: str = HERE
+) -> Claimed:
+    """A new run that was claimed, and is in *state* since."""
+    outcome = claim(cloud, world.add_flow_run(), claimant, platform)
+    assert isinstance(outcome, Claimed)
+    if state == "Cancelling":
+        world.set_state(outcome.run.id, "Running")
+        world.cancel(outcome.run.id)
+    elif state != "Submitted":
+        world.set_state(outcome.run.id, state, "its own state")
+    return outcome
+
+
+def end_of(of: Claimed, kind: EndKind = EndKind.FAILED, message: str = "its unit is gone") -> End:
+    """The end that the owner of a claim reports."""
+    return End(run_id=of.run.id, unit=of.record.unit, kind=kind, message=message)
+
+
+def end(cloud: CloudApi, wanted: End) -> EndOutcome:
+    """Carry out one end."""
+    (outcome,) = cloud.end([wanted])
     return outcome
 
 

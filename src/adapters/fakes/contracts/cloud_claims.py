@@ -14,6 +14,9 @@ from prefect.agent.adapters.fakes.contracts.cloud_base import (
     MINUTE,
     CloudContractBase,
     claim,
+    claimed,
+    end,
+    end_of,
     ids,
     now,
     one,
@@ -22,8 +25,17 @@ from prefect.agent.adapters.fakes.contracts.cloud_base import (
 )
 from prefect.agent.adapters.fakes.contracts.worlds import CloudWorld
 from prefect.agent.domain.errors import OutcomeUnknown
-from prefect.agent.domain.model.flow_runs import Claimed, ClaimOutcome, FlowRun, FlowRunId, Lost, Refused
-from prefect.agent.ports.cloud_api import CloudApi
+from prefect.agent.domain.model.ends import EndKind, EndVerdict
+from prefect.agent.domain.model.flow_runs import (
+    Claimed,
+    ClaimOutcome,
+    FlowRun,
+    FlowRunId,
+    Lost,
+    Refused,
+    SimpleAttempt,
+)
+from prefect.agent.ports.cloud_api import ClaimRequest, CloudApi
 
 RUNS = 50
 
@@ -105,6 +117,7 @@ class ClaimContract(CloudContractBase):
 
         assert [type(outcome) for outcome in cloud.claim([wanted, wanted])] == [Claimed, Lost]
 
+    @pytest.mark.usefixtures("strict")
     @pytest.mark.parametrize("state", ["Submitted", "Running", "Success", "Failed", "Cancelled"])
     def test_a_run_that_moved_on_is_lost(self, cloud: CloudApi, world: CloudWorld, state: str) -> None:
         """A run that stopped waiting since it was read is lost and stays as it is."""
@@ -117,6 +130,7 @@ class ClaimContract(CloudContractBase):
         assert isinstance(outcome, Lost)
         assert (world.flow_run(run_id).state, world.flow_run(run_id).message) == (state, "moved on")
 
+    @pytest.mark.usefixtures("strict")
     def test_an_old_attempt_is_lost(self, cloud: CloudApi, world: CloudWorld) -> None:
         """A run that was scheduled again waits for another attempt: the old one is lost, the new one can be had."""
         run_id = world.add_flow_run()
@@ -127,6 +141,7 @@ class ClaimContract(CloudContractBase):
         assert world.flow_run(run_id).state == "Scheduled"
         assert isinstance(claim(cloud, run_id), Claimed)
 
+    @pytest.mark.usefixtures("strict")
     def test_a_run_can_be_claimed_again_after_it_was_handed_back(self, cloud: CloudApi, world: CloudWorld) -> None:
         """Submitted, then Scheduled again: that is another attempt, with another unit name."""
         run_id = world.add_flow_run()
@@ -154,6 +169,90 @@ class ClaimContract(CloudContractBase):
         assert {run.id: run.claim for run in world.connection().flow_runs(made)} == winners
         assert all([kind for kind, _ in world.flow_run(i).history].count("Submitted") == 1 for i in made)
 
+    def test_an_attempt_of_another_adapter_is_refused(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """A run that was not read from this Cloud cannot be claimed; it is left alone, and spoils no other."""
+        first, second = cloud.flow_runs([world.add_flow_run(), world.add_flow_run()])
+        strange = request(attrs.evolve(first, attempt=SimpleAttempt("1")))
+
+        outcomes = cloud.claim([strange, request(second)])
+
+        assert [type(outcome) for outcome in outcomes] == [Refused, Claimed]
+        assert world.flow_run(first.id).state == "Scheduled"
+
+    # --- claims over ---
+
+    @pytest.mark.usefixtures("strict")
+    def test_a_claim_can_be_claimed_over(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """A run that was read as claimed gets another record; what the first claimant holds is no longer the latest."""
+        mine = claimed(cloud, world)
+        run = one(cloud, mine.run.id)
+        record = attrs.evolve(mine.record, claimant="agent-2", recoveries=1)
+
+        (outcome,) = world.connection().claim([ClaimRequest(run=run, record=record)])
+
+        assert outcome == Claimed(run, record)
+        assert one(cloud, run.id).claim == record
+        assert [kind for kind, _ in world.flow_run(run.id).history].count("Submitted") == 2
+        assert [type(each) for each in cloud.claim([ClaimRequest(run=run, record=mine.record)])] == [Lost]
+
+    @pytest.mark.usefixtures("strict")
+    def test_a_run_that_was_claimed_over_waits_as_it_waited_first(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """However often it was claimed over, it can be handed back to the time it was to start at."""
+        due = now() + 30 * MINUTE
+        mine = claim(cloud, world.add_flow_run(due=due))
+        assert isinstance(mine, Claimed)
+        for count in (1, 2):
+            record = attrs.evolve(mine.record, recoveries=count)
+            (mine,) = cloud.claim([ClaimRequest(run=one(cloud, mine.run.id), record=record)])
+            assert isinstance(mine, Claimed)
+
+        assert end(cloud, end_of(mine, EndKind.HANDED_BACK)).verdict is EndVerdict.SETTLED
+
+        run = one(cloud, mine.run.id)
+        assert (run.state.type, run.recoveries) == ("Scheduled", 3)
+        assert run.due is not None
+        assert abs(run.due - due) < MINUTE / 1000
+
+    @pytest.mark.usefixtures("strict")
+    @pytest.mark.parametrize("state", ["Running", "Success", "Cancelled"])
+    def test_a_claim_that_moved_on_is_not_claimed_over(self, cloud: CloudApi, world: CloudWorld, state: str) -> None:
+        """A run that was started meanwhile, or has ended, is lost and stays as it is."""
+        mine = claimed(cloud, world)
+        run = one(cloud, mine.run.id)
+        world.set_state(run.id, state)
+
+        (outcome,) = cloud.claim([ClaimRequest(run=run, record=mine.record)])
+
+        assert isinstance(outcome, Lost)
+        assert world.flow_run(run.id).state == state
+
+    @pytest.mark.usefixtures("strict")
+    def test_claimed_task_runs_can_be_claimed_over(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """A Running run is claimed over by its claimed task runs, once at the attempt that was read."""
+        run_id = _running(world, tasks=2)
+        mine = claim(cloud, run_id)
+        assert isinstance(mine, Claimed)
+        run = one(cloud, run_id)
+        assert (run.due_task_runs, len(run.claimed_task_runs)) == ((), 2)
+        record = attrs.evolve(mine.record, claimant="agent-2", recoveries=1)
+
+        outcomes = [cloud.claim([ClaimRequest(run=run, record=record)])[0] for _ in range(2)]
+
+        assert [type(outcome) for outcome in outcomes] == [Claimed, Lost]
+        assert one(cloud, run_id).claim == record
+
+    @pytest.mark.usefixtures("strict")
+    def test_of_racing_agents_exactly_one_claims_over(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """Four agents that recover the same ten claims at once: each claim has one new owner."""
+        made = [claimed(cloud, world).run.id for _ in range(10)]
+
+        outcomes = _race(world, made, threading.Barrier(4))
+
+        won = Counter(outcome.run.id for outcome in outcomes if isinstance(outcome, Claimed))
+        assert won == dict.fromkeys(made, 1)
+        winners = {outcome.run.id: outcome.record for outcome in outcomes if isinstance(outcome, Claimed)}
+        assert {run.id: run.claim for run in cloud.flow_runs(made)} == winners
+
     # --- Running runs ---
 
     def test_a_running_run_is_claimed_by_its_task_runs(self, cloud: CloudApi, world: CloudWorld) -> None:
@@ -174,8 +273,9 @@ class ClaimContract(CloudContractBase):
             (run_id, wanted.record)
         ]
 
+    @pytest.mark.usefixtures("strict")
     def test_a_claimed_running_run_is_lost_to_others(self, cloud: CloudApi, world: CloudWorld) -> None:
-        """Whoever comes second, or again, loses a Running run too."""
+        """A second claim of a Running run is lost, by the same agent or by another."""
         run_id = _running(world, tasks=2)
         run = one(cloud, run_id)
         (first,) = cloud.claim([request(run)])
@@ -215,6 +315,7 @@ class ClaimContract(CloudContractBase):
             (last, Claimed),
         ]
 
+    @pytest.mark.usefixtures("strict")
     def test_of_racing_agents_exactly_one_gets_a_running_run(self, world: CloudWorld) -> None:
         """Exactly one of four agents gets each Running run."""
         made = [_running(world, tasks=2) for _ in range(10)]

@@ -2,8 +2,19 @@
 
 import pytest
 
-from prefect.agent.adapters.fakes.contracts.cloud_base import MINUTE, CloudContractBase, claim, ids, now, one, ready
+from prefect.agent.adapters.fakes.contracts.cloud_base import (
+    MINUTE,
+    CloudContractBase,
+    claim,
+    end,
+    end_of,
+    ids,
+    now,
+    one,
+    ready,
+)
 from prefect.agent.adapters.fakes.contracts.worlds import CloudWorld
+from prefect.agent.domain.model.ends import EndVerdict
 from prefect.agent.domain.model.flow_runs import Claimed, FlowRunId
 from prefect.agent.ports.cloud_api import CloudApi
 
@@ -37,15 +48,15 @@ class LimitContract(CloudContractBase):
         assert list(ready(cloud, labels=["narrow"], before=now() + 60 * MINUTE)) == []
         assert waiting not in ids(cloud.claimed_flow_runs(platform="platform:here"))
 
-    def test_a_place_that_gets_free_can_be_had(self, cloud: CloudApi, narrow: CloudWorld) -> None:
-        """When the other run has ended, whoever asks next runs."""
+    def test_a_place_that_gets_free_can_be_had(self, narrow: CloudWorld) -> None:
+        """When the other run has ended, the next one that asks runs."""
         running = narrow.add_flow_run(labels=["narrow"])
         narrow.set_state(running, "Running")
         waiting = narrow.add_flow_run(labels=["narrow"])
         narrow.set_state(waiting, "Running")
         assert narrow.flow_run(waiting).state == "Queued"
 
-        cloud.fail(running, "gone")
+        narrow.set_state(running, "Failed")
         narrow.set_state(waiting, "Running")
 
         assert narrow.flow_run(waiting).state == "Running"
@@ -92,14 +103,20 @@ class LimitContract(CloudContractBase):
 
         assert narrow.flow_run(run_id).state == "Running"
 
-    def test_a_queued_run_can_be_failed(self, cloud: CloudApi, narrow: CloudWorld) -> None:
-        """Its process may die while it waits; it can be cancelled, too."""
-        first, second = _queued(narrow), _queued(narrow)
+    def test_a_queued_run_belongs_to_its_claim(self, cloud: CloudApi, narrow: CloudWorld) -> None:
+        """A run whose process waits for a place keeps its claim; its end can be reported, and it can be cancelled."""
+        holder = narrow.add_flow_run(labels=["narrow"])
+        narrow.set_state(holder, "Running")
+        outcomes = [claim(cloud, narrow.add_flow_run(labels=["narrow"])) for _ in range(2)]
+        first, second = (outcome for outcome in outcomes if isinstance(outcome, Claimed))
+        for run_id in (first.run.id, second.run.id):
+            narrow.set_state(run_id, "Running")
 
-        cloud.fail(first, "its process is gone")
-        narrow.cancel(second)
+        assert one(cloud, first.run.id).claim == first.record
+        assert end(cloud, end_of(first)).verdict is EndVerdict.SETTLED
+        narrow.cancel(second.run.id)
 
-        assert [narrow.flow_run(run_id).state for run_id in (first, second)] == ["Failed", "Cancelled"]
+        assert [narrow.flow_run(each.run.id).state for each in (first, second)] == ["Failed", "Cancelled"]
 
 
 def _queued(world: CloudWorld) -> FlowRunId:

@@ -12,6 +12,7 @@ from prefect.agent.adapters.fakes.contracts.cloud_base import (
     MINUTE,
     CloudContractBase,
     claim,
+    claimed,
     ids,
     now,
     one,
@@ -116,7 +117,7 @@ class ReadingContract(CloudContractBase):
         assert len(ready(cloud, limit=1)) == 1
 
     def test_nothing_is_reserved(self, cloud: CloudApi, world: CloudWorld) -> None:
-        """The same run comes again, to anybody, until somebody claims it."""
+        """The same run is offered again, to every agent, until it is claimed."""
         run_id = world.add_flow_run()
         other = world.connection()
 
@@ -210,8 +211,8 @@ class ReadingContract(CloudContractBase):
     def test_a_cloud_that_waits_answers_when_there_is_a_run(self, cloud: CloudApi, world: CloudWorld) -> None:
         """One that does not wait has answered before, and says that it does not."""
         ready(cloud)
-        with ThreadPoolExecutor(1) as somebody:
-            answer = somebody.submit(ready, cloud, wait=60)
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(ready, cloud, wait=60)
             run_id = world.add_flow_run()
             found = ids(answer.result(30))
 
@@ -242,23 +243,112 @@ class ReadingContract(CloudContractBase):
         assert str(one(cloud, run_id).attempt) != str(first.attempt)
 
     def test_claimed_runs_are_found_by_platform(self, cloud: CloudApi, world: CloudWorld) -> None:
-        """All Submitted runs whose record names the platform, whoever claimed them; no others."""
-        mine, siblings, elsewhere, unclaimed, started = (world.add_flow_run() for _ in range(5))
-        claim(cloud, mine, "agent-1")
-        claim(world.connection(), siblings, "agent-2")
-        claim(cloud, elsewhere, "agent-1", "platform:elsewhere")
-        claim(cloud, started, "agent-1")
-        world.set_state(started, "Running")
+        """All runs that are not over and whose latest claim names the platform, by any claimant; no others."""
+        mine, siblings = claimed(cloud, world), claimed(world.connection(), world, claimant="agent-2")
+        started, cancelling = claimed(cloud, world, "Running"), claimed(cloud, world, "Cancelling")
+        claimed(cloud, world, platform="platform:elsewhere")
+        for state in ("Success", "Failed", "Scheduled"):
+            claimed(cloud, world, state)
+        world.add_flow_run()
 
         found = {run.id: run for run in cloud.claimed_flow_runs(platform=HERE)}
 
-        assert set(found) == {mine, siblings}
-        assert unclaimed not in found
-        assert {found[mine].state.type, found[siblings].state.type} == {"Submitted"}
-        claims = [found[run_id].claim for run_id in (mine, siblings)]
-        assert [record and record.claimant for record in claims] == ["agent-1", "agent-2"]
+        expected = {each.run.id: each.record for each in (mine, siblings, started, cancelling)}
+        assert {run.id: run.claim for run in found.values()} == expected
+        assert [found[each.run.id].state.type for each in (mine, started, cancelling)] == [
+            "Submitted",
+            "Running",
+            "Cancelling",
+        ]
 
-    def test_claimed_runs_without_our_record_are_nobodys(self, cloud: CloudApi, world: CloudWorld) -> None:
+    def test_what_changed_is_found_whatever_its_state(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """With *changed_since*: claimed runs that changed then or later, finished ones too."""
+        made = [
+            claimed(cloud, world, state) for state in ("Submitted", "Running", "Cancelling", "Success", "Cancelled")
+        ]
+        claimed(cloud, world, platform="platform:elsewhere")
+
+        found = ids(cloud.claimed_flow_runs(platform=HERE, changed_since=now() - MINUTE))
+
+        assert sorted(found) == sorted(each.run.id for each in made)
+        assert list(cloud.claimed_flow_runs(platform=HERE, changed_since=now() + MINUTE)) == []
+
+    def test_a_claimed_task_run_is_a_change(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """A Running run whose task runs were claimed has changed, and shows them."""
+        run_id = world.add_flow_run()
+        world.set_state(run_id, "Running")
+        task_run = world.add_task_run(run_id, "Retrying", now() - MINUTE)
+        outcome = claim(cloud, run_id)
+
+        (found,) = cloud.claimed_flow_runs(platform=HERE, changed_since=now() - MINUTE)
+
+        assert isinstance(outcome, Claimed)
+        assert (found.id, found.claim) == (run_id, outcome.record)
+        assert [each.id for each in found.claimed_task_runs] == [task_run]
+
+    @pytest.mark.parametrize("state", ["Submitted", "Running", "Cancelling", "Success", "Failed", "Cancelled"])
+    def test_a_run_belongs_to_its_latest_claim(self, cloud: CloudApi, world: CloudWorld, state: str) -> None:
+        """The record is read back whatever the state is now, with every field of it."""
+        mine = claimed(cloud, world, state)
+
+        assert one(world.connection(), mine.run.id).claim == mine.record
+
+    @pytest.mark.usefixtures("strict")
+    def test_a_run_that_was_scheduled_again_belongs_to_no_claim(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """Also if another product executes it since."""
+        mine = claimed(cloud, world, "Running")
+        world.set_state(mine.run.id, "Scheduled")
+        assert one(cloud, mine.run.id).claim is None
+
+        for state in ("Submitted", "Running"):
+            world.set_state(mine.run.id, state)
+            assert one(cloud, mine.run.id).claim is None
+
+    def test_the_claim_of_task_runs_is_the_latest(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """A Running run belongs to the claim of its task runs, also once these have been started or have ended."""
+        first = claimed(cloud, world, "Running")
+        task_run = world.add_task_run(first.run.id, "Retrying", now() - MINUTE)
+        assert one(cloud, first.run.id).claim == first.record
+        second = claim(cloud, first.run.id, "agent-2")
+
+        assert isinstance(second, Claimed)
+        assert one(cloud, first.run.id).claim == second.record
+        for state in ("Running", "Success"):
+            world.set_task_state(first.run.id, task_run, state, now())
+            assert one(cloud, first.run.id).claim == second.record
+
+    def test_runs_to_skip_hide_no_others(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """However many runs at the head of the queue are skipped, those behind them are offered, oldest first."""
+        skipped = [world.add_flow_run(labels=["a"], due=now() - 9 * MINUTE) for _ in range(60)]
+        world.add_flow_run(labels=["b"], due=now() - 5 * MINUTE)
+        world.add_flow_run(due=now() - 5 * MINUTE)
+        world.add_flow_run(labels=["a"], due=now() + 9 * MINUTE)
+        wanted = [world.add_flow_run(labels=["a"], due=now() - age * MINUTE) for age in (4, 3, 2)]
+
+        assert ids(ready(cloud, labels=["a", "c"], skip=skipped)) == wanted
+        assert ids(ready(cloud, labels=["a", "c"], limit=1, skip=skipped)) == wanted[:1]
+        assert ids(ready(cloud, labels=["a", "c"], skip=[*skipped, *wanted])) == []
+
+    def test_skipped_runs_are_left_out_before_the_cut(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """A limit counts what is offered."""
+        first, second = (world.add_flow_run(due=now() - age * MINUTE) for age in (2, 1))
+
+        assert ids(ready(cloud, limit=1)) == [first]
+        assert ids(ready(cloud, limit=1, skip=[first])) == [second]
+
+    def test_the_identity_names_cloud_and_tenant(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """It is the same for every agent that is offered the same runs."""
+        assert cloud.identity
+        assert cloud.identity.isprintable()
+        assert world.connection().identity == cloud.identity
+
+    def test_clocks_that_agree_show_no_skew(self, cloud: CloudApi) -> None:
+        """Neither the time that answers take nor the precision of what they say shows as skew."""
+        for _ in range(5):
+            ready(cloud)
+        assert cloud.skew == 0.0
+
+    def test_claimed_runs_without_our_record_are_not_ours(self, cloud: CloudApi, world: CloudWorld) -> None:
         """A run that an official agent made Submitted carries no record: it is read without one and not ours."""
         run_id = world.add_flow_run()
         world.set_state(run_id, "Submitted")
@@ -273,17 +363,3 @@ class ReadingContract(CloudContractBase):
         assert {type(outcome) for outcome in outcomes} == {Claimed}
 
         assert sorted(ids(cloud.claimed_flow_runs(platform=HERE))) == sorted(made)
-
-    def test_cancelled_runs_among_those_named(self, cloud: CloudApi, world: CloudWorld) -> None:
-        """Of the runs named, those that are Cancelling or Cancelled; no others, named or not."""
-        cancelled, cancelling, running, unnamed = (world.add_flow_run() for _ in range(4))
-        for run_id in (cancelling, running):
-            world.set_state(run_id, "Running")
-        for run_id in (cancelled, cancelling, unnamed):
-            world.cancel(run_id)
-
-        found = cloud.cancelled_flow_runs([cancelled, cancelling, running, FlowRunId(str(uuid.uuid4()))])
-
-        states = {run.id: run.state.type for run in found}
-        assert states == {cancelled: "Cancelled", cancelling: "Cancelling"}
-        assert list(cloud.cancelled_flow_runs([])) == []

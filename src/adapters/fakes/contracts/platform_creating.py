@@ -3,13 +3,14 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 
+import attrs
 import pytest
 
 from prefect.agent.adapters.fakes.contracts.platform_base import PlatformContractBase, ended, names, started, starts
 from prefect.agent.adapters.fakes.contracts.worlds import PlatformWorld, eventually
 from prefect.agent.domain.errors import UnitNameTaken
 from prefect.agent.domain.model.run_configs import RunConfig
-from prefect.agent.domain.model.units import UnitStatus
+from prefect.agent.domain.model.units import Owner, UnitStatus
 from prefect.agent.ports.platform import ExecutionPlatform
 
 RACERS = 8
@@ -29,6 +30,33 @@ class CreatingContract(PlatformContractBase):
         assert platform.identity == world.platform().identity
         assert platform.identity.isprintable()
         assert 0 < len(platform.identity) <= 200
+
+    def test_an_alias_is_another_identity(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """Older identities of a place are equal for all agents there, and never its present one."""
+        assert list(platform.aliases) == list(world.platform().aliases)
+        assert platform.identity not in platform.aliases
+        assert len(set(platform.aliases)) == len(platform.aliases)
+
+    def test_a_unit_keeps_its_owner(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """Both marks come back, from every agent on the place; a unit without marks has no owner."""
+        owner = Owner(cloud="c10ud", agent="a9e77")
+        marked, unmarked = attrs.evolve(world.submission(), owner=owner), world.submission()
+
+        created = [platform.create(submission) for submission in (marked, unmarked)]
+
+        assert [unit.owner for unit in created] == [owner, None]
+        for each in (platform, world.platform()):
+            listed = {unit.name: unit.owner for unit in each.units() if world.is_own(unit.name)}
+            assert listed == {marked.name: owner, unmarked.name: None}
+            found = each.unit(marked.name)
+            assert found is not None
+            assert found.owner == owner
+
+    def test_equal_settings_have_equal_fingerprints(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """Two agents with the same settings would make the same units, and say so; short and printable."""
+        assert platform.fingerprint == world.platform().fingerprint
+        assert platform.fingerprint.isprintable()
+        assert len(platform.fingerprint) <= 2000
 
     def test_check_passes_and_changes_nothing(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
         """A platform that works passes, any number of times, and has no units afterwards."""

@@ -4,9 +4,14 @@ import time
 
 import pytest
 
-from prefect.agent.adapters.fakes.contracts.platform_base import PlatformContractBase, ended, names, started
+from prefect.agent.adapters.fakes.contracts.platform_base import (
+    PlatformContractBase,
+    ended,
+    names,
+    started,
+)
 from prefect.agent.adapters.fakes.contracts.platform_seeing import ABSENT
-from prefect.agent.adapters.fakes.contracts.worlds import PlatformWorld
+from prefect.agent.adapters.fakes.contracts.worlds import PlatformWorld, eventually
 from prefect.agent.domain.errors import PlatformUnavailable
 from prefect.agent.ports.platform import ExecutionPlatform
 
@@ -70,6 +75,44 @@ class EndingContract(PlatformContractBase):
         assert other is not None
         assert not other.status.has_ended
 
+    def test_stop_ends_a_child_that_was_detached(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """When stop returns, no process of the unit executes: also none in a session of its own without descriptors."""
+        submission = world.submission(detaches=True)
+        platform.create(submission)
+        eventually(lambda: world.is_detached(submission.name), "it has detached a child")
+
+        platform.stop(submission.name, grace=10)
+
+        assert not world.is_detached(submission.name)
+        assert not world.is_executing(submission.name)
+        assert has_status_ended(platform, submission.name)
+
+    def test_a_unit_has_not_ended_while_a_child_of_it_executes(
+        self, platform: ExecutionPlatform, world: PlatformWorld
+    ) -> None:
+        """The command has ended, a child that it detached has not: the unit executes, for every agent on the place.
+
+        A platform may as well end the child with the command.
+        """
+        submission = world.submission(detaches=True, exit_code=0)
+        platform.create(submission)
+        world.let_end(submission)
+        eventually(
+            lambda: world.is_detached(submission.name) or has_status_ended(platform, submission.name), "it is left"
+        )
+
+        if world.is_detached(submission.name):
+            for each in (platform, world.platform()):
+                assert not has_status_ended(each, submission.name)
+                with pytest.raises(PlatformUnavailable):
+                    each.remove(submission.name)
+                each.create(submission)
+        world.platform().stop(submission.name, grace=10)
+
+        assert not world.is_detached(submission.name)
+        assert has_status_ended(platform, submission.name)
+        assert world.starts(submission.name) == 1
+
     def test_a_removed_unit_is_forgotten(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
         """An ended unit that is removed is gone for every agent, with its output; others stay."""
         submission, _ = ended(platform, world, prints="something")
@@ -111,3 +154,11 @@ class EndingContract(PlatformContractBase):
 
         assert names(platform, world) == []
         assert not world.is_executing(submission.name)
+
+
+def has_status_ended(platform: ExecutionPlatform, name: str) -> bool:
+    """Whether the unit has ended, alone and in the list of all."""
+    one = platform.unit(name)
+    (listed,) = (unit for unit in platform.units() if unit.name == name)
+    assert one is not None
+    return one.status.has_ended and listed.status.has_ended

@@ -34,6 +34,11 @@ class RunSeen(Protocol):
 class CloudWorld(Protocol):
     """A Cloud that belongs to one test, and what people and flow processes do there."""
 
+    @property
+    def is_strict(self) -> bool:
+        """Whether this Cloud compares and sets claims; what is promised of such Clouds only is not looked at else."""
+        return True
+
     def connection(self) -> CloudApi:
         """One more connected agent's adapter; the world closes it in the end."""
         ...
@@ -102,6 +107,7 @@ class PlatformWorld(Protocol):
         prints: str = "",
         padding: int = 0,
         stubborn: bool = False,
+        detaches: bool = False,
         env: Mapping[str, str] | None = None,
         secret_env: Mapping[str, str] | None = None,
     ) -> Submission:
@@ -112,6 +118,7 @@ class PlatformWorld(Protocol):
             padding: How many lines of 2,000 zeros it puts out first.
             prints: The lines that it puts out then.
             stubborn: It does not end when it is asked to.
+            detaches: It starts a child that goes on without it: in a session of its own, with no descriptors.
         """
         ...
 
@@ -129,6 +136,10 @@ class PlatformWorld(Protocol):
 
     def is_executing(self, name: str) -> bool:
         """Whether anything of the unit executes."""
+        ...
+
+    def is_detached(self, name: str) -> bool:
+        """Whether the child executes that a unit which ``detaches`` started; without the command if that is to end."""
         ...
 
     def environment(self, name: str) -> Mapping[str, str]:

@@ -1,8 +1,9 @@
-"""What agents ask (protocol sections 2.2, 3.1 and 3.2)."""
+"""What agents ask."""
 
 import json
 from typing import Final
 
+from prefect.agent.domain.cloud.errors import NotFound
 from prefect.agent.domain.cloud.selection import LIMIT, STARTED, labels_match
 from prefect.agent.domain.cloud.states import read_time
 from prefect.agent.domain.times import iso
@@ -43,25 +44,29 @@ def delete_agent(request: Request, given: Given) -> Answer:
 
 @mutation("before: DateTime, labels: [String!], tenant_id: UUID", "flow_run_ids: [UUID!]")
 def get_runs_in_queue(request: Request, given: Given) -> Answer:
-    """Ids of flow runs that are due, oldest first; those that agents start before the others."""
+    """Ids of flow runs that are due, oldest first."""
     before = iso(read_time(given["before"]) if given.get("before") else request.now)
     if request.agent_id:
         request.tx.execute("UPDATE agent SET last_queried = ? WHERE id = ?", [iso(request.now), request.agent_id])
-    tenant_id = request.tenant(given.get("tenant_id"))
-    sets = _fitting(request.tx, tenant_id, given.get("labels") or [])
-    found: list[str] = []
-    for kind in ("IN", "NOT IN"):
-        rows = [row for labels in sets for row in request.tx.all(_QUEUE.format(kind), [tenant_id, labels, before])]
-        found += [row["id"] for row in sorted(rows, key=lambda row: (row["due"], row["id"]))]
-        if len(found) >= LIMIT:
-            break
-    return {"flow_run_ids": found[:LIMIT]}
+    try:
+        tenant_id = request.tenant(given.get("tenant_id"))
+    except NotFound:
+        if request.strictness.knows_tenants:
+            raise
+        return {"flow_run_ids": []}
+    labels, first = given.get("labels") or [], request.strictness.queue_reads
+    if first is None:
+        return {"flow_run_ids": _labels_first(request.tx, tenant_id, labels, before)[:LIMIT]}
+    return {"flow_run_ids": _labels_last(request.tx, tenant_id, labels, before, first)[:LIMIT]}
 
 
 _STARTED: Final = ", ".join(f"'{state}'" for state in STARTED)
 _QUEUE: Final = (
     "SELECT id, due FROM flow_run WHERE tenant_id = ? AND labels = ? AND due <= ? AND due IS NOT NULL "
     f"AND state {{}} ({_STARTED}) ORDER BY due, id LIMIT {LIMIT}"
+)
+_DUE: Final = (
+    "SELECT id, labels FROM flow_run WHERE tenant_id = ? AND due <= ? AND due IS NOT NULL ORDER BY due, id LIMIT ?"
 )
 _NEXT: Final = "SELECT min(labels) FROM flow_run WHERE tenant_id = :tenant AND due IS NOT NULL"
 _LABELS: Final = f"""
@@ -70,6 +75,24 @@ WITH RECURSIVE sets (labels) AS (
 )
 SELECT labels FROM sets WHERE labels IS NOT NULL
 """
+
+
+def _labels_first(tx: Tx, tenant_id: str, agent: list[str], before: str) -> list[str]:
+    """Due runs that fit; those that agents start come before the others, so that none of these hides them."""
+    sets = _fitting(tx, tenant_id, agent)
+    found: list[str] = []
+    for kind in ("IN", "NOT IN"):
+        rows = [row for labels in sets for row in tx.all(_QUEUE.format(kind), [tenant_id, labels, before])]
+        found += [row["id"] for row in sorted(rows, key=lambda row: (row["due"], row["id"]))]
+        if len(found) >= LIMIT:
+            break
+    return found
+
+
+def _labels_last(tx: Tx, tenant_id: str, agent: list[str], before: str, first: int) -> list[str]:
+    """Those of the *first* due runs that fit."""
+    rows = tx.all(_DUE, [tenant_id, before, first])
+    return [row["id"] for row in rows if labels_match(json.loads(row["labels"]), agent)]
 
 
 def _fitting(tx: Tx, tenant_id: str, agent: list[str]) -> list[str]:

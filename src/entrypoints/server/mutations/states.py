@@ -1,13 +1,14 @@
-"""State updates: the rules are in ``domain.cloud.transitions``; here they meet rows (protocol sections 4.2, 9, 13)."""
+"""State updates: the rules are in ``domain.cloud.transitions``; here they meet rows."""
 
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import attrs
 
-from prefect.agent.domain.cloud.errors import NotFound
+from prefect.agent.domain.cloud.errors import CloudError, NotFound, PartlyDone
 from prefect.agent.domain.cloud.limits import begins
 from prefect.agent.domain.cloud.selection import READY_TYPES, due_time
-from prefect.agent.domain.cloud.states import FINISHED, State, plain, read_state
+from prefect.agent.domain.cloud.states import FINISHED, State, read_state
 from prefect.agent.domain.cloud.transitions import Accepted, cancel, set_flow_run_state, set_task_run_state
 from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.mutation import INPUTS, SUCCESS, Answer, Given, Request, mutation
@@ -28,41 +29,42 @@ _FIRST_TASK: Final = f"SELECT min(start) AS start FROM ({_FIRST_OF_EACH})"
 
 @mutation("states: [set_flow_run_state_input!]!", _STATES)
 def set_flow_run_states(request: Request, given: Given) -> Answer:
-    """Update flow runs; all of them or none."""
-    return {"states": [_set_flow_run(request, entry) for entry in given["states"]]}
+    """Update flow runs."""
+    return {"states": _each(request, given["states"], _set_flow_run)}
 
 
 @mutation("states: [set_task_run_state_input!]!", _STATES)
 def set_task_run_states(request: Request, given: Given) -> Answer:
-    """Update task runs; all of them or none."""
-    return {"states": [_set_task_run(request, entry) for entry in given["states"]]}
+    """Update task runs."""
+    return {"states": _each(request, given["states"], _set_task_run)}
 
 
-@mutation("flow_run_id: UUID!", "id: UUID, state: String")
+@mutation("flow_run_id: UUID!", "state: String")
 def cancel_flow_run(request: Request, given: Given) -> Answer:
     """Cancel a flow run, as far as it still can be."""
-    row = request.get("flow_run", given["flow_run_id"])
+    row = request.tx.row("flow_run", "id = ?", [given["flow_run_id"]])
+    if row is None:
+        raise NotFound(f"Invalid flow run ID: {given['flow_run_id']}")
     target = cancel(row["state"])
     if target is None:
-        return {"id": row["id"], "state": row["state"]}
-    put_flow_run(
-        request, row, plain(target, "Cancelled by request" if target == "Cancelled" else "Cancelling flow run")
-    )
-    return {"id": row["id"], "state": target}
+        return {"state": row["state"]}
+    return {"state": put_flow_run(request, row, target).type}
 
 
 @mutation("flow_run_id: UUID!", SUCCESS)
 def update_flow_run_heartbeat(request: Request, given: Given) -> Answer:
     """The flow run's process is alive."""
     if not request.tx.update("flow_run", given["flow_run_id"], {"heartbeat": iso(request.now)}):
-        raise NotFound(f"Flow run {given['flow_run_id']} not found")
+        raise NotFound(f"Invalid flow run ID: {given['flow_run_id']}")
     return {"success": True}
 
 
 @mutation("task_run_id: UUID!", SUCCESS)
 def update_task_run_heartbeat(request: Request, given: Given) -> Answer:
     """The task run's process is alive."""
-    return {"success": request.tx.update("task_run", given["task_run_id"], {"heartbeat": iso(request.now)}) > 0}
+    if not request.tx.update("task_run", given["task_run_id"], {"heartbeat": iso(request.now)}):
+        raise NotFound(f"Invalid task run ID: {given['task_run_id']}")
+    return {"success": True}
 
 
 def put_flow_run(request: Request, row: dict[str, Any], state: State, version: int | None = None) -> State:
@@ -72,7 +74,11 @@ def put_flow_run(request: Request, row: dict[str, Any], state: State, version: i
         CloudError: The rules refuse it.
     """
     locked = state.type == "Running" and version is not None and _locked(request, row["flow_id"])
-    accepted = set_flow_run_state(row, state, now=request.now, version=version, locked=locked)
+    accepted = set_flow_run_state(
+        row, state, now=request.now, version=version, locked=locked, strictness=request.strictness
+    )
+    if state.type == "Submitted":
+        request.claims.take(row["id"], request.strictness, request.now)
     held = hold_flow_run(request, row) if begins(row["state"], state.type) else None
     if held is not None:
         state, accepted = held, set_flow_run_state(row, held, now=request.now)
@@ -88,10 +94,31 @@ def put_flow_run(request: Request, row: dict[str, Any], state: State, version: i
     return state
 
 
+def _each(request: Request, entries: Iterable[Given], change: Callable[[Request, Given], Answer]) -> list[Answer]:
+    """Change one after the other; of those that are refused, one says why.
+
+    Raises:
+        CloudError: One was refused: nothing may stay changed.
+        PartlyDone: Some were refused, in a Cloud that keeps the others.
+    """
+    if request.strictness.all_or_none:
+        return [change(request, entry) for entry in entries]
+    answers, refusals = [], []
+    for entry in entries:
+        try:
+            with request.tx.savepoint():
+                answers.append(change(request, entry))
+        except CloudError as refusal:
+            refusals.append(refusal)
+    if refusals:
+        raise PartlyDone(refusals[0].message, refusals[0].code)
+    return answers
+
+
 def _set_flow_run(request: Request, entry: Given) -> Answer:
     row = request.tx.row("flow_run", "id = ?", [entry["flow_run_id"]])
     if row is None:
-        raise NotFound(f"State update failed for flow run ID {entry['flow_run_id']}: not found")
+        raise NotFound(f"State update failed for flow run ID {entry['flow_run_id']}")
     state = read_state(entry["state"])
     return _answer(row, state, put_flow_run(request, row, state, entry.get("version")))
 
@@ -99,12 +126,18 @@ def _set_flow_run(request: Request, entry: Given) -> Answer:
 def _set_task_run(request: Request, entry: Given) -> Answer:
     row = request.tx.row("task_run", "id = ?", [entry["task_run_id"]])
     if row is None:
-        raise NotFound(f"State update failed for task run ID {entry['task_run_id']}: not found")
+        raise NotFound(f"State update failed for task run ID {entry['task_run_id']}")
     flow_run = request.get("flow_run", row["flow_run_id"])
     state, version = read_state(entry["state"]), entry.get("version")
     locked = state.type == "Running" and version is not None and _locked(request, flow_run["flow_id"])
     accepted = set_task_run_state(
-        row, state, now=request.now, flow_run_state=flow_run["state"], version=version, locked=locked
+        row,
+        state,
+        now=request.now,
+        flow_run_state=flow_run["state"],
+        version=version,
+        locked=locked,
+        strictness=request.strictness,
     )
     held = hold_task_run(request, row) if begins(row["state"], state.type) else None
     if held is not None:

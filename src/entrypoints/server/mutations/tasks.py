@@ -1,19 +1,21 @@
-"""What a flow process asks about its task runs, and its logs (protocol sections 5 and 12.5)."""
+"""What a flow process asks about its task runs, and its logs."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 
-from prefect.agent.domain.cloud.errors import CloudError, NotFound
+from prefect.agent.domain.cloud.errors import NotFound
+from prefect.agent.domain.cloud.logs import check_texts
 from prefect.agent.domain.cloud.states import plain, read_time
 from prefect.agent.domain.cloud.transitions import set_task_run_state
 from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.mutation import ID, INPUTS, SUCCESS, Answer, Given, Request, mutation
 
-LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-
 INPUTS["run_log_input"] = (
-    "flow_run_id: UUID!, task_run_id: UUID, timestamp: DateTime, name: String, level: String, message: String, "
-    "info: JSON"
+    "flow_run_id: UUID!, task_run_id: UUID, timestamp: DateTime, name: String, level: log_level, "
+    "message: String, info: JSON"
 )
+
+_RUNS_AT_A_TIME: Final = 500
 
 _WHICH: Final = "flow_run_id: UUID!, task_id: UUID!, map_index: Int"
 
@@ -39,19 +41,11 @@ def set_task_run_name(request: Request, given: Given) -> Answer:
 
 @mutation("logs: [run_log_input!]!", SUCCESS)
 def write_run_logs(request: Request, given: Given) -> Answer:
-    """Append to the logs of runs; entries of runs that are gone are dropped."""
+    """Append to the logs of runs; all of the entries or none."""
     logs = given["logs"]
-    ids = sorted({log["flow_run_id"] for log in logs})
-    known = {
-        row["id"]: row["tenant_id"]
-        for start in range(0, len(ids), 500)
-        for row in request.tx.all(
-            f"SELECT id, tenant_id FROM flow_run WHERE id IN ({', '.join('?' * len(ids[start : start + 500]))})",
-            ids[start : start + 500],
-        )
-    }
-    rows = [_log(request, log, known[log["flow_run_id"]]) for log in logs if log["flow_run_id"] in known]
-    request.tx.insert_many("log", rows)
+    tenants = _tenants(request, "flow_run", {log["flow_run_id"] for log in logs})
+    _tenants(request, "task_run", {log["task_run_id"] for log in logs if log.get("task_run_id")})
+    request.tx.insert_many("log", [_log(request, log, tenants[log["flow_run_id"]]) for log in logs])
     return {"success": True}
 
 
@@ -112,17 +106,33 @@ def _task_run(request: Request, given: Given) -> dict[str, Any]:
     return row
 
 
+def _tenants(request: Request, table: str, wanted: Iterable[str]) -> dict[str, str]:
+    """The tenant of each run.
+
+    Raises:
+        NotFound: There is no such run.
+    """
+    ids, known = sorted(wanted), {}
+    for start in range(0, len(ids), _RUNS_AT_A_TIME):
+        some = ids[start : start + _RUNS_AT_A_TIME]
+        rows = request.tx.all(f"SELECT id, tenant_id FROM {table} WHERE id IN ({', '.join('?' * len(some))})", some)
+        known.update({row["id"]: row["tenant_id"] for row in rows})
+    missing = next((row_id for row_id in ids if row_id not in known), None)
+    if missing is not None:
+        kind = table.replace("_", " ")
+        raise NotFound(f"Foreign key violation: there is no {kind} {missing}; none of these log lines was written")
+    return known
+
+
 def _log(request: Request, log: Given, tenant_id: str) -> dict[str, Any]:
-    level = log.get("level") or "INFO"
-    if level not in LEVELS:
-        raise CloudError(f"{level!r:.40} is not a log level; there are {', '.join(LEVELS)}")
+    check_texts(log.get("name"), log.get("message"), log.get("info"))
     return {
         "tenant_id": tenant_id,
         "flow_run_id": log["flow_run_id"],
         "task_run_id": log.get("task_run_id"),
         "timestamp": iso(read_time(log["timestamp"]) if log.get("timestamp") else request.now),
         "name": log.get("name"),
-        "level": level,
+        "level": log.get("level") or "INFO",
         "message": log.get("message"),
         "info": log.get("info"),
     }

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Generator
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,25 @@ def test_a_body_that_is_too_large_is_a_413(url: str, http: requests.Session) -> 
     assert http.post(url, data=small.ljust(MAX_BODY), timeout=60).status_code == 200
     answer = http.post(url, data=small.ljust(MAX_BODY + 1), timeout=60)
     assert (answer.status_code, "larger than" in answer.json()["errors"][0]["message"]) == (413, True)
+
+
+@pytest.mark.parametrize("body", [b'{"query": "{ hello }"}', b'{"query": "{ no }"}', b"[", b" " * (MAX_BODY + 1)])
+def test_every_answer_says_that_claims_are_compared(url: str, http: requests.Session, body: bytes) -> None:
+    """And what time it is, so that an agent learns both from whatever it asks first."""
+    answer = http.post(url, data=body, timeout=60)
+
+    assert answer.headers["Prefect-Claims"] == "compare-and-set"
+    assert parsedate_to_datetime(answer.headers["Date"]).tzinfo is not None
+
+
+def test_a_loose_cloud_does_not_say_that_claims_are_compared(tmp_path: Path, http: requests.Session) -> None:
+    """Because they are not; its answers have a date all the same."""
+    with running_server(tmp_path / "cloud.db", as_loose_as_server=True) as loose:
+        answers = [http.post(loose, data=body, timeout=60) for body in (b'{"query": "{ hello }"}', b"[")]
+
+    assert [answer.status_code for answer in answers] == [200, 400]
+    assert not any("Prefect-Claims" in answer.headers for answer in answers)
+    assert all("Date" in answer.headers for answer in answers)
 
 
 def test_half_a_surrogate_pair_does_no_harm(url: str, http: requests.Session) -> None:

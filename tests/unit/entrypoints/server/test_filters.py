@@ -7,7 +7,7 @@ import pytest
 from prefect.agent.domain.cloud.errors import CloudError
 from prefect.agent.entrypoints.server.filters import order_sql
 from prefect.agent.entrypoints.server.tables import TABLES
-from unit.embedded import Embedded
+from unit.embedded import Embedded, task_run
 
 
 @pytest.fixture
@@ -158,6 +158,109 @@ def test_labels_can_be_searched(names: Embedded) -> None:
     rows = names.ask(query, {"w": {"labels": {"_contains": ["x"]}}})["flow_run"]
 
     assert {row["name"] for row in rows} == {"r2", "r3"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "found"),
+    [
+        ([], {"r1"}),
+        (["x"], {"r1", "r2"}),
+        (["y", "z", "x"], {"r1", "r2", "r3"}),
+        (["z"], {"r1"}),
+        (["x" * 2000], {"r1"}),
+    ],
+)
+def test_labels_of_an_agent_can_be_searched(names: Embedded, labels: list[str], found: set[str]) -> None:
+    """_contained_in asks whether a list or object is a part of another one, as PostgreSQL's <@ does."""
+    query = "query($w: flow_run_bool_exp) { flow_run(where: $w) { name } }"
+
+    rows = names.ask(query, {"w": {"labels": {"_contained_in": labels}}})["flow_run"]
+
+    assert {row["name"] for row in rows} == found
+
+
+def test_only_json_can_be_a_part_of_something(names: Embedded) -> None:
+    """Other columns have no such comparison; what is null is no part of anything."""
+    query = "query($w: flow_bool_exp) { flow(where: $w) { name } }"
+
+    assert names.ask(query, {"w": {"schedule": {"_contained_in": []}}}) == {"flow": []}
+    status, body = names.send(query, {"w": {"name": {"_contained_in": "a"}}})
+    assert (status, "_contained_in" in body["errors"][0]["message"]) == (400, True)
+
+
+@pytest.fixture
+def related(names: Embedded) -> tuple[Embedded, str, str]:
+    """A Cloud whose run r1 has an agent, and a Submitted task run; ids of the agent and of the flow run."""
+    agent = str(names.change("register_agent", "id", type="LocalAgent", name="a", labels=[])["id"])
+    run = next(row["id"] for row in names.ask("{ flow_run { id name } }")["flow_run"] if row["name"] == "r1")
+    states = [{"flow_run_id": run, "state": {"type": "Submitted"}}]
+    names.change("set_flow_run_states", "states { id }", {"x-prefect-agent-id": agent}, states=states)
+    for kind in ("Retrying", "Submitted"):
+        states = [{"task_run_id": task_run(names, run, "t-1"), "state": {"type": kind}}]
+        names.change("set_task_run_states", "states { id }", states=states)
+    return names, agent, run
+
+
+@pytest.mark.parametrize(
+    ("where", "found"),
+    [
+        ("{ agent: { id: { _eq: AGENT } } }", {"r1"}),
+        ('{ agent: { id: { _in: [AGENT, RUN] }, name: { _neq: "a" } } }', set()),
+        ("{ _not: { agent: { id: { _eq: AGENT } } } }", {"r2", "r3"}),
+        ("{ _not: { agent: { id: { _eq: RUN } } } }", {"r1", "r2", "r3"}),
+        ('{ task_runs: { state: { _eq: "Submitted" }, state_timestamp: { _gte: PAST } } }', {"r1"}),
+        ('{ task_runs: { state: { _eq: "Submitted" }, state_timestamp: { _gte: FUTURE } } }', set()),
+        ('{ _not: { task_runs: { state: { _eq: "Submitted" }, state_timestamp: { _gte: PAST } } } }', {"r2", "r3"}),
+        (
+            """{ _or: [{ state_timestamp: { _gte: FUTURE } },
+              { task_runs: { state: { _eq: "Submitted" }, state_timestamp: { _gte: PAST } } }] }""",
+            {"r1"},
+        ),
+        (
+            """{ _or: [{ state: { _eq: "Scheduled" }, state_timestamp: { _gte: PAST } },
+              { task_runs: { state: { _in: ["Submitted"] }, state_timestamp: { _lte: PAST } } }] }""",
+            {"r2", "r3"},
+        ),
+        ('{ id: { _eq: RUN }, task_runs: { state: { _eq: "Submitted" }, state_timestamp: { _gte: PAST } } }', {"r1"}),
+        ("{ id: { _nin: [RUN] }, state_timestamp: { _gte: PAST } }", {"r2", "r3"}),
+        ("{ flow: { project: { id: { _eq: RUN } } } }", set()),
+        ("{ task_runs: { task: { flow_id: { _eq: RUN } } } }", set()),
+    ],
+)
+def test_rows_are_the_same_whatever_leads_to_them(
+    related: tuple[Embedded, str, str], where: str, found: set[str]
+) -> None:
+    """Related rows that an index finds lead to their rows, also where a row refers to none; negated, too."""
+    cloud, agent, run = related
+    for word, value in (("AGENT", agent), ("RUN", run), ("PAST", "2020-01-01"), ("FUTURE", "2999-01-01")):
+        where = where.replace(word, f'"{value}"')
+
+    assert {row["name"] for row in cloud.ask(f"{{ flow_run(where: {where}) {{ name }} }}")["flow_run"]} == found
+
+
+def test_claims_can_be_read_from_the_history(related: tuple[Embedded, str, str]) -> None:
+    """The latest Submitted or Scheduled state of each flow run under a name of its own; of task runs by flow run."""
+    cloud, _, run = related
+    cloud.set_state(run, "Running")
+    query = """query($ids: [uuid!]) {
+      flow_run(where: { id: { _in: $ids } }) {
+        state
+        claims: states(
+          where: { state: { _in: ["Submitted", "Scheduled"] } }, order_by: { version: desc }, limit: 1
+        ) { state version timestamp serialized_state }
+      }
+      task_run_state(
+        where: { state: { _eq: "Submitted" }, task_run: { flow_run_id: { _in: $ids } } }, order_by: { timestamp: desc }
+      ) { timestamp serialized_state task_run { flow_run_id } }
+    }"""
+
+    found = cloud.ask(query, {"ids": [run]})
+
+    [[claim]] = [row["claims"] for row in found["flow_run"]]
+    assert (found["flow_run"][0]["state"], claim["state"], claim["version"]) == ("Running", "Submitted", 2)
+    assert claim["serialized_state"]["type"] == "Submitted"
+    assert claim["timestamp"]
+    assert [row["task_run"]["flow_run_id"] for row in found["task_run_state"]] == [run]
 
 
 def test_json_columns_are_compared_as_values(names: Embedded) -> None:

@@ -6,8 +6,12 @@ from typing import Any
 
 import pytest
 
+from prefect.agent.domain.cloud.logs import LEVELS
 from prefect.agent.domain.times import iso, read_time
 from unit.embedded import Embedded, task_run
+
+GONE = "00000000-0000-4000-8000-000000000099"
+"""The id of no run."""
 
 NO_RESULT = {"__version__": "1.4.1", "type": "NoResultType"}
 
@@ -163,7 +167,7 @@ def test_t10_t20_version_locking(cloud: Embedded, flow: str, run: str) -> None:
 
 @pytest.mark.parametrize("logs", [[{}], {}], ids=["list", "object"])
 def test_t11_t12_t30_logs(cloud: Embedded, run: str, logs: object) -> None:
-    """A list, or one object in its place; entries for runs that are gone are dropped."""
+    """A list, or one object in its place."""
     entry = {"flow_run_id": run, "name": "myagent", "message": "Submitted for execution: PID: 4242", "level": "INFO"}
     given = [entry] if isinstance(logs, list) else entry
 
@@ -174,12 +178,40 @@ def test_t11_t12_t30_logs(cloud: Embedded, run: str, logs: object) -> None:
     assert read_time(line["timestamp"]) <= datetime.now(timezone.utc)
 
 
-def test_t11_logs_of_nobody(cloud: Embedded, run: str) -> None:
-    """One deleted run does not spoil the batch."""
-    gone = "00000000-0000-4000-8000-000000000099"
-    cloud.change("write_run_logs", "success", logs=[{"flow_run_id": i, "message": "m"} for i in (gone, run)])
+@pytest.mark.parametrize("kind", ["flow run", "task run"])
+def test_a_log_line_of_an_unknown_run_fails_the_batch(cloud: Embedded, run: str, kind: str) -> None:
+    """The database has a foreign key: one deleted run, and no line of the batch is written."""
+    wrong = {"flow_run_id": GONE} if kind == "flow run" else {"flow_run_id": run, "task_run_id": GONE}
+    lines = [{"flow_run_id": run, "message": "m"}, {**wrong, "message": "m"}]
 
-    assert len(cloud.ask("query { log { message } }")["log"]) == 1
+    error = cloud.refused("write_run_logs", "success", logs=lines)
+
+    assert f"{kind} {GONE}" in error["message"]
+    assert cloud.ask("query { log { message } }")["log"] == []
+
+
+@pytest.mark.parametrize("bad", [{"message": "a\0b"}, {"name": "\0"}, {"info": {"a": [{"b\0": 1}]}}])
+def test_a_log_line_with_a_nul_character_fails_the_batch(cloud: Embedded, run: str, bad: dict[str, Any]) -> None:
+    """Wherever it stands."""
+    lines = [{"flow_run_id": run, "message": "m"}, {"flow_run_id": run, **bad}]
+
+    assert "NUL" in cloud.refused("write_run_logs", "success", logs=lines)["message"]
+    assert cloud.ask("query { log { message } }")["log"] == []
+
+
+def test_an_unknown_level_makes_the_request_invalid(cloud: Embedded, run: str) -> None:
+    """Levels are an enum: the request fails as a whole, with status 400 and no path, as a literal too."""
+    line = {"flow_run_id": run, "message": "m", "level": "TRACE"}
+    text = f'mutation {{ write_run_logs(input: {{ logs: [{{ flow_run_id: "{run}", level: TRACE }}] }}) {{ success }} }}'
+
+    for status, body in (cloud.mutate("write_run_logs", "success", logs=[line]), cloud.send(text)):
+        assert status == 400
+        assert "TRACE" in body["errors"][0]["message"]
+        assert "path" not in body["errors"][0]
+        assert body["errors"][0]["extensions"]["code"] in {"BAD_USER_INPUT", "GRAPHQL_VALIDATION_FAILED"}
+    for level in (*LEVELS, None):
+        cloud.change("write_run_logs", "success", logs=[{**line, "level": level}])
+    assert {row["level"] for row in cloud.ask("query { log { level } }")["log"]} == set(LEVELS)
 
 
 def test_t13_a_stale_failed_is_accepted(cloud: Embedded, run: str) -> None:
@@ -251,13 +283,10 @@ def test_t18_running_and_success(cloud: Embedded, run: str) -> None:
 
 
 def test_t21_t22_heartbeats(cloud: Embedded, run: str) -> None:
-    """As literals in the document; a run that is gone is told so; the setting is an object."""
+    """As literals in the document; the setting is an object."""
     query = f'mutation {{ update_flow_run_heartbeat(input: {{ flow_run_id: "{run}" }}) {{ success }} }}'
     assert cloud.ask(query) == {"update_flow_run_heartbeat": {"success": True}}
     assert cloud.row("flow_run", run, "heartbeat")["heartbeat"]
-
-    error = cloud.refused("update_flow_run_heartbeat", "success", flow_run_id="00000000-0000-4000-8000-000000000099")
-    assert "not found" in error["message"]
     assert isinstance(cloud.row("flow_run", run, "flow { settings }")["flow"]["settings"], dict)
 
 
@@ -347,10 +376,45 @@ def test_t31_cancelling(cloud: Embedded, run: str, before: str, after: str) -> N
     if before != "Scheduled":
         cloud.set_state(run, before)
 
-    answer = cloud.change("cancel_flow_run", "id state", flow_run_id=run)
+    answer = cloud.change("cancel_flow_run", "state", flow_run_id=run)
 
-    assert answer == {"id": run, "state": after}
-    assert cloud.state(run) == after
+    assert answer == {"state": after}
+    said = {"Cancelling": "Flow run is cancelling", "Cancelled": "Flow run is cancelled", "Success": "Success."}
+    assert cloud.row("flow_run", run, "state state_message") == {"state": after, "state_message": said[after]}
+
+
+@pytest.mark.parametrize(
+    ("name", "selection", "given", "message"),
+    [
+        ("cancel_flow_run", "state", {"flow_run_id": GONE}, f"Invalid flow run ID: {GONE}"),
+        ("update_flow_run_heartbeat", "success", {"flow_run_id": GONE}, f"Invalid flow run ID: {GONE}"),
+        ("update_task_run_heartbeat", "success", {"task_run_id": GONE}, f"Invalid task run ID: {GONE}"),
+        (
+            "set_flow_run_states",
+            "states { id }",
+            {"states": [{"flow_run_id": GONE, "state": {"type": "Failed"}}]},
+            f"State update failed for flow run ID {GONE}",
+        ),
+        (
+            "set_task_run_states",
+            "states { id }",
+            {"states": [{"task_run_id": GONE, "state": {"type": "Failed"}}]},
+            f"State update failed for task run ID {GONE}",
+        ),
+    ],
+)
+def test_an_unknown_run_is_named_in_the_words_of_prefect_server(
+    cloud: Embedded, name: str, selection: str, given: Mapping[str, Any], message: str
+) -> None:
+    """Clients look for these texts."""
+    assert cloud.refused(name, selection, **given)["message"] == message
+
+
+def test_cancelling_answers_the_state_only(cloud: Embedded, run: str) -> None:
+    """Prefect Server knows no other field of this answer."""
+    status, body = cloud.mutate("cancel_flow_run", "id state", flow_run_id=run)
+
+    assert (status, body["errors"][0]["extensions"]["code"]) == (400, "GRAPHQL_VALIDATION_FAILED")
 
 
 def test_t32_cancelled_takes_open_task_runs_along(cloud: Embedded, run: str) -> None:

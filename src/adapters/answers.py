@@ -1,0 +1,171 @@
+"""Answers of HTTP servers, whatever is talked to: a deadline for the whole of each, and what they say of the time.
+
+The timeouts of urllib3 and requests are for the next piece of an answer: a server that sends a byte a second is never
+late. :func:`within` sets when the whole must be there; only connections of a pool that is :func:`timed` keep to it.
+"""
+
+import contextlib
+import http.client
+import io
+import threading
+import time
+from collections.abc import Generator
+from email.utils import parsedate_to_datetime
+from functools import cache
+from typing import Any, Final
+
+import attrs
+from urllib3 import HTTPConnectionPool, PoolManager
+
+SLOW: Final = 2.0
+"""Seconds. An answer that took longer tells the server's time too vaguely."""
+
+LEAST_SKEW: Final = 2.0
+"""Seconds. Less is within the resolution of a Date header and the time that it took to come."""
+
+
+@attrs.frozen
+class _Limits:
+    """When the head and when the whole of an answer must be there (monotonic, seconds); None for never."""
+
+    head: float | None = None
+    whole: float | None = None
+
+
+_current: Final = threading.local()
+
+
+@contextlib.contextmanager
+def within(*, head: float | None, whole: float | None) -> Generator[None]:
+    """Answers that this thread begins to read inside must be there in so many seconds; the nearer deadline counts.
+
+    An answer keeps its deadlines when it is read later, or by another thread. One that is late raises TimeoutError.
+
+    Args:
+        head: For the status line and the headers; None for no limit.
+        whole: For everything.
+    """
+    before = _limits()
+    began = time.monotonic()
+    _current.limits = _Limits(_nearer(before.head, began, head), _nearer(before.whole, began, whole))
+    try:
+        yield
+    finally:
+        _current.limits = before
+
+
+def timed(manager: PoolManager) -> PoolManager:
+    """The same *manager*, whose connections keep the deadlines of :func:`within`. May be repeated."""
+    pools = manager.pool_classes_by_scheme
+    manager.pool_classes_by_scheme = {scheme: _timed_pool(pool) for scheme, pool in pools.items()}
+    return manager
+
+
+class TimedResponse(http.client.HTTPResponse):
+    """An answer that keeps the deadlines which held when it was begun."""
+
+    def __init__(self, sock: Any, *args: Any, **details: Any) -> None:
+        super().__init__(sock, *args, **details)
+        self._limits = _limits()
+        self._reader = _TimedReader(self.fp.detach(), sock)
+        self._reader.until = self._head()
+        self.fp = io.BufferedReader(self._reader)
+
+    def begin(self) -> None:
+        """Read the head."""
+        super().begin()
+        self._reader.until = self._limits.whole
+
+    def _head(self) -> float | None:
+        found = [each for each in (self._limits.head, self._limits.whole) if each is not None]
+        return min(found, default=None)
+
+
+class _TimedReader(io.RawIOBase):
+    """Reads a socket, up to a moment."""
+
+    def __init__(self, raw: Any, sock: Any) -> None:
+        super().__init__()
+        self._raw, self._sock = raw, sock  # Docker's SDK looks for a _sock to hang up
+        self.until: float | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self.until is None:
+            return self._read(buffer)
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the whole of the answer did not come in time")
+        silence = self._sock.gettimeout()
+        if silence is not None and silence <= left:
+            return self._read(buffer)
+        self._sock.settimeout(left)
+        try:
+            return self._read(buffer)
+        finally:
+            with contextlib.suppress(OSError):  # another thread has closed it
+                self._sock.settimeout(silence)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._raw.close()
+        super().close()
+
+    def _read(self, buffer: Any) -> int | None:
+        count: int | None = self._raw.readinto(buffer)
+        return count
+
+
+@cache
+def _timed_pool(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
+    if issubclass(pool.ConnectionCls, _Timed):
+        return pool
+    connection = type("TimedConnection", (_Timed, pool.ConnectionCls), {})
+    return type("TimedPool", (pool,), {"ConnectionCls": connection})
+
+
+class _Timed:
+    """A connection whose answers keep deadlines."""
+
+    response_class = TimedResponse
+
+
+class ServerClock:
+    """How far a server's clock is ahead of this machine's, by the Date headers of its answers. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+
+    def heard(self, date: str | None, asked_at: float, answered_at: float) -> None:
+        """Take an answer.
+
+        Args:
+            date: Its Date header, if it has one.
+            asked_at, answered_at: This machine's time of day (``time.time()``) before and after.
+        """
+        if date is None or not 0 <= answered_at - asked_at <= SLOW:
+            return
+        try:
+            said = parsedate_to_datetime(date).timestamp()
+        except (ValueError, TypeError, OverflowError):
+            return
+        self._ahead = said + 0.5 - (asked_at + answered_at) / 2  # the header leaves out the fraction of a second
+
+    @property
+    def skew(self) -> float:
+        """Seconds, by the latest answer; 0.0 if it is less than :data:`LEAST_SKEW`, or unknown."""
+        ahead = self._ahead
+        return 0.0 if abs(ahead) < LEAST_SKEW else round(ahead, 1)
+
+
+def _limits() -> _Limits:
+    found: _Limits = getattr(_current, "limits", _Limits())
+    return found
+
+
+def _nearer(end: float | None, began: float, seconds: float | None) -> float | None:
+    if seconds is None:
+        return end
+    return began + seconds if end is None else min(end, began + seconds)

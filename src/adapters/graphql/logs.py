@@ -1,0 +1,42 @@
+"""Log lines as requests: what backends take, and no more of it at once. Pure."""
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from prefect.agent.adapters.graphql.records import printable
+from prefect.agent.domain.times import iso
+from prefect.agent.ports.cloud_api import LogLine
+
+MAX_BYTES: Final = 2_000_000
+"""Log lines in one request; backends refuse bodies above 5 MB, and JSON text is longer."""
+
+MAX_LINE: Final = 200_000
+MAX_NAME: Final = 200
+LEVELS: Final = frozenset({"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"})
+
+
+def log_entry(line: LogLine) -> dict[str, Any]:
+    """One line as backends take it."""
+    entry = {
+        "flow_run_id": line.flow_run_id,
+        "name": printable(line.name, MAX_NAME),
+        "message": printable(line.message, MAX_LINE),
+        "level": line.level if line.level in LEVELS else "INFO",
+    }
+    return {**entry, "timestamp": iso(line.timestamp)} if line.timestamp else entry
+
+
+def batches(entries: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """The entries in order, in lists that fit into one request."""
+    batch: list[dict[str, Any]] = []
+    size = 0
+    for entry in entries:
+        length = len(json.dumps(entry))
+        if batch and size + length > MAX_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(entry)
+        size += length
+    if batch:
+        yield batch

@@ -1,0 +1,148 @@
+"""Claim records and the states that carry them, from and to the backend's JSON. Pure; no answer makes it raise."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import attrs
+
+from prefect.agent.domain.model.flow_runs import ClaimRecord
+from prefect.agent.domain.model.states import SCHEDULED_TYPES, SUBMITTED
+from prefect.agent.domain.times import iso, read_time
+
+DIALECT: Final = "1.4.1"
+"""Version of the protocol that is spoken; goes into states as information."""
+
+RECORD_KEY: Final = "prefect_agent"
+"""Where a state's context keeps what this agent wrote."""
+
+RECOVERIES: Final = "recoveries"
+MAX_RECOVERIES: Final = 1_000_000
+MAX_MESSAGE: Final = 10_000
+
+_NEEDED: Final = ("claimant", "platform", "unit", "attempt", "agent_name")
+_UNPRINTABLE: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+"""What no log needs, and databases refuse: control characters but line breaks and tabs, and half surrogate pairs."""
+
+Json = Mapping[str, Any]
+
+
+def read_record(payload: Json) -> ClaimRecord | None:
+    """The record in a Submitted state; None if there is none that names a claim.
+
+    Fields that an older agent did not write, or that are of a wrong type, have their defaults.
+    """
+    found = marks(payload)
+    needed = {name: found.get(name) for name in _NEEDED}
+    if not all(isinstance(value, str) for value in needed.values()):
+        return None
+    return ClaimRecord(
+        **needed,  # type: ignore[arg-type]
+        place=text(found.get("place")),
+        fingerprint=text(found.get("fingerprint")),
+        claimed_at=moment(found.get("claimed_at")),
+        create_until=moment(found.get("create_until")),
+        recoveries=read_recoveries(payload),
+    )
+
+
+def read_recoveries(payload: Json) -> int:
+    """How many recoveries a state remembers: the record's, or those of a waiting state that was handed back."""
+    count = number(marks(payload).get(RECOVERIES))
+    return min(max(0, count or 0), MAX_RECOVERIES)
+
+
+def is_handed_back(payload: Json) -> bool:
+    """Whether a waiting state was written by :func:`handed_back_state`."""
+    return number(marks(payload).get(RECOVERIES)) is not None
+
+
+def marks(payload: Json) -> Json:
+    """What this agent wrote into the context of a state."""
+    return mapping(mapping(payload.get("context")).get(RECORD_KEY))
+
+
+def waiting_state(payload: object) -> Json | None:
+    """The state that a claim wraps: the one that waits, also if the claim was made already."""
+    for _ in range(8):
+        if not isinstance(payload, Mapping) or payload.get("type") != SUBMITTED:
+            break
+        payload = payload.get("state")
+    return payload if isinstance(payload, Mapping) else None
+
+
+def submitted_state(wrapped: object, record: ClaimRecord) -> dict[str, Any]:
+    """The Submitted state that claims a run.
+
+    Args:
+        wrapped: The present state of the run: the one that waits, or the Submitted one of the claim before.
+    """
+    written = {
+        name: iso(value) if isinstance(value, datetime) else value for name, value in attrs.asdict(record).items()
+    }
+    state = waiting_state(wrapped)
+    return _state(SUBMITTED, "Submitted for execution", state=state, context={RECORD_KEY: written})
+
+
+def ended_state(kind: str, message: str) -> dict[str, Any]:
+    """A Failed or Cancelled state."""
+    return _state(kind, message)
+
+
+def handed_back_state(submitted: object, message: str, *, earliest: datetime, recoveries: int) -> dict[str, Any]:
+    """The state that *submitted* wraps, to wait until *earliest* at least.
+
+    Args:
+        recoveries: What the state is to remember.
+    """
+    waited = mapping(waiting_state(submitted))
+    if waited.get("type") not in SCHEDULED_TYPES:
+        waited = _state("Scheduled", "")
+    start = max(earliest, moment(waited.get("start_time")) or earliest)
+    context = {**mapping(waited.get("context")), RECORD_KEY: {RECOVERIES: recoveries}}
+    return {**waited, "message": printable(message, MAX_MESSAGE), "start_time": iso(start), "context": context}
+
+
+def _state(kind: str, message: str, **more: Any) -> dict[str, Any]:
+    result = {"type": "NoResultType", "__version__": DIALECT}
+    common = {"context": {}, "cached_inputs": {}, "_result": result, "__version__": DIALECT}
+    return {"type": kind, "message": printable(message, MAX_MESSAGE), **common, **more}
+
+
+# --- values of any type ---
+
+
+def printable(words: str, limit: int) -> str:
+    """*words* with a replacement for every character that databases refuse, cut at *limit* characters."""
+    return _UNPRINTABLE.sub("\ufffd", words[:limit].replace("\r\n", "\n"))
+
+
+def moment(value: object) -> datetime | None:
+    """A time (aware, UTC), or None."""
+    if not isinstance(value, str):
+        return None
+    try:
+        return read_time(value)
+    except ValueError:
+        return None
+
+
+def number(value: object) -> int | None:
+    """A whole number, or None."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def mapping(value: object) -> Json:
+    """An object; an empty one if it is none."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def items(value: object) -> list[Any]:
+    """A list; an empty one if it is none."""
+    return value if isinstance(value, list) else []
+
+
+def text(value: object) -> str:
+    """A text; an empty one if it is none."""
+    return value if isinstance(value, str) else ""

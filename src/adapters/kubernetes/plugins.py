@@ -1,0 +1,129 @@
+"""A kubeconfig whose credentials come from a program (Kubernetes, "client-go credential plugins").
+
+The SDK waits for such a program for ever, and goes on without credentials if it fails.
+"""
+
+import json
+import shutil
+import sys
+from typing import Any, Final
+
+from kubernetes.config import ConfigException
+from kubernetes.config.dateutil import parse_rfc3339
+from kubernetes.config.exec_provider import ExecProvider
+from kubernetes.config.kube_config import (
+    KUBE_CONFIG_DEFAULT_LOCATION,
+    FileOrData,
+    KubeConfigLoader,
+    KubeConfigMerger,
+)
+
+from prefect.agent.adapters import programs
+from prefect.agent.adapters.kubernetes.errors import PluginFailed
+
+DEADLINE: Final = 30.0
+"""Seconds that the program has; then it is killed with all that it started."""
+
+WITH_A_PERSON: Final = 300.0
+"""Seconds that it has on a terminal, where it may ask a person."""
+
+_EXTENSION: Final = "client.authentication.k8s.io/exec"
+
+
+def load_kubeconfig(path: str | None, context: str | None, configuration: Any) -> None:
+    """Fill the SDK's *configuration* from a kubeconfig.
+
+    Args:
+        path: Of the file; None for KUBECONFIG, or ``~/.kube/config``.
+        context: None for the current one.
+
+    Raises:
+        PluginFailed: The program that is to give credentials gives none.
+        ConfigException: The file makes no sense; other errors of the SDK, too.
+    """
+    found = KubeConfigMerger(path or KUBE_CONFIG_DEFAULT_LOCATION)
+    if found.config is None:
+        raise ConfigException("there is no kubeconfig, or nothing in it")
+    loader = _Loader(
+        config_dict=found.config,
+        config_base_path=None,
+        active_context=context,
+        config_persister=found.save_changes,
+    )
+    loader.load_and_set(configuration)
+
+
+class _Loader(KubeConfigLoader):  # type: ignore[misc]
+    """The SDK's, with programs that have a deadline and whose failure is an error."""
+
+    def _load_from_exec_plugin(self) -> bool:
+        if "exec" not in self._user:
+            return False
+        folder = self._get_base_path(self._cluster.path)
+        plugin = _Plugin(self._user["exec"], folder, self._cluster)
+        given = plugin.run()
+        if given.get("token"):
+            self.token = f"Bearer {given['token']}"
+        elif given.get("clientCertificateData") and given.get("clientKeyData"):
+            self.cert_file = self._file(given, "clientCertificateData", folder)
+            self.key_file = self._file(given, "clientKeyData", folder)
+        else:
+            raise plugin.failed("its answer has neither a token nor a certificate with its key")
+        if given.get("expirationTimestamp"):
+            self.expiry = parse_rfc3339(given["expirationTimestamp"])
+        return True
+
+    def _file(self, given: dict[str, Any], key: str, folder: str) -> Any:
+        return FileOrData(
+            given,
+            None,
+            data_key_name=key,
+            file_base_path=folder,
+            base64_file_content=False,
+            temp_file_path=self._temp_file_path,
+        ).as_file()
+
+
+class _Plugin(ExecProvider):  # type: ignore[misc]
+    """Such a program."""
+
+    def run(self, previous_response: Any = None) -> dict[str, Any]:  # noqa: ARG002 - of the SDK's
+        """Its answer's status. Raises PluginFailed."""
+        on_terminal = sys.stdout is not None and sys.stdout.isatty()
+        words = [shutil.which(self.args[0], path=self.env.get("PATH")) or self.args[0], *self.args[1:]]
+        env = {**self.env, "KUBERNETES_EXEC_INFO": json.dumps(self._info(interactive=on_terminal))}
+        seconds = WITH_A_PERSON if on_terminal else DEADLINE
+        try:
+            done = programs.run(words, seconds=seconds, env=env, folder=self.cwd, on_terminal=on_terminal)
+        except programs.ProgramOverdue as late:
+            raise self.failed(f"{late}{programs.shown(late.errors)}") from late
+        except OSError as problem:
+            raise self.failed(f"it cannot be started: {problem.strerror}") from problem
+        if done.code:
+            raise self.failed(f"it ended with exit code {done.code}{programs.shown(done.errors)}")
+        return self._status(done)
+
+    def failed(self, why: str) -> PluginFailed:
+        """The error to raise; nothing of the program's output is in it, which may be a token."""
+        return PluginFailed(f"the kubeconfig's program {self.args[0]!r} gives no credentials: {why}")
+
+    def _status(self, done: programs.Finished) -> dict[str, Any]:
+        try:
+            answer = json.loads(done.output)
+        except ValueError:
+            answer = None
+        status = answer.get("status") if isinstance(answer, dict) else None
+        if not isinstance(status, dict):
+            raise self.failed(f"its answer is no ExecCredential{programs.shown(done.errors)}")
+        if answer.get("apiVersion") != self.api_version:
+            raise self.failed(f"it speaks {answer.get('apiVersion')!r:.60}, the kubeconfig {self.api_version!r}")
+        return status
+
+    def _info(self, *, interactive: bool) -> dict[str, Any]:
+        spec: dict[str, Any] = {"interactive": interactive}
+        if self.cluster:
+            spec["cluster"] = dict(self.cluster.value)
+            for extension in self.cluster.value.get("extensions") or ():
+                if extension["name"] == _EXTENSION:
+                    spec["cluster"]["config"] = extension["extension"]
+        return {"apiVersion": self.api_version, "kind": "ExecCredential", "spec": spec}

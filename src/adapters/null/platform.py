@@ -1,0 +1,79 @@
+"""The platform of agents that start flow runs by code of their own: it has no units and never will."""
+
+import hashlib
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from prefect.agent.domain.errors import SubmissionRefused
+from prefect.agent.domain.model.units import Submission, Unit
+from prefect.agent.domain.model.workloads import PlatformTraits
+from prefect.agent.ports.platform import ExecutionPlatform
+
+TRAITS: Final = PlatformTraits(kind="none", runs_images=False)
+
+MACHINE_ID: Final = Path("/etc/machine-id")
+
+
+class NullPlatform(ExecutionPlatform):
+    """Sees no units, so that nothing is learned from their absence; refuses to create any.
+
+    Args:
+        agent_name: Agents of one name on one machine are one place.
+        machine_id: File that names this machine; its host name stands in if it is missing or empty.
+    """
+
+    def __init__(self, agent_name: str, *, machine_id: Path = MACHINE_ID) -> None:
+        self._identity = f"none:{_machine(machine_id)}:{agent_name}"
+        self._closed = threading.Event()
+
+    @property
+    def traits(self) -> PlatformTraits:
+        return TRAITS
+
+    @property
+    def identity(self) -> str:
+        return self._identity
+
+    def check(self) -> None:
+        """Return: there is nothing that could be missing."""
+
+    def create(self, submission: Submission) -> Unit:
+        raise SubmissionRefused(
+            f"this agent has no platform to start {submission.name} on: give it platform=..., or override deploy_flow"
+        )
+
+    def units(self) -> Sequence[Unit]:
+        return ()
+
+    def unit(self, name: str) -> Unit | None:  # noqa: ARG002 - there is none
+        return None
+
+    def watch(self, *, seconds: float) -> Iterator[Unit]:
+        self._closed.wait(seconds)
+        return iter(())
+
+    def stop(self, name: str, *, grace: float) -> None:
+        """Return: what does not exist has ended."""
+
+    def remove(self, name: str) -> None:
+        """Return: what does not exist is removed."""
+
+    def logs_tail(self, name: str, *, lines: int = 50) -> str:  # noqa: ARG002 - there is none
+        return ""
+
+    def close(self) -> None:
+        """End all watches."""
+        self._closed.set()
+
+
+def _machine(path: Path) -> str:
+    """Return what tells this machine from others, the same after a restart."""
+    found = ""
+    with suppress(OSError, UnicodeDecodeError):
+        found = path.read_text(encoding="ascii").strip()
+    # Hashed: the id of a machine is not to be shown around.
+    return hashlib.sha256(found.encode()).hexdigest()[:12] if found else socket.gethostname()

@@ -1,0 +1,159 @@
+"""When a unit of processes has ended: when nothing of it executes, however it was detached."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Final
+
+import attrs
+
+from prefect.agent.adapters.process import processes
+from prefect.agent.adapters.process.processes import Process
+from prefect.agent.adapters.process.reaper import Reaper
+from prefect.agent.adapters.process.unit_dir import UnitDir
+from prefect.agent.domain.errors import PlatformForbidden, PlatformUnavailable
+from prefect.agent.domain.model.units import Unit, UnitStatus
+
+FIRST_LOOK: Final = 0.005
+LAST_LOOK: Final = 0.05
+"""Seconds between two looks at a unit that is about to end."""
+
+ROUND: Final = 1.0
+"""Seconds until processes of a unit that is about to end are looked for anew."""
+
+KILLED_WITHIN: Final = 10.0
+"""Seconds in which processes that were killed must be gone."""
+
+
+class Ending:
+    """Judges and ends units. Thread-safe.
+
+    A unit that has ended by its lock and files may live on in a child that let go of both. The environment of other
+    processes is read to find out, once for each end. Of units that this agent started it is enough to look at
+    processes whose parent has ended.
+    """
+
+    def __init__(self, reaper: Reaper) -> None:
+        self._reaper = reaper
+        self._guard = threading.Lock()
+        self._own: set[str] = set()
+        self._over: dict[str, datetime | None] = {}
+
+    def began(self, name: str, child: "subprocess.Popen[bytes]") -> None:
+        """The unit was started by this agent."""
+        with self._guard:
+            self._own.add(name)
+        self._reaper.add(name, child)
+
+    def judged(self, units: Sequence[Unit], again: Callable[[str], Unit | None], *, forget: bool = False) -> list[Unit]:
+        """The same units; those that live on, though their files say that they have ended, are running.
+
+        Args:
+            again: Reads a unit once more: what was its last process may have written since how it ended.
+            forget: These are all units that there are: do not remember others.
+
+        Raises:
+            OSError: Processes cannot be looked at.
+        """
+        with self._guard:
+            if forget:
+                names = {unit.name for unit in units}
+                self._over = {name: at for name, at in self._over.items() if name in names}
+            known = {unit.name for unit in units if self._over.get(unit.name, 0) == unit.created_at}
+            doubtful = [unit for unit in units if unit.status.has_ended and unit.name not in known]
+            near = {unit.name for unit in doubtful if unit.name in self._own and _has_code(unit)}
+        living = self._living(near, {unit.name for unit in doubtful} - near)
+        with self._guard:
+            for unit in doubtful:
+                if unit.name not in living:
+                    self._over[unit.name] = unit.created_at
+                    self._own.discard(unit.name)
+        unsaid = {unit.name for unit in doubtful if unit.name not in living and not _has_code(unit)}
+        units = [(again(unit.name) or unit) if unit.name in unsaid else unit for unit in units]
+        return [_runs(unit) if unit.name in living else unit for unit in units]
+
+    def end(self, unit: UnitDir, grace: float) -> None:
+        """Ask all processes of the unit to end; kill those that are left after *grace* seconds.
+
+        Raises:
+            PlatformForbidden: They belong to another user.
+            PlatformUnavailable: They do not end.
+            OSError: Processes cannot be looked at.
+        """
+        for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, KILLED_WITHIN)):
+            if _ended_by(unit, number, patience):
+                return
+        raise PlatformUnavailable(f"{unit.path.name} does not end")
+
+    def _living(self, near: Collection[str], far: Collection[str]) -> set[str]:
+        if not (near or far) or not processes.can_look():
+            return set()
+        among = None if far else processes.orphans()
+        if among is not None:
+            among -= self._reaper.children()
+        return processes.living({*near, *far}, among)
+
+
+def _ended_by(unit: UnitDir, number: int, patience: float) -> bool:
+    """Send a signal to each process of the unit, also to those that come; whether nothing is left in time.
+
+    Its shell is spared while others are left: it writes down how the command ended.
+    """
+    end = time.monotonic() + patience
+    asked: set[tuple[int, int]] = set()
+    while True:
+        members = _members(unit)
+        if not members and not unit.is_alive():
+            return True
+        shell = unit.shell()
+        for one in [one for one in members if one.pid != shell] or members:
+            if (one.pid, one.start) not in asked:
+                asked.add((one.pid, one.start))
+                _send(unit, one, number)
+        _wait_gone(unit, members, min(end, time.monotonic() + ROUND))
+        if time.monotonic() >= end:
+            return not unit.is_alive() and not _members(unit)
+
+
+def _members(unit: UnitDir) -> list[Process]:
+    """Its processes; where the system does not show any, the one whose id is the process group's."""
+    if processes.can_look():
+        return processes.members(unit.path.name) or (processes.holders(unit.lock) if unit.is_alive() else [])
+    shell = unit.shell() if unit.is_alive() else None
+    return [] if shell is None else [Process(pid=shell, group=shell)]
+
+
+def _send(unit: UnitDir, one: Process, number: int) -> None:
+    try:
+        if processes.can_look():
+            processes.send(one, number)
+        else:
+            with suppress(ProcessLookupError):
+                os.killpg(one.group, number)
+    except PermissionError as problem:
+        raise PlatformForbidden(f"not allowed to signal process {one.pid} of {unit.path.name}") from problem
+
+
+def _wait_gone(unit: UnitDir, members: Sequence[Process], end: float) -> None:
+    """Wait until these processes are gone and the unit's lock is free."""
+    pause = FIRST_LOOK
+    while time.monotonic() < end:
+        left = any(map(processes.is_alive, members)) if processes.can_look() else False
+        if not left and not unit.is_alive():
+            return
+        time.sleep(pause)
+        pause = min(2 * pause, LAST_LOOK)
+
+
+def _has_code(unit: Unit) -> bool:
+    """Whether its shell saw the command end: everything that the command left behind has another parent by then."""
+    return unit.evidence is not None and unit.evidence.exit_code is not None
+
+
+def _runs(unit: Unit) -> Unit:
+    return attrs.evolve(unit, status=UnitStatus.RUNNING, evidence=None, ended_at=None)

@@ -1,0 +1,110 @@
+"""Files of the state directory: read without following links or waiting, written whole or not at all."""
+
+import contextlib
+import os
+import stat
+import uuid
+from pathlib import Path
+from typing import Final
+
+LIMIT: Final = 64 * 1024
+"""Bytes of a state file that are read."""
+
+PRIVATE_FILE: Final = 0o600
+PRIVATE_FOLDER: Final = 0o700
+
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class NotAFile(OSError):
+    """A link, FIFO, device or folder stands where a file of ours should be."""
+
+
+def opened(path: Path, flags: int = _READ) -> int:
+    """Open a regular file; the caller closes the descriptor.
+
+    Raises:
+        FileNotFoundError: It does not exist.
+        NotAFile: It is no regular file.
+        OSError: It cannot be looked at.
+    """
+    try:
+        handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, PRIVATE_FILE)
+    except OSError as problem:
+        if _is_other(path):
+            raise NotAFile(problem.errno, "not a regular file", str(path)) from problem
+        raise
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise NotAFile(0, "not a regular file", str(path))
+    return handle
+
+
+def read(path: Path) -> bytes | None:
+    """The beginning of a regular file; None if it does not exist.
+
+    Raises:
+        NotAFile: It is no regular file.
+        OSError: It cannot be looked at.
+    """
+    try:
+        handle = opened(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        return os.read(handle, LIMIT)
+    finally:
+        os.close(handle)
+
+
+def put(path: Path, content: bytes) -> None:
+    """Write a file of which half does not count. Raises as :func:`write`."""
+    handle = opened(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    try:
+        while content:
+            content = content[os.write(handle, content) :]
+    finally:
+        os.close(handle)
+
+
+def write(path: Path, content: bytes, *, synced: bool = False) -> None:
+    """Replace a file, or leave it as it was.
+
+    Args:
+        synced: Return only when the content is on the disk.
+
+    Raises:
+        OSError: It could not be written.
+    """
+    new = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.new")
+    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
+    try:
+        with open(handle, "wb") as file:  # noqa: PTH123 - a descriptor
+            file.write(content)
+            file.flush()
+            if synced:
+                os.fsync(handle)
+        new.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            new.unlink()
+        raise
+    if synced:
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # some network file systems have no such thing
+        handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _is_other(path: Path) -> bool:
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode)

@@ -1,0 +1,45 @@
+"""Which machine this is, and which start of it."""
+
+import hashlib
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+_ID_FILES: Final = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
+_BOOT_FILE: Final = Path("/proc/sys/kernel/random/boot_id")
+_LONGEST: Final = 64
+
+
+@attrs.frozen
+class Machine:
+    """A machine as its processes are known by.
+
+    Attributes:
+        id: A digest of the machine's own id, which is private; empty if it has none (many container images).
+        boot: Id of this start of its kernel, which all containers share; empty where the system has none.
+    """
+
+    id: str = ""
+    boot: str = ""
+
+    def is_elsewhere(self, other: "Machine") -> bool:
+        """Whether *other* is proven to be another machine. One kernel is one machine, whatever its containers say."""
+        if self.boot and self.boot == other.boot:
+            return False
+        return bool(self.id and other.id and self.id != other.id)
+
+
+def this_machine() -> Machine:
+    """Look where we are; never raises."""
+    name = next((text for text in map(_text, _ID_FILES) if text and text != "uninitialized"), "")
+    digest = hashlib.sha256(b"prefect-agent:" + name.encode()).hexdigest()[:12] if name else ""
+    return Machine(id=digest, boot=_text(_BOOT_FILE))
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open(encoding="ascii") as file:
+            return file.read(_LONGEST).strip()
+    except (OSError, ValueError):
+        return ""

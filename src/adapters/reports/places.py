@@ -1,0 +1,49 @@
+"""Where an agent may keep its reports: folders in which no other user can write."""
+
+import errno
+import hashlib
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Final
+
+from prefect.agent.domain.errors import ConfigurationError
+
+USUAL: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR})
+"""Why a place that no person named cannot be used, in a container for example."""
+
+
+def private_folder(directory: Path, *names: str) -> Path:
+    """The folder *names* in *directory*; all of it is made where it is missing, for this user alone.
+
+    Raises:
+        ConfigurationError: Another user can write in one of the folders.
+        OSError: It cannot be made, or is no folder.
+    """
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    about = directory.stat()
+    if about.st_uid not in {0, os.geteuid()} or about.st_mode & stat.S_IWOTH:
+        raise ConfigurationError(_open_to_others(directory))
+    folder = directory
+    for name in names:
+        folder /= name
+        folder.mkdir(exist_ok=True, mode=0o700)
+        about = folder.lstat()
+        if stat.S_ISLNK(about.st_mode):
+            raise ConfigurationError(f"{folder} is a link; it has to be a folder of this user's own")
+        if about.st_uid != os.geteuid() or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise ConfigurationError(_open_to_others(folder))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+    return folder
+
+
+def safe_name(owner: str) -> str:
+    """*owner* as the name of a folder."""
+    is_safe = re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,63}", owner)
+    return owner if is_safe else hashlib.sha256(owner.encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+def _open_to_others(folder: Path) -> str:
+    return f"other users can write in {folder}: `chmod go-w` it, give it to this user, or name a folder of your own"

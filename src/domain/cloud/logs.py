@@ -1,0 +1,35 @@
+"""What a line of a run's log may be. Pure."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from prefect.agent.domain.cloud.errors import CloudError
+
+LEVELS: Final = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
+"""Every level there is; a request that names another one is invalid."""
+
+_NUL: Final = "\x00"
+
+
+def check_texts(*values: object) -> None:
+    """Refuse what the database of a Cloud cannot store.
+
+    Raises:
+        CloudError: A text holds a NUL character, however deep inside a value.
+    """
+    if any(_has_nul(value) for value in values):
+        raise CloudError("A log line holds a NUL character, which cannot be stored: none of these lines was written")
+
+
+def _has_nul(value: Any) -> bool:
+    rest = [value]
+    while rest:
+        one = rest.pop()
+        if isinstance(one, str):
+            if _NUL in one:
+                return True
+        elif isinstance(one, Mapping):
+            rest += [*one.keys(), *one.values()]
+        elif isinstance(one, list):
+            rest += one
+    return False

@@ -1,0 +1,105 @@
+"""The progress clock: which loop is in a step, since when, and where its thread stands."""
+
+import sys
+import threading
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import attrs
+
+STEP_ALLOWED: Final = 300.0
+"""Seconds that one step of a loop may take if the loop does not say otherwise."""
+
+PACKAGE: Final = Path(__file__).parents[1]
+"""Where this package's files are."""
+
+
+@attrs.define(kw_only=True)
+class Step:
+    """The step that a loop is in.
+
+    Attributes:
+        loop: Name of the loop.
+        thread: Ident of its thread.
+        began: When the step began, or last reported progress; monotonic seconds.
+        allowed: How many seconds it may take.
+        is_reported: Whether it was reported as stalled.
+    """
+
+    loop: str
+    thread: int
+    began: float
+    allowed: float
+    is_reported: bool = False
+
+    def overdue(self, now: float) -> float:
+        """Seconds that the step has taken beyond what it may; negative while it is within its time."""
+        return now - self.began - self.allowed
+
+
+@attrs.define
+class Progress:
+    """Steps of all loops of one agent. Thread-safe; a loop in no step (between two, or in a back-off) is not late."""
+
+    _steps: dict[str, Step] = attrs.field(factory=dict, init=False)
+    _guard: threading.Lock = attrs.field(factory=threading.Lock, init=False)
+
+    def begin(self, loop: str, now: float, allowed: float) -> None:
+        """Note that *loop* begins a step in this thread."""
+        with self._guard:
+            self._steps[loop] = Step(loop=loop, thread=threading.get_ident(), began=now, allowed=allowed)
+
+    def touch(self, loop: str, now: float) -> bool:
+        """Note that the step of *loop* gets on; return whether it had been reported as stalled."""
+        with self._guard:
+            step = self._steps.get(loop)
+            if step is None:
+                return False
+            was_reported, step.is_reported, step.began = step.is_reported, False, now
+            return was_reported
+
+    def rest(self, loop: str) -> bool:
+        """Note that the step of *loop* is over; return whether it had been reported as stalled."""
+        with self._guard:
+            step = self._steps.pop(loop, None)
+            return step is not None and step.is_reported
+
+    def forgive(self, seconds: float) -> None:
+        """Do not count so many *seconds*: the whole process stood still."""
+        with self._guard:
+            for step in self._steps.values():
+                step.began += seconds
+
+    def overdue(self, now: float) -> list[Step]:
+        """Return the steps that take longer than they may."""
+        with self._guard:
+            return [step for step in self._steps.values() if step.overdue(now) > 0]
+
+
+def place(frame: FrameType) -> str:
+    """Return file, line and function of *frame*, never a value of it."""
+    path = Path(frame.f_code.co_filename)
+    return f"{'/'.join(path.parts[-2:])}:{frame.f_lineno} in {frame.f_code.co_name}"
+
+
+def where(thread: int) -> str:
+    """Return where the thread with that ident stands: its innermost frame, and the innermost one of this package."""
+    frame = sys._current_frames().get(thread)  # noqa: SLF001 - the only way to see another thread's stack
+    if frame is None:
+        return "nowhere: the thread has ended"
+    ours: FrameType | None = frame
+    while ours is not None and PACKAGE not in Path(ours.f_code.co_filename).parents:
+        ours = ours.f_back
+    return place(frame) if ours in {None, frame} else f"{place(frame)}, called from {place(ours)}"
+
+
+def stacks() -> str:
+    """Return where every thread stands: file, line and function of each frame, outermost first, and no values."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    lines = []
+    for ident, frame in sys._current_frames().items():  # noqa: SLF001 - the only way to see another thread's stack
+        lines.append(f"Thread {names.get(ident, 'unknown')}:")
+        lines += [f"  {place(each)}" for each, _ in traceback.walk_stack(frame)][::-1]
+    return "\n".join(lines)
