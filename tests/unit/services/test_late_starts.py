@@ -86,9 +86,9 @@ def test_an_expired_claim_that_cannot_be_confirmed_is_handed_back(yard: Yard) ->
 
     assert start(claimed) is False
     [reports] = outbox.due()
-    assert reports.end is not None
-    assert reports.end.kind is EndKind.HANDED_BACK
-    assert "cannot be confirmed" in reports.end.message
+    assert reports.run.end is not None
+    assert reports.run.end.kind is EndKind.HANDED_BACK
+    assert "cannot be confirmed" in reports.run.end.message
     assert yard.platform.created == []
 
 
@@ -121,7 +121,7 @@ def test_a_claim_whose_create_was_not_answered_is_not_handed_back(yard: Yard) ->
 
     assert start(claimed) is False
     [reports] = outbox.due()
-    assert reports.end is None
+    assert reports.run.end is None
     assert claimed.record.unit in reports.lines[0].message
     assert yard.cloud.flow_runs([claimed.run.id])[0].claim == claimed.record
     assert len(yard.platform.units()) == 1

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -69,31 +68,14 @@ def test_lines_that_are_dropped_during_a_request_are_counted_once(post: Post, mo
     assert not post.outbox
 
 
-@pytest.mark.parametrize("most_bytes", [64 * 1024 * 1024, 2_000_000], ids=["kept", "dropped"])
-def test_many_runs_cost_the_same_each(most_bytes: int) -> None:
-    """Nothing is scanned for each of 50,000 runs: ten times as many cost about ten times as much."""
-
-    def cost(count: int) -> float:
-        post = Post()
-        post.outbox.most_bytes = most_bytes * count // 50_000
-        begin = time.process_time()
-        for number in range(count):
-            post.outbox.log(an_id(number), "x")
-        post.send()
-        assert not post.outbox
-        return time.process_time() - begin
-
-    small = min(cost(5_000) for _ in range(2))
-    assert cost(50_000) < 40 * small
-
-
 def test_what_has_gone_takes_no_memory(post: Post) -> None:
     """A run that waits for hours does not keep the marks of all that went out behind it."""
     stuck = post.claimed()
     post.cloud.bad_line = "stuck"
     post.outbox.log(stuck, "stuck")
+    other = post.claimed()
     for _ in range(5_000):
-        post.outbox.log(an_id(1), "x")
+        post.outbox.log(other, "x")
         post.sends(1)
 
     assert len(post.outbox) == 1

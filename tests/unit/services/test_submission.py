@@ -198,7 +198,7 @@ class Start:
     def end(self) -> End | None:
         """What will become of the run."""
         [reports] = self.outbox.due()
-        return reports.end
+        return reports.run.end
 
 
 @pytest.mark.parametrize(("info", "shown"), [("PID: 7", "PID: 7"), ("", a_record(a_run()).unit)])

@@ -93,11 +93,20 @@ def test_a_claim_is_a_compare_and_set(stored: int, claimed: int | None) -> None:
 @pytest.mark.parametrize("old", ALL)
 @pytest.mark.parametrize("new", sorted(set(PARENTS) - {"Submitted"}))
 def test_any_other_state_may_follow_any_state(old: str, new: str) -> None:
-    """There is no transition table beyond the claim: Failed, then Retrying is normal (protocol section 13.1)."""
-    accepted = set_flow_run_state(a_row(old), state(new), now=NOW, version=0)
+    """There is no transition table beyond the claim: Failed, then Retrying is normal, at any version."""
+    hands_back = old == "Submitted" and new in SCHEDULED
+    accepted = set_flow_run_state(a_row(old), state(new), now=NOW, version=3 if hands_back else 0)
 
     assert accepted.values["state"] == accepted.history["state"] == new
     assert accepted.values["version"] == accepted.history["version"] == 4
+
+
+@pytest.mark.parametrize("new", sorted(SCHEDULED))
+def test_a_claim_is_handed_back_at_its_version_only(new: str) -> None:
+    """Another agent may have taken it over meanwhile; a client that names no version is believed."""
+    assert set_flow_run_state(a_row("Submitted"), state(new), now=NOW).values["state"] == new
+    with pytest.raises(CloudError, match="State update failed"):
+        set_flow_run_state(a_row("Submitted"), state(new), now=NOW, version=2)
 
 
 @pytest.mark.parametrize(
