@@ -57,6 +57,8 @@ class Agent:
             300; 0 tries once.
         auth_patience: Seconds to bear refusals of a key that was accepted. Default: ``PREFECT_AGENT_AUTH_PATIENCE``,
             else 600.
+        state_directory: Where to keep reports that the Cloud has not confirmed. Default:
+            ``PREFECT_AGENT_STATE_DIRECTORY``, else ``~/.prefect-agent``.
 
     A subclass with a :meth:`deploy_flow` of its own needs no platform. Its flow runs are not started a second time if
     the agent ends between the claim and the return of :meth:`deploy_flow`: nobody can know whether they were started.
@@ -97,6 +99,7 @@ class Agent:
         max_lateness: float | None = None,
         start_patience: float | None = None,
         auth_patience: float | None = None,
+        state_directory: str | None = None,
     ) -> None:
         refuse_real_prefect()
         self._configuration = Configuration.load(process_environ() if environ is None else environ)
@@ -119,6 +122,7 @@ class Agent:
         self._logs_events = tell is None
         self._login = {"api": api, "key": key, "tenant_id": tenant_id}
         self._platform_options = dict(platform_options or {})
+        self._state_directory = state_directory
         self._parts = self._build()
         self._health = Health(clock=self._parts.clock, stale_after=max(60.0, 6 * self._settings.poll_last))
         self._notifier = Notifier.from_environ(process_environ())
@@ -283,6 +287,9 @@ class Agent:
             send_logs=self.log_to_cloud,
             flow_log_level=self._configuration.text("logging.level") or "INFO",
             recovers=not own_deploy if self.recovers is None else self.recovers,
+            reads_parameters=own_deploy,
+            keeps_reports=login is not None,
+            state_directory=self._state_directory,
         )
         self._login["key"] = login.key if login else None
         return build(options, deploy=self._deploy, tell=self._take, **self._ports)

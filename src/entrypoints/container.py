@@ -58,6 +58,7 @@ class Options:
         send_logs: Whether flow runs send their logs to the Cloud.
         flow_log_level: Level of the flow runs' loggers.
         recovers: Whether claims without a unit are started again, see :class:`Engine`.
+        reads_parameters: Whether flow runs are read with their parameters, for code of the 1.x line that wants them.
         keeps_reports: Whether reports that the Cloud has not confirmed are kept on disk.
         state_directory: Where; None for the environment's, or ``~/.prefect-agent``.
     """
@@ -69,6 +70,7 @@ class Options:
     send_logs: bool = True
     flow_log_level: str = "INFO"
     recovers: bool = True
+    reads_parameters: bool = False
     keeps_reports: bool = False
     state_directory: str | None = None
 
@@ -94,6 +96,7 @@ def _graphql_cloud(options: Options, clock: Clock) -> CloudApi:
         send_logs=options.send_logs,
         log_level=options.flow_log_level,
         labels=options.settings.labels,
+        parameters=options.reads_parameters,
     )
 
 

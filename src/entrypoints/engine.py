@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
+from datetime import timedelta
 from typing import Final
 
 import attrs
@@ -43,9 +44,6 @@ LOOKERS: Final = 8
 
 STOPPERS: Final = 8
 """How many units are stopped at the same time."""
-
-STOP_PATIENCE: Final = 30.0
-"""How long a stopping agent waits for units that are being started."""
 
 LAST_REPORTS: Final = 15.0
 """How long a stopping agent tries to get its last reports out."""
@@ -96,7 +94,7 @@ class Engine:
         self._restarts = Workers("restart", self.settings.parallel)
         self._stops = Workers("stop", STOPPERS)
         self._lookers = Workers("look", LOOKERS)
-        self.supervisor = Supervisor(clock=self.clock, on_fatal=self.stop, tell=self.tell)
+        self.supervisor = Supervisor(clock=self.clock, on_fatal=self.stop, settings=self.settings, tell=self.tell)
         self.polling = PollLoop(
             cloud=self.cloud,
             clock=self.clock,
@@ -178,8 +176,8 @@ class Engine:
         """Starts that have begun are finished; a platform that hangs does not keep the agent for ever."""
         self._recoveries.close(drop=True)
         self._stops.close(drop=True)
-        in_time = self._starts.close(wait=STOP_PATIENCE)
-        in_time &= self._restarts.close(wait=1.0 if not in_time else STOP_PATIENCE)
+        in_time = self._starts.close(wait=self.settings.stop_patience)
+        in_time &= self._restarts.close(wait=self.settings.stop_patience if in_time else 1.0)
         self._lookers.close()
         if not in_time:
             message = "The platform does not answer; what was being started is left to the next agent here"
@@ -191,7 +189,7 @@ class Engine:
         message = f"Reports that the Cloud has not confirmed are kept in {where}{f' ({why})' if why else ''}"
         if found:
             message += f"; an earlier agent left some of {found} flow runs"
-        level = "WARNING" if why else "INFO" if found else "DEBUG"
+        level = "WARNING" if why else "INFO"
         self.tell(Event(name=events.AGENT_STARTED, level=level, message=message))
 
     # --- recoveries ---
@@ -308,7 +306,7 @@ class Engine:
             return False
         if unit.status.has_ended:
             return unit.status is UnitStatus.FAILED or self.settings.limit is not None
-        return is_hopeless(unit, self.clock.now())
+        return is_hopeless(unit, self.clock.now() + timedelta(seconds=self.platform.skew))
 
     def _report_step(self) -> bool:
         due = self.outbox.next_due()

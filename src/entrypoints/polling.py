@@ -38,6 +38,7 @@ from prefect.agent.domain.services.gate import LOOK_EVERY, PlatformGate
 from prefect.agent.domain.services.reconciliation import Census
 from prefect.agent.domain.services.reporting import Outbox
 from prefect.agent.domain.services.submission import StartFlowRun
+from prefect.agent.entrypoints.skew import SkewWarning
 from prefect.agent.entrypoints.supervision import LONGEST_WAIT, Supervisor
 from prefect.agent.entrypoints.workers import Workers
 from prefect.agent.ports import events
@@ -101,12 +102,14 @@ class PollLoop:
     """Whether the last answer was as long as it could be."""
     _said_busy: float = attrs.field(default=float("-inf"), init=False)
     _contention: Contention = attrs.field(init=False)
+    _warn_of_skew: SkewWarning = attrs.field(init=False)
     _adopted: set[FlowRunId] = attrs.field(factory=set, init=False)
     """Runs whose claims are being recovered, in another thread."""
 
     def __attrs_post_init__(self) -> None:
         self._desk = Desk(capacity=max(4 * self.settings.parallel, 2 * WORTH_ASKING))
         self._contention = Contention(self.chance)
+        self._warn_of_skew = SkewWarning(self.tell)
 
     # --- for other threads ---
 
@@ -261,6 +264,7 @@ class PollLoop:
             self._next_poll = 0.0  # the supervisor counts and paces bugs: the next turn must meet it again
             raise
         self.supervisor.accepted()
+        self._warn_of_skew(self.cloud.skew, self.gate.platform.skew)
         self._more_wait = len(runs) >= min(limit, WORTH_ASKING)
         # Room may have become less while the answer was waited for.
         news = self._desk.offer(runs[: max(0, self._room())], self._now(), self.clock.monotonic())
@@ -310,9 +314,19 @@ class PollLoop:
         return [run for run in found if run not in early and self._is_in_time(run)]
 
     def _is_in_time(self, run: FlowRun) -> bool:
-        """Whether the run may still be started, by ``--max-lateness``."""
-        del run
-        return True
+        """Whether the run may still be started, by ``--max-lateness``; if not, its log says so once."""
+        most = self.settings.max_lateness
+        late = 0.0 if run.due is None else (self._now() - run.due).total_seconds()
+        if most is None or late <= most:
+            return True
+        if not self._desk.rests_of(run.id):
+            message = f"Not started: {late:.0f} s late, and this agent starts nothing later than {most:g} s"
+            self.tell(
+                Event(name=events.RUN_DROPPED, level="WARNING", message=f"Flow run {run.name or run.id}: {message}")
+            )
+            self.outbox.log(run.id, f"{message} (--max-lateness); schedule it again to have it started", "WARNING")
+        self._desk.rest(run.id, self._now(), until=None, first=REFUSED_LAST, last=REFUSED_LAST)
+        return False
 
     def _act(self, outcome: ClaimOutcome) -> bool:
         """Whether *outcome* is a claim of ours."""

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
 
 import attrs
 
@@ -125,7 +126,7 @@ class Reconcile:
         self.census = Census(mine, asked_at)
         missing = self._remember(units, alive)
         absent = self._absent_claims(everything, missing)
-        self._each(waiting(alive, self.clock.now()), self._report_wait, "report why it waits of")
+        self._each(waiting(alive, self._platform_time()), self._report_wait, "report why it waits of")
         self._judge(units, missing, absent)
         self._stop_cancelled(alive)
         self._remove_old(units)
@@ -176,6 +177,10 @@ class Reconcile:
         judged = [run for run in rest if self.judges_absence and judge_absent(run) is not None]
         return [run for run in judged if run.claim is not None and run.claim.unit in before]
 
+    def _platform_time(self) -> datetime:
+        """The time of day by the platform's clock: units carry its times."""
+        return self.clock.now() + timedelta(seconds=self.platform.skew)
+
     def _is_free(self, run_id: FlowRunId) -> bool:
         """Whether nothing of this process is seeing to the run."""
         stopping = run_id in self._stops.under_way.values()
@@ -186,7 +191,7 @@ class Reconcile:
     def _judge(self, units: Sequence[Unit], missing: Sequence[Unit], absent: Sequence[FlowRun]) -> None:
         """Compare units that ended, vanished or cannot start with their runs, which are all read in one request."""
         ended = [unit for unit in units if unit.status.has_ended and unit.name not in self._settled]
-        stuck = hopeless(units, self.clock.now())
+        stuck = hopeless(units, self._platform_time())
         found = [unit for unit in (*ended, *missing, *stuck) if unit.name not in self._stops.under_way]
         free = {unit.name for unit in found if self._is_free(unit.flow_run_id)}
         self.look_soon = any(self._is_urgent(unit) for unit in found if unit.name not in free)
@@ -290,7 +295,7 @@ class Reconcile:
         self.tell(Event(name=events.UNIT_WAITS, level="WARNING", message=message, fields={"unit": unit.name}))
 
     def _remove_old(self, units: Sequence[Unit]) -> None:
-        now = self.clock.now()
+        now = self._platform_time()
         old = [
             unit
             for unit in units

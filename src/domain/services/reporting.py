@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Final
 
 import attrs
@@ -142,7 +143,11 @@ class SendReports:
 
     def _line(self, run_id: FlowRunId, line: Line) -> LogLine:
         return LogLine(
-            flow_run_id=run_id, message=line.message, level=line.level, name=self.outbox.agent_name, timestamp=line.at
+            flow_run_id=run_id,
+            message=line.message,
+            level=line.level,
+            name=self.outbox.agent_name,
+            timestamp=line.at + timedelta(seconds=self.cloud.skew),
         )
 
     # --- ends ---

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import timedelta
 
 import attrs
 
@@ -132,7 +133,7 @@ class StopUnits:
         def stop() -> bool:
             findings = self.report.findings(unit)  # stopping it may take them away
             current = self.platform.unit(unit.name)
-            if current is None or not is_hopeless(current, self.clock.now()):
+            if current is None or not is_hopeless(current, self.clock.now() + timedelta(seconds=self.platform.skew)):
                 return False  # it moved on meanwhile: for the next sweep to judge
             self.platform.stop(unit.name, grace=0)
             message = f"Stopped {unit.name}: it could not start ({unit.evidence or 'no evidence'})"

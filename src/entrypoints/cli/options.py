@@ -66,6 +66,12 @@ _COMMON: Final = (
         "start them however late.",
     ),
     click.option(
+        "--state-directory",
+        metavar="DIR",
+        help="Keep reports that Prefect has not confirmed here. Default: PREFECT_AGENT_STATE_DIRECTORY, systemd's "
+        "STATE_DIRECTORY, else ~/.prefect-agent.",
+    ),
+    click.option(
         "--start-patience",
         type=click.FloatRange(min=0),
         metavar="S",
