@@ -115,8 +115,8 @@ class SimAgent:
         self._agent = agent = Agent(
             name=self.name,
             labels=self.labels,
-            cloud=cloud_port(world.cloud(self.cloud), line),
-            platform=platform_port(beside, line, presence),
+            cloud=cloud_port(world.cloud(self.cloud), line, self._skew),
+            platform=platform_port(beside, line, presence, self._skew),
             clock=self.clock,
             settings=AgentSettings(name=self.name, labels=self.labels, **SETTINGS),  # type: ignore[arg-type]
             tell=lambda event: self._take(process, event),
@@ -132,6 +132,9 @@ class SimAgent:
             self._ended(process, f"exit: {end}", is_bug=False)
         except Exception as bug:  # noqa: BLE001 - a process that ends so is a finding
             self._ended(process, repr(bug), is_bug=True)
+
+    def _skew(self) -> float:
+        return -self.clock.ahead
 
     def _ended(self, process: Process, why: str, *, is_bug: bool) -> None:
         self.world.ledger.note(f"{process.name} ended by itself: {why}")

@@ -133,18 +133,29 @@ class Line:
         raise OutcomeUnknown(f"chaos: the answer to {name} was lost")
 
 
-def cloud_port(inner: CloudApi, line: Line) -> CloudApi:
-    """*inner* behind *line*: every method of the port, those that are added to it later included."""
-    return cast("CloudApi", _wrapped(CloudApi, inner, line, "cloud", {}))
+def cloud_port(inner: CloudApi, line: Line, skew: Callable[[], float]) -> CloudApi:
+    """*inner* behind *line*: every method of the port, those that are added to it later included.
+
+    Args:
+        skew: How far the Cloud's clock is ahead of the agent's, as an adapter would have measured it.
+    """
+    changes = {"skew": property(lambda _self: skew())}
+    return cast("CloudApi", _wrapped(CloudApi, inner, line, "cloud", changes))
 
 
-def platform_port(inner: ExecutionPlatform, line: Line, presence: object) -> ExecutionPlatform:
+def platform_port(
+    inner: ExecutionPlatform, line: Line, presence: object, skew: Callable[[], float]
+) -> ExecutionPlatform:
     """As :func:`cloud_port`, for a platform whose watch waits in virtual time."""
 
     def watch(_self: object, *, seconds: float) -> Iterator[Unit]:
         return _watched(inner, line, seconds)
 
-    changes: dict[str, Any] = {"watch": watch, "presence": property(lambda _self: presence)}
+    changes: dict[str, Any] = {
+        "watch": watch,
+        "presence": property(lambda _self: presence),
+        "skew": property(lambda _self: skew()),
+    }
     return cast("ExecutionPlatform", _wrapped(ExecutionPlatform, inner, line, "platform", changes))
 
 

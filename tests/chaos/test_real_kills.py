@@ -21,7 +21,7 @@ from support.waiting import wait_until
 
 FATES: Final = ("well", "dies", "cancelled", "well")
 ENDS: Final = {"well": "Success", "dies": "Failed", "cancelled": "Cancelled"}
-SAMPLE: Final = 6
+SAMPLE: Final = 4
 PATIENCE: Final = 90.0
 
 FLOW: Final = """#!{python} -SE
