@@ -12,7 +12,7 @@ from prefect.agent.domain.model.leases import is_expired
 from prefect.agent.domain.model.planning import back_off
 from prefect.agent.domain.model.run_configs import frozen_mapping
 from prefect.agent.domain.model.states import RUNNING, SUBMITTED
-from prefect.agent.domain.model.units import Submission, Unit, owner
+from prefect.agent.domain.model.units import Submission, Unit, UnitStatus, owner
 from prefect.agent.domain.model.workloads import plan_submission
 from prefect.agent.domain.services.gate import PlatformGate
 from prefect.agent.domain.services.reporting import Outbox
@@ -33,6 +33,10 @@ class PlatformAway(Exception):
 
 class UnitInDoubt(PlatformUnavailable):
     """A create was not answered: the unit may exist, or come into being yet. A claim in doubt is never handed back."""
+
+
+class StartOverdue(PlatformUnavailable):
+    """The platform answers, but did not create the unit until the deadline."""
 
 
 class ClaimUnconfirmed(PlatformUnavailable):
@@ -70,7 +74,7 @@ class CreateUnit:
 
         Raises:
             SubmissionRefused: It is the run's fault.
-            PlatformUnavailable, PlatformForbidden: The deadline went by.
+            StartOverdue, PlatformForbidden: The deadline went by; the platform answers and has no such unit.
             PlatformAway: Likewise, without an answer to anything; nothing was created.
             UnitInDoubt: Likewise; whether the unit was created is seen to by a sweep, once the platform answers.
             NoLongerOurs: The run was cancelled or taken back meanwhile.
@@ -85,7 +89,7 @@ class CreateUnit:
                 in_doubt |= isinstance(problem, UnitInDoubt)
                 left = give_up - self.clock.monotonic()
                 if left <= 0:
-                    raise self._given_up(problem, in_doubt=in_doubt) from problem
+                    return self._last_look(run, submission.name, problem, in_doubt=in_doubt)
                 pause = max(back_off(misses, first=0.5, last=10.0, chance=0.5), getattr(problem, "retry_after", 0) or 0)
                 self._say_retried(run, problem)
                 self.clock.pause(min(pause, left))
@@ -99,11 +103,21 @@ class CreateUnit:
         plan = plan_submission(run, workload, self.platform.traits, agent_env=self.env)
         return attrs.evolve(plan, owner=mark)
 
-    def _given_up(self, problem: PlatformUnavailable | PlatformForbidden, *, in_doubt: bool) -> Exception:
-        """What is raised at the deadline."""
-        if self.gate.check() and not isinstance(problem, ClaimUnconfirmed):
-            return problem
-        return UnitInDoubt(str(problem)) if in_doubt else PlatformAway(str(problem))
+    def _last_look(
+        self, run: FlowRun, name: str, problem: PlatformUnavailable | PlatformForbidden, *, in_doubt: bool
+    ) -> Unit:
+        """At the deadline: a create without an answer may have taken effect. If not, raise why there is no unit."""
+        if not in_doubt and (isinstance(problem, ClaimUnconfirmed) or not self.gate.check()):
+            raise PlatformAway(str(problem)) from problem
+        try:
+            unit = self.platform.unit(name) if in_doubt else None
+        except (PlatformUnavailable, PlatformForbidden):
+            raise UnitInDoubt(str(problem)) from problem
+        if unit is not None and unit.status is not UnitStatus.CREATED:
+            return self._say_created(run, unit)
+        if isinstance(problem, PlatformForbidden):
+            raise problem
+        raise StartOverdue(str(problem)) from problem
 
     def _create(self, run: FlowRun, submission: Submission) -> Unit:
         if not self.gate.is_open and not self.gate.check():
@@ -118,6 +132,9 @@ class CreateUnit:
             raise UnitInDoubt(str(problem), retry_after=problem.retry_after) from problem
         if self._has_expired(run):
             self._stop_if_not_ours(run, unit)
+        return self._say_created(run, unit)
+
+    def _say_created(self, run: FlowRun, unit: Unit) -> Unit:
         self.made(unit)
         message = f"Started flow run {run.name or run.id} as {unit.name} ({unit.info})"
         self.tell(Event(name=events.UNIT_CREATED, message=message, fields={**_fields(run), "unit": unit.name}))

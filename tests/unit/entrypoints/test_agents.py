@@ -145,7 +145,7 @@ def test_what_start_up_cannot_get_round_has_a_code(trouble: Callable[[], CloudEr
     cloud = InMemoryCloudApi()
     for _ in range(5):
         cloud.fail_next("connect", trouble())
-    agent = agent_of(cloud, clock=QuickClock())
+    agent = agent_of(cloud, clock=QuickClock(), start_patience=0)
 
     with pytest.raises(AgentExit) as caught:
         agent.start()

@@ -118,6 +118,7 @@ def test_a_claim_whose_create_was_not_answered_is_not_handed_back(yard: Yard) ->
     claimed = yard.claims()
     yard.platform.lose_answers("create")
     yard.platform.fail_next("check", PlatformUnavailable("away"), times=1000)
+    yard.platform.fail_next("unit", PlatformUnavailable("away"))
 
     assert start(claimed) is False
     [reports] = outbox.due()
@@ -125,6 +126,29 @@ def test_a_claim_whose_create_was_not_answered_is_not_handed_back(yard: Yard) ->
     assert claimed.record.unit in reports.lines[0].message
     assert yard.cloud.flow_runs([claimed.run.id])[0].claim == claimed.record
     assert len(yard.platform.units()) == 1
+
+
+def test_a_unit_that_the_last_look_finds_was_started(yard: Yard) -> None:
+    """The create was not answered, but at the deadline the platform has the unit."""
+    start, _ = yard.starting()
+    claimed = yard.claims()
+    yard.platform.lose_answers("create")
+    yard.platform.fail_next("check", PlatformUnavailable("away"), times=1000)
+
+    assert start(claimed) is True
+    assert [unit.name for unit in yard.platform.units()] == [claimed.record.unit]
+
+
+def test_a_create_that_outlives_its_deadline_fails_its_run(yard: Yard) -> None:
+    """The platform answers everything but this create, and has no such unit: the run says why."""
+    start, outbox = yard.starting()
+    claimed = yard.claims()
+    yard.platform.fail_next("create", PlatformUnavailable("disk full"), times=1000)
+
+    assert start(claimed) is False
+    SendReports(cloud=yard.cloud, outbox=outbox)()
+    assert yard.cloud.flow_run(claimed.run.id).state == "Failed"
+    assert "disk full" in yard.cloud.flow_run(claimed.run.id).message
 
 
 def test_nothing_is_sent_to_a_platform_that_is_away(yard: Yard) -> None:
