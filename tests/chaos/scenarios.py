@@ -9,9 +9,10 @@ from typing import Final
 import attrs
 
 from chaos.agents import SimAgent, forget
-from chaos.fibers import Scheduler, installed
+from chaos.fibers import Scheduler
 from chaos.ledger import Ledger
 from chaos.making import CAN_BE_LOOSE
+from chaos.patching import installed
 from chaos.world import OVER, World
 from prefect.agent.domain.cloud.selection import labels_match
 from prefect.agent.domain.model.flow_runs import FlowRunId

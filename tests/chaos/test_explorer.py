@@ -56,7 +56,7 @@ def _seen(explored: Callable[[int], Outcome], rule: str, tries: int = 40) -> boo
 
 
 def test_an_end_without_a_fence_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Cloud that ends a run whoever owns it."""
+    """A Cloud that ends a run of any owner."""
 
     def end(self: InMemoryCloudApi, end: Any) -> EndOutcome:
         if end.run_id in self._store.runs and self.flow_run(end.run_id).state in {"Submitted", "Running"}:

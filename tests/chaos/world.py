@@ -67,7 +67,7 @@ class World:
         return self.clouds[name]
 
     def add_run(self, cloud: str = "one", labels: tuple[str, ...] = (), fate: str = "") -> FlowRunId:
-        """Somebody schedules a new run for now."""
+        """A person schedules a new run for now."""
         run_id = f"00000000-0000-4000-8000-{len(self.cloud_of) + 1:012d}"
         run = self.cloud(cloud).add_flow_run(run_id=run_id, labels=labels)
         self.cloud_of[run], self.labels_of[run] = cloud, labels
@@ -115,7 +115,7 @@ class World:
             self.ledger.note(f"a person schedules {run[-4:]} again")
 
     def delete_unit(self, name: str) -> None:
-        """Somebody deletes a unit behind the agent's back."""
+        """A unit is deleted externally."""
         if self._unit(name) is not None:
             self.place.vanish(name)
             self.ledger.deletions[name] += 1
