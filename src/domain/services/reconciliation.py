@@ -139,7 +139,7 @@ class Reconcile:
     # --- what is there ---
 
     def _take_stopped(self) -> None:
-        """The absence of units that this agent has stopped is no surprise. They are settled once their runs are over."""
+        """Units that this agent has stopped may be absent; they are settled once their runs are over."""
         for name in self._stops.take_notes():
             self._remembered.pop(name, None)
 
