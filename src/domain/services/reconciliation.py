@@ -140,7 +140,7 @@ class Reconcile:
     # --- what is there ---
 
     def _take_stopped(self) -> None:
-        """Units that this agent has stopped are not missed. They are settled once their runs are over."""
+        """Units that this agent has stopped may be absent; they are settled once their runs are over."""
         for name in self._stops.take_notes():
             self._remembered.pop(name, None)
 
