@@ -124,6 +124,7 @@ class Engine:
             ),
             recover=self._recover,
             in_hand=self.polling.in_hand,
+            is_left_to_claimant=self.recover_claims.is_left_to_claimant,
             judges_absence=self.judges_absence,
             background=self._background,
             together=self._together,

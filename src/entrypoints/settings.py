@@ -68,13 +68,14 @@ class Bound:
         """
         try:
             value = int(text) if self.is_whole else float(text)
-        except ValueError:
-            value = math.nan
-        if math.isfinite(value) and (value > self.least if self.is_open else value >= self.least):
+            is_possible = math.isfinite(value) and (value > self.least if self.is_open else value >= self.least)
+        except (ValueError, OverflowError):
+            is_possible = False
+        if is_possible:
             return value
         wanted = "a whole number" if self.is_whole else "a number of seconds"
         border = f"more than {self.least:g}" if self.is_open else f"at least {self.least:g}"
-        raise ConfigurationError(f"{source} is {text!r}; give {wanted}, {border}")
+        raise ConfigurationError(f"{source} is {text[:40]!r}; give {wanted}, {border}")
 
 
 BOUNDS: Final = (

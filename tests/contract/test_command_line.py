@@ -76,6 +76,7 @@ def test_the_group_alone_shows_its_help(env: Env, words: tuple[str, ...]) -> Non
         "--volume",
         "--network", "--agent-address", "--agent-config-id", "--no-cloud-logs", "--docker-client-timeout",
         "--import-path", "-p", "-f", "--log-format", "--interpreter",
+        "--limit", "--max-lateness", "--start-patience", "--no-wait", "--auth-patience",
     ],
 )  # fmt: skip
 def test_start_has_the_options_of_both_eras(start_help: str, option: str) -> None:
@@ -110,7 +111,13 @@ def test_help_says_which_platform_has_an_option(start_help: str, section: str, o
     [
         (("agent", "start", "process"), 78, "no API key for Prefect Cloud"),
         (("agent", "start", "process", "--api", "nonsense"), 78, "not the address of a Prefect API"),
-        (("agent", "start", "process", "--api", NOBODY), 69, "cannot reach"),
+        (("agent", "start", "process", "--api", NOBODY, "--no-wait"), 69, "cannot reach"),
+        (("agent", "start", "process", "--api", NOBODY, "--start-patience", "0.1"), 69, "cannot reach"),
+        (("agent", "start", "process", "--no-wait", "--start-patience", "5"), 2, "exclude each other"),
+        (("agent", "start", "process", "--limit", "0"), 2, "--limit"),
+        (("agent", "local", "start", "--limit", "x"), 2, "--limit"),
+        (("agent", "docker", "start", "--max-lateness", "0"), 2, "--max-lateness"),
+        (("agent", "kubernetes", "start", "--auth-patience", "-1"), 2, "--auth-patience"),
         (("agent", "start", "process", "--api", NOBODY, "--tenant-id", "7"), 78, "not a UUID"),
         (("agent", "start", "process", "--api", NOBODY, "--env", "X"), 78, "KEY=VALUE"),
         (("agent", "start", "process", "--api", NOBODY, "--interpreter", "/no/python"), 78, "--interpreter"),
@@ -131,6 +138,40 @@ def test_what_cannot_work_is_one_sentence_and_its_own_exit_code(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("start", "process"), ("local", "start"), ("start", "docker"), ("docker", "start"), ("start", "kubernetes"),
+        ("kubernetes", "start"),
+    ],
+)  # fmt: skip
+def test_a_limit_by_variable_counts_in_every_spelling(env: Env, words: tuple[str, ...]) -> None:
+    """One that cannot be ends the start with one sentence that names the variable."""
+    done = run(env, "agent", *words, "--api", NOBODY, PREFECT_AGENT_LIMIT="none")
+    assert done.returncode == 78, done.stderr
+    assert done.stderr == "Error: PREFECT_AGENT_LIMIT is 'none'; give a whole number, at least 1\n"
+
+
+def test_a_start_that_waits_says_why_and_ends_on_a_signal(env: Env) -> None:
+    """Health answers 503 meanwhile; the reason is logged once; the first signal ends it with 0."""
+    with Started(env, NOBODY, "--agent-address", f"http://127.0.0.1:{free_port()}") as (agent, log):
+        address = str(agent.args[-1])  # type: ignore[index]
+        wait_until(lambda: "cannot reach" in log.read_text(), 60, "a try")
+        health = requests.get(f"{address}/api/health", timeout=60)
+        assert (health.status_code, health.json()["status"]) == (503, "starting")
+        assert "cannot reach" in health.json()["trouble"]
+        agent.terminate()
+        assert agent.wait(60) == 0
+        assert log.read_text().count("cannot reach") == 1
+
+
+def free_port() -> int:
+    """A port of the loopback address at which nothing listened a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
 def test_a_key_that_is_not_accepted_ends_with_its_own_code(env: Env, cloud: str) -> None:
     """77, and the key is not in the words."""
     done = run(env, "agent", "start", "process", "--api", cloud, "--token", "pcu_some-other-key")
@@ -142,7 +183,7 @@ def test_a_key_that_is_not_accepted_ends_with_its_own_code(env: Env, cloud: str)
 def test_a_docker_engine_that_is_not_there_ends_with_its_own_code(env: Env, cloud: str, tmp_path: Path) -> None:
     """75, naming the address that was tried."""
     address = f"unix://{tmp_path}/nothing.sock"
-    done = run(env, "agent", "start", "--api", cloud, "--key", KEY, "--base-url", address)
+    done = run(env, "agent", "start", "--api", cloud, "--key", KEY, "--base-url", address, "--no-wait")
     assert done.returncode == 75, done.stderr
     assert "nothing.sock" in done.stderr
     assert "Traceback" not in done.stderr
@@ -150,7 +191,7 @@ def test_a_docker_engine_that_is_not_there_ends_with_its_own_code(env: Env, clou
 
 def test_verbose_shows_the_traceback(env: Env) -> None:
     """For those who want to know where."""
-    done = run(env, "agent", "start", "process", "--api", NOBODY, "--verbose")
+    done = run(env, "agent", "start", "process", "--api", NOBODY, "--no-wait", "--verbose")
     assert done.returncode == 69
     assert "Traceback" in done.stderr
 

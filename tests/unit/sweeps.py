@@ -118,6 +118,7 @@ class World:
             view=ClaimsView(cloud=self.cloud, clock=self.clock, platforms=[self.platform.identity]),
             recover=self.recover,
             in_hand=self.in_hand.__contains__,
+            is_left_to_claimant=self.recovery.is_left_to_claimant,
             judges_absence=self.recovers,
             background=self.background,
             tell=self.heard,

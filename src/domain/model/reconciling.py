@@ -19,10 +19,15 @@ from prefect.agent.domain.model.units import Unit, UnitStatus, unit_name
 
 @attrs.frozen
 class ReportFailed:
-    """Nothing executes or will execute in the unit, and its run never will report."""
+    """Nothing executes or will execute in the unit, and its run never will report.
+
+    Attributes:
+        lease: Set if the unit may be created again by an agent that takes the claim over; see ``End.lease``.
+    """
 
     unit: Unit
     reason: str
+    lease: str = ""
 
 
 @attrs.frozen
@@ -137,8 +142,8 @@ def judge_vanished(unit: Unit, run: FlowRun | None) -> Conclusion:
         return Settled(unit)
     if run.state.type == CANCELLING:
         return ReportCancelled(unit)
-    if run.state.type == SUBMITTED:
-        return ReportFailed(unit, f"{deleted} before the flow run reported anything")
+    if run.state.type == SUBMITTED and run.claim is not None:
+        return ReportFailed(unit, f"{deleted} before the flow run reported anything", run.claim.lease)
     if run.state.is_running and not _is_awaited(run):
         return ReportFailed(unit, f"{deleted} while the flow run was Running")
     return Settled(unit)

@@ -77,11 +77,11 @@ class ReportEnd:
             self.tell(Event(name=events.UNIT_ENDED, level="WARNING", message=conclusion.reason, fields=fields))
             for entry in self.findings(unit) if findings is None else findings:
                 self.outbox.log(unit.flow_run_id, entry, "ERROR")
-            self.outbox.end(_end(unit, EndKind.FAILED, conclusion.reason))
+            self.outbox.end(_end(unit, EndKind.FAILED, conclusion.reason, conclusion.lease))
 
 
-def _end(unit: Unit, kind: EndKind, message: str) -> End:
-    return End(run_id=unit.flow_run_id, unit=unit.name, kind=kind, message=message)
+def _end(unit: Unit, kind: EndKind, message: str, lease: str = "") -> End:
+    return End(run_id=unit.flow_run_id, unit=unit.name, kind=kind, message=message, lease=lease)
 
 
 def _read(ask: Callable[[], str], what: str) -> str:

@@ -21,6 +21,7 @@ from prefect.agent.domain.model.reconciling import (
     judge_vanished,
     own,
     removable,
+    speaks_for,
     vanished,
     waiting,
     without_unit,
@@ -61,6 +62,7 @@ class Reconcile:
         owner: The marks of this agent's units.
         view: The claims on this platform.
         recover: Takes the claims that wait for a unit and have none.
+        is_left_to_claimant: Whether a claim that has no unit is another process's, which lives and has time left.
         judges_absence: Whether a run without a unit is over; not if code of a subclass starts flow runs in its own way.
         in_hand: Whether this process is seeing to a run already.
         background: Runs what may take long (stopping a unit).
@@ -76,6 +78,7 @@ class Reconcile:
     view: ClaimsView
     recover: Callable[[Sequence[FlowRun]], None]
     in_hand: Callable[[FlowRunId], bool]
+    is_left_to_claimant: Callable[[FlowRun], bool] = lambda run: False  # noqa: ARG005 - of one agent alone
     judges_absence: bool = True
     background: Background = at_once
     together: Together = one_by_one
@@ -240,9 +243,10 @@ class Reconcile:
             pass  # settled once the Cloud has confirmed the end: the run is read as finished then
 
     def _judge_gone(self, unit: Unit, runs: Runs) -> None:
-        self._report(
-            judge_vanished(unit, runs.get(unit.flow_run_id)), proof=f"The unit of execution {unit.name} is gone"
-        )
+        run = runs.get(unit.flow_run_id)
+        if run is not None and speaks_for(unit, run) and waits_for_its_unit(run) and self.is_left_to_claimant(run):
+            return  # its claimant may be about to create it again; it stays remembered
+        self._report(judge_vanished(unit, run), proof=f"The unit of execution {unit.name} is gone")
         del self._remembered[unit.name]
 
     def _judge_absent(self, seen: FlowRun, run: FlowRun | None) -> None:

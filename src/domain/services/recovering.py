@@ -8,7 +8,7 @@ import attrs
 from prefect.agent.domain.errors import PlatformError
 from prefect.agent.domain.model.ends import End, EndKind
 from prefect.agent.domain.model.flow_runs import Claimed, ClaimRecord, Deferred, FlowRun
-from prefect.agent.domain.model.leases import LeaseVerdict, judge_lease, waits_for_its_unit
+from prefect.agent.domain.model.leases import LeaseVerdict, is_expired, judge_lease, waits_for_its_unit
 from prefect.agent.domain.model.reconciling import is_plausible
 from prefect.agent.domain.model.units import UnitStatus
 from prefect.agent.domain.services.claiming import ClaimFlowRuns
@@ -45,6 +45,13 @@ class RecoverClaims:
     def wanted(self, runs: Sequence[FlowRun]) -> list[FlowRun]:
         """Those of *runs* about which something is to be done, as far as their records say."""
         return [run for run in runs if self._verdict(run) is not LeaseVerdict.LEAVE]
+
+    def is_left_to_claimant(self, run: FlowRun) -> bool:
+        """Whether another agent process holds the run's claim, lives as far as is known, and has time left."""
+        record, me = run.claim, self.claim.claimant
+        if record is None or record.claimant == me.id or is_expired(record, self.claim.now()):
+            return False
+        return not self._is_gone(record)
 
     def __call__(self, runs: Sequence[FlowRun], start: Callable[[Claimed], None]) -> None:
         """See to some claims: read them again, and act on those that still have no unit.
@@ -90,11 +97,13 @@ class RecoverClaims:
         record = run.claim
         if record is None or not is_plausible(run):
             return LeaseVerdict.LEAVE
-        gone = self.presence is not None and bool(record.place) and self.presence.is_gone(record.place)
-        verdict = judge_lease(
-            record, self.claim.claimant, self.claim.now(), claimant_is_gone=gone, recovers=self.recovers
-        )
+        now, me = self.claim.now(), self.claim.claimant
+        gone = self._is_gone(record)
+        verdict = judge_lease(record, me, now, claimant_is_gone=gone, recovers=self.recovers)
         return LeaseVerdict.LEAVE if verdict is LeaseVerdict.RECOVER and not self.gate.is_open else verdict
+
+    def _is_gone(self, record: ClaimRecord) -> bool:
+        return self.presence is not None and bool(record.place) and self.presence.is_gone(record.place)
 
     def _take_over(self, runs: Sequence[FlowRun], start: Callable[[Claimed], None]) -> None:
         if not runs:

@@ -17,6 +17,7 @@ from prefect.agent.domain.errors import CloudError, CloudUnavailable, Configurat
 from prefect.agent.domain.model.flow_runs import Flow
 from prefect.agent.entrypoints.compatibility import FlowRunRow
 from prefect.agent.entrypoints.exits import ExitCode
+from prefect.agent.ports import events
 from prefect.agent.ports.events import Event, ignore
 from support.waiting import wait_until
 from unit.lab import QuickClock
@@ -134,23 +135,118 @@ def test_the_agent_is_known_to_the_cloud_by_class_and_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trouble", "code"),
+    ("trouble", "code", "patience"),
     [
-        (lambda: CloudUnavailable("away"), ExitCode.CLOUD_UNAVAILABLE),
-        (lambda: Unauthorised("no"), ExitCode.NO_PERMISSION),
+        (lambda: CloudUnavailable("away"), ExitCode.CLOUD_UNAVAILABLE, 0.0),
+        (lambda: Unauthorised("no"), ExitCode.NO_PERMISSION, 300.0),
     ],
 )
-def test_what_start_up_cannot_get_round_has_a_code(trouble: Callable[[], CloudError], code: ExitCode) -> None:
+def test_what_start_up_cannot_get_round_has_a_code(
+    trouble: Callable[[], CloudError], code: ExitCode, patience: float
+) -> None:
     """The exception says how to end the process."""
     cloud = InMemoryCloudApi()
     for _ in range(5):
         cloud.fail_next("connect", trouble())
-    agent = agent_of(cloud, clock=QuickClock(), start_patience=0)
+    agent = agent_of(cloud, start_patience=patience, clock=QuickClock())
 
     with pytest.raises(AgentExit) as caught:
         agent.start()
 
     assert caught.value.code is code
+
+
+def test_a_start_waits_for_the_cloud_and_health_says_so() -> None:
+    """503 "starting" with the reason from the beginning; afterwards the agent works as ever."""
+    cloud, heard = InMemoryCloudApi(), list[Event]()
+    cloud.fail_next("connect", CloudUnavailable("the Cloud is away"), times=1000)
+    agent = agent_of(cloud, clock=QuickClock(), tell=heard.append, max_polls=None, agent_address="http://127.0.0.1:0")
+    running = threading.Thread(target=agent.start)
+    running.start()
+    try:
+        wait_until(lambda: heard)
+        healthy, facts = agent._health.report()
+        assert (healthy, facts["status"]) == (False, "starting")
+        assert "the Cloud is away" in facts["trouble"]
+        assert any(thread.name == "health" for thread in threading.enumerate())
+    finally:
+        agent.stop()
+        running.join(30)
+    assert not running.is_alive()
+    assert heard[-1].name == events.AGENT_STOPPED
+    assert not cloud.registered
+
+
+def test_an_event_sink_that_raises_does_not_stop_the_agent(capsys: pytest.CaptureFixture[str]) -> None:
+    """Reporting a fact must not change it."""
+    cloud = InMemoryCloudApi()
+    run_id = cloud.add_flow_run()
+
+    def broken(event: Event) -> None:
+        raise OSError("disk full")
+
+    agent_of(cloud, tell=broken).start()
+
+    assert cloud.flow_run(run_id).state == "Submitted"
+    assert capsys.readouterr().err.count("An event sink raised OSError") == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "environ", "limit"),
+    [
+        ({}, {}, None),
+        ({}, {"PREFECT_AGENT_LIMIT": "4"}, 4),
+        ({"limit": 2}, {"PREFECT_AGENT_LIMIT": "4"}, 2),
+        ({"settings": QUICK}, {"PREFECT_AGENT_LIMIT": "4"}, None),
+        ({"settings": QUICK, "limit": 2}, {}, 2),
+    ],
+)
+def test_a_limit_comes_from_argument_or_variable(
+    given: dict[str, Any], environ: dict[str, str], limit: int | None
+) -> None:
+    """Settings that a program gives as a whole are not changed by variables."""
+    agent = Agent(cloud=InMemoryCloudApi(), platform=InMemoryPlatform(), environ={**NOWHERE, **environ}, **given)
+
+    assert agent._settings.limit == limit
+
+
+class Deploying(Agent):
+    """Starts flow runs by code of its own."""
+
+    def deploy_flow(self, flow_run: FlowRunRow) -> str:
+        """Somewhere."""
+        return "somewhere"
+
+
+class Repeatable(Deploying):
+    """As before; starting a flow run twice starts it once."""
+
+    recovers = True
+
+
+class Careful(Agent):
+    """A platform's own way, and no second start."""
+
+    recovers = False
+
+
+@pytest.mark.parametrize(
+    ("kind", "recovers"), [(Agent, True), (Deploying, False), (Repeatable, True), (Careful, False)]
+)
+def test_a_class_says_whether_its_claims_are_deployed_again(kind: type[Agent], recovers: bool) -> None:
+    """By default only if the platform itself refuses a second unit."""
+    agent = kind(cloud=InMemoryCloudApi(), platform=InMemoryPlatform(), environ=NOWHERE)
+
+    assert agent._parts.engine.recovers is recovers
+
+
+def test_an_agent_without_a_platform_has_none_of_a_test() -> None:
+    """Its place is the same after a restart."""
+    places = {Deploying(cloud=InMemoryCloudApi(), name="ann", environ=NOWHERE)._parts.platform.identity for _ in "ab"}
+
+    [place] = places
+    assert place.startswith("none:")
+    assert place.endswith(":ann")
 
 
 def test_an_agent_needs_something_that_starts_flow_runs() -> None:
@@ -232,6 +328,32 @@ def test_a_signal_while_it_starts(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
 
     assert (done.returncode, done.stdout) == (0, "over\n"), done.stderr
+
+
+def test_a_signal_while_the_start_waits_ends_at_once_with_success(tmp_path: Path) -> None:
+    """Also while a call of the start does not return."""
+    script = tmp_path / "waiting.py"
+    script.write_text(
+        textwrap.dedent("""
+            import threading
+            from prefect.agent import Agent
+            from prefect.agent.adapters.fakes import InMemoryCloudApi, InMemoryPlatform
+            class Hanging(InMemoryPlatform):
+                def check(self):
+                    print("checking", flush=True)
+                    threading.Event().wait()
+            Agent(cloud=InMemoryCloudApi(), platform=Hanging(), environ={}).start()
+        """),
+        encoding="utf-8",
+    )
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as agent:
+        try:
+            assert agent.stdout is not None
+            assert agent.stdout.readline() == "checking\n"
+            agent.terminate()
+            assert agent.wait(30) == 0
+        finally:
+            agent.kill()
 
 
 def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:

@@ -136,3 +136,32 @@ def test_setting_up_again_replaces(logger: logging.Logger) -> None:
     assert stream.getvalue().count("\n") == 1
     assert logger.propagate is False
     assert len(logger.handlers) == 1
+
+
+def test_an_event_sink_that_raises_does_not_hurt_the_reporter(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each exception is counted; the first is reported to stderr by type and place, never by its words."""
+
+    def broken(event: Event) -> None:
+        raise ConnectionError(f"cannot send with {SECRET}")
+
+    tell = logs.SafeSink(broken)
+    for _ in range(3):
+        tell(Event(name="x", message="m"))
+
+    shown = capsys.readouterr().err
+    assert tell.failures == 3
+    assert shown.count("\n") == 1
+    assert "ConnectionError (test_logs.py:" in shown
+    assert SECRET not in shown
+
+
+def test_a_safe_sink_hands_events_on() -> None:
+    """Wrapped once, however often it is asked for."""
+    heard: list[Event] = []
+    event = Event(name="x", message="m")
+    tell = logs.safe(heard.append)
+
+    tell(event)
+
+    assert heard == [event]
+    assert logs.safe(tell) is tell
