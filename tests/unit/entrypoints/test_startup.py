@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import attrs
 import pytest
@@ -58,10 +59,8 @@ def start() -> Start:
 
 def fail(start: Start, call: str, problem: AgentError, times: int) -> None:
     """Let a call fail so often."""
-    if call == "check":
-        start.platform.fail_next(call, problem, times=times)
-    else:
-        start.cloud.fail_next(call, problem, times=times)
+    port: Any = start.platform if call == "check" else start.cloud
+    port.fail_next(call, problem, times=times)
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,11 @@ def test_a_process_that_stood_still_as_a_whole_has_no_stalled_loop(guarded: Guar
 def test_an_event_sink_that_hangs_does_not_hang_the_watchdog(guarded: Guarded) -> None:
     """What stands still may be the very log."""
     stuck = threading.Event()
-    guarded.supervisor.watchdog.tell = lambda _: stuck.wait(60) and None
+
+    def hang(event: Event) -> None:
+        stuck.wait(60)
+
+    guarded.supervisor.watchdog.tell = hang
     with hanging(guarded, allowed=1):
         try:
             guarded.look(60 + 900 + 60)
@@ -238,7 +242,7 @@ def test_an_exception_that_ends_any_thread_is_reported(guarded: Guarded, monkeyp
         raise OSError("no descriptors")
 
     guarded.supervisor.watchdog.look()  # the clock stands still: nothing else to see
-    guarded.clock.pause = lambda seconds, wake=None: bool(wake and wake.wait(30))  # type: ignore[method-assign,assignment]
+    guarded.clock.pause = lambda seconds, wake=None: bool(wake and wake.wait(30))  # type: ignore[method-assign]
     with guarded.supervisor.on_guard():
         thread = threading.Thread(target=die, name="reaper")
         thread.start()
