@@ -33,6 +33,9 @@ from prefect.agent.ports.platform import ExecutionPlatform
 WATCH_SECONDS: Final = 60.0
 """How long one watch lasts before it is renewed."""
 
+IDLE: Final = 2
+"""How many times longer the pause between sweeps is while nothing is alive or claimed here."""
+
 SWEEP_GAP: Final = 1.0
 """Shortest pause between two sweeps, however many units end."""
 
@@ -279,7 +282,7 @@ class Engine:
             self._sweep_now.set()
 
     def _sweep_step(self) -> bool:
-        self.clock.pause(self.settings.sweep_every, self._sweep_now)
+        self.clock.pause(self.settings.sweep_every * (IDLE if self.sweep.is_idle else 1), self._sweep_now)
         if self._stopping.is_set():
             return False
         self._sweep_now.clear()

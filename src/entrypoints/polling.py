@@ -48,6 +48,9 @@ from prefect.agent.ports.events import Event, EventSink
 
 Ask = Callable[[], Sequence[FlowRun]]
 
+PATIENCE: Final = 2.0
+"""How many times longer the longest pause is with a Cloud that answers as soon as there is a run."""
+
 UNLIMITED: Final = 1_000_000
 """More units than any agent starts at once."""
 
@@ -241,7 +244,9 @@ class PollLoop:
         if not self.cloud.waits:
             return self._take_answer(ask, limit)
         self._limit = limit
-        self._asked = self.aside(partial(ask, wait=self._gap))
+        wait = self._gap if self._gap < settings.poll_last / 2 else PATIENCE * self._gap
+        self._next_poll += wait - self._gap
+        self._asked = self.aside(partial(ask, wait=wait))
         return 0
 
     def _take_late_answer(self) -> int:

@@ -20,8 +20,11 @@ FRESH: Final = 3.0
 REST_FIRST, REST_LAST = 10.0, 300.0
 """Shortest and longest rest of a run that the Cloud deferred without naming a time, in seconds."""
 
-REFUSED_FIRST, REFUSED_LAST = 60.0, 3600.0
+REFUSED_FIRST, REFUSED_LAST = 60.0, 600.0
 """Shortest and longest rest of a run whose claim the Cloud calls invalid, in seconds."""
+
+AHEAD: Final = 4
+"""How many times its capacity an agent keeps of runs that are not due yet."""
 
 CONTESTED: Final = 60.0
 """Seconds for which an agent makes way for others after it lost a tenth of a batch of claims or more."""
@@ -79,9 +82,13 @@ class Desk:
         return len(self._started)
 
     def room(self, now: datetime) -> int:
-        """How many more ready runs are worth asking for: what waits and is due takes a place, too."""
+        """How many more ready runs are worth asking for: what waits and is due takes a place, too.
+
+        Runs that are not due yet take none, but only so many are kept.
+        """
         due = sum(1 for seen in self._waiting.values() if (seen.run.due or now) <= now)
-        return max(0, self.capacity - due - len(self._started))
+        room = self.capacity - due - len(self._started)
+        return max(0, min(room, AHEAD * self.capacity - len(self._waiting)))
 
     def held(self, now: datetime) -> set[FlowRunId]:
         """Runs that need not be offered: in hand, resting, or claimed a moment ago."""

@@ -83,6 +83,8 @@ class Reconcile:
     background: Background = at_once
     together: Together = one_by_one
     tell: EventSink = events.ignore
+    is_idle: bool = attrs.field(default=True, init=False)
+    """Whether the last sweep found nothing alive and nothing claimed."""
     census: Census = attrs.field(factory=Census, init=False)
     look_soon: bool = attrs.field(default=False, init=False)
     """Whether the last sweep passed over a unit that calls for something because its run was in hand."""
@@ -133,6 +135,7 @@ class Reconcile:
         self._judge(units, missing, absent)
         self._stop_cancelled(alive)
         self._remove_old(units)
+        self.is_idle = not alive and not self.view.open_runs()
         fields = {"units": len(units), "alive": len(alive), "claimed": len(self.view.open_runs())}
         self.tell(Event(name=events.SWEPT, level="DEBUG", message="Compared claims with units", fields=fields))
 
@@ -277,6 +280,9 @@ class Reconcile:
         unread = {unit.flow_run_id for unit in alive if self.view.get(unit.flow_run_id) is None}
         found = {run.id for run in self._read(unread)}
         orphans = [unit for unit in alive if unit.flow_run_id in unread - found]
+        if len(orphans) > 1 and len(orphans) == len(alive):
+            self._doubt_deletions(orphans)
+            orphans = []
         self._each(orphans, self._report_orphan, "report the deletion of the run of")
         self._stops.orphaned(orphans)
         known = (self.view.get(run_id) for run_id in {unit.flow_run_id for unit in alive})
@@ -287,6 +293,17 @@ class Reconcile:
         found = self.cloud.flow_runs(run_ids) if run_ids else []
         self.view.correct(run_ids, found)
         return found
+
+    def _doubt_deletions(self, orphans: Sequence[Unit]) -> None:
+        """A Cloud that knows no run at all was more likely restored or emptied than tidied: nothing is stopped."""
+        if {unit.name for unit in orphans} <= self._orphans_reported:
+            return
+        self._orphans_reported |= {unit.name for unit in orphans}
+        message = (
+            f"The Cloud knows none of the {len(orphans)} flow runs whose units execute here; nothing is stopped. Is it "
+            "the right tenant, or was its database restored? End the units by hand if the runs were deleted on purpose"
+        )
+        self.tell(Event(name=events.UNIT_WAITS, level="WARNING", message=message))
 
     def _report_orphan(self, unit: Unit) -> None:
         if unit.name in self._orphans_reported:
