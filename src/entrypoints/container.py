@@ -128,6 +128,11 @@ def platform_names() -> set[str]:
     return {*BUILT_IN, *(entry.name for entry in metadata.entry_points(group=ENTRY_POINTS))}
 
 
+def _judges_absence(options: Options, platform: ExecutionPlatform) -> bool:
+    """Whether a run without a unit is over; a place that never has units says nothing about that."""
+    return options.recovers and platform.traits.kind != "none"
+
+
 def _store(options: Options, marks: Owner) -> ReportStore:
     if not options.keeps_reports:
         return MemoryReports()
@@ -227,7 +232,7 @@ class Container(containers.DeclarativeContainer):
         send_reports=send_reports,
         gate=gate,
         create_unit=create_unit,
-        judges_absence=options.provided.recovers,
+        judges_absence=providers.Callable(_judges_absence, options, platform),
         tell=tell,
     )
 

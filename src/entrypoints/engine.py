@@ -111,6 +111,7 @@ class Engine:
             stopping=self._stopping,
             census=lambda: self.sweep.census,
             aside=self._aside,
+            started=self.recover_claims.started,
             tell=self.tell,
         )
         self.sweep = Reconcile(

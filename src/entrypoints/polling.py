@@ -69,6 +69,7 @@ class PollLoop:
         gate: While it is closed nothing is claimed.
         pool: Starts claims.
         aside: Asks in a thread of its own.
+        started: Takes the unit's name of each claim that was started.
         census: How many units of this agent were alive at the last sweep.
     """
 
@@ -84,6 +85,7 @@ class PollLoop:
     stopping: threading.Event
     census: Callable[[], Census]
     aside: Callable[[Ask], Future[Sequence[FlowRun]]]
+    started: Callable[[str], None]
     tell: EventSink = events.ignore
     chance: Callable[[], float] = random.random
     wake: threading.Event = attrs.field(factory=threading.Event, init=False)
@@ -139,6 +141,7 @@ class PollLoop:
         """Start one claim, in any thread, and count its unit."""
         if self.start_run(claimed):
             self._begun.append(self.clock.monotonic())
+            self.started(claimed.record.unit)
 
     def hurry(self) -> None:
         """Poll now instead of after the present pause."""

@@ -42,7 +42,8 @@ class RunReports:
     """The reports of one flow run.
 
     Attributes:
-        end: The last word; a later one replaces it.
+        end: The next end to be carried out; a later one for the same claim replaces it.
+        later_ends: Ends for other claims of the run, to be carried out after it.
         not_before: When to try again (monotonic, seconds).
         misses: Fruitless tries in a row.
         line_misses: Fruitless tries of its lines in a row.
@@ -56,6 +57,14 @@ class RunReports:
     misses: int = 0
     line_misses: int = 0
     line_refusals: int = 0
+    later_ends: deque[End] = attrs.field(factory=deque)
+
+    def add_end(self, end: End) -> None:
+        """Add an end. An end for another claim never takes the place of this one: most often one of them is void."""
+        waiting = [each for each in (self.end, *self.later_ends) if each is not None]
+        kept = [each for each in waiting if (each.unit, each.lease) != (end.unit, end.lease)]
+        self.end, *later = (*kept, end)
+        self.later_ends = deque(later)
 
     @property
     def is_empty(self) -> bool:

@@ -135,7 +135,7 @@ class Outbox:
         """Forget an end: it is confirmed, or void."""
         with self.guard:
             if run.end is end:
-                run.end = None
+                run.end = run.later_ends.popleft() if run.later_ends else None
             run.misses = 0
             self._tidy(run)
 
@@ -162,7 +162,7 @@ class Outbox:
     def _put(self, run_id: FlowRunId, report: Line | End) -> None:
         run = self._runs.setdefault(run_id, RunReports(run_id))
         if isinstance(report, End):
-            run.end = report
+            run.add_end(report)
             return
         run.lines.append(report)
         self._oldest.append((run, report))

@@ -84,7 +84,7 @@ class Reconcile:
     together: Together = one_by_one
     tell: EventSink = events.ignore
     is_idle: bool = attrs.field(default=True, init=False)
-    """Whether the last sweep found nothing alive and nothing claimed."""
+    """Whether the last sweep found no unit and no claim."""
     census: Census = attrs.field(factory=Census, init=False)
     look_soon: bool = attrs.field(default=False, init=False)
     """Whether the last sweep passed over a unit that calls for something because its run was in hand."""
@@ -135,7 +135,7 @@ class Reconcile:
         self._judge(units, missing, absent)
         self._stop_cancelled(alive)
         self._remove_old(units)
-        self.is_idle = not alive and not self.view.open_runs()
+        self.is_idle = not units and not self.view.open_runs()
         fields = {"units": len(units), "alive": len(alive), "claimed": len(self.view.open_runs())}
         self.tell(Event(name=events.SWEPT, level="DEBUG", message="Compared claims with units", fields=fields))
 

@@ -20,6 +20,9 @@ from prefect.agent.ports.events import Event, EventSink
 from prefect.agent.ports.platform import ExecutionPlatform
 from prefect.agent.ports.presence import Presence
 
+MEMORY: Final = 3600.0
+"""Seconds for which a start is remembered at least; longer while its run waits to report."""
+
 PORTION: Final = 25
 """Claims taken over in one request."""
 
@@ -41,9 +44,23 @@ class RecoverClaims:
     presence: Presence | None = None
     recovers: bool = True
     tell: EventSink = events.ignore
+    _started: dict[str, float] = attrs.field(factory=dict, init=False)
+    """Units of claims that this process has started, with the time of the start (monotonic, seconds)."""
+
+    def started(self, unit: str) -> None:
+        """Note that this process has started the claim of that unit; what a subclass starts may have no unit here."""
+        self._started[unit] = self.clock.monotonic()
 
     def wanted(self, runs: Sequence[FlowRun]) -> list[FlowRun]:
-        """Those of *runs* about which something is to be done, as far as their records say."""
+        """Those of *runs* about which something is to be done, as far as their records say.
+
+        Args:
+            runs: All claims that wait for a unit and have none.
+        """
+        claims = {run.claim.unit for run in runs if run.claim is not None}
+        old = self.clock.monotonic() - MEMORY
+        for unit in [unit for unit, at in tuple(self._started.items()) if at <= old and unit not in claims]:
+            del self._started[unit]
         return [run for run in runs if self._verdict(run) is not LeaseVerdict.LEAVE]
 
     def is_left_to_claimant(self, run: FlowRun) -> bool:
@@ -95,12 +112,16 @@ class RecoverClaims:
 
     def _verdict(self, run: FlowRun) -> LeaseVerdict:
         record = run.claim
-        if record is None or not is_plausible(run):
+        if record is None or not is_plausible(run) or self._has_started(record):
             return LeaseVerdict.LEAVE
         now, me = self.claim.now(), self.claim.claimant
         gone = self._is_gone(record)
         verdict = judge_lease(record, me, now, claimant_is_gone=gone, recovers=self.recovers)
         return LeaseVerdict.LEAVE if verdict is LeaseVerdict.RECOVER and not self.gate.is_open else verdict
+
+    def _has_started(self, record: ClaimRecord) -> bool:
+        """Whether this process has started the claim: it does not start it again, whatever became of the unit."""
+        return record.claimant == self.claim.claimant.id and record.unit in self._started
 
     def _is_gone(self, record: ClaimRecord) -> bool:
         return self.presence is not None and bool(record.place) and self.presence.is_gone(record.place)

@@ -237,7 +237,7 @@ def test_a_class_says_whether_its_claims_are_deployed_again(kind: type[Agent], r
     """By default only if the platform itself refuses a second unit."""
     agent = kind(cloud=InMemoryCloudApi(), platform=InMemoryPlatform(), environ=NOWHERE)
 
-    assert agent._parts.engine.recovers is recovers
+    assert agent._parts.engine.recover_claims.recovers is recovers
 
 
 def test_an_agent_without_a_platform_has_none_of_a_test() -> None:
