@@ -15,7 +15,13 @@ import pytest
 TESTS: Final = Path(__file__).resolve().parent.parent
 EVERYTHING: Final = os.environ.get("CHAOS") == "all"
 
-needs_everything = pytest.mark.skipif(not EVERYTHING, reason="takes minutes: `make chaos` runs it")
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what takes minutes, unless everything is to be explored."""
+    long = [] if EVERYTHING else [item for item in items if item.get_closest_marker("everything")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
 
 
 @pytest.fixture(scope="session")
