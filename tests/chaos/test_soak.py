@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+
 from chaos.conftest import TESTS
 
 MEGABYTE: Final = 1024 * 1024
