@@ -226,7 +226,7 @@ def test_a_job_deleted_by_hand_fails_its_flow_run(stage: Stage, runs: Mapping[st
     """The flow run does not stay Running for ever."""
     end, _ = failed(stage, runs["deleted by hand"])
 
-    assert "was deleted by somebody" in end["state_message"]
+    assert "was deleted externally" in end["state_message"]
 
 
 def test_an_image_that_does_not_exist_fails_after_its_grace(stage: Stage, runs: Mapping[str, str]) -> None:
