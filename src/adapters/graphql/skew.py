@@ -4,7 +4,6 @@ import threading
 from collections import deque
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
-from statistics import median
 from typing import Final
 
 LEAST: Final = 2.0
@@ -47,7 +46,7 @@ class SkewMeter:
     def skew(self) -> float:
         """Seconds that the Cloud is ahead; 0.0 if that is not known, or below what can be measured."""
         with self._guard:
-            found = median(self._samples) if self._samples else 0.0
+            found = sorted(self._samples)[len(self._samples) // 2] if self._samples else 0.0
         return found if abs(found) >= LEAST else 0.0
 
 
