@@ -11,7 +11,7 @@ from typing import Final
 
 import attrs
 
-from prefect.agent.domain.errors import CloudUnavailable
+from prefect.agent.domain.errors import CloudError, CloudUnavailable
 from prefect.agent.domain.model.flow_runs import (
     Claimed,
     ClaimOutcome,
@@ -47,6 +47,9 @@ from prefect.agent.ports.cloud_api import CloudApi
 from prefect.agent.ports.events import Event, EventSink
 
 Ask = Callable[[], Sequence[FlowRun]]
+
+ASK_RIVALS: Final = 5
+"""Lost runs that are read to learn who else claims."""
 
 PATIENCE: Final = 2.0
 """How many times longer the longest pause is with a Cloud that answers as soon as there is a run."""
@@ -113,7 +116,7 @@ class PollLoop:
 
     def __attrs_post_init__(self) -> None:
         self._desk = Desk(capacity=max(4 * self.settings.parallel, 2 * WORTH_ASKING))
-        self._contention = Contention(self.chance)
+        self._contention = Contention(self.claim.claimant.id, self.chance)
         self._warn_of_skew = SkewWarning(self.tell)
 
     # --- for other threads ---
@@ -286,19 +289,40 @@ class PollLoop:
             return 0
         seen = self._take_due()
         open_ids = {each.run.id for each in seen}
-        claimed = lost = 0
+        claimed, lost = 0, list[FlowRunId]()
         try:
             for outcome in self.claim(self._fresh(seen, open_ids)):
                 open_ids.discard(outcome.run.id)
                 claimed += self._act(outcome)
-                lost += isinstance(outcome, Lost)
+                if isinstance(outcome, Lost):
+                    lost.append(outcome.run.id)
         finally:
             for run_id in open_ids:  # the claim raised, or they wait no more: nothing was learned about these
                 self._desk.forget(run_id)
-        self._contention.learn(len(seen), lost, self.clock.monotonic())
+        self._learn(seen, lost)
         if seen and self._contention.is_contested(self.clock.monotonic()):
             self._desk.forget_due(self._now())
         return claimed
+
+    def _learn(self, seen: Sequence[Seen], lost: Sequence[FlowRunId]) -> None:
+        """Make way for other agents that ask for the same runs."""
+        rivals = self._rivals(lost) if self._contention.is_lossy(len(seen), len(lost)) else ()
+        first_half = {each.run.id for each in seen[: len(seen) // 2]}
+        self._contention.learn(
+            len(seen),
+            len(lost),
+            self.clock.monotonic(),
+            rivals=rivals,
+            only_the_last=first_half.isdisjoint(lost),
+        )
+
+    def _rivals(self, lost: Sequence[FlowRunId]) -> list[str]:
+        """Who has the runs that were lost; a few of them tell."""
+        try:
+            found = self.cloud.flow_runs(lost[:ASK_RIVALS])
+        except CloudError:
+            return []
+        return [run.claim.claimant for run in found if run.claim is not None]
 
     def _take_due(self) -> list[Seen]:
         """What is claimed in this turn."""

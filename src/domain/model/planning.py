@@ -1,6 +1,6 @@
 """What to do next, as arithmetic: pauses, due times, and which flow runs are in hand."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -22,6 +22,12 @@ REST_FIRST, REST_LAST = 10.0, 300.0
 
 REFUSED_FIRST, REFUSED_LAST = 60.0, 600.0
 """Shortest and longest rest of a run whose claim the Cloud calls invalid, in seconds."""
+
+PROBE: Final = 5
+"""How many flow runs are claimed at first, until it is known that no other agent asks for the same."""
+
+SHARE: Final = 2
+"""While others ask for the same runs an agent claims one in so many of those it is offered at once."""
 
 AHEAD: Final = 4
 """How many times its capacity an agent keeps of runs that are not due yet."""
@@ -187,28 +193,55 @@ class Desk:
 
 @attrs.define
 class Contention:
-    """Whether other agents ask for the same flow runs: then each takes half of what it is offered, from either end.
+    """Whether other agents ask for the same flow runs: then less is claimed at once, and from one end of the offer.
+
+    An agent that loses claims for the first time goes to the end, since the winner does not know of it and goes on at
+    the beginning. One that loses the last of its batch only stays where it is: its rival comes from the other end. Else
+    both know of each other: the one whose id comes first takes the beginning.
 
     Attributes:
-        chance: Draws from [0, 1).
+        me: This process's id as a claimant.
+        chance: Draws from [0, 1), for an agent that does not know its rival.
     """
 
+    me: str
     chance: Callable[[], float]
     from_the_end: bool = attrs.field(default=False, init=False)
-    _until: float = attrs.field(default=0.0, init=False)
+    _until: float = attrs.field(default=float("-inf"), init=False)
+    _alone_until: float = attrs.field(default=float("-inf"), init=False)
 
     def portion(self, most: int, due: int, now: float) -> int:
         """How many of *due* runs to claim at once, of *most* at the most; *now* is monotonic, in seconds."""
-        return most if now >= self._until else min(most, max(1, due // 2))
+        if self.is_contested(now):
+            return min(most, max(1, due // SHARE))
+        return most if now < self._alone_until else min(most, PROBE)
 
     def is_contested(self, now: float) -> bool:
         """Whether another agent was met lately."""
         return now < self._until
 
-    def learn(self, claims: int, lost: int, now: float) -> None:
-        """Take note of what came of a batch of claims."""
-        if claims and lost * 10 >= claims:
+    def is_lossy(self, claims: int, lost: int) -> bool:
+        """Whether so many claims of a batch were lost that another agent must be asking for the same runs."""
+        return claims > 0 and lost * 10 >= claims
+
+    def learn(
+        self, claims: int, lost: int, now: float, *, rivals: Collection[str] = (), only_the_last: bool = False
+    ) -> None:
+        """Take note of what came of a batch of claims.
+
+        Args:
+            rivals: Claimants that have the lost runs, as far as they are known.
+            only_the_last: Whether all lost runs were in the second half of the batch.
+        """
+        others = sorted(set(rivals) - {self.me})
+        if self.is_lossy(claims, lost):
+            is_first = not self.is_contested(now)
             self._until = now + CONTESTED
-            self.from_the_end = self.chance() < 0.5
-        elif now >= self._until:
+            if not only_the_last:
+                self.from_the_end = is_first or (self.me > others[0] if others else self.chance() < 0.5)
+            self._alone_until = float("-inf")
+            return
+        if claims:
+            self._alone_until = now + CONTESTED
+        if not self.is_contested(now):
             self.from_the_end = False
