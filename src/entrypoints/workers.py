@@ -26,7 +26,8 @@ class Workers:
         factory=queue.SimpleQueue, init=False
     )
     _threads: list[threading.Thread] = attrs.field(factory=list, init=False)
-    _idle: int = attrs.field(default=0, init=False)
+    _open: int = attrs.field(default=0, init=False)
+    """Pieces of work that wait or are being done: each has a thread of its own, as far as there may be so many."""
     _closed: bool = attrs.field(default=False, init=False)
     _guard: threading.Lock = attrs.field(factory=threading.Lock, init=False)
 
@@ -41,7 +42,8 @@ class Workers:
             if self._closed:
                 raise RuntimeError(f"the {self.name} workers are closed")
             self._work.put((future, lambda: work(*args)))
-            if self._idle < self._work.qsize() and len(self._threads) < self.most:
+            self._open += 1
+            if len(self._threads) < min(self._open, self.most):
                 thread = threading.Thread(target=self._run, name=f"{self.name}-{len(self._threads)}", daemon=True)
                 self._threads.append(thread)
                 thread.start()
@@ -74,16 +76,18 @@ class Workers:
                 item[0].cancel()
 
     def _run(self) -> None:
-        while True:
-            self._idle += 1
-            item = self._work.get()
-            self._idle -= 1
-            if item is None:
-                return
-            future, work = item
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                future.set_result(work())
-            except BaseException as problem:  # noqa: BLE001 - the future's owner gets it
-                future.set_exception(problem)
+        while (item := self._work.get()) is not None:
+            _do(*item)
+            with self._guard:
+                self._open -= 1
+
+
+def _do(future: "Future[Any]", work: Callable[[], Any]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = work()
+    except BaseException as problem:  # noqa: BLE001 - the future's owner gets it
+        future.set_exception(problem)
+    else:
+        future.set_result(result)
