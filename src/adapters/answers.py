@@ -1,4 +1,4 @@
-"""Answers of HTTP servers, whatever is talked to: a deadline for the whole of each, and what they say of the time.
+"""Answers of HTTP servers, whatever is talked to: a deadline for the whole of each.
 
 The timeouts of urllib3 and requests are for the next piece of an answer: a server that sends a byte a second is never
 late. :func:`within` sets when the whole must be there; only connections of a pool that is :func:`timed` keep to it.
@@ -10,18 +10,11 @@ import io
 import threading
 import time
 from collections.abc import Generator
-from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any, Final
 
 import attrs
 from urllib3 import HTTPConnectionPool, PoolManager
-
-SLOW: Final = 2.0
-"""Seconds. An answer that took longer tells the server's time too vaguely."""
-
-LEAST_SKEW: Final = 2.0
-"""Seconds. Less is within the resolution of a Date header and the time that it took to come."""
 
 
 @attrs.frozen
@@ -130,34 +123,6 @@ class _Timed:
     """A connection whose answers keep deadlines."""
 
     response_class = TimedResponse
-
-
-class ServerClock:
-    """How far a server's clock is ahead of this machine's, by the Date headers of its answers. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._ahead = 0.0
-
-    def heard(self, date: str | None, asked_at: float, answered_at: float) -> None:
-        """Take an answer.
-
-        Args:
-            date: Its Date header, if it has one.
-            asked_at, answered_at: This machine's time of day (``time.time()``) before and after.
-        """
-        if date is None or not 0 <= answered_at - asked_at <= SLOW:
-            return
-        try:
-            said = parsedate_to_datetime(date).timestamp()
-        except (ValueError, TypeError, OverflowError):
-            return
-        self._ahead = said + 0.5 - (asked_at + answered_at) / 2  # the header leaves out the fraction of a second
-
-    @property
-    def skew(self) -> float:
-        """Seconds, by the latest answer; 0.0 if it is less than :data:`LEAST_SKEW`, or unknown."""
-        ahead = self._ahead
-        return 0.0 if abs(ahead) < LEAST_SKEW else round(ahead, 1)
 
 
 def _limits() -> _Limits:

@@ -4,8 +4,8 @@ import contextlib
 import json
 import os
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping
+from datetime import datetime, timezone
 from functools import cached_property
 from typing import Any, Final
 
@@ -17,8 +17,9 @@ from docker.types import CancellableStream
 from docker.utils import kwargs_from_env, parse_host
 from requests.adapters import BaseAdapter, HTTPAdapter
 
-from prefect.agent.adapters.answers import ServerClock, TimedResponse, timed, within
+from prefect.agent.adapters.answers import TimedResponse, timed, within
 from prefect.agent.adapters.docker.errors import RAISED, translate
+from prefect.agent.adapters.skew import SkewMeter
 from prefect.agent.adapters.trust import TlsAdapter
 from prefect.agent.domain.errors import AgentError, ConfigurationError
 
@@ -42,7 +43,7 @@ class Engine:
 
     def __init__(self, base_url: str | None, *, timeout: int) -> None:
         self.timeout = timeout
-        self.clock = ServerClock()
+        self.clock = SkewMeter()
         try:
             self._options: dict[str, Any] = {"base_url": base_url} if base_url else dict(kwargs_from_env())
             parse_host(self._options.get("base_url"), os.name == "nt", bool(self._options.get("tls")))
@@ -122,17 +123,18 @@ class _Client(APIClient):
     An answer that is read at once has its timeout for the whole of it; of one that is read piece by piece the head.
     """
 
-    def __init__(self, clock: ServerClock, **options: Any) -> None:
+    def __init__(self, clock: SkewMeter, **options: Any) -> None:
         self._clock = clock
         super().__init__(**options)
 
     def send(self, request: requests.PreparedRequest, **how: Any) -> requests.Response:
         """Send a request; learn the engine's time from its answer."""
         seconds = how.get("timeout")
-        asked_at = time.time()
+        asked_at = datetime.now(timezone.utc)
         with within(head=seconds, whole=None if how.get("stream") else seconds):
             response = super().send(request, **how)
-        self._clock.heard(response.headers.get("Date"), asked_at, asked_at + response.elapsed.total_seconds())
+        took = response.elapsed
+        self._clock.answered(response.headers.get("Date"), took.total_seconds(), asked_at + took)
         return response
 
     def mount(self, prefix: str | bytes, adapter: BaseAdapter) -> None:

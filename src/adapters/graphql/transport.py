@@ -17,7 +17,7 @@ from prefect.agent.adapters.graphql.answers import Answer, describe, is_rejectio
 from prefect.agent.adapters.graphql.connections import Call, TimedAdapter, calling
 from prefect.agent.adapters.graphql.problems import why
 from prefect.agent.adapters.graphql.records import DIALECT
-from prefect.agent.adapters.graphql.skew import SkewMeter, read_date
+from prefect.agent.adapters.skew import SkewMeter, read_date
 from prefect.agent.domain.errors import CloudError, CloudUnavailable, OutcomeUnknown, RequestRejected, Unauthorised
 from prefect.agent.ports.clock import Clock
 

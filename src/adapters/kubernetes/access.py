@@ -16,10 +16,11 @@ from urllib.parse import quote, urlencode
 
 import urllib3
 
-from prefect.agent.adapters.answers import ServerClock, within
+from prefect.agent.adapters.answers import within
 from prefect.agent.adapters.kubernetes.errors import RAISED, PluginFailed, StatusError, translate
 from prefect.agent.adapters.kubernetes.logins import Login, home_namespace
 from prefect.agent.adapters.kubernetes.throttle import Throttle
+from prefect.agent.adapters.skew import SkewMeter
 from prefect.agent.domain.errors import AgentError, ConfigurationError
 
 TIMEOUT: Final = 20.0
@@ -51,7 +52,7 @@ class Cluster:
         self._kubeconfig, self._context, self._throttle = kubeconfig, context, throttle
         self._guard = threading.Lock()
         self._warned: set[str] = set()
-        self._clock = ServerClock()
+        self._skew = SkewMeter()
         self._login = Login.find(kubeconfig, context)
 
     @property
@@ -62,7 +63,7 @@ class Cluster:
     @property
     def skew(self) -> float:
         """Seconds that the API server's clock is ahead of this machine's, as far as its answers tell."""
-        return self._clock.skew
+        return self._skew.skew
 
     def now(self) -> datetime:
         """The API server's time of day."""
@@ -175,7 +176,7 @@ class Cluster:
         headers = {"Accept": "application/json", "User-Agent": "prefect-agent", **login.credentials()}
         if content is not None:
             headers["Content-Type"] = content_type
-        asked_at = time.time()
+        asked_at = time.monotonic()
         with within(head=CONNECT + timeout, whole=deadline):
             response = login.pool.request(
                 method,
@@ -186,7 +187,8 @@ class Cluster:
                 retries=False,
                 preload_content=False,
             )
-        self._clock.heard(response.headers.get("Date"), asked_at, time.time())
+        took = time.monotonic() - asked_at
+        self._skew.answered(response.headers.get("Date"), took, datetime.now(timezone.utc))
         return response
 
     def _failure(self, response: urllib3.BaseHTTPResponse) -> StatusError:

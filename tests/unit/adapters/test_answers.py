@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Final
@@ -11,7 +10,7 @@ from typing import Final
 import pytest
 import urllib3
 
-from prefect.agent.adapters.answers import ServerClock, timed, within
+from prefect.agent.adapters.answers import timed, within
 from prefect.agent.adapters.trust import trusting
 from support.pki import Pki
 from support.stub_server import drips, says, stub_api_server
@@ -98,36 +97,3 @@ class TestDeadlines:
             with within(head=None, whole=0.4):
                 assert late(lambda: pool.request("GET", url, retries=False, timeout=9)) < 5
             pool.clear()
-
-
-class TestServerClock:
-    """How far the server's clock is ahead."""
-
-    @pytest.mark.parametrize(("ahead", "skew"), [(0.0, 0.0), (1.4, 0.0), (-1.4, 0.0), (45.0, 45.5), (-45.0, -44.5)])
-    def test_of_one_answer(self, ahead: float, skew: float) -> None:
-        """Within the second that the header has no fraction of."""
-        clock = ServerClock()
-        clock.heard(formatdate(NOW + ahead, usegmt=True), NOW, NOW)
-        assert clock.skew == skew
-
-    @pytest.mark.parametrize("date", [None, "", "yesterday", "Thu, 32 Jan 2026 00:00:00 GMT", "0"])
-    def test_what_is_no_date_tells_nothing(self, date: str | None) -> None:
-        """What was known stays."""
-        clock = ServerClock()
-        clock.heard(formatdate(NOW + 45, usegmt=True), NOW, NOW)
-        clock.heard(date, NOW, NOW)
-        assert clock.skew == 45.5
-
-    @pytest.mark.parametrize("seconds", [30.0, -5.0])
-    def test_a_slow_answer_tells_nothing(self, seconds: float) -> None:
-        """Nor one during which this machine's clock was set back."""
-        clock = ServerClock()
-        clock.heard(formatdate(NOW + 45, usegmt=True), NOW, NOW + seconds)
-        assert clock.skew == 0.0
-
-    def test_the_latest_answer_counts(self) -> None:
-        """Clocks are set right."""
-        clock = ServerClock()
-        for ahead in (45, 0):
-            clock.heard(formatdate(NOW + ahead, usegmt=True), NOW, NOW)
-        assert clock.skew == 0.0

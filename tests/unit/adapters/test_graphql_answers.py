@@ -15,7 +15,7 @@ from urllib3.exceptions import MaxRetryError, NewConnectionError, ProtocolError
 
 from prefect.agent.adapters.graphql import answers
 from prefect.agent.adapters.graphql.problems import why
-from prefect.agent.adapters.graphql.skew import LEAST, SAMPLES, SkewMeter, read_date
+from prefect.agent.adapters.skew import LEAST, SAMPLES, SkewMeter, read_date
 from unit.builders import NOW
 
 JSON = st.recursive(

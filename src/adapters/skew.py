@@ -1,4 +1,4 @@
-"""How far the Cloud's clock is from this machine's, by the ``Date`` of its answers."""
+"""How far a server's clock is ahead of this machine's, by the ``Date`` of its answers: for every adapter over HTTP."""
 
 import threading
 from collections import deque
@@ -44,7 +44,7 @@ class SkewMeter:
 
     @property
     def skew(self) -> float:
-        """Seconds that the Cloud is ahead; 0.0 if that is not known, or below what can be measured."""
+        """Seconds that the server is ahead; 0.0 if that is not known, or below what can be measured."""
         with self._guard:
             found = sorted(self._samples)[len(self._samples) // 2] if self._samples else 0.0
         return found if abs(found) >= LEAST else 0.0
