@@ -133,14 +133,6 @@ class Desk:
         times = [seen.run.due or now for seen in self._waiting.values()]
         return max(0.0, (min(times) - now).total_seconds()) if times else None
 
-    def start(self, run_id: FlowRunId) -> bool:
-        """Take up a run that is claimed already; False if it is in hand."""
-        if run_id in self._started:
-            return False
-        self._waiting.pop(run_id, None)
-        self._started.add(run_id)
-        return True
-
     def rest(self, run_id: FlowRunId, now: datetime, *, until: datetime | None, first: float, last: float) -> None:
         """Forget the run as it was read and do not take it up before *until*; without one, after ever longer rests.
 

@@ -89,10 +89,10 @@ def test_a_run_that_rests_takes_no_room() -> None:
 
 
 def test_room_is_never_negative() -> None:
-    """Recovered claims may be more than fit; that is no reason to ask for less than nothing."""
+    """More may be in hand than fits; that is no reason to ask for less than nothing."""
     desk = Desk(capacity=1)
     for number in range(3):
-        assert desk.start(an_id(number))
+        taken(desk, a_run(number))
 
     assert desk.room(NOW) == 0
 
@@ -293,16 +293,6 @@ def test_the_pause_until_the_next_run_is_never_negative() -> None:
     assert desk.next_due(later(100)) == 0
 
 
-def test_a_recovered_claim_replaces_the_run_that_waits() -> None:
-    """A run is in hand once only: as a claim, if it is claimed already."""
-    desk = Desk(capacity=5)
-    desk.offer([a_run(1)], NOW, 0.0)
-
-    assert desk.start(an_id(1))
-    assert not desk.start(an_id(1))
-    assert (desk.waiting, desk.started) == (0, 1)
-
-
 class DeskMachine(RuleBasedStateMachine):
     """However offers, claims and rests come, nothing is taken twice and nothing is lost."""
 
@@ -357,12 +347,6 @@ class DeskMachine(RuleBasedStateMachine):
             self.desk.remember(run, self.now)
             self.claimed[run_id, str(run.attempt)] = self.now
             self.desk.done(run_id)
-
-    @rule(number=st.integers(min_value=1, max_value=4))
-    def recover(self, number: int) -> None:
-        """The sweep finds a claim without a unit."""
-        assert self.desk.start(an_id(number)) == (an_id(number) not in self.in_hand)
-        self.in_hand.setdefault(an_id(number), None)
 
     @rule()
     def make_way(self) -> None:
