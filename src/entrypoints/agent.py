@@ -271,8 +271,8 @@ class Agent:
 
     def _build(self) -> Parts:
         own_deploy = type(self).deploy_flow is not Agent.deploy_flow
-        needs_platform = "platform" not in self._ports
-        if needs_platform and self.platform_name is None:
+        has_platform = "platform" in self._ports or self.platform_name is not None
+        if not has_platform:
             if not own_deploy:
                 raise ConfigurationError("an Agent needs platform=..., or a subclass that overrides deploy_flow")
             from prefect.agent.adapters.null import NullPlatform  # noqa: PLC0415 - most agents have a platform
@@ -287,6 +287,7 @@ class Agent:
             send_logs=self.log_to_cloud,
             flow_log_level=self._configuration.text("logging.level") or "INFO",
             recovers=not own_deploy if self.recovers is None else self.recovers,
+            sees_units=has_platform,
             reads_parameters=own_deploy,
             keeps_reports=login is not None,
             state_directory=self._state_directory,

@@ -58,6 +58,7 @@ class Options:
         send_logs: Whether flow runs send their logs to the Cloud.
         flow_log_level: Level of the flow runs' loggers.
         recovers: Whether claims without a unit are started again, see :class:`Engine`.
+        sees_units: Whether what is started shows on the platform; not where there is none.
         reads_parameters: Whether flow runs are read with their parameters, for code of the 1.x line that wants them.
         keeps_reports: Whether reports that the Cloud has not confirmed are kept on disk.
         state_directory: Where; None for the environment's, or ``~/.prefect-agent``.
@@ -70,6 +71,7 @@ class Options:
     send_logs: bool = True
     flow_log_level: str = "INFO"
     recovers: bool = True
+    sees_units: bool = True
     reads_parameters: bool = False
     keeps_reports: bool = False
     state_directory: str | None = None
@@ -126,11 +128,6 @@ def platform_factory(name: str) -> Callable[..., Any]:
 def platform_names() -> set[str]:
     """Names of all platforms that this installation has."""
     return {*BUILT_IN, *(entry.name for entry in metadata.entry_points(group=ENTRY_POINTS))}
-
-
-def _judges_absence(options: Options, platform: ExecutionPlatform) -> bool:
-    """Whether a run without a unit is over; a place that never has units says nothing about that."""
-    return options.recovers and platform.traits.kind != "none"
 
 
 def _store(options: Options, marks: Owner) -> ReportStore:
@@ -214,6 +211,7 @@ class Container(containers.DeclarativeContainer):
         gate=gate,
         presence=presence,
         recovers=options.provided.recovers,
+        sees_units=options.provided.sees_units,
         tell=tell,
     )
     start_run = providers.Singleton(StartFlowRun, deploy=deploy, outbox=outbox, tell=tell)
@@ -232,7 +230,7 @@ class Container(containers.DeclarativeContainer):
         send_reports=send_reports,
         gate=gate,
         create_unit=create_unit,
-        judges_absence=providers.Callable(_judges_absence, options, platform),
+        judges_absence=providers.Callable(lambda chosen: chosen.recovers and chosen.sees_units, options),
         tell=tell,
     )
 

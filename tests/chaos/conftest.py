@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -15,28 +16,35 @@ import pytest
 TESTS: Final = Path(__file__).resolve().parent.parent
 EVERYTHING: Final = os.environ.get("CHAOS") == "all"
 
+PARTS: Final = min(4, os.cpu_count() or 1)
+"""Processes that explore side by side."""
+
+needs_everything = pytest.mark.long
+"""Takes minutes: `make chaos` runs it."""
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what takes minutes, unless everything is to be explored."""
-    long = [] if EVERYTHING else [item for item in items if item.get_closest_marker("everything")]
-    if long:
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if item not in long]
+    """Leave the long parts out, unless all is asked for; the last line of the head says so."""
+    long = [item for item in items if item.get_closest_marker("long")]
+    if EVERYTHING or not long:
+        return
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
 
 
-@pytest.fixture(scope="session")
-def everything() -> bool:
-    """Whether all is to be explored, and not only a sample."""
-    return EVERYTHING
+def pytest_report_collectionfinish() -> str:
+    """One line under the head."""
+    return "chaos: all of it" if EVERYTHING else "chaos: a sample; `make chaos` runs all, and the long parts"
 
 
 @pytest.fixture(scope="session")
 def explore() -> Callable[..., str]:
-    """Run the explorer in a process of its own, whose sets have one order only; fails with what broke a rule."""
+    """Run the explorer in processes of their own, whose sets have one order only; fails with what broke a rule."""
 
-    def run(*arguments: str, seconds: float = 3000) -> str:
+    def part(number: int, *arguments: str, seconds: float) -> str:
         environ = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": str(TESTS)}
-        command = [sys.executable, "-m", "chaos.explorer", *arguments]
+        which = ("--part", str(number), "--parts", str(PARTS))
+        command = [sys.executable, "-m", "chaos.explorer", *arguments, *which]
         done = subprocess.run(
             command, env=environ, cwd=TESTS, capture_output=True, text=True, timeout=seconds, check=False
         )
@@ -44,5 +52,9 @@ def explore() -> Callable[..., str]:
         again = "replay: cd tests && CHAOS_SEED=<seed> python -m chaos.explorer seeds --story"
         assert done.returncode == 0, f"{shown}\n{again}"
         return done.stdout
+
+    def run(*arguments: str, seconds: float = 3000) -> str:
+        with ThreadPoolExecutor(PARTS) as pool:
+            return "".join(pool.map(lambda number: part(number, *arguments, seconds=seconds), range(PARTS)))
 
     return run

@@ -8,32 +8,37 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from chaos.scenarios import AFTERMATHS, Outcome, by_seed, small
 
+Life = Callable[[], Outcome]
 
-def points(share: int, *, loose: bool) -> Iterator[Outcome]:
+
+def points(share: int, *, loose: bool) -> Iterator[Life]:
     """Kill at every fault point of the small scenario; of the aftermaths all, or every *share*-th in turn."""
     clean = small(None, loose=loose)
-    yield clean
+    yield lambda: clean
     for number in range(len(clean.points)):
         for turn, aftermath in enumerate(AFTERMATHS):
             if (number + turn) % share == 0:
-                yield small(number, aftermath, loose=loose)
+                yield partial(small, number, aftermath, loose=loose)
 
 
-def seeds(first: int, count: int, *, loose: bool | None) -> Iterator[Outcome]:
+def seeds(first: int, count: int, *, loose: bool | None) -> Iterator[Life]:
     """Scenarios by seed."""
     for seed in range(first, first + count):
-        yield by_seed(seed, loose=loose)
+        yield partial(by_seed, seed, loose=loose)
 
 
-def explore(outcomes: Iterator[Outcome], *, story: bool, limit: float) -> int:
+def explore(lives: Iterator[Life], *, story: bool, limit: float) -> int:
     """Print what is wrong; return how many scenarios broke a rule."""
     begin, total, bad, rules = time.monotonic(), 0, 0, Counter[str]()
-    for outcome in outcomes:
+    for life in lives:
+        outcome = life()
         total += 1
         if story:
             print("\n".join(outcome.ledger.lines))
@@ -56,6 +61,8 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1 if "CHAOS_SEED" in os.environ else 60)
     parser.add_argument("--point", type=int)
     parser.add_argument("--aftermath", choices=AFTERMATHS, default="restart")
+    parser.add_argument("--part", type=int, default=0, help="explore each --parts-th life, beginning with this one")
+    parser.add_argument("--parts", type=int, default=1)
     parser.add_argument("--loose", choices=["yes", "no"])
     parser.add_argument("--story", action="store_true")
     parser.add_argument("--limit", type=float, default=1e9, help="stop after so many seconds")
@@ -67,10 +74,11 @@ def main() -> int:
     if given.what == "points":
         found = points(given.share, loose=bool(loose))
     elif given.what == "point":
-        found = iter([small(given.point, given.aftermath, loose=bool(loose))])
+        found = iter([partial(small, given.point, given.aftermath, loose=bool(loose))])
     else:
         found = seeds(given.first, given.count, loose=loose)
-    return 1 if explore(found, story=given.story, limit=given.limit) else 0
+    part = islice(found, given.part, None, given.parts)
+    return 1 if explore(part, story=given.story, limit=given.limit) else 0
 
 
 if __name__ == "__main__":

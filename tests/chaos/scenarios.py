@@ -137,7 +137,7 @@ def small(kill_at: int | None, aftermath: str = "restart", *, loose: bool = Fals
         here.scheduler.at(7, lambda: _delete_units(here, unseen))
         here.scheduler.at(0.05, lambda: here.world.cancel(early))
         agent.start(kill_at)
-        here.scheduler.wait(lambda: not agent.is_alive, 150)
+        here.scheduler.wait(lambda: not agent.is_alive, 240)
         assert agent.points is not None
         points = tuple(agent.points.passed)
         if kill_at is not None:

@@ -97,10 +97,10 @@ class Soak:
             if time.monotonic() - self.begun > LONGEST:
                 raise TimeoutError(f"{self.over} of {count} runs are over")
 
-    def rest(self, seconds: float = 6.0) -> None:
-        """Let the last units be removed, and the agent come to rest."""
+    def rest(self, seconds: float = 30.0) -> None:
+        """Let the last units be removed, and their processes be collected."""
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        while (self.platform.units() or held()["zombies"]) and time.monotonic() < end:
             self.feed()
             time.sleep(0.1)
 

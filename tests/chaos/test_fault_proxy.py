@@ -37,7 +37,7 @@ from support.fault_proxy import (
 PATIENCE: Final = 200.0 if EVERYTHING else 60.0
 """Seconds: a request that is called invalid is tried again after a minute."""
 
-AT_ONCE: Final = 6
+AT_ONCE: Final = 8
 
 
 def faults(operation: str) -> list[Fault]:

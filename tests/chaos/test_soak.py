@@ -7,9 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
-
-from chaos.conftest import TESTS
+from chaos.conftest import TESTS, needs_everything
 
 MEGABYTE: Final = 1024 * 1024
 
@@ -31,13 +29,13 @@ def _check(early: dict[str, Any], late: dict[str, Any], megabytes: float) -> Non
     assert (late["zombies"], late["units"]) == (0, 0), late
 
 
-@pytest.mark.everything
+@needs_everything
 def test_twenty_thousand_runs_in_memory(tmp_path: Path) -> None:
     """On the in-memory platform; each seventh dies without a report."""
     _check(*_soak("memory", 20_000, tmp_path), megabytes=8)
 
 
-@pytest.mark.everything
+@needs_everything
 def test_a_thousand_processes(tmp_path: Path) -> None:
     """On the process platform; none of them reports anything."""
     _check(*_soak("processes", 1_000, tmp_path), megabytes=8)

@@ -84,8 +84,6 @@ class ContainerFacts:
     message: str = ""
     exit_code: int | None = None
     signal: int | None = None
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
     restarts: int = 0
     is_init: bool = False
 
@@ -270,8 +268,6 @@ def _container(status: Mapping[str, Any], *, is_init: bool) -> ContainerFacts:
         message=_text(state, "message"),
         exit_code=_number(state, "exitCode"),
         signal=_number(state, "signal"),
-        started_at=_time(state, "startedAt"),
-        finished_at=_time(state, "finishedAt"),
         restarts=_number(status, "restartCount") or 0,
         is_init=is_init,
     )

@@ -140,15 +140,6 @@ def checked(template: object) -> dict[str, Any]:
     return copy
 
 
-def template_image(template: Mapping[str, Any]) -> str | None:
-    """The image of the first container, which is the one that runs the flow; None if there is none that makes sense."""
-    try:
-        containers = Section(dict(template)).peek("spec").peek("template").peek("spec").entries("containers")
-        return containers[0].text("image") if containers else None
-    except BadTemplate:  # whoever makes a Job of it will say so
-        return None
-
-
 _MERGE: Final = "tag:yaml.org,2002:merge"
 _TIMESTAMP: Final = "tag:yaml.org,2002:timestamp"
 

@@ -117,7 +117,13 @@ def is_expired(record: ClaimRecord, now: datetime) -> bool:
 
 
 def judge_lease(
-    record: ClaimRecord, me: Claimant, now: datetime, *, claimant_is_gone: bool, recovers: bool
+    record: ClaimRecord,
+    me: Claimant,
+    now: datetime,
+    *,
+    claimant_is_gone: bool,
+    recovers: bool,
+    sees_units: bool = True,
 ) -> LeaseVerdict:
     """What to do about a claim without a unit that this process is not working on.
 
@@ -127,13 +133,15 @@ def judge_lease(
         now: The Cloud's time.
         claimant_is_gone: Whether the claimant's process is proven gone.
         recovers: Whether this agent's claims without a unit may be started again.
+        sees_units: Whether what was started for a claim shows as a unit of the platform.
     """
-    if not recovers:
+    if not (recovers and sees_units):
         # A living claimant may have started the run: in a batch system, say, where it waits longer than the lease.
         # The claim of an agent that knew no leases cannot be dated; it is left alone as it was then.
         patience = timedelta(0) if claimant_is_gone else LATE
         is_late = record.create_until is not None and _is_past(record, now, patience)
-        return LeaseVerdict.GIVE_UP if is_late else LeaseVerdict.LEAVE
+        if not (is_late and recovers):
+            return LeaseVerdict.GIVE_UP if is_late else LeaseVerdict.LEAVE
     if not (claimant_is_gone or record.claimant == me.id or is_expired(record, now)):
         return LeaseVerdict.LEAVE
     if record.recoveries >= MOST_RECOVERIES:

@@ -34,6 +34,8 @@ class RecoverClaims:
     Attributes:
         presence: Knows whether a claimant still lives; None if that cannot be known.
         recovers: Whether such claims may be started again; not if code of a subclass starts flow runs in its own way.
+        sees_units: Whether what was started shows on the platform; if not, only a claim whose claimant is gone, or that
+            is late by an hour, counts as not started.
     """
 
     claim: ClaimFlowRuns
@@ -43,6 +45,7 @@ class RecoverClaims:
     gate: PlatformGate
     presence: Presence | None = None
     recovers: bool = True
+    sees_units: bool = True
     tell: EventSink = events.ignore
     _started: dict[str, float] = attrs.field(factory=dict, init=False)
     """Units of claims that this process has started, with the time of the start (monotonic, seconds)."""
@@ -116,7 +119,8 @@ class RecoverClaims:
             return LeaseVerdict.LEAVE
         now, me = self.claim.now(), self.claim.claimant
         gone = self._is_gone(record)
-        verdict = judge_lease(record, me, now, claimant_is_gone=gone, recovers=self.recovers)
+        able = {"recovers": self.recovers, "sees_units": self.sees_units}
+        verdict = judge_lease(record, me, now, claimant_is_gone=gone, **able)
         return LeaseVerdict.LEAVE if verdict is LeaseVerdict.RECOVER and not self.gate.is_open else verdict
 
     def _has_started(self, record: ClaimRecord) -> bool:

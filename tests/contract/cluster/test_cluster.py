@@ -22,6 +22,7 @@ from support.cluster import (
     Object,
     PrefectInside,
     eventually,
+    flow_image,
     lacking,
     occurs,
     running_asker,
@@ -120,6 +121,20 @@ def test_flow_runs_succeed(stage: Stage, runs: Mapping[str, str]) -> None:
     assert job["metadata"]["name"] == f"prefect-{run_id}-1"
     said = f"Submitted for execution: Job {job['metadata']['name']}"
     eventually(lambda: any(said in line for line in stage.real.logs(run_id)), 60, "the agent's word in the log")
+
+
+def test_the_self_test_proves_its_five_lines(real: PrefectInside, tmp_path: Path) -> None:
+    """As a person types it, in a namespace that takes restricted pods only; no Job is left."""
+    cluster, program = real.cluster, Path(sys.executable).parent / "prefect-agent"
+    with cluster.namespace("selftest") as namespace:
+        words = ("agent", "selftest", "kubernetes", "--namespace", namespace, "--image", flow_image(cluster))
+        env = {**cluster.env, "HOME": str(tmp_path)}
+        command = cluster.command(program, *words)
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600, check=False)
+
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+        assert [line.split()[0] for line in done.stdout.splitlines()] == ["ok"] * 5
+        eventually(lambda: not cluster.list("jobs", namespace, "prefect.io/unit"), 60, "its Jobs are gone")
 
 
 # --- bad ends ---

@@ -65,22 +65,6 @@ class TestOrder:
         with pytest.raises(PlatformUnavailable):
             templates.of_agent("slow", fetch=fetch)
 
-    @pytest.mark.parametrize(
-        ("pod", "image"),
-        [
-            ({"containers": [{"image": "i"}, {"image": "j"}]}, "i"),
-            ({"containers": [{"name": "flow"}]}, None),
-            ({"containers": []}, None),
-            ({"containers": [{"image": 5}]}, None),
-            ({"containers": "x"}, None),
-            ({}, None),
-        ],
-    )
-    def test_image(self, pod: dict[str, Any], image: str | None) -> None:
-        """The image of the first container; nonsense has none, and is complained about when a Job is made of it."""
-        assert templates.template_image({"spec": {"template": {"spec": pod}}}) == image
-        assert templates.template_image({}) is None
-
 
 class TestYaml:
     """YAML as kubectl reads it, and nothing that executes, explodes or is not a Job."""

@@ -258,3 +258,20 @@ def test_whatever_shapes_units_changes_the_fingerprint() -> None:
     ]
 
     assert len({fingerprint(*each) for each in (base, *others)}) == 5
+
+
+# --- claims whose units cannot be seen ---
+
+
+@pytest.mark.parametrize("claimant", [ME, OTHER])
+def test_what_a_living_agent_has_started_out_of_sight_is_not_started_again(claimant: Claimant) -> None:
+    """It may wait in a batch system. Before, each sweep of a class with ``recovers = True`` deployed it once more."""
+    record = claim_of(claimant)
+
+    def found(now: datetime, *, gone: bool = False) -> LeaseVerdict:
+        return judge_lease(record, ME, now, claimant_is_gone=gone, recovers=True, sees_units=False)
+
+    assert found(EXPIRED + LATE - SECOND) is LeaseVerdict.LEAVE
+    assert found(EXPIRED + LATE) is LeaseVerdict.RECOVER
+    assert found(EXPIRED - SECOND, gone=True) is LeaseVerdict.LEAVE
+    assert found(EXPIRED, gone=True) is LeaseVerdict.RECOVER

@@ -240,6 +240,23 @@ def test_a_class_says_whether_its_claims_are_deployed_again(kind: type[Agent], r
     assert agent._parts.engine.recover_claims.recovers is recovers
 
 
+@pytest.mark.parametrize(
+    ("kind", "ports", "judges"),
+    [
+        (Deploying, {}, False),
+        (Repeatable, {}, False),
+        (Repeatable, {"platform": InMemoryPlatform()}, True),
+        (Agent, {"platform": InMemoryPlatform()}, True),
+    ],
+)
+def test_only_a_platform_shows_that_a_unit_is_absent(kind: type[Agent], ports: dict[str, Any], judges: bool) -> None:
+    """Without one a Running run has no unit. Before, a class with ``recovers = True`` made such runs Failed."""
+    engine = kind(cloud=InMemoryCloudApi(), environ=NOWHERE, **ports)._parts.engine
+
+    assert engine.judges_absence is judges
+    assert engine.recover_claims.sees_units is bool(ports)
+
+
 def test_an_agent_without_a_platform_has_none_of_a_test() -> None:
     """Its place is the same after a restart."""
     places = {Deploying(cloud=InMemoryCloudApi(), name="ann", environ=NOWHERE)._parts.platform.identity for _ in "ab"}
