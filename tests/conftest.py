@@ -269,6 +269,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterat
     if "coverage" not in sys.modules:
         return
     from coverage import Coverage  # noqa: PLC0415
+    from coverage.exceptions import CoverageWarning  # noqa: PLC0415
 
     running = Coverage.current()
     if running is None:
@@ -276,7 +277,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterat
     running.stop()
     running.save()
     total = Coverage()
-    total.combine()
+    with warnings.catch_warnings():
+        # A child that a test has killed may leave a file that it had only begun: that is one child's coverage less.
+        warnings.simplefilter("ignore", CoverageWarning)
+        total.combine()
     table = StringIO()
     total.report(file=table)
     terminalreporter.section("coverage")
