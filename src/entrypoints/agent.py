@@ -61,7 +61,7 @@ class Agent:
             ``PREFECT_AGENT_STATE_DIRECTORY``, else ``~/.prefect-agent``.
 
     A subclass with a :meth:`deploy_flow` of its own needs no platform. Its flow runs are not started a second time if
-    the agent ends between the claim and the return of :meth:`deploy_flow`: nobody can know whether they were started.
+    the agent ends between the claim and the return of :meth:`deploy_flow`: it is not known whether they were started.
     Set :attr:`recovers` to True in the class if :meth:`deploy_flow` may be called again for the same claim.
     """
 
@@ -105,15 +105,14 @@ class Agent:
         self._configuration = Configuration.load(process_environ() if environ is None else environ)
         self.agent_config_id = agent_config_id
         merged = self._merge(settings or AgentSettings(), name, labels, env_vars, max_polls)
-        given_bounds = {
-            "limit": limit,
-            "max_lateness": max_lateness,
-            "start_patience": start_patience,
-            "auth_patience": auth_patience,
-        }
-        is_untouched = settings is None or settings == AgentSettings()
-        found_bounds = bounds(self._configuration.environ if is_untouched else {}, given_bounds)
-        self._settings = attrs.evolve(merged, **found_bounds)
+        self._settings = self._bounded(
+            merged,
+            is_untouched=settings is None or settings == AgentSettings(),
+            limit=limit,
+            max_lateness=max_lateness,
+            start_patience=start_patience,
+            auth_patience=auth_patience,
+        )
         self.agent_address = agent_address or self._configuration.text("cloud.agent.agent_address")
         self.log_to_cloud = not no_cloud_logs and self._configuration.find("cloud.send_flow_run_logs") is not False
         self.logger = logging.getLogger(logs.LOGGER)
@@ -268,6 +267,10 @@ class Agent:
         if max_polls is not None:
             changes["max_polls"] = max_polls
         return attrs.evolve(settings, **changes)
+
+    def _bounded(self, merged: AgentSettings, *, is_untouched: bool, **given: float | None) -> AgentSettings:
+        """*merged* with the bounds that were *given*; those of the environment count if no settings were."""
+        return attrs.evolve(merged, **bounds(self._configuration.environ if is_untouched else {}, given))
 
     def _build(self) -> Parts:
         own_deploy = type(self).deploy_flow is not Agent.deploy_flow

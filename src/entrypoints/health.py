@@ -23,7 +23,7 @@ WATCHED: Final = {
 
 
 TROUBLES: Final = frozenset({events.CLOUD_TROUBLE, events.PLATFORM_TROUBLE, events.BUG})
-"""Events that are shown, but make nobody unwell by themselves."""
+"""Events that are shown, but do not make an agent unwell by themselves."""
 
 
 @attrs.define(kw_only=True)

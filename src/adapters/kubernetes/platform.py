@@ -240,7 +240,7 @@ class KubernetesPlatform(ExecutionPlatform):
         if job is None or (job.flow_run_id, job.attempt) != (submission.flow_run_id, submission.attempt):
             labels = found["metadata"].get("labels") or {}
             manager = labels.get(manifest.MANAGED_BY) if isinstance(labels, Mapping) else None
-            raise UnitNameTaken(name, f"a Job of {manager or 'somebody'} in {namespace}")
+            raise UnitNameTaken(name, f"a Job of {manager or 'another program'} in {namespace}")
         if job.owner and submission.owner and job.owner.cloud != submission.owner.cloud:
             raise UnitNameTaken(name, f"a Job of another Prefect Cloud or tenant in {namespace}")
         if job.is_deleting:

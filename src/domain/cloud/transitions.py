@@ -17,7 +17,7 @@ from prefect.agent.domain.cloud.strictness import STRICT, Strictness
 from prefect.agent.domain.times import iso
 
 DUE_NOW = SCHEDULED - {"Paused"}
-"""Types that are due at once if they do not say when; a paused run waits for somebody."""
+"""Types that are due at once if they do not say when; a paused run waits to be resumed."""
 
 
 @attrs.frozen(kw_only=True)

@@ -30,7 +30,7 @@ class End:
         message: For people; the state's message.
         lease: Of an end that speaks about the claim itself (it was not started, it is handed back): the holder it
             speaks for (``ClaimRecord.lease``); void once another agent has taken the claim over. Empty for an end that
-            speaks about the unit, whoever holds its claim.
+            speaks about the unit, whatever became of the claim.
     """
 
     run_id: FlowRunId

@@ -63,7 +63,7 @@ class CreateUnit:
     agent_name: str = "agent"
     labels: Collection[str] = ()
     deadline: float = 120.0
-    made: Callable[[Unit], None] = attrs.field(default=lambda unit: None)  # noqa: ARG005 - nobody else wants it
+    made: Callable[[Unit], None] = attrs.field(default=lambda unit: None)  # noqa: ARG005 - by default it is not wanted
     tell: EventSink = events.ignore
 
     def __call__(self, run: FlowRun) -> Unit:
