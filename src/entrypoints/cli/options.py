@@ -1,4 +1,4 @@
-"""Options of ``prefect agent``, declared once for both spellings (protocol section 11)."""
+"""Options of ``prefect agent``, declared once for both spellings."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -102,7 +102,12 @@ _DOCKER: Final = (
     _docker("--no-pull", is_flag=True, default=None, help="Run images that are there; never pull."),
     _docker("--volume", "volumes", multiple=True, metavar="SPEC", help="Volume for flow runs, as of docker run."),
     _docker("--network", "networks", multiple=True, metavar="NAME", help="Network for flow runs. Repeatable."),
-    _docker("--docker-client-timeout", type=click.IntRange(min=1), metavar="S", help="Seconds for an answer."),
+    _docker(
+        "--docker-client-timeout",
+        type=click.IntRange(min=1),
+        metavar="S",
+        help="Wait up to S seconds for an answer of the engine. Default: 60.",
+    ),
 )
 
 _SHOW: Final = (
@@ -134,7 +139,7 @@ _KUBERNETES: Final = (
         help="Keep finished Jobs.",
     ),
     _kubernetes("--kubeconfig", metavar="PATH", help="Default: the pod's service account, else KUBECONFIG."),
-    _kubernetes("--context", metavar="NAME", help="Of the kubeconfig."),
+    _kubernetes("--context", metavar="NAME", help="Use this context of the kubeconfig. Default: its current one."),
     _kubernetes(
         "--api-key-secret",
         metavar="NAME/KEY",
@@ -155,10 +160,16 @@ _KUBERNETES: Final = (
         help="Do without a feature and its permissions. Repeatable.",
     ),
     _kubernetes(
-        "--start-trouble", type=click.FloatRange(min=0), metavar="S", help="Seconds for images that cannot be pulled."
+        "--start-trouble",
+        type=click.FloatRange(min=0),
+        metavar="S",
+        help="Give up on a pod whose image cannot be pulled after S seconds. Default: 60.",
     ),
     _kubernetes(
-        "--start-deadline", type=click.FloatRange(min=0), metavar="S", help="Seconds for pods that find no node."
+        "--start-deadline",
+        type=click.FloatRange(min=0),
+        metavar="S",
+        help="Give up on a pod that finds no node after S seconds. Default: 21600.",
     ),
     _kubernetes("--qps", type=click.FloatRange(min=0, min_open=True), help="Requests per second. Default: 200."),
     _kubernetes("--burst", type=click.IntRange(min=1), help="Requests at once. Default: 400."),

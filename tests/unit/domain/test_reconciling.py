@@ -25,7 +25,7 @@ from prefect.agent.domain.model.reconciling import (
     waiting,
     without_unit,
 )
-from prefect.agent.domain.model.states import FINISHED_TYPES, State
+from prefect.agent.domain.model.states import FINISHED_TYPES, SUBMITTED, State
 from prefect.agent.domain.model.units import Evidence, Owner, Unit, UnitStatus
 from unit.builders import NOW, OWNER, a_record, a_run, a_unit, an_id, ids
 
@@ -206,10 +206,10 @@ def test_a_cancelled_run_has_its_grace() -> None:
 def test_a_unit_that_was_seen_and_is_deleted_externally_fails_its_run(run: FlowRun, words: str) -> None:
     """Submitted or not: this agent saw it. Before, a Submitted run got its unit again, without end.
 
-    The unit of a Submitted run may be made again by an agent that takes the claim over: that end speaks for one holder.
+    A run that is Submitted may get its unit again from a new holder of the claim: the end speaks for this one only.
     """
     reason = f"The unit of execution {ALIVE.name} was deleted externally {words}"
-    lease = run.claim.lease if run.claim is not None and run.state.type == "Submitted" else ""
+    lease = run.claim.lease if run.claim is not None and run.state.type == SUBMITTED else ""
 
     assert judge_vanished(ALIVE, run) == ReportFailed(ALIVE, reason, lease)
 
