@@ -288,6 +288,8 @@ class Engine:
             return False
         self._sweep_now.clear()
         self.sweep()
+        if self.settings.limit is not None:
+            self.polling.wake.set()  # units that have ended leave room
         if self.sweep.look_soon:
             self._sweep_now.set()
         self.clock.pause(SWEEP_GAP, self._stopping)

@@ -1,7 +1,7 @@
 """Agents' engines in threads, on a Cloud and a platform in memory that they share."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -112,7 +112,7 @@ class Lab:
         """Flow run ids of all units that were ever started."""
         return [submission.flow_run_id for submission in self.platform.created]
 
-    def wait_started(self, runs: list[FlowRunId]) -> None:
+    def wait_started(self, runs: Sequence[str]) -> None:
         """Until every run has its unit."""
         wait_until(lambda: set(runs) <= set(self.units()), 30, "every run has a unit")
 

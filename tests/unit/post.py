@@ -24,6 +24,7 @@ class PickyCloud(InMemoryCloudApi):
     Attributes:
         bad_line: What a log line must not have in it; empty for nothing.
         bad_ends: Runs whose ends spoil every request.
+        loses_ends: Whether a spoiled request for ends leaves their outcomes unknown, in place of an error.
         refused: Runs whose ends are refused, each by itself.
         error: What a spoiled request is answered with.
         sizes: How many lines or ends each request had.
@@ -34,6 +35,7 @@ class PickyCloud(InMemoryCloudApi):
         self.bad_line = ""
         self.bad_ends: set[FlowRunId] = set()
         self.refused: set[FlowRunId] = set()
+        self.loses_ends = False
         self.error: CloudError = AWAY
         self.sizes: list[int] = []
         self.ended: list[FlowRunId] = []
@@ -49,6 +51,8 @@ class PickyCloud(InMemoryCloudApi):
         """Like the Cloud's."""
         self.sizes.append(len(ends))
         if any(end.run_id in self.bad_ends for end in ends):
+            if self.loses_ends:
+                return [EndOutcome(verdict=EndVerdict.UNKNOWN, reason=str(self.error)) for _ in ends]
             raise self.error
         self.ended += [end.run_id for end in ends]
         refused = EndOutcome(verdict=EndVerdict.REFUSED, reason="invalid")

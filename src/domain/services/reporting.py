@@ -7,7 +7,7 @@ from typing import Final
 
 import attrs
 
-from prefect.agent.domain.errors import CloudError, Unauthorised
+from prefect.agent.domain.errors import CloudError, CloudUnavailable, Unauthorised
 from prefect.agent.domain.model.ends import End, EndKind, EndOutcome, EndVerdict
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.reports import Due, Line, RunReports, size
@@ -154,12 +154,20 @@ class SendReports:
 
     def _send_ends(self, ready: Sequence[tuple[RunReports, End]]) -> int:
         done = 0
+        known: set[int] = set()
 
         def send(some: Sequence[tuple[RunReports, End]]) -> None:
+            """One request for what is not known yet. One of these may spoil it for all: then the batch has failed."""
             nonlocal done
-            outcomes = self.cloud.end([end for _, end in some])
-            for (run, end), outcome in zip(some, outcomes, strict=True):
-                done += self._take(run, end, outcome)
+            some = [item for item in some if id(item) not in known]
+            outcomes = self.cloud.end([end for _, end in some]) if some else []
+            for item, outcome in zip(some, outcomes, strict=True):
+                if outcome.verdict is not EndVerdict.UNKNOWN:
+                    known.add(id(item))
+                    done += self._take(*item, outcome)
+            unknown = [outcome.reason for outcome in outcomes if outcome.verdict is EndVerdict.UNKNOWN]
+            if unknown:
+                raise CloudUnavailable(unknown[0])
 
         def spoiled(culprit: tuple[RunReports, End], problem: CloudError, _sure: bool) -> None:  # noqa: FBT001
             wait = getattr(problem, "retry_after", None) or 0.0

@@ -71,6 +71,18 @@ def test_the_limit_of_units_holds(lab: Lab) -> None:
     assert sorted(lab.units()) == sorted(runs)
 
 
+def test_a_unit_that_ends_leaves_its_place_to_the_next_run_at_once(lab: Lab) -> None:
+    """An agent at its limit asks as soon as there is room, not when its longest pause between polls is over."""
+    runs = lab.add(2)
+    lab.agent(attrs.evolve(FAST, limit=1, poll_last=600, keep_ended=1000)).start()
+    wait_until(lambda: len(lab.units()) == 1, 30, "the first unit")
+    [first] = lab.platform.units()
+    lab.cloud.set_state(first.flow_run_id, "Success")
+    lab.platform.end(first.name)
+
+    lab.wait_started(runs)
+
+
 def test_max_polls(lab: Lab) -> None:
     """After so many polls the agent ends by itself, with everything in hand started and told."""
     runs = lab.add(3)
