@@ -105,15 +105,8 @@ class Agent:
         self._configuration = Configuration.load(process_environ() if environ is None else environ)
         self.agent_config_id = agent_config_id
         merged = self._merge(settings or AgentSettings(), name, labels, env_vars, max_polls)
-        given_bounds = {
-            "limit": limit,
-            "max_lateness": max_lateness,
-            "start_patience": start_patience,
-            "auth_patience": auth_patience,
-        }
-        is_untouched = settings is None or settings == AgentSettings()
-        found_bounds = bounds(self._configuration.environ if is_untouched else {}, given_bounds)
-        self._settings = attrs.evolve(merged, **found_bounds)
+        own = self._bounds(settings, (limit, max_lateness, start_patience, auth_patience))
+        self._settings = attrs.evolve(merged, **own)
         self.agent_address = agent_address or self._configuration.text("cloud.agent.agent_address")
         self.log_to_cloud = not no_cloud_logs and self._configuration.find("cloud.send_flow_run_logs") is not False
         self.logger = logging.getLogger(logs.LOGGER)
@@ -126,8 +119,7 @@ class Agent:
         self._parts = self._build()
         self._health = Health(clock=self._parts.clock, stale_after=max(60.0, 6 * self._settings.poll_last))
         self._notifier = Notifier.from_environ(process_environ())
-        takers = (self._health.take, self._notifier.take, self._learn, tell or self._log_event)
-        self._sinks = [safe(take) for take in takers]
+        self._sinks = [safe(t) for t in (self._health.take, self._notifier.take, self._learn, tell or self._log_event)]
         self._engine_running: Engine | None = None
         self._stopping = threading.Event()
 
@@ -268,6 +260,13 @@ class Agent:
         if max_polls is not None:
             changes["max_polls"] = max_polls
         return attrs.evolve(settings, **changes)
+
+    def _bounds(self, settings: AgentSettings | None, given: Iterable[float | None]) -> dict[str, Any]:
+        """The bounds that are *given*, and, unless a program has made *settings*, those of the environment."""
+        names = ("limit", "max_lateness", "start_patience", "auth_patience")
+        is_untouched = settings is None or settings == AgentSettings()
+        environ = self._configuration.environ if is_untouched else {}
+        return bounds(environ, dict(zip(names, given, strict=True)))
 
     def _build(self) -> Parts:
         own_deploy = type(self).deploy_flow is not Agent.deploy_flow
