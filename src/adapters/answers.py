@@ -11,9 +11,10 @@ import threading
 import time
 from collections.abc import Generator
 from functools import cache
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import attrs
+from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, PoolManager
 
 
@@ -45,13 +46,6 @@ def within(*, head: float | None, whole: float | None) -> Generator[None]:
         yield
     finally:
         _current.limits = before
-
-
-def timed(manager: PoolManager) -> PoolManager:
-    """The same *manager*, whose connections keep the deadlines of :func:`within`. May be repeated."""
-    pools = manager.pool_classes_by_scheme
-    manager.pool_classes_by_scheme = {scheme: _timed_pool(pool) for scheme, pool in pools.items()}
-    return manager
 
 
 class TimedResponse(http.client.HTTPResponse):
@@ -111,18 +105,48 @@ class _TimedReader(io.RawIOBase):
         return count
 
 
-@cache
-def _timed_pool(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
-    if issubclass(pool.ConnectionCls, _Timed):
-        return pool
-    connection = type("TimedConnection", (_Timed, pool.ConnectionCls), {})
-    return type("TimedPool", (pool,), {"ConnectionCls": connection})
-
-
-class _Timed:
-    """A connection whose answers keep deadlines."""
+class Timed:
+    """What is added to a connection: its answers keep deadlines."""
 
     response_class = TimedResponse
+
+
+def timed(manager: PoolManager, addition: Any = Timed) -> PoolManager:
+    """The same *manager*, whose connections keep the deadlines of :func:`within`. May be repeated.
+
+    Args:
+        addition: A subclass of :class:`Timed`, which is added to its connections.
+    """
+    pools = manager.pool_classes_by_scheme
+    manager.pool_classes_by_scheme = {scheme: _timed_pool(pool, addition) for scheme, pool in pools.items()}
+    return manager
+
+
+class TimedAdapter(HTTPAdapter):
+    """Connections of a session of requests that keep the deadlines of :func:`within`.
+
+    Attributes:
+        addition: What is added to them.
+    """
+
+    addition: ClassVar[type[Timed]] = Timed
+
+    def init_poolmanager(self, *args: Any, **details: Any) -> None:
+        """For connections without a proxy."""
+        super().init_poolmanager(*args, **details)
+        timed(self.poolmanager, self.addition)
+
+    def proxy_manager_for(self, *args: Any, **details: Any) -> Any:
+        """For those through one."""
+        return timed(super().proxy_manager_for(*args, **details), self.addition)
+
+
+@cache
+def _timed_pool(pool: type[Any], addition: Any) -> type[HTTPConnectionPool]:
+    if issubclass(pool.ConnectionCls, addition):
+        return pool
+    connection = type("TimedConnection", (addition, pool.ConnectionCls), {})
+    return type("TimedPool", (pool,), {"ConnectionCls": connection})
 
 
 def _limits() -> _Limits:

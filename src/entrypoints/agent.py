@@ -125,8 +125,7 @@ class Agent:
         self._parts = self._build()
         self._health = Health(clock=self._parts.clock, stale_after=max(60.0, 6 * self._settings.poll_last))
         self._notifier = Notifier.from_environ(process_environ())
-        takers = (self._health.take, self._notifier.take, self._learn, tell or self._log_event)
-        self._sinks = [safe(take) for take in takers]
+        self._sinks = [safe(t) for t in (self._health.take, self._notifier.take, self._learn, tell or self._log_event)]
         self._engine_running: Engine | None = None
         self._stopping = threading.Event()
 

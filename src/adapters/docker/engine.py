@@ -15,9 +15,9 @@ from docker.errors import DockerException, create_api_error_from_http_exception
 from docker.transport.unixconn import UnixHTTPAdapter, UnixHTTPConnection, UnixHTTPConnectionPool
 from docker.types import CancellableStream
 from docker.utils import kwargs_from_env, parse_host
-from requests.adapters import BaseAdapter, HTTPAdapter
+from requests.adapters import BaseAdapter
 
-from prefect.agent.adapters.answers import TimedResponse, timed, within
+from prefect.agent.adapters.answers import TimedAdapter, TimedResponse, within
 from prefect.agent.adapters.docker.errors import RAISED, translate
 from prefect.agent.adapters.skew import SkewMeter
 from prefect.agent.adapters.trust import TlsAdapter
@@ -163,22 +163,11 @@ class _Client(APIClient):
 
     @cached_property
     def _plain(self) -> BaseAdapter:
-        return _TimedAdapter(pool_maxsize=CONNECTIONS)
+        return TimedAdapter(pool_maxsize=CONNECTIONS)
 
 
-class _TimedAdapter(HTTPAdapter):
-    """Connections whose answers keep deadlines."""
-
-    def init_poolmanager(self, *args: Any, **details: Any) -> None:
-        super().init_poolmanager(*args, **details)
-        timed(self.poolmanager)
-
-    def proxy_manager_for(self, *args: Any, **details: Any) -> Any:
-        return timed(super().proxy_manager_for(*args, **details))
-
-
-class _TimedTlsAdapter(_TimedAdapter, TlsAdapter):
-    """The same with TLS."""
+class _TimedTlsAdapter(TimedAdapter, TlsAdapter):
+    """Connections with TLS whose answers keep deadlines."""
 
 
 class _UnixConnection(UnixHTTPConnection):

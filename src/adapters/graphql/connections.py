@@ -1,21 +1,19 @@
 """Connections that keep to a deadline for the whole of a call, and know whether anything was sent.
 
-Time-outs of sockets count from the last byte: an answer that drips in a byte a second would never end. Here every read
-and every write of a call has what is left of its time. No thread is needed for that.
+Time-outs of sockets count from the last byte: a request that is taken, or an answer that comes, byte by byte would
+never end. Here connecting, every write and every read have what is left of the call's time. No thread is needed.
 """
 
-import http.client
-import io
 import socket
 import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from functools import cache
 from typing import Any, Final
 
 import attrs
 
+from prefect.agent.adapters.answers import Timed, TimedAdapter, within
 from prefect.agent.adapters.trust import TlsAdapter
 
 _LEAST: Final = 0.001
@@ -61,45 +59,15 @@ def calling(seconds: float, silence: float) -> Generator[Call]:
     """Everything that this thread sends and reads in the body belongs to one call of so many seconds."""
     call = _current.call = Call(time.monotonic() + seconds, silence)
     try:
-        yield call
+        with within(head=None, whole=seconds):
+            yield call
     finally:
         _current.call = None
 
 
-class _TimedReader(io.RawIOBase):
-    """Reads from a socket's file, each time with the time that the call has left."""
+class _Timed(Timed):
+    """What is added to a connection: it connects and sends within the time of the call, too."""
 
-    def __init__(self, file: io.RawIOBase, sock: socket.socket) -> None:
-        self._file, self._socket = file, sock
-
-    def readable(self) -> bool:
-        """Yes."""
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        """Read what is there, or wait for it."""
-        if _current.call is not None:
-            self._socket.settimeout(_current.call.timeout)
-        return self._file.readinto(buffer)
-
-    def close(self) -> None:
-        """Close the file; the socket belongs to the connection."""
-        self._file.close()
-        super().close()
-
-
-class _TimedResponse(http.client.HTTPResponse):
-    """An answer, head and body, within the time of the call."""
-
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        self.fp: Any = io.BufferedReader(_TimedReader(self.fp.detach(), sock))
-
-
-class _Timed:
-    """What is added to a connection."""
-
-    response_class = _TimedResponse
     _connects = False
 
     def connect(self) -> None:
@@ -128,31 +96,10 @@ class _Timed:
         return self
 
 
-class TimedAdapter(TlsAdapter):
+class CallAdapter(TimedAdapter, TlsAdapter):
     """Adapter for a session of requests: within the time of :func:`calling`."""
 
-    def init_poolmanager(self, *args: Any, **details: Any) -> None:
-        """For connections without a proxy."""
-        super().init_poolmanager(*args, **details)
-        _time(self.poolmanager)
-
-    def proxy_manager_for(self, *args: Any, **details: Any) -> Any:
-        """For those through one."""
-        return _time(super().proxy_manager_for(*args, **details))
-
-
-def _time(manager: Any) -> Any:
-    pools = manager.pool_classes_by_scheme
-    manager.pool_classes_by_scheme = {scheme: _timed_pool(pool) for scheme, pool in pools.items()}
-    return manager
-
-
-@cache
-def _timed_pool(pool: Any) -> Any:
-    if issubclass(pool.ConnectionCls, _Timed):
-        return pool
-    connection = type(pool.ConnectionCls.__name__, (_Timed, pool.ConnectionCls), {})
-    return type(pool.__name__, (pool,), {"ConnectionCls": connection})
+    addition = _Timed
 
 
 def _addresses(connection: Any) -> int:

@@ -14,7 +14,7 @@ import requests
 from requests.auth import AuthBase
 
 from prefect.agent.adapters.graphql.answers import Answer, describe, is_rejection, is_unauthenticated, read_errors
-from prefect.agent.adapters.graphql.connections import Call, TimedAdapter, calling
+from prefect.agent.adapters.graphql.connections import Call, CallAdapter, calling
 from prefect.agent.adapters.graphql.problems import why
 from prefect.agent.adapters.graphql.records import DIALECT
 from prefect.agent.adapters.skew import SkewMeter, read_date
@@ -84,7 +84,7 @@ class Transport:
         self._session = requests.Session()
         self._session.auth = _Auth(key)
         for prefix in ("http://", "https://"):
-            self._session.mount(prefix, TimedAdapter(pool_connections=1, pool_maxsize=CONNECTIONS))
+            self._session.mount(prefix, CallAdapter(pool_connections=1, pool_maxsize=CONNECTIONS))
         self._session.headers.update(
             {
                 "Content-Type": "application/json",

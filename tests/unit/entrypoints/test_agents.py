@@ -210,62 +210,6 @@ def test_a_limit_comes_from_argument_or_variable(
     assert agent._settings.limit == limit
 
 
-class Deploying(Agent):
-    """Starts flow runs by code of its own."""
-
-    def deploy_flow(self, flow_run: FlowRunRow) -> str:
-        """Somewhere."""
-        return "somewhere"
-
-
-class Repeatable(Deploying):
-    """As before; starting a flow run twice starts it once."""
-
-    recovers = True
-
-
-class Careful(Agent):
-    """A platform's own way, and no second start."""
-
-    recovers = False
-
-
-@pytest.mark.parametrize(
-    ("kind", "recovers"), [(Agent, True), (Deploying, False), (Repeatable, True), (Careful, False)]
-)
-def test_a_class_says_whether_its_claims_are_deployed_again(kind: type[Agent], recovers: bool) -> None:
-    """By default only if the platform itself refuses a second unit."""
-    agent = kind(cloud=InMemoryCloudApi(), platform=InMemoryPlatform(), environ=NOWHERE)
-
-    assert agent._parts.engine.recover_claims.recovers is recovers
-
-
-@pytest.mark.parametrize(
-    ("kind", "ports", "judges"),
-    [
-        (Deploying, {}, False),
-        (Repeatable, {}, False),
-        (Repeatable, {"platform": InMemoryPlatform()}, True),
-        (Agent, {"platform": InMemoryPlatform()}, True),
-    ],
-)
-def test_only_a_platform_shows_that_a_unit_is_absent(kind: type[Agent], ports: dict[str, Any], judges: bool) -> None:
-    """Without one a Running run has no unit. Before, a class with ``recovers = True`` made such runs Failed."""
-    engine = kind(cloud=InMemoryCloudApi(), environ=NOWHERE, **ports)._parts.engine
-
-    assert engine.judges_absence is judges
-    assert engine.recover_claims.sees_units is bool(ports)
-
-
-def test_an_agent_without_a_platform_has_none_of_a_test() -> None:
-    """Its place is the same after a restart."""
-    places = {Deploying(cloud=InMemoryCloudApi(), name="ann", environ=NOWHERE)._parts.platform.identity for _ in "ab"}
-
-    [place] = places
-    assert place.startswith("none:")
-    assert place.endswith(":ann")
-
-
 def test_an_agent_needs_something_that_starts_flow_runs() -> None:
     """A bare Agent without a platform is a mistake, and says so at once."""
     with pytest.raises(ConfigurationError, match="platform"):
