@@ -13,6 +13,7 @@ from prefect.agent.domain.model.leases import waits_for_its_unit
 from prefect.agent.domain.model.reconciling import (
     Conclusion,
     LookAgain,
+    ReportFailed,
     Settled,
     hopeless,
     judge,
@@ -240,6 +241,9 @@ class Reconcile:
                 self._look_again.add(unit.name)
             elif isinstance(verdict, Settled):
                 self._settled.add(unit.name)
+            elif isinstance(verdict, ReportFailed) and unit.name in self._stops.unconfirmed:
+                conclusion, findings = self._stops.unconfirmed.pop(unit.name)
+                self._report(conclusion, proof=f"The unit of execution {unit.name} has ended", findings=findings)
             elif verdict is not None:
                 conclusions.append(verdict)
         for _ in self._report.each(conclusions):

@@ -37,6 +37,8 @@ class StopUnits:
 
     Attributes:
         under_way: Units that are being stopped, with their runs.
+        unconfirmed: Units that could not start and were asked to stop, without an answer: what was concluded of each,
+            and its findings. If such a unit turns out to have ended, that is why.
     """
 
     platform: ExecutionPlatform
@@ -47,6 +49,7 @@ class StopUnits:
     background: Background
     tell: EventSink
     under_way: dict[str, FlowRunId] = attrs.field(factory=dict, init=False)
+    unconfirmed: dict[str, tuple[Conclusion, list[str]]] = attrs.field(factory=dict, init=False)
     _cancelled_since: dict[FlowRunId, float] = attrs.field(factory=dict, init=False)
     _orphaned_since: dict[str, float] = attrs.field(factory=dict, init=False)
     _notes: deque[tuple[str, bool]] = attrs.field(factory=deque, init=False)
@@ -135,7 +138,9 @@ class StopUnits:
             current = self.platform.unit(unit.name)
             if current is None or not is_hopeless(current, self.clock.now() + timedelta(seconds=self.platform.skew)):
                 return False  # it moved on meanwhile: for the next sweep to judge
+            self.unconfirmed[unit.name] = (conclusion, findings)
             self.platform.stop(unit.name, grace=0)
+            del self.unconfirmed[unit.name]
             message = f"Stopped {unit.name}: it could not start ({unit.evidence or 'no evidence'})"
             self.tell(Event(name=events.UNIT_STOPPED, message=message, fields={"flow_run_id": unit.flow_run_id}))
             self.report(conclusion, proof=message, findings=findings)

@@ -65,6 +65,19 @@ def test_waits_are_of_one_unit(world: World) -> None:
 # --- hopeless ---
 
 
+def test_a_stop_without_an_answer_does_not_hide_why_the_unit_could_not_start(world: World) -> None:
+    """The API server was restarted meanwhile: the next sweep finds the unit ended, by the agent's own stop."""
+    run_id, name = stuck(world)
+    world.platform.tell(name, "Pod  Waiting")
+    world.platform.lose_answers("stop")
+
+    world.turn(3)
+
+    reason = f"The unit of execution {name} could not start (ImagePullBackOff, no such image)"
+    assert world.cloud.flow_run(run_id).message == reason
+    assert world.log(run_id) == f"How the unit {name} stands:\nPod  Waiting\n{reason}"
+
+
 def test_a_hopeless_unit_is_stopped_and_its_run_failed(world: World) -> None:
     """The log says how it stands, what it put out, and why the run failed; the unit is kept as any that has ended."""
     run_id, name = stuck(world)
