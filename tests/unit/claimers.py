@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import attrs
 
 from prefect.agent.adapters.fakes import InMemoryCloudApi, ManualClock
-from prefect.agent.domain.errors import RequestRejected
+from prefect.agent.domain.errors import CloudError, RequestRejected
 from prefect.agent.domain.model.flow_runs import ClaimOutcome, FlowRun, FlowRunId
 from prefect.agent.domain.model.leases import Claimant
 from prefect.agent.domain.services.claiming import ClaimFlowRuns
@@ -17,6 +17,8 @@ class PickyCloud(InMemoryCloudApi):
     """Refuses a whole request if one run is in it; may not compare and set."""
 
     bad: FlowRunId | None = None
+    error: CloudError = RequestRejected("no")
+    """What a request with the bad run is answered with."""
     is_loose = False
     lead: float = 0.0
     """Seconds that its clock is ahead."""
@@ -34,7 +36,7 @@ class PickyCloud(InMemoryCloudApi):
     def claim(self, requests: Sequence[ClaimRequest]) -> Sequence[ClaimOutcome]:
         """Like the Cloud's."""
         if any(request.run.id == self.bad for request in requests):
-            raise RequestRejected("no")
+            raise self.error
         return super().claim([self._at_present(each) for each in requests] if self.is_loose else requests)
 
     def _at_present(self, request: ClaimRequest) -> ClaimRequest:

@@ -142,7 +142,7 @@ class ClaimFlowRuns:
         open_requests = list(requests)
         for misses in range(READ_BACK_TRIES):
             try:
-                known.update(self._settle(open_requests, again=again))
+                self._settle(open_requests, known, portion=max(1, len(open_requests) >> misses) if again else 0)
             except Unauthorised:
                 raise
             except CloudError:
@@ -152,9 +152,17 @@ class ClaimFlowRuns:
                 break
         return [known.get(r.run.id, Deferred(r.run, message="the claim's answer was lost")) for r in requests]
 
-    def _settle(self, requests: Iterable[ClaimRequest], *, again: bool) -> dict[FlowRunId, ClaimOutcome]:
+    def _settle(self, requests: Iterable[ClaimRequest], known: dict[FlowRunId, ClaimOutcome], *, portion: int) -> None:
+        """Read the runs, and claim those again that were not committed.
+
+        Args:
+            known: What is learned is put in here.
+            portion: How many are claimed again in one request; 0: none, they are ``Lost``.
+
+        Raises:
+            CloudError: Something is not known yet.
+        """
         now = {run.id: run for run in self.cloud.flow_runs([request.run.id for request in requests])}
-        known: dict[FlowRunId, ClaimOutcome] = {}
         uncommitted: list[ClaimRequest] = []
         for request in requests:
             current = now.get(request.run.id)
@@ -162,18 +170,42 @@ class ClaimFlowRuns:
                 known[request.run.id] = Lost(request.run)
             elif _holds(current, request.record):
                 known[request.run.id] = Claimed(request.run, request.record)
-            elif current.attempt == request.run.attempt and again:
+            elif current.attempt == request.run.attempt and portion:
                 uncommitted.append(request)
             else:
                 known[request.run.id] = Lost(request.run)
-        if uncommitted:
-            outcomes = zip(uncommitted, self.cloud.claim(uncommitted), strict=True)
-            # Lost may mean that the first request arrived late and won: the next round reads that.
-            found = {request.run.id: out for request, out in outcomes if not isinstance(out, Lost)}
-            if not self.cloud.compares:
-                found = {run_id: out for run_id, out in found.items() if not isinstance(out, Claimed)}
-            known.update(found)
-        return known
+        self._claim_again(_portions(uncommitted, portion), known)
+
+    def _claim_again(self, portions: Sequence[Sequence[ClaimRequest]], known: dict[FlowRunId, ClaimOutcome]) -> None:
+        """One run may spoil its request: the other portions are claimed all the same, if the first or the last is.
+
+        Raises:
+            CloudError: A portion was not taken.
+        """
+        problems: list[CloudError] = []
+        for tried, portion in enumerate(portions):
+            try:
+                outcomes = self.cloud.claim(portion)
+            except Unauthorised:
+                raise
+            except CloudError as problem:
+                problems.append(problem)
+                if len(problems) == tried + 1 > 1:
+                    break
+                continue
+            for request, outcome in zip(portion, outcomes, strict=True):
+                # Lost may mean that the first request arrived late and won: the next round reads that.
+                is_proven = self.cloud.compares or not isinstance(outcome, Claimed)
+                if is_proven and not isinstance(outcome, Lost):
+                    known[request.run.id] = outcome
+        if problems:
+            raise problems[0]
+
+
+def _portions(requests: Sequence[ClaimRequest], size: int) -> list[Sequence[ClaimRequest]]:
+    """*requests* in portions: the first, the last, then those between."""
+    portions = [requests[begin : begin + size] for begin in range(0, len(requests), size or 1)]
+    return [*portions[:1], *portions[1:][-1:], *portions[1:-1]]
 
 
 def _holds(current: FlowRun, record: ClaimRecord) -> bool:
