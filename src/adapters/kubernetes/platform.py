@@ -32,8 +32,9 @@ from prefect.agent.ports.presence import Presence
 
 TRAITS: Final = PlatformTraits(kind="kubernetes", run_config=KubernetesRun)
 
-STOP_MARGIN: Final = 30.0
-"""Seconds beyond its grace that a node has to tell that a pod is gone."""
+STOP_MARGIN: Final = 60.0
+"""Seconds beyond its grace that a node has to report that a pod is gone. If the Job's controller is the first to delete
+the pod, the pod has its own grace of mostly 30 s."""
 
 LAST_WORDS: Final = 3.0
 """Seconds that the watch has to tell how a pod ended that is known to be gone."""
