@@ -87,6 +87,8 @@ class Engine:
     _lookers: Workers = attrs.field(init=False)
     _stopping: threading.Event = attrs.field(factory=threading.Event, init=False)
     _last_reports: threading.Event = attrs.field(factory=threading.Event, init=False)
+    _sweep_at: float = attrs.field(default=float("inf"), init=False)
+    """When the next sweep is to begin (monotonic), while it is waited for."""
     _sweep_now: threading.Event = attrs.field(factory=threading.Event, init=False)
     _report_now: threading.Event = attrs.field(factory=threading.Event, init=False)
 
@@ -112,6 +114,7 @@ class Engine:
             census=lambda: self.sweep.census,
             aside=self._aside,
             started=self.recover_claims.started,
+            sweep_instead=self._sweep_instead,
             tell=self.tell,
         )
         self.sweep = Reconcile(
@@ -283,17 +286,28 @@ class Engine:
             self._sweep_now.set()
 
     def _sweep_step(self) -> bool:
-        self.clock.pause(self.settings.sweep_every * (IDLE if self.sweep.is_idle else 1), self._sweep_now)
+        every = self.settings.sweep_every * (IDLE if self.sweep.is_idle else 1)
+        self._sweep_at = self.clock.monotonic() + every
+        self.clock.pause(every, self._sweep_now)
+        self._sweep_at = float("inf")
         if self._stopping.is_set():
             return False
         self._sweep_now.clear()
         self.sweep()
+        self.polling.swept(self.sweep.view.quiet_since)
         if self.settings.limit is not None:
             self.polling.wake.set()  # units that have ended leave room
         if self.sweep.look_soon:
             self._sweep_now.set()
         self.clock.pause(SWEEP_GAP, self._stopping)
         return not self._stopping.is_set()
+
+    def _sweep_instead(self) -> bool:
+        """Sweep now if the next sweep begins within half the longest pause between polls; return whether it does."""
+        if self._sweep_at - self.clock.monotonic() > self.settings.poll_last / 2:
+            return False
+        self._sweep_now.set()
+        return True
 
     def _watch_step(self) -> bool:
         started = self.clock.monotonic()

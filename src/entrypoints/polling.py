@@ -57,6 +57,9 @@ PATIENCE: Final = 2.0
 UNLIMITED: Final = 1_000_000
 """More units than any agent starts at once."""
 
+HELD_BACK: Final = 3.0
+"""Seconds that a poll waits for the sweep that may spare it."""
+
 WORTH_ASKING: Final = 25
 """Flow runs that one answer of a Cloud's queue holds at the most. While more are known to wait and others are being
 started, an agent asks once it has room for so many, not for each place that becomes free."""
@@ -73,6 +76,8 @@ class PollLoop:
         pool: Starts claims.
         aside: Asks in a thread of its own.
         started: Takes the unit's name of each claim that was started.
+        sweep_instead: Has the sweep run now if its turn comes soon anyway, and says whether it does: the sweep's answer
+            also says whether a flow run is due, which saves a poll.
         census: How many units of this agent were alive at the last sweep.
     """
 
@@ -89,6 +94,7 @@ class PollLoop:
     census: Callable[[], Census]
     aside: Callable[[Ask], Future[Sequence[FlowRun]]]
     started: Callable[[str], None]
+    sweep_instead: Callable[[], bool] = lambda: False
     tell: EventSink = events.ignore
     chance: Callable[[], float] = random.random
     wake: threading.Event = attrs.field(factory=threading.Event, init=False)
@@ -96,6 +102,12 @@ class PollLoop:
     _done: collections.deque[FlowRunId] = attrs.field(factory=collections.deque, init=False)
     _begun: collections.deque[float] = attrs.field(factory=collections.deque, init=False)
     """When units were begun that the last sweep may not have counted."""
+    _news: collections.deque[float | None] = attrs.field(factory=collections.deque, init=False)
+    """Since when (monotonic) the Cloud is known to have nothing due, or None if it has: found by sweeps."""
+    _held_back: bool = attrs.field(default=False, init=False)
+    """Whether a poll waits for what a sweep finds out."""
+    _spared_after: int = attrs.field(default=0, init=False)
+    """How many polls there had been when the last one was held back: never two in a row."""
     _hurries: bool = attrs.field(default=False, init=False)
     _next_poll: float = attrs.field(default=0.0, init=False)
     _gap: float = attrs.field(default=0.0, init=False)
@@ -146,6 +158,16 @@ class PollLoop:
             self._begun.append(self.clock.monotonic())
             self.started(claimed.record.unit)
 
+    def swept(self, quiet_since: float | None) -> None:
+        """Take what a sweep learned.
+
+        Args:
+            quiet_since: When the Cloud was asked and had no flow run that is due (monotonic); None if it may have some.
+        """
+        self._news.append(quiet_since)
+        if self._held_back:
+            self.wake.set()
+
     def hurry(self) -> None:
         """Poll now instead of after the present pause."""
         self._hurries = True
@@ -185,9 +207,23 @@ class PollLoop:
 
     def _read_notes(self) -> None:
         if self._hurries:
-            self._hurries, self._next_poll = False, 0.0
+            self._hurries, self._next_poll, self._gap = False, 0.0, 0.0
         while self._done:
             self._desk.done(self._done.popleft())
+        while self._news:
+            self._take_news(self._news.popleft())
+
+    def _take_news(self, quiet_since: float | None) -> None:
+        """An agent without work need not poll for a while after a sweep that found nothing due."""
+        if quiet_since is not None and self._is_patient():
+            self._next_poll = max(self._next_poll, quiet_since + self._gap)
+        elif self._held_back:
+            self._next_poll = 0.0
+        self._held_back = False
+
+    def _is_patient(self) -> bool:
+        """Whether there has been no work for long; a Cloud that waits with its answer costs fewer requests anyway."""
+        return self._gap > self.settings.poll_last / 2 and not self.cloud.waits
 
     def _now(self) -> datetime:
         """The Cloud's time: by it runs are due."""
@@ -215,7 +251,14 @@ class PollLoop:
         return self.settings.max_polls is not None and self._polls >= self.settings.max_polls
 
     def _may_poll(self) -> bool:
-        return self._wants_to_poll() and self.clock.monotonic() >= self._next_poll
+        if not self._wants_to_poll() or self.clock.monotonic() < self._next_poll:
+            return False
+        if self._is_patient() and self._spared_after < self._polls and self.sweep_instead():
+            self._held_back, self._next_poll = True, self.clock.monotonic() + HELD_BACK
+            self._spared_after = self._polls
+            return False
+        self._held_back = False
+        return True
 
     def _wants_to_poll(self) -> bool:
         return not self._polls_are_over() and self._asked is None and self._has_room()
@@ -272,7 +315,7 @@ class PollLoop:
             self.supervisor.trouble("poll", problem)
             return 0
         except Exception:
-            self._next_poll = 0.0  # the supervisor counts and paces bugs: the next turn must meet it again
+            self._next_poll = self._gap = 0.0  # the supervisor counts and paces bugs: the next turn must meet it again
             raise
         self.supervisor.accepted()
         self._warn_of_skew(self.cloud.skew, self.gate.platform.skew)

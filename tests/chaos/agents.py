@@ -4,7 +4,7 @@ Only the public :class:`Agent` is used, so whatever happens inside of it, the ha
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import attrs
@@ -55,6 +55,7 @@ class SimAgent:
         host: The machine that presence speaks of; empty: nothing is known of other processes.
         faults: What goes wrong with its calls.
         restart_after: Seconds after which a supervisor starts it again if it ends by itself.
+        settings: Numbers of :class:`AgentSettings` in place of those of ``SETTINGS``.
     """
 
     world: World
@@ -65,6 +66,7 @@ class SimAgent:
     host: str = "host"
     faults: Faults = attrs.field(factory=Faults)
     restart_after: float = 5.0
+    settings: Mapping[str, float] = attrs.field(factory=dict)
     process: Process | None = None
     points: Points | None = None
     clock: VirtualClock = attrs.field(init=False)
@@ -118,7 +120,7 @@ class SimAgent:
             cloud=cloud_port(world.cloud(self.cloud), line, self._skew),
             platform=platform_port(beside, line, presence, self._skew),
             clock=self.clock,
-            settings=AgentSettings(name=self.name, labels=self.labels, **SETTINGS),  # type: ignore[arg-type]
+            settings=AgentSettings(name=self.name, labels=self.labels, **{**SETTINGS, **self.settings}),  # type: ignore[arg-type]
             tell=lambda event: self._take(process, event),
             environ={},
         )

@@ -55,10 +55,12 @@ class Stage:
     agents: list[SimAgent] = attrs.field(factory=list)
     runs: list[FlowRunId] = attrs.field(factory=list)
 
-    def agent(self, name: str, *, cloud: str = "one", labels: tuple[str, ...] = (), host: str = "host") -> SimAgent:
+    def agent(
+        self, name: str, *, cloud: str = "one", labels: tuple[str, ...] = (), host: str = "host", **settings: float
+    ) -> SimAgent:
         """One more agent, not yet started."""
         chance = random.Random(f"{name}-{self.chance.random()}")
-        agent = SimAgent(self.world, name, chance, cloud=cloud, labels=labels, host=host)
+        agent = SimAgent(self.world, name, chance, cloud=cloud, labels=labels, host=host, settings=settings)
         self.agents.append(agent)
         return agent
 

@@ -248,6 +248,19 @@ def test_a_page_that_is_too_large_is_made_smaller(
     assert [("run-17" in record.getMessage()) for record in caplog.records] == [True]
 
 
+@pytest.mark.parametrize(("due", "is_quiet"), [([], True), ([{"id": "x"}], False), (None, False)])
+def test_one_request_tells_what_changed_and_whether_work_waits(
+    cloud: CloudApi, stub: Stub, due: object, is_quiet: bool
+) -> None:
+    """A Cloud that does not answer the question has not said that nothing is due."""
+    stub.script = lambda _asked: says(data={"flow_run": [], "due": due})
+
+    found = cloud.changes(platform="p", due_before=datetime.fromisoformat("2026-01-02T03:04:05+00:00"))
+
+    assert found.none_due is is_quiet
+    assert len(stub.asked) == 1
+
+
 @pytest.mark.parametrize("values", [b"[" + b"0," * 1_100_000 + b"0]", b"[" + b"[]," * 600_000 + b"{}]"])
 def test_answers_of_too_many_values_are_not_read(stub: Stub, values: bytes) -> None:
     """Many small values take far more memory than bytes."""

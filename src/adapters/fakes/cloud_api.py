@@ -33,7 +33,7 @@ from prefect.agent.domain.model.run_configs import RunConfig, UniversalRun
 from prefect.agent.domain.model.states import CANCELLED, CANCELLING, FAILED, RUNNING, SUBMITTED
 from prefect.agent.domain.model.workloads import Workload
 from prefect.agent.ports.clock import Clock
-from prefect.agent.ports.cloud_api import AgentIdentity, ClaimRequest, LogLine, Tenant
+from prefect.agent.ports.cloud_api import AgentIdentity, Changes, ClaimRequest, LogLine, Tenant
 
 TENANT: Final = Tenant(id="00000000-0000-4000-8000-000000000000", name="memory")
 CLAIMED_TYPES: Final = frozenset({SUBMITTED, RUNNING, CANCELLING})
@@ -126,6 +126,10 @@ class InMemoryCloudApi(TroublesomeCloudApi):
             else:
                 rows = [row for row in rows if row.changed_at is not None and row.changed_at >= changed_since]
             return self._views([row.id for row in rows])
+
+    def changes(self, *, platform: str, changed_since: datetime | None = None, due_before: datetime) -> Changes:
+        found = self.claimed_flow_runs(platform=platform, changed_since=changed_since)
+        return Changes(runs=found, none_due=not self._store.has_due(due_before, self._now()))
 
     def end(self, ends: Sequence[End]) -> Sequence[EndOutcome]:
         try:

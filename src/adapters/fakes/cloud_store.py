@@ -2,7 +2,7 @@
 
 import hashlib
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -207,16 +207,24 @@ class Store:
         self, labels: Collection[str], before: datetime, now: datetime, skip: Collection[FlowRunId] = ()
     ) -> list[FlowRunRow]:
         """The queue: due flow runs that fit *labels*, oldest first. Task runs count once they are due *now*."""
-        found, left_out = [], set(skip)
+        left_out = set(skip)
+        found = [each for each in self._due(before, now) if each[1] not in left_out]
+        due = [row for _, _, row in sorted(found, key=lambda each: each[:2])[: self.strictness.queue_reads]]
+        return [row for row in due if labels_match(row.labels, labels)][:LIMIT]
+
+    def has_due(self, before: datetime, now: datetime) -> bool:
+        """Whether any flow run is due, whatever its labels."""
+        return any(True for _ in self._due(before, now))
+
+    def _due(self, before: datetime, now: datetime) -> Iterator[tuple[str, FlowRunId, FlowRunRow]]:
+        """Since when each due run waits, its id and the run."""
         for row in self.runs.values():
-            if row.state not in STARTED or row.id in left_out:
+            if row.state not in STARTED:
                 continue
             tasks = row.due(min(before, now))
             if is_ready(row.columns, [task.columns for task in tasks], before):
                 waiting: Sequence[Row] = tasks if row.state == "Running" else [row]
-                found.append((min(str(each.columns["state_start_time"]) for each in waiting), row.id, row))
-        due = [row for _, _, row in sorted(found, key=lambda each: each[:2])[: self.strictness.queue_reads]]
-        return [row for row in due if labels_match(row.labels, labels)][:LIMIT]
+                yield min(str(each.columns["state_start_time"]) for each in waiting), row.id, row
 
 
 def view(row: FlowRunRow, now: datetime) -> FlowRun:

@@ -10,7 +10,7 @@ from prefect.agent.domain.model.ends import End, EndOutcome, EndVerdict
 from prefect.agent.domain.model.flow_runs import ClaimOutcome, FlowRun, FlowRunId
 from prefect.agent.domain.model.units import Submission, Unit
 from prefect.agent.domain.model.workloads import PlatformTraits, Workload
-from prefect.agent.ports.cloud_api import AgentIdentity, ClaimRequest, CloudApi, LogLine, Tenant
+from prefect.agent.ports.cloud_api import AgentIdentity, Changes, ClaimRequest, CloudApi, LogLine, Tenant
 from prefect.agent.ports.platform import ExecutionPlatform
 from prefect.agent.ports.presence import Presence
 
@@ -134,6 +134,10 @@ class FailingCloudApi(TroublesomeCloudApi):
     def claimed_flow_runs(self, *, platform: str, changed_since: datetime | None = None) -> Sequence[FlowRun]:
         with self._troubles.call("claimed_flow_runs"):
             return self._inner.claimed_flow_runs(platform=platform, changed_since=changed_since)
+
+    def changes(self, *, platform: str, changed_since: datetime | None = None, due_before: datetime) -> Changes:
+        with self._troubles.call("claimed_flow_runs"):
+            return self._inner.changes(platform=platform, changed_since=changed_since, due_before=due_before)
 
     def end(self, ends: Sequence[End]) -> Sequence[EndOutcome]:
         try:

@@ -22,7 +22,7 @@ from prefect.agent.domain.model.ends import End, EndOutcome
 from prefect.agent.domain.model.flow_runs import ClaimOutcome, FlowRun, FlowRunId
 from prefect.agent.domain.model.workloads import Workload
 from prefect.agent.ports.clock import Clock
-from prefect.agent.ports.cloud_api import AgentIdentity, ClaimRequest, CloudApi, LogLine, Tenant
+from prefect.agent.ports.cloud_api import AgentIdentity, Changes, ClaimRequest, CloudApi, LogLine, Tenant
 
 MAX_IDENTITY: Final = 300
 
@@ -116,7 +116,10 @@ class GraphQLCloudApi(CloudApi):
         return list(self._reading.read(ids).runs.values())
 
     def claimed_flow_runs(self, *, platform: str, changed_since: datetime | None = None) -> Sequence[FlowRun]:
-        return self._reading.claimed(platform, changed_since)
+        return self._reading.changes(platform, changed_since, None).runs
+
+    def changes(self, *, platform: str, changed_since: datetime | None = None, due_before: datetime) -> Changes:
+        return self._reading.changes(platform, changed_since, due_before)
 
     def end(self, ends: Sequence[End]) -> Sequence[EndOutcome]:
         return self._ending(ends)

@@ -63,26 +63,35 @@ def flow_runs(ids: Collection[str], *, parameters: bool = False) -> str:
 }}"""
 
 
-def claimed(tenant_id: str | None, after: str, limit: int, changed_since: datetime | None = None) -> str:
+def claimed(
+    tenant_id: str | None, after: str, limit: int, changed_since: datetime | None = None, *, due: str = ""
+) -> str:
     """One page, by id, of the flow runs that may be claimed: without what is needed to start them.
 
     Args:
         changed_since: Those that changed then or later, whatever their state; None for all that are not over.
+        due: :func:`any_due`, to be answered along.
     """
-    tenant = f"tenant_id: {{ _eq: {_text(tenant_id)} }}, " if tenant_id else ""
+    tenant = _tenant(tenant_id)
     page = f"id: {{ _gt: {_text(after)} }}, " if after else ""
     return f"""query {{
     flow_run(where: {{ {tenant}{page}{_maybe_claimed(changed_since)} }}, order_by: {{ id: asc }}, limit: {limit}) {{
         id version state state_timestamp name
         task_runs(where: {{ state: {{ _in: {_words((*WAITING, "Submitted"))} }} }}) {{ {_TASK_RUN} }}
         {_CLAIMS}
-    }}
+    }}{due}
 }}"""
+
+
+def any_due(tenant_id: str | None, before: datetime, now: datetime) -> str:
+    """A field ``due`` for :func:`claimed`: one flow run that can be started, whatever its labels."""
+    where = f"{_tenant(tenant_id)}{_can_start(before, now)}"
+    return f"\n    due: flow_run(where: {{ {where} }}, limit: 1) {{ id }}"
 
 
 def claimed_ids(tenant_id: str | None, after: str, changed_since: datetime | None = None) -> str:
     """The id of the first row of :func:`claimed`."""
-    tenant = f"tenant_id: {{ _eq: {_text(tenant_id)} }}, " if tenant_id else ""
+    tenant = _tenant(tenant_id)
     page = f"id: {{ _gt: {_text(after)} }}, " if after else ""
     where = f"{tenant}{page}{_maybe_claimed(changed_since)}"
     return f"query {{ flow_run(where: {{ {where} }}, order_by: {{ id: asc }}, limit: 1) {{ id }} }}"
@@ -102,14 +111,12 @@ def due(
     Args:
         labels: Only runs whose labels are all among these; None for all.
     """
-    tenant = f"tenant_id: {{ _eq: {_text(tenant_id)} }}, " if tenant_id else ""
     fitting = "labels: { _contained_in: $labels }, " if labels is not None else ""
     declared = "($labels: jsonb!)" if labels is not None else ""
     document = f"""query{declared} {{
-    flow_run(where: {{ {tenant}{fitting}id: {{ _nin: {_words(sorted(skip))} }}, _or: [
-        {{ state: {{ _eq: "Scheduled" }}, state_start_time: {{ _lte: {_text(iso(before))} }} }},
-        {{ state: {{ _eq: "Running" }}, task_runs: {{ {_due_tasks(now)} }} }}
-    ] }}, order_by: {{ state_start_time: asc }}, limit: {limit}) {{ id labels }}
+    flow_run(where: {{
+        {_tenant(tenant_id)}{fitting}id: {{ _nin: {_words(sorted(skip))} }}, {_can_start(before, now)}
+    }}, order_by: {{ state_start_time: asc }}, limit: {limit}) {{ id labels }}
 }}"""
     return document, None if labels is None else {"labels": sorted(labels)}
 
@@ -131,6 +138,17 @@ def updates(entries: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[str, dict
 def alias(number: int) -> str:
     """Key of the outcome of one of :func:`updates`."""
     return f"c{number}"
+
+
+def _tenant(tenant_id: str | None) -> str:
+    return f"tenant_id: {{ _eq: {_text(tenant_id)} }}, " if tenant_id else ""
+
+
+def _can_start(before: datetime, now: datetime) -> str:
+    return f"""_or: [
+        {{ state: {{ _eq: "Scheduled" }}, state_start_time: {{ _lte: {_text(iso(before))} }} }},
+        {{ state: {{ _eq: "Running" }}, task_runs: {{ {_due_tasks(now)} }} }}
+    ]"""
 
 
 def _due_tasks(now: datetime) -> str:

@@ -14,6 +14,7 @@ from prefect.agent.adapters.graphql.transport import AnswerTooLarge, Transport
 from prefect.agent.domain.errors import CloudUnavailable, RequestRejected
 from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId
 from prefect.agent.domain.times import iso
+from prefect.agent.ports.cloud_api import Changes
 
 PAGE: Final = 200
 """Flow runs in one answer, with everything that is needed to start them."""
@@ -81,13 +82,16 @@ class Reading:
         pages = (wanted[start : start + PAGE] for start in range(0, len(wanted), PAGE))
         return Found.together(found for page in pages for found in halved(page, self._page, AnswerTooLarge, alone))
 
-    def claimed(self, platform: str, changed_since: datetime | None) -> list[FlowRun]:
-        """Runs whose latest claim names *platform*, in pages by id."""
+    def changes(self, platform: str, changed_since: datetime | None, due_before: datetime | None) -> Changes:
+        """Runs whose latest claim names *platform*, in pages by id; the first page also says whether any run is due."""
         found: dict[FlowRunId, FlowRun] = {}
-        last, size = "", LIGHT_PAGE
+        last, size, none_due = "", LIGHT_PAGE, False
+        due = documents.any_due(self.only_tenant, due_before, self.transport.now()) if due_before else ""
         while True:
             try:
-                rows = self._rows(documents.claimed(self.only_tenant, last, size, changed_since))
+                data = self.transport.ask(documents.claimed(self.only_tenant, last, size, changed_since, due=due))
+                rows = _rows(data)
+                none_due, due = none_due or data.get("due") == [], ""
             except AnswerTooLarge as problem:
                 if size > 1:
                     size //= 2
@@ -99,7 +103,7 @@ class Reading:
                 found |= {run.id: run for run in runs.values() if run.claim and run.claim.platform == platform}
             ids = _ids(rows, last)
             if len(rows) < size or not ids:
-                return list(found.values())
+                return Changes(runs=list(found.values()), none_due=none_due)
             last, size = max(ids), min(LIGHT_PAGE, 2 * size)
 
     def ready(
@@ -153,8 +157,7 @@ class Reading:
             log.warning("%s", words)
 
     def _rows(self, document: str, variables: Mapping[str, object] | None = None) -> list[object]:
-        rows = self.transport.ask(document, variables).get("flow_run")
-        return rows if isinstance(rows, list) else []
+        return _rows(self.transport.ask(document, variables))
 
     def _understood(self, rows: Sequence[object], asked: Sequence[FlowRunId] = ()) -> Found:
         """Runs of those rows that make sense."""
@@ -196,6 +199,11 @@ class Reading:
                 self._knows_contained_in = False
         document, _ = documents.due(self.only_tenant, before, now, skip, limit=LIGHT_PAGE)
         return _fitting(self._rows(document), labels)[:limit]
+
+
+def _rows(data: Mapping[str, object]) -> list[object]:
+    rows = data.get("flow_run")
+    return rows if isinstance(rows, list) else []
 
 
 def _add(remembered: dict[str, None], key: str) -> bool:

@@ -37,19 +37,23 @@ class ClaimsView:
     _runs: dict[FlowRunId, FlowRun] = attrs.field(factory=dict, init=False)
     _whole_at: float | None = attrs.field(default=None, init=False)
     _since: datetime | None = attrs.field(default=None, init=False)
+    quiet_since: float | None = attrs.field(default=None, init=False)
+    """When the Cloud was asked last (monotonic), if it said that no flow run is due."""
 
-    def refresh(self, keep: Collection[FlowRunId]) -> None:
+    def refresh(self, keep: Collection[FlowRunId], *, due_within: float = 0.0) -> None:
         """Read what has changed.
 
         Args:
             keep: Runs that stay in the view although they are over: they have units.
+            due_within: A flow run that is due in so many seconds counts as due.
 
         Raises:
             CloudError: The view is as it was.
         """
         asked_at, now = self.clock.monotonic(), self.clock.now() + timedelta(seconds=self.cloud.skew)
         whole = self._whole_at is None or asked_at - self._whole_at >= WHOLE_EVERY
-        found = self._read(None if whole else self._since)
+        found, is_quiet = self._read(None if whole else self._since, now + timedelta(seconds=due_within))
+        self.quiet_since = asked_at if is_quiet else None
         if whole:
             self._runs, self._whole_at = {}, asked_at
         self._runs.update({run.id: run for run in found})
@@ -75,9 +79,11 @@ class ClaimsView:
         ours = (run for run in found if not is_open(run) or (run.claim and run.claim.platform in self.platforms))
         self._runs.update({run.id: run for run in ours})
 
-    def _read(self, since: datetime | None) -> list[FlowRun]:
-        return [
-            run
+    def _read(self, since: datetime | None, due_before: datetime) -> tuple[list[FlowRun], bool]:
+        """What has changed, and whether no flow run is due."""
+        answers = [
+            self.cloud.changes(platform=platform, changed_since=since, due_before=due_before)
             for platform in self.platforms
-            for run in self.cloud.claimed_flow_runs(platform=platform, changed_since=since)
         ]
+        runs = [run for answer in answers for run in answer.runs]
+        return runs, all(answer.none_due for answer in answers)

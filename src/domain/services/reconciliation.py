@@ -123,7 +123,9 @@ class Reconcile:
             CloudError, PlatformError: One side did not answer; what was decided until then is done.
         """
         self._take_stopped()
-        self.view.refresh(keep={unit.flow_run_id for unit in self._remembered.values()})
+        self.view.refresh(
+            keep={unit.flow_run_id for unit in self._remembered.values()}, due_within=self.settings.prefetch
+        )
         asked_at = self.clock.monotonic()
         everything = self.platform.units()
         units = own(everything, self.owner.cloud)

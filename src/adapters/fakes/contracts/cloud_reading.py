@@ -273,6 +273,24 @@ class ReadingContract(CloudContractBase):
         assert sorted(found) == sorted(each.run.id for each in made)
         assert list(cloud.claimed_flow_runs(platform=HERE, changed_since=now() + MINUTE)) == []
 
+    def test_changes_never_say_that_nothing_is_due_while_a_run_waits(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """Whatever its labels; the claimed runs are those of ``claimed_flow_runs``."""
+        mine = claimed(cloud, world)
+        world.add_flow_run(labels=("elsewhere",))
+
+        found = cloud.changes(platform=HERE, due_before=now() + MINUTE)
+
+        assert ids(found.runs) == [mine.run.id]
+        assert not found.none_due
+
+    def test_changes_see_task_runs_that_are_due(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """A Running run with a task to be tried again is work for an agent."""
+        run_id = world.add_flow_run()
+        world.set_state(run_id, "Running")
+        world.add_task_run(run_id, "Retrying", now() - MINUTE)
+
+        assert not cloud.changes(platform=HERE, due_before=now()).none_due
+
     def test_a_claimed_task_run_is_a_change(self, cloud: CloudApi, world: CloudWorld) -> None:
         """A Running run whose task runs were claimed has changed, and shows them."""
         run_id = world.add_flow_run()

@@ -1,0 +1,48 @@
+"""An agent that has nothing to start: how often it asks its Cloud, in virtual time."""
+
+from collections import Counter
+from typing import Final
+
+import pytest
+
+from chaos.scenarios import Stage, stage
+
+MINUTES: Final = 20
+PER_MINUTE: Final = 6
+"""Requests of an agent with no work: as many as the official agent's polls."""
+
+ASKS: Final = ("ready_flow_runs", "changes", "claimed_flow_runs", "flow_runs", "end", "write_logs")
+
+
+def asked(here: Stage) -> int:
+    """How often the Cloud was asked something; each of these is one request while nothing is due."""
+    points = here.agents[0].points
+    assert points is not None
+    names = Counter(point.removeprefix("before cloud.") for point in points.passed)
+    return sum(names[ask] for ask in ASKS)
+
+
+@pytest.mark.parametrize("living", [0, 25])
+def test_an_idle_agent_asks_no_more_than_the_official_one(living: int) -> None:
+    """Sweeps take the place of polls: their answers also say that nothing is due."""
+    with stage(f"idle {living}", lives=20.0) as here:
+        for _ in range(living):
+            here.add("deaf")
+        here.agent("a", poll_last=10.0).start()
+        here.scheduler.run_for(600)
+        before = asked(here)
+
+        here.scheduler.run_for(60 * MINUTES)
+
+        assert round((asked(here) - before) / MINUTES) <= PER_MINUTE  # pauses have jitter
+
+
+def test_a_run_is_found_as_soon_by_an_agent_whose_sweeps_spare_it_polls() -> None:
+    """No run waits longer than the longest pause between polls with its jitter."""
+    with stage("found", lives=20.0) as here:
+        here.agent("a", poll_last=10.0).start()
+        here.scheduler.run_for(300)
+        for pause in range(20):
+            here.scheduler.run_for(60 + 3.1 * pause)
+            run = here.add("well")
+            assert here.scheduler.wait(lambda run=run: here.world.state(run) != "Scheduled", 13), f"{pause}"  # type: ignore[misc]
