@@ -4,7 +4,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test chaos contract check format dev dev-prefect wheel wheelhouse image lock clean
+.PHONY: help demo test chaos attacks contract check format dev dev-prefect wheel wheelhouse image lock clean
 
 # The Python that makes the environments: the first of these that really runs (a pyenv shim may not) and can make one.
 # Looked for only when an environment has to be made, and once.
@@ -39,6 +39,9 @@ test: .venv/.installed .venv-prefect/.locked ## All tests, with coverage; ARGS="
 
 chaos: .venv/.installed .venv-prefect/.locked ## Kill the agent at every point where it touches Cloud or platform; about an hour
 	@CHAOS=all $(BIN)/python -m pytest tests/chaos $(ARGS)
+
+attacks: .venv/.installed .venv-prefect/.locked ## Attacks on agent and embedded Cloud; a table of what was tried
+	@$(BIN)/python -m pytest tests/contract/attacks $(ARGS)
 
 contract: .venv/.installed .venv-prefect/.locked ## Only the contract suites: fakes and real adapters
 	@$(BIN)/python -m pytest tests/contract $(ARGS)

@@ -33,6 +33,9 @@ THREADS: Final = KUBERNETES_PARALLEL
 ROUNDS: Final = 10
 IDLE_SECONDS: Final = 20
 OFFICIAL_JOBS: Final = 300
+SIZES: Final = (200, 1000, 10_000)
+SETTLED_AFTER: Final = 60.0
+IDLE_MINUTES: Final = 2
 LOAD: Final = "benchmark/load"
 """Label of the node, and what pods ask for: they stay Pending until the node is given their value."""
 
@@ -207,6 +210,43 @@ def whole(lab: Lab, jobs: int) -> None:
             )
 
 
+def growth(lab: Lab, jobs: int) -> None:
+    """What a flow run costs in requests to the Cloud, and an agent with so many living Jobs that has nothing to do."""
+    print("\nRequests to the Cloud until every run is started; then idle with all Jobs alive")
+    print(f"  {'':<34}{'Jobs':>6}{'Jobs/s':>8}{'requests/run':>14}{'idle/min':>10}{'CPU ms/min':>12}{'kB/unit':>9}")
+    for name, command in commands().items():
+        own = name != "official 1.4.1"
+        rest = 0.0
+        for count in (0, *(size for size in SIZES if size <= (jobs if own else OFFICIAL_JOBS))):
+            made, asked, idle, used, memory = _grown(lab, command, count)
+            rest = rest if count else memory
+            of_runs = (f"{count / made:.0f}", f"{asked / count:.2f}") if count else ("", "")
+            unit = f"{(memory - rest) * 1024 / count:.1f}" if count else ""
+            print(
+                f"  {name:<34}{count:>6}{of_runs[0]:>8}{of_runs[1]:>14}{idle:>10.1f}{used:>12.0f}{unit:>9}", flush=True
+            )
+
+
+def _grown(lab: Lab, command: Sequence[str], count: int) -> tuple[float, int, float, float, float]:
+    """Seconds to make all Jobs, requests for that, requests and CPU milliseconds a minute afterwards, resident MB."""
+    namespace = lab.api.new_namespace("growth-")
+    with tempfile.TemporaryDirectory(dir=lab.folder) as folder, served(Path(folder) / "cloud.db") as url:
+        cloud = Cloud(url)
+        cloud.create_runs(cloud.register({"type": "UniversalRun"}), count)
+        with (
+            closing(Door(url)) as door,
+            started(lab, [*command, "--job-template", lab.template("never")], door.url, namespace) as process,
+        ):
+            assert door.polled.wait(60), (lab.folder / "agent.log").read_text()
+            made = follow(lab, namespace, count) if count else 0.0
+            asked = door.requests
+            time.sleep(SETTLED_AFTER)
+            before, used = door.requests, cpu(process.pid)
+            time.sleep(IDLE_MINUTES * 60)
+            idle = (door.requests - before) / IDLE_MINUTES
+            return made, asked, idle, (cpu(process.pid) - used) * 1e3 / IDLE_MINUTES, resident(process.pid)
+
+
 def follow(lab: Lab, namespace: str, count: int) -> float:
     """Seconds from the first Job to the last."""
     while not lab.count(namespace):
@@ -240,6 +280,7 @@ def main(jobs: int) -> None:
         starts(lab)
         rates(lab, jobs)
         whole(lab, jobs)
+        growth(lab, jobs)
 
 
 if __name__ == "__main__":
