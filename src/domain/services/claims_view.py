@@ -14,6 +14,9 @@ from prefect.agent.ports.cloud_api import CloudApi
 WHOLE_EVERY: Final = 600.0
 """Seconds after which everything is read anew: a change that was missed is found then."""
 
+WHOLE: Final = 1000
+"""So many runs are read in that time: if there are more, it becomes longer, and the cost stays as it is."""
+
 SLACK: Final = timedelta(seconds=30)
 """Changes are asked for from so long before the last question: clocks differ, and a Cloud may commit late."""
 
@@ -51,7 +54,8 @@ class ClaimsView:
             CloudError: The view is as it was.
         """
         asked_at, now = self.clock.monotonic(), self.clock.now() + timedelta(seconds=self.cloud.skew)
-        whole = self._whole_at is None or asked_at - self._whole_at >= WHOLE_EVERY
+        every = WHOLE_EVERY * max(1.0, len(self._runs) / WHOLE)
+        whole = self._whole_at is None or asked_at - self._whole_at >= every
         found, is_quiet = self._read(None if whole else self._since, now + timedelta(seconds=due_within))
         self.quiet_since = asked_at if is_quiet else None
         if whole:

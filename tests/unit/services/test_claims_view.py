@@ -10,6 +10,7 @@ from prefect.agent.adapters.fakes import InMemoryCloudApi, ManualClock
 from prefect.agent.domain.errors import CloudUnavailable
 from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId
 from prefect.agent.domain.model.leases import Claimant
+from prefect.agent.domain.services import claims_view
 from prefect.agent.domain.services.claiming import ClaimFlowRuns
 from prefect.agent.domain.services.claims_view import SLACK, WHOLE_EVERY, ClaimsView
 from unit.builders import ids
@@ -125,6 +126,22 @@ def test_everything_is_read_anew_from_time_to_time(office: Office) -> None:
     office.clock.advance(1)
 
     assert (before, office.seen()) == ([run_id], [])
+
+
+def test_reading_everything_costs_the_same_however_much_there_is(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice as many runs are read anew half as often."""
+    monkeypatch.setattr(claims_view, "WHOLE", 2)
+    for _ in range(4):
+        office.claimed()
+    office.seen()
+    office.clock.advance(2 * WHOLE_EVERY - 1)
+    office.seen()
+    office.clock.advance(1)
+    office.seen()
+
+    assert [since is None for since, _ in office.cloud.asked[::2]] == [True, False, True]
 
 
 def test_a_run_that_is_over_leaves_the_view(office: Office) -> None:
