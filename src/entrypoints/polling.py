@@ -11,7 +11,7 @@ from typing import Final
 
 import attrs
 
-from prefect.agent.domain.errors import CloudError, CloudUnavailable
+from prefect.agent.domain.errors import CloudUnavailable
 from prefect.agent.domain.model.flow_runs import (
     Claimed,
     ClaimOutcome,
@@ -30,8 +30,8 @@ from prefect.agent.domain.model.planning import (
     Contention,
     Desk,
     Seen,
-    back_off,
 )
+from prefect.agent.domain.model.rhythm import PollRhythm
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.services.claiming import ClaimFlowRuns
 from prefect.agent.domain.services.gate import LOOK_EVERY, PlatformGate
@@ -48,17 +48,8 @@ from prefect.agent.ports.events import Event, EventSink
 
 Ask = Callable[[], Sequence[FlowRun]]
 
-ASK_RIVALS: Final = 5
-"""Lost runs that are read to learn who else claims."""
-
-PATIENCE: Final = 2.0
-"""How many times longer the longest pause is with a Cloud that answers as soon as there is a run."""
-
 UNLIMITED: Final = 1_000_000
 """More units than any agent starts at once."""
-
-HELD_BACK: Final = 3.0
-"""Seconds that a poll waits for the sweep that may spare it."""
 
 WORTH_ASKING: Final = 25
 """Flow runs that one answer of a Cloud's queue holds at the most. While more are known to wait and others are being
@@ -104,16 +95,8 @@ class PollLoop:
     """When units were begun that the last sweep may not have counted."""
     _news: collections.deque[float | None] = attrs.field(factory=collections.deque, init=False)
     """Since when (monotonic) the Cloud is known to have nothing due, or None if it has: found by sweeps."""
-    _held_back: bool = attrs.field(default=False, init=False)
-    """Whether a poll waits for what a sweep finds out."""
-    _spared_after: int = attrs.field(default=0, init=False)
-    """How many polls there had been when the last one was held back: never two in a row."""
     _hurries: bool = attrs.field(default=False, init=False)
-    _next_poll: float = attrs.field(default=0.0, init=False)
-    _gap: float = attrs.field(default=0.0, init=False)
-    """Seconds between the last poll and the next one."""
-    _misses: int = attrs.field(default=0, init=False)
-    _polls: int = attrs.field(default=0, init=False)
+    _rhythm: PollRhythm = attrs.field(init=False)
     _asked: Future[Sequence[FlowRun]] | None = attrs.field(default=None, init=False)
     """An answer that is waited for."""
     _limit: int = attrs.field(default=0, init=False)
@@ -127,6 +110,7 @@ class PollLoop:
     """Runs whose claims are being recovered, in another thread."""
 
     def __attrs_post_init__(self) -> None:
+        self._rhythm = PollRhythm(first=self.settings.poll_first, last=self.settings.poll_last)
         self._desk = Desk(capacity=max(4 * self.settings.parallel, 2 * WORTH_ASKING))
         self._contention = Contention(self.claim.claimant.id, self.chance)
         self._warn_of_skew = SkewWarning(self.tell)
@@ -165,7 +149,7 @@ class PollLoop:
             quiet_since: When the Cloud was asked and had no flow run that is due (monotonic); None if it may have some.
         """
         self._news.append(quiet_since)
-        if self._held_back:
+        if self._rhythm.is_held_back:
             self.wake.set()
 
     def hurry(self) -> None:
@@ -197,9 +181,7 @@ class PollLoop:
         self._report_busy()
         taken = self._claim_due()
         if found or taken:
-            self._misses = 0
-            soonest = self.clock.monotonic() + (0.0 if taken else self.settings.poll_first)
-            self._next_poll = min(self._next_poll, soonest)
+            self._rhythm.found(self.clock.monotonic(), at_once=bool(taken))
         if self._polls_are_over() and self._asked is None and not (self._desk.waiting and self.gate.is_open):
             return False
         self.clock.pause(self._pause(), self.wake)
@@ -207,23 +189,13 @@ class PollLoop:
 
     def _read_notes(self) -> None:
         if self._hurries:
-            self._hurries, self._next_poll, self._gap = False, 0.0, 0.0
+            self._hurries = False
+            self._rhythm.hurry()
         while self._done:
             self._desk.done(self._done.popleft())
         while self._news:
-            self._take_news(self._news.popleft())
-
-    def _take_news(self, quiet_since: float | None) -> None:
-        """An agent without work need not poll for a while after a sweep that found nothing due."""
-        if quiet_since is not None and self._is_patient():
-            self._next_poll = max(self._next_poll, quiet_since + self._gap)
-        elif self._held_back:
-            self._next_poll = 0.0
-        self._held_back = False
-
-    def _is_patient(self) -> bool:
-        """Whether there has been no work for long; a Cloud that waits with its answer costs fewer requests anyway."""
-        return self._gap > self.settings.poll_last / 2 and not self.cloud.waits
+            quiet_since = self._news.popleft()
+            self._rhythm.swept(None if self.cloud.waits else quiet_since)
 
     def _now(self) -> datetime:
         """The Cloud's time: by it runs are due."""
@@ -248,16 +220,16 @@ class PollLoop:
         return census.alive + len(self._begun) + len(self._adopted)
 
     def _polls_are_over(self) -> bool:
-        return self.settings.max_polls is not None and self._polls >= self.settings.max_polls
+        return self.settings.max_polls is not None and self._rhythm.polls >= self.settings.max_polls
 
     def _may_poll(self) -> bool:
-        if not self._wants_to_poll() or self.clock.monotonic() < self._next_poll:
+        now = self.clock.monotonic()
+        if not self._wants_to_poll() or now < self._rhythm.next:
             return False
-        if self._is_patient() and self._spared_after < self._polls and self.sweep_instead():
-            self._held_back, self._next_poll = True, self.clock.monotonic() + HELD_BACK
-            self._spared_after = self._polls
+        # A Cloud that waits with its answer costs fewer requests anyway.
+        if self._rhythm.may_be_spared and not self.cloud.waits and self.sweep_instead():
+            self._rhythm.hold_back(now)
             return False
-        self._held_back = False
         return True
 
     def _wants_to_poll(self) -> bool:
@@ -278,11 +250,8 @@ class PollLoop:
     def _poll(self) -> int:
         """Ask for ready flow runs; return how many are news. The pause until the next poll is set before asking."""
         settings = self.settings
-        self._gap = back_off(self._misses, first=settings.poll_first, last=settings.poll_last, chance=self.chance())
-        self._polls += 1
-        self._misses += 1
-        self._next_poll = self.clock.monotonic() + self._gap
-        now, limit = self._now(), self._room()
+        now, limit, waits = self._now(), self._room(), self.cloud.waits
+        wait = self._rhythm.begin(self.clock.monotonic(), self.chance(), waits=waits)
         ask = partial(
             self.cloud.ready_flow_runs,
             labels=settings.labels,
@@ -290,11 +259,9 @@ class PollLoop:
             limit=limit,
             skip=self._desk.held(now),
         )
-        if not self.cloud.waits:
+        if not waits:
             return self._take_answer(ask, limit)
         self._limit = limit
-        wait = self._gap if self._gap < settings.poll_last / 2 else PATIENCE * self._gap
-        self._next_poll += wait - self._gap
         self._asked = self.aside(partial(ask, wait=wait))
         return 0
 
@@ -311,11 +278,11 @@ class PollLoop:
             runs = answer()
         except CloudUnavailable as problem:
             asked_to_wait = min(problem.retry_after or 0.0, LONGEST_WAIT)
-            self._next_poll = self.clock.monotonic() + max(self._gap, asked_to_wait)
+            self._rhythm.failed(self.clock.monotonic(), asked_to_wait)
             self.supervisor.trouble("poll", problem)
             return 0
         except Exception:
-            self._next_poll = self._gap = 0.0  # the supervisor counts and paces bugs: the next turn must meet it again
+            self._rhythm.hurry()  # the supervisor counts and paces bugs: the next turn must meet it again
             raise
         self.supervisor.accepted()
         self._warn_of_skew(self.cloud.skew, self.gate.platform.skew)
@@ -349,7 +316,7 @@ class PollLoop:
 
     def _learn(self, seen: Sequence[Seen], lost: Sequence[FlowRunId]) -> None:
         """Make way for other agents that ask for the same runs."""
-        rivals = self._rivals(lost) if self._contention.is_lossy(len(seen), len(lost)) else ()
+        rivals = self.claim.rivals(lost) if self._contention.is_lossy(len(seen), len(lost)) else ()
         first_half = {each.run.id for each in seen[: len(seen) // 2]}
         self._contention.learn(
             len(seen),
@@ -358,14 +325,6 @@ class PollLoop:
             rivals=rivals,
             only_the_last=first_half.isdisjoint(lost),
         )
-
-    def _rivals(self, lost: Sequence[FlowRunId]) -> list[str]:
-        """Who has the runs that were lost; a few of them tell."""
-        try:
-            found = self.cloud.flow_runs(lost[:ASK_RIVALS])
-        except CloudError:
-            return []
-        return [run.claim.claimant for run in found if run.claim is not None]
 
     def _take_due(self) -> list[Seen]:
         """What is claimed in this turn."""
@@ -436,5 +395,5 @@ class PollLoop:
         if due is not None:
             waits.append(due if self.gate.is_open else max(due, LOOK_EVERY))
         if self._wants_to_poll():
-            waits.append(self._next_poll - self.clock.monotonic())
+            waits.append(self._rhythm.next - self.clock.monotonic())
         return min(waits)

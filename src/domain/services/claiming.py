@@ -28,6 +28,9 @@ from prefect.agent.ports.events import Event, EventSink
 
 READ_BACK_TRIES: Final = 5
 
+ASK_RIVALS: Final = 5
+"""Lost runs that are read to learn who else claims."""
+
 
 @attrs.define(kw_only=True)
 class ClaimFlowRuns:
@@ -91,6 +94,14 @@ class ClaimFlowRuns:
         """
         now = self.cloud.flow_runs([run.id for run in runs]) if runs else []
         return {run.id: run for run in now if run.state.is_scheduled or run.due_task_runs}
+
+    def rivals(self, lost: Sequence[FlowRunId]) -> list[str]:
+        """Claimants that have the runs that were lost, as far as a few of these tell."""
+        try:
+            found = self.cloud.flow_runs(lost[:ASK_RIVALS])
+        except CloudError:
+            return []
+        return [run.claim.claimant for run in found if run.claim is not None]
 
     def _claim(self, requests: Sequence[ClaimRequest]) -> list[ClaimOutcome]:
         if not requests:
