@@ -6,7 +6,9 @@ from datetime import datetime
 
 import attrs
 
+from prefect.agent.domain.errors import RequestRejected
 from prefect.agent.domain.model.ends import End, EndOutcome
+from prefect.agent.domain.model.explaining import Reference, RunFacts
 from prefect.agent.domain.model.flow_runs import ClaimOutcome, ClaimRecord, FlowRun, FlowRunId
 from prefect.agent.domain.model.workloads import Workload
 
@@ -208,6 +210,16 @@ class CloudApi(abc.ABC):
 
         ``RequestRejected``: one or more lines cannot be taken; halve the batch to find them.
         """
+
+    def facts(self, reference: Reference) -> RunFacts | None:  # noqa: ARG002 - optional
+        """What there is to know of one flow run, the latest of that name; None if there is none.
+
+        Changes nothing. For explanations: ``prefect agent why``.
+
+        Raises:
+            RequestRejected: Also if this Cloud cannot say.
+        """
+        raise RequestRejected("this Cloud does not tell why a flow run does not start")
 
     @abc.abstractmethod
     def workload(self, run: FlowRun) -> Workload:

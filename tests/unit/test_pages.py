@@ -15,6 +15,7 @@ from prefect.agent.domain.model.planning import FRESH
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.entrypoints.cli.selftest import selftest
 from prefect.agent.entrypoints.cli.start import start
+from prefect.agent.entrypoints.cli.why import why
 from prefect.agent.entrypoints.exits import ExitCode
 from prefect.agent.entrypoints.settings import BOUNDS
 
@@ -41,7 +42,9 @@ def options_in(page: str, marker: str) -> set[str]:
     return set(re.findall(r"`(--[a-z-]+)", "".join(firsts)))
 
 
-@pytest.mark.parametrize(("command", "marker"), [(start, "options"), (selftest, "options of selftest")])
+@pytest.mark.parametrize(
+    ("command", "marker"), [(start, "options"), (selftest, "options of selftest"), (why, "options of why")]
+)
 def test_the_reference_has_every_option_and_no_other(command: click.Command, marker: str) -> None:
     """Those of `--help`."""
     assert options_in(text_of("docs/reference.md"), marker) == options_of(command)
@@ -62,7 +65,7 @@ def test_the_readme_names_options_and_variables_that_exist() -> None:
     """Of commands that start agents; other programs' options are none of ours."""
     readme = text_of("README.md")
     settings = readme.partition("| setting |")[2].partition("Options win")[0]
-    assert set(re.findall(r"`(--[a-z-]+)", settings)) <= options_of(start) | options_of(selftest)
+    assert set(re.findall(r"`(--[a-z-]+)", settings)) <= options_of(start) | options_of(selftest) | options_of(why)
     known = {*(bound.variable for bound in BOUNDS), *VARIABLES}
     assert set(re.findall(r"`(PREFECT_AGENT_[A-Z_]+)`", settings)) <= known
 

@@ -9,7 +9,15 @@ from typing import Any, Final
 
 import attrs
 
-from prefect.agent.adapters.fakes.cloud_store import FlowRunRow, MemoryAttempt, Store, made_state, submitted, view
+from prefect.agent.adapters.fakes.cloud_store import (
+    FlowRunRow,
+    MemoryAttempt,
+    Store,
+    facts,
+    made_state,
+    submitted,
+    view,
+)
 from prefect.agent.adapters.fakes.failing import TroublesomeCloudApi
 from prefect.agent.domain.cloud.errors import CloudError
 from prefect.agent.domain.cloud.limits import check_limit
@@ -19,6 +27,7 @@ from prefect.agent.domain.cloud.strictness import LOOSE, STRICT
 from prefect.agent.domain.cloud.transitions import cancel
 from prefect.agent.domain.errors import OutcomeUnknown, RequestRejected
 from prefect.agent.domain.model.ends import End, EndKind, EndOutcome, EndVerdict, judge_end
+from prefect.agent.domain.model.explaining import Reference, RunFacts, SeenAgent
 from prefect.agent.domain.model.flow_runs import (
     Claimed,
     ClaimOutcome,
@@ -76,6 +85,7 @@ class InMemoryCloudApi(TroublesomeCloudApi):
         self._store = Store(LOOSE if loose else STRICT)
         self._logs: list[LogLine] = []
         self._agents: dict[AgentIdentity, str] = {}
+        self._asked: dict[frozenset[str], datetime] = {}
         self._answers: dict[FlowRunId, Callable[[FlowRun], ClaimOutcome]] = {}
         self._end_answers: dict[FlowRunId, Callable[[End], EndOutcome]] = {}
         self._identity = f"memory:{uuid.uuid4().hex[:8]}"
@@ -108,6 +118,7 @@ class InMemoryCloudApi(TroublesomeCloudApi):
         del wait  # this Cloud answers at once
         with self._call("ready_flow_runs"):
             now = self._now()
+            self._asked[frozenset(labels)] = now
             return [view(row, now) for row in self._store.ready(labels, before, now, skip)[: max(0, limit)]]
 
     def claim(self, requests: Sequence[ClaimRequest]) -> Sequence[ClaimOutcome]:
@@ -144,6 +155,13 @@ class InMemoryCloudApi(TroublesomeCloudApi):
             for line in lines:
                 self._check_line(line)
             self._logs += [attrs.evolve(line, timestamp=line.timestamp or now) for line in lines]
+
+    def facts(self, reference: Reference) -> RunFacts | None:
+        with self._call("facts"):
+            rows = reversed(self._store.runs.values())
+            row = next((row for row in rows if reference.run_id == row.id or reference.name == row.name), None)
+            agents = [self._seen(identity) for identity in self._agents]
+            return None if row is None else facts(row, agents, self._now())
 
     def workload(self, run: FlowRun) -> Workload:
         return Workload(command=self._command, default_image="memory/flow:latest", fixed={"FLOW_RUN_ID": run.id})
@@ -322,6 +340,10 @@ class InMemoryCloudApi(TroublesomeCloudApi):
 
     def _now(self) -> datetime:
         return self._clock.now() if self._clock else datetime.now(timezone.utc)
+
+    def _seen(self, agent: AgentIdentity) -> SeenAgent:
+        labels = frozenset(agent.labels)
+        return SeenAgent(name=agent.name, kind=agent.type, labels=labels, last_seen=self._asked.get(labels))
 
     def _views(self, ids: Collection[FlowRunId]) -> list[FlowRun]:
         now = self._now()

@@ -15,6 +15,7 @@ from prefect.agent.domain.cloud.selection import LIMIT, STARTED, is_due, is_read
 from prefect.agent.domain.cloud.states import FINISHED, PARENTS, State, plain, scheduled
 from prefect.agent.domain.cloud.strictness import STRICT, Claims, Strictness
 from prefect.agent.domain.model import states
+from prefect.agent.domain.model.explaining import RunFacts, SeenAgent
 from prefect.agent.domain.model.flow_runs import Attempt, ClaimRecord, Flow, FlowRun, FlowRunId, TaskRun, TaskRunId
 from prefect.agent.domain.model.run_configs import RunConfig
 from prefect.agent.domain.times import iso, read_time
@@ -225,6 +226,22 @@ class Store:
             if is_ready(row.columns, [task.columns for task in tasks], before):
                 waiting: Sequence[Row] = tasks if row.state == "Running" else [row]
                 yield min(str(each.columns["state_start_time"]) for each in waiting), row.id, row
+
+
+def facts(row: FlowRunRow, agents: Sequence[SeenAgent], now: datetime) -> RunFacts:
+    """What an explanation of the run starts from."""
+    seen = view(row, now)
+    return RunFacts(
+        id=row.id,
+        name=row.name,
+        flow=row.flow.name,
+        state=seen.state,
+        since=row.changed_at,
+        labels=frozenset(row.labels),
+        claim=seen.claim,
+        agents=tuple(agents),
+        at=now,
+    )
 
 
 def view(row: FlowRunRow, now: datetime) -> FlowRun:

@@ -7,6 +7,7 @@ from typing import Final
 from prefect.agent.adapters.fakes.troubles import Troubles
 from prefect.agent.domain.errors import CloudError, OutcomeUnknown, PlatformError, PlatformUnavailable
 from prefect.agent.domain.model.ends import End, EndOutcome, EndVerdict
+from prefect.agent.domain.model.explaining import Reference, RunFacts
 from prefect.agent.domain.model.flow_runs import ClaimOutcome, FlowRun, FlowRunId
 from prefect.agent.domain.model.units import Submission, Unit
 from prefect.agent.domain.model.workloads import PlatformTraits, Workload
@@ -149,6 +150,10 @@ class FailingCloudApi(TroublesomeCloudApi):
     def write_logs(self, lines: Sequence[LogLine]) -> None:
         with self._troubles.call("write_logs"):
             self._inner.write_logs(lines)
+
+    def facts(self, reference: Reference) -> RunFacts | None:
+        with self._troubles.call("facts"):
+            return self._inner.facts(reference)
 
     def workload(self, run: FlowRun) -> Workload:
         return self._inner.workload(run)

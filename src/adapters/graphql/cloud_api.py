@@ -12,6 +12,7 @@ from prefect.agent.adapters.graphql import documents
 from prefect.agent.adapters.graphql.answers import dig
 from prefect.agent.adapters.graphql.claims import Claiming
 from prefect.agent.adapters.graphql.ends import Ending
+from prefect.agent.adapters.graphql.facts import read_facts
 from prefect.agent.adapters.graphql.logs import batches, log_entry
 from prefect.agent.adapters.graphql.reading import Reading
 from prefect.agent.adapters.graphql.records import printable
@@ -19,6 +20,7 @@ from prefect.agent.adapters.graphql.transport import Transport
 from prefect.agent.adapters.graphql.workloads import workload
 from prefect.agent.domain.errors import RequestRejected
 from prefect.agent.domain.model.ends import End, EndOutcome
+from prefect.agent.domain.model.explaining import Reference, RunFacts
 from prefect.agent.domain.model.flow_runs import ClaimOutcome, FlowRun, FlowRunId
 from prefect.agent.domain.model.workloads import Workload
 from prefect.agent.ports.clock import Clock
@@ -129,6 +131,9 @@ class GraphQLCloudApi(CloudApi):
             data = self._transport.ask(documents.WRITE_LOGS, {"input": {"logs": batch}}, changes=True)
             if not dig(data, "write_run_logs", "success"):
                 raise RequestRejected("the API did not take the log lines")
+
+    def facts(self, reference: Reference) -> RunFacts | None:
+        return read_facts(self._transport, self._reading.only_tenant, reference)
 
     def workload(self, run: FlowRun) -> Workload:
         return workload(

@@ -63,6 +63,33 @@ def flow_runs(ids: Collection[str], *, parameters: bool = False) -> str:
 }}"""
 
 
+def facts(tenant_id: str | None, run_id: str | None, name: str, seen_since: datetime) -> tuple[str, dict[str, str]]:
+    """One flow run, by id or the latest of that name, and the agents that were seen lately."""
+    which = f"id: {{ _eq: {_text(run_id)} }}" if run_id else "name: { _eq: $name }"
+    document = f"""query{"" if run_id else "($name: String!)"} {{
+    flow_run(where: {{ {_tenant(tenant_id)}{which} }}, order_by: {{ created: desc }}, limit: 1) {{
+        {_ROW} state_message state_timestamp labels
+        about: flow {{ version archived }}
+        task_runs(where: {{ state: {{ _in: {_words((*WAITING, "Submitted"))} }} }}) {{ {_TASK_RUN} }}
+        {_CLAIMS}
+    }}
+    agent(where: {{ {_tenant(tenant_id)}last_queried: {{ _gte: {_text(iso(seen_since))} }} }}, limit: 200) {{
+        name type labels last_queried
+    }}
+}}"""
+    return document, {} if run_id else {"name": name}
+
+
+def holders(tenant_id: str | None, label: str) -> tuple[str, dict[str, Any]]:
+    """Names of the flow runs that take a place of *label*."""
+    document = f"""query($label: jsonb!) {{
+    flow_run(where: {{
+        {_tenant(tenant_id)}labels: {{ _contains: $label }}, state: {{ _in: ["Submitted", "Running", "Cancelling"] }}
+    }}, order_by: {{ state_timestamp: asc }}, limit: 20) {{ id name }}
+}}"""
+    return document, {"label": [label]}
+
+
 def claimed(
     tenant_id: str | None, after: str, limit: int, changed_since: datetime | None = None, *, due: str = ""
 ) -> str:

@@ -6,6 +6,7 @@ from prefect.agent.entrypoints.cli import install as installing
 from prefect.agent.entrypoints.cli import options
 from prefect.agent.entrypoints.cli.selftest import selftest
 from prefect.agent.entrypoints.cli.start import start, starter
+from prefect.agent.entrypoints.cli.why import why
 
 
 @click.group(invoke_without_command=True)
@@ -21,6 +22,7 @@ def agent(ctx: click.Context) -> None:
     Arguments:
         start       Start an agent: it waits for flow runs and starts each one
         install     Print the configuration that installs an agent
+        why         Say why a flow run does not start, and what to do about it
         selftest    Kill and recover harmless units here, and print what that proves
 
     \b
@@ -43,6 +45,7 @@ def agent(ctx: click.Context) -> None:
 agent.add_command(start)
 agent.add_command(installing.install)
 agent.add_command(selftest)
+agent.add_command(why)
 
 
 def _spelling(name: str, short_help: str, *commands: click.Command) -> None:

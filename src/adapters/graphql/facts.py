@@ -1,0 +1,62 @@
+"""Facts about one flow run, for explanations."""
+
+from collections.abc import Mapping
+
+from prefect.agent.adapters.graphql import documents
+from prefect.agent.adapters.graphql.records import items, mapping, moment, number, text
+from prefect.agent.adapters.graphql.transport import Transport
+from prefect.agent.adapters.graphql.wire import read_flow_run
+from prefect.agent.domain.model.explaining import FORGOTTEN, QUEUED, Reference, RunFacts, SeenAgent
+
+
+def read_facts(transport: Transport, only_tenant: str | None, reference: Reference) -> RunFacts | None:
+    """What the tables say of one flow run; None if it is not there.
+
+    Raises:
+        CloudError: As the port says.
+    """
+    now = transport.now()
+    document, variables = documents.facts(only_tenant, reference.run_id, reference.name, now - FORGOTTEN)
+    data = transport.ask(document, variables or None)
+    row = next(iter(items(data.get("flow_run"))), None)
+    run = read_flow_run(row, now)
+    if run is None or not isinstance(row, Mapping):
+        return None
+    labels, about = _labels(row), mapping(row.get("about"))
+    is_local = run.flow.storage.type == "Local" and len(labels) == 1
+    return RunFacts(
+        id=run.id,
+        name=run.name or run.id,
+        flow=run.flow.name,
+        flow_version=number(about.get("version")),
+        flow_is_archived=about.get("archived") is True,
+        state=run.state,
+        since=moment(row.get("state_timestamp")),
+        labels=labels,
+        machine_label=next(iter(labels)) if is_local else "",
+        claim=run.claim,
+        limited=_holders(transport, only_tenant, labels) if run.state.type == QUEUED else (),
+        agents=tuple(_agent(mapping(each)) for each in items(data.get("agent"))),
+        at=now,
+    )
+
+
+def _holders(transport: Transport, only_tenant: str | None, labels: frozenset[str]) -> tuple[str, ...]:
+    names: dict[str, None] = {}
+    for label in sorted(labels):
+        rows = items(transport.ask(*documents.holders(only_tenant, label)).get("flow_run"))
+        names |= dict.fromkeys(text(mapping(row).get("name")) or text(mapping(row).get("id")) for row in rows)
+    return tuple(names)
+
+
+def _agent(row: Mapping[str, object]) -> SeenAgent:
+    return SeenAgent(
+        name=text(row.get("name")) or "agent",
+        kind=text(row.get("type")),
+        labels=_labels(row),
+        last_seen=moment(row.get("last_queried")),
+    )
+
+
+def _labels(row: Mapping[str, object]) -> frozenset[str]:
+    return frozenset(label for label in items(row.get("labels")) if isinstance(label, str))

@@ -1,0 +1,112 @@
+"""``prefect agent why``: what keeps a flow run from starting, and what to do."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+import attrs
+import click
+
+from prefect.agent.domain.errors import AgentError
+from prefect.agent.domain.model.explaining import Finding, RunFacts, UnitFacts, explain, reference, span
+from prefect.agent.entrypoints.exits import exit_for
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@click.argument("platform", required=False, metavar="[docker|process|kubernetes]")
+@click.option("--token", "--key", "-t", "-k", "key", metavar="KEY", help="API key. Better: PREFECT__CLOUD__API_KEY.")
+@click.option("--api", "-a", metavar="URL", help="Address of the Prefect API. Default: as of the agent.")
+@click.option("--tenant-id", metavar="UUID", help="Tenant. Default: the one of the API key.")
+@click.option("--namespace", metavar="NAME", help="Namespace of the Jobs, for kubernetes. Default: as of the agent.")
+@click.option("--output", type=click.Choice(("text", "json")), default="text", show_default=True)
+def why(run: str, platform: str | None, *, output: str, namespace: str | None, **login: str | None) -> None:
+    """Say why a flow run does not start, and what to do about it. Changes nothing.
+
+    RUN is the run's id, its name (the latest of that name), or the address that the client prints. With a platform, the
+    run's unit is looked for there: call it where the agent executes.
+
+    Exits with 0 if nothing keeps the run, with 1 if something does.
+
+    \b
+    Examples:
+        $ prefect agent why crimson-dolphin
+        $ prefect agent why http://localhost:8080/default/flow-run/01a22128-7c50-7b11-8f6c-9f0c2d1f0e11 docker
+    """
+    if namespace and platform != "kubernetes":
+        raise click.UsageError("--namespace is for kubernetes")
+    try:
+        facts = _facts(run, login)
+        unit = _unit(facts, platform, {"namespace": namespace} if namespace else {}) if facts and platform else None
+    except AgentError as problem:
+        end = exit_for(problem)
+        click.echo(f"Error: {end}", err=True)
+        sys.exit(end.code)
+    if facts is None:
+        raise click.UsageError(f"there is no flow run {run!r} in this tenant: neither an id nor a name")
+    findings = explain(facts, unit)
+    click.echo(_as_json(facts, findings) if output == "json" else "\n".join(_as_text(facts, findings)))
+    sys.exit(int(any(finding.stops for finding in findings)))
+
+
+def _facts(run: str, login: dict[str, str | None]) -> RunFacts | None:
+    from prefect.agent.adapters.graphql import GraphQLCloudApi  # noqa: PLC0415 - heavy, as all below
+    from prefect.agent.adapters.system.clock import SystemClock  # noqa: PLC0415
+    from prefect.agent.entrypoints.settings import Configuration, connection  # noqa: PLC0415
+
+    found = connection(Configuration.load(os.environ), **login)
+    cloud = GraphQLCloudApi(
+        found.api, clock=SystemClock(), key=found.key, tenant_id=found.tenant_id, backend=found.backend
+    )
+    with closing(cloud):
+        cloud.connect()
+        return cloud.facts(reference(run))
+
+
+def _unit(facts: RunFacts, name: str, options: dict[str, Any]) -> UnitFacts | None:
+    from prefect.agent.entrypoints.container import platform_factory  # noqa: PLC0415
+
+    with closing(platform_factory(name)(**options)) as platform:
+        places = (platform.identity, *platform.aliases)
+        if facts.claim is None or facts.claim.platform not in places:
+            return UnitFacts(platform=platform.identity)
+        return UnitFacts(platform=facts.claim.platform, unit=platform.unit(facts.claim.unit))
+
+
+def _as_json(facts: RunFacts, findings: Sequence[Finding]) -> str:
+    run = {
+        "id": facts.id,
+        "name": facts.name,
+        "flow": facts.flow,
+        "state": facts.state.type,
+        "since": facts.since.isoformat() if facts.since else None,
+        "due": facts.state.start_time.isoformat() if facts.state.start_time else None,
+        "labels": sorted(facts.labels),
+    }
+    return json.dumps({"run": run, "findings": [attrs.asdict(finding) for finding in findings]}, indent=2)
+
+
+def _as_text(facts: RunFacts, findings: Sequence[Finding]) -> Iterator[str]:
+    version = f" v{facts.flow_version}" if facts.flow_version is not None else ""
+    since = f" for {span(facts.at - facts.since)}" if facts.since else ""
+    due = f"; it is due since {facts.state.start_time:%H:%M:%S} UTC" if _is_due(facts) else ""
+    yield f"{facts.name} (flow {facts.flow}{version}, {facts.id}) is {facts.state.type}{since}{due}."
+    for finding in findings:
+        yield f"{'x' if finding.stops else 'ok':<3}{finding.text}"
+        yield from (f"     {line}" for line in _aligned(finding.rows))
+        if finding.remedies:
+            yield "   Do one of:" if len(finding.remedies) > 1 else "   Do:"
+            yield from (f"     {remedy}" for remedy in finding.remedies)
+
+
+def _is_due(facts: RunFacts) -> bool:
+    return facts.state.is_scheduled and facts.state.start_time is not None and facts.late.total_seconds() >= 0
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip()

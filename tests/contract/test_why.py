@@ -1,0 +1,105 @@
+"""``prefect agent why`` against the embedded Cloud: what it prints, and how it exits."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+import requests
+
+from prefect.agent.entrypoints.server.testing import running_server
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Generator[str]:
+    """A Cloud of one's own."""
+    with running_server(tmp_path / "cloud.db") as url:
+        yield url
+
+
+def mutate(url: str, name: str, gives: str, /, **given: object) -> str:
+    """One mutation; its id."""
+    document = f"mutation($input: {name}_input!) {{ {name}(input: $input) {{ {gives} }} }}"
+    answer = requests.post(url, json={"query": document, "variables": {"input": given}}, timeout=30).json()
+    return str(answer["data"][name][gives])
+
+
+def run(url: str, **more: object) -> str:
+    """A new flow run of a flow."""
+    project = mutate(url, "create_project", "id", name="p")
+    flow = {"name": "f", "tasks": [], "edges": [], "type": "prefect.core.flow.Flow", "__version__": "1.4.1"}
+    flow_id = mutate(url, "create_flow", "id", project_id=project, serialized_flow=flow)
+    return mutate(url, "create_flow_run", "id", flow_id=flow_id, flow_run_name="crimson-dolphin", **more)
+
+
+def why(url: str, home: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    """The command, as a person calls it."""
+    env = {"PATH": os.environ["PATH"], "HOME": str(home), "PREFECT__BACKEND": "server", "PREFECT__CLOUD__API": url}
+    command = [sys.executable, "-m", "prefect.agent", "agent", "why", *words]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+
+def ask(url: str, *labels: str) -> None:
+    """An agent registers, and asks for work."""
+    agent = mutate(url, "register_agent", "id", name="gpu-1", type="DockerAgent", labels=list(labels), tenant_id=None)
+    document = "mutation($input: get_runs_in_queue_input!) { get_runs_in_queue(input: $input) { flow_run_ids } }"
+    given = {"before": "2026-01-01T00:00:00+00:00", "labels": list(labels), "tenant_id": None}
+    body = {"query": document, "variables": {"input": given}}
+    requests.post(url, json=body, headers={"X-PREFECT-AGENT-ID": agent}, timeout=30).raise_for_status()
+
+
+def test_a_run_that_no_agent_takes(url: str, tmp_path: Path) -> None:
+    """By its name: exit code 1, the agents that there are, what they lack, and a command."""
+    run(url, labels=["vm"])
+    ask(url, "gpu")
+
+    done = why(url, tmp_path, "crimson-dolphin")
+
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    assert done.returncode == 1, done.stderr
+    assert lines[0].startswith("crimson-dolphin (flow f v1, ")
+    assert lines[1] == "x  No agent takes its labels: vm."
+    assert lines[2].split() == ["agent", "kind", "labels", "last", "seen", "lacks"]
+    assert lines[3].split()[:3] == ["gpu-1", "DockerAgent", "gpu"]
+    assert lines[3].split()[-1] == "vm"
+    assert "prefect agent start --label vm" in lines
+
+
+def test_a_run_that_an_agent_could_take(url: str, tmp_path: Path) -> None:
+    """By the address that the client prints, as JSON: exit code 0."""
+    run_id = run(url, labels=["gpu"])
+    ask(url, "gpu", "vm")
+
+    done = why(url, tmp_path, f"http://localhost:8080/default/flow-run/{run_id}", "--output", "json")
+
+    found = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert (found["run"]["id"], found["run"]["labels"]) == (run_id, ["gpu"])
+    assert [(finding["cause"], finding["stops"]) for finding in found["findings"]] == [("agents", False)]
+
+
+def test_a_run_that_is_not_there(url: str, tmp_path: Path) -> None:
+    """Exit code 2, and a sentence."""
+    done = why(url, tmp_path, "no-such-run")
+
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith("there is no flow run 'no-such-run' in this tenant: neither an id nor a name")
+
+
+def test_a_cloud_that_is_away(tmp_path: Path) -> None:
+    """Its exit code, no traceback."""
+    done = why("http://127.0.0.1:1", tmp_path, "crimson-dolphin")
+
+    assert done.returncode == 69
+    assert done.stderr.startswith("Error: cannot reach")
+
+
+def test_a_unit_that_is_not_where_its_claim_says(url: str, tmp_path: Path) -> None:
+    """The platform is asked for the unit of the claim, if it is the one that the claim names."""
+    done = why(url, tmp_path, run(url), "process")
+
+    assert done.returncode == 1, done.stderr
+    assert "No agent asks this tenant for work." in done.stdout

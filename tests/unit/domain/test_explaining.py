@@ -1,0 +1,159 @@
+"""Why a flow run does not start: each cause has its sentence and its remedy."""
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import attrs
+import pytest
+
+from prefect.agent.domain.model.explaining import (
+    Finding,
+    RunFacts,
+    SeenAgent,
+    UnitFacts,
+    explain,
+    reference,
+    span,
+)
+from prefect.agent.domain.model.flow_runs import ClaimRecord, FlowRunId
+from prefect.agent.domain.model.states import State
+from prefect.agent.domain.model.units import Evidence, Unit, UnitStatus
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+RUN = FlowRunId("00000000-0000-4000-8000-000000000001")
+CLAIM = ClaimRecord(
+    claimant="a", platform="here", unit="unit-1", attempt="1", agent_name="vm-1", claimed_at=NOW - MINUTE
+)
+
+
+def seen(name: str = "agent", *labels: str, ago: timedelta = SECOND) -> SeenAgent:
+    """An agent that asked a moment ago."""
+    return SeenAgent(name=name, kind="docker", labels=frozenset(labels), last_seen=NOW - ago)
+
+
+def facts(state: str = "Scheduled", message: str = "", due: timedelta = SECOND, **more: Any) -> RunFacts:
+    """Of a run that is due for a second."""
+    told = State(type=state, message=message, start_time=NOW - due)
+    return RunFacts(id=RUN, name="crimson-dolphin", flow="f", state=told, since=NOW - due, at=NOW, **more)
+
+
+def unit(status: UnitStatus, evidence: Evidence | None = None) -> UnitFacts:
+    """What the claim's platform says of its unit."""
+    found = Unit(name="unit-1", id="u", flow_run_id=RUN, attempt="1", status=status, evidence=evidence, info="PID: 7")
+    return UnitFacts(platform="here", unit=found)
+
+
+def causes(findings: list[Finding]) -> list[str]:
+    """What stops the run, then what does not, with a plus."""
+    return [finding.cause if finding.stops else f"+{finding.cause}" for finding in findings]
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        (facts(), ["no-agents"]),
+        (facts(agents=(seen(),)), ["+agents"]),
+        (facts(agents=(seen("gpu", "gpu"),)), ["no-agent"]),
+        (facts(labels=frozenset({"vm"}), agents=(seen(), seen("gpu", "gpu"))), ["no-agent"]),
+        (facts(labels=frozenset({"vm"}), agents=(seen("vm-1", "vm", "gpu"),)), ["+agents"]),
+        (facts(agents=(seen(ago=2 * MINUTE),)), ["agents-gone"]),
+        (facts(agents=(seen(ago=8 * 24 * 60 * MINUTE),)), ["no-agents"]),
+        (facts(due=-3 * MINUTE, agents=(seen(),)), ["not-due", "+agents"]),
+        (facts(due=5 * MINUTE, agents=(seen(),)), ["late", "+agents"]),
+        (facts("Queued", due=5 * MINUTE, agents=(seen(),)), ["queued", "+agents"]),
+        (facts("Paused", agents=(seen(),)), ["paused", "+agents"]),
+        (facts(flow_is_archived=True, agents=(seen(),)), ["+archived", "+agents"]),
+        (facts("Success"), ["+finished"]),
+        (facts("Strange"), ["unknown-state"]),
+        (facts("Submitted"), ["+foreign-claim"]),
+        (facts("Submitted", due=5 * MINUTE), ["foreign-claim"]),
+        (facts("Running", due=5 * MINUTE), ["+foreign-claim"]),
+        (facts("Submitted", claim=CLAIM), ["+claimed", "+unit-unseen"]),
+        (facts("Submitted", due=5 * MINUTE, claim=CLAIM), ["unit-unseen", "+claimed"]),
+        (facts("Running", claim=attrs.evolve(CLAIM, recoveries=2)), ["+claimed", "+recovered", "+unit-unseen"]),
+    ],
+)
+def test_each_cause_is_found(known: RunFacts, expected: list[str]) -> None:
+    """Causes come first."""
+    assert causes(explain(known)) == expected
+
+
+@pytest.mark.parametrize(
+    ("state", "due", "of_unit", "expected"),
+    [
+        ("Submitted", SECOND, UnitFacts(platform="here"), ["unit-absent", "+claimed"]),
+        ("Submitted", 5 * MINUTE, UnitFacts(platform="elsewhere"), ["unit-unseen", "+claimed"]),
+        ("Submitted", SECOND, unit(UnitStatus.PENDING), ["unit-pending", "+claimed"]),
+        ("Running", SECOND, unit(UnitStatus.FAILED, Evidence(reason="OOMKilled")), ["unit-ended", "+claimed"]),
+        ("Running", 5 * MINUTE, unit(UnitStatus.RUNNING), ["+claimed", "+unit-executes"]),
+        ("Submitted", SECOND, unit(UnitStatus.RUNNING), ["+claimed", "+unit-executes"]),
+        ("Submitted", 5 * MINUTE, unit(UnitStatus.RUNNING), ["unit-executes", "+claimed"]),
+    ],
+)
+def test_the_unit_of_a_claim_says_how_far_it_is(
+    state: str, due: timedelta, of_unit: UnitFacts, expected: list[str]
+) -> None:
+    """If its platform was asked."""
+    assert causes(explain(facts(state, due=due, claim=CLAIM), of_unit)) == expected
+
+
+def test_agents_that_do_not_fit_are_listed_with_what_they_lack() -> None:
+    """The latest first, and the remedy has the labels."""
+    known = facts(labels=frozenset({"vm"}), machine_label="vm", agents=(seen("gpu-1", "gpu", ago=2 * MINUTE), seen()))
+
+    (finding,) = explain(known)
+
+    assert finding.text.startswith("No agent takes its labels: vm. With Local storage")
+    assert finding.rows == (
+        ("agent", "kind", "labels", "last seen", "lacks"),
+        ("agent", "docker", "(none)", "1 s ago", "vm"),
+        ("gpu-1", "docker", "gpu", "2 min ago", "vm"),
+    )
+    assert finding.remedies[0] == "prefect agent start process --label vm"
+
+
+def test_who_holds_the_places_of_a_limit_is_named() -> None:
+    """With the Cloud's own word for the limit."""
+    known = facts("Queued", "Queued by flow run label concurrency limit", limited=("teal-stork",), agents=(seen(),))
+
+    assert explain(known)[0].text == (
+        "A limit keeps it: Queued by flow run label concurrency limit. The places are held by teal-stork."
+    )
+
+
+def test_every_cause_that_stops_a_run_has_a_remedy() -> None:
+    """Except a unit that waits: its platform's reason says what to do."""
+    stopped = [
+        facts(), facts(due=-MINUTE), facts("Queued"), facts("Paused"), facts("Submitted", due=5 * MINUTE),
+        facts(due=5 * MINUTE, agents=(seen(),)), facts("Submitted", due=5 * MINUTE, claim=CLAIM),
+    ]  # fmt: skip
+
+    assert all(finding.remedies for known in stopped for finding in explain(known) if finding.stops)
+
+
+@pytest.mark.parametrize(
+    ("text", "run_id", "name"),
+    [
+        (str(RUN), RUN, ""),
+        (str(RUN).upper(), RUN, ""),
+        (f"http://localhost:8080/default/flow-run/{RUN}", RUN, ""),
+        (f"https://cloud.prefect.io/t/flow-run/{RUN}?logs", RUN, ""),
+        (f"flow-run/{RUN}", RUN, ""),
+        (" crimson-dolphin ", None, "crimson-dolphin"),
+    ],
+)
+def test_a_run_is_named_by_id_name_or_address(text: str, run_id: str | None, name: str) -> None:
+    """As the client prints it."""
+    found = reference(text)
+
+    assert (found.run_id, found.name) == (run_id, name)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (59.6, "1 min"), (252, "4 min 12 s"), (3600, "1 h"), (90_061, "1 d 1 h"), (-5, "0 s")],
+)
+def test_a_length_of_time_has_its_two_largest_parts(seconds: float, text: str) -> None:
+    """For people."""
+    assert span(timedelta(seconds=seconds)) == text
