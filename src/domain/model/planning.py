@@ -168,8 +168,15 @@ class Desk:
     def remember(self, run: FlowRun, now: datetime) -> None:
         """Do not take this attempt up again for a while, whatever an old answer says."""
         self._remembered[run.id, str(run.attempt)] = now + REMEMBER
+        if len(self._remembered) > self._most_remembered:
+            del self._remembered[next(iter(self._remembered))]
         self._skipped[run.id] = now + SKIP
         self._rests.pop(run.id, None)
+
+    @property
+    def _most_remembered(self) -> int:
+        """More than enough: between a question and its answer only runs are claimed that were waiting here."""
+        return 10 * self.capacity + 1000
 
     def done(self, run_id: FlowRunId) -> None:
         """The run is no longer in hand."""
@@ -187,7 +194,7 @@ class Desk:
         for run_id in [run_id for run_id, until in self._resting.items() if until <= now]:
             del self._resting[run_id]
         # A run that is not resting and not offered again for long has moved on: its count of rests is worth nothing.
-        if len(self._rests) > 10 * self.capacity + 1000:
+        if len(self._rests) > self._most_remembered:
             self._rests = {run_id: rests for run_id, rests in self._rests.items() if run_id in self._resting}
 
 

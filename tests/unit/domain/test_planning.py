@@ -136,6 +136,19 @@ def test_a_started_run_is_not_taken_up_again() -> None:
     assert an_id(1) in desk
 
 
+def test_what_is_remembered_does_not_grow_with_the_rate_of_claims() -> None:
+    """The latest claims, of which an old answer may still offer some; not all of five minutes."""
+    desk = Desk(capacity=4)
+    for number in range(3000):
+        desk.remember(a_run(number), NOW)
+
+    old = desk.offer([a_run(number) for number in range(1900)], NOW, 0.0)
+    new = desk.offer([a_run(number) for number in range(2000, 3000)], NOW, 0.0)
+
+    assert old > 1800
+    assert new == 0
+
+
 def test_a_claimed_attempt_is_remembered_for_a_while() -> None:
     """The claimed attempt is not claimed twice; a new attempt at the same run is, and so is an old one in the end."""
     desk = Desk(capacity=5)
