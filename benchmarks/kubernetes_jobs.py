@@ -1,4 +1,4 @@
-"""How fast the agent makes Kubernetes Jobs and follows them: ``python benchmarks/kubernetes_jobs.py [JOBS]`` (1000).
+"""How fast the agent makes Kubernetes Jobs and follows them: ``python benchmarks/kubernetes_jobs.py [JOBS] [TABLE...]``.
 
 Needs KUBEBUILDER_ASSETS: a folder with etcd, kube-apiserver, kube-controller-manager and kube-scheduler. All of it, the
 node that the tests play included, shares the machine's cores with what is measured; so rates are given next to those of
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path
 from typing import Final
@@ -266,8 +266,15 @@ def ends(lab: Lab, load: str, cloud: Cloud) -> float:
     return time.perf_counter() - began
 
 
-def main(jobs: int) -> None:
-    """Print all tables."""
+def main(words: Sequence[str]) -> None:
+    """Print all tables, or those named: starts, rates, whole, growth."""
+    jobs = next((int(word) for word in words if word.isdecimal()), 1000)
+    tables: dict[str, Callable[[Lab], None]] = {
+        "starts": starts,
+        "rates": lambda lab: rates(lab, jobs),
+        "whole": lambda lab: whole(lab, jobs),
+        "growth": lambda lab: growth(lab, jobs),
+    }
     assets = os.environ.get("KUBEBUILDER_ASSETS") or sys.exit("set KUBEBUILDER_ASSETS to the programs' folder")
     print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, {jobs} Jobs", flush=True)
     with tempfile.TemporaryDirectory(prefix="benchmark-") as name, ExitStack() as stack:
@@ -277,11 +284,9 @@ def main(jobs: int) -> None:
         stack.enter_context(closing(kubelet := ProcessKubelet(plane, folder / "kubelet")))
         kubelet.start()
         lab = Lab(plane, folder, kubelet.node)
-        starts(lab)
-        rates(lab, jobs)
-        whole(lab, jobs)
-        growth(lab, jobs)
+        for name in [word for word in words if word in tables] or tables:
+            tables[name](lab)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1000)
+    main(sys.argv[1:])
