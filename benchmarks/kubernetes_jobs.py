@@ -1,4 +1,4 @@
-"""How fast the agent makes Kubernetes Jobs and follows them: ``python benchmarks/kubernetes_jobs.py [JOBS] [TABLE...]``.
+"""How fast the agent makes Kubernetes Jobs and follows them: ``benchmarks/kubernetes_jobs.py [JOBS] [TABLE...]``.
 
 Needs KUBEBUILDER_ASSETS: a folder with etcd, kube-apiserver, kube-controller-manager and kube-scheduler. All of it, the
 node that the tests play included, shares the machine's cores with what is measured; so rates are given next to those of
@@ -284,8 +284,8 @@ def main(words: Sequence[str]) -> None:
         stack.enter_context(closing(kubelet := ProcessKubelet(plane, folder / "kubelet")))
         kubelet.start()
         lab = Lab(plane, folder, kubelet.node)
-        for name in [word for word in words if word in tables] or tables:
-            tables[name](lab)
+        for table in [word for word in words if word in tables] or tables:
+            tables[table](lab)
 
 
 if __name__ == "__main__":
