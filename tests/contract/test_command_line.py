@@ -301,3 +301,27 @@ def test_the_embedded_cloud_serves_and_ends_on_a_signal(env: Env, tmp_path: Path
         finally:
             server.send_signal(signal.SIGTERM)
     assert server.returncode in {0, -signal.SIGTERM, 143}
+
+
+@pytest.mark.parametrize("words", [("start", "-h"), ("why", "-h"), ("agent", "start", "-h"), ("server", "start", "-h")])
+def test_prefect_agent_is_a_spelling_of_its_own(env: Env, words: tuple[str, ...]) -> None:
+    """With the commands of `prefect agent`, the group itself, and the server."""
+    done = run(env, *words)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"Usage: prefect-agent {' '.join(words[:-1])} [OPTIONS]")
+
+
+def test_the_process_agent_has_the_spelling_of_its_siblings(env: Env) -> None:
+    """`prefect agent process start` is the flat `start process`."""
+    done = run(env, "agent", "process", "start", "--api", NOBODY, "--no-wait")
+
+    assert done.returncode == 69
+    assert "cannot reach" in done.stderr
+
+
+def test_versions(env: Env) -> None:
+    """Of the program and of what it runs on, to paste into a report."""
+    done = run(env, "version")
+
+    assert re.match(r"prefect-agent \d+\.\d+\.\d+\nPython 3\.\d+\.\d+, \w+", done.stdout)

@@ -1,6 +1,7 @@
-"""The command line: ``prefect agent ...`` and ``prefect server ...``."""
+"""The command line: ``prefect agent ...``, ``prefect server ...``, and ``prefect-agent ...`` for both."""
 
-from importlib import import_module
+import platform
+from importlib import import_module, metadata
 from typing import Final
 
 import click
@@ -33,9 +34,31 @@ def prefect() -> None:
     """Run Prefect flow runs on your own infrastructure."""
 
 
-prefect.add_command(agent)
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="prefect-agent", prog_name="prefect-agent")
+def prefect_agent() -> None:
+    """Run Prefect flow runs on your own infrastructure: the commands of "prefect agent", and "server"."""
+
+
+@click.command()
+def version() -> None:
+    """Print the versions of this program, of Python and of the system."""
+    click.echo(f"prefect-agent {metadata.version('prefect-agent')}")
+    click.echo(f"Python {platform.python_version()}, {platform.system()} {platform.machine()}")
+
+
+for _group in (prefect, prefect_agent):
+    _group.add_command(agent)
+    _group.add_command(version)
+for _name, _command in agent.commands.items():
+    prefect_agent.add_command(_command, _name)
 
 
 def main() -> None:
-    """Entry point of the console scripts."""
+    """Entry point of the console script ``prefect``."""
     prefect(prog_name="prefect")
+
+
+def agent_main() -> None:
+    """Entry point of the console script ``prefect-agent``."""
+    prefect_agent(prog_name="prefect-agent")

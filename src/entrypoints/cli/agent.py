@@ -68,6 +68,11 @@ _spelling(
     starter("prefect.agent.docker:DockerAgent", options.docker, "Start the agent whose flow runs are containers."),
 )
 _spelling(
+    "process",
+    "Flow runs as processes of this machine",
+    starter("prefect.agent.entrypoints.agents:ProcessAgent", options.process, "Start the agent of processes."),
+)
+_spelling(
     "kubernetes",
     "Flow runs as Kubernetes Jobs",
     starter(
