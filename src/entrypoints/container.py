@@ -21,6 +21,7 @@ from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.model.units import Owner, owner
 from prefect.agent.domain.services.claiming import ClaimFlowRuns
 from prefect.agent.domain.services.gate import PlatformGate
+from prefect.agent.domain.services.noticing import NoticeLateRuns
 from prefect.agent.domain.services.recovering import RecoverClaims
 from prefect.agent.domain.services.reporting import Outbox, SendReports
 from prefect.agent.domain.services.submission import CreateUnit, StartFlowRun
@@ -230,6 +231,7 @@ class Container(containers.DeclarativeContainer):
         send_reports=send_reports,
         gate=gate,
         create_unit=create_unit,
+        notice=providers.Singleton(NoticeLateRuns, cloud=cloud, clock=clock, labels=settings.labels, tell=tell),
         judges_absence=providers.Callable(lambda chosen: chosen.recovers and chosen.sees_units, options),
         tell=tell,
     )

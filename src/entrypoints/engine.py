@@ -59,6 +59,7 @@ class Engine:
     Starts, recoveries, stops and looks at ended units have threads of their own: none of them waits for another.
 
     Attributes:
+        notice: Looks at flow runs that are late; called while the Cloud has some that are due.
         judges_absence: Whether a run whose unit is absent is over; not if flow runs are started by code that may make
             no units on the platform.
     """
@@ -75,6 +76,7 @@ class Engine:
     send_reports: SendReports
     gate: PlatformGate
     create_unit: CreateUnit
+    notice: Callable[[], None] = lambda: None
     judges_absence: bool = True
     tell: EventSink = events.ignore
     supervisor: Supervisor = attrs.field(init=False)
@@ -295,12 +297,20 @@ class Engine:
         self._sweep_now.clear()
         self.sweep()
         self.polling.swept(self.sweep.view.quiet_since)
+        if self.sweep.view.quiet_since is None:
+            self._notice()
         if self.settings.limit is not None:
             self.polling.wake.set()  # units that have ended leave room
         if self.sweep.look_soon:
             self._sweep_now.set()
         self.clock.pause(SWEEP_GAP, self._stopping)
         return not self._stopping.is_set()
+
+    def _notice(self) -> None:
+        try:
+            self.notice()
+        except Exception as bug:  # noqa: BLE001 - words about other runs must not stop the sweep
+            self.supervisor.bug("notice", bug)
 
     def _sweep_instead(self) -> bool:
         """Sweep now if the next sweep begins within half the longest pause between polls; return whether it does."""

@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import attrs
 
@@ -220,6 +220,13 @@ class CloudApi(abc.ABC):
             RequestRejected: Also if this Cloud cannot say.
         """
         raise RequestRejected("this Cloud does not tell why a flow run does not start")
+
+    def late_flow_runs(self, *, by: timedelta) -> Sequence[FlowRunId]:  # noqa: ARG002 - optional
+        """Some flow runs of the tenant, whatever their labels, that are due for longer than *by*, oldest first.
+
+        None from a Cloud that cannot say.
+        """
+        return ()
 
     @abc.abstractmethod
     def workload(self, run: FlowRun) -> Workload:

@@ -4,7 +4,7 @@ import threading
 import uuid
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
 import attrs
@@ -162,6 +162,10 @@ class InMemoryCloudApi(TroublesomeCloudApi):
             row = next((row for row in rows if reference.run_id == row.id or reference.name == row.name), None)
             agents = [self._seen(identity) for identity in self._agents]
             return None if row is None else facts(row, agents, self._now())
+
+    def late_flow_runs(self, *, by: timedelta) -> Sequence[FlowRunId]:
+        with self._call("late_flow_runs"):
+            return self._store.late(self._now() - by)
 
     def workload(self, run: FlowRun) -> Workload:
         return Workload(command=self._command, default_image="memory/flow:latest", fixed={"FLOW_RUN_ID": run.id})

@@ -217,6 +217,10 @@ class Store:
         """Whether any flow run is due, whatever its labels."""
         return any(True for _ in self._due(before, now))
 
+    def late(self, before: datetime) -> list[FlowRunId]:
+        """Runs that were due *before*, whatever their labels, oldest first."""
+        return [run_id for _, run_id, _ in sorted(self._due(before, before), key=lambda each: each[:2])][:LIMIT]
+
     def _due(self, before: datetime, now: datetime) -> Iterator[tuple[str, FlowRunId, FlowRunRow]]:
         """Since when each due run waits, its id and the run."""
         for row in self.runs.values():

@@ -1,7 +1,7 @@
 """Wrappers that make any adapter fail on request, a real one too."""
 
 from collections.abc import Collection, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from prefect.agent.adapters.fakes.troubles import Troubles
@@ -19,7 +19,7 @@ CLOUD_CHANGES: Final = frozenset({"claim", "end", "write_logs"})
 """Methods that may raise ``OutcomeUnknown``."""
 
 CLOUD_METHODS: Final = CLOUD_CHANGES | {
-    "connect", "register", "ready_flow_runs", "flow_runs", "claimed_flow_runs",
+    "connect", "register", "ready_flow_runs", "flow_runs", "claimed_flow_runs", "facts", "late_flow_runs",
 }  # fmt: skip
 PLATFORM_CHANGES: Final = frozenset({"create", "stop", "remove"})
 PLATFORM_METHODS: Final = PLATFORM_CHANGES | {"check", "prepare", "units", "unit", "watch", "logs_tail", "account"}
@@ -154,6 +154,10 @@ class FailingCloudApi(TroublesomeCloudApi):
     def facts(self, reference: Reference) -> RunFacts | None:
         with self._troubles.call("facts"):
             return self._inner.facts(reference)
+
+    def late_flow_runs(self, *, by: timedelta) -> Sequence[FlowRunId]:
+        with self._troubles.call("late_flow_runs"):
+            return self._inner.late_flow_runs(by=by)
 
     def workload(self, run: FlowRun) -> Workload:
         return self._inner.workload(run)

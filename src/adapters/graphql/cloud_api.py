@@ -5,7 +5,7 @@ and set; Prefect Server refuses a second claim within 30 s of the first, and not
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from prefect.agent.adapters.graphql import documents
@@ -134,6 +134,9 @@ class GraphQLCloudApi(CloudApi):
 
     def facts(self, reference: Reference) -> RunFacts | None:
         return read_facts(self._transport, self._reading.only_tenant, reference)
+
+    def late_flow_runs(self, *, by: timedelta) -> Sequence[FlowRunId]:
+        return self._reading.late(by)
 
     def workload(self, run: FlowRun) -> Workload:
         return workload(

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import attrs
@@ -122,6 +122,12 @@ class Reading:
         if found or len(queue) < FULL_QUEUE:
             return found
         return self._offered(self._behind(labels, before, limit, left_out | set(queue)))
+
+    def late(self, by: timedelta) -> list[FlowRunId]:
+        """Runs that are due for longer than *by*, oldest first; a page of them."""
+        now = self.transport.now()
+        document, _ = documents.due(self.only_tenant, now - by, now - by, (), limit=FULL_QUEUE)
+        return [FlowRunId(run_id) for run_id in _ids(self._rows(document), "")]
 
     # --- inside ---
 

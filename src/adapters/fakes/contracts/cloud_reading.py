@@ -20,7 +20,6 @@ from prefect.agent.adapters.fakes.contracts.cloud_base import (
     request,
 )
 from prefect.agent.adapters.fakes.contracts.worlds import CloudWorld
-from prefect.agent.domain.model.explaining import Reference
 from prefect.agent.domain.model.flow_runs import Claimed, FlowRunId
 from prefect.agent.domain.model.run_configs import DockerRun, UniversalRun, UnusableRunConfig
 from prefect.agent.ports.cloud_api import AgentIdentity, CloudApi
@@ -273,48 +272,6 @@ class ReadingContract(CloudContractBase):
 
         assert sorted(found) == sorted(each.run.id for each in made)
         assert list(cloud.claimed_flow_runs(platform=HERE, changed_since=now() + MINUTE)) == []
-
-    def test_changes_never_say_that_nothing_is_due_while_a_run_waits(self, cloud: CloudApi, world: CloudWorld) -> None:
-        """Whatever its labels; the claimed runs are those of ``claimed_flow_runs``."""
-        mine = claimed(cloud, world)
-        world.add_flow_run(labels=("elsewhere",))
-
-        found = cloud.changes(platform=HERE, due_before=now() + MINUTE)
-
-        assert ids(found.runs) == [mine.run.id]
-        assert not found.none_due
-
-    def test_changes_see_task_runs_that_are_due(self, cloud: CloudApi, world: CloudWorld) -> None:
-        """A Running run with a task to be tried again is work for an agent."""
-        run_id = world.add_flow_run()
-        world.set_state(run_id, "Running")
-        world.add_task_run(run_id, "Retrying", now() - MINUTE)
-
-        assert not cloud.changes(platform=HERE, due_before=now()).none_due
-
-    def test_facts_for_an_explanation(self, cloud: CloudApi, world: CloudWorld) -> None:
-        """By id or by name: state, labels and claim of a run, and the agents that ask."""
-        cloud.register(AgentIdentity(name="vm-1", type="DockerAgent", labels=("vm",)))
-        cloud.ready_flow_runs(labels=["vm"], before=now(), limit=1)
-        waiting = world.add_flow_run(labels=("vm", "gpu"))
-        mine = claimed(cloud, world, "Running")
-
-        found, by_claim = cloud.facts(Reference(run_id=waiting)), cloud.facts(Reference(run_id=mine.run.id))
-
-        assert found is not None
-        assert by_claim is not None
-        assert (found.id, found.state.type, found.labels) == (waiting, "Scheduled", frozenset({"vm", "gpu"}))
-        assert cloud.facts(Reference(name=found.name)) is not None
-        assert (by_claim.state.type, by_claim.claim) == ("Running", mine.record)
-        (agent,) = found.agents
-        assert (agent.name, agent.labels) == ("vm-1", frozenset({"vm"}))
-        assert agent.last_seen is not None
-        assert abs(agent.last_seen - found.at) < MINUTE
-
-    def test_no_facts_of_what_is_not_there(self, cloud: CloudApi) -> None:
-        """Neither by id nor by name."""
-        assert cloud.facts(Reference(run_id=FlowRunId("00000000-0000-4000-8000-00000000dead"))) is None
-        assert cloud.facts(Reference(name='no "such" run')) is None
 
     def test_a_claimed_task_run_is_a_change(self, cloud: CloudApi, world: CloudWorld) -> None:
         """A Running run whose task runs were claimed has changed, and shows them."""
