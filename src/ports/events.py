@@ -6,6 +6,7 @@ from typing import Any, Final
 import attrs
 
 from prefect.agent.domain.model.run_configs import frozen_mapping
+from prefect.agent.domain.secrets import Mask
 
 POLLED: Final = "polled"
 CLAIMED: Final = "claimed"
@@ -56,6 +57,13 @@ class Event:
     message: str
     level: str = "INFO"
     fields: Mapping[str, Any] = attrs.field(factory=dict, converter=frozen_mapping)
+
+
+def masked(event: Event, mask: Mask) -> Event:
+    """*event* without the secrets that *mask* knows; the same object if it has none."""
+    message, fields = mask(event.message), mask.value(event.fields)
+    is_clean = message == event.message and fields == event.fields
+    return event if is_clean else attrs.evolve(event, message=message, fields=fields)
 
 
 EventSink = Callable[[Event], None]

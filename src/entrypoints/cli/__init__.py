@@ -38,4 +38,7 @@ prefect.add_command(agent)
 
 def main() -> None:
     """Entry point of the console scripts."""
+    from prefect.agent.entrypoints import outlet  # noqa: PLC0415 - a part of the command has hooks of its own
+
+    outlet.install()
     prefect(prog_name="prefect")

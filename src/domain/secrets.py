@@ -1,0 +1,120 @@
+"""Secrets: how one is read, and how it is kept out of every text that leaves the process. Pure."""
+
+import base64
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import quote, unquote, urlsplit
+
+from prefect.agent.domain.errors import ConfigurationError
+
+MASK: Final = "********"
+"""Stands in a text where a secret was."""
+
+LEAST: Final = 4
+"""Characters of the shortest secret that is masked: a shorter one occurs in ordinary words, which would become
+unreadable, and no service hands out keys that short."""
+
+LEAST_ENCODED: Final = 6
+"""Characters of the shortest encoded form that is masked, for the same reason."""
+
+
+def read_secret(text: str, source: str) -> str:
+    """Return the secret in *text*: one word of printable ASCII, which any header and any file can hold.
+
+    White space around it, and the mark that some editors put at the beginning of a file, are not part of it.
+
+    Args:
+        source: Where it comes from, for the message; the message never has any of *text*.
+
+    Raises:
+        ConfigurationError: There is none, or it has characters that no secret has.
+    """
+    secret = text.strip("\N{ZERO WIDTH NO-BREAK SPACE} \t\r\n\v\f\0")
+    if not secret:
+        raise ConfigurationError(f"{source} is empty: put the secret there, as one line")
+    if not (secret.isascii() and secret.isprintable()) or " " in secret:
+        raise ConfigurationError(
+            f"{source} has characters that no secret has (spaces, line ends, or letters outside ASCII): copy it anew, "
+            "as one line"
+        )
+    return secret
+
+
+def passwords_of(url: str) -> set[str]:
+    """The password in *url*, as it is written there and as it is meant; none if there is none."""
+    try:
+        written = urlsplit(url).password
+    except ValueError:
+        written = url.rpartition("@")[0].rpartition(":")[2]
+    return {written, unquote(written)} if written else set()
+
+
+def without_password(url: str) -> str:
+    """*url* as it may be shown: without name and password."""
+    before, at, after = url.rpartition("@")
+    if not at:
+        return url
+    scheme, slashes, _ = before.partition("://")
+    return f"{scheme}{slashes}{after}" if slashes else after
+
+
+class Mask:
+    """Takes known secrets out of texts: as they are, quoted, percent-encoded, and in base64 at any offset.
+
+    One compiled expression does all the work. Secrets may be added at any time, from any thread.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._forms: frozenset[str] = frozenset()
+        self._pattern: re.Pattern[str] | None = None
+        self.add(*secrets)
+
+    def add(self, *secrets: str) -> None:
+        """Mask *secrets* from now on; empty and very short ones are none."""
+        self._take(self._forms.union(*(_forms(secret) for secret in secrets if len(secret) >= LEAST)))
+
+    def learn(self, other: "Mask") -> None:
+        """Mask what *other* masks now, too."""
+        self._take(self._forms | other._forms)  # noqa: SLF001 - of its own kind
+
+    def _take(self, found: frozenset[str]) -> None:
+        if found != self._forms:
+            # Longest first, so that a secret inside another one leaves no part of it.
+            ordered = sorted(found, key=lambda form: (-len(form), form))
+            self._forms, self._pattern = found, re.compile("|".join(map(re.escape, ordered)))
+
+    def __call__(self, text: str) -> str:
+        """*text* without secrets."""
+        pattern = self._pattern
+        return pattern.sub(MASK, text) if pattern else text
+
+    def value(self, value: Any) -> Any:
+        """*value* without secrets: of texts in it, however deep; other values stay as they are."""
+        if self._pattern is None:
+            return value
+        if isinstance(value, str):
+            return self(value)
+        if isinstance(value, Mapping):
+            return {self.value(name): self.value(each) for name, each in value.items()}
+        if isinstance(value, tuple):
+            return tuple(self.value(each) for each in value)
+        return [self.value(each) for each in value] if isinstance(value, list | set | frozenset) else value
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """The texts that show *secret*."""
+    yield secret
+    encoded = {quote(secret, safe=""), quote(secret), json.dumps(secret)[1:-1], repr(secret)[1:-1]}
+    encoded |= {part for offset in range(3) for part in _in_base64(secret.encode(errors="surrogatepass"), offset)}
+    yield from (form for form in encoded if len(form) >= LEAST_ENCODED)
+
+
+def _in_base64(secret: bytes, offset: int) -> Iterator[str]:
+    """What the base64 of a text has of *secret*, wherever it begins in that text, in both alphabets."""
+    text = base64.b64encode(b"\0" * offset + secret).decode()
+    first, last = math.ceil(offset * 8 / 6), (offset + len(secret)) * 8 // 6
+    yield text[first:last]
+    yield text[first:last].translate(str.maketrans("+/", "-_"))
