@@ -4,7 +4,7 @@ import base64
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
@@ -68,32 +68,48 @@ class Mask:
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._forms: frozenset[str] = frozenset()
-        self._pattern: re.Pattern[str] | None = None
+        self._given: frozenset[str] = frozenset()
+        self._sources: tuple[Callable[[], Iterable[str]], ...] = ()
+        self._compiled: tuple[frozenset[str], re.Pattern[str] | None] = (frozenset(), None)
         self.add(*secrets)
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """All that are masked now."""
+        return self._given.union(*(source() for source in self._sources))
 
     def add(self, *secrets: str) -> None:
         """Mask *secrets* from now on; empty and very short ones are none."""
-        self._take(self._forms.union(*(_forms(secret) for secret in secrets if len(secret) >= LEAST)))
+        self._given |= {secret for secret in secrets if len(secret) >= LEAST}
+
+    def add_source(self, source: Callable[[], Iterable[str]]) -> None:
+        """Mask what *source* gives from now on. It is asked for each text: it must be quick and must not raise."""
+        self._sources = (*self._sources, source)
 
     def learn(self, other: "Mask") -> None:
-        """Mask what *other* masks now, too."""
-        self._take(self._forms | other._forms)  # noqa: SLF001 - of its own kind
-
-    def _take(self, found: frozenset[str]) -> None:
-        if found != self._forms:
-            # Longest first, so that a secret inside another one leaves no part of it.
-            ordered = sorted(found, key=lambda form: (-len(form), form))
-            self._forms, self._pattern = found, re.compile("|".join(map(re.escape, ordered)))
+        """Mask what *other* masks, now and later."""
+        if other is not self:
+            self.add_source(lambda: other.secrets)
 
     def __call__(self, text: str) -> str:
         """*text* without secrets."""
-        pattern = self._pattern
+        pattern = self._pattern()
         return pattern.sub(MASK, text) if pattern else text
+
+    def _pattern(self) -> re.Pattern[str] | None:
+        secrets = self.secrets if self._sources else self._given
+        known, pattern = self._compiled
+        if secrets != known:
+            forms = {form for secret in secrets if len(secret) >= LEAST for form in _forms(secret)}
+            # Longest first, so that a secret inside another one leaves no part of it.
+            ordered = sorted(forms, key=lambda form: (-len(form), form))
+            pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+            self._compiled = secrets, pattern
+        return pattern
 
     def value(self, value: Any) -> Any:
         """*value* without secrets: of texts in it, however deep; other values stay as they are."""
-        if self._pattern is None:
+        if self._pattern() is None:
             return value
         if isinstance(value, str):
             return self(value)

@@ -215,6 +215,7 @@ class Agent:
         at_end.enter_context(stop_on_signals(self.stop))
         for port in (self._parts.cloud, self._parts.platform):
             at_end.callback(port.close)
+        self._mask.add_source(lambda: self._parts.platform.secrets)
         health_server = HealthServer(self._health, self.poke)
         at_end.callback(health_server.stop)
         self._health.start_up("The agent starts")
@@ -303,6 +304,7 @@ class Agent:
             reads_parameters=own_deploy,
             keeps_reports=login is not None,
             state_directory=self._state_directory,
+            mask=self._mask,
         )
         self._know(login)
         return build(options, deploy=self._deploy, tell=self._take, **self._ports)

@@ -19,6 +19,7 @@ from prefect.agent.domain.model.leases import Claimant, fingerprint
 from prefect.agent.domain.model.run_configs import frozen_mapping
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.model.units import Owner, owner
+from prefect.agent.domain.secrets import Mask
 from prefect.agent.domain.services.claiming import ClaimFlowRuns
 from prefect.agent.domain.services.gate import PlatformGate
 from prefect.agent.domain.services.recovering import RecoverClaims
@@ -61,6 +62,7 @@ class Options:
         sees_units: Whether what is started shows on the platform; not where there is none.
         reads_parameters: Whether flow runs are read with their parameters, for code of the 1.x line that wants them.
         keeps_reports: Whether reports that the Cloud has not confirmed are kept on disk.
+        mask: Takes secrets out of what leaves this process.
         state_directory: Where; None for the environment's, or ``~/.prefect-agent``.
     """
 
@@ -74,6 +76,7 @@ class Options:
     sees_units: bool = True
     reads_parameters: bool = False
     keeps_reports: bool = False
+    mask: Mask = attrs.field(factory=Mask, eq=False)
     state_directory: str | None = None
 
 
@@ -98,6 +101,7 @@ def _graphql_cloud(options: Options, clock: Clock) -> CloudApi:
         send_logs=options.send_logs,
         log_level=options.flow_log_level,
         labels=options.settings.labels,
+        flow_run_key=connection.flow_run_key,
         parameters=options.reads_parameters,
     )
 
@@ -179,7 +183,12 @@ class Container(containers.DeclarativeContainer):
     presence: providers.Provider[Presence] = providers.Singleton(_presence, platform)
 
     outbox = providers.Singleton(
-        Outbox, clock=clock, agent_name=agent_name, store=store, guard=providers.Singleton(threading.RLock)
+        Outbox,
+        clock=clock,
+        agent_name=agent_name,
+        store=store,
+        guard=providers.Singleton(threading.RLock),
+        clean=options.provided.mask,
     )
     gate = providers.Singleton(PlatformGate, platform=platform, clock=clock, tell=tell)
     create_unit = providers.Singleton(

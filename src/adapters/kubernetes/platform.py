@@ -3,7 +3,7 @@
 import logging
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -95,6 +95,14 @@ class KubernetesPlatform(ExecutionPlatform):
     @property
     def fingerprint(self) -> str:
         return self._fingerprint
+
+    @property
+    def secrets(self) -> Collection[str]:
+        return self._cluster.secrets
+
+    @property
+    def exposures(self) -> Sequence[str]:
+        return self._cluster.exposures
 
     @property
     def skew(self) -> float:
