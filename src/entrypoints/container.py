@@ -201,6 +201,7 @@ class Container(containers.DeclarativeContainer):
         agent_name=agent_name,
         labels=settings.labels,
         deadline=settings.create_deadline,
+        note=outbox.provided.log,
         tell=tell,
     )
     claim = providers.Singleton(

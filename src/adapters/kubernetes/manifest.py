@@ -195,6 +195,12 @@ def check(template: Mapping[str, Any], *, defaults: JobDefaults) -> None:
         raise ConfigurationError(f"no flow run can use the agent's job template: {problem}") from problem
 
 
+def ignored(submission: Submission, template: Mapping[str, Any]) -> list[str]:
+    """Variables that the run's own *template*, of which a Job was made, sets and may not: they are left out."""
+    pod = Section(templates.checked(template)).peek("spec").peek("template").peek("spec")
+    return pods.reserved_in(pod, submission)
+
+
 def unreachable_addresses(submission: Submission, template: Mapping[str, Any] | None = None) -> list[str]:
     """Variables that hold an address of the agent's own machine, which a pod takes for its own; sorted.
 

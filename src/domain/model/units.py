@@ -75,6 +75,8 @@ class Submission:
         secret_env: Variables that must never be shown: by Secret reference where the platform has such a thing.
         address_variables: Names in *env* whose value is the Cloud's address as the agent's machine sees it. A platform
             whose units live on another network may have to rewrite a loopback address in them.
+        reserved: Names (``workloads.plain_name``) that nothing of the flow run's own may set, a template neither.
+        ignored: Names of the run config's variables that are left out for that reason.
         run_config: What the flow run asks of this very platform (resources, template, ports, ...).
     """
 
@@ -88,6 +90,8 @@ class Submission:
     env: Mapping[str, str] = attrs.field(factory=dict, converter=frozen_mapping)
     secret_env: Mapping[str, str] = attrs.field(factory=dict, converter=frozen_mapping, repr=False)
     address_variables: frozenset[str] = frozenset()
+    reserved: frozenset[str] = frozenset()
+    ignored: tuple[str, ...] = ()
     run_config: RunConfig = UniversalRun()
     flow_id: str = ""
     flow_name: str = ""
