@@ -16,6 +16,7 @@ from prefect.agent.domain.model.units import Submission, Unit, UnitStatus, owner
 from prefect.agent.domain.model.workloads import plan_submission
 from prefect.agent.domain.services.gate import PlatformGate
 from prefect.agent.domain.services.reporting import Outbox
+from prefect.agent.domain.texts import readable_name
 from prefect.agent.ports import events
 from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.cloud_api import CloudApi
@@ -145,10 +146,9 @@ class CreateUnit:
 
     def _say_ignored(self, submission: Submission) -> None:
         if submission.ignored:
-            words = f"{', '.join(submission.ignored)} of the run config's env: not a flow run's to set"
-            self.note(
-                submission.flow_run_id, f"Ignored {words} (where Prefect is, its key, which run this is)", "WARNING"
-            )
+            names = ", ".join(map(readable_name, submission.ignored[:20]))
+            message = f"Ignored of the run config's env: {names}. No flow run changes where Prefect is, or the key"
+            self.note(submission.flow_run_id, message, "WARNING")
 
     def _has_expired(self, run: FlowRun) -> bool:
         now = self.clock.now() + timedelta(seconds=self.cloud.skew)
