@@ -68,7 +68,7 @@ def _secrets_of(name: str, value: str) -> Iterable[str]:
         yield from passwords_of(value)
     if upper.startswith(_SECRETS_OF_FLOWS):
         yield value
-    elif upper.startswith(("PREFECT__", "PREFECT_AGENT_", "PREFECT_API_KEY")):
+    elif upper.startswith("PREFECT"):
         yield from _if_key(upper, value)
 
 
