@@ -17,6 +17,7 @@ from prefect.agent.entrypoints.compatibility import FlowRunRow, refuse_real_pref
 from prefect.agent.entrypoints.container import Options, Parts, build
 from prefect.agent.entrypoints.engine import Engine
 from prefect.agent.entrypoints.exits import AgentExit, exit_for
+from prefect.agent.entrypoints.exposures import of_login
 from prefect.agent.entrypoints.health import Health
 from prefect.agent.entrypoints.health_server import HealthServer
 from prefect.agent.entrypoints.logs import safe
@@ -219,6 +220,7 @@ class Agent:
         health_server = HealthServer(self._health, self.poke)
         at_end.callback(health_server.stop)
         self._health.start_up("The agent starts")
+        self._say_what_is_unprotected()
         address = health_server.start(self.agent_address) if self.agent_address else ""
         tenant = self._start_up()
         if tenant is None:
@@ -314,9 +316,16 @@ class Agent:
 
     def _know(self, login: Connection | None) -> None:
         """Mask the secrets of *login* in everything that leaves this process."""
+        self._connection = login
         if login is not None:
             self._mask.add(login.key or "", login.flow_run_key or "", *passwords_of(login.api))
         logs.mask_also(self.logger, self._mask)
+
+    def _say_what_is_unprotected(self) -> None:
+        files = (self._login["key_file"], self._login["flow_run_key_file"])
+        own = [] if self._connection is None else of_login(self._connection, self._configuration, files)
+        for sentence in (*self._parts.platform.exposures, *own):
+            self._say(events.SECRET_UNPROTECTED, sentence, "WARNING")
 
     def _introduce(self, tenant: Tenant) -> None:
         platform = self._parts.platform

@@ -102,6 +102,8 @@ class Configuration:
     environ: Mapping[str, str]
     files: Mapping[str, Any]
     auth: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    paths: tuple[Path, ...] = ()
+    """Where *files* and *auth* may have been read."""
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> "Configuration":
@@ -113,9 +115,11 @@ class Configuration:
         home = Path(_expand(environ.get("PREFECT__HOME_DIR") or "~/.prefect", environ))
         user_file = environ.get("PREFECT__USER_CONFIG_PATH")
         backend_file = environ.get("PREFECT__BACKEND_CONFIG_PATH")
-        files = _read_toml(Path(_expand(user_file, environ)) if user_file else home / "config.toml")
-        files = {**files, **_read_toml(Path(_expand(backend_file, environ)) if backend_file else home / "backend.toml")}
-        return cls(environ, files, _read_toml(home / "auth.toml"))
+        config = Path(_expand(user_file, environ)) if user_file else home / "config.toml"
+        backend = Path(_expand(backend_file, environ)) if backend_file else home / "backend.toml"
+        auth = home / "auth.toml"
+        files = {**_read_toml(config), **_read_toml(backend)}
+        return cls(environ, files, _read_toml(auth), (config, backend, auth))
 
     def find(self, name: str) -> Any | None:
         """The value of a setting such as ``cloud.agent.labels``; None if nobody set it. Empty counts as not set."""
@@ -154,6 +158,14 @@ class Configuration:
         stored += of_flows.values() if isinstance(of_flows, Mapping) else ()
         found = [*(self._filed(name) for name in KEY_SETTINGS), *stored]
         return secrets_in(self.environ) | {each.strip() for each in found if isinstance(each, str)}
+
+    def secret_files(self, *more: str | None) -> list[Path]:
+        """Files that hold a secret: those that settings name, those of the 1.x client, and *more*."""
+        named = [self.text(f"{name}_file") for name in KEY_SETTINGS]
+        named += [self.environ.get(f"{FLOW_RUN_KEY}_FILE"), *more]
+        found = [Path(path).expanduser() for path in named if path and path != "-"]
+        has_key = any(self._filed(name) for name in (*KEY_SETTINGS, "context.secrets"))
+        return [*found, *(self.paths[:1] if has_key else ()), *(self.paths[2:] if self.auth else ())]
 
     def _source(self, name: str) -> str:
         variable = _variable(name)

@@ -39,6 +39,7 @@ KEY_ACCEPTED: Final = "key_accepted"
 STALLED: Final = "stalled"
 RESUMED: Final = "resumed"
 THREAD_ENDED: Final = "thread_ended"
+SECRET_UNPROTECTED: Final = "secret_unprotected"  # noqa: S105 - the name of an event
 CLOCK_SKEW: Final = "clock_skew"
 
 

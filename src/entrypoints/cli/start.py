@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 
 from prefect.agent.domain.errors import AgentError
-from prefect.agent.entrypoints import logs, outlet
+from prefect.agent.entrypoints import logs, memory, outlet
 from prefect.agent.entrypoints.cli import options
 from prefect.agent.entrypoints.exits import AgentExit, ExitCode, exit_for, leave
 from prefect.agent.entrypoints.settings import Configuration, env_vars, labels
@@ -100,6 +100,7 @@ def _run(class_name: str, given: Mapping[str, Any]) -> None:
     """Make the agent and start it; end the process with its exit code."""
     verbose, before = given["verbose"], threading.enumerate()
     end = AgentExit(ExitCode.OK, "")
+    memory.hide()
     outlet.install(given[name] or "" for name in ("key", "flow_run_key"))
     try:
         _start(class_name, _with_patience(given))
@@ -107,6 +108,8 @@ def _run(class_name: str, given: Mapping[str, Any]) -> None:
         end = _shown(problem, verbose=verbose)
     except AgentError as problem:
         end = _shown(exit_for(problem), verbose=verbose)
+    except (click.ClickException, click.Abort, click.exceptions.Exit):
+        raise
     except Exception as bug:  # noqa: BLE001 - a traceback leaves through the outlet only
         end = AgentExit(ExitCode.SOFTWARE, f"a bug ended the agent: {type(bug).__name__}; see above")
         outlet.show(bug, f"Bug: {type(bug).__name__}: {bug}")
