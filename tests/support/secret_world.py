@@ -110,14 +110,16 @@ class SecretWorld:
         data: dict[str, Any] = answer["data"]
         return data
 
-    def flow_run(self, run_config: object) -> str:
+    def flow_run(self, run_config: object, *, name: str = "run") -> str:
         """The id of a new flow run that is due."""
         create = "mutation($input: create_{0}_input!) {{ create_{0}(input: $input) {{ id }} }}"
         project = self.ask(create.format("project"), {"name": "p"})["create_project"]["id"]
         flow = {"name": "f", "storage": {"type": "Local"}, "run_config": run_config}
         given = {"project_id": project, "serialized_flow": flow}
         flow_id = self.ask(create.format("flow"), given)["create_flow"]["id"]
-        return str(self.ask(create.format("flow_run"), {"flow_id": flow_id})["create_flow_run"]["id"])
+        return str(
+            self.ask(create.format("flow_run"), {"flow_id": flow_id, "flow_run_name": name})["create_flow_run"]["id"]
+        )
 
     def state(self, run_id: str) -> str:
         """The state of a flow run."""

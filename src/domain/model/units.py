@@ -12,6 +12,7 @@ import attrs
 
 from prefect.agent.domain.model.flow_runs import Attempt, FlowRunId
 from prefect.agent.domain.model.run_configs import RunConfig, UniversalRun, frozen_mapping
+from prefect.agent.domain.texts import readable_name
 
 UNIT_NAME_LIMIT: Final = 63
 """Longest DNS-1123 label (RFC 1123 section 2.1), the strictest rule of any platform."""
@@ -94,8 +95,8 @@ class Submission:
     ignored: tuple[str, ...] = ()
     run_config: RunConfig = UniversalRun()
     flow_id: str = ""
-    flow_name: str = ""
-    flow_run_name: str = ""
+    flow_name: str = attrs.field(default="", converter=readable_name)
+    flow_run_name: str = attrs.field(default="", converter=readable_name)
     owner: Owner | None = None
 
 

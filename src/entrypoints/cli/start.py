@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 from prefect.agent.domain.errors import AgentError
+from prefect.agent.domain.texts import cut
 from prefect.agent.entrypoints import logs, memory, outlet
 from prefect.agent.entrypoints.cli import options
 from prefect.agent.entrypoints.exits import AgentExit, ExitCode, exit_for, leave
@@ -162,5 +163,5 @@ def _shown(end: AgentExit, *, verbose: bool) -> AgentExit:
         import traceback  # noqa: PLC0415
 
         click.echo(outlet.clean("".join(traceback.format_exception(end))), err=True)
-    click.echo(f"Error: {outlet.clean(str(end))}", err=True)
+    click.echo(f"Error: {outlet.clean(cut(str(end), logs.MAX_MESSAGE))}", err=True)
     return end
