@@ -4,9 +4,11 @@ import base64
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
+
+import attrs
 
 from prefect.agent.domain.errors import ConfigurationError
 
@@ -69,20 +71,20 @@ class Mask:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._given: frozenset[str] = frozenset()
-        self._sources: tuple[Callable[[], Iterable[str]], ...] = ()
-        self._compiled: tuple[frozenset[str], re.Pattern[str] | None] = (frozenset(), None)
+        self._sources: tuple[Callable[[], Collection[str]], ...] = ()
+        self._known = _Known()
         self.add(*secrets)
 
     @property
     def secrets(self) -> frozenset[str]:
         """All that are masked now."""
-        return self._given.union(*(source() for source in self._sources))
+        return self._now().secrets
 
     def add(self, *secrets: str) -> None:
         """Mask *secrets* from now on; empty and very short ones are none."""
         self._given |= {secret for secret in secrets if len(secret) >= LEAST}
 
-    def add_source(self, source: Callable[[], Iterable[str]]) -> None:
+    def add_source(self, source: Callable[[], Collection[str]]) -> None:
         """Mask what *source* gives from now on. It is asked for each text: it must be quick and must not raise."""
         self._sources = (*self._sources, source)
 
@@ -93,31 +95,48 @@ class Mask:
 
     def __call__(self, text: str) -> str:
         """*text* without secrets."""
-        pattern = self._pattern()
+        pattern = self._now().pattern
         return pattern.sub(MASK, text) if pattern else text
-
-    def _pattern(self) -> re.Pattern[str] | None:
-        secrets = self.secrets if self._sources else self._given
-        known, pattern = self._compiled
-        if secrets != known:
-            forms = {form for secret in secrets if len(secret) >= LEAST for form in _forms(secret)}
-            # Longest first, so that a secret inside another one leaves no part of it.
-            ordered = sorted(forms, key=lambda form: (-len(form), form))
-            pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
-            self._compiled = secrets, pattern
-        return pattern
 
     def value(self, value: Any) -> Any:
         """*value* without secrets: of texts in it, however deep; other values stay as they are."""
-        if self._pattern() is None:
-            return value
-        if isinstance(value, str):
-            return self(value)
-        if isinstance(value, Mapping):
-            return {self.value(name): self.value(each) for name, each in value.items()}
-        if isinstance(value, tuple):
-            return tuple(self.value(each) for each in value)
-        return [self.value(each) for each in value] if isinstance(value, list | set | frozenset) else value
+        pattern = self._now().pattern
+        return value if pattern is None else _cleaned(value, pattern)
+
+    def _now(self) -> "_Known":
+        """What is known, compiled anew only if it has changed."""
+        found = (self._given, *(source() for source in self._sources))
+        if found != self._known.found:
+            self._known = _Known.of(found)
+        return self._known
+
+
+@attrs.frozen
+class _Known:
+    """Secrets as they were found in several places, and the expression that finds them in texts."""
+
+    found: tuple[Collection[str], ...] = (frozenset(),)
+    secrets: frozenset[str] = frozenset()
+    pattern: re.Pattern[str] | None = None
+
+    @classmethod
+    def of(cls, found: tuple[Collection[str], ...]) -> "_Known":
+        """Compile them."""
+        secrets = frozenset(secret for some in found for secret in some if len(secret) >= LEAST)
+        forms = {form for secret in secrets for form in _forms(secret)}
+        # Longest first, so that a secret inside another one leaves no part of it.
+        ordered = sorted(forms, key=lambda form: (-len(form), form))
+        return cls(found, secrets, re.compile("|".join(map(re.escape, ordered))) if ordered else None)
+
+
+def _cleaned(value: Any, pattern: re.Pattern[str]) -> Any:
+    if isinstance(value, str):
+        return pattern.sub(MASK, value)
+    if isinstance(value, Mapping):
+        return {_cleaned(name, pattern): _cleaned(each, pattern) for name, each in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_cleaned(each, pattern) for each in value)
+    return [_cleaned(each, pattern) for each in value] if isinstance(value, list | set | frozenset) else value
 
 
 def _forms(secret: str) -> Iterator[str]:

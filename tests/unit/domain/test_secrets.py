@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.secrets import MASK, Mask, passwords_of, read_secret, without_password
+from prefect.agent.ports.events import Event, masked
 
 KEY = "pak_S3cret-key/with+signs=="
 characters = st.characters(min_codepoint=33, max_codepoint=126)
@@ -100,3 +101,13 @@ def test_addresses_are_shown_without_passwords(url: str, password: set[str], sho
     """Also those that are none."""
     assert passwords_of(url) == password
     assert without_password(url) == shown
+
+
+def test_an_event_without_a_secret_is_the_same_object() -> None:
+    """Almost all are; one with a secret anywhere is another, without it."""
+    clean = Event(name="x", message="m", fields={"a": 1, "b": ["c"]})
+    mask = Mask([KEY])
+    assert masked(clean, mask) is clean
+    for fields, shown in (({"a": KEY}, {"a": MASK}), ({"a": {"b": [KEY]}}, {"a": {"b": [MASK]}})):
+        assert dict(masked(Event(name="x", message="m", fields=fields), mask).fields) == shown
+    assert masked(Event(name="x", message=f"the {KEY}"), mask).message == f"the {MASK}"
