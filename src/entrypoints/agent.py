@@ -11,17 +11,19 @@ import attrs
 from prefect.agent.domain.errors import AgentError, ConfigurationError
 from prefect.agent.domain.model.flow_runs import FlowRun
 from prefect.agent.domain.model.settings import AgentSettings
+from prefect.agent.domain.secrets import Mask, passwords_of
 from prefect.agent.entrypoints import logs
 from prefect.agent.entrypoints.compatibility import FlowRunRow, refuse_real_prefect
 from prefect.agent.entrypoints.container import Options, Parts, build
 from prefect.agent.entrypoints.engine import Engine
-from prefect.agent.entrypoints.exits import exit_for
+from prefect.agent.entrypoints.exits import AgentExit, exit_for
+from prefect.agent.entrypoints.exposures import of_login
 from prefect.agent.entrypoints.health import Health
 from prefect.agent.entrypoints.health_server import HealthServer
 from prefect.agent.entrypoints.logs import safe
 from prefect.agent.entrypoints.notify import Notifier
 from prefect.agent.entrypoints.progress import STEP_ALLOWED
-from prefect.agent.entrypoints.settings import Configuration, bounds, connection, env_vars, labels
+from prefect.agent.entrypoints.settings import Configuration, Connection, bounds, connection, env_vars, labels
 from prefect.agent.entrypoints.signals import stop_on_signals
 from prefect.agent.entrypoints.startup import StartUp
 from prefect.agent.ports import events
@@ -49,6 +51,9 @@ class Agent:
         tell: Takes the agent's events in place of the log.
         settings: All of the agent's settings at once; the arguments above win over it.
         api, key, tenant_id: Which Cloud, and as whom. Default: environment and files of the 1.x line.
+        key_file: File with the key.
+        flow_run_key, flow_run_key_file: The key that flow runs get, or a file with it. Default: variables
+            ``PREFECT_AGENT_FLOW_RUN_KEY`` and ``PREFECT_AGENT_FLOW_RUN_KEY_FILE``, else the agent's own.
         platform_options: Keywords for the platform's factory.
         limit: How many units may be alive at once. Default: ``PREFECT_AGENT_LIMIT``, else no limit.
         max_lateness: Do not start flow runs that are so many seconds late. Default: ``PREFECT_AGENT_MAX_LATENESS``,
@@ -100,6 +105,9 @@ class Agent:
         start_patience: float | None = None,
         auth_patience: float | None = None,
         state_directory: str | None = None,
+        key_file: str | None = None,
+        flow_run_key: str | None = None,
+        flow_run_key_file: str | None = None,
     ) -> None:
         refuse_real_prefect()
         self._configuration = Configuration.load(process_environ() if environ is None else environ)
@@ -119,7 +127,9 @@ class Agent:
         given = {"cloud": cloud, "platform": platform, "clock": clock}
         self._ports: dict[str, Any] = {port: value for port, value in given.items() if value is not None}
         self._logs_events = tell is None
-        self._login = {"api": api, "key": key, "tenant_id": tenant_id}
+        self._mask = Mask([key or "", flow_run_key or "", *self._configuration.secrets()])
+        keys = {"key": key, "key_file": key_file, "flow_run_key": flow_run_key, "flow_run_key_file": flow_run_key_file}
+        self._login = {"api": api, "tenant_id": tenant_id, **keys}
         self._platform_options = dict(platform_options or {})
         self._state_directory = state_directory
         self._parts = self._build()
@@ -179,12 +189,13 @@ class Agent:
             AgentExit: The agent could not start or cannot go on; the message says why, the code how to end.
         """
         if self._logs_events and not self.logger.handlers:
-            logs.set_up(level="INFO", agent_name=self.name, secrets=self._secrets())
+            logs.set_up(level="INFO", agent_name=self.name, secrets=self._mask)
         try:
             with ExitStack() as at_end:
                 self._run(at_end)
         except AgentError as trouble:
-            raise exit_for(trouble) from trouble
+            end = exit_for(trouble)
+            raise AgentExit(end.code, self._mask(str(end))) from trouble
         self._say(events.AGENT_STOPPED, "Stopped")
 
     def stop(self) -> None:
@@ -205,9 +216,11 @@ class Agent:
         at_end.enter_context(stop_on_signals(self.stop))
         for port in (self._parts.cloud, self._parts.platform):
             at_end.callback(port.close)
+        self._mask.add_source(lambda: self._parts.platform.secrets)
         health_server = HealthServer(self._health, self.poke)
         at_end.callback(health_server.stop)
         self._health.start_up("The agent starts")
+        self._say_what_is_unprotected()
         address = health_server.start(self.agent_address) if self.agent_address else ""
         tenant = self._start_up()
         if tenant is None:
@@ -293,15 +306,26 @@ class Agent:
             reads_parameters=own_deploy,
             keeps_reports=login is not None,
             state_directory=self._state_directory,
+            mask=self._mask,
         )
-        self._login["key"] = login.key if login else None
+        self._know(login)
         return build(options, deploy=self._deploy, tell=self._take, **self._ports)
 
     def _deploy(self, run: FlowRun) -> str:
         return self.deploy_flow(FlowRunRow.of(run))
 
-    def _secrets(self) -> list[str]:
-        return [secret for secret in (self._login["key"],) if secret]
+    def _know(self, login: Connection | None) -> None:
+        """Mask the secrets of *login* in everything that leaves this process."""
+        self._connection = login
+        if login is not None:
+            self._mask.add(login.key or "", login.flow_run_key or "", *passwords_of(login.api))
+        logs.mask_also(self.logger, self._mask)
+
+    def _say_what_is_unprotected(self) -> None:
+        files = (self._login["key_file"], self._login["flow_run_key_file"])
+        own = [] if self._connection is None else of_login(self._connection, self._configuration, files)
+        for sentence in (*self._parts.platform.exposures, *own):
+            self._say(events.SECRET_UNPROTECTED, sentence, "WARNING")
 
     def _introduce(self, tenant: Tenant) -> None:
         platform = self._parts.platform
@@ -345,6 +369,7 @@ class Agent:
             self._engine_running.supervisor.take(event)
 
     def _take(self, event: Event) -> None:
+        event = events.masked(event, self._mask)
         for sink in self._sinks:
             sink(event)
 

@@ -5,8 +5,10 @@ from typing import Any, Final
 
 import attrs
 
+from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.entrypoints.agent import Agent, process_environ
+from prefect.agent.entrypoints.settings import Connection
 
 __all__ = ["Agent", "DockerAgent", "KubernetesAgent", "LocalAgent", "ProcessAgent"]
 
@@ -123,6 +125,13 @@ class KubernetesAgent(Agent):
         if self._keeps_jobs:
             keywords["platform_options"].setdefault("job_ttl", None)
         super().__init__(agent_config_id, *args, **keywords)
+
+    def _know(self, login: Connection | None) -> None:
+        super()._know(login)
+        if login is not None and login.flow_run_key and self._platform_options.get("api_key_secret"):
+            raise ConfigurationError(
+                "--flow-run-key and --api-key-secret exclude each other: name the Secret with the flow runs' key alone"
+            )
 
     def _merge(self, settings: AgentSettings, *args: Any) -> AgentSettings:
         merged = super()._merge(settings, *args)

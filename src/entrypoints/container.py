@@ -19,6 +19,7 @@ from prefect.agent.domain.model.leases import Claimant, fingerprint
 from prefect.agent.domain.model.run_configs import frozen_mapping
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.model.units import Owner, owner
+from prefect.agent.domain.secrets import Mask
 from prefect.agent.domain.services.claiming import ClaimFlowRuns
 from prefect.agent.domain.services.gate import PlatformGate
 from prefect.agent.domain.services.noticing import NoticeLateRuns
@@ -62,6 +63,7 @@ class Options:
         sees_units: Whether what is started shows on the platform; not where there is none.
         reads_parameters: Whether flow runs are read with their parameters, for code of the 1.x line that wants them.
         keeps_reports: Whether reports that the Cloud has not confirmed are kept on disk.
+        mask: Takes secrets out of what leaves this process.
         state_directory: Where; None for the environment's, or ``~/.prefect-agent``.
     """
 
@@ -75,6 +77,7 @@ class Options:
     sees_units: bool = True
     reads_parameters: bool = False
     keeps_reports: bool = False
+    mask: Mask = attrs.field(factory=Mask, eq=False)
     state_directory: str | None = None
 
 
@@ -99,6 +102,7 @@ def _graphql_cloud(options: Options, clock: Clock) -> CloudApi:
         send_logs=options.send_logs,
         log_level=options.flow_log_level,
         labels=options.settings.labels,
+        flow_run_key=connection.flow_run_key,
         parameters=options.reads_parameters,
     )
 
@@ -180,7 +184,12 @@ class Container(containers.DeclarativeContainer):
     presence: providers.Provider[Presence] = providers.Singleton(_presence, platform)
 
     outbox = providers.Singleton(
-        Outbox, clock=clock, agent_name=agent_name, store=store, guard=providers.Singleton(threading.RLock)
+        Outbox,
+        clock=clock,
+        agent_name=agent_name,
+        store=store,
+        guard=providers.Singleton(threading.RLock),
+        clean=options.provided.mask,
     )
     gate = providers.Singleton(PlatformGate, platform=platform, clock=clock, tell=tell)
     create_unit = providers.Singleton(
@@ -193,6 +202,7 @@ class Container(containers.DeclarativeContainer):
         agent_name=agent_name,
         labels=settings.labels,
         deadline=settings.create_deadline,
+        note=outbox.provided.log,
         tell=tell,
     )
     claim = providers.Singleton(

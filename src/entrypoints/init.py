@@ -16,6 +16,8 @@ from contextlib import suppress
 from types import FrameType
 from typing import Final
 
+from prefect.agent.entrypoints import memory
+
 HANDED_ON: Final = (
     signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2
 )  # fmt: skip
@@ -24,6 +26,7 @@ HANDED_ON: Final = (
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run ``prefect`` with *arguments* and end as it ends."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    memory.hide()  # the parent that stays has the same environment
     if os.getpid() == 1:
         reap_until_child_ends()
     from prefect.agent.entrypoints.cli import prefect  # noqa: PLC0415 - the parent above needs none of it

@@ -3,7 +3,6 @@
 import json
 import logging
 import sys
-import time
 import traceback
 from collections.abc import Iterable
 from contextlib import suppress
@@ -13,56 +12,63 @@ from typing import Final, TextIO
 
 import attrs
 
+from prefect.agent.domain.secrets import MASK, Mask
+from prefect.agent.domain.texts import cut, escaped, escaped_json, escaped_lines
 from prefect.agent.ports.events import Event, EventSink
 
+__all__ = ["LOGGER", "MASK", "Mask", "Redact", "set_up"]
+
 LOGGER: Final = "prefect.agent"
-MASK: Final = "********"
+
+MAX_MESSAGE: Final = 8 * 1024
+"""Characters of one message, and of one field, that are shown."""
+
+MAX_TRACEBACK: Final = 64 * 1024
+"""Characters of a traceback that are shown: its last ones."""
 
 
 class Redact(logging.Filter):
-    """Takes known secrets out of every record, whoever wrote it."""
+    """Takes known secrets out of every record, whoever wrote it. Never raises."""
 
-    def __init__(self, secrets: Iterable[str]) -> None:
+    def __init__(self, secrets: Iterable[str] | Mask) -> None:
         super().__init__()
-        # Longest first, so that a secret inside another one leaves no part of it. Very short ones are none.
-        self._secrets = sorted({secret for secret in secrets if len(secret) >= 4}, key=len, reverse=True)
+        self.mask = secrets if isinstance(secrets, Mask) else Mask(secrets)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Rewrite the record in place; always lets it pass."""
-        record.msg, record.args = self.clean(record.getMessage()), None
+        record.msg, record.args = self.clean(_message(record)), None
         if record.exc_info and not record.exc_text:
             record.exc_text = logging.Formatter().formatException(record.exc_info)
         if record.exc_text:
             record.exc_text = self.clean(record.exc_text)
+        if record.stack_info:
+            record.stack_info = self.clean(record.stack_info)
         fields = getattr(record, "fields", None)
         if fields:
-            record.fields = {name: self.clean(v) if isinstance(v, str) else v for name, v in fields.items()}
+            record.fields = self.mask.value(fields)
         return True
 
     def clean(self, text: str) -> str:
         """*text* without secrets."""
-        for secret in self._secrets:
-            text = text.replace(secret, MASK)
-        return text
+        return self.mask(text)
 
 
 class TextFormatter(logging.Formatter):
-    """``2026-11-23T09:30:20.123Z INFO    agent | message``."""
-
-    converter = staticmethod(time.gmtime)
+    """``2026-11-23T09:30:20.123Z INFO    agent | message``: one line, and the traceback of a bug below it."""
 
     def __init__(self, agent_name: str) -> None:
-        super().__init__(f"%(asctime)s %(levelname)-7s {agent_name} | %(message)s")
-
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802, ARG002
-        """ISO 8601, UTC, milliseconds."""
-        return _iso(record.created)
+        super().__init__()
+        self._agent_name = escaped(agent_name)
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, and below it the traceback of a bug."""
-        text = super().format(record)
-        trace = getattr(record, "fields", {}).get("traceback")
-        return f"{text}\n{trace}" if trace else text
+        message = escaped(cut(record.getMessage(), MAX_MESSAGE))
+        line = f"{_iso(record.created)} {record.levelname:<7} {self._agent_name} | {message}"
+        traces = (self._exception(record), getattr(record, "fields", {}).get("traceback"), record.stack_info)
+        return "\n".join([line, *(_shown_trace(str(trace)) for trace in traces if trace)])
+
+    def _exception(self, record: logging.LogRecord) -> str | None:
+        return record.exc_text or (self.formatException(record.exc_info) if record.exc_info else None)
 
 
 class JsonFormatter(logging.Formatter):
@@ -85,7 +91,18 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info or record.exc_text:
             entry["traceback"] = record.exc_text or self.formatException(record.exc_info)  # type: ignore[arg-type]
-        return json.dumps(entry, default=str, ensure_ascii=False)
+        short = {name: _cut_field(name, value) for name, value in entry.items()}
+        return escaped_json(json.dumps(short, default=str, ensure_ascii=False))
+
+
+class Outlet(logging.StreamHandler[TextIO]):
+    """Writes to a stream. If a line cannot be written, the reason is shown by its type alone."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, ARG002 - logging's own name
+        """Unlike logging's own, show neither the message nor its arguments."""
+        problem = sys.exc_info()[1]
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"A log line cannot be written: {type(problem).__name__}\n")
 
 
 def set_up(
@@ -93,12 +110,12 @@ def set_up(
     level: str,
     form: str = "text",
     agent_name: str = "agent",
-    secrets: Iterable[str] = (),
+    secrets: Iterable[str] | Mask = (),
     stream: TextIO | None = None,
 ) -> logging.Logger:
     """Let the agent's logger write to *stream* (stderr). Replaces what an earlier call set up."""
     logger = logging.getLogger(LOGGER)
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = Outlet(stream or sys.stderr)
     handler.setFormatter(JsonFormatter(agent_name) if form == "json" else TextFormatter(agent_name))
     handler.addFilter(Redact(secrets))
     for old in logger.handlers[:]:
@@ -107,6 +124,32 @@ def set_up(
     logger.setLevel(level)
     logger.propagate = False
     return logger
+
+
+def mask_also(logger: logging.Logger, mask: Mask) -> None:
+    """Let what :func:`set_up` made for *logger* mask what *mask* does, too."""
+    for handler in logger.handlers:
+        for each in handler.filters:
+            if isinstance(each, Redact):
+                each.mask.learn(mask)
+
+
+def _message(record: logging.LogRecord) -> str:
+    """The record's message, or that there is none: a bad line must not hurt the code that logs it."""
+    try:
+        return record.getMessage()
+    except Exception as problem:  # noqa: BLE001 - the format and its arguments are anyone's
+        return f"(a log line that cannot be made: {type(problem).__name__}) {record.msg!s}"
+
+
+def _shown_trace(text: str) -> str:
+    return escaped_lines(text[-MAX_TRACEBACK:])
+
+
+def _cut_field(name: str, value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return value[-MAX_TRACEBACK:] if name == "traceback" else cut(value, MAX_MESSAGE)
 
 
 def log_events(logger: logging.Logger) -> EventSink:

@@ -9,6 +9,7 @@ from typing import Final
 
 import attrs
 
+from prefect.agent.domain.texts import escaped
 from prefect.agent.ports import events
 from prefect.agent.ports.events import Event
 
@@ -115,4 +116,4 @@ class Notifier:
 
 def _line(text: str) -> str:
     """The first *LONGEST_STATUS* characters, on one line."""
-    return " ".join(text.split())[:LONGEST_STATUS]
+    return escaped(" ".join(text[: 10 * LONGEST_STATUS].split()))[:LONGEST_STATUS]

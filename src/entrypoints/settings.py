@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 import attrs
 
 from prefect.agent.domain.errors import ConfigurationError
+from prefect.agent.domain.secrets import read_secret, without_password
+from prefect.agent.entrypoints.secret_sources import check_proxies, read_file, secrets_in
 
 CLOUD_API: Final = "https://api.prefect.io"
 SERVER_API: Final = "http://localhost:4200"
@@ -27,6 +29,9 @@ Backend = Literal["cloud", "server"]
 MAX_LITERAL: Final = 1000
 """Longest value that is read as a Python literal; longer ones must be JSON. A parser of 3.11 that has once run out of
 depth fails with SystemError ever after, so it must not be tried with text that can nest that deeply."""
+
+FLOW_RUN_KEY: Final = "PREFECT_AGENT_FLOW_RUN_KEY"
+"""Variable with the API key of flow runs; with ``_FILE`` at its end it names a file."""
 
 KEY_SETTINGS: Final = ("cloud.api_key", "cloud.agent.auth_token", "cloud.auth_token")
 """Where an API key or token may be, the first one found wins."""
@@ -40,6 +45,7 @@ class Connection:
     backend: Backend
     key: str | None = attrs.field(default=None, repr=False)
     tenant_id: str | None = None
+    flow_run_key: str | None = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen
@@ -96,6 +102,8 @@ class Configuration:
     environ: Mapping[str, str]
     files: Mapping[str, Any]
     auth: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    paths: tuple[Path, ...] = ()
+    """Where *files* and *auth* may have been read."""
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> "Configuration":
@@ -107,15 +115,20 @@ class Configuration:
         home = Path(_expand(environ.get("PREFECT__HOME_DIR") or "~/.prefect", environ))
         user_file = environ.get("PREFECT__USER_CONFIG_PATH")
         backend_file = environ.get("PREFECT__BACKEND_CONFIG_PATH")
-        files = _read_toml(Path(_expand(user_file, environ)) if user_file else home / "config.toml")
-        files = {**files, **_read_toml(Path(_expand(backend_file, environ)) if backend_file else home / "backend.toml")}
-        return cls(environ, files, _read_toml(home / "auth.toml"))
+        config = Path(_expand(user_file, environ)) if user_file else home / "config.toml"
+        backend = Path(_expand(backend_file, environ)) if backend_file else home / "backend.toml"
+        auth = home / "auth.toml"
+        files = {**_read_toml(config), **_read_toml(backend)}
+        return cls(environ, files, _read_toml(auth), (config, backend, auth))
 
     def find(self, name: str) -> Any | None:
         """The value of a setting such as ``cloud.agent.labels``; None if nobody set it. Empty counts as not set."""
-        text = self.environ.get("PREFECT__" + name.upper().replace(".", "__"))
+        text = self.environ.get(_variable(name))
         if text:
             return _value(text, self.environ)
+        return self._filed(name)
+
+    def _filed(self, name: str) -> Any | None:
         value: Any = self.files
         for part in name.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
@@ -126,6 +139,39 @@ class Configuration:
         value = self.find(name)
         return None if value is None or value == "" else str(value)
 
+    def secret(self, name: str) -> str | None:
+        """The secret that a setting holds, or that is in the file which the setting ``NAME_file`` names.
+
+        Raises:
+            ConfigurationError: It has characters that no secret has, or the file cannot be read. It is not shown.
+        """
+        text = self.text(name)
+        if text is not None:
+            return read_secret(text, self._source(name))
+        path = self.text(f"{name}_file")
+        return None if path is None else read_file(path, self._source(f"{name}_file"))
+
+    def secrets(self) -> set[str]:
+        """Every secret that environment and files hold, for them to be masked; unchecked."""
+        stored = [table.get("api_key") for table in self.auth.values() if isinstance(table, Mapping)]
+        of_flows = self._filed("context.secrets")
+        stored += of_flows.values() if isinstance(of_flows, Mapping) else ()
+        found = [*(self._filed(name) for name in KEY_SETTINGS), *stored]
+        return secrets_in(self.environ) | {each.strip() for each in found if isinstance(each, str)}
+
+    def secret_files(self, *more: str | None) -> list[Path]:
+        """Files that hold a secret: those that settings name, those of the 1.x client, and *more*."""
+        named = [self.text(f"{name}_file") for name in KEY_SETTINGS]
+        named += [self.environ.get(f"{FLOW_RUN_KEY}_FILE"), *more]
+        found = [Path(path).expanduser() for path in named if path and path != "-"]
+        has_key = any(self._filed(name) for name in (*KEY_SETTINGS, "context.secrets"))
+        return [*found, *(self.paths[:1] if has_key else ()), *(self.paths[2:] if self.auth else ())]
+
+    def _source(self, name: str) -> str:
+        variable = _variable(name)
+        section, _, last = name.rpartition(".")
+        return variable if self.environ.get(variable) else f"{last} under [{section}] in config.toml"
+
     def stored_login(self, api: str) -> Mapping[str, Any]:
         """What ``auth.toml`` holds for the server at *api* (protocol section 1.6)."""
         table = self.auth.get(re.sub(r"[^-.a-z0-9]+", "-", urlsplit(api).netloc.lower()))
@@ -133,22 +179,30 @@ class Configuration:
 
 
 def connection(
-    configuration: Configuration, *, api: str | None = None, key: str | None = None, tenant_id: str | None = None
+    configuration: Configuration,
+    *,
+    api: str | None = None,
+    key: str | None = None,
+    tenant_id: str | None = None,
+    key_file: str | None = None,
+    flow_run_key: str | None = None,
+    flow_run_key_file: str | None = None,
 ) -> Connection:
     """Decide which Cloud to talk to and as whom; the keywords are options and win.
 
     Raises:
-        ConfigurationError: No key for Prefect Cloud, or an address or tenant id that cannot be one.
+        ConfigurationError: No key for Prefect Cloud, or a key, an address or a tenant id that cannot be one.
     """
     backend = configuration.text("backend")
     if backend not in {None, "cloud", "server"}:
         raise ConfigurationError(f"the backend is {backend!r}; it can only be 'cloud' or 'server'")
     address = api or configuration.text("cloud.api") or _endpoint(configuration, backend)
     if not _is_address(address):
-        raise ConfigurationError(f"{address!r} is not the address of a Prefect API; it looks like {CLOUD_API}")
+        shown = without_password(address)
+        raise ConfigurationError(f"{shown!r} is not the address of a Prefect API; it looks like {CLOUD_API}")
+    check_proxies(configuration.environ)
     stored = configuration.stored_login(address)
-    found = (configuration.text(name) for name in KEY_SETTINGS)
-    secret = key or next((value for value in found if value), None) or _text(stored.get("api_key"))
+    secret = _key(configuration, key, key_file, stored)
     tenant = tenant_id or configuration.text("cloud.tenant_id") or (_text(stored.get("tenant_id")) if secret else None)
     if tenant is not None and not _is_uuid(tenant):
         raise ConfigurationError(
@@ -158,10 +212,44 @@ def connection(
         backend = "cloud" if secret or address.rstrip("/") == CLOUD_API else "server"
     if backend == "cloud" and not secret:
         raise ConfigurationError(
-            "no API key for Prefect Cloud: give --token, set PREFECT__CLOUD__API_KEY, or put api_key under [cloud] in "
-            "~/.prefect/config.toml. For a Prefect Server give --api URL or set PREFECT__BACKEND=server"
+            "no API key for Prefect Cloud: give --token-file PATH, set PREFECT__CLOUD__API_KEY or "
+            "PREFECT__CLOUD__API_KEY_FILE, or put api_key under [cloud] in ~/.prefect/config.toml. "
+            "For a Prefect Server give --api URL or set PREFECT__BACKEND=server"
         )
-    return Connection(api=address.rstrip("/"), backend=cast("Backend", backend), key=secret, tenant_id=tenant)
+    return Connection(
+        api=address.rstrip("/"),
+        backend=cast("Backend", backend),
+        key=secret,
+        tenant_id=tenant,
+        flow_run_key=_flow_run_key(configuration.environ, flow_run_key, flow_run_key_file),
+    )
+
+
+def _key(
+    configuration: Configuration, given: str | None, given_file: str | None, stored: Mapping[str, Any]
+) -> str | None:
+    """The API key: of the options, else the first one configured, else what the client of 1.x has stored."""
+    if given or given_file:
+        return _given_secret(given, given_file, "--token")
+    found = (configuration.secret(name) for name in KEY_SETTINGS)
+    login = _text(stored.get("api_key"))
+    return next((value for value in found if value), None) or (login and read_secret(login, "api_key in auth.toml"))
+
+
+def _flow_run_key(environ: Mapping[str, str], given: str | None, given_file: str | None) -> str | None:
+    """The key of flow runs, if they have one of their own."""
+    if given or given_file:
+        return _given_secret(given, given_file, "--flow-run-key")
+    if environ.get(FLOW_RUN_KEY):
+        return read_secret(environ[FLOW_RUN_KEY], FLOW_RUN_KEY)
+    path = environ.get(f"{FLOW_RUN_KEY}_FILE")
+    return read_file(path, f"{FLOW_RUN_KEY}_FILE") if path else None
+
+
+def _given_secret(given: str | None, path: str | None, option: str) -> str:
+    if given and path:
+        raise ConfigurationError(f"{option} and {option}-file exclude each other: give the file")
+    return read_file(path, f"{option}-file") if path else read_secret(given or "", option)
 
 
 def labels(configuration: Configuration, given: Iterable[str]) -> list[str]:
@@ -214,6 +302,10 @@ def _endpoint(configuration: Configuration, backend: str | None) -> str:
     host, port = configuration.text("server.host"), configuration.text("server.port")
     default = f"{host or 'http://localhost'}:{port or 4200}" if host or port else SERVER_API
     return configuration.text("server.endpoint") or default
+
+
+def _variable(name: str) -> str:
+    return "PREFECT__" + name.upper().replace(".", "__")
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Final
 import attrs
 
 from prefect.agent.domain.model.settings import AgentSettings
+from prefect.agent.entrypoints import outlet
 from prefect.agent.entrypoints.exits import ExitCode, end_now
 from prefect.agent.entrypoints.progress import Progress, Step, stacks, where
 from prefect.agent.ports import events
@@ -56,7 +57,7 @@ class Watchdog:
 
         def report(died: threading.ExceptHookArgs) -> None:
             self._report_death(died)
-            if before is not threading.__excepthook__:
+            if before not in {threading.__excepthook__, outlet.thread_died}:
                 before(died)
 
         threading.excepthook = report

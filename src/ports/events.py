@@ -6,6 +6,7 @@ from typing import Any, Final
 import attrs
 
 from prefect.agent.domain.model.run_configs import frozen_mapping
+from prefect.agent.domain.secrets import Mask
 
 POLLED: Final = "polled"
 CLAIMED: Final = "claimed"
@@ -39,6 +40,7 @@ KEY_ACCEPTED: Final = "key_accepted"
 STALLED: Final = "stalled"
 RESUMED: Final = "resumed"
 THREAD_ENDED: Final = "thread_ended"
+SECRET_UNPROTECTED: Final = "secret_unprotected"  # noqa: S105 - the name of an event
 CLOCK_SKEW: Final = "clock_skew"
 
 
@@ -57,6 +59,14 @@ class Event:
     message: str
     level: str = "INFO"
     fields: Mapping[str, Any] = attrs.field(factory=dict, converter=frozen_mapping)
+
+
+def masked(event: Event, mask: Mask) -> Event:
+    """*event* without the secrets that *mask* knows; the same object if it has none."""
+    whole = "\n".join([event.message, *map(str, event.fields.values())])
+    if mask(whole) == whole:  # one look: almost no event has a secret
+        return event
+    return attrs.evolve(event, message=mask(event.message), fields=mask.value(event.fields))
 
 
 EventSink = Callable[[Event], None]

@@ -1,7 +1,7 @@
 """A place where flow runs execute."""
 
 import abc
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from prefect.agent.domain.model.units import Submission, Unit
 from prefect.agent.domain.model.workloads import PlatformTraits
@@ -61,6 +61,22 @@ class ExecutionPlatform(abc.ABC):
         Two agents on one place with equal fingerprints make equal units of one submission.
         """
         return ""
+
+    @property
+    def secrets(self) -> Collection[str]:
+        """Secrets of the platform's own that this object has read so far (a registry's password): never to be shown.
+
+        Asks nobody, raises nothing.
+        """
+        return ()
+
+    @property
+    def exposures(self) -> Sequence[str]:
+        """What leaves secrets unprotected on the way to the platform: a sentence each, for the operator.
+
+        Asks nobody, raises nothing.
+        """
+        return ()
 
     @property
     def skew(self) -> float:

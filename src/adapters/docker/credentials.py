@@ -1,6 +1,7 @@
 """Who the agent is to a registry, from Docker's own configuration: ``docker login``, or a credential helper."""
 
 import subprocess
+from collections.abc import Callable
 from typing import Any, Final
 
 from docker.auth import AuthConfig, encode_header
@@ -15,15 +16,24 @@ HELPER_DEADLINE: Final = 30.0
 """Seconds that a credential helper has; then it is killed with all that it started, and the pull fails."""
 
 
-def header(registry: str) -> bytes | None:
+def header(registry: str, learn: Callable[[str], object] = str) -> bytes | None:
     """The value of ``X-Registry-Auth`` for *registry*; None if there are no credentials. Reads everything anew.
+
+    Args:
+        learn: Takes each secret of the credentials.
 
     Raises:
         PlatformUnavailable: The credential helper does not answer.
         DockerException: The configuration or the credential helper is broken.
     """
     found = _Config.load_config(None, None).resolve_authconfig(registry)
+    for name in _SECRETS:
+        if found and isinstance(found.get(name), str):
+            learn(found[name])
     return encode_header(found) if found else None
+
+
+_SECRETS: Final = ("password", "Password", "identitytoken", "IdentityToken", "registrytoken", "RegistryToken")
 
 
 class _Config(AuthConfig):

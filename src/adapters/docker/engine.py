@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import datetime, timezone
 from functools import cached_property
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import requests
 from docker.api.client import APIClient
@@ -22,6 +23,7 @@ from prefect.agent.adapters.docker.errors import RAISED, translate
 from prefect.agent.adapters.skew import SkewMeter
 from prefect.agent.adapters.trust import TlsAdapter
 from prefect.agent.domain.errors import AgentError, ConfigurationError
+from prefect.agent.domain.model.workloads import is_loopback
 
 CONNECTIONS: Final = 32
 """Kept open at most; more are made when needed and closed afterwards."""
@@ -53,6 +55,15 @@ class Engine:
         self.address: str = self._options.get("base_url") or default
         self._guard = threading.Lock()
         self._client: APIClient | None = None
+
+    @property
+    def exposures(self) -> list[str]:
+        """What the connection leaves unprotected, in a sentence: everything, if others can read it on the way."""
+        parts = urlsplit(self.address)
+        if parts.scheme not in {"tcp", "http"} or self._options.get("tls") or is_loopback(parts.hostname or ""):
+            return []
+        risk = "others on the way can read the flow runs' API key, and order the engine about"
+        return [f"The Docker engine at {self.address} is asked without TLS: {risk}. Set DOCKER_TLS_VERIFY"]
 
     @contextlib.contextmanager
     def asked(self, doing: str, *, into: Callable[..., AgentError] = translate) -> Generator[APIClient, None, None]:

@@ -38,6 +38,8 @@ class Images:
         self._allowed = tuple(allowed)
         self._guard = threading.Lock()
         self._pulls: dict[str, Future[None]] = {}
+        self.secrets: set[str] = set()
+        """Passwords of registries that were used."""
 
     def is_pulled(self, image: str) -> bool:
         """Whether *image* is pulled at all: names without a registry or user are of this engine."""
@@ -99,7 +101,7 @@ class Images:
                 registry, _ = resolve_repository_name(repository)
             except InvalidRepository as problem:
                 raise pull_problem(image, words(problem), status=400) from problem
-            key = credentials.header(registry)
+            key = credentials.header(registry, self._learn)
             headers: dict[str, str | bytes] = {"X-Registry-Auth": key} if key else {}
             params = {"fromImage": repository, "tag": tag or "latest"}
             try:
@@ -113,6 +115,9 @@ class Images:
                 if problem.status_code in {401, 403}:  # the engine's own guard, not the registry's
                     raise
                 raise pull_problem(image, words(problem), status=problem.status_code or 500) from problem
+
+    def _learn(self, secret: str) -> None:
+        self.secrets = {*self.secrets, secret}  # not in place: other threads read it
 
     def _is_here(self, image: str) -> bool:
         with self._engine.asked(f"look for the image {image}") as client:

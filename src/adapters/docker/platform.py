@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from docker.api.client import APIClient
@@ -113,6 +113,14 @@ class DockerPlatform(ExecutionPlatform):
     @property
     def fingerprint(self) -> str:
         return self._fingerprint
+
+    @property
+    def secrets(self) -> Collection[str]:
+        return self._images.secrets
+
+    @property
+    def exposures(self) -> Sequence[str]:
+        return self._engine.exposures
 
     @property
     def skew(self) -> float:

@@ -41,6 +41,7 @@ class GraphQLCloudApi(CloudApi):
         send_logs: Whether flow runs send their logs to the Cloud.
         log_level: Level of the flow runs' loggers.
         labels: The agent's, for the flow runs to know.
+        flow_run_key: The key that flow runs get; None for the agent's own.
         parameters: Whether ``FlowRun.source`` has the parameters of runs; they may be large.
     """
 
@@ -55,8 +56,10 @@ class GraphQLCloudApi(CloudApi):
         send_logs: bool = True,
         log_level: str = "INFO",
         labels: Collection[str] = (),
+        flow_run_key: str | None = None,
         parameters: bool = False,
     ) -> None:
+        self._flow_run_key = flow_run_key or key
         self._key, self._tenant_id, self._backend = key, tenant_id, backend
         self._send_logs, self._log_level, self._labels = send_logs, log_level, sorted(labels)
         self._transport = Transport(url, key, clock=clock)
@@ -143,7 +146,7 @@ class GraphQLCloudApi(CloudApi):
             run,
             url=self._transport.url,
             backend=self._backend,
-            key=self._key,
+            key=self._flow_run_key,
             tenant_id=self._tenant_id,
             labels=self._labels,
             log_level=self._log_level,

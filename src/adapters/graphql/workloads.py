@@ -11,6 +11,27 @@ IMAGE: Final = "prefecthq/prefect"
 API_VARIABLE: Final = "PREFECT__CLOUD__API"
 LOGS_VARIABLE: Final = "PREFECT__CLOUD__SEND_FLOW_RUN_LOGS"
 
+_SECRETS: Final = (
+    "PREFECT__CLOUD__API_KEY",
+    "PREFECT__CLOUD__AUTH_TOKEN",
+    "PREFECT__CLOUD__AGENT__API_KEY",
+    "PREFECT__CLOUD__AGENT__AUTH_TOKEN",
+    "PREFECT_API_KEY",
+)
+
+KEPT: Final = frozenset(
+    {
+        API_VARIABLE,
+        "PREFECT__CLOUD__ENDPOINT",
+        "PREFECT__CLOUD__GRAPHQL",
+        "PREFECT__SERVER__ENDPOINT",
+        "PREFECT_API_URL",
+        *_SECRETS,
+        *(f"{name}_FILE" for name in _SECRETS),
+    }
+)
+"""Variables that say where the Cloud is and with which key it is asked, of all eras: no run config may set them."""
+
 
 def workload(
     run: FlowRun,
@@ -52,6 +73,7 @@ def workload(
         secrets=secrets,
         image_variable="PREFECT__CONTEXT__IMAGE",
         address_variables=frozenset({API_VARIABLE}),
+        kept=KEPT,
     )
 
 

@@ -61,6 +61,16 @@ class Cluster:
         return self._login.server
 
     @property
+    def secrets(self) -> frozenset[str]:
+        """The token or password that the agent has there, as it was read last."""
+        return self._login.secrets
+
+    @property
+    def exposures(self) -> list[str]:
+        """What the connection leaves unprotected, in a sentence."""
+        return self._login.exposures
+
+    @property
     def skew(self) -> float:
         """Seconds that the API server's clock is ahead of this machine's, as far as its answers tell."""
         return self._skew.skew

@@ -4,6 +4,7 @@ import os
 import socket
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import attrs
 import urllib3
@@ -16,6 +17,7 @@ from prefect.agent.adapters.answers import timed
 from prefect.agent.adapters.kubernetes.plugins import load_kubeconfig
 from prefect.agent.adapters.trust import trusting
 from prefect.agent.domain.errors import ConfigurationError
+from prefect.agent.domain.model.workloads import is_loopback
 
 CONNECTIONS: Final = 32
 """Kept open at most; more are made when needed and closed afterwards."""
@@ -61,6 +63,29 @@ class Login:
             raise ConfigurationError(
                 f"cannot tell where the Kubernetes cluster is: {why}. Set KUBECONFIG, or run the agent in a pod"
             ) from problem
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """Token and password, as they were read last."""
+        found = [*(self._configuration.api_key or {}).values(), self._configuration.password]
+        return frozenset(str(each).split()[-1] for each in found if each and str(each).split())
+
+    @property
+    def exposures(self) -> list[str]:
+        """What the connection leaves unprotected, in a sentence."""
+        parts = urlsplit(self.server)
+        if is_loopback(parts.hostname or ""):
+            return []
+        if parts.scheme == "http":
+            why = "is asked without TLS"
+        elif not self._configuration.verify_ssl:
+            why = "is not checked (insecure-skip-tls-verify)"
+        else:
+            return []
+        risk = "others on the way can read the agent's token and the flow runs' API key"
+        return [
+            f"The Kubernetes API server at {self.server} {why}: {risk}. Give the kubeconfig a certificate-authority"
+        ]
 
     def credentials(self) -> dict[str, str]:
         """Headers that say who we are; the SDK reads a token that expires anew in time."""

@@ -83,9 +83,6 @@ _OF_THE_SERVER: Final = (
 )
 """Metadata of a template that was once a Job; the name is ours."""
 
-_MAX_NAME: Final = 256
-"""Characters of a flow's or flow run's name that are kept for people."""
-
 
 def job(
     submission: Submission,
@@ -163,8 +160,8 @@ def annotations(submission: Submission, secret: SecretReference | None) -> dict[
     wanted = {
         FLOW_RUN_ID: submission.flow_run_id,
         ATTEMPT: submission.attempt,
-        FLOW_NAME: submission.flow_name[:_MAX_NAME],
-        FLOW_RUN_NAME: submission.flow_run_name[:_MAX_NAME],
+        FLOW_NAME: submission.flow_name,
+        FLOW_RUN_NAME: submission.flow_run_name,
         SECRET: secret.name if secret and secret.key is None else "",
     }
     return {name: value for name, value in wanted.items() if value}
@@ -193,6 +190,12 @@ def check(template: Mapping[str, Any], *, defaults: JobDefaults) -> None:
         job(trial, template, from_run=False, defaults=defaults, secret=None)
     except SubmissionRefused as problem:
         raise ConfigurationError(f"no flow run can use the agent's job template: {problem}") from problem
+
+
+def ignored(submission: Submission, template: Mapping[str, Any]) -> list[str]:
+    """Variables that the run's own *template*, of which a Job was made, sets and may not: they are left out."""
+    pod = Section(templates.checked(template)).peek("spec").peek("template").peek("spec")
+    return pods.reserved_in(pod, submission)
 
 
 def unreachable_addresses(submission: Submission, template: Mapping[str, Any] | None = None) -> list[str]:

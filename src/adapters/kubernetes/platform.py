@@ -3,7 +3,7 @@
 import logging
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -97,6 +97,14 @@ class KubernetesPlatform(ExecutionPlatform):
         return self._fingerprint
 
     @property
+    def secrets(self) -> Collection[str]:
+        return self._cluster.secrets
+
+    @property
+    def exposures(self) -> Sequence[str]:
+        return self._cluster.exposures
+
+    @property
     def skew(self) -> float:
         return self._cluster.skew
 
@@ -149,7 +157,8 @@ class KubernetesPlatform(ExecutionPlatform):
                 f"something in the cluster changes the labels of Jobs; {manifest.UNIT} must stay as it is"
             )
         self._jobs.make_secret(submission, job)
-        return self._made(job)
+        ignored = [] if from_run is None else manifest.ignored(submission, from_run)
+        return _saying(self._made(job), ignored)
 
     def units(self) -> Sequence[Unit]:
         found = (self._known_at_least(name) for name in self._jobs.mirror.names())
@@ -327,3 +336,9 @@ class KubernetesPlatform(ExecutionPlatform):
 def _looks(unit: Unit) -> tuple[object, ...]:
     """What makes a change worth telling."""
     return unit.status, unit.evidence, unit.hopeless_at
+
+
+def _saying(unit: Unit, ignored: Sequence[str]) -> Unit:
+    if not ignored:
+        return unit
+    return attrs.evolve(unit, info=f"{unit.info}; ignored of its job template: {', '.join(ignored)}")

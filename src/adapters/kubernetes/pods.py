@@ -10,6 +10,7 @@ from prefect.agent.adapters.kubernetes.fields import BadTemplate, Section, plain
 from prefect.agent.adapters.kubernetes.pod_security import restrict
 from prefect.agent.domain.model.run_configs import KubernetesRun
 from prefect.agent.domain.model.units import Submission
+from prefect.agent.domain.model.workloads import plain_name
 
 CONTAINER: Final = "flow"
 """Name of the container that runs the flow, unless the template has one for its first."""
@@ -77,6 +78,8 @@ def fill(
     _prefer(flow, "imagePullPolicy", config.image_pull_policy, defaults.image_pull_policy)
     _fill_resources(flow.section("resources"), config, defaults)
     _append(flow, "volumeMounts", defaults.volume_mounts, "mountPath")
+    if from_run:
+        _drop_reserved(flow, submission)
     env = _env(flow, submission, image, secret)
     if defaults.restricted and restrict(pod, flow) and all(entry.get("name") != "HOME" for entry in env):
         env.append({"name": "HOME", "value": HOME})
@@ -138,6 +141,19 @@ def _append(section: Section, key: str, items: Iterable[Mapping[str, Any]], iden
     added = [plain_copy(item) for item in items if item.get(identity) not in known]
     if added:
         section.data[key] = [*(section.get(key) or []), *added]
+
+
+def reserved_in(pod: Section, submission: Submission) -> list[str]:
+    """Names of variables in the flow's container of *pod* that are not a flow run's to set, and not ours either."""
+    ours = {*submission.env, *submission.secret_env}
+    names = {entry.text("name") or "" for flow in pod.entries("containers")[:1] for entry in flow.entries("env")}
+    return sorted(name for name in names - ours if plain_name(name) in submission.reserved)
+
+
+def _drop_reserved(flow: Section, submission: Submission) -> None:
+    kept = [each.data for each in flow.entries("env") if plain_name(each.text("name") or "") not in submission.reserved]
+    if len(kept) != len(flow.entries("env")):
+        flow.data["env"] = kept
 
 
 def _env(flow: Section, submission: Submission, image: str, secret: SecretReference | None) -> list[dict[str, Any]]:

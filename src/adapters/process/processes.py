@@ -168,7 +168,7 @@ def _children(pid: int) -> set[int] | None:
     try:
         threads = os.listdir(folder)  # noqa: PTH208 - names
     except (FileNotFoundError, ProcessLookupError):
-        return found
+        return None if _is_hidden(pid) else found
     except PermissionError:
         return None
     for thread in threads:
@@ -183,6 +183,17 @@ def _children(pid: int) -> set[int] | None:
         except PermissionError:
             return None
     return found
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether a process that /proc does not show is there all the same: other users' may be hidden (``hidepid``)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _is_ending(pid: int) -> bool:

@@ -9,6 +9,7 @@ import attrs
 
 from prefect.agent.domain.model.run_configs import RunConfig, Storage, UniversalRun, frozen_mapping
 from prefect.agent.domain.model.states import State
+from prefect.agent.domain.texts import readable_name
 
 FlowRunId = NewType("FlowRunId", str)
 TaskRunId = NewType("TaskRunId", str)
@@ -43,7 +44,7 @@ class Flow:
     """The flow that a run is a run of."""
 
     id: str
-    name: str = ""
+    name: str = attrs.field(default="", converter=readable_name)
     core_version: str | None = None
     storage: Storage = Storage()
 
@@ -113,7 +114,7 @@ class FlowRun:
     attempt: Attempt
     state: State
     flow: Flow
-    name: str = ""
+    name: str = attrs.field(default="", converter=readable_name)
     run_config: RunConfig = UniversalRun()
     due_task_runs: tuple[TaskRun, ...] = ()
     tasks_wait: bool = False

@@ -12,6 +12,7 @@ import attrs
 
 from prefect.agent.domain.model.flow_runs import Attempt, FlowRunId
 from prefect.agent.domain.model.run_configs import RunConfig, UniversalRun, frozen_mapping
+from prefect.agent.domain.texts import readable_name
 
 UNIT_NAME_LIMIT: Final = 63
 """Longest DNS-1123 label (RFC 1123 section 2.1), the strictest rule of any platform."""
@@ -75,6 +76,8 @@ class Submission:
         secret_env: Variables that must never be shown: by Secret reference where the platform has such a thing.
         address_variables: Names in *env* whose value is the Cloud's address as the agent's machine sees it. A platform
             whose units live on another network may have to rewrite a loopback address in them.
+        reserved: Names (``workloads.plain_name``) that nothing of the flow run's own may set, a template neither.
+        ignored: Names of the run config's variables that are left out for that reason.
         run_config: What the flow run asks of this very platform (resources, template, ports, ...).
     """
 
@@ -88,10 +91,12 @@ class Submission:
     env: Mapping[str, str] = attrs.field(factory=dict, converter=frozen_mapping)
     secret_env: Mapping[str, str] = attrs.field(factory=dict, converter=frozen_mapping, repr=False)
     address_variables: frozenset[str] = frozenset()
+    reserved: frozenset[str] = frozenset()
+    ignored: tuple[str, ...] = ()
     run_config: RunConfig = UniversalRun()
     flow_id: str = ""
-    flow_name: str = ""
-    flow_run_name: str = ""
+    flow_name: str = attrs.field(default="", converter=readable_name)
+    flow_run_name: str = attrs.field(default="", converter=readable_name)
     owner: Owner | None = None
 
 

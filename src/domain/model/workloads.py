@@ -30,6 +30,7 @@ class Workload:
         fixed: Variables that nobody may override (which run this is, where the Cloud is).
         secrets: Like *fixed*, but never to be shown.
         image_variable: Name of a variable that is to carry the resolved image, if the backend has one.
+        kept: Names, as :func:`plain_name` writes them, that a run config may not set: where the Cloud is, and the key.
         address_variables: Names of *defaults* that hold the Cloud's address as this machine sees it.
     """
 
@@ -40,6 +41,12 @@ class Workload:
     secrets: Mapping[str, str] = attrs.field(factory=dict, converter=frozen_mapping, repr=False)
     image_variable: str | None = None
     address_variables: frozenset[str] = frozenset()
+    kept: frozenset[str] = frozenset()
+
+    @property
+    def reserved(self) -> frozenset[str]:
+        """Names, as :func:`plain_name` writes them, whose value no run config decides."""
+        return self.kept | {plain_name(name) for name in (*self.fixed, *self.secrets)}
 
 
 @attrs.frozen(kw_only=True)
@@ -76,7 +83,8 @@ def plan_submission(
     config = own_run_config(run, traits)
     asked = asked_image(run, config)
     image = resolve_image(run, config, workload, traits) if traits.runs_images else None
-    env = {**workload.defaults, **agent_env, **config.env, **workload.fixed}
+    own, ignored = split_env(config.env, workload)
+    env = {**workload.defaults, **agent_env, **own, **workload.fixed}
     if image and workload.image_variable:
         env[workload.image_variable] = image
     env = {name: value for name, value in env.items() if name not in workload.secrets}
@@ -91,12 +99,30 @@ def plan_submission(
         image_variable=workload.image_variable if image else None,
         env=env,
         secret_env=workload.secrets,
+        reserved=workload.reserved,
+        ignored=ignored,
         address_variables=frozenset(n for n in workload.address_variables if env.get(n) == workload.defaults.get(n)),
         run_config=config,
         flow_id=run.flow.id,
         flow_name=run.flow.name,
         flow_run_name=run.name,
     )
+
+
+def plain_name(name: str) -> str:
+    """*name* of a variable as Prefect reads it: in the names of its settings case counts for nothing."""
+    upper = name.upper()
+    return upper if upper.startswith("PREFECT") else name
+
+
+def split_env(env: Mapping[str, str], workload: Workload) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The variables of a run config that count, and the names of those that do not, sorted.
+
+    Address and key of the Cloud belong together: else a run config would send the key to an address of its own.
+    """
+    reserved = workload.reserved
+    own = {name: value for name, value in env.items() if plain_name(name) not in reserved}
+    return own, tuple(sorted(env.keys() - own.keys()))
 
 
 def own_run_config(run: FlowRun, traits: PlatformTraits) -> RunConfig:

@@ -36,6 +36,7 @@ class Outbox:
         on_news: Called after each addition, to wake the sender.
         store: Keeps reports beyond the process.
         guard: A reentrant lock, if several threads add.
+        clean: Takes the secrets that this process knows out of every text that is to leave it.
         dropped: How many log lines had no room.
         told_problem: The problem of the store that was reported last.
     """
@@ -46,6 +47,7 @@ class Outbox:
     store: ReportStore = attrs.field(factory=MemoryReports)
     guard: AbstractContextManager[Any] = attrs.field(factory=nullcontext)
     most_bytes: int = MOST_BYTES
+    clean: Callable[[str], str] = str
     dropped: int = attrs.field(default=0, init=False)
     told_problem: str = attrs.field(default="", init=False)
     _runs: dict[FlowRunId, RunReports] = attrs.field(factory=dict, init=False)
@@ -71,21 +73,21 @@ class Outbox:
         with self.guard:
             for run_id, entries in found.items():
                 for report in (read_entry(run_id, entry) for entry in entries):
-                    if report is not None:
-                        self._put(run_id, report)
+                    if report is not None:  # kept by an older agent, perhaps, which cleaned nothing
+                        self._put(run_id, attrs.evolve(report, message=self.clean(report.message)))
                 if run_id not in self._runs:
                     self.store.forget(run_id)
             return len(self._runs)
 
     def log(self, run_id: FlowRunId, message: str, level: str = "INFO") -> None:
         """Put one entry on the flow run's log."""
-        self._add(run_id, Line(message=readable(message), level=level, at=self.clock.now()))
+        self._add(run_id, Line(message=self._shown(message), level=level, at=self.clock.now()))
         self.on_news()
 
     def end(self, end: End) -> None:
         """Log the end's message and carry the end out, unless the run belongs to another claim by then."""
         level = "ERROR" if end.kind is EndKind.FAILED else "INFO"
-        message = readable(end.message)
+        message = self._shown(end.message)
         self._add(end.run_id, Line(message=message, level=level, at=self.clock.now()))
         self._add(end.run_id, attrs.evolve(end, message=message))
         self.on_news()
@@ -153,6 +155,10 @@ class Outbox:
                 run.not_before = 0.0
 
     # --- inside ---
+
+    def _shown(self, message: str) -> str:
+        """Cleaned before it is cut: half a secret would not be found."""
+        return readable(self.clean(message))
 
     def _add(self, run_id: FlowRunId, report: Line | End) -> None:
         with self.guard:

@@ -7,7 +7,7 @@ import attrs
 
 from prefect.agent.domain.errors import CloudError, PlatformForbidden, PlatformUnavailable, SubmissionRefused
 from prefect.agent.domain.model.ends import End, EndKind
-from prefect.agent.domain.model.flow_runs import Claimed, FlowRun
+from prefect.agent.domain.model.flow_runs import Claimed, FlowRun, FlowRunId
 from prefect.agent.domain.model.leases import is_expired
 from prefect.agent.domain.model.planning import back_off
 from prefect.agent.domain.model.run_configs import frozen_mapping
@@ -16,6 +16,7 @@ from prefect.agent.domain.model.units import Submission, Unit, UnitStatus, owner
 from prefect.agent.domain.model.workloads import plan_submission
 from prefect.agent.domain.services.gate import PlatformGate
 from prefect.agent.domain.services.reporting import Outbox
+from prefect.agent.domain.texts import readable_name
 from prefect.agent.ports import events
 from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.cloud_api import CloudApi
@@ -53,6 +54,7 @@ class CreateUnit:
         deadline: Seconds from the first try until passing trouble is raised.
         gate: Knows whether the platform answers at all.
         made: Takes each unit that was made.
+        note: Takes a flow run's id, and a line for its log with its level.
     """
 
     cloud: CloudApi
@@ -64,6 +66,7 @@ class CreateUnit:
     labels: Collection[str] = ()
     deadline: float = 120.0
     made: Callable[[Unit], None] = attrs.field(default=lambda unit: None)  # noqa: ARG005 - by default it is not wanted
+    note: Callable[[FlowRunId, str, str], None] = attrs.field(default=lambda *_: None)
     tell: EventSink = events.ignore
 
     def __call__(self, run: FlowRun) -> Unit:
@@ -80,6 +83,7 @@ class CreateUnit:
             NoLongerOurs: The run was cancelled or taken back meanwhile.
         """
         submission = self._plan(run)
+        self._say_ignored(submission)
         give_up = self.clock.monotonic() + self.deadline
         misses, in_doubt = 0, False
         while True:
@@ -139,6 +143,12 @@ class CreateUnit:
         message = f"Started flow run {run.name or run.id} as {unit.name} ({unit.info})"
         self.tell(Event(name=events.UNIT_CREATED, message=message, fields={**_fields(run), "unit": unit.name}))
         return unit
+
+    def _say_ignored(self, submission: Submission) -> None:
+        if submission.ignored:
+            names = ", ".join(map(readable_name, submission.ignored[:20]))
+            message = f"Ignored of the run config's env: {names}. No flow run changes where Prefect is, or the key"
+            self.note(submission.flow_run_id, message, "WARNING")
 
     def _has_expired(self, run: FlowRun) -> bool:
         now = self.clock.now() + timedelta(seconds=self.cloud.skew)

@@ -56,9 +56,16 @@ for _name, _command in agent.commands.items():
 
 def main() -> None:
     """Entry point of the console script ``prefect``."""
-    prefect(prog_name="prefect")
+    _run(prefect, "prefect")
 
 
 def agent_main() -> None:
     """Entry point of the console script ``prefect-agent``."""
-    prefect_agent(prog_name="prefect-agent")
+    _run(prefect_agent, "prefect-agent")
+
+
+def _run(command: click.Command, name: str) -> None:
+    from prefect.agent.entrypoints import outlet  # noqa: PLC0415 - a part of the command has hooks of its own
+
+    outlet.install()
+    command(prog_name=name)

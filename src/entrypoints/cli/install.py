@@ -26,8 +26,8 @@ _JOBS: Final = {
 """Variables of the official manifest with defaults for the Jobs, and the options that give them."""
 
 _AS_GIVEN: Final = (
-    "namespace", "key", "existing_secret", "tenant_id", "name", "labels", "env", "agent_config_id", "cluster_wide",
-    "create_namespace", "network_policy", "pod_disruption_budget", "agent_options",
+    "namespace", "existing_secret", "tenant_id", "name", "labels", "env", "agent_config_id", "cluster_wide",
+    "create_namespace", "flow_run_secret", "network_policy", "pod_disruption_budget", "agent_options",
 )  # fmt: skip
 """Options that are attributes of :class:`Install` as they are."""
 
@@ -56,7 +56,7 @@ def install() -> None:
     """Print the configuration that installs an agent. What is left out is kubernetes.
 
     \b
-    $ prefect agent install --token MY_TOKEN --namespace metrics | kubectl apply -f -
+    $ prefect agent install --token-file key.txt --namespace metrics | kubectl apply -f -
     $ prefect agent install kubernetes --help
     """
 
@@ -70,7 +70,7 @@ def kubernetes(kind: str | None, **given: Any) -> None:  # noqa: ARG001 - 0.6.7 
     """Print the Kubernetes YAML that installs an agent with the rights it needs and no more.
 
     \b
-    $ prefect agent install --token MY_TOKEN --namespace metrics | kubectl apply -f -
+    $ prefect agent install --token-file key.txt --namespace metrics | kubectl apply -f -
     $ prefect agent install --namespace metrics -- --start-trouble 300 --log-level DEBUG
     """
     from prefect.agent.entrypoints.install.kubernetes import manifest  # noqa: PLC0415 - only who installs pays for YAML
@@ -105,7 +105,7 @@ def local(**given: Any) -> None:
 def _print_supervisor(words: tuple[str, ...], given: dict[str, Any]) -> None:
     from prefect.agent.entrypoints.install.supervisor import configuration  # noqa: PLC0415
 
-    key = given.pop("key")
+    key = _key(given)
     click.echo(configuration(_started(words, given), key).encode(), nl=False)
     if key:
         _say("The file holds the API key: chmod 600 supervisord.conf")
@@ -113,16 +113,23 @@ def _print_supervisor(words: tuple[str, ...], given: dict[str, Any]) -> None:
 
 @install.command("systemd", cls=InstallCommand, short_help="A systemd unit")
 @options.systemd
-def systemd(agent: str, user: str | None, **given: Any) -> None:
-    """Print a hardened systemd unit. The API key goes into a file beside it, not into the unit."""
+def systemd(agent: str, user: str | None, key_file: str | None, **given: Any) -> None:
+    """Print a hardened systemd unit. systemd gives the agent the API key from a file that only root can read."""
     from prefect.agent.entrypoints.install.command_line import flat  # noqa: PLC0415
-    from prefect.agent.entrypoints.install.systemd import KEY_FILE, NAME, SystemdUnit, unit  # noqa: PLC0415
+    from prefect.agent.entrypoints.install.systemd import (  # noqa: PLC0415
+        ENV_FILE,
+        KEY_FILE,
+        NAME,
+        SystemdUnit,
+        unit,
+    )
 
     started = _started(flat(agent), given)
-    needed = _needs_key(given["api"])
-    click.echo(unit(SystemdUnit(started=started, user=user, key_needed=needed)).encode(), nl=False)
-    if needed:
-        _say(f"Put the API key into {KEY_FILE} (mode 0600), as a line PREFECT__CLOUD__API_KEY=...")
+    path = key_file or (KEY_FILE if _needs_key(given["api"]) else None)
+    click.echo(unit(SystemdUnit(started=started, user=user, key_file=path)).encode(), nl=False)
+    if path:
+        _say(f"Put the API key, and nothing else, into {path} (owner root, mode 0600)")
+        _say(f"Variables for the agent may go into {ENV_FILE}, but better no PREFECT__CLOUD__API_KEY=...")
     if started.platform == "process" and user is None:
         _say(f"It needs a user: useradd --system --home-dir /var/lib/{NAME} --shell /usr/sbin/nologin {NAME}")
     if started.is_in_a_home:
@@ -153,16 +160,20 @@ def _started(words: tuple[str, ...], given: Mapping[str, Any]) -> "Started":
     return Started(**{"program": own_program(), "words": words, **values})
 
 
-def _chosen(given: Mapping[str, Any]) -> "Install":
+def _chosen(given: dict[str, Any]) -> "Install":
     from prefect.agent.entrypoints.install.plan import DRAIN, OPTIONAL, Install  # noqa: PLC0415
 
-    if given["key"] and given["existing_secret"]:
+    key = _key(given)
+    if key and given["existing_secret"]:
         raise click.UsageError("--token and --existing-secret exclude each other: one Secret has the key")
+    if given["flow_run_secret"] and given["cluster_wide"]:
+        raise click.UsageError("--flow-run-secret is of one namespace: not with --cluster-wide")
     return Install(
+        key=key,
         **{name: given[name] for name in _AS_GIVEN},
         image=given["image"] or _default_image(),
         api=given["api"] or CLOUD_API,
-        backend=_backend(given),
+        backend=_backend(given, has_key=bool(key or given["existing_secret"])),
         jobs={variable: given[option] for variable, option in _JOBS.items() if given[option]},
         pull_secrets=given["image_pull_secrets"] or (),
         without=tuple(feature for feature in OPTIONAL if feature in given["without"]),
@@ -170,9 +181,17 @@ def _chosen(given: Mapping[str, Any]) -> "Install":
     )
 
 
-def _backend(given: Mapping[str, Any]) -> Backend:
+def _key(given: dict[str, Any]) -> str | None:
+    """The API key, from its option or from a file."""
+    key, of_file = given.pop("key"), given.pop("key_file")
+    if key and of_file:
+        raise click.UsageError("--token and --token-file exclude each other: give the file")
+    found: str | None = key or of_file
+    return found
+
+
+def _backend(given: Mapping[str, Any], *, has_key: bool) -> Backend:
     """As asked for; else what the rest tells."""
-    has_key = given["key"] or given["existing_secret"]
     found = given["backend"] or ("cloud" if has_key or _needs_key(given["api"]) else "server")
     if found == "server" and not given["api"]:
         raise click.UsageError("--backend server needs --api URL: the address of the server as the agent's pod sees it")

@@ -8,8 +8,8 @@ from click.core import ParameterSource
 
 from prefect.agent.entrypoints.cli.start import start
 
-KEY: Final = "key"
-"""The option that never goes into a command line which others can read."""
+KEYS: Final = frozenset({"key", "key_file", "flow_run_key"})
+"""Options that never go into a command line which others can read, or that ``install`` decides about."""
 
 
 class InstallCommand(click.Command):
@@ -50,5 +50,5 @@ class InstallCommand(click.Command):
                 continue
             if name in own:
                 raise click.UsageError(f"give {parameter.opts[0]} before the --", ctx)
-            if name in self._decided or name == KEY:
+            if name in self._decided or name in KEYS:
                 raise click.UsageError(f"{parameter.opts[0]} cannot be given here: install sees to it", ctx)

@@ -37,9 +37,22 @@ def _all(options: Iterable[Callable[[Any], Any]], command: Command) -> Command:
     return command
 
 
-_KEY: Final = _option(
-    "--token", "--key", "-t", "-k", "key", metavar="KEY", check=checks.key, help="API key or token of the agent."
-)
+_KEYS: Final = (
+    _option(
+        "--token", "--key", "-t", "-k", "key", metavar="KEY", check=checks.key,
+        help="API key or token of the agent, - to read it from the standard input. Process lists show it: better "
+        "give --token-file.",
+    ),
+    _option(
+        "--token-file", "--key-file", "key_file", metavar="PATH", check=checks.read_key,
+        help="File with the API key, - for the standard input.",
+    ),
+)  # fmt: skip
+_KEY_FILE: Final = _option(
+    "--token-file", "--key-file", "key_file", metavar="PATH", check=checks.absolute,
+    help="File with the API key, on the machine of the service. Default: /etc/prefect-agent/api-key, if the API asks "
+    "for a key.",
+)  # fmt: skip
 
 _EVERYWHERE: Final = (
     _option("--api", "-a", metavar="URL", check=checks.address, help="Address of the Prefect API. Default: Cloud."),
@@ -86,6 +99,10 @@ _OF_THE_MANIFEST: Final = (
         "--existing-secret", metavar="NAME[/KEY]", check=lambda text: checks.secret_key(text, "api-key"),
         help="Secret that has the API key already; none is printed. KEY: api-key.",
     ),
+    _option(
+        "--flow-run-secret", metavar="NAME[/KEY]", check=lambda text: checks.secret_key(text, "api-key"),
+        help="Secret with the API key that flow runs get in place of the agent's. KEY: api-key.",
+    ),
     _option("--create-namespace", is_flag=True, help="Print the namespace too."),
     _option("--cluster-wide", is_flag=True, help="Jobs in every namespace: a ClusterRole."),
     _option("--network-policy", is_flag=True, help="Print a NetworkPolicy for the agent's pod."),
@@ -115,18 +132,18 @@ _SHOW: Final = _option("--show-flow-logs", "-f", is_flag=True, help="Show the fl
 
 def kubernetes(command: Command) -> Command:
     """Options of ``install kubernetes``: those of 0.6.7, 0.14 and 1.4.1, and ours."""
-    return _all((_KEY, *_EVERYWHERE, _NAME, _BACKEND, _IMAGE, *_OF_THE_MANIFEST, *_OF_JOBS), command)
+    return _all((*_KEYS, *_EVERYWHERE, _NAME, _BACKEND, _IMAGE, *_OF_THE_MANIFEST, *_OF_JOBS), command)
 
 
 def supervisor(command: Command) -> Command:
     """Options of ``install supervisor`` and ``local install``: those of 1.4.1, and ours."""
-    return _all((_KEY, *_EVERYWHERE, _NAME, *_PROCESSES, _SHOW, _PROGRAM), command)
+    return _all((*_KEYS, *_EVERYWHERE, _NAME, *_PROCESSES, _SHOW, _PROGRAM), command)
 
 
 def systemd(command: Command) -> Command:
     """Options of ``install systemd``."""
     user = _option("--user", check=checks.printable, help="User of this machine. Default: one that systemd makes up.")
-    return _all((agent, *_EVERYWHERE, _NAME, *_PROCESSES, user, _PROGRAM), command)
+    return _all((agent, _KEY_FILE, *_EVERYWHERE, _NAME, *_PROCESSES, user, _PROGRAM), command)
 
 
 def compose(command: Command) -> Command:

@@ -41,7 +41,27 @@ _COMMON: Final = (
         "-k",
         "key",
         metavar="KEY",
-        help="API key or token. It shows in process lists: better set PREFECT__CLOUD__API_KEY.",
+        help="API key or token. It shows in process lists: better give --token-file.",
+    ),
+    click.option(
+        "--token-file",
+        "--key-file",
+        "key_file",
+        metavar="PATH",
+        help="File with the API key, - for the standard input. Default: PREFECT__CLOUD__API_KEY_FILE, else "
+        "PREFECT__CLOUD__API_KEY.",
+    ),
+    click.option(
+        "--flow-run-key",
+        metavar="KEY",
+        help="API key that flow runs get in place of the agent's. It shows in process lists: better give "
+        "--flow-run-key-file.",
+    ),
+    click.option(
+        "--flow-run-key-file",
+        metavar="PATH",
+        help="File with the API key that flow runs get. Default: PREFECT_AGENT_FLOW_RUN_KEY_FILE, else "
+        "PREFECT_AGENT_FLOW_RUN_KEY, else the agent's own key.",
     ),
     click.option("--api", "-a", metavar="URL", help="Address of the Prefect API. Default: Prefect Cloud."),
     click.option("--tenant-id", metavar="UUID", help="Tenant. Default: the one of the API key."),

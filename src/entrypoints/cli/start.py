@@ -8,7 +8,8 @@ from typing import Any, Final
 import click
 
 from prefect.agent.domain.errors import AgentError
-from prefect.agent.entrypoints import logs
+from prefect.agent.domain.texts import cut
+from prefect.agent.entrypoints import logs, memory, outlet
 from prefect.agent.entrypoints.cli import options
 from prefect.agent.entrypoints.exits import AgentExit, ExitCode, exit_for, leave
 from prefect.agent.entrypoints.settings import Configuration, env_vars, labels
@@ -100,12 +101,20 @@ def _run(class_name: str, given: Mapping[str, Any]) -> None:
     """Make the agent and start it; end the process with its exit code."""
     verbose, before = given["verbose"], threading.enumerate()
     end = AgentExit(ExitCode.OK, "")
+    memory.hide()
+    outlet.install(given[name] or "" for name in ("key", "flow_run_key"))
     try:
         _start(class_name, _with_patience(given))
     except AgentExit as problem:
         end = _shown(problem, verbose=verbose)
     except AgentError as problem:
         end = _shown(exit_for(problem), verbose=verbose)
+    except (click.ClickException, click.Abort, click.exceptions.Exit):
+        raise
+    except Exception as bug:  # noqa: BLE001 - a traceback leaves through the outlet only
+        end = AgentExit(ExitCode.SOFTWARE, f"a bug ended the agent: {type(bug).__name__}; see above")
+        outlet.show(bug, f"Bug: {type(bug).__name__}: {bug}")
+        _shown(end, verbose=False)
     leave(end.code, before=before)
 
 
@@ -121,11 +130,12 @@ def _with_patience(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _start(class_name: str, given: dict[str, Any]) -> None:
     configuration = Configuration.load(os.environ)
+    mask = outlet.install([given["key"] or "", given["flow_run_key"] or "", *configuration.secrets()])
     level = given.pop("log_level") or configuration.text("cloud.agent.level") or "INFO"
     if given.pop("verbose"):
         level = "DEBUG"
     name = given.pop("name") or configuration.text("cloud.agent.name") or "agent"
-    logs.set_up(level=level.upper(), form=given.pop("log_format"), agent_name=name, secrets=[given["key"] or ""])
+    logs.set_up(level=level.upper(), form=given.pop("log_format"), agent_name=name, secrets=mask)
     chosen = {option: value for option, value in given.items() if value not in {None, ()}}
     chosen.update(
         name=name,
@@ -152,6 +162,6 @@ def _shown(end: AgentExit, *, verbose: bool) -> AgentExit:
     if verbose:
         import traceback  # noqa: PLC0415
 
-        click.echo("".join(traceback.format_exception(end)), err=True)
-    click.echo(f"Error: {end}", err=True)
+        click.echo(outlet.clean("".join(traceback.format_exception(end))), err=True)
+    click.echo(f"Error: {outlet.clean(cut(str(end), logs.MAX_MESSAGE))}", err=True)
     return end

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.model.settings import as_labels
+from prefect.agent.domain.secrets import read_secret
+from prefect.agent.entrypoints.secret_sources import read_file
 
 _LABEL: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _DNS_LABEL: Final = re.compile(_LABEL)
@@ -115,10 +117,25 @@ def variables(pairs: Iterable[str]) -> dict[str, str]:
 
 
 def key(text: str) -> str:
-    """An API key or token: what can be sent in a header. It is not repeated in the message."""
-    if not text or not text.isascii() or not text.isprintable() or " " in text:
-        raise ConfigurationError("that is no API key: it is empty, or has spaces or characters that no key has")
-    return text
+    """An API key or token, ``-`` to read it from the standard input. It is not repeated in the message."""
+    try:
+        return read_key("-", "--token") if text == "-" else read_secret(text, "--token")
+    except ConfigurationError as problem:
+        raise ConfigurationError(f"that is no API key: {problem}") from None
+
+
+def read_key(path: str, source: str = "--token-file") -> str:
+    """The API key in a file; ``-`` is the standard input."""
+    return read_file(path, source)
+
+
+def absolute(text: str) -> str:
+    """A path that means the same to everybody on a machine."""
+    if not text.startswith("/") or ":" in text:
+        raise ConfigurationError(
+            f"{text!r} is no absolute path without a colon; it looks like /etc/prefect-agent/api-key"
+        )
+    return printable(text)
 
 
 def printable(text: str) -> str:

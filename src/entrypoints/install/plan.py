@@ -38,6 +38,7 @@ class Install:
         image: Of the agent itself.
         key: API key to put into the Secret; None: a placeholder, if there is to be one.
         existing_secret: Name and key of a Secret that is there already.
+        flow_run_secret: The same of one with the API key that flow runs get; None: they get the agent's.
         labels, env, name, agent_config_id: Of the agent, as of ``start``.
         jobs: Variables with defaults for the Jobs, as the official manifest sets them (``JOB_MEM_REQUEST`` ...).
         pull_secrets: For the agent's pod and for the Jobs.
@@ -52,6 +53,7 @@ class Install:
     backend: Backend = "cloud"
     key: str | None = attrs.field(default=None, repr=False)
     existing_secret: tuple[str, str] | None = None
+    flow_run_secret: tuple[str, str] | None = None
     tenant_id: str | None = None
     name: str | None = None
     labels: tuple[str, ...] = ()
@@ -81,8 +83,8 @@ class Install:
 
     @property
     def secret_of_jobs(self) -> tuple[str, str] | None:
-        """The same Secret where Jobs can refer to it, which is in its own namespace only."""
-        return None if self.cluster_wide else self.secret
+        """The Secret that Jobs refer to: the flow runs' own, else the same one. In its own namespace only."""
+        return None if self.cluster_wide else self.secret and (self.flow_run_secret or self.secret)
 
     @property
     def features(self) -> tuple[str, ...]:

@@ -9,7 +9,9 @@ from prefect.agent.entrypoints.install.command_line import Started, systemd_word
 from prefect.agent.entrypoints.install.plan import DRAIN
 
 NAME: Final = "prefect-agent"
-KEY_FILE: Final = "/etc/prefect-agent.env"
+KEY_FILE: Final = "/etc/prefect-agent/api-key"
+ENV_FILE: Final = "/etc/prefect-agent.env"
+CREDENTIAL: Final = "api-key"
 
 WATCHDOG: Final = 600
 """Seconds without a sign of life. As long as the Kubernetes probe waits: no restart cures an outage of Prefect."""
@@ -18,8 +20,7 @@ _NO_RESTART: Final = (ExitCode.USAGE, ExitCode.NO_PERMISSION, ExitCode.CONFIGURA
 
 _UNIT: Final = """\
 # {NAME}.service: the Prefect agent{about}.
-# The API key is not in here. It goes into {KEY_FILE} (mode 0600, owner root), as a line
-# PREFECT__CLOUD__API_KEY=...
+# The API key is not in here: {about_key}
 [Unit]
 Description=Prefect agent
 Documentation=man:systemd.service(5)
@@ -33,7 +34,8 @@ StartLimitIntervalSec=0
 Type=notify
 NotifyAccess=main
 ExecStart={command}
-EnvironmentFile={optional}{KEY_FILE}
+{credential}# More variables for the agent, if there are any.
+EnvironmentFile=-{ENV_FILE}
 Environment=HOME=%S/{NAME}
 WorkingDirectory=%S/{NAME}
 TimeoutStartSec=120
@@ -63,12 +65,15 @@ ProtectHostname=yes
 ProtectKernelLogs=yes
 ProtectKernelModules=yes
 ProtectKernelTunables=yes
+ProtectProc=invisible
 RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX{netlink}
 RestrictNamespaces=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
 LockPersonality=yes
 SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallErrorNumber=EPERM
 
 [Install]
 WantedBy=multi-user.target
@@ -90,12 +95,12 @@ class SystemdUnit:
 
     Attributes:
         user: A user of this machine; None: one that systemd makes up, which only an agent without processes can have.
-        key_needed: Whether the service may not start without the file that holds the key.
+        key_file: File with the API key; None: the API asks for none.
     """
 
     started: Started
     user: str | None = None
-    key_needed: bool = True
+    key_file: str | None = KEY_FILE
 
 
 def unit(decided: SystemdUnit) -> str:
@@ -104,11 +109,12 @@ def unit(decided: SystemdUnit) -> str:
     command = decided.started.arguments()
     return _UNIT.format(
         NAME=NAME,
-        KEY_FILE=KEY_FILE,
+        ENV_FILE=ENV_FILE,
         about=": flow runs become Docker containers" if docker else ": flow runs become processes of this machine",
         after=" docker.service" if docker else "",
         command=systemd_words(command),
-        optional="" if decided.key_needed else "-",
+        about_key=_about_key(decided.key_file),
+        credential=_credential(decided.key_file),
         watchdog=WATCHDOG,
         no_restart=" ".join(str(int(code)) for code in _NO_RESTART),
         killing=_killing(docker=docker),
@@ -119,6 +125,18 @@ def unit(decided: SystemdUnit) -> str:
         netlink="" if docker else " AF_NETLINK",
         home="read-only" if decided.started.is_in_a_home else "yes",
     )
+
+
+def _about_key(path: str | None) -> str:
+    return f"it is in {path} (owner root, mode 0600), alone." if path else "the API asks for none."
+
+
+def _credential(path: str | None) -> str:
+    """Systemd reads the key as root and shows it to this service alone, in a file that is in memory only."""
+    if path is None:
+        return ""
+    shown = path.replace("%", "%%")
+    return f"LoadCredential={CREDENTIAL}:{shown}\nEnvironment=PREFECT__CLOUD__API_KEY_FILE=%d/{CREDENTIAL}\n"
 
 
 def _killing(*, docker: bool) -> str:

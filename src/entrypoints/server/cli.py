@@ -1,12 +1,13 @@
 """``prefect server``: the embedded Cloud as a command."""
 
+import os
 import secrets
 import shutil
 import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from functools import wraps
@@ -16,11 +17,17 @@ from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 import click
 from click.core import ParameterSource
 
+from prefect.agent.domain.errors import ConfigurationError
+from prefect.agent.domain.secrets import read_secret
+from prefect.agent.entrypoints import memory
+from prefect.agent.entrypoints.secret_sources import read_file
+
 if TYPE_CHECKING:
     from prefect.agent.domain.cloud.strictness import Strictness
     from prefect.agent.entrypoints.server.services import Routine
 
 EX_CONFIG: Final = 78
+_KEY_VARIABLE: Final = "PREFECT_SERVER_API_KEY"
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 _FILE: Final = click.option(
@@ -117,7 +124,20 @@ def server() -> None:
 )
 @_FILE
 @click.option("--ephemeral", is_flag=True, help="Keep everything in a temporary file that is removed at the end.")
-@click.option("--api-key", "keys", multiple=True, help="Accept this API key. May be given several times.")
+@click.option(
+    "--api-key",
+    "keys",
+    multiple=True,
+    help="Accept this API key. May be given several times. It shows in process lists: better give --api-key-file.",
+)
+@click.option(
+    "--api-key-file",
+    "key_files",
+    multiple=True,
+    metavar="PATH",
+    help="Accept the API key in this file, - for the standard input. May be given several times. Default: "
+    "PREFECT_SERVER_API_KEY_FILE; or set PREFECT_SERVER_API_KEY to the key itself.",
+)
 @click.option("--allow-anonymous", is_flag=True, help="Listen beyond this machine although no API key is asked for.")
 @click.option(
     "--as-loose-as-server",
@@ -133,6 +153,7 @@ def start(
     *,
     ephemeral: bool,
     keys: tuple[str, ...],
+    key_files: tuple[str, ...],
     allow_anonymous: bool,
     as_loose_as_server: bool,
     **services: float | None,
@@ -143,8 +164,25 @@ def start(
     from prefect.agent.domain.cloud.strictness import LOOSE, STRICT  # noqa: PLC0415 - a help text needs no rules
 
     strictness = LOOSE if as_loose_as_server else STRICT
+    memory.hide()
+    accepted = _keys(keys, key_files)
     with _ended_by_signals(), _file(database.expanduser(), ephemeral=ephemeral) as path:
-        _serve(host, port, path, frozenset(keys), _routine(services), strictness, allow_anonymous=allow_anonymous)
+        _serve(host, port, path, accepted, _routine(services), strictness, allow_anonymous=allow_anonymous)
+
+
+def _keys(given: Iterable[str], files: Iterable[str]) -> frozenset[str]:
+    """The API keys of options, else of the environment, each checked."""
+    paths = list(files)
+    if not paths and not given:
+        given = [os.environ[name] for name in (_KEY_VARIABLE,) if os.environ.get(name)]
+        paths = [os.environ[name] for name in (f"{_KEY_VARIABLE}_FILE",) if os.environ.get(name)]
+    try:
+        read = {read_secret(key, "the API key") for key in given} | {
+            read_file(path, "--api-key-file") for path in paths
+        }
+    except ConfigurationError as problem:
+        raise _Refused(str(problem)) from None
+    return frozenset(read)
 
 
 @server.command()
@@ -166,7 +204,7 @@ def create_key(database: Path, name: str, expires: datetime | None) -> None:
             raise _Refused("there is no tenant to make a key for: create one first")
         _, key = add_key(connection, tenant[0], name, expires_at=until)
     click.echo(key)
-    click.echo("Clients send it if you run: prefect auth login --key KEY; or set PREFECT__CLOUD__API_KEY", err=True)
+    click.echo("Set PREFECT__CLOUD__API_KEY to it for clients; agents read it from a file: --token-file PATH", err=True)
 
 
 @server.command()
@@ -280,5 +318,5 @@ def _greet(host: str, port: int, path: Path, *, locked: bool, compares: bool) ->
     backend = "cloud" if locked else "server"
     click.echo("To try next, in another terminal:")
     click.echo(f"  export PREFECT__BACKEND={backend} PREFECT__{backend.upper()}__ENDPOINT={address}")
-    click.echo("  prefect auth login --key KEY" if locked else "  prefect create project demo")
-    click.echo(f"  prefect-agent agent start process --api {address}{' --key KEY' if locked else ''}")
+    click.echo('  export PREFECT__CLOUD__API_KEY="$(cat KEY-FILE)"' if locked else "  prefect create project demo")
+    click.echo(f"  prefect-agent agent start process --api {address}{' --token-file KEY-FILE' if locked else ''}")

@@ -109,7 +109,8 @@ def test_beyond_the_loopback_a_key_is_always_asked_for(tmp_path: Path) -> None:
     ).stdout.strip()
 
     with started(tmp_path, "--host", EVERYWHERE, "--database", path) as server:
-        assert "--key KEY" in server.said
+        assert "--token-file KEY-FILE" in server.said
+        assert "--key KEY" not in server.said
         assert server.url.startswith("http://127.0.0.1:")
         assert "UNAUTHENTICATED" in ask(server.url)
         assert "hello" in ask(server.url, key)

@@ -140,10 +140,29 @@ def test_a_user_of_the_machine_may_be_named() -> None:
     assert "DynamicUser" not in found
 
 
-@pytest.mark.parametrize(("needed", "file"), [(True, "/etc/prefect-agent.env"), (False, "-/etc/prefect-agent.env")])
-def test_the_key_is_in_a_file_of_its_own(file: str, *, needed: bool) -> None:
-    """Which must be there if the backend asks for a key."""
-    assert lines(unit(SystemdUnit(started=DOCKER, key_needed=needed)))["EnvironmentFile"] == file
+@pytest.mark.parametrize("path", ["/etc/prefect-agent/api-key", "/root/key"])
+def test_systemd_gives_the_agent_its_key(path: str) -> None:
+    """From a file of root's, which must be there: neither in the environment nor in the command."""
+    found = lines(unit(SystemdUnit(started=DOCKER, key_file=path)))
+
+    assert found["LoadCredential"] == f"api-key:{path}"
+    assert "Environment=PREFECT__CLOUD__API_KEY_FILE=%d/api-key\n" in unit(SystemdUnit(started=DOCKER, key_file=path))
+    assert found["EnvironmentFile"] == "-/etc/prefect-agent.env"
+
+
+def test_a_unit_without_a_key_needs_no_file() -> None:
+    """Of an API that asks for none."""
+    assert "API_KEY" not in unit(SystemdUnit(started=DOCKER, key_file=None))
+    assert "LoadCredential" not in unit(SystemdUnit(started=DOCKER, key_file=None))
+
+
+@pytest.mark.parametrize("started", [DOCKER, PROCESS], ids=["docker", "process"])
+def test_a_unit_sees_no_other_users_processes_and_calls_what_services_call(started: Started) -> None:
+    """A call that is not allowed is an error of that call, and does not kill a flow run."""
+    found = lines(unit(SystemdUnit(started=started)))
+
+    assert found["ProtectProc"] == "invisible"
+    assert (found["SystemCallFilter"], found["SystemCallErrorNumber"]) == ("@system-service", "EPERM")
 
 
 def test_a_unit_gives_the_agent_its_time() -> None:

@@ -1,0 +1,44 @@
+"""Texts of others in ours: cut, and without characters that do something to a log or a terminal. Pure."""
+
+import re
+from typing import Final
+
+MAX_NAME: Final = 256
+"""Characters of a name that our own texts, labels and units carry."""
+
+_ACTIVE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters (C0, DEL, C1), line and paragraph separators, what changes the direction of text, and surrogates
+that no encoding takes."""
+
+_SHORT: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def escaped(text: str) -> str:
+    """*text* on one line; characters that do something are written as Python writes them (``\\x1b``)."""
+    return _ACTIVE.sub(_escape, text)
+
+
+def escaped_lines(text: str) -> str:
+    """Like :func:`escaped`, line by line: line ends and tabs stay."""
+    return _ACTIVE.sub(lambda found: found[0] if found[0] in "\n\t" else _escape(found), text)
+
+
+def escaped_json(text: str) -> str:
+    """JSON *text* that means the same, without such characters."""
+    return _ACTIVE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def cut(text: str, most: int) -> str:
+    """*text*, or its first *most* characters and how many there were."""
+    return text if len(text) <= most else f"{text[:most]}... (cut: {len(text)} characters)"
+
+
+def readable_name(name: str) -> str:
+    """*name*, of a flow or a flow run, as all our texts, labels and units carry it: one line, at most MAX_NAME."""
+    shown = _ACTIVE.sub("\N{REPLACEMENT CHARACTER}", name[: MAX_NAME + 1])
+    return shown if len(shown) <= MAX_NAME else f"{shown[: MAX_NAME - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return _SHORT.get(found[0]) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
