@@ -10,6 +10,7 @@ import attrs
 
 from prefect.agent.domain.errors import AgentError, ConfigurationError
 from prefect.agent.domain.model.flow_runs import FlowRun
+from prefect.agent.domain.model.policy import Policy
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.entrypoints import logs
 from prefect.agent.entrypoints.compatibility import FlowRunRow, refuse_real_prefect
@@ -20,6 +21,7 @@ from prefect.agent.entrypoints.health import Health
 from prefect.agent.entrypoints.health_server import HealthServer
 from prefect.agent.entrypoints.logs import safe
 from prefect.agent.entrypoints.notify import Notifier
+from prefect.agent.entrypoints.policies import policy_of, warning
 from prefect.agent.entrypoints.progress import STEP_ALLOWED
 from prefect.agent.entrypoints.settings import Configuration, bounds, connection, env_vars, labels
 from prefect.agent.entrypoints.signals import stop_on_signals
@@ -50,6 +52,8 @@ class Agent:
         settings: All of the agent's settings at once; the arguments above win over it.
         api, key, tenant_id: Which Cloud, and as whom. Default: environment and files of the 1.x line.
         platform_options: Keywords for the platform's factory.
+        policy: What flow runs may ask for: ``open``, ``restricted``, the path of a file, or a ``Policy``. Default:
+            ``PREFECT_AGENT_POLICY``, else ``open``.
         limit: How many units may be alive at once. Default: ``PREFECT_AGENT_LIMIT``, else no limit.
         max_lateness: Do not start flow runs that are so many seconds late. Default: ``PREFECT_AGENT_MAX_LATENESS``,
             else start them however late.
@@ -95,6 +99,7 @@ class Agent:
         tenant_id: str | None = None,
         environ: Mapping[str, str] | None = None,
         platform_options: Mapping[str, Any] | None = None,
+        policy: Policy | str | None = None,
         limit: int | None = None,
         max_lateness: float | None = None,
         start_patience: float | None = None,
@@ -121,6 +126,7 @@ class Agent:
         self._logs_events = tell is None
         self._login = {"api": api, "key": key, "tenant_id": tenant_id}
         self._platform_options = dict(platform_options or {})
+        self._policy = policy_of(policy, self._configuration.environ)
         self._state_directory = state_directory
         self._parts = self._build()
         self._health = Health(clock=self._parts.clock, stale_after=max(60.0, 6 * self._settings.poll_last))
@@ -286,6 +292,7 @@ class Agent:
             settings=self._settings,
             platform=self.platform_name or "",
             platform_options=self._platform_options,
+            policy=self._policy,
             send_logs=self.log_to_cloud,
             flow_log_level=self._configuration.text("logging.level") or "INFO",
             recovers=not own_deploy if self.recovers is None else self.recovers,
@@ -310,6 +317,9 @@ class Agent:
         self._take(Event(name=events.AGENT_STARTED, message=f"{text} ({platform.identity})", fields=fields))
         shown = ", ".join(self.labels) or "none: only flow runs without labels are taken"
         self._say(events.AGENT_STARTED, f"Labels: {shown}. Tenant {tenant.id}. Waiting for flow runs")
+        caution = warning(self._policy, platform.traits.kind)
+        if caution:
+            self._say(events.AGENT_STARTED, caution, "WARNING")
 
     def _heartbeats(self) -> AbstractContextManager[None]:
         """Call :meth:`heartbeat` periodically if a subclass overrides it."""

@@ -4,11 +4,12 @@ import logging
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import attrs
 
-from prefect.agent.adapters.kubernetes import manifest, permissions, reading
+from prefect.agent.adapters.kubernetes import locations, manifest, permissions, reading
 from prefect.agent.adapters.kubernetes.access import Cluster
 from prefect.agent.adapters.kubernetes.accounts import account
 from prefect.agent.adapters.kubernetes.facts import JobFacts, PodFacts
@@ -25,6 +26,7 @@ from prefect.agent.adapters.kubernetes.self_check import missing_permissions
 from prefect.agent.adapters.kubernetes.templates import TemplatesOfRuns
 from prefect.agent.domain.errors import PlatformForbidden, PlatformUnavailable, SubmissionRefused, UnitNameTaken
 from prefect.agent.domain.model.run_configs import KubernetesRun
+from prefect.agent.domain.model.template_paths import PUBLIC
 from prefect.agent.domain.model.units import Evidence, Submission, Unit, UnitStatus
 from prefect.agent.domain.model.workloads import PlatformTraits
 from prefect.agent.ports.platform import ExecutionPlatform
@@ -54,6 +56,7 @@ class KubernetesPlatform(ExecutionPlatform):
         patience: How long a unit may wait for its start.
         rhythm: Of the watches.
         process: This process, if it is in a pod.
+        template_paths: Places from where templates of run configs are read, as in the policy's rule of this name.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class KubernetesPlatform(ExecutionPlatform):
         patience: Patience | None = None,
         rhythm: Rhythm | None = None,
         process: PodProcess | None = None,
+        template_paths: Sequence[str] = (PUBLIC,),
     ) -> None:
         self._cluster, self._scope, self._defaults = cluster, scope, defaults
         self._template, self._api_key_secret = template, api_key_secret
@@ -76,7 +80,7 @@ class KubernetesPlatform(ExecutionPlatform):
         self._identity = ""
         self._reports = Reports(self._jobs.events, today=cluster.now)
         self._references = OwnerReferences(cluster, warn=self._features.warn)
-        self._templates_of_runs = TemplatesOfRuns()
+        self._templates_of_runs = TemplatesOfRuns(fetch=partial(locations.read_listed, places=tuple(template_paths)))
         self._presence = None if process is None else PodPresence(cluster, process)
         self._fingerprint = fingerprint(scope, defaults, template, api_key_secret)
         self._told: dict[str, Unit] = {}

@@ -11,7 +11,7 @@ from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.model.demands import Demands
 from prefect.agent.domain.model.images import HUB, image_name, is_host
 from prefect.agent.domain.model.run_configs import frozen_mapping
-from prefect.agent.domain.model.template_paths import PUBLIC, is_listed
+from prefect.agent.domain.model.template_paths import PUBLIC, is_listed, is_place
 
 RULES: Final[Mapping[str, str]] = {
     "images": "the image",
@@ -122,9 +122,19 @@ class Policy:
         return self.rules.get(rule) or PRESETS[self.preset][rule]
 
     def replacing(self, rule: str, words: Sequence[str]) -> "Policy":
-        """This policy with other patterns for one rule; *words* may hold :data:`OWN`, for those it has."""
+        """This policy with other patterns for one rule; *words* may hold :data:`OWN`, for those it has.
+
+        Raises:
+            ConfigurationError: A word is no place for a template.
+        """
         own = self.patterns(rule).words
         found = [each for word in words for each in (own if word == OWN else [word])]
+        bad = next((each for each in found if rule == "template_paths" and not is_place(each)), None)
+        if bad is not None:
+            raise ConfigurationError(
+                f"{bad!r:.200} is no place for the policy's rule 'template_paths': give {PUBLIC}, an absolute path, "
+                "or an address such as https://host/folder or s3://bucket/folder"
+            )
         return attrs.evolve(self, rules={**self.rules, rule: Patterns.of(list(dict.fromkeys(found)))})
 
     @property
@@ -201,8 +211,6 @@ def _known(key: object) -> str:
 def _patterns(preset: str, key: str, value: object) -> Patterns:
     if not isinstance(value, list) or not all(isinstance(word, str) and word not in {"", "!"} for word in value):
         raise ConfigurationError(f"the policy's rule {key!r} takes a list of texts, such as [] or ['*']")
-    if key == "template_paths" and any(word.startswith("!") for word in value):
-        raise ConfigurationError("the policy's rule 'template_paths' takes places only, and no '!'")
     return Policy(preset=preset).replacing(key, value).patterns(key)
 
 

@@ -31,6 +31,11 @@ def is_listed(path: str, places: Iterable[str]) -> bool:
     return is_below(path, [place for place in chosen if place != PUBLIC])
 
 
+def is_place(text: str) -> bool:
+    """Whether *text* can be in a list of places."""
+    return text == PUBLIC or _plain(text) is not None
+
+
 def is_below(path: str, places: Iterable[str]) -> bool:
     """As :func:`is_listed`, of the places that are spelled out."""
     wanted = _plain(path)
@@ -48,13 +53,15 @@ def _plain(path: str) -> tuple[str, tuple[str, ...]] | None:
     scheme, rest = split_path(path)
     if scheme in FILES:
         return ("file", _names(posixpath.normpath(rest))) if rest.startswith("/") and "\0" not in rest else None
+    if not path.isascii() or not path.isprintable() or " " in path or "\\" in path:
+        return None  # parsers of addresses differ about these
     try:
         parts = urlsplit(path)
         host, port = parts.hostname, parts.port
     except ValueError:
         return None
     names = _names(parts.path)
-    if not host or parts.username is not None or "\\" in path or ".." in _names(unquote(unquote(parts.path))):
+    if not host or parts.username is not None or ".." in _names(unquote(unquote(parts.path))):
         return None
     return f"{scheme}://{host}:{port or _PORTS.get(scheme, '')}", names
 

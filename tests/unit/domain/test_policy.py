@@ -196,7 +196,9 @@ class TestRead:
             ({"preset": "open", "images": [1]}, "rule 'images' takes a list of texts"),
             ({"preset": "open", "images": [""]}, "rule 'images' takes a list of texts"),
             ({"preset": "open", "images": None}, "rule 'images' takes a list of texts"),
-            ({"preset": "open", "template_paths": ["!/a"]}, "takes places only"),
+            ({"preset": "open", "template_paths": ["!/a"]}, "'!/a' is no place"),
+            ({"preset": "open", "template_paths": ["jobs"]}, "'jobs' is no place"),
+            ({"preset": "open", "template_paths": ["https://"]}, "'https://' is no place"),
         ],
     )
     def test_mistakes_are_named(self, document: object, words: str) -> None:
