@@ -230,9 +230,10 @@ _HOST_CONFIG: Final = (
 )  # fmt: skip
 
 _POD_FIELDS: Final = (
-    "activeDeadlineSeconds", "affinity", "containers", "dnsConfig", "dnsPolicy", "enableServiceLinks", "hostAliases",
-    "hostname", "initContainers", "nodeSelector", "os", "restartPolicy", "securityContext", "setHostnameAsFQDN",
-    "subdomain", "terminationGracePeriodSeconds", "topologySpreadConstraints",
+    "activeDeadlineSeconds", "affinity", "automountServiceAccountToken", "containers", "dnsConfig", "dnsPolicy",
+    "enableServiceLinks", "hostAliases", "hostname", "initContainers", "nodeSelector", "os", "restartPolicy",
+    "securityContext", "setHostnameAsFQDN", "shareProcessNamespace", "subdomain", "terminationGracePeriodSeconds",
+    "topologySpreadConstraints",
 )  # fmt: skip
 
 _VOLUMES: Final = (
