@@ -86,7 +86,7 @@ class ExecutionPlatform(abc.ABC):
         Raises:
             SubmissionRefused: This flow run cannot run here.
         """
-        return asked(submission)
+        return asked(submission, is_final=True)
 
     def prepare(self, submission: Submission) -> None:  # noqa: B027 - optional
         """Do what takes long before :meth:`create` (pull an image); leave nothing that counts as a unit. Repeatable.

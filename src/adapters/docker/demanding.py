@@ -10,6 +10,7 @@ from typing import Any, Final
 import attrs
 
 from prefect.agent.domain.model.demands import SOCKETS, Demands, host_path, leads_to_a_socket
+from prefect.agent.domain.model.images import image_reference
 from prefect.agent.domain.model.run_configs import DockerRun, RunConfig
 
 OWN_RULES: Final = frozenset(
@@ -45,8 +46,10 @@ def asked_of_the_engine(
     paths = {place for place in places if place.startswith(("/", "?"))}
     own = [host_path(address.removeprefix("unix://"))] if address.startswith("unix://") else []
     namespaces, networks = _namespaces(wanted, given)
+    mounted = {place.removeprefix("image/") for place in places if place.startswith("image/")}
     return attrs.evolve(
         basis,
+        images=basis.images | {image_reference(image) for image in mounted},
         host_paths=frozenset(paths),
         engine_sockets=frozenset(path for path in paths if leads_to_a_socket(path, (*SOCKETS, *own))),
         volumes=frozenset(places - paths),
@@ -97,8 +100,10 @@ def _namespaces(wanted: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[se
     """Those of the host and of other containers, and networks."""
     spaces, networks = set(), set()
     for field, name in NAMESPACES.items():
-        mode = str(wanted.get(field) or "")
-        if mode == str(given.get(field) or ""):
+        mode, own = (str(config.get(field) or "") for config in (wanted, given))
+        if field == "NetworkMode":
+            mode, own = ("bridge" if each in {"", "default"} else each for each in (mode, own))
+        if mode == own:
             continue
         if mode == "host" or ":" in mode:
             spaces.add(name if mode == "host" else f"{name}/{mode}")

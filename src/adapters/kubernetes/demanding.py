@@ -15,7 +15,7 @@ Object = Mapping[str, Any]
 
 OWN_RULES: Final = frozenset(
     {
-        "ephemeralContainers", "hostIPC", "hostNetwork", "hostPID", "imagePullSecrets", "nodeName", "serviceAccount",
+        "hostIPC", "hostNetwork", "hostPID", "imagePullSecrets", "nodeName", "serviceAccount",
         "serviceAccountName", "volumes",
     }
 )  # fmt: skip

@@ -78,12 +78,17 @@ class Demands:
     quotable: bool = True
 
 
-def asked(submission: Submission) -> Demands:
-    """What can be seen of any submission, whatever its platform: image, variables, where a template is."""
+def asked(submission: Submission, *, is_final: bool = False) -> Demands:
+    """What can be seen of any submission, whatever its platform: image, variables, where a template is.
+
+    Args:
+        is_final: Whether the image is used even if it is a default; else the platform may have a better one.
+    """
+    image = submission.image if is_final or not submission.image_is_default else None
     config = submission.run_config
     path = config.job_template_path if isinstance(config, KubernetesRun) and not config.job_template else None
     return Demands(
-        images=frozenset([image_reference(submission.image)] if submission.image else []),
+        images=frozenset([image_reference(image)] if image else []),
         environment=frozenset(name for name, value in config.env.items() if submission.env.get(name) == value),
         template_paths=frozenset([path] if path else []),
     )

@@ -43,6 +43,7 @@ def driven(**driver: Any) -> dict[str, Any]:
         ({"mounts": [driven(Options={"type": "none", "o": "bind", "device": "/"})]}, "host_paths", "/"),
         ({"mounts": [driven(Name="nfs")]}, "host_paths", "?a volume driver"),
         ({"mounts": ["/:/x"]}, "host_paths", "?/:/x"),
+        ({"mounts": [{"Type": "image", "Source": "UPPER"}]}, "images", "?UPPER"),
         ({"privileged": True}, "privileges", "privileged"),
         ({"privileged": "yes"}, "privileges", "privileged"),
         ({"cap_add": ["cap_sys_admin"]}, "capabilities", "SYS_ADMIN"),
@@ -72,7 +73,7 @@ def test_what_reaches_the_host_is_seen_and_refused(wanted: dict[str, Any], attri
     """In every spelling that the engine takes, and by the preset restricted."""
     found = seen(wanted)
     assert value in getattr(found, attribute)
-    said = judge(RESTRICTED, found)
+    said = judge(RESTRICTED.replacing("images", ["**.example/**"]), found)
     assert said is not None
     assert f"rule {attribute}" in said
 
@@ -97,6 +98,8 @@ def test_what_the_operator_gives_is_not_judged() -> None:
     own = {"binds": ["/data:/data"], "network_mode": "host"}
     assert judge(RESTRICTED, seen({}, own)) is None
     assert judge(RESTRICTED, seen({"binds": ["/data:/elsewhere"]}, own)) is None
+    assert judge(RESTRICTED, seen({"network_mode": "bridge"})) is None
+    assert seen({"network_mode": "bridge"}, {"network_mode": "walled"}).networks == {"bridge"}
     assert seen({"binds": ["/data:/data", "/more:/more"]}, own).host_paths == {"/more"}
 
 

@@ -233,6 +233,12 @@ class TestAsked:
         found = asked(self.submission(config, {"A": "1", "B": "fixed", "C": "agent"}))
         assert found == demands(images=["docker.io/library/flow:latest"], environment=["A"])
 
+    def test_a_default_image_is_the_platforms_to_tell(self) -> None:
+        """It may have a template with a better one; the platforms' own demands have it unless they do."""
+        default = attrs.evolve(self.submission(DockerRun(), {}), image_is_default=True)
+        assert asked(default).images == frozenset()
+        assert asked(default, is_final=True).images == {"docker.io/library/flow:latest"}
+
     def test_the_path_of_a_template(self) -> None:
         """Unless the run config has the template itself, which wins."""
         assert asked(self.submission(KubernetesRun(job_template_path="p"), {})).template_paths == {"p"}

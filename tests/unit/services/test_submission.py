@@ -118,7 +118,7 @@ def test_the_policy_is_asked_before_the_platform(yard: Yard) -> None:
     with pytest.raises(SubmissionRefused, match=r"policy does not allow .*rule images: the image 'docker\.io/memory"):
         refusing(yard, images=[])(run)
 
-    assert yard.platform.calls == []
+    assert not {"prepare", "create"} & set(yard.platform.calls)
     assert yard.clock.monotonic() == start
 
 
