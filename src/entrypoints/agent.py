@@ -10,6 +10,7 @@ import attrs
 
 from prefect.agent.domain.errors import AgentError, ConfigurationError
 from prefect.agent.domain.model.flow_runs import FlowRun
+from prefect.agent.domain.model.policy import Policy
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.secrets import Mask, passwords_of
 from prefect.agent.entrypoints import logs
@@ -22,6 +23,7 @@ from prefect.agent.entrypoints.health import Health
 from prefect.agent.entrypoints.health_server import HealthServer
 from prefect.agent.entrypoints.logs import safe
 from prefect.agent.entrypoints.notify import Notifier
+from prefect.agent.entrypoints.policies import policy_of, warning
 from prefect.agent.entrypoints.progress import STEP_ALLOWED
 from prefect.agent.entrypoints.settings import Configuration, Connection, bounds, connection, env_vars, labels
 from prefect.agent.entrypoints.signals import stop_on_signals
@@ -55,6 +57,8 @@ class Agent:
         flow_run_key, flow_run_key_file: The key that flow runs get, or a file with it. Default: variables
             ``PREFECT_AGENT_FLOW_RUN_KEY`` and ``PREFECT_AGENT_FLOW_RUN_KEY_FILE``, else the agent's own.
         platform_options: Keywords for the platform's factory.
+        policy: What flow runs may ask for: ``open``, ``restricted``, the path of a file, or a ``Policy``. Default:
+            ``PREFECT_AGENT_POLICY``, else ``open``.
         limit: How many units may be alive at once. Default: ``PREFECT_AGENT_LIMIT``, else no limit.
         max_lateness: Do not start flow runs that are so many seconds late. Default: ``PREFECT_AGENT_MAX_LATENESS``,
             else start them however late.
@@ -100,6 +104,7 @@ class Agent:
         tenant_id: str | None = None,
         environ: Mapping[str, str] | None = None,
         platform_options: Mapping[str, Any] | None = None,
+        policy: Policy | str | None = None,
         limit: int | None = None,
         max_lateness: float | None = None,
         start_patience: float | None = None,
@@ -131,6 +136,7 @@ class Agent:
         keys = {"key": key, "key_file": key_file, "flow_run_key": flow_run_key, "flow_run_key_file": flow_run_key_file}
         self._login = {"api": api, "tenant_id": tenant_id, **keys}
         self._platform_options = dict(platform_options or {})
+        self._policy = policy_of(policy, self._configuration.environ)
         self._state_directory = state_directory
         self._parts = self._build()
         self._health = Health(clock=self._parts.clock, stale_after=max(60.0, 6 * self._settings.poll_last))
@@ -299,6 +305,7 @@ class Agent:
             settings=self._settings,
             platform=self.platform_name or "",
             platform_options=self._platform_options,
+            policy=self._policy,
             send_logs=self.log_to_cloud,
             flow_log_level=self._configuration.text("logging.level") or "INFO",
             recovers=not own_deploy if self.recovers is None else self.recovers,
@@ -334,6 +341,9 @@ class Agent:
         self._take(Event(name=events.AGENT_STARTED, message=f"{text} ({platform.identity})", fields=fields))
         shown = ", ".join(self.labels) or "none: only flow runs without labels are taken"
         self._say(events.AGENT_STARTED, f"Labels: {shown}. Tenant {tenant.id}. Waiting for flow runs")
+        caution = warning(self._policy, platform.traits.kind)
+        if caution:
+            self._say(events.AGENT_STARTED, caution, "WARNING")
 
     def _heartbeats(self) -> AbstractContextManager[None]:
         """Call :meth:`heartbeat` periodically if a subclass overrides it."""

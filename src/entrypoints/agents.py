@@ -6,8 +6,10 @@ from typing import Any, Final
 import attrs
 
 from prefect.agent.domain.errors import ConfigurationError
+from prefect.agent.domain.model.policy import OPEN, Policy
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.entrypoints.agent import Agent, process_environ
+from prefect.agent.entrypoints.policies import policy_of, with_template_paths
 from prefect.agent.entrypoints.settings import Connection
 
 __all__ = ["Agent", "DockerAgent", "KubernetesAgent", "LocalAgent", "ProcessAgent"]
@@ -30,16 +32,22 @@ class DockerAgent(Agent):
         docker_client_timeout: int | None = None,
         **kwargs: Any,
     ) -> None:
+        environ = kwargs.get("environ") or process_environ()
+        listed = [word for word in map(str.strip, environ.get(REG_ALLOW_LIST, "").split(",")) if word]
         options = {
             "base_url": base_url,
             "no_pull": no_pull,
             "volumes": volumes,
             "show_flow_logs": show_flow_logs or None,
             "networks": networks,
-            "reg_allow_list": reg_allow_list,
+            "reg_allow_list": reg_allow_list or listed or None,
             "docker_client_timeout": docker_client_timeout,
         }
         super().__init__(*args, **_with_options(kwargs, options))
+
+
+REG_ALLOW_LIST: Final = "PREFECT_AGENT_REG_ALLOW_LIST"
+"""Variable with registries, commas between them."""
 
 
 class ProcessAgent(Agent):
@@ -94,6 +102,8 @@ class KubernetesAgent(Agent):
         job_template_path: Of the agent's own Job template: a file, or an http(s), s3 or gs address.
         delete_finished_jobs: Whether finished Jobs are removed after their keep time.
         volumes, volume_mounts: Added to every Job, in the words of the Kubernetes API.
+        template_paths: Places more from where job templates of run configs are read: a folder or file of this
+            machine, or an address. Default: ``PREFECT_AGENT_TEMPLATE_PATHS``. See docs/policy.md.
         kwargs: Also every other attribute of ``prefect.agent.adapters.kubernetes.options.Options``.
     """
 
@@ -108,6 +118,8 @@ class KubernetesAgent(Agent):
         job_template_path: str | None = None,
         *args: Any,
         delete_finished_jobs: bool | None = None,
+        policy: Policy | str | None = None,
+        template_paths: Iterable[str] | None = None,
         **kwargs: Any,
     ) -> None:
         environ = kwargs.get("environ") or process_environ()
@@ -121,7 +133,9 @@ class KubernetesAgent(Agent):
         chosen = {**kubernetes_options(environ), **{name: value for name, value in given.items() if value is not None}}
         wanted = delete_finished_jobs is not False and (environ.get("DELETE_FINISHED_JOBS") or "True") == "True"
         self._keeps_jobs = not wanted or "clean-up" in chosen.get("without", ())
-        keywords = _with_options(kwargs, chosen)
+        allowed = with_template_paths(policy_of(policy, environ), template_paths, environ)
+        places = None if allowed.template_paths == OPEN.template_paths else allowed.template_paths
+        keywords = _with_options({**kwargs, "policy": allowed}, {**chosen, "template_paths": places})
         if self._keeps_jobs:
             keywords["platform_options"].setdefault("job_ttl", None)
         super().__init__(agent_config_id, *args, **keywords)
@@ -160,6 +174,7 @@ KUBERNETES_OPTIONS: Final = frozenset(
         "qps",
         "start_deadline",
         "start_trouble",
+        "template_paths",
         "volume_mounts",
         "volumes",
         "without",

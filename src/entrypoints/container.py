@@ -16,6 +16,7 @@ from dependency_injector import containers, providers
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.model.flow_runs import FlowRun
 from prefect.agent.domain.model.leases import Claimant, fingerprint
+from prefect.agent.domain.model.policy import OPEN, Policy
 from prefect.agent.domain.model.run_configs import frozen_mapping
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.model.units import Owner, owner
@@ -57,6 +58,7 @@ class Options:
     Attributes:
         platform: Name of a built-in platform or of an entry point in the group ``prefect.agent.platforms``.
         platform_options: Keywords for that platform's factory.
+        policy: What flow runs may ask for.
         send_logs: Whether flow runs send their logs to the Cloud.
         flow_log_level: Level of the flow runs' loggers.
         recovers: Whether claims without a unit are started again, see :class:`Engine`.
@@ -71,6 +73,7 @@ class Options:
     settings: AgentSettings = AgentSettings()
     platform: str = "docker"
     platform_options: Mapping[str, Any] = attrs.field(factory=dict, converter=frozen_mapping)
+    policy: Policy = OPEN
     send_logs: bool = True
     flow_log_level: str = "INFO"
     recovers: bool = True
@@ -149,14 +152,16 @@ def _presence(platform: ExecutionPlatform) -> Presence:
     return platform.presence or SystemPresence()
 
 
-def _claimant(settings: AgentSettings, platform: ExecutionPlatform, presence: Presence) -> Claimant:
+def _claimant(options: Options, platform: ExecutionPlatform, presence: Presence) -> Claimant:
     """What this process writes into its claims; its id is of use to a person who reads it."""
+    settings = options.settings
+    shape = platform.fingerprint + options.policy.fingerprint
     return Claimant(
         id=f"{settings.name}@{socket.gethostname()}/{uuid.uuid4().hex[:12]}",
         platform=platform.identity,
         agent_name=settings.name,
         place=presence.place,
-        fingerprint=fingerprint(settings.labels, settings.env, platform.fingerprint),
+        fingerprint=fingerprint(settings.labels, settings.env, shape),
         aliases=tuple(platform.aliases),
     )
 
@@ -203,13 +208,14 @@ class Container(containers.DeclarativeContainer):
         labels=settings.labels,
         deadline=settings.create_deadline,
         note=outbox.provided.log,
+        policy=options.provided.policy,
         tell=tell,
     )
     claim = providers.Singleton(
         ClaimFlowRuns,
         cloud=cloud,
         clock=clock,
-        claimant=providers.Singleton(_claimant, settings, platform, presence),
+        claimant=providers.Singleton(_claimant, options, platform, presence),
         create_within=settings.create_deadline,
         tell=tell,
     )

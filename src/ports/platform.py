@@ -3,6 +3,7 @@
 import abc
 from collections.abc import Collection, Iterator, Sequence
 
+from prefect.agent.domain.model.demands import Demands, asked
 from prefect.agent.domain.model.units import Submission, Unit
 from prefect.agent.domain.model.workloads import PlatformTraits
 from prefect.agent.ports.presence import Presence
@@ -91,6 +92,17 @@ class ExecutionPlatform(abc.ABC):
     def presence(self) -> Presence | None:
         """How agents on this platform know each other's life, if the platform itself can tell; else None."""
         return None
+
+    def demands(self, submission: Submission) -> Demands:
+        """What the unit would be given because the run config asks for it, for the operator's policy to judge.
+
+        What the platform's own options and template bring is no part of it. Changes nothing on the platform. By
+        default: the image, the variables of the run config, and where its template is.
+
+        Raises:
+            SubmissionRefused: This flow run cannot run here.
+        """
+        return asked(submission, is_final=True)
 
     def prepare(self, submission: Submission) -> None:  # noqa: B027 - optional
         """Do what takes long before :meth:`create` (pull an image); leave nothing that counts as a unit. Repeatable.

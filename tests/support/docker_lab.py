@@ -42,6 +42,10 @@ class Lab:
         )
         return attrs.evolve(submission, **changes)
 
+    def own(self, name: str) -> None:
+        """Remove the container of that name in the end, if there is one."""
+        self._containers.append(name)
+
     def about(self, name: str) -> dict[str, Any]:
         """What the engine says about a container."""
         about: dict[str, Any] = self.client.inspect_container(name)

@@ -14,6 +14,9 @@ from prefect.agent.adapters.docker import credentials
 from prefect.agent.adapters.docker.engine import Engine
 from prefect.agent.adapters.docker.errors import pull_problem, words
 from prefect.agent.domain.errors import PlatformUnavailable, SubmissionRefused
+from prefect.agent.domain.model.demands import Demands
+from prefect.agent.domain.model.images import image_reference
+from prefect.agent.domain.model.policy import OPEN, judge
 
 SILENCE: Final = 600.0
 """Seconds without a word after which a pull is given up; unpacking a large layer is quiet."""
@@ -29,13 +32,14 @@ class Images:
 
     Args:
         no_pull: Never pull.
-        allowed: If any: the only registries (first component of an image's name) to pull from.
+        allowed: If any: patterns of the policy's rule ``registries``; images of others are not used, pulled or not.
     """
 
     def __init__(self, engine: Engine, *, no_pull: bool = False, allowed: Sequence[str] = ()) -> None:
         self._engine = engine
         self._no_pull = no_pull
         self._allowed = tuple(allowed)
+        self._policy = OPEN.replacing("registries", self._allowed) if self._allowed else OPEN
         self._guard = threading.Lock()
         self._pulls: dict[str, Future[None]] = {}
         self.secrets: set[str] = set()
@@ -46,10 +50,12 @@ class Images:
         return not self._no_pull and "/" in image
 
     def check(self, image: str) -> None:
-        """Raise SubmissionRefused if *image* would have to be pulled from where it may not be pulled from."""
-        if self.is_pulled(image) and self._allowed and image.partition("/")[0] not in self._allowed:
+        """Raise SubmissionRefused if *image*, completed as the engine does it, is of a registry that is not allowed."""
+        reference = image_reference(image)
+        if judge(self._policy, Demands(images=frozenset({reference}))) is not None:
             raise SubmissionRefused(
-                f"the image {image!r} is not from a registry this agent may pull from: {', '.join(self._allowed)}"
+                f"the image {image!r} ({reference}) is not from a registry this agent may use: "
+                f"{', '.join(self._allowed)} (rule registries of the agent's policy)"
             )
 
     def prepare(self, image: str) -> None:

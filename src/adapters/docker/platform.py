@@ -12,11 +12,13 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+import attrs
 from docker.api.client import APIClient
 from docker.errors import APIError, NotFound
 from docker.utils import version_gte
 
 from prefect.agent.adapters.docker import containers, reading
+from prefect.agent.adapters.docker.demanding import asked_of_the_engine
 from prefect.agent.adapters.docker.doubts import Doubts
 from prefect.agent.adapters.docker.engine import Engine
 from prefect.agent.adapters.docker.errors import says, translate_start, translate_submission, words
@@ -29,6 +31,7 @@ from prefect.agent.domain.errors import (
     SubmissionRefused,
     UnitNameTaken,
 )
+from prefect.agent.domain.model.demands import Demands
 from prefect.agent.domain.model.run_configs import DockerRun
 from prefect.agent.domain.model.units import Submission, Unit, UnitStatus
 from prefect.agent.domain.model.workloads import PlatformTraits
@@ -60,7 +63,7 @@ class DockerPlatform(ExecutionPlatform):
         volumes: For every container, as ``volumes.py`` reads them.
         show_flow_logs: Copy the containers' output to the agent's own stdout, too.
         networks: For every container; ``host`` or ``none`` as the first is its network mode.
-        reg_allow_list: If any: the only registries to pull from.
+        reg_allow_list: If any: the only registries whose images are used, as the policy's rule ``registries``.
         docker_client_timeout: Seconds that an answer of the engine may take; a pull has half an hour.
 
     Raises:
@@ -131,6 +134,13 @@ class DockerPlatform(ExecutionPlatform):
             client.ping()
         with self._engine.asked("list containers") as client:
             client.containers(all=True, limit=1, filters={"label": containers.UNIT})
+
+    def demands(self, submission: Submission) -> Demands:
+        wanted, _ = self._host_config(submission)
+        given, _ = self._host_config(attrs.evolve(submission, run_config=DockerRun()))
+        source = "pulled" if self._images.is_pulled(submission.image or "") else "local"
+        basis = attrs.evolve(super().demands(submission), image_sources=frozenset({source}))
+        return asked_of_the_engine(basis, wanted, given, submission.run_config, address=self._engine.address)
 
     def prepare(self, submission: Submission) -> None:
         image = self._image(submission)
@@ -269,15 +279,7 @@ class DockerPlatform(ExecutionPlatform):
 
     def _arguments(self, submission: Submission) -> tuple[dict[str, Any], str]:
         """Arguments for the SDK's ``create_container``, and the network mode among them."""
-        with self._engine.asked("say its version") as client:
-            wanted = containers.options(
-                submission,
-                volumes=self._volumes,
-                networks=self._networks,
-                has_gateway=version_gte(client.api_version, HOST_GATEWAY_API),
-            )
-            host_config = containers.host_config(client.create_host_config, wanted)
-        mode = str(wanted.get("network_mode") or "")
+        host_config, mode = self._host_config(submission)
         config = submission.run_config
         return {
             "name": submission.name,
@@ -289,6 +291,17 @@ class DockerPlatform(ExecutionPlatform):
             "host_config": host_config,
             "detach": True,
         }, mode
+
+    def _host_config(self, submission: Submission) -> tuple[dict[str, Any], str]:
+        """What the engine is sent, and the network mode in it."""
+        with self._engine.asked("say its version") as client:
+            wanted = containers.options(
+                submission,
+                volumes=self._volumes,
+                networks=self._networks,
+                has_gateway=version_gte(client.api_version, HOST_GATEWAY_API),
+            )
+            return containers.host_config(client.create_host_config, wanted), str(wanted.get("network_mode") or "")
 
     def _make_volumes(self) -> None:
         for volume in self._volumes:

@@ -6,6 +6,7 @@ from typing import Final
 
 from prefect.agent.adapters.fakes.troubles import Troubles
 from prefect.agent.domain.errors import CloudError, OutcomeUnknown, PlatformError, PlatformUnavailable
+from prefect.agent.domain.model.demands import Demands
 from prefect.agent.domain.model.ends import End, EndOutcome, EndVerdict
 from prefect.agent.domain.model.explaining import Reference, RunFacts
 from prefect.agent.domain.model.flow_runs import ClaimOutcome, FlowRun, FlowRunId
@@ -22,7 +23,9 @@ CLOUD_METHODS: Final = CLOUD_CHANGES | {
     "connect", "register", "ready_flow_runs", "flow_runs", "claimed_flow_runs", "facts", "late_flow_runs",
 }  # fmt: skip
 PLATFORM_CHANGES: Final = frozenset({"create", "stop", "remove"})
-PLATFORM_METHODS: Final = PLATFORM_CHANGES | {"check", "prepare", "units", "unit", "watch", "logs_tail", "account"}
+PLATFORM_METHODS: Final = PLATFORM_CHANGES | {
+    "check", "demands", "prepare", "units", "unit", "watch", "logs_tail", "account",
+}  # fmt: skip
 
 
 class TroublesomeCloudApi(CloudApi):
@@ -200,6 +203,10 @@ class FailingPlatform(TroublesomePlatform):
     def check(self) -> None:
         with self._troubles.call("check"):
             self._inner.check()
+
+    def demands(self, submission: Submission) -> Demands:
+        with self._troubles.call("demands"):
+            return self._inner.demands(submission)
 
     def prepare(self, submission: Submission) -> None:
         with self._troubles.call("prepare"):

@@ -11,6 +11,7 @@ import attrs
 
 from prefect.agent.adapters.fakes.failing import TroublesomePlatform
 from prefect.agent.domain.errors import PlatformUnavailable, UnitNameTaken
+from prefect.agent.domain.model.demands import Demands
 from prefect.agent.domain.model.units import Evidence, Submission, Unit, UnitStatus
 from prefect.agent.domain.model.workloads import PlatformTraits
 from prefect.agent.ports.clock import Clock
@@ -82,6 +83,10 @@ class InMemoryPlatform(TroublesomePlatform):
     def check(self) -> None:
         with self._troubles.call("check"):
             return
+
+    def demands(self, submission: Submission) -> Demands:
+        with self._troubles.call("demands"):
+            return super().demands(submission)
 
     def prepare(self, submission: Submission) -> None:  # noqa: ARG002 - nothing here takes time
         with self._troubles.call("prepare"):

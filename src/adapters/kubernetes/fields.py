@@ -37,20 +37,24 @@ def wrong(path: str, value: object, expected: str) -> BadTemplate:
     return BadTemplate(f"the job template's {path[:_SHOWN]} is {kind(value)}, not {expected}")
 
 
-def plain_copy(value: object) -> Any:
+def plain_copy(value: object, *, quotes: bool = True) -> Any:
     """A deep copy of *value* in plain dicts, lists and scalars: what JSON can say, and not too much of it.
+
+    Args:
+        quotes: Whether errors may name keys; they are contents, too.
 
     Raises:
         BadTemplate: It holds something else, or more than :data:`MAX_NODES` (aliases of YAML count every time).
     """
-    return _Copier().copy(value, "", 0)
+    return _Copier(quotes=quotes).copy(value, "", 0)
 
 
 class _Copier:
     """Counts while it copies, so that what doubles itself is stopped before it has grown."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quotes: bool) -> None:
         self._nodes = self._text = 0
+        self._quotes = quotes
 
     def copy(self, value: object, path: str, depth: int) -> Any:
         self._measure(value, depth)
@@ -64,13 +68,19 @@ class _Copier:
             return value
         if isinstance(value, float) and math.isfinite(value):
             return value
-        raise wrong(_name(path), value, "what JSON can say")
+        raise wrong(self._name(path), value, "what JSON can say")
 
     def _key(self, key: object, path: str) -> str:
         if not isinstance(key, str):
-            raise BadTemplate(f"a key of the job template's {_name(path)} is {kind(key)}, not a text: put it in quotes")
+            raise BadTemplate(
+                f"a key of the job template's {self._name(path)} is {kind(key)}, not a text: put it in quotes"
+            )
         self._measure(key, 0)
         return key
+
+    def _name(self, path: str) -> str:
+        name = path.lstrip(".")[:_SHOWN] or "whole"
+        return name if self._quotes else "content"
 
     def _measure(self, value: object, depth: int) -> None:
         self._nodes += 1
@@ -87,10 +97,6 @@ class _Copier:
 def _below(path: str, key: str) -> str:
     """Short however long the keys are: a path is made for every value."""
     return f"{path[:_SHOWN]}.{key[:_SHOWN]}"
-
-
-def _name(path: str) -> str:
-    return path.lstrip(".")[:_SHOWN] or "whole"
 
 
 @attrs.frozen

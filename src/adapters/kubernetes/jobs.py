@@ -77,8 +77,12 @@ class Jobs:
 
     # --- making ---
 
-    def make(self, body: Mapping[str, Any]) -> Object | None:
-        """Create a Job; None if its name is taken. Errors of ``ExecutionPlatform.create``."""
+    def make(self, body: Mapping[str, Any], *, quotes: bool = True) -> Object | None:
+        """Create a Job; None if its name is taken. Errors of ``ExecutionPlatform.create``.
+
+        Args:
+            quotes: Whether the log may repeat what the server warns of.
+        """
         name, namespace = body["metadata"]["name"], body["metadata"]["namespace"]
         with self._cluster.asked(f"create the Job {name}", into=translate_submission):
             try:
@@ -87,7 +91,9 @@ class Jobs:
                     self._scope.jobs(namespace),
                     query={"fieldValidation": "Strict"},
                     body=body,
-                    heard_warning=lambda text: log.warning("Kubernetes warns of a Job: %s", text),
+                    heard_warning=lambda text: log.warning(
+                        "Kubernetes warns of a Job: %s", text if quotes else "not shown, it may repeat its template"
+                    ),
                 )
             except StatusError as failure:
                 # A conflict of the quota is a 409, too.

@@ -1,11 +1,12 @@
 """Reads small texts from where a path says: files of the agent's machine, web addresses, object stores."""
 
 import importlib
+import os
 import re
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent import futures
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ from urllib.parse import urljoin
 
 from prefect.agent.adapters.kubernetes.fields import BadTemplate
 from prefect.agent.domain.errors import PlatformUnavailable
+from prefect.agent.domain.model.template_paths import FILES, PUBLIC, WEB, is_below, split_path
 
 MAX_BYTES: Final = 1024 * 1024
 TIMEOUT: Final = 10.0
@@ -25,6 +27,11 @@ SCHEMES: Final = ("file", "local", "agent", "http", "https", "s3", "gs", "gcs")
 
 _PACKAGES: Final = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}
 """What to install, by scheme; each brings fsspec along."""
+
+UNLISTED: Final = (
+    "this agent does not read job templates from there; its operator lists places with --template-path, or under "
+    "template_paths in its policy"
+)
 
 _PASSES: Final = {408, 425, 429}
 _MAX_REDIRECTS: Final = 5
@@ -43,10 +50,10 @@ def read(path: str) -> bytes:
         BadTemplate: It cannot be read, now or later.
         PlatformUnavailable: The place where it is has trouble that passes.
     """
-    scheme, rest = _split(path)
-    if scheme in {"file", "local", "agent"}:
+    scheme, rest = split_path(path)
+    if scheme in FILES:
         return _file(rest)
-    if scheme in {"http", "https"}:
+    if scheme in WEB:
         return _in_time(lambda: _web(path), path)
     if scheme in _PACKAGES:
         return _in_time(lambda: _store(path, _PACKAGES[scheme]), path)
@@ -62,9 +69,36 @@ def shown(path: str) -> str:
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{tail}".partition("?")[0][:200]
 
 
-def _split(path: str) -> tuple[str, str]:
-    match = re.fullmatch(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:localhost(?=/))?(.*)", path, re.DOTALL)
-    return (match[1].lower(), match[2]) if match else ("file", path)
+def read_listed(path: str, *, places: Sequence[str]) -> bytes:
+    """As :func:`read`, for a *path* that a flow author chose: only from *places*, wherever links and redirects lead.
+
+    Args:
+        places: As in the policy's rule ``template_paths``.
+
+    Raises:
+        BadTemplate: It is not listed, or cannot be read, now or later.
+        PlatformUnavailable: The place where it is has trouble that passes.
+    """
+    scheme, rest = split_path(path)
+    if scheme in FILES:
+        return _file(_inside(rest, places))
+    if scheme in WEB:
+        return _in_time(lambda: _web(path, places), path)
+    if not is_below(path, places):
+        raise BadTemplate(UNLISTED)
+    return read(path)
+
+
+def _inside(name: str, places: Iterable[str]) -> str:
+    """The file itself, if it lies in one of *places* after all links were followed."""
+    roots = [split_path(place)[1] for place in places if place != PUBLIC and split_path(place)[0] in FILES]
+    try:
+        real = Path(os.path.realpath(name))
+        if is_below(name, roots) and any(real.is_relative_to(os.path.realpath(root)) for root in roots):
+            return str(real)
+    except (OSError, ValueError):  # a NUL byte, or what the file system's encoding lacks
+        pass
+    raise BadTemplate(UNLISTED)
 
 
 def _file(name: str) -> bytes:
@@ -98,21 +132,27 @@ def _in_time(work: Callable[[], bytes], path: str) -> bytes:
         raise PlatformUnavailable(f"{shown(path)} was not read within {DEADLINE:g} s") from None
 
 
-def _web(url: str) -> bytes:
-    """GET without any credentials: not the agent's, not those of ``.netrc``, not those in *url*."""
+def _web(url: str, places: Sequence[str] | None = None) -> bytes:
+    """GET without any credentials: not the agent's, not those of ``.netrc``, not those in *url*.
+
+    Args:
+        places: If any: each address on the way is one of them, or public if that is listed.
+    """
     import requests  # noqa: PLC0415 - slow to import, seldom needed
 
     until = time.monotonic() + DEADLINE
     name = shown(url)
     try:
-        with requests.Session() as session:
-            for _ in range(_MAX_REDIRECTS + 1):
-                with session.get(url, stream=True, allow_redirects=False, **_PLAINLY) as answer:
-                    target = session.get_redirect_target(answer)
-                    if target is None:
-                        _check_status(answer.status_code, answer.headers.get("Retry-After", ""), name)
-                        return _gathered(answer.iter_content(256), until)
-                url = urljoin(url, target)
+        for _ in range(_MAX_REDIRECTS + 1):
+            with (
+                _session(url, places) as session,
+                session.get(url, stream=True, allow_redirects=False, **_PLAINLY) as answer,
+            ):
+                target = session.get_redirect_target(answer)
+                if target is None:
+                    _check_status(answer.status_code, answer.headers.get("Retry-After", ""), name)
+                    return _gathered(answer.iter_content(256), until)
+            url = urljoin(url, target)
     except requests.exceptions.SSLError as problem:
         raise BadTemplate("there is no TLS connection with its server that can be trusted") from problem
     except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as problem:
@@ -120,6 +160,26 @@ def _web(url: str) -> bytes:
     except (requests.RequestException, ValueError) as problem:
         raise BadTemplate(f"that address cannot be read: {type(problem).__name__}") from problem
     raise BadTemplate(f"it redirects more than {_MAX_REDIRECTS} times")
+
+
+def _session(url: str, places: Sequence[str] | None) -> Any:
+    """What may ask for *url*.
+
+    Raises:
+        BadTemplate: Nothing may.
+    """
+    import requests  # noqa: PLC0415
+
+    session = requests.Session()
+    if places is None or is_below(url, places):
+        return session
+    if PUBLIC not in places:
+        raise BadTemplate(UNLISTED)
+    from prefect.agent.adapters.kubernetes.public_web import PublicOnly  # noqa: PLC0415 - as slow to import
+
+    session.mount("http://", PublicOnly())
+    session.mount("https://", PublicOnly())
+    return session
 
 
 def _check_status(status: int, retry_after: str, name: str) -> None:

@@ -16,6 +16,7 @@ from prefect.agent.adapters.kubernetes.presence import PodProcess
 from prefect.agent.adapters.kubernetes.reading import Patience
 from prefect.agent.adapters.kubernetes.throttle import Throttle
 from prefect.agent.domain.errors import ConfigurationError
+from prefect.agent.domain.model.template_paths import PUBLIC
 from prefect.agent.ports.platform import ExecutionPlatform
 
 QPS: Final = 200.0
@@ -45,6 +46,7 @@ class Options:
         job_ttl: Seconds after which Kubernetes itself removes a finished Job; None for never.
         start_trouble: Seconds that an image which cannot be pulled is given.
         start_deadline: Seconds until a Job that finds no node is given up.
+        template_paths: Places from where job templates of run configs are read, as in the policy's rule.
         without: Features of :data:`permissions.FEATURES` to do without.
     """
 
@@ -68,6 +70,7 @@ class Options:
     start_deadline: float = 6 * 3600.0
     cluster_wide: bool = False
     without: Collection[str] = ()
+    template_paths: Sequence[str] = (PUBLIC,)
     qps: float = QPS
     burst: int = BURST
 
@@ -125,6 +128,7 @@ def factory(**given: Any) -> ExecutionPlatform:
         api_key_secret=_reference(options.api_key_secret),
         patience=Patience(trouble=options.start_trouble, start=options.start_deadline),
         process=PodProcess.this(os.environ),
+        template_paths=options.template_paths,
     )
 
 

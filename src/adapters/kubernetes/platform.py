@@ -4,16 +4,19 @@ import logging
 import time
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import attrs
 
-from prefect.agent.adapters.kubernetes import manifest, permissions, reading
+from prefect.agent.adapters.kubernetes import locations, manifest, permissions, reading, templates
 from prefect.agent.adapters.kubernetes.access import Cluster
 from prefect.agent.adapters.kubernetes.accounts import account
+from prefect.agent.adapters.kubernetes.demanding import asked_of_the_cluster
 from prefect.agent.adapters.kubernetes.facts import JobFacts, PodFacts
 from prefect.agent.adapters.kubernetes.features import Features
 from prefect.agent.adapters.kubernetes.fingerprints import fingerprint
+from prefect.agent.adapters.kubernetes.hiding import without_text
 from prefect.agent.adapters.kubernetes.jobs import Jobs, Scope
 from prefect.agent.adapters.kubernetes.manifest import JobDefaults, SecretReference
 from prefect.agent.adapters.kubernetes.presence import PodPresence, PodProcess
@@ -21,10 +24,12 @@ from prefect.agent.adapters.kubernetes.reading import Patience
 from prefect.agent.adapters.kubernetes.references import OwnerReferences
 from prefect.agent.adapters.kubernetes.reflector import Rhythm
 from prefect.agent.adapters.kubernetes.reports import Reports
-from prefect.agent.adapters.kubernetes.self_check import missing_permissions
+from prefect.agent.adapters.kubernetes.self_check import missing_permissions, own_account
 from prefect.agent.adapters.kubernetes.templates import TemplatesOfRuns
 from prefect.agent.domain.errors import PlatformForbidden, PlatformUnavailable, SubmissionRefused, UnitNameTaken
+from prefect.agent.domain.model.demands import Demands
 from prefect.agent.domain.model.run_configs import KubernetesRun
+from prefect.agent.domain.model.template_paths import PUBLIC
 from prefect.agent.domain.model.units import Evidence, Submission, Unit, UnitStatus
 from prefect.agent.domain.model.workloads import PlatformTraits
 from prefect.agent.ports.platform import ExecutionPlatform
@@ -54,6 +59,7 @@ class KubernetesPlatform(ExecutionPlatform):
         patience: How long a unit may wait for its start.
         rhythm: Of the watches.
         process: This process, if it is in a pod.
+        template_paths: Places from where templates of run configs are read, as in the policy's rule of this name.
     """
 
     def __init__(
@@ -67,6 +73,7 @@ class KubernetesPlatform(ExecutionPlatform):
         patience: Patience | None = None,
         rhythm: Rhythm | None = None,
         process: PodProcess | None = None,
+        template_paths: Sequence[str] = (PUBLIC,),
     ) -> None:
         self._cluster, self._scope, self._defaults = cluster, scope, defaults
         self._template, self._api_key_secret = template, api_key_secret
@@ -76,10 +83,11 @@ class KubernetesPlatform(ExecutionPlatform):
         self._identity = ""
         self._reports = Reports(self._jobs.events, today=cluster.now)
         self._references = OwnerReferences(cluster, warn=self._features.warn)
-        self._templates_of_runs = TemplatesOfRuns()
+        self._templates_of_runs = TemplatesOfRuns(fetch=partial(locations.read_listed, places=tuple(template_paths)))
         self._presence = None if process is None else PodPresence(cluster, process)
         self._fingerprint = fingerprint(scope, defaults, template, api_key_secret)
         self._told: dict[str, Unit] = {}
+        self._account: str | None = None
 
     @property
     def traits(self) -> PlatformTraits:
@@ -128,26 +136,32 @@ class KubernetesPlatform(ExecutionPlatform):
             self._features.switch_off(lack.rule.feature, f"it may not {lack}: add {lack.line} to its Role")
         _ = self.identity
 
+    def demands(self, submission: Submission) -> Demands:
+        basis, fetched = super().demands(submission), templates.is_elsewhere(submission.run_config)
+        secret = SecretReference(name=submission.name) if submission.secret_env else None
+        from_run = self._templates_of_runs.judged(submission)
+        with without_text(hides=fetched):
+            wanted = self._body(submission, from_run, secret)
+        given = self._body(attrs.evolve(submission, run_config=KubernetesRun()), None, secret)
+        found = asked_of_the_cluster(basis, wanted, given, self._template, account=self._own_account())
+        return attrs.evolve(found, quotable=not fetched)
+
     def prepare(self, submission: Submission) -> None:
         self._templates_of_runs.fetch(submission)
 
     def create(self, submission: Submission) -> Unit:
         from_run = self._templates_of_runs.of(submission)
-        body = manifest.job(
-            submission,
-            self._template if from_run is None else from_run,
-            from_run=from_run is not None,
-            defaults=self._defaults,
-            secret=self._secret_for(submission),
-        )
-        self._check_namespace(body["metadata"]["namespace"])
-        for name in manifest.unreachable_addresses(submission, body):
-            self._features.warn(
-                f"{name} is {submission.env[name]}: a pod does not reach the agent's machine by that address. "
-                "Give the agent an --api address that holds in the cluster, or --env for the flow runs"
-            )
-        self._references.check(body)
-        made = self._jobs.make(body)
+        quotes = not templates.is_elsewhere(submission.run_config)
+        with without_text(hides=not quotes):
+            body = self._body(submission, from_run, self._secret_for(submission))
+            self._check_namespace(body["metadata"]["namespace"])
+            for name in manifest.unreachable_addresses(submission, body):
+                self._features.warn(
+                    f"{name} is {submission.env[name]}: a pod does not reach the agent's machine by that address. "
+                    "Give the agent an --api address that holds in the cluster, or --env for the flow runs"
+                )
+            self._references.check(body, quotes=quotes)
+            made = self._jobs.make(body, quotes=quotes)
         self._templates_of_runs.forget(submission)
         if made is None:
             return self._adopt(submission, body["metadata"]["namespace"])
@@ -222,6 +236,20 @@ class KubernetesPlatform(ExecutionPlatform):
         self._cluster.close()
 
     # --- creating ---
+
+    def _body(
+        self, submission: Submission, from_run: Mapping[str, Any] | None, secret: SecretReference | None
+    ) -> dict[str, Any]:
+        """The Job, of the run's own template if it has one."""
+        template = self._template if from_run is None else from_run
+        return manifest.job(submission, template, from_run=from_run is not None, defaults=self._defaults, secret=secret)
+
+    def _own_account(self) -> str:
+        """The service account of the agent, if it has one in the namespace of its Jobs; empty if it is not known."""
+        if self._account is None:
+            with self._cluster.asked("say who the agent is"):
+                self._account = own_account(self._cluster, self._scope.namespace)
+        return self._account
 
     def _check_namespace(self, namespace: str) -> None:
         if namespace != self._scope.namespace and not self._scope.cluster_wide:

@@ -22,11 +22,12 @@ class OwnerReferences:
         self._cluster, self._warn = cluster, warn
         self._kinds: dict[tuple[str, str], tuple[str, bool]] = {}
 
-    def check(self, body: dict[str, Any]) -> None:
+    def check(self, body: dict[str, Any], *, quotes: bool = True) -> None:
         """Keep the references of a Job whose owner exists; those whose owner may not be looked at go, with a warning.
 
         Args:
             body: The Job, with name and namespace; its references are changed in place.
+            quotes: Whether errors and warnings may say what the references are.
 
         Raises:
             SubmissionRefused: An owner does not exist.
@@ -36,11 +37,12 @@ class OwnerReferences:
         given = metadata.get("ownerReferences")
         if not isinstance(given, list):  # nothing there, or nothing that Kubernetes takes
             return
-        kept = [each for each in given if not isinstance(each, Mapping) or self._is_kept(each, metadata["namespace"])]
+        place = metadata["namespace"]
+        kept = [each for each in given if not isinstance(each, Mapping) or self._is_kept(each, place, quotes=quotes)]
         metadata["ownerReferences"] = kept
 
-    def _is_kept(self, reference: Mapping[str, Any], namespace: str) -> bool:
-        shown = f"{reference.get('kind')} {reference.get('name')}"[:200]
+    def _is_kept(self, reference: Mapping[str, Any], namespace: str, *, quotes: bool) -> bool:
+        shown = f"{reference.get('kind')} {reference.get('name')}"[:200] if quotes else "object"
         with self._cluster.asked(f"look for the {shown} that the job template's ownerReferences name"):
             try:
                 uid = self._uid(reference, namespace)

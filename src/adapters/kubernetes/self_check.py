@@ -56,6 +56,24 @@ def missing_permissions(
         raise
 
 
+def own_account(cluster: Cluster, namespace: str) -> str:
+    """The service account of *namespace* that the agent itself uses; empty if it is another, or none, or not known.
+
+    Raises:
+        StatusError and what else asking raises.
+    """
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    try:
+        answer = cluster.send("POST", path_of("apis/authentication.k8s.io/v1", "selfsubjectreviews"), body=body)
+    except StatusError as failure:
+        if failure.code in {403, 404, 405}:  # a server older than 1.28
+            return ""
+        raise
+    user = (answer.get("status") or {}).get("userInfo") or {}
+    name, prefix = str(user.get("username")), f"system:serviceaccount:{namespace}:"
+    return name.removeprefix(prefix) if name.startswith(prefix) else ""
+
+
 def _granted(cluster: Cluster, namespace: str) -> list[Mapping[str, Any]]:
     """Rules that hold for us there, in one request; an authorizer that is no RBAC may leave some out."""
     body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": namespace}}

@@ -1,5 +1,7 @@
 """Where the Job template comes from: run config, its path, the agent's path, built in (protocol section 7.2)."""
 
+import hashlib
+import json
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -8,7 +10,7 @@ import yaml
 
 from prefect.agent.adapters.kubernetes import locations
 from prefect.agent.adapters.kubernetes.fields import MAX_NESTING, MAX_NODES, BadTemplate, Section, kind, plain_copy
-from prefect.agent.domain.errors import ConfigurationError, SubmissionRefused
+from prefect.agent.domain.errors import ConfigurationError, PlatformUnavailable, SubmissionRefused
 from prefect.agent.domain.model.run_configs import KubernetesRun, RunConfig
 from prefect.agent.domain.model.units import Submission
 
@@ -34,7 +36,7 @@ def of_run(config: RunConfig, *, fetch: Fetch = locations.read) -> dict[str, Any
     try:
         if config.job_template:
             return checked(config.job_template)
-        return load(config.job_template_path, fetch=fetch) if config.job_template_path else None
+        return load(config.job_template_path, fetch=fetch, quotes=False) if config.job_template_path else None
     except BadTemplate as problem:
         source = "job_template" if config.job_template else "job_template_path"
         raise SubmissionRefused(f"the run config's {source} cannot be used: {problem}") from problem
@@ -42,6 +44,18 @@ def of_run(config: RunConfig, *, fetch: Fetch = locations.read) -> dict[str, Any
 
 MOST_FETCHED: Final = 64
 """Templates that are kept for units to be created; each may have a MiB."""
+
+MOST_JUDGED: Final = 4096
+"""Digests of templates that are kept likewise."""
+
+
+def is_elsewhere(config: RunConfig) -> bool:
+    """Whether the run config names a place where its template is."""
+    return isinstance(config, KubernetesRun) and not config.job_template and bool(config.job_template_path)
+
+
+def _digest(template: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(template, sort_keys=True).encode(errors="surrogatepass")).hexdigest()
 
 
 class TemplatesOfRuns:
@@ -51,13 +65,13 @@ class TemplatesOfRuns:
         self._fetch = fetch
         self._guard = threading.Lock()
         self._fetched: dict[str, dict[str, Any]] = {}
+        self._judged: dict[str, str] = {}
 
     def fetch(self, submission: Submission) -> None:
         """Fetch the template of *submission*, if it is somewhere else. Errors of :func:`of_run`."""
-        config = submission.run_config
-        if not isinstance(config, KubernetesRun) or config.job_template or not config.job_template_path:
+        if not is_elsewhere(submission.run_config) or self._is_judged(submission.name):
             return
-        found = of_run(config, fetch=self._fetch)
+        found = of_run(submission.run_config, fetch=self._fetch)
         if found is not None:
             with self._guard:
                 self._fetched[submission.name] = found
@@ -65,15 +79,41 @@ class TemplatesOfRuns:
                     del self._fetched[next(iter(self._fetched))]
 
     def of(self, submission: Submission) -> dict[str, Any] | None:
-        """The template of *submission*, fetched now if it was not. As :func:`of_run`."""
+        """The template of *submission*, fetched now if it was not. As :func:`of_run`.
+
+        Raises:
+            PlatformUnavailable: It is no longer the one that was judged.
+        """
         with self._guard:
-            found = self._fetched.get(submission.name)
-        return of_run(submission.run_config, fetch=self._fetch) if found is None else found
+            found, judged = self._fetched.get(submission.name), self._judged.get(submission.name)
+        found = of_run(submission.run_config, fetch=self._fetch) if found is None else found
+        if judged is not None and found is not None and judged != _digest(found):
+            with self._guard:
+                self._judged.pop(submission.name, None)
+            raise PlatformUnavailable("the job template has changed since it was looked at; it is looked at again")
+        return found
+
+    def judged(self, submission: Submission) -> dict[str, Any] | None:
+        """The template of *submission*, read anew; a unit is made of this one only. Errors of :func:`of_run`."""
+        self.forget(submission)
+        self.fetch(submission)
+        found = self.of(submission)
+        if found is not None and is_elsewhere(submission.run_config):
+            with self._guard:
+                self._judged[submission.name] = _digest(found)
+                while len(self._judged) > MOST_JUDGED:
+                    del self._judged[next(iter(self._judged))]
+        return found
+
+    def _is_judged(self, name: str) -> bool:
+        with self._guard:
+            return name in self._judged and name in self._fetched
 
     def forget(self, submission: Submission) -> None:
         """Its unit is there."""
         with self._guard:
             self._fetched.pop(submission.name, None)
+            self._judged.pop(submission.name, None)
 
 
 def of_agent(path: str | None, *, fetch: Fetch = locations.read) -> dict[str, Any]:
@@ -91,20 +131,23 @@ def of_agent(path: str | None, *, fetch: Fetch = locations.read) -> dict[str, An
         raise ConfigurationError(f"the agent's job template path cannot be used: {problem}") from problem
 
 
-def load(path: str, *, fetch: Fetch = locations.read) -> dict[str, Any]:
+def load(path: str, *, fetch: Fetch = locations.read, quotes: bool = True) -> dict[str, Any]:
     """The Job template at *path*: a file, or an address of one of :data:`locations.SCHEMES`.
+
+    Args:
+        quotes: Whether errors may name keys of it.
 
     Raises:
         BadTemplate: There is none, or it makes no sense; the message names the path.
         PlatformUnavailable: The place where it is has trouble that passes.
     """
     try:
-        return parsed(fetch(path))
+        return parsed(fetch(path), quotes=quotes)
     except BadTemplate as problem:
         raise BadTemplate(f"{locations.shown(path)}: {problem}") from problem
 
 
-def parsed(text: bytes) -> dict[str, Any]:
+def parsed(text: bytes, *, quotes: bool = True) -> dict[str, Any]:
     """The Job template that *text* is as YAML.
 
     Raises:
@@ -113,7 +156,7 @@ def parsed(text: bytes) -> dict[str, Any]:
     if len(text) > locations.MAX_BYTES:
         raise BadTemplate(f"it is larger than {locations.MAX_BYTES // 1024} KiB")
     try:
-        return checked(yaml.load(text, Loader=_Loader))  # noqa: S506 - a SafeLoader
+        return checked(yaml.load(text, Loader=_Loader), quotes=quotes)  # noqa: S506 - a SafeLoader
     except RecursionError:
         raise BadTemplate(f"the job template is nested more than {MAX_NESTING} levels deep") from None
     except yaml.MarkedYAMLError as problem:  # its own text shows a part of the file
@@ -124,13 +167,13 @@ def parsed(text: bytes) -> dict[str, Any]:
         raise BadTemplate("it is not plain YAML") from None
 
 
-def checked(template: object) -> dict[str, Any]:
+def checked(template: object, *, quotes: bool = True) -> dict[str, Any]:
     """A copy of *template*, of which it is certain that it is a Job and of a sensible size.
 
     Raises:
         BadTemplate: It is not; the message names the field.
     """
-    copy = plain_copy(template)
+    copy = plain_copy(template, quotes=quotes)
     if not isinstance(copy, dict):
         raise BadTemplate(f"it is {kind(copy)}, not the mapping of a Job")
     for key, expected in (("kind", "Job"), ("apiVersion", "batch/v1")):

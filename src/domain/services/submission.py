@@ -6,10 +6,12 @@ from datetime import timedelta
 import attrs
 
 from prefect.agent.domain.errors import CloudError, PlatformForbidden, PlatformUnavailable, SubmissionRefused
+from prefect.agent.domain.model.demands import Demands, asked
 from prefect.agent.domain.model.ends import End, EndKind
 from prefect.agent.domain.model.flow_runs import Claimed, FlowRun, FlowRunId
 from prefect.agent.domain.model.leases import is_expired
 from prefect.agent.domain.model.planning import back_off
+from prefect.agent.domain.model.policy import OPEN, Policy, judge
 from prefect.agent.domain.model.run_configs import frozen_mapping
 from prefect.agent.domain.model.states import RUNNING, SUBMITTED
 from prefect.agent.domain.model.units import Submission, Unit, UnitStatus, owner
@@ -53,6 +55,7 @@ class CreateUnit:
         agent_name, labels: The agent's: they mark its units.
         deadline: Seconds from the first try until passing trouble is raised.
         gate: Knows whether the platform answers at all.
+        policy: What flow runs may ask for; asked before the platform does anything for one.
         made: Takes each unit that was made.
         note: Takes a flow run's id, and a line for its log with its level.
     """
@@ -65,6 +68,7 @@ class CreateUnit:
     agent_name: str = "agent"
     labels: Collection[str] = ()
     deadline: float = 120.0
+    policy: Policy = OPEN
     made: Callable[[Unit], None] = attrs.field(default=lambda unit: None)  # noqa: ARG005 - by default it is not wanted
     note: Callable[[FlowRunId, str, str], None] = attrs.field(default=lambda *_: None)
     tell: EventSink = events.ignore
@@ -105,7 +109,13 @@ class CreateUnit:
         workload = self.cloud.workload(run)
         mark = owner(self.cloud.identity, self.agent_name, self.labels)
         plan = plan_submission(run, workload, self.platform.traits, agent_env=self.env)
+        self._check_allowed(asked(plan))  # the platform may have to read something to know more
         return attrs.evolve(plan, owner=mark)
+
+    def _check_allowed(self, demands: Demands) -> None:
+        refusal = judge(self.policy, demands)
+        if refusal is not None:
+            raise SubmissionRefused(refusal)
 
     def _last_look(
         self, run: FlowRun, name: str, problem: PlatformUnavailable | PlatformForbidden, *, in_doubt: bool
@@ -126,6 +136,8 @@ class CreateUnit:
     def _create(self, run: FlowRun, submission: Submission) -> Unit:
         if not self.gate.is_open and not self.gate.check():
             raise PlatformUnavailable(self.gate.problem)  # a create that is not sent leaves no doubt
+        if not self.policy.is_open:
+            self._check_allowed(self.platform.demands(submission))
         self.platform.prepare(submission)
         if self._has_expired(run):
             self._check_still_ours(run, must_know=True)

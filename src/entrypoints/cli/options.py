@@ -71,6 +71,11 @@ _COMMON: Final = (
     click.option(
         "--env", "-e", "env", multiple=True, metavar="KEY=VALUE", help="Variable for every flow run. Repeatable."
     ),
+    click.option(
+        "--policy",
+        metavar="open|restricted|FILE",
+        help="What flow runs may ask for. Default: PREFECT_AGENT_POLICY, else open: everything, as in 1.4.1.",
+    ),
     click.option("--max-polls", type=click.IntRange(min=1), metavar="N", help="Stop after N polls. Default: never."),
     click.option(
         "--limit",
@@ -121,6 +126,13 @@ _DOCKER: Final = (
     _docker("--base-url", "-b", metavar="URL", help="Docker engine. Default: DOCKER_HOST, else the local socket."),
     _docker("--no-pull", is_flag=True, default=None, help="Run images that are there; never pull."),
     _docker("--volume", "volumes", multiple=True, metavar="SPEC", help="Volume for flow runs, as of docker run."),
+    _docker(
+        "--reg-allow-list",
+        "reg_allow_list",
+        multiple=True,
+        metavar="REGISTRY",
+        help="Use images of this registry only. Repeatable. Default: PREFECT_AGENT_REG_ALLOW_LIST, else of all.",
+    ),
     _docker("--network", "networks", multiple=True, metavar="NAME", help="Network for flow runs. Repeatable."),
     _docker(
         "--docker-client-timeout",
@@ -147,6 +159,14 @@ _KUBERNETES: Final = (
     _kubernetes("--namespace", metavar="NAME", help="Namespace for the Jobs. Default: the agent's own."),
     _kubernetes(
         "--job-template", "job_template_path", metavar="PATH", help="Template for the Jobs: a file or an address."
+    ),
+    _kubernetes(
+        "--template-path",
+        "template_paths",
+        multiple=True,
+        metavar="PREFIX",
+        help="Read templates that run configs name from here too: a folder, a file, an address. Repeatable. Default: "
+        "PREFECT_AGENT_TEMPLATE_PATHS, else public web addresses only.",
     ),
     _kubernetes("--service-account-name", metavar="NAME", help="Service account of the Jobs."),
     _kubernetes("--image-pull-secrets", metavar="A,B", help="Secrets to pull the Jobs' images with."),

@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
@@ -69,6 +69,7 @@ class Lab:
         scope: Mapping[str, Any] | None = None,
         template: Mapping[str, Any] = templates.BUILT_IN,
         process: PodProcess | None = None,
+        template_paths: Sequence[str] = ("public",),
         **defaults: Any,
     ) -> KubernetesPlatform:
         """A platform of its own connection, closed in the end; *scope* and *defaults* change those of the factory."""
@@ -81,6 +82,7 @@ class Lab:
             patience=Patience(trouble=trouble, start=start),
             rhythm=rhythm,
             process=process,
+            template_paths=template_paths,
         )
         self.stack.callback(platform.close)
         return platform

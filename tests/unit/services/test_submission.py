@@ -14,12 +14,14 @@ from prefect.agent.domain.errors import (
     SubmissionRefused,
     UnitNameTaken,
 )
+from prefect.agent.domain.model.demands import Demands
 from prefect.agent.domain.model.ends import End, EndKind
 from prefect.agent.domain.model.flow_runs import Claimed, FlowRun
+from prefect.agent.domain.model.policy import Policy
 from prefect.agent.domain.model.run_configs import UnusableRunConfig
 from prefect.agent.domain.model.units import owner, unit_name
 from prefect.agent.domain.services.reporting import Outbox
-from prefect.agent.domain.services.submission import NoLongerOurs, StartFlowRun
+from prefect.agent.domain.services.submission import CreateUnit, NoLongerOurs, StartFlowRun
 from prefect.agent.ports import events
 from unit.builders import Heard, a_record, a_run
 from unit.yards import Yard
@@ -102,6 +104,64 @@ def test_patience_ends_at_the_deadline(yard: Yard) -> None:
         yard.create(yard.claimed())
 
     assert yard.clock.monotonic() - start == pytest.approx(120)
+
+
+def refusing(yard: Yard, **rules: list[str]) -> CreateUnit:
+    """The way to the yard's platform under a policy."""
+    return attrs.evolve(yard.create, policy=Policy.read({"preset": "open", **rules}))
+
+
+def test_the_policy_is_asked_before_the_platform(yard: Yard) -> None:
+    """Nothing is prepared, pulled or created, and no time passes."""
+    run, start = yard.claimed(), yard.clock.monotonic()
+
+    with pytest.raises(SubmissionRefused, match=r"policy does not allow .*rule images: the image 'docker\.io/memory"):
+        refusing(yard, images=[])(run)
+
+    assert not {"prepare", "create"} & set(yard.platform.calls)
+    assert yard.clock.monotonic() == start
+
+
+def test_what_only_the_platform_knows_is_judged_before_it_prepares(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The platform says what the unit would be given; a refusal leaves it untouched."""
+    run = yard.claimed()
+    monkeypatch.setattr(yard.platform, "demands", lambda _: Demands(privileges=frozenset({"privileged"})))
+
+    with pytest.raises(SubmissionRefused, match="rule privileges"):
+        refusing(yard, privileges=[])(run)
+
+    assert not {"prepare", "create"} & set(yard.platform.calls)
+    assert refusing(yard, images=["**"])(run).flow_run_id == run.id
+
+
+def test_a_platform_that_cannot_say_what_is_asked_is_asked_again(yard: Yard) -> None:
+    """Nothing is created meanwhile: a trouble that passes is no permission."""
+    yard.platform.fail_next("demands", PlatformUnavailable("busy"), times=3)
+
+    refusing(yard, privileges=[])(yard.claimed())
+
+    assert yard.platform.calls.count("demands") == 4
+    assert yard.platform.calls.count("prepare") == yard.platform.calls.count("create") == 1
+
+
+def test_an_open_policy_costs_the_platform_nothing(yard: Yard) -> None:
+    """Then there is nothing to ask."""
+    yard.create(yard.claimed())
+    assert "demands" not in yard.platform.calls
+
+
+def test_a_refusal_of_the_policy_is_the_runs_reason(yard: Yard) -> None:
+    """The run is Failed with the rule's name, at once."""
+    yard.create = refusing(yard, images=["registry.example.com/**"])
+    start, outbox = yard.starting()
+
+    assert not start(yard.claims())
+
+    [reports] = outbox.due()
+    end = reports.run.end
+    assert end is not None
+    assert end.kind is EndKind.FAILED
+    assert "rule images" in end.message
 
 
 def test_a_refusal_is_raised_at_once(yard: Yard) -> None:

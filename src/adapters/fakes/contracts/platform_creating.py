@@ -9,6 +9,8 @@ import pytest
 from prefect.agent.adapters.fakes.contracts.platform_base import PlatformContractBase, ended, names, started, starts
 from prefect.agent.adapters.fakes.contracts.worlds import PlatformWorld, eventually
 from prefect.agent.domain.errors import UnitNameTaken
+from prefect.agent.domain.model.images import image_reference
+from prefect.agent.domain.model.policy import RESTRICTED, judge
 from prefect.agent.domain.model.run_configs import RunConfig
 from prefect.agent.domain.model.units import Owner, UnitStatus
 from prefect.agent.ports.platform import ExecutionPlatform
@@ -63,6 +65,28 @@ class CreatingContract(PlatformContractBase):
         platform.check()
         platform.check()
         assert names(platform, world) == []
+
+    def test_demands_change_nothing(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+        """What a run config asks for is seen before there is a unit: at least the image and the run config's variables.
+
+        Two agents with the same settings see the same.
+        """
+        submission = world.submission(env={"ASKED": "1", "GIVEN": "1"})
+        config = attrs.evolve(submission.run_config, env={"ASKED": "1"})
+        asking = attrs.evolve(submission, run_config=config)
+
+        found = platform.demands(asking)
+
+        assert found.environment == {"ASKED"}
+        assert found.images == ({image_reference(asking.image)} if asking.image else frozenset())
+        assert found == platform.demands(asking) == world.platform().demands(asking)
+        assert names(platform, world) == []
+
+    def test_a_plain_run_config_is_allowed_by_the_restricted_policy(
+        self, platform: ExecutionPlatform, world: PlatformWorld
+    ) -> None:
+        """What the agent's own options bring is the operator's, and no demand."""
+        assert judge(RESTRICTED, platform.demands(world.submission())) is None
 
     def test_a_created_unit_executes(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
         """The unit has its submission's name, run and attempt, and its command is started."""

@@ -1,0 +1,108 @@
+"""What a run config asks of the Docker engine, as the policy sees it."""
+
+from typing import Any
+
+import pytest
+from docker.types import HostConfig
+
+from prefect.agent.adapters.docker.demanding import asked_of_the_engine
+from prefect.agent.domain.model.demands import Demands
+from prefect.agent.domain.model.policy import RESTRICTED, judge
+from prefect.agent.domain.model.run_configs import DockerRun
+
+ADDRESS = "unix:///own/engine.sock"
+
+
+def seen(wanted: dict[str, Any], given: dict[str, Any] | None = None) -> Demands:
+    """What is seen of a host config in the SDK's words."""
+    sent, own = (HostConfig("1.41", **config) for config in ({**(given or {}), **wanted}, given or {}))
+    return asked_of_the_engine(Demands(), sent, own, DockerRun(host_config=wanted), address=ADDRESS)
+
+
+def driven(**driver: Any) -> dict[str, Any]:
+    """A mount of a volume whose driver makes it of something else."""
+    return {"Type": "volume", "Target": "/a", "VolumeOptions": {"DriverConfig": driver}}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "attribute", "value"),
+    [
+        ({"binds": ["/:/host"]}, "host_paths", "/"),
+        ({"binds": {"/etc/": {"bind": "/x", "mode": "ro"}}}, "host_paths", "/etc"),
+        ({"binds": ["/a/../etc:/x"]}, "host_paths", "/etc"),
+        ({"binds": ["../etc:/x"]}, "host_paths", "?../etc:/x"),
+        ({"binds": ["/var/run/docker.sock:/s"]}, "engine_sockets", "/run/docker.sock"),
+        ({"binds": ["/own:/s"]}, "engine_sockets", "/own"),
+        ({"binds": ["others:/x"]}, "volumes", "volume/others"),
+        ({"mounts": [{"Type": "bind", "Source": "/", "Target": "/x"}]}, "host_paths", "/"),
+        ({"mounts": [{"tYPE": "bind", "sOURCE": "/", "target": "/x"}]}, "host_paths", "/"),
+        ({"mounts": [{"Type": "bind", "Source": "/a", "source": "/", "Target": "/x"}]}, "host_paths", "/"),
+        ({"mounts": [{"Type": "volume", "type": "bind", "Source": "/", "Target": "/x"}]}, "host_paths", "/"),
+        ({"mounts": [{"Type": "npipe", "Source": r"\\.\pipe\x"}]}, "host_paths", r"?\\.\pipe\x"),
+        ({"mounts": [{"Type": "volume", "Source": "others"}]}, "volumes", "volume/others"),
+        ({"mounts": [driven(Options={"type": "none", "o": "bind", "device": "/"})]}, "host_paths", "/"),
+        ({"mounts": [driven(Name="nfs")]}, "host_paths", "?a volume driver"),
+        ({"mounts": ["/:/x"]}, "host_paths", "?/:/x"),
+        ({"mounts": [{"Type": "image", "Source": "UPPER"}]}, "images", "?UPPER"),
+        ({"privileged": True}, "privileges", "privileged"),
+        ({"privileged": "yes"}, "privileges", "privileged"),
+        ({"cap_add": ["cap_sys_admin"]}, "capabilities", "SYS_ADMIN"),
+        ({"cap_add": ["ALL"]}, "capabilities", "ALL"),
+        ({"devices": ["/dev/sda:/dev/x:rwm"]}, "devices", "/dev/sda"),
+        ({"device_cgroup_rules": ["a *:* rwm"]}, "devices", "rule/a *:* rwm"),
+        ({"device_requests": [{"Driver": "nvidia", "Count": -1}]}, "devices", "request/nvidia"),
+        ({"pid_mode": "host"}, "host_namespaces", "pid"),
+        ({"pid_mode": "container:x"}, "host_namespaces", "pid/container:x"),
+        ({"ipc_mode": "host"}, "host_namespaces", "ipc"),
+        ({"uts_mode": "host"}, "host_namespaces", "uts"),
+        ({"userns_mode": "host"}, "host_namespaces", "user"),
+        ({"cgroupns": "host"}, "host_namespaces", "cgroup"),
+        ({"network_mode": "host"}, "host_namespaces", "network"),
+        ({"network_mode": "container:x"}, "host_namespaces", "network/container:x"),
+        ({"network_mode": "others"}, "networks", "others"),
+        ({"security_opt": ["seccomp:unconfined"]}, "security_options", "seccomp=unconfined"),
+        ({"security_opt": ["apparmor=unconfined"]}, "security_options", "apparmor=unconfined"),
+        ({"volumes_from": ["x"]}, "host_config", "volumes_from"),
+        ({"sysctls": {"kernel.x": "1"}}, "host_config", "sysctls"),
+        ({"runtime": "other"}, "host_config", "runtime"),
+        ({"cgroup_parent": "/"}, "host_config", "cgroup_parent"),
+        ({"port_bindings": {80: 80}}, "host_config", "port_bindings"),
+    ],
+)  # fmt: skip
+def test_what_reaches_the_host_is_seen_and_refused(wanted: dict[str, Any], attribute: str, value: str) -> None:
+    """In every spelling that the engine takes, and by the preset restricted."""
+    found = seen(wanted)
+    assert value in getattr(found, attribute)
+    said = judge(RESTRICTED.replacing("images", ["**.example/**"]), found)
+    assert said is not None
+    assert f"rule {attribute}" in said
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {},
+        {"mem_limit": "64m", "nano_cpus": 1, "shm_size": 1, "extra_hosts": {"a": "10.0.0.1"}, "cap_drop": ["ALL"]},
+        {"tmpfs": {"/a": ""}, "mounts": [{"Type": "tmpfs", "Target": "/b"}], "binds": ["/anonymous"]},
+        {"network_mode": "none", "ipc_mode": "private", "security_opt": ["no-new-privileges:true"]},
+        {"privileged": False, "binds": [], "devices": [], "cap_add": []},
+    ],
+)
+def test_what_stays_inside_is_allowed(wanted: dict[str, Any]) -> None:
+    """By the preset restricted."""
+    assert judge(RESTRICTED, seen(wanted)) is None
+
+
+def test_what_the_operator_gives_is_not_judged() -> None:
+    """The agent's own volumes and network are the same with and without a run config."""
+    own = {"binds": ["/data:/data"], "network_mode": "host"}
+    assert judge(RESTRICTED, seen({}, own)) is None
+    assert judge(RESTRICTED, seen({"binds": ["/data:/elsewhere"]}, own)) is None
+    assert judge(RESTRICTED, seen({"network_mode": "bridge"})) is None
+    assert seen({"network_mode": "bridge"}, {"network_mode": "walled"}).networks == {"bridge"}
+    assert seen({"binds": ["/data:/data", "/more:/more"]}, own).host_paths == {"/more"}
+
+
+def test_keys_without_a_rule_of_their_own_are_judged_by_name() -> None:
+    """So that a key which a later SDK adds is refused until the operator lists it."""
+    assert seen({"init": True, "binds": [], "privileged": False}).host_config == {"init"}

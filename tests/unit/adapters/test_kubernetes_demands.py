@@ -1,0 +1,188 @@
+"""What a run config asks of the cluster, as the policy sees it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from prefect.agent.adapters.kubernetes.demanding import asked_of_the_cluster
+from prefect.agent.adapters.kubernetes.templates import BUILT_IN
+from prefect.agent.domain.model.demands import Demands
+from prefect.agent.domain.model.policy import RESTRICTED, judge
+from prefect.agent.domain.model.run_configs import KubernetesRun
+from unit.kubernetes_jobs import a_job, a_submission, with_flow, with_pod
+
+
+def seen(
+    template: Mapping[str, Any] | None = None,
+    config: KubernetesRun | None = None,
+    own: Mapping[str, Any] = BUILT_IN,
+    **defaults: Any,
+) -> Demands:
+    """What is seen of a run with this template and run config, where the agent has its own template."""
+    submission = a_submission(config)
+    wanted = a_job(submission, own if template is None else template, from_run=template is not None, **defaults)
+    given = a_job(a_submission(), own, **defaults)
+    return asked_of_the_cluster(Demands(), wanted, given, own, account="prefect-agent")
+
+
+def volume(**kind: Any) -> dict[str, Any]:
+    """A template with this volume."""
+    return with_pod({"volumes": [{"name": "v", **kind}]})
+
+
+def context(**security: Any) -> dict[str, Any]:
+    """A template whose first container has this security context."""
+    return with_flow({"securityContext": security})
+
+
+def variable(name: str, **source: Any) -> dict[str, Any]:
+    """A template with a variable."""
+    return with_flow({"env": [{"name": name, "valueFrom": source}]})
+
+
+@pytest.mark.parametrize(
+    ("template", "attribute", "value"),
+    [
+        (volume(hostPath={"path": "/"}), "host_paths", "/"),
+        (volume(hostPath={"path": "//etc/../etc/kubernetes"}), "host_paths", "/etc/kubernetes"),
+        (volume(hostPath={"path": "/var/run/docker.sock"}), "engine_sockets", "/run/docker.sock"),
+        (volume(hostPath={"path": "/run/containerd"}), "engine_sockets", "/run/containerd"),
+        (volume(secret={"secretName": "other"}), "secrets", "other"),
+        (volume(projected={"sources": [{"secret": {"name": "other"}}]}), "secrets", "other"),
+        (volume(csi={"driver": "d", "nodePublishSecretRef": {"name": "other"}}), "secrets", "other"),
+        (volume(csi={"driver": "secrets-store.csi.k8s.io"}), "volumes", "csi/secrets-store.csi.k8s.io"),
+        (volume(azureFile={"secretName": "other", "shareName": "s"}), "secrets", "other"),
+        (volume(cephfs={"secretRef": {"name": "other"}}), "secrets", "other"),
+        (volume(nfs={"server": "s", "path": "/"}), "volumes", "nfs"),
+        (volume(kindOfTomorrow={}), "volumes", "kindOfTomorrow"),
+        (with_flow({"envFrom": [{"secretRef": {"name": "other"}}]}), "secrets", "other"),
+        (variable("A", secretKeyRef={"name": "other", "key": "k"}), "secrets", "other"),
+        (variable("LD_PRELOAD"), "environment", "LD_PRELOAD"),
+        (with_pod({"initContainers": [{"env": [{"name": "LD_AUDIT"}]}]}), "environment", "LD_AUDIT"),
+        (with_pod({"imagePullSecrets": [{"name": "other"}]}), "secrets", "other"),
+        (context(privileged=True), "privileges", "privileged"),
+        (with_pod({"initContainers": [{"securityContext": {"privileged": True}}]}), "privileges", "privileged"),
+        (context(allowPrivilegeEscalation=True), "privileges", "escalation"),
+        (context(runAsUser=0), "privileges", "root"),
+        (with_pod({"securityContext": {"runAsUser": 0}}), "privileges", "root"),
+        (context(windowsOptions={"hostProcess": True}), "privileges", "host-process"),
+        (context(capabilities={"add": ["CAP_SYS_ADMIN"]}), "capabilities", "SYS_ADMIN"),
+        (context(seccompProfile={"type": "Unconfined"}), "security_options", "seccomp=Unconfined"),
+        (context(appArmorProfile={"type": "Unconfined"}), "security_options", "apparmor=Unconfined"),
+        (context(seLinuxOptions={"type": "spc_t"}), "security_options", "selinux=spc_t"),
+        (context(procMount="Unmasked"), "security_options", "procMount=Unmasked"),
+        (with_pod({"securityContext": {"sysctls": [{"name": "kernel.x"}]}}), "security_options", "sysctl=kernel.x"),
+        (with_flow({"resources": {"limits": {"nvidia.com/gpu": 1}}}), "devices", "resource/nvidia.com/gpu"),
+        (with_flow({"volumeDevices": [{"devicePath": "/dev/x"}]}), "devices", "/dev/x"),
+        (with_pod({"hostPID": True}), "host_namespaces", "pid"),
+        (with_pod({"hostIPC": True}), "host_namespaces", "ipc"),
+        (with_pod({"hostNetwork": True}), "host_namespaces", "network"),
+        (with_flow({"ports": [{"containerPort": 1, "hostPort": 22}]}), "networks", "port/22"),
+        ({"metadata": {"namespace": "kube-system"}}, "namespaces", "kube-system"),
+        (with_pod({"serviceAccountName": "other"}), "service_accounts", "other"),
+        (with_pod({"serviceAccount": "other"}), "service_accounts", "other"),
+        (with_pod({"serviceAccountName": "prefect-agent"}), "agent_account", "prefect-agent"),
+        ({"metadata": {"ownerReferences": [{"kind": "Node", "name": "n"}]}}, "owner_references", "Node/n"),
+        ({"metadata": {"finalizers": ["a/b"]}}, "finalizers", "a/b"),
+        ({"spec": {"template": {"metadata": {"finalizers": ["a/b"]}}}}, "finalizers", "a/b"),
+        (with_pod({"nodeName": "control-plane"}), "nodes", "control-plane"),
+        (with_pod({"tolerations": [{"operator": "Exists"}]}), "pod_fields", "tolerations"),
+        (with_pod({"priorityClassName": "system-node-critical"}), "pod_fields", "priorityClassName"),
+        (with_pod({"fieldOfTomorrow": 1}), "pod_fields", "fieldOfTomorrow"),
+        (with_flow({"fieldOfTomorrow": 1}), "pod_fields", "containers.fieldOfTomorrow"),
+        ({"spec": {"managedBy": "a/b"}}, "pod_fields", "job.managedBy"),
+    ],
+)  # fmt: skip
+def test_what_reaches_out_of_the_pod_is_seen_and_refused(template: dict[str, Any], attribute: str, value: str) -> None:
+    """Wherever in the template it stands, and by the preset restricted."""
+    found = seen(template)
+    assert value in getattr(found, attribute)
+    said = judge(RESTRICTED, found)
+    assert said is not None
+    assert f"rule {attribute}" in said
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        {},
+        with_flow({"resources": {"limits": {"cpu": 1, "memory": "1Gi", "hugepages-2Mi": "2Mi"}}, "workingDir": "/a"}),
+        with_pod({"nodeSelector": {"a": "b"}, "initContainers": [{"image": "a/b:1"}]}),
+        volume(emptyDir={}),
+        volume(projected={"sources": [{"serviceAccountToken": {}}, {"configMap": {"name": "c"}}]}),
+        volume(persistentVolumeClaim={"claimName": "data"}),
+        with_flow({"envFrom": [{"configMapRef": {"name": "c"}}]}),
+        {"metadata": {"labels": {"a": "b"}}, "spec": {"backoffLimit": 0, "activeDeadlineSeconds": 60}},
+        with_pod({"volumes": None, "hostPID": False}),
+    ],
+)
+def test_what_stays_inside_is_allowed(template: dict[str, Any]) -> None:
+    """By the preset restricted."""
+    assert judge(RESTRICTED, seen(template)) is None
+
+
+def test_images_of_all_containers_are_seen() -> None:
+    """All but those of the operator's own template."""
+    pod = {"initContainers": [{"image": "evil/init"}], "containers": [{"image": "ignored"}, {"image": "team/side:1"}]}
+    own = with_pod({"containers": [{"name": "flow"}, {"name": "side", "image": "team/side:1"}]})
+    assert seen(with_pod(pod), own=own).images == {
+        "docker.io/evil/init:latest",
+        "docker.io/library/image:latest",
+    }
+    assert seen(volume(image={"reference": "evil/files"})).images >= {"docker.io/evil/files:latest"}
+    assert seen(config=KubernetesRun(image_pull_policy="Never")).image_sources == {"local"}
+
+
+def test_fields_of_the_run_config_are_seen() -> None:
+    """Without any template of its own."""
+    found = seen(config=KubernetesRun(service_account_name="other", image_pull_secrets=("login",)))
+    assert (found.service_accounts, found.secrets) == ({"other"}, {"login"})
+    found = seen(config=KubernetesRun(service_account_name="flows"), service_account_name="flows")
+    assert found.service_accounts == frozenset()
+
+
+def test_what_the_operator_gives_is_not_judged() -> None:
+    """All of the agent's own template and options, however much that is."""
+    own = with_pod({"hostPID": True, "serviceAccountName": "prefect-agent", "priorityClassName": "high",
+                    "volumes": [{"name": "v", "hostPath": {"path": "/"}}]})  # fmt: skip
+    assert judge(RESTRICTED, seen(own=own)) is None
+    assert judge(RESTRICTED, seen(config=KubernetesRun(cpu_limit="1"), own=own)) is None
+
+
+@pytest.mark.parametrize(
+    ("own", "template", "lost"),
+    [
+        ({"runtimeClassName": "gvisor"}, {}, {"without/runtimeClassName"}),
+        ({"nodeSelector": {"pool": "flows"}}, {"nodeSelector": {"pool": "other"}}, {"without/nodeSelector"}),
+        ({"automountServiceAccountToken": False}, {}, {"without/automountServiceAccountToken"}),
+        ({"serviceAccountName": "flows"}, {}, {"without/serviceAccountName"}),
+        ({"securityContext": {"runAsUser": 2000}}, {}, {"without/securityContext"}),
+        (
+            {"containers": [{"name": "flow", "securityContext": {"readOnlyRootFilesystem": True}}]},
+            {},
+            {"without/containers.securityContext"},
+        ),
+        ({"runtimeClassName": "gvisor"}, {"runtimeClassName": "gvisor"}, set()),
+        ({}, {"securityContext": {"fsGroup": 5}}, set()),
+    ],
+)
+def test_a_template_of_the_runs_own_keeps_the_guards(
+    own: dict[str, Any], template: dict[str, Any], lost: set[str]
+) -> None:
+    """What confines pods in the agent's template is not left out by writing another template."""
+    found = {name for name in seen(with_pod(template), own=with_pod(own)).pod_fields if name.startswith("without/")}
+    assert found == lost
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        with_pod({"volumes": [{"name": "v", "projected": "x", "secret": 3, "csi": []}]}),
+        with_flow({"env": [{"name": "A", "valueFrom": 3}], "ports": "x", "resources": {"limits": {}}}),
+        {"metadata": {"finalizers": "x", "ownerReferences": {}}},
+    ],
+)
+def test_nonsense_is_passed_over(broken: dict[str, Any]) -> None:
+    """The API server refuses it; reading it must not fail."""
+    seen(broken)
