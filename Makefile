@@ -46,12 +46,13 @@ attacks: .venv/.installed .venv-prefect/.locked ## Attacks on agent and embedded
 contract: .venv/.installed .venv-prefect/.locked ## Only the contract suites: fakes and real adapters
 	@$(BIN)/python -m pytest tests/contract $(ARGS)
 
-check: .venv/.installed ## Linters, formatting, types, import rules
+check: .venv/.installed ## Linters, formatting, types, import rules, references
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
 	MYPYPATH=tools $(BIN)/mypy --exclude demo_flow tools
 	$(BIN)/lint-imports
+	$(BIN)/python tools/references.py
 	@if [ ! -d tests/typing ]; then :; \
 	elif ! $(BIN)/pyright --version >/dev/null 2>&1; then echo "pyright left out: it needs Node.js, which is not here"; \
 	else echo $(BIN)/pyright tests/typing; $(BIN)/pyright --pythonpath $(BIN)/python tests/typing; fi

@@ -172,7 +172,7 @@ CHECKS: Final[tuple[tuple[re.Pattern[str], Check], ...]] = (
     (re.compile(rf"\b[Dd]ecisions?(?:\]\([^)]*\))?\s+{_LIST}"), _decision),
     (re.compile(r"\b[Vv]ectors?\s+(?P<list>[THP]\d\d(?:(?:,\s+|\s+(?:and|to)\s+)[THP]\d\d)*)"), _vector),
     (re.compile(r"(?<![\w./*-])(?P<path>(?:[\w*-]+/)+[\w*-]+\.(?:md|py))\b"), _path),
-    (re.compile(rf"(?<![\w./*-])(?P<path>(?:docs|{'|'.join(FOLDERS)})/[\w/-]*\w)(?![\w.*/-])"), _path),
+    (re.compile(rf"(?<![\w./*-])(?P<path>(?:docs|{'|'.join(FOLDERS)})/[\w/-]*\w)(?![\w*/-]|\.\w)"), _path),
     (re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)"), _link),
     (re.compile(r"\b(?:DESIGN|FIELD-NOTES|STYLE|LAB|BRIEF)\b|\b[Dd]ossier\b|\b[Ii]ssues?\s+#?\d+"), _outside),
 )
