@@ -46,7 +46,7 @@ attacks: .venv/.installed .venv-prefect/.locked ## Attacks on agent and embedded
 contract: .venv/.installed .venv-prefect/.locked ## Only the contract suites: fakes and real adapters
 	@$(BIN)/python -m pytest tests/contract $(ARGS)
 
-check: .venv/.installed ## Linters, formatting, types, import rules, references
+check: .venv/.installed ## Linters, formatting, types, import rules
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
