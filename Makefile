@@ -49,10 +49,10 @@ contract: .venv/.installed .venv-prefect/.locked ## Only the contract suites: fa
 check: .venv/.installed ## Linters, formatting, types, import rules
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/python tools/references.py
 	$(BIN)/mypy
 	MYPYPATH=tools $(BIN)/mypy --exclude demo_flow tools
 	$(BIN)/lint-imports
-	$(BIN)/python tools/references.py
 	@if [ ! -d tests/typing ]; then :; \
 	elif ! $(BIN)/pyright --version >/dev/null 2>&1; then echo "pyright left out: it needs Node.js, which is not here"; \
 	else echo $(BIN)/pyright tests/typing; $(BIN)/pyright --pythonpath $(BIN)/python tests/typing; fi
