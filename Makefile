@@ -49,6 +49,7 @@ contract: .venv/.installed .venv-prefect/.locked ## Only the contract suites: fa
 check: .venv/.installed ## Linters, formatting, types, import rules
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/python tools/references.py
 	$(BIN)/mypy
 	MYPYPATH=tools $(BIN)/mypy --exclude demo_flow tools
 	$(BIN)/lint-imports

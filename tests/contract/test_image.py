@@ -107,7 +107,7 @@ def test_it_is_small(client: APIClient, image: dict[str, Any]) -> None:
     ids=["ours", "without"],
 )
 def test_process_1_reaps(client: APIClient, image: dict[str, Any], reap: str, seconds: int, expected: str) -> None:
-    """What a flow run leaves behind does not stay (FIELD-NOTES n 71); without our part it would."""
+    """What a flow run leaves behind does not stay: process 1 adopts it. Without our part it would."""
     program = ZOMBIES.format(reap=reap, seconds=seconds)
 
     assert run(client, image, "-c", program, entrypoint="python") == (0, f"{expected}\n")

@@ -1,4 +1,4 @@
-"""The real Prefect 1.4.1 and our parts together: client, flow processes, both agents (issue: the main job)."""
+"""The real Prefect 1.4.1 and our parts together: client, flow processes, both agents."""
 
 import signal
 from collections.abc import Iterator

@@ -1,7 +1,6 @@
-"""README and docs agree with the code: options, variables, exit codes, labels; and their links resolve."""
+"""README and docs agree with the code: options, variables, exit codes, labels. Links: test_references.py."""
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -20,8 +19,6 @@ from prefect.agent.entrypoints.exits import ExitCode
 from prefect.agent.entrypoints.settings import BOUNDS
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
 def text_of(page: str) -> str:
@@ -100,23 +97,9 @@ def test_the_guarantees_have_the_numbers_of_the_code(said: str) -> None:
     assert said in text_of("docs/explanation/guarantees.md")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_resolve(page: Path) -> None:
-    """Inside of the repository: files, and headings in them."""
-    missing = [link for link in LINK.findall(page.read_text(encoding="utf-8")) if not resolves(page, link)]
-    assert missing == []
-
-
-def resolves(page: Path, link: str) -> bool:
-    """Whether what the link names is there."""
-    if "://" in link:
-        return True
-    path, _, heading = link.partition("#")
-    target = (page.parent / path).resolve() if path else page
-    return target.exists() and (not heading or heading in anchors(target.read_text(encoding="utf-8").splitlines()))
-
-
-def anchors(lines: Iterable[str]) -> set[str]:
-    """How GitHub names the headings."""
-    heads = (line.lstrip("#").strip().lower() for line in lines if line.startswith("#"))
-    return {re.sub(r"[^\w\- ]", "", head).replace(" ", "-") for head in heads}
+def test_the_architecture_explains_every_import_contract() -> None:
+    """Those that `make check` runs, by their names."""
+    contracts = text_of("pyproject.toml").split("[[tool.importlinter.contracts]]")[1:]
+    names = [re.findall(r'^name = "(.+)"$', contract, re.MULTILINE)[0] for contract in contracts]
+    assert names
+    assert [name for name in names if f"| {name} |" not in text_of("docs/explanation/architecture.md")] == []

@@ -1,4 +1,4 @@
-"""Why a Cloud refuses. The texts and codes are part of the protocol (section 1.4)."""
+"""Why a Cloud refuses. Clients look for the texts and codes: docs/reference/cloud-protocol.md, section 1.4."""
 
 from typing import Final
 

@@ -1,6 +1,6 @@
 """One real flow of each kind, run by our process agent against the embedded Cloud; all at once, looked at one by one.
 
-What a flow process says is in protocol section 12.5; what the Cloud must make of it in section 13.
+What a flow process says is in protocol section 12.5; what the Cloud must make of it in protocol section 13.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What people set for all versions of a flow, for projects and for tenants (protocol section 12.1, last paragraph)."""
+"""What people set for all versions of a flow, for projects and for tenants (protocol section 12.1)."""
 
 from collections.abc import Generator
 from pathlib import Path

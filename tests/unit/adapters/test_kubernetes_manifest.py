@@ -20,7 +20,7 @@ NAME = "prefect-00000000-0000-4000-8000-000000000030-1"
 
 
 class TestVectors:
-    """Section 15.3 of the protocol, and where we differ on purpose."""
+    """Recorded Jobs of the official agent (protocol section 15), and where we differ on purpose."""
 
     def test_p03(self) -> None:
         """A run config with everything set arrives as with the official agent, but for what is said below."""

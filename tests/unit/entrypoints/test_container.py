@@ -55,7 +55,7 @@ def test_parts_are_made_once() -> None:
 
 
 def test_two_agents_of_one_name_are_two_claimants() -> None:
-    """Claims must be told apart by process (DESIGN section 4)."""
+    """Claims must be told apart by process: a claim that is read back belongs to one of them."""
     cloud, platform = InMemoryCloudApi(clock=HandClock()), InMemoryPlatform(clock=HandClock())
     options = Options(settings=AgentSettings(name="ann"))
 

@@ -29,7 +29,7 @@ def test_from_ready_to_started(lab: Lab) -> None:
 
 
 def test_two_agents_on_one_queue_double_nothing(lab: Lab) -> None:
-    """However their polls interleave: one unit per run (DESIGN section 7)."""
+    """However their polls interleave: one unit per run (P1)."""
     runs = lab.add(60)
     for _ in range(2):
         lab.agent(platform=InMemoryPlatform(beside=lab.platform)).start()
@@ -110,7 +110,7 @@ def test_max_polls_waits_for_what_is_not_due_yet(lab: Lab) -> None:
 
 
 def test_a_run_starts_at_its_time_not_a_poll_later(lab: Lab) -> None:
-    """It waits in the agent for its due time (DESIGN section 4, step 2)."""
+    """It is read ahead, and waits in the agent for its due time."""
     clock = SystemClock()
     agent = lab.agent(attrs.evolve(FAST, poll_first=600, poll_last=600))
     due = clock.now() + 0.4 * SECOND

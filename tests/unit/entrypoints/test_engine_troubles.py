@@ -27,7 +27,7 @@ from unit.lab import FAST, Lab, QuickClock, submitted
 
 @pytest.mark.parametrize("losses", [1, 3])
 def test_lost_answers_of_claims(lab: Lab, losses: int) -> None:
-    """Three in a row: no run is stuck, none is doubled (DESIGN section 7)."""
+    """Three in a row: no run is stuck, none is doubled (P1, P2)."""
     runs = lab.add(10)
     lab.cloud.lose_answers("claim", losses)
     lab.agent(clock=QuickClock()).start()
@@ -83,7 +83,7 @@ def test_one_bad_run_does_not_stop_the_others(lab: Lab) -> None:
 
 
 def test_a_platform_that_is_away_while_runs_start(lab: Lab) -> None:
-    """20 runs, and the engine does not answer for a while: 0 stuck (DESIGN section 7)."""
+    """20 runs, and the engine does not answer for a while: 0 stuck (P2)."""
     runs = lab.add(20)
     lab.platform.fail_next("create", PlatformUnavailable("away"), times=8)
     lab.agent(attrs.evolve(FAST, parallel=20), clock=QuickClock()).start()

@@ -38,7 +38,7 @@ def run(program: str) -> "subprocess.CompletedProcess[str]":
 
 
 def test_what_a_flow_run_leaves_behind_is_reaped() -> None:
-    """A process whose parent has ended does not stay a zombie (FIELD-NOTES n 71)."""
+    """A process whose parent has ended does not stay a zombie: process 1 adopts it and must wait for it."""
     assert run(LEAVE_AN_ORPHAN).stdout == "reaped\n"
 
 

@@ -1,4 +1,4 @@
-"""What people set for all versions of a flow, and for projects and tenants (protocol section 12.1, last paragraph)."""
+"""What people set for all versions of a flow, and for projects and tenants (protocol section 12.1)."""
 
 from collections.abc import Mapping
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Which runs an agent is given (protocol section 3.2), and how runs come to be (section 13.3)."""
+"""Which runs an agent is given (protocol section 3.2), and how runs come to be (protocol section 13.3)."""
 
 from datetime import timedelta
 from typing import Any
