@@ -60,7 +60,7 @@ class ClaimsView:
         self.quiet_since = asked_at if is_quiet else None
         if whole:
             self._runs, self._whole_at = {}, asked_at
-        self._runs.update({run.id: run for run in found})
+        self._keep(found)
         self._since = now - SLACK
         self._runs = {run_id: run for run_id, run in self._runs.items() if is_open(run) or run_id in keep}
 
@@ -80,8 +80,11 @@ class ClaimsView:
         """
         for run_id in asked:
             self._runs.pop(run_id, None)
-        ours = (run for run in found if not is_open(run) or (run.claim and run.claim.platform in self.platforms))
-        self._runs.update({run.id: run for run in ours})
+        self._keep(run for run in found if not is_open(run) or (run.claim and run.claim.platform in self.platforms))
+
+    def _keep(self, runs: Iterable[FlowRun]) -> None:
+        """The backend's own words are left out: they take several times the memory of all the rest."""
+        self._runs.update({run.id: attrs.evolve(run, source={}) for run in runs})
 
     def _read(self, since: datetime | None, due_before: datetime) -> tuple[list[FlowRun], bool]:
         """What has changed, and whether no flow run is due."""

@@ -20,9 +20,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """Note what came of an attack."""
     report = yield
     if HERE in item.path.parents and isinstance(item, pytest.Function) and (report.when == "call" or not report.passed):
-        words = " ".join(inspect.cleandoc(item.function.__doc__ or item.name).split())
+        words = _words(item.originalname, inspect.cleandoc(item.function.__doc__ or ""))
         OUTCOMES.setdefault(words, []).append("held" if report.passed else "left out" if report.skipped else "FAILED")
     return report
+
+
+def _words(name: str, docstring: str) -> str:
+    """What a row of the table says: the attack and the rule."""
+    said = " ".join(docstring.split())
+    return said if said.startswith("Attack") else f"{name.removeprefix('test_').replace('_', ' ').capitalize()}. {said}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
