@@ -108,7 +108,9 @@ def _run(class_name: str, given: Mapping[str, Any]) -> None:
     except AgentExit as problem:
         end = _shown(problem, verbose=verbose)
     except AgentError as problem:
-        end = _shown(exit_for(problem), verbose=verbose)
+        end = exit_for(problem)
+        end.__cause__ = problem
+        _shown(end, verbose=verbose)
     except (click.ClickException, click.Abort, click.exceptions.Exit):
         raise
     except Exception as bug:  # noqa: BLE001 - a traceback leaves through the outlet only
@@ -160,8 +162,6 @@ def _load(class_name: str) -> Any:
 def _shown(end: AgentExit, *, verbose: bool) -> AgentExit:
     """Show why the agent ends, and return it."""
     if verbose:
-        import traceback  # noqa: PLC0415
-
-        click.echo(outlet.clean("".join(traceback.format_exception(end))), err=True)
+        outlet.show(end, "The agent ends", level="DEBUG")
     click.echo(f"Error: {outlet.clean(cut(str(end), logs.MAX_MESSAGE))}", err=True)
     return end
