@@ -12,6 +12,7 @@ from prefect.agent.domain.texts import cut
 from prefect.agent.entrypoints import logs, memory, outlet
 from prefect.agent.entrypoints.cli import options
 from prefect.agent.entrypoints.exits import AgentExit, ExitCode, exit_for, leave
+from prefect.agent.entrypoints.secret_sources import strip_proxies
 from prefect.agent.entrypoints.settings import Configuration, env_vars, labels
 
 Starter = Callable[..., None]
@@ -131,6 +132,7 @@ def _with_patience(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _start(class_name: str, given: dict[str, Any]) -> None:
+    strip_proxies(os.environ)
     configuration = Configuration.load(os.environ)
     mask = outlet.install([given["key"] or "", given["flow_run_key"] or "", *configuration.secrets()])
     level = given.pop("log_level") or configuration.text("cloud.agent.level") or "INFO"
