@@ -24,7 +24,7 @@ class Platform(InMemoryPlatform):
     @property
     def exposures(self) -> list[str]:
         """A sentence that should not say so much."""
-        return [f"everybody can read {CLUSTER}"]
+        return [f"others can read {CLUSTER}"]
 
 
 def agent(cloud: InMemoryCloudApi, heard: list[Event]) -> Agent:
@@ -62,7 +62,7 @@ def test_events_and_health_have_no_secret() -> None:
         made.start()
     made._take(Event(name="cloud_trouble", message=f"answer: {KEY}", fields={"loop": KEY}))
 
-    assert heard[0].message == f"everybody can read {MASK}"
+    assert heard[0].message == f"others can read {MASK}"
     assert heard[0].level == "WARNING"
     assert heard[-1].message == f"answer: {MASK}"
     assert KEY not in repr(heard)
