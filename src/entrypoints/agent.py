@@ -17,7 +17,7 @@ from prefect.agent.entrypoints import logs
 from prefect.agent.entrypoints.compatibility import FlowRunRow, refuse_real_prefect
 from prefect.agent.entrypoints.container import Options, Parts, build
 from prefect.agent.entrypoints.engine import Engine
-from prefect.agent.entrypoints.exits import AgentExit, exit_for
+from prefect.agent.entrypoints.exits import exit_for
 from prefect.agent.entrypoints.exposures import of_login
 from prefect.agent.entrypoints.health import Health
 from prefect.agent.entrypoints.health_server import HealthServer
@@ -128,22 +128,16 @@ class Agent:
         )
         self.agent_address = agent_address or self._configuration.text("cloud.agent.agent_address")
         self.log_to_cloud = not no_cloud_logs and self._configuration.find("cloud.send_flow_run_logs") is not False
-        self.logger = logging.getLogger(logs.LOGGER)
         given = {"cloud": cloud, "platform": platform, "clock": clock}
         self._ports: dict[str, Any] = {port: value for port, value in given.items() if value is not None}
-        self._logs_events = tell is None
         self._mask = Mask([key or "", flow_run_key or "", *self._configuration.secrets()])
         keys = {"key": key, "key_file": key_file, "flow_run_key": flow_run_key, "flow_run_key_file": flow_run_key_file}
         self._login = {"api": api, "tenant_id": tenant_id, **keys}
         self._platform_options = dict(platform_options or {})
         self._policy = policy_of(policy, self._configuration.environ)
         self._state_directory = state_directory
-        self._parts = self._build()
-        self._health = Health(clock=self._parts.clock, stale_after=max(60.0, 6 * self._settings.poll_last))
-        self._notifier = Notifier.from_environ(process_environ())
-        self._sinks = [safe(t) for t in (self._health.take, self._notifier.take, self._learn, tell or self._log_event)]
         self._engine_running: Engine | None = None
-        self._stopping = threading.Event()
+        self._assemble(tell)
 
     # --- what 1.x subclasses read ---
 
@@ -200,8 +194,7 @@ class Agent:
             with ExitStack() as at_end:
                 self._run(at_end)
         except AgentError as trouble:
-            end = exit_for(trouble)
-            raise AgentExit(end.code, self._mask(str(end))) from trouble
+            raise exit_for(trouble, self._mask) from trouble
         self._say(events.AGENT_STOPPED, "Stopped")
 
     def stop(self) -> None:
@@ -263,6 +256,16 @@ class Agent:
             prepare=lambda: self._parts.engine,
         )
         return start_up()
+
+    def _assemble(self, tell: EventSink | None) -> None:
+        """Make the parts of the agent, and what takes its events."""
+        self.logger = logging.getLogger(logs.LOGGER)
+        self._logs_events = tell is None
+        self._parts = self._build()
+        self._health = Health(clock=self._parts.clock, stale_after=max(60.0, 6 * self._settings.poll_last))
+        self._notifier = Notifier.from_environ(process_environ())
+        self._sinks = [safe(t) for t in (self._health.take, self._notifier.take, self._learn, tell or self._log_event)]
+        self._stopping = threading.Event()
 
     def _merge(
         self,

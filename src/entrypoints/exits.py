@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
 from prefect.agent.domain.errors import (
@@ -43,8 +43,8 @@ class AgentExit(Exception):
         self.code = code
 
 
-def exit_for(trouble: AgentError) -> AgentExit:
-    """The way out for an error that start-up cannot get round."""
+def exit_for(trouble: AgentError, clean: Callable[[str], str] = str) -> AgentExit:
+    """The way out for an error that start-up cannot get round; *clean* takes secrets out of its message."""
     codes: tuple[tuple[type[AgentError], ExitCode], ...] = (
         (Unauthorised, ExitCode.NO_PERMISSION),
         (PlatformForbidden, ExitCode.NO_PERMISSION),
@@ -53,7 +53,7 @@ def exit_for(trouble: AgentError) -> AgentExit:
         (PlatformUnavailable, ExitCode.PLATFORM_UNAVAILABLE),
     )
     code = next((code for kind, code in codes if isinstance(trouble, kind)), ExitCode.SOFTWARE)
-    return AgentExit(code, str(trouble))
+    return AgentExit(code, clean(str(trouble)))
 
 
 def end_now(code: int) -> None:

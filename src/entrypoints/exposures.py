@@ -15,7 +15,7 @@ _HERE: Final = frozenset({"host.docker.internal"})
 """Names of the own machine, as a container on it knows it."""
 
 _MOUNTED: Final = ("/run/secrets/", "/var/run/secrets/")
-"""Where a container has its own secrets: nobody else is in there."""
+"""Where a container has its own secrets: no other user is in there."""
 
 
 def of_login(login: Connection, configuration: Configuration, key_files: Iterable[str | None]) -> list[str]:
@@ -53,7 +53,7 @@ def of_files(configs: Iterable[Path], secret_files: Iterable[Path], environ: Map
 
 
 def _mode(path: Path) -> int:
-    """Who may do what with a file; nobody anything if there is none."""
+    """The permissions of a file; none if there is no such file."""
     if os.name == "nt":
         return 0
     try:

@@ -45,12 +45,14 @@ def clean(text: str) -> str:
     return escaped_lines(_Shown.mask(text))
 
 
-def show(problem: BaseException, message: str) -> None:
+def show(problem: BaseException, message: str, *, level: str = "CRITICAL") -> None:
     """Show *problem* with its traceback: in the log, or on stderr if there is none yet. Never raises."""
     text = "".join(traceback.format_exception(problem))
     logger = logging.getLogger(LOGGER)
     if logger.handlers:
-        logger.critical("%s", message, extra={"event": events.BUG, "fields": {"traceback": text}})
+        name = events.BUG if level == "CRITICAL" else events.AGENT_STOPPED
+        number = logging.getLevelName(level)
+        logger.log(number, "%s", message, extra={"event": name, "fields": {"traceback": text}})
         return
     with suppress(OSError, ValueError):
         sys.stderr.write(clean(f"{message}\n{text}"))

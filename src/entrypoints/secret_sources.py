@@ -1,7 +1,7 @@
 """Where secrets come from: options, variables and files; and which of them this process knows."""
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Final
 
@@ -44,6 +44,13 @@ def read_file(path: str, source: str) -> str:
     except UnicodeDecodeError:
         raise ConfigurationError(f"{shown}, which {source} names, is not a text file") from None
     return read_secret(text, shown)
+
+
+def strip_proxies(environ: MutableMapping[str, str]) -> None:
+    """Take white space around addresses of proxies out of *environ*, from which libraries read them."""
+    for name in PROXIES:
+        if name in environ and environ[name] != environ[name].strip():
+            environ[name] = environ[name].strip()
 
 
 def check_proxies(environ: Mapping[str, str]) -> None:

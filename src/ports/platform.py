@@ -67,7 +67,7 @@ class ExecutionPlatform(abc.ABC):
     def secrets(self) -> Collection[str]:
         """Secrets of the platform's own that this object has read so far (a registry's password): never to be shown.
 
-        Asks nobody, raises nothing.
+        No request is made; nothing is raised.
         """
         return ()
 
@@ -75,7 +75,7 @@ class ExecutionPlatform(abc.ABC):
     def exposures(self) -> Sequence[str]:
         """What leaves secrets unprotected on the way to the platform: a sentence each, for the operator.
 
-        Asks nobody, raises nothing.
+        No request is made; nothing is raised.
         """
         return ()
 

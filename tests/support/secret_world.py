@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import urllib.request
@@ -162,12 +163,18 @@ class SecretWorld:
         run_id = self.flow_run(run_config)
         with self.agent(*words):
             wait_until(lambda: self.state(run_id) == "Failed", 120, "the flow run is Failed")
+            self._look_at_health()
             for pid in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208 - names
                 self.look_at_process(pid, int(pid))
         logs = self.logs(run_id)
         self.found["the Cloud's states and logs"] = logs.encode()
         self.found |= {f"request {number}": each for number, each in enumerate(self.recorder.seen)}
         return logs
+
+    def _look_at_health(self) -> None:
+        served = re.search(r"Health is served at (http://\S+)", (self.home / "agent.log").read_text(encoding="utf-8"))
+        if served:
+            self.found["health"] = requests.get(f"{served[1]}/api/health", timeout=60).content
 
     def look_at_files(self, folder: Path, *, but: str = "no such file") -> None:
         """Remember every file below a folder, but those of a name: a flow's own output."""

@@ -37,6 +37,8 @@ def agent(ctx: click.Context) -> None:
     \b
         $ prefect agent install --token MY_TOKEN --namespace metrics
         ...Kubernetes YAML...
+
+    A token shows in process lists: --token-file PATH, or PREFECT__CLOUD__API_KEY_FILE, keeps it out of them.
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

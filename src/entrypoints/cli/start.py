@@ -12,6 +12,7 @@ from prefect.agent.domain.texts import cut
 from prefect.agent.entrypoints import logs, memory, outlet
 from prefect.agent.entrypoints.cli import options
 from prefect.agent.entrypoints.exits import AgentExit, ExitCode, exit_for, leave
+from prefect.agent.entrypoints.secret_sources import strip_proxies
 from prefect.agent.entrypoints.settings import Configuration, env_vars, labels
 
 Starter = Callable[..., None]
@@ -108,7 +109,9 @@ def _run(class_name: str, given: Mapping[str, Any]) -> None:
     except AgentExit as problem:
         end = _shown(problem, verbose=verbose)
     except AgentError as problem:
-        end = _shown(exit_for(problem), verbose=verbose)
+        end = exit_for(problem)
+        end.__cause__ = problem
+        _shown(end, verbose=verbose)
     except (click.ClickException, click.Abort, click.exceptions.Exit):
         raise
     except Exception as bug:  # noqa: BLE001 - a traceback leaves through the outlet only
@@ -129,6 +132,7 @@ def _with_patience(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _start(class_name: str, given: dict[str, Any]) -> None:
+    strip_proxies(os.environ)
     configuration = Configuration.load(os.environ)
     mask = outlet.install([given["key"] or "", given["flow_run_key"] or "", *configuration.secrets()])
     level = given.pop("log_level") or configuration.text("cloud.agent.level") or "INFO"
@@ -160,8 +164,6 @@ def _load(class_name: str) -> Any:
 def _shown(end: AgentExit, *, verbose: bool) -> AgentExit:
     """Show why the agent ends, and return it."""
     if verbose:
-        import traceback  # noqa: PLC0415
-
-        click.echo(outlet.clean("".join(traceback.format_exception(end))), err=True)
+        outlet.show(end, "The agent ends", level="DEBUG")
     click.echo(f"Error: {outlet.clean(cut(str(end), logs.MAX_MESSAGE))}", err=True)
     return end

@@ -130,7 +130,7 @@ def read_key(path: str, source: str = "--token-file") -> str:
 
 
 def absolute(text: str) -> str:
-    """A path that means the same to everybody on a machine."""
+    """An absolute path, as a unit of systemd needs it."""
     if not text.startswith("/") or ":" in text:
         raise ConfigurationError(
             f"{text!r} is no absolute path without a colon; it looks like /etc/prefect-agent/api-key"

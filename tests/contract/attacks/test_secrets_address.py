@@ -3,6 +3,8 @@
 Rule: address and key belong together; a run config changes neither, in whatever spelling. Its log says so.
 """
 
+import json
+from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
@@ -14,6 +16,8 @@ from prefect.agent.domain.model.flow_runs import FlowRun
 from prefect.agent.domain.model.run_configs import DockerRun, KubernetesRun, LocalRun, RunConfig
 from prefect.agent.domain.model.units import Submission
 from prefect.agent.domain.model.workloads import PlatformTraits, Workload, plan_submission
+from support.kubernetes.control_plane import ControlPlane
+from support.kubernetes.lab import Lab, laboratory, submission, with_pod
 from unit.builders import a_run
 
 KEY: Final = "pak_SECRET-that-must-never-be-seen"
@@ -101,3 +105,22 @@ def test_the_job_template_of_the_agent_is_the_operators() -> None:
     container, _, _ = job_of("PREFECT__CLOUD__GRAPHQL", from_run=False)
     assert {"name": "PREFECT__CLOUD__GRAPHQL", "value": THEIRS} in container["env"]
     assert templates.checked(templates.BUILT_IN)
+
+
+@pytest.fixture
+def lab(control_plane: ControlPlane) -> Iterator[Lab]:
+    """A new namespace."""
+    with laboratory(control_plane) as lab:
+        yield lab
+
+
+@pytest.mark.kubernetes
+def test_the_log_of_the_run_says_what_of_its_template_is_ignored(lab: Lab) -> None:
+    """A real API server gets the Job without it."""
+    container = {"name": "flow", "env": [{"name": "PREFECT__CLOUD__GRAPHQL", "value": THEIRS}]}
+    made = submission(template=with_pod(containers=[container]), reserved=KEPT)
+
+    unit = lab.platform().create(made)
+
+    assert unit.info.endswith("; ignored of its job template: PREFECT__CLOUD__GRAPHQL")
+    assert THEIRS not in json.dumps(lab.job(made.name))

@@ -44,11 +44,12 @@ def check(world: SecretWorld, logs: str) -> None:
 
 def test_a_process_agent_shows_no_key(world: SecretWorld) -> None:
     """Of a flow run whose process prints its key."""
-    logs = world.run({"type": "LocalRun", "env": ELSEWHERE}, "process")
+    logs = world.run({"type": "LocalRun", "env": ELSEWHERE}, "process", "--agent-address", "http://127.0.0.1:0")
 
     world.look_at_files(world.home / ".prefect-agent", but=OUTPUT)
     check(world, logs)
     [output] = (world.home / ".prefect-agent" / "units").glob(f"*/{OUTPUT}")
+    assert "health" in world.found
     assert f"it is {FLOW_KEY}\n" in output.read_text(encoding="utf-8")
 
 

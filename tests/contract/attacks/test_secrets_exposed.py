@@ -1,4 +1,4 @@
-"""Attack: the key is read on its way, or where it lies, because of a setting that nobody has noticed.
+"""Attack: the key is read on its way, or where it lies, because of a setting.
 
 Rule: one WARNING at start for each secret that goes unprotected.
 """

@@ -98,6 +98,28 @@ def test_a_broken_password_of_a_proxy_is_one_sentence(env: dict[str, str], words
     assert "SECRET" not in done.stdout + done.stderr
 
 
+def test_a_line_end_behind_the_address_of_a_proxy_is_no_part_of_it(env: dict[str, str]) -> None:
+    """The proxy is asked; its password is not shown when it does not answer."""
+    proxied = {**env, "HTTP_PROXY": "http://user:pak_SECRET@127.0.0.1:1\n", "PREFECT__CLOUD__API_KEY": KEY}
+    done = run(proxied, *START[:-1], "--api", "http://cloud.test:4200")
+    assert done.returncode == 69
+    assert "cannot reach http://cloud.test:4200" in done.stderr
+    assert "SECRET" not in done.stderr
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_the_traceback_of_verbose_is_masked_and_in_the_format_of_the_log(env: dict[str, str], form: str) -> None:
+    """The last line alone is the sentence for people."""
+    done = run({**env, "PREFECT__CLOUD__API_KEY": "pak_SECRET\ny"}, *START[:-1], "-v", "--log-format", form)
+    assert done.returncode == 78
+    *traces, last = done.stderr.splitlines()
+    assert last.startswith("Error: PREFECT__CLOUD__API_KEY has characters")
+    assert "Traceback" in done.stderr
+    assert "SECRET" not in done.stderr
+    if form == "json":
+        assert [json.loads(line)["message"] for line in traces] == ["The agent ends"]
+
+
 def test_the_password_of_a_bad_address_is_not_shown(env: dict[str, str]) -> None:
     """What is no address may still have a password in it."""
     done = run(env, *START, "--api", "ftp://user:pak_SECRET@host")

@@ -81,7 +81,7 @@ def test_the_files_are_those_that_were_read(tmp_path: Path) -> None:
 def test_a_docker_engine_that_is_asked_in_the_clear_is_said(
     monkeypatch: pytest.MonkeyPatch, host: str, tls: str, *, is_said: bool
 ) -> None:
-    """It gets the flow runs' key, and obeys everybody."""
+    """It gets the flow runs' key, and obeys every request."""
     monkeypatch.setenv("DOCKER_HOST", host)
     monkeypatch.setenv("DOCKER_TLS_VERIFY", tls)
     assert len(DockerPlatform().exposures) == is_said
@@ -107,7 +107,7 @@ clusters: [{{name: c, cluster: {{server: "{server}"{more}}}}}]
     ],
 )
 def test_an_api_server_that_is_not_checked_is_said(tmp_path: Path, server: str, more: str, said: str) -> None:
-    """Whoever answers gets the agent's token; the platform knows that token, so that it is masked."""
+    """The machine that answers gets the agent's token; the platform knows that token, so that it is masked."""
     path = tmp_path / "kubeconfig"
     path.write_text(KUBECONFIG.format(server=server, more=more), encoding="utf-8")
     platform = factory(kubeconfig=str(path))

@@ -33,7 +33,7 @@ def set_up(form: str) -> io.StringIO:
 
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_message_is_one_line_that_no_terminal_obeys(logger: logging.Logger, form: str) -> None:
-    """Whoever wrote it, in the message, a field or the agent's own name."""
+    """In the message, a field or the agent's own name."""
     stream = set_up(form)
     logs.log_events(logger)(Event(name="claimed", message=EVIL, fields={"flow_run_name": EVIL}))
     logger.warning("%s", EVIL)
