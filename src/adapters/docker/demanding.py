@@ -82,7 +82,7 @@ def _bound(bind: str) -> str:
 
 def _mounted(mount: Mapping[str, Any]) -> set[str]:
     """What one entry of ``Mounts`` shows. A volume may be made of a path of the host, by its driver's options."""
-    kind = " ".join(_all(mount, "type")) or "volume"
+    kind = " ".join(map(str, _all(mount, "type"))) or "volume"
     sources = [str(source) for source in _all(mount, "source") if source]
     if kind in {"tmpfs", "image"}:
         return {kind if kind == "tmpfs" else f"image/{source}" for source in sources or [""]}

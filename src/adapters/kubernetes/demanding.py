@@ -218,7 +218,8 @@ def _security_options(job: Object) -> frozenset[str]:
             found |= {f"{name}={kind}"} if kind else set()
         options = _map(context.get("seLinuxOptions"))
         found |= {f"selinux={options.get('type') or 'custom'}"} if options else set()
-        found |= {f"procMount={context['procMount']}"} if context.get("procMount") not in {None, "Default"} else set()
+        proc = context.get("procMount")
+        found |= {f"procMount={proc}"} if proc and proc != "Default" else set()
         found |= {f"sysctl={each.get('name')}" for each in _maps(context, "sysctls")}
     notes = _map(_map(_map(_spec(job).get("template")).get("metadata")).get("annotations"))
     found |= {f"apparmor={value}" for name, value in notes.items() if name.startswith(_APPARMOR)}

@@ -1,6 +1,5 @@
 """What flow authors may ask for: one policy of the operator, a pure function over what a unit would be given."""
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
@@ -203,6 +202,8 @@ def _shown(rule: str, values: Sequence[str], *, quotable: bool) -> str:
 def _known(key: object) -> str:
     if isinstance(key, str) and key in RULES:
         return key
+    import difflib  # noqa: PLC0415 - only who has made a mistake pays for it
+
     near = difflib.get_close_matches(str(key), [*RULES, OWN], n=1)
     hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join([OWN, *RULES])}"
     raise ConfigurationError(f"the policy has no rule {str(key)[:60]!r}{hint}")

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 from docker.types import HostConfig
+from hypothesis import given
+from hypothesis import strategies as st
 
 from prefect.agent.adapters.docker.demanding import asked_of_the_engine
 from prefect.agent.domain.model.demands import Demands
@@ -101,6 +103,35 @@ def test_what_the_operator_gives_is_not_judged() -> None:
     assert judge(RESTRICTED, seen({"network_mode": "bridge"})) is None
     assert seen({"network_mode": "bridge"}, {"network_mode": "walled"}).networks == {"bridge"}
     assert seen({"binds": ["/data:/data", "/more:/more"]}, own).host_paths == {"/more"}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from(["/", "host", "bind", "volume", "image", ""]),
+    lambda below: (
+        st.lists(below, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["Type", "source", "VolumeOptions", "driverconfig", "Options", "device", "Driver"]), below
+        )
+    ),
+    max_leaves=12,
+)
+FIELDS = [
+    "Binds",
+    "Mounts",
+    "CapAdd",
+    "Devices",
+    "DeviceRequests",
+    "SecurityOpt",
+    "PidMode",
+    "NetworkMode",
+    "Privileged",
+]
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), JSON))
+def test_nothing_that_json_can_say_breaks_it(wanted: dict[str, Any]) -> None:
+    """A run config's values are handed to the engine much as they are."""
+    assert judge(RESTRICTED, asked_of_the_engine(Demands(), wanted, {}, DockerRun(), address="tcp://h:1")) != ""
 
 
 def test_keys_without_a_rule_of_their_own_are_judged_by_name() -> None:
