@@ -160,7 +160,7 @@ def judge(policy: Policy, demands: Demands) -> str | None:
         return None
     reasons = [f"rule {rule}: {_shown(rule, values, quotable=demands.quotable)}" for rule, values in found]
     more = "" if len(reasons) <= _MOST_SHOWN else f"; and {len(reasons) - _MOST_SHOWN} rules more"
-    rules = " and ".join(rule for rule, _ in found[:2])
+    rules = ", ".join(rule for rule, _ in found[:_MOST_SHOWN])
     return (
         f"this agent's policy does not allow what the flow run asks for ({'; '.join(reasons[:_MOST_SHOWN])}{more}). "
         f"Take it out of the run config, or let the operator list it in the agent's policy, under {rules}"

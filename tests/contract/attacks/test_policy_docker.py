@@ -31,7 +31,7 @@ pytestmark = pytest.mark.docker
 
 @attrs.define
 class Author:
-    """Somebody who may make flow runs for an agent, and no more."""
+    """A person who may make flow runs for an agent, and no more."""
 
     lab: Lab
     policy: Policy = RESTRICTED

@@ -37,7 +37,7 @@ CANARY = "c4nary"
 
 @attrs.define
 class Author:
-    """Somebody who may make flow runs for an agent, and no more."""
+    """A person who may make flow runs for an agent, and no more."""
 
     lab: Lab
     policy: Policy = RESTRICTED
@@ -277,7 +277,7 @@ def test_a_template_that_changes_after_it_was_judged(
     assert "hostPID" not in author.lab.job(unit.name)["spec"]["template"]["spec"]
 
 
-def test_a_trouble_of_the_server_is_retried_without_its_words(
+def test_an_error_of_the_server_is_retried_without_its_words(
     control_plane: ControlPlane, fault_proxy: Any, shadow: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Attack: the same through errors that pass, which the agent logs. Rule: no text of a template."""
@@ -287,6 +287,6 @@ def test_a_trouble_of_the_server_is_retried_without_its_words(
         words = {"kind": "Status", "apiVersion": "v1", "code": 500, "message": f"webhook says {CANARY}"}
         fault_proxy.answer(500, words, method="POST", path="/jobs$")
         create, run = author.claimed(KubernetesRun(image="lab/none:1", job_template_path=shadow))
-        with caplog.at_level(logging.DEBUG), pytest.raises(PlatformUnavailable) as trouble:
+        with caplog.at_level(logging.DEBUG), pytest.raises(PlatformUnavailable) as unavailable:
             create(run)
-        assert CANARY not in str(trouble.value) + caplog.text
+        assert CANARY not in str(unavailable.value) + caplog.text

@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from prefect.agent import Agent, DockerAgent, KubernetesAgent
 from prefect.agent.adapters.fakes import InMemoryCloudApi, InMemoryPlatform
 from prefect.agent.domain.errors import ConfigurationError
-from prefect.agent.domain.model.policy import OPEN, PRESETS, RESTRICTED, RULES, Policy
+from prefect.agent.domain.model.demands import Demands
+from prefect.agent.domain.model.policy import OPEN, PRESETS, RESTRICTED, RULES, Policy, judge
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.model.workloads import PlatformTraits
 from prefect.agent.entrypoints.cli import prefect
@@ -212,6 +213,12 @@ class TestPage:
         assert "AWS_*" in found.patterns("environment").deny
         assert "LD_*" in found.patterns("environment").deny
         assert found.template_paths == ("https://templates.example.com/jobs", "/etc/prefect/templates")
+
+    def test_the_refusal_reads_as_shown(self) -> None:
+        """Word by word."""
+        lines = [line[2:] for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("> ")]
+        asked = Demands(host_paths=frozenset({"/data"}), host_namespaces=frozenset({"pid"}))
+        assert " ".join(lines) == judge(RESTRICTED, asked)
 
     def test_every_rule_and_preset_is_described(self) -> None:
         """One row for each, and no other."""
