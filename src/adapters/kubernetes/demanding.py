@@ -207,7 +207,17 @@ def _host_namespaces(job: Object) -> frozenset[str]:
 
 def _networks(job: Object) -> frozenset[str]:
     ports = [each.get("hostPort") for container in _containers(job) for each in _maps(container, "ports")]
-    return frozenset(f"port/{port}" for port in ports if port)
+    asked = {f"probe/{host}" for container in _containers(job) for host in _probed(container)}
+    return frozenset({f"port/{port}" for port in ports if port} | asked)
+
+
+def _probed(container: Object) -> list[object]:
+    """Hosts that the node is to ask, from its own network."""
+    hooks = _map(container.get("lifecycle"))
+    probes = [_map(container.get(name)) for name in ("livenessProbe", "readinessProbe", "startupProbe")]
+    probes += [_map(hooks.get(name)) for name in ("postStart", "preStop")]
+    hosts = [_map(each.get(kind)).get("host") for each in probes for kind in ("httpGet", "tcpSocket")]
+    return [host for host in hosts if host]
 
 
 def _security_options(job: Object) -> frozenset[str]:

@@ -43,7 +43,8 @@ class Demands:
         capabilities: Without ``CAP_``.
         host_namespaces: ``pid``, ``network``, ``ipc``, ``uts``, ``user``, ``cgroup``; ``pid/container:NAME`` for
             those of another unit.
-        networks: Names of networks other than the operator's, ``port/N`` for ports of the host.
+        networks: Names of networks other than the operator's, ``port/N`` for ports of the host,
+            ``probe/HOST`` for a host that the node is to ask.
         security_options: ``name=value``.
         agent_account: The service account that the agent itself uses.
         secrets: Names of Secrets, for whatever use.

@@ -81,6 +81,8 @@ def variable(name: str, **source: Any) -> dict[str, Any]:
         (with_pod({"hostIPC": True}), "host_namespaces", "ipc"),
         (with_pod({"hostNetwork": True}), "host_namespaces", "network"),
         (with_flow({"ports": [{"containerPort": 1, "hostPort": 22}]}), "networks", "port/22"),
+        (with_flow({"livenessProbe": {"httpGet": {"host": "10.0.0.1", "port": 80}}}), "networks", "probe/10.0.0.1"),
+        (with_flow({"lifecycle": {"preStop": {"tcpSocket": {"host": "h"}}}}), "networks", "probe/h"),
         ({"metadata": {"namespace": "kube-system"}}, "namespaces", "kube-system"),
         (with_pod({"serviceAccountName": "other"}), "service_accounts", "other"),
         (with_pod({"serviceAccount": "other"}), "service_accounts", "other"),
