@@ -88,6 +88,7 @@ def author(lab: Lab) -> Author:
         ({"binds": {"/run": {"bind": "/x", "mode": "rw"}}}, "engine_sockets"),
         ({"mounts": [{"Type": "bind", "Source": "/", "Target": "/host"}]}, "host_paths engine_sockets"),
         ({"mounts": [{"type": "bind", "SOURCE": "/", "target": "/host"}]}, "host_paths engine_sockets"),
+        ({"mounts": [{"Type": "bind", "\u017fource": "/", "Target": "/host"}]}, "host_paths engine_sockets"),
         ({"pid_mode": "host"}, "host_namespaces"),
         ({"network_mode": "host"}, "host_namespaces"),
         ({"ipc_mode": "host"}, "host_namespaces"),

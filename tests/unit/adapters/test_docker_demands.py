@@ -26,6 +26,10 @@ def driven(**driver: Any) -> dict[str, Any]:
     return {"Type": "volume", "Target": "/a", "VolumeOptions": {"DriverConfig": driver}}
 
 
+LONG_S = {"Type": "volume", "Target": "/a", "VolumeOption\u017f": driven(Options={"device": "/"})["VolumeOptions"]}
+"""Go takes a long s for an s, and so does the engine."""
+
+
 @pytest.mark.parametrize(
     ("wanted", "attribute", "value"),
     [
@@ -38,6 +42,7 @@ def driven(**driver: Any) -> dict[str, Any]:
         ({"binds": ["others:/x"]}, "volumes", "volume/others"),
         ({"mounts": [{"Type": "bind", "Source": "/", "Target": "/x"}]}, "host_paths", "/"),
         ({"mounts": [{"tYPE": "bind", "sOURCE": "/", "target": "/x"}]}, "host_paths", "/"),
+        ({"mounts": [{"Type": "bind", "\u017fource": "/", "Target": "/x"}]}, "host_paths", "/"),
         ({"mounts": [{"Type": "bind", "Source": "/a", "source": "/", "Target": "/x"}]}, "host_paths", "/"),
         ({"mounts": [{"Type": "volume", "type": "bind", "Source": "/", "Target": "/x"}]}, "host_paths", "/"),
         ({"mounts": [{"Type": "npipe", "Source": r"\\.\pipe\x"}]}, "host_paths", r"?\\.\pipe\x"),
@@ -45,6 +50,9 @@ def driven(**driver: Any) -> dict[str, Any]:
         ({"mounts": [driven(Options={"type": "none", "o": "bind", "device": "/"})]}, "host_paths", "/"),
         ({"mounts": [driven(Name="nfs")]}, "host_paths", "?a volume driver"),
         ({"mounts": ["/:/x"]}, "host_paths", "?/:/x"),
+        ({"mounts": [{"Type": "volume", "Target": "/x", "fieldOfTomorrow": 1}]}, "host_paths", "?fieldOfTomorrow"),
+        ({"mounts": [{"Type": "volume", "VolumeOptions": {"Of": 1}}]}, "host_paths", "?Of"),
+        ({"mounts": [LONG_S]}, "host_paths", "/"),
         ({"mounts": [{"Type": "image", "Source": "UPPER"}]}, "images", "?UPPER"),
         ({"privileged": True}, "privileges", "privileged"),
         ({"privileged": "yes"}, "privileges", "privileged"),
