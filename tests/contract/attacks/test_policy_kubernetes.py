@@ -13,17 +13,14 @@ from typing import Any, ClassVar
 import attrs
 import pytest
 
-from prefect.agent.adapters.fakes import InMemoryCloudApi, ManualClock
 from prefect.agent.adapters.kubernetes import KubernetesPlatform
 from prefect.agent.domain.errors import PlatformUnavailable, SubmissionRefused
-from prefect.agent.domain.model.flow_runs import Claimed, FlowRun
-from prefect.agent.domain.model.leases import Claimant
+from prefect.agent.domain.model.flow_runs import FlowRun
 from prefect.agent.domain.model.policy import OPEN, RESTRICTED, Policy, judge
 from prefect.agent.domain.model.run_configs import KubernetesRun
 from prefect.agent.domain.model.units import Unit, unit_name
-from prefect.agent.domain.services.claiming import ClaimFlowRuns
-from prefect.agent.domain.services.gate import PlatformGate
 from prefect.agent.domain.services.submission import CreateUnit
+from support.authors import claimed
 from support.kubernetes.api import ApiRefused, Object
 from support.kubernetes.control_plane import ControlPlane
 from support.kubernetes.lab import Lab, laboratory, submission, with_pod
@@ -45,18 +42,8 @@ class Author:
 
     def claimed(self, config: KubernetesRun) -> tuple[CreateUnit, FlowRun]:
         """The agent with a claim of a flow run that has this run config."""
-        places = self.policy.template_paths
-        clock, platform = ManualClock(auto=True), self.lab.platform(template_paths=places)
-        cloud = InMemoryCloudApi(clock, command=("true",))
-        run_id = cloud.add_flow_run(run_config=config)
-        claim = ClaimFlowRuns(cloud=cloud, clock=clock, claimant=Claimant(id="a", platform=platform.identity))
-        [outcome] = claim(cloud.flow_runs([run_id]))
-        assert isinstance(outcome, Claimed)
-        gate = PlatformGate(platform=platform, clock=clock)
-        create = CreateUnit(
-            cloud=cloud, platform=platform, clock=clock, gate=gate, policy=self.policy, deadline=self.deadline
-        )
-        return create, outcome.run
+        platform = self.lab.platform(template_paths=self.policy.template_paths)
+        return claimed(platform, config, self.policy, deadline=self.deadline)
 
     def starts(self, config: KubernetesRun) -> Unit:
         """The unit of a flow run with this run config."""
