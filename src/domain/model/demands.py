@@ -39,7 +39,7 @@ class Demands:
         engine_sockets: Those of *host_paths* that hold or lead to an engine's socket.
         volumes: ``kind`` or ``kind/name``.
         host_config: Keys that have no rule of their own.
-        privileges: ``privileged``, ``escalation``, ``root``.
+        privileges: ``privileged``, ``escalation``, ``root``, ``host-process``.
         capabilities: Without ``CAP_``.
         host_namespaces: ``pid``, ``network``, ``ipc``, ``uts``, ``user``, ``cgroup``; ``pid/container:NAME`` for
             those of another unit.

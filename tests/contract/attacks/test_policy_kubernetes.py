@@ -4,6 +4,7 @@ Each docstring names the attack and the rule that stops it.
 """
 
 import http.server
+import json
 import logging
 import threading
 from collections.abc import Iterator
@@ -245,6 +246,21 @@ def test_the_words_of_the_api_server(author: Author, shadow: str, inner: str, ca
     assert [text for text in said if CANARY in text] == []
     assert CANARY not in caplog.text
     assert "look at spec.template.spec.containers[0].imagePullPolicy" in "".join(said)
+
+
+def test_the_warnings_of_the_api_server(author: Author, shadow: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Attack: the same through a warning, which the agent logs. Rule: no text of a template but of inline ones."""
+    author.policy = OPEN.replacing("template_paths", [str(Path(shadow).parent)])
+    twice = [{"name": CANARY, "value": "a"}, {"name": CANARY, "value": "b"}]
+    template = with_pod(nodeSelector=NOWHERE, containers=[{"env": twice}])
+    Path(shadow).write_text(json.dumps(template), encoding="utf-8")
+    with caplog.at_level(logging.WARNING):
+        author.starts(KubernetesRun(image="lab/none:1", job_template_path=shadow))
+    assert CANARY not in caplog.text
+    assert "Kubernetes warns of a Job: not shown" in caplog.text
+    with caplog.at_level(logging.WARNING):
+        author.starts(KubernetesRun(image="lab/none:1", job_template=template))
+    assert CANARY in caplog.text
 
 
 def test_the_words_of_a_refusal(author: Author, shadow: str) -> None:
