@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prefect.agent.domain.errors import AgentError as AgentError
+    from prefect.agent.domain.model.policy import Policy as Policy
     from prefect.agent.domain.model.settings import AgentSettings as AgentSettings
     from prefect.agent.entrypoints.agents import Agent as Agent
     from prefect.agent.entrypoints.agents import DockerAgent as DockerAgent
@@ -30,6 +31,7 @@ _HOMES = {
     "DockerAgent": _AGENTS,
     "KubernetesAgent": _AGENTS,
     "LocalAgent": _AGENTS,
+    "Policy": "prefect.agent.domain.model.policy",
     "ProcessAgent": _AGENTS,
 }
 """Where the public names live. They are loaded when asked for, so that importing the package costs next to nothing."""
@@ -42,6 +44,7 @@ __all__ = [
     "DockerAgent",
     "KubernetesAgent",
     "LocalAgent",
+    "Policy",
     "ProcessAgent",
 ]
 

@@ -85,8 +85,11 @@ def _document(path: Path) -> object:
 
 def _text(path: Path) -> bytes:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
             raise ConfigurationError("it is not a file")
+        if mode & stat.S_IWOTH:
+            raise ConfigurationError("every user of this machine may write it: chmod o-w")
         with path.open("rb") as file:
             text = file.read(MOST_BYTES + 1)
     except FileNotFoundError as problem:

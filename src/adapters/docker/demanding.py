@@ -29,6 +29,12 @@ NAMESPACES: Final = {
 _OF_ITS_OWN: Final = frozenset({"", "private", "none", "shareable", "default"})
 """Modes that give a container namespaces of its own; ``none`` of ``IpcMode`` too."""
 
+_KNOWN: Final = frozenset(
+    {"type", "source", "target", "readonly", "consistency", "bindoptions", "volumeoptions", "tmpfsoptions"}
+)
+_KNOWN_OF_VOLUMES: Final = frozenset({"nocopy", "labels", "driverconfig", "subpath"})
+"""Fields of a mount; of one with another it is not known what it shows."""
+
 _VOLUME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 
 
@@ -82,18 +88,26 @@ def _bound(bind: str) -> str:
 
 def _mounted(mount: Mapping[str, Any]) -> set[str]:
     """What one entry of ``Mounts`` shows. A volume may be made of a path of the host, by its driver's options."""
-    kind = " ".join(_all(mount, "type")) or "volume"
+    options = [each for each in _all(mount, "volumeoptions") if isinstance(each, Mapping)]
+    strange = _unknown(mount, _KNOWN).union(*(_unknown(each, _KNOWN_OF_VOLUMES) for each in options))
+    if strange:
+        return strange
+    kind = " ".join(map(str, _all(mount, "type"))) or "volume"
     sources = [str(source) for source in _all(mount, "source") if source]
     if kind in {"tmpfs", "image"}:
         return {kind if kind == "tmpfs" else f"image/{source}" for source in sources or [""]}
     if kind != "volume":
         return {host_path(source) if source.startswith("/") else f"?{source}" for source in sources or [kind]}
-    drivers = [driver for each in _all(mount, "volumeoptions") for driver in _below(each, "driverconfig")]
+    drivers = [driver for each in options for driver in _below(each, "driverconfig")]
     if not any(drivers):
         return {f"volume/{source}" for source in sources} or {"anonymous"}
-    options = [each for driver in drivers for each in _below(driver, "options")]
-    devices = [str(device) for each in options for device in _below(each, "device")]
+    driven = [each for driver in drivers for each in _below(driver, "options")]
+    devices = [str(device) for each in driven for device in _below(each, "device")]
     return {host_path(device) if device.startswith("/") else f"?{device}" for device in devices or ["a volume driver"]}
+
+
+def _unknown(mapping: Mapping[str, Any], known: frozenset[str]) -> set[str]:
+    return {f"?{key}" for key in mapping if str(key).casefold() not in known}
 
 
 def _namespaces(wanted: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[set[str], set[str]]:
@@ -143,8 +157,8 @@ def _list(value: object) -> list[Any]:
 
 
 def _all(mapping: Mapping[str, Any], name: str) -> list[Any]:
-    """The values of a field, however it is spelled; there may be several, and the engine takes the last."""
-    return [value for key, value in mapping.items() if str(key).lower() == name]
+    """The values of a field, however it is spelled (even with a long s); there may be several: the last one counts."""
+    return [value for key, value in mapping.items() if str(key).casefold() == name]
 
 
 def _below(value: object, name: str) -> list[Any]:

@@ -207,7 +207,17 @@ def _host_namespaces(job: Object) -> frozenset[str]:
 
 def _networks(job: Object) -> frozenset[str]:
     ports = [each.get("hostPort") for container in _containers(job) for each in _maps(container, "ports")]
-    return frozenset(f"port/{port}" for port in ports if port)
+    asked = {f"probe/{host}" for container in _containers(job) for host in _probed(container)}
+    return frozenset({f"port/{port}" for port in ports if port} | asked)
+
+
+def _probed(container: Object) -> list[object]:
+    """Hosts that the node is to ask, from its own network."""
+    hooks = _map(container.get("lifecycle"))
+    probes = [_map(container.get(name)) for name in ("livenessProbe", "readinessProbe", "startupProbe")]
+    probes += [_map(hooks.get(name)) for name in ("postStart", "preStop")]
+    hosts = [_map(each.get(kind)).get("host") for each in probes for kind in ("httpGet", "tcpSocket")]
+    return [host for host in hosts if host]
 
 
 def _security_options(job: Object) -> frozenset[str]:
@@ -218,7 +228,8 @@ def _security_options(job: Object) -> frozenset[str]:
             found |= {f"{name}={kind}"} if kind else set()
         options = _map(context.get("seLinuxOptions"))
         found |= {f"selinux={options.get('type') or 'custom'}"} if options else set()
-        found |= {f"procMount={context['procMount']}"} if context.get("procMount") not in {None, "Default"} else set()
+        proc = context.get("procMount")
+        found |= {f"procMount={proc}"} if proc and proc != "Default" else set()
         found |= {f"sysctl={each.get('name')}" for each in _maps(context, "sysctls")}
     notes = _map(_map(_map(_spec(job).get("template")).get("metadata")).get("annotations"))
     found |= {f"apparmor={value}" for name, value in notes.items() if name.startswith(_APPARMOR)}

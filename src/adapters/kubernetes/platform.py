@@ -248,7 +248,13 @@ class KubernetesPlatform(ExecutionPlatform):
         """The service account of the agent, if it has one in the namespace of its Jobs; empty if it is not known."""
         if self._account is None:
             with self._cluster.asked("say who the agent is"):
-                self._account = own_account(self._cluster, self._scope.namespace)
+                found = own_account(self._cluster, self._scope.namespace)
+            if found is None:
+                self._features.warn(
+                    "The API server does not say which service account the agent has: the policy's rule agent_account "
+                    "sees nothing. List accounts one by one under service_accounts"
+                )
+            self._account = found or ""
         return self._account
 
     def _check_namespace(self, namespace: str) -> None:

@@ -56,8 +56,8 @@ def missing_permissions(
         raise
 
 
-def own_account(cluster: Cluster, namespace: str) -> str:
-    """The service account of *namespace* that the agent itself uses; empty if it is another, or none, or not known.
+def own_account(cluster: Cluster, namespace: str) -> str | None:
+    """The service account of *namespace* that the agent itself uses; empty if there is none, None if it is not known.
 
     Raises:
         StatusError and what else asking raises.
@@ -67,7 +67,7 @@ def own_account(cluster: Cluster, namespace: str) -> str:
         answer = cluster.send("POST", path_of("apis/authentication.k8s.io/v1", "selfsubjectreviews"), body=body)
     except StatusError as failure:
         if failure.code in {403, 404, 405}:  # a server older than 1.28
-            return ""
+            return None
         raise
     user = (answer.get("status") or {}).get("userInfo") or {}
     name, prefix = str(user.get("username")), f"system:serviceaccount:{namespace}:"

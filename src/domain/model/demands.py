@@ -39,11 +39,12 @@ class Demands:
         engine_sockets: Those of *host_paths* that hold or lead to an engine's socket.
         volumes: ``kind`` or ``kind/name``.
         host_config: Keys that have no rule of their own.
-        privileges: ``privileged``, ``escalation``, ``root``.
+        privileges: ``privileged``, ``escalation``, ``root``, ``host-process``.
         capabilities: Without ``CAP_``.
         host_namespaces: ``pid``, ``network``, ``ipc``, ``uts``, ``user``, ``cgroup``; ``pid/container:NAME`` for
             those of another unit.
-        networks: Names of networks other than the operator's, ``port/N`` for ports of the host.
+        networks: Names of networks other than the operator's, ``port/N`` for ports of the host,
+            ``probe/HOST`` for a host that the node is to ask.
         security_options: ``name=value``.
         agent_account: The service account that the agent itself uses.
         secrets: Names of Secrets, for whatever use.

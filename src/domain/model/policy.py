@@ -1,6 +1,5 @@
 """What flow authors may ask for: one policy of the operator, a pure function over what a unit would be given."""
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
@@ -161,7 +160,7 @@ def judge(policy: Policy, demands: Demands) -> str | None:
         return None
     reasons = [f"rule {rule}: {_shown(rule, values, quotable=demands.quotable)}" for rule, values in found]
     more = "" if len(reasons) <= _MOST_SHOWN else f"; and {len(reasons) - _MOST_SHOWN} rules more"
-    rules = " and ".join(rule for rule, _ in found[:2])
+    rules = ", ".join(rule for rule, _ in found[:_MOST_SHOWN])
     return (
         f"this agent's policy does not allow what the flow run asks for ({'; '.join(reasons[:_MOST_SHOWN])}{more}). "
         f"Take it out of the run config, or let the operator list it in the agent's policy, under {rules}"
@@ -203,6 +202,8 @@ def _shown(rule: str, values: Sequence[str], *, quotable: bool) -> str:
 def _known(key: object) -> str:
     if isinstance(key, str) and key in RULES:
         return key
+    import difflib  # noqa: PLC0415 - only who has made a mistake pays for it
+
     near = difflib.get_close_matches(str(key), [*RULES, OWN], n=1)
     hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join([OWN, *RULES])}"
     raise ConfigurationError(f"the policy has no rule {str(key)[:60]!r}{hint}")

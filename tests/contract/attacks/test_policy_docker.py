@@ -13,16 +13,13 @@ from docker.api.client import APIClient
 from docker.errors import NotFound
 from docker.utils import kwargs_from_env
 
-from prefect.agent.adapters.fakes import InMemoryCloudApi, ManualClock
 from prefect.agent.domain.errors import SubmissionRefused
-from prefect.agent.domain.model.flow_runs import Claimed, FlowRun
-from prefect.agent.domain.model.leases import Claimant
+from prefect.agent.domain.model.flow_runs import FlowRun
 from prefect.agent.domain.model.policy import OPEN, RESTRICTED, Policy
 from prefect.agent.domain.model.run_configs import DockerRun
 from prefect.agent.domain.model.units import Unit, unit_name
-from prefect.agent.domain.services.claiming import ClaimFlowRuns
-from prefect.agent.domain.services.gate import PlatformGate
 from prefect.agent.domain.services.submission import CreateUnit
+from support.authors import claimed
 from support.docker_lab import Lab
 from support.image_registry import ImageRegistry, image_registry
 
@@ -31,7 +28,7 @@ pytestmark = pytest.mark.docker
 
 @attrs.define
 class Author:
-    """Somebody who may make flow runs for an agent, and no more."""
+    """A person who may make flow runs for an agent, and no more."""
 
     lab: Lab
     policy: Policy = RESTRICTED
@@ -39,15 +36,7 @@ class Author:
 
     def claimed(self, config: DockerRun) -> tuple[CreateUnit, FlowRun]:
         """The agent with a claim of a flow run that has this run config."""
-        clock, platform = ManualClock(auto=True), self.lab.platform(**self.platform_options)
-        cloud = InMemoryCloudApi(clock, command=("sh", "-c", "exit 0"))
-        run_id = cloud.add_flow_run(run_config=config)
-        claim = ClaimFlowRuns(cloud=cloud, clock=clock, claimant=Claimant(id="a", platform=platform.identity))
-        [outcome] = claim(cloud.flow_runs([run_id]))
-        assert isinstance(outcome, Claimed)
-        gate = PlatformGate(platform=platform, clock=clock)
-        create = CreateUnit(cloud=cloud, platform=platform, clock=clock, gate=gate, policy=self.policy)
-        return create, outcome.run
+        return claimed(self.lab.platform(**self.platform_options), config, self.policy)
 
     def starts(self, config: DockerRun) -> Unit:
         """The unit of a flow run with this run config."""
@@ -88,6 +77,7 @@ def author(lab: Lab) -> Author:
         ({"binds": {"/run": {"bind": "/x", "mode": "rw"}}}, "engine_sockets"),
         ({"mounts": [{"Type": "bind", "Source": "/", "Target": "/host"}]}, "host_paths engine_sockets"),
         ({"mounts": [{"type": "bind", "SOURCE": "/", "target": "/host"}]}, "host_paths engine_sockets"),
+        ({"mounts": [{"Type": "bind", "\u017fource": "/", "Target": "/host"}]}, "host_paths engine_sockets"),
         ({"pid_mode": "host"}, "host_namespaces"),
         ({"network_mode": "host"}, "host_namespaces"),
         ({"ipc_mode": "host"}, "host_namespaces"),

@@ -4,6 +4,7 @@ Each docstring names the attack and the rule that stops it.
 """
 
 import http.server
+import json
 import logging
 import threading
 from collections.abc import Iterator
@@ -13,20 +14,17 @@ from typing import Any, ClassVar
 import attrs
 import pytest
 
-from prefect.agent.adapters.fakes import InMemoryCloudApi, ManualClock
 from prefect.agent.adapters.kubernetes import KubernetesPlatform
 from prefect.agent.domain.errors import PlatformUnavailable, SubmissionRefused
-from prefect.agent.domain.model.flow_runs import Claimed, FlowRun
-from prefect.agent.domain.model.leases import Claimant
-from prefect.agent.domain.model.policy import OPEN, RESTRICTED, Policy
+from prefect.agent.domain.model.flow_runs import FlowRun
+from prefect.agent.domain.model.policy import OPEN, RESTRICTED, Policy, judge
 from prefect.agent.domain.model.run_configs import KubernetesRun
 from prefect.agent.domain.model.units import Unit, unit_name
-from prefect.agent.domain.services.claiming import ClaimFlowRuns
-from prefect.agent.domain.services.gate import PlatformGate
 from prefect.agent.domain.services.submission import CreateUnit
-from support.kubernetes.api import Object
+from support.authors import claimed
+from support.kubernetes.api import ApiRefused, Object
 from support.kubernetes.control_plane import ControlPlane
-from support.kubernetes.lab import Lab, laboratory, with_pod
+from support.kubernetes.lab import Lab, laboratory, submission, with_pod
 from support.kubernetes.place import NOWHERE
 
 pytestmark = pytest.mark.kubernetes
@@ -37,7 +35,7 @@ CANARY = "c4nary"
 
 @attrs.define
 class Author:
-    """Somebody who may make flow runs for an agent, and no more."""
+    """A person who may make flow runs for an agent, and no more."""
 
     lab: Lab
     policy: Policy = RESTRICTED
@@ -45,18 +43,8 @@ class Author:
 
     def claimed(self, config: KubernetesRun) -> tuple[CreateUnit, FlowRun]:
         """The agent with a claim of a flow run that has this run config."""
-        places = self.policy.template_paths
-        clock, platform = ManualClock(auto=True), self.lab.platform(template_paths=places)
-        cloud = InMemoryCloudApi(clock, command=("true",))
-        run_id = cloud.add_flow_run(run_config=config)
-        claim = ClaimFlowRuns(cloud=cloud, clock=clock, claimant=Claimant(id="a", platform=platform.identity))
-        [outcome] = claim(cloud.flow_runs([run_id]))
-        assert isinstance(outcome, Claimed)
-        gate = PlatformGate(platform=platform, clock=clock)
-        create = CreateUnit(
-            cloud=cloud, platform=platform, clock=clock, gate=gate, policy=self.policy, deadline=self.deadline
-        )
-        return create, outcome.run
+        platform = self.lab.platform(template_paths=self.policy.template_paths)
+        return claimed(platform, config, self.policy, deadline=self.deadline)
 
     def starts(self, config: KubernetesRun) -> Unit:
         """The unit of a flow run with this run config."""
@@ -125,6 +113,20 @@ def test_the_agents_own_account(author: Author) -> None:
         said = author.is_refused(**config)
         assert f"rule agent_account: the agent's own service account {name!r}" in said
         assert "rule service_accounts" not in said
+
+
+def test_an_agent_that_does_not_know_its_account_says_so(
+    control_plane: ControlPlane, fault_proxy: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server older than 1.28: the rule agent_account cannot hold, and the log says what to do."""
+    with laboratory(control_plane, proxy=fault_proxy) as lab:
+        words = {"kind": "Status", "apiVersion": "v1", "code": 404, "message": "not found"}
+        fault_proxy.answer(404, words, method="POST", path="selfsubjectreviews$")
+        author = Author(lab, policy=Policy.read({"preset": "restricted", "service_accounts": ["**"], "nodes": []}))
+        with caplog.at_level(logging.WARNING):
+            said = author.is_refused(job_template=with_pod(serviceAccountName=lab.account.name, nodeName="n"))
+        assert "rule agent_account" not in said
+        assert "List accounts one by one under service_accounts" in caplog.text
 
 
 def test_what_is_listed_starts(author: Author) -> None:
@@ -246,6 +248,21 @@ def test_the_words_of_the_api_server(author: Author, shadow: str, inner: str, ca
     assert "look at spec.template.spec.containers[0].imagePullPolicy" in "".join(said)
 
 
+def test_the_warnings_of_the_api_server(author: Author, shadow: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Attack: the same through a warning, which the agent logs. Rule: no text of a template but of inline ones."""
+    author.policy = OPEN.replacing("template_paths", [str(Path(shadow).parent)])
+    twice = [{"name": CANARY, "value": "a"}, {"name": CANARY, "value": "b"}]
+    template = with_pod(nodeSelector=NOWHERE, containers=[{"env": twice}])
+    Path(shadow).write_text(json.dumps(template), encoding="utf-8")
+    with caplog.at_level(logging.WARNING):
+        author.starts(KubernetesRun(image="lab/none:1", job_template_path=shadow))
+    assert CANARY not in caplog.text
+    assert "Kubernetes warns of a Job: not shown" in caplog.text
+    with caplog.at_level(logging.WARNING):
+        author.starts(KubernetesRun(image="lab/none:1", job_template=template))
+    assert CANARY in caplog.text
+
+
 def test_the_words_of_a_refusal(author: Author, shadow: str) -> None:
     """Attack: the same through the policy's own sentence. Rule: a fetched template is judged without being quoted."""
     author.policy = RESTRICTED.replacing("template_paths", [str(Path(shadow).parent)])
@@ -277,7 +294,7 @@ def test_a_template_that_changes_after_it_was_judged(
     assert "hostPID" not in author.lab.job(unit.name)["spec"]["template"]["spec"]
 
 
-def test_a_trouble_of_the_server_is_retried_without_its_words(
+def test_an_error_of_the_server_is_retried_without_its_words(
     control_plane: ControlPlane, fault_proxy: Any, shadow: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Attack: the same through errors that pass, which the agent logs. Rule: no text of a template."""
@@ -287,6 +304,48 @@ def test_a_trouble_of_the_server_is_retried_without_its_words(
         words = {"kind": "Status", "apiVersion": "v1", "code": 500, "message": f"webhook says {CANARY}"}
         fault_proxy.answer(500, words, method="POST", path="/jobs$")
         create, run = author.claimed(KubernetesRun(image="lab/none:1", job_template_path=shadow))
-        with caplog.at_level(logging.DEBUG), pytest.raises(PlatformUnavailable) as trouble:
+        with caplog.at_level(logging.DEBUG), pytest.raises(PlatformUnavailable) as unavailable:
             create(run)
-        assert CANARY not in str(trouble.value) + caplog.text
+        assert CANARY not in str(unavailable.value) + caplog.text
+
+
+# --- Kubernetes' own standard ---
+
+APPARMOR = "container.apparmor.security.beta.kubernetes.io"
+
+BREAKS_BASELINE = [
+    with_pod(hostPID=True),
+    with_pod(hostIPC=True),
+    with_pod(hostNetwork=True),
+    with_pod(volumes=[{"name": "v", "hostPath": {"path": "/"}}]),
+    with_pod(securityContext={"seccompProfile": {"type": "Unconfined"}}),
+    with_pod(securityContext={"seLinuxOptions": {"type": "spc_t"}}),
+    with_pod(securityContext={"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}),
+    with_pod(securityContext={"windowsOptions": {"hostProcess": True}}, hostNetwork=True),
+    with_pod(securityContext={"appArmorProfile": {"type": "Unconfined"}}),
+    flow(securityContext={"privileged": True}),
+    flow(securityContext={"capabilities": {"add": ["NET_ADMIN"]}}),
+    flow(securityContext={"procMount": "Unmasked"}),
+    flow(ports=[{"containerPort": 80, "hostPort": 80}]),
+    with_pod(initContainers=[{"name": "i", "image": "a/b:1", "securityContext": {"privileged": True}}]),
+    {"spec": {"template": {"metadata": {"annotations": {f"{APPARMOR}/flow": "unconfined"}}}}},
+]
+
+
+@pytest.mark.parametrize("template", BREAKS_BASELINE, ids=lambda value: str(value)[32:110])
+def test_what_the_baseline_of_pod_security_forbids(control_plane: ControlPlane, template: Object) -> None:
+    """Attack: each control of the Pod Security Standard *baseline*, which the API server itself confirms as broken.
+
+    Rules: the preset restricted refuses each of them, also in a namespace that has no such standard.
+    """
+    with laboratory(control_plane, labels={"pod-security.kubernetes.io/enforce": "baseline"}) as lab:
+        platform, asking = lab.platform(), submission(template=template, secret_env={})
+        pod = platform._body(asking, template, None)["spec"]["template"]
+        metadata = {"name": "trial", "annotations": pod["metadata"].get("annotations", {})}
+        with pytest.raises(
+            ApiRefused, match=r"violates PodSecurity|disallowed by cluster policy|hostProcess|procMount"
+        ):
+            lab.place.api.post(
+                f"/api/v1/namespaces/{lab.namespace}/pods?dryRun=All", {"metadata": metadata, "spec": pod["spec"]}
+            )
+        assert judge(RESTRICTED, platform.demands(asking)) is not None

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 from docker.types import HostConfig
+from hypothesis import given
+from hypothesis import strategies as st
 
 from prefect.agent.adapters.docker.demanding import asked_of_the_engine
 from prefect.agent.domain.model.demands import Demands
@@ -24,6 +26,10 @@ def driven(**driver: Any) -> dict[str, Any]:
     return {"Type": "volume", "Target": "/a", "VolumeOptions": {"DriverConfig": driver}}
 
 
+LONG_S = {"Type": "volume", "Target": "/a", "VolumeOption\u017f": driven(Options={"device": "/"})["VolumeOptions"]}
+"""Go takes a long s for an s, and so does the engine."""
+
+
 @pytest.mark.parametrize(
     ("wanted", "attribute", "value"),
     [
@@ -36,6 +42,7 @@ def driven(**driver: Any) -> dict[str, Any]:
         ({"binds": ["others:/x"]}, "volumes", "volume/others"),
         ({"mounts": [{"Type": "bind", "Source": "/", "Target": "/x"}]}, "host_paths", "/"),
         ({"mounts": [{"tYPE": "bind", "sOURCE": "/", "target": "/x"}]}, "host_paths", "/"),
+        ({"mounts": [{"Type": "bind", "\u017fource": "/", "Target": "/x"}]}, "host_paths", "/"),
         ({"mounts": [{"Type": "bind", "Source": "/a", "source": "/", "Target": "/x"}]}, "host_paths", "/"),
         ({"mounts": [{"Type": "volume", "type": "bind", "Source": "/", "Target": "/x"}]}, "host_paths", "/"),
         ({"mounts": [{"Type": "npipe", "Source": r"\\.\pipe\x"}]}, "host_paths", r"?\\.\pipe\x"),
@@ -43,6 +50,9 @@ def driven(**driver: Any) -> dict[str, Any]:
         ({"mounts": [driven(Options={"type": "none", "o": "bind", "device": "/"})]}, "host_paths", "/"),
         ({"mounts": [driven(Name="nfs")]}, "host_paths", "?a volume driver"),
         ({"mounts": ["/:/x"]}, "host_paths", "?/:/x"),
+        ({"mounts": [{"Type": "volume", "Target": "/x", "fieldOfTomorrow": 1}]}, "host_paths", "?fieldOfTomorrow"),
+        ({"mounts": [{"Type": "volume", "VolumeOptions": {"Of": 1}}]}, "host_paths", "?Of"),
+        ({"mounts": [LONG_S]}, "host_paths", "/"),
         ({"mounts": [{"Type": "image", "Source": "UPPER"}]}, "images", "?UPPER"),
         ({"privileged": True}, "privileges", "privileged"),
         ({"privileged": "yes"}, "privileges", "privileged"),
@@ -101,6 +111,35 @@ def test_what_the_operator_gives_is_not_judged() -> None:
     assert judge(RESTRICTED, seen({"network_mode": "bridge"})) is None
     assert seen({"network_mode": "bridge"}, {"network_mode": "walled"}).networks == {"bridge"}
     assert seen({"binds": ["/data:/data", "/more:/more"]}, own).host_paths == {"/more"}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from(["/", "host", "bind", "volume", "image", ""]),
+    lambda below: (
+        st.lists(below, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["Type", "source", "VolumeOptions", "driverconfig", "Options", "device", "Driver"]), below
+        )
+    ),
+    max_leaves=12,
+)
+FIELDS = [
+    "Binds",
+    "Mounts",
+    "CapAdd",
+    "Devices",
+    "DeviceRequests",
+    "SecurityOpt",
+    "PidMode",
+    "NetworkMode",
+    "Privileged",
+]
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), JSON))
+def test_nothing_that_json_can_say_breaks_it(wanted: dict[str, Any]) -> None:
+    """A run config's values are handed to the engine much as they are."""
+    assert judge(RESTRICTED, asked_of_the_engine(Demands(), wanted, {}, DockerRun(), address="tcp://h:1")) != ""
 
 
 def test_keys_without_a_rule_of_their_own_are_judged_by_name() -> None:

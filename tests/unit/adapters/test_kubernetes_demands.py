@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from prefect.agent.adapters.kubernetes.demanding import asked_of_the_cluster
 from prefect.agent.adapters.kubernetes.templates import BUILT_IN
@@ -79,6 +81,8 @@ def variable(name: str, **source: Any) -> dict[str, Any]:
         (with_pod({"hostIPC": True}), "host_namespaces", "ipc"),
         (with_pod({"hostNetwork": True}), "host_namespaces", "network"),
         (with_flow({"ports": [{"containerPort": 1, "hostPort": 22}]}), "networks", "port/22"),
+        (with_flow({"livenessProbe": {"httpGet": {"host": "10.0.0.1", "port": 80}}}), "networks", "probe/10.0.0.1"),
+        (with_flow({"lifecycle": {"preStop": {"tcpSocket": {"host": "h"}}}}), "networks", "probe/h"),
         ({"metadata": {"namespace": "kube-system"}}, "namespaces", "kube-system"),
         (with_pod({"serviceAccountName": "other"}), "service_accounts", "other"),
         (with_pod({"serviceAccount": "other"}), "service_accounts", "other"),
@@ -175,14 +179,27 @@ def test_a_template_of_the_runs_own_keeps_the_guards(
     assert found == lost
 
 
-@pytest.mark.parametrize(
-    "broken",
-    [
-        with_pod({"volumes": [{"name": "v", "projected": "x", "secret": 3, "csi": []}]}),
-        with_flow({"env": [{"name": "A", "valueFrom": 3}], "ports": "x", "resources": {"limits": {}}}),
-        {"metadata": {"finalizers": "x", "ownerReferences": {}}},
-    ],
+WORDS = [
+    "name", "hostPath", "path", "secret", "secretName", "projected", "sources",
+    "csi", "driver", "image", "securityContext", "runAsUser", "procMount", "capabilities",
+    "add", "seccompProfile", "type", "resources", "limits", "ports", "hostPort",
+    "env", "envFrom", "valueFrom", "secretKeyRef", "finalizers", "ownerReferences", "annotations",
+    "sysctls",
+]  # fmt: skip
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 1) | st.sampled_from(["/", "x", ""]),
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(st.sampled_from(WORDS), below, max_size=4),
+    max_leaves=15,
 )
-def test_nonsense_is_passed_over(broken: dict[str, Any]) -> None:
-    """The API server refuses it; reading it must not fail."""
-    seen(broken)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["containers", "initContainers", "volumes", "securityContext", "hostPID", "nodeName"]), JSON
+    ),
+    JSON,
+)
+def test_nothing_that_json_can_say_breaks_it(pod: dict[str, Any], metadata: object) -> None:
+    """The API server refuses what is of the wrong kind; reading it must not fail."""
+    job = {"metadata": metadata, "spec": {"template": {"metadata": metadata, "spec": pod}}}
+    assert judge(RESTRICTED, asked_of_the_cluster(Demands(), job, {}, {}, account="")) != ""

@@ -4,6 +4,7 @@ import http.server
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,6 +16,9 @@ from prefect.agent.adapters.kubernetes.fields import BadTemplate
 from prefect.agent.adapters.kubernetes.locations import UNLISTED, read_listed
 from prefect.agent.adapters.kubernetes.public_web import NOT_PUBLIC, is_public
 from prefect.agent.domain.errors import PlatformUnavailable
+from support.pki import Pki
+from support.tls_answers import needs_openssl
+from support.tls_server import TlsServer
 
 PUBLIC = ("public",)
 
@@ -58,7 +62,8 @@ def names(monkeypatch: pytest.MonkeyPatch, **addresses: str) -> None:
     real = socket.getaddrinfo
 
     def found(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
-        return real(addresses.get(str(host).removesuffix(".test"), host), port, *args, **kwargs)
+        known = addresses.get(str(host).removesuffix(".test")) if str(host).endswith(".test") else None
+        return real(known or host, port, *args, **kwargs)
 
     monkeypatch.setattr(socket, "getaddrinfo", found)
 
@@ -190,6 +195,20 @@ class TestWeb:
         with pytest.raises(BadTemplate, match="not a public one"):
             read_listed(f"http://{host}/latest/meta-data", places=PUBLIC)
         assert Site.asked == []
+
+    @needs_openssl
+    def test_the_certificate_is_that_of_the_name(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Though the connection is made to an address: the name is checked, and no other."""
+        monkeypatch.setenv("NO_PROXY", "*")
+        monkeypatch.setattr(public_web, "is_public", lambda _: True)
+        names(monkeypatch, right="127.0.0.1", wrong="127.0.0.1")
+        pki = Pki(tmp_path / "pki")
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(pki.authority.certificate))
+        with closing(TlsServer(Site, pki.server("right", names="DNS:right.test"))) as server:
+            port = server.server_address[1]
+            assert read_listed(f"https://right.test:{port}/a", places=PUBLIC) == b"{}"
+            with pytest.raises(BadTemplate, match="no TLS connection with its server that can be trusted"):
+                read_listed(f"https://wrong.test:{port}/a", places=PUBLIC)
 
     def test_a_name_that_does_not_resolve_may_come_back(self) -> None:
         """As for every address."""

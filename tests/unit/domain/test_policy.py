@@ -107,7 +107,7 @@ class TestJudge:
         said = judge(RESTRICTED, demands(host_paths=["/", "/etc"], privileges=["privileged"]))
         assert said is not None
         assert "rule host_paths: the host's path '/' and 1 more; rule privileges:" in said
-        assert "under host_paths and privileges" in said
+        assert "under host_paths, privileges" in said
 
     def test_a_refusal_is_short(self) -> None:
         """However long the value, and however many."""

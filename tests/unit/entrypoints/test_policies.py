@@ -8,16 +8,19 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from prefect.agent import Agent, DockerAgent, KubernetesAgent
 from prefect.agent.adapters.fakes import InMemoryCloudApi, InMemoryPlatform
 from prefect.agent.domain.errors import ConfigurationError
-from prefect.agent.domain.model.policy import OPEN, PRESETS, RESTRICTED, RULES, Policy
+from prefect.agent.domain.model.demands import Demands
+from prefect.agent.domain.model.policy import OPEN, PRESETS, RESTRICTED, RULES, Policy, judge
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.model.workloads import PlatformTraits
+from prefect.agent.entrypoints.cli import prefect
 from prefect.agent.entrypoints.container import Options, build
 from prefect.agent.entrypoints.policies import policy_of, with_template_paths
-from prefect.agent.ports.events import Event
+from prefect.agent.ports.events import Event, ignore
 
 NOWHERE = {"HOME": "/nonexistent"}
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "policy.md"
@@ -72,6 +75,21 @@ class TestChoice:
         """A preset that is misspelled, too."""
         with pytest.raises(ConfigurationError, match=words):
             policy_of(name, {})
+
+    def test_a_file_that_everybody_may_write_is_no_policy(self, tmp_path: Path) -> None:
+        """Else the authors would write it."""
+        file = tmp_path / "policy.yaml"
+        file.write_text("preset: restricted\n", encoding="utf-8")
+        file.chmod(0o666)
+        with pytest.raises(ConfigurationError, match="every user of this machine may write it"):
+            policy_of(str(file), {})
+
+    def test_installations_take_the_options(self) -> None:
+        """Behind ``--``, checked as the agent itself does."""
+        words = ["agent", "install", "kubernetes", "--key", "k", "--", "--policy", "restricted"]
+        done = CliRunner().invoke(prefect, words)
+        assert done.exit_code == 0
+        assert 'args: [agent, start, kubernetes, "--policy", restricted]' in done.stdout
 
     @pytest.mark.parametrize("words", ["agent start process", "agent kubernetes start"])
     def test_the_command_ends_with_78(self, words: str) -> None:
@@ -130,6 +148,24 @@ class TestPlatforms:
             with_template_paths(OPEN, ["https://"], {})
 
 
+def test_a_refusal_is_in_state_and_log() -> None:
+    """With the rule's name; the agent goes on."""
+    cloud, platform = InMemoryCloudApi(), InMemoryPlatform()
+    run_id = cloud.add_flow_run()
+    Agent(
+        cloud=cloud,
+        platform=platform,
+        settings=AgentSettings(max_polls=3, poll_first=0.005, poll_last=0.01),
+        environ=NOWHERE,
+        tell=ignore,
+        policy=Policy.read({"preset": "open", "images": []}),
+    ).start()
+    assert cloud.flow_run(run_id).state == "Failed"
+    assert "rule images" in cloud.flow_run(run_id).message
+    assert any("rule images" in line.message for line in cloud.logs(run_id))
+    assert platform.created == []
+
+
 class TestWarning:
     """One sentence at the start."""
 
@@ -177,6 +213,12 @@ class TestPage:
         assert "AWS_*" in found.patterns("environment").deny
         assert "LD_*" in found.patterns("environment").deny
         assert found.template_paths == ("https://templates.example.com/jobs", "/etc/prefect/templates")
+
+    def test_the_refusal_reads_as_shown(self) -> None:
+        """Word by word."""
+        lines = [line[2:] for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("> ")]
+        asked = Demands(host_paths=frozenset({"/data"}), host_namespaces=frozenset({"pid"}))
+        assert " ".join(lines) == judge(RESTRICTED, asked)
 
     def test_every_rule_and_preset_is_described(self) -> None:
         """One row for each, and no other."""

@@ -135,7 +135,7 @@ def test_what_only_the_platform_knows_is_judged_before_it_prepares(yard: Yard, m
 
 
 def test_a_platform_that_cannot_say_what_is_asked_is_asked_again(yard: Yard) -> None:
-    """Nothing is created meanwhile: a trouble that passes is no permission."""
+    """Nothing is created meanwhile: an error that passes is no permission."""
     yard.platform.fail_next("demands", PlatformUnavailable("busy"), times=3)
 
     refusing(yard, privileges=[])(yard.claimed())

@@ -1,0 +1,43 @@
+"""Attacks by run configs on real processes, under the policy ``restricted``: nothing is started.
+
+Each docstring names the attack and the rule that stops it.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from prefect.agent.domain.errors import SubmissionRefused
+from prefect.agent.domain.model.policy import OPEN, RESTRICTED, Policy
+from prefect.agent.domain.model.run_configs import LocalRun
+from support.authors import claimed
+from support.process_place import Place, over
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """A state directory."""
+    place = Place(tmp_path)
+    yield place
+    place.clean()
+
+
+@pytest.mark.parametrize(
+    "name", ["LD_PRELOAD", "LD_AUDIT", "PATH", "BASH_ENV", "BASH_FUNC_mv%%", "PYTHONHOME", "PREFECT_AGENT_UNIT"]
+)
+def test_variables_that_change_the_bookkeeping(place: Place, name: str) -> None:
+    """Attack: a variable by which the author's code gets into the unit's own wrapper. Rule: environment."""
+    agent = place.agent()
+    create, run = claimed(agent, LocalRun(env={name: "/nonexistent"}), RESTRICTED)
+    with pytest.raises(SubmissionRefused, match="rule environment: the environment variable"):
+        create(run)
+    assert agent.units() == []
+
+
+@pytest.mark.parametrize("policy", [OPEN, RESTRICTED], ids=["open", "restricted"])
+def test_other_variables_are_the_authors(place: Place, policy: Policy) -> None:
+    """No attack: settings of the flow."""
+    agent = place.agent()
+    create, run = claimed(agent, LocalRun(env={"MY_SETTING": "1"}), policy)
+    assert over(agent, create(run).name).status.has_ended
