@@ -125,7 +125,15 @@ def _members(unit: UnitDir) -> list[Process]:
     if processes.can_look():
         return processes.members(unit.path.name) or (processes.holders(unit.lock) if unit.is_alive() else [])
     shell = unit.shell() if unit.is_alive() else None
-    return [] if shell is None else [Process(pid=shell, group=shell)]
+    return [Process(pid=shell, group=shell)] if shell is not None and _leads_its_session(shell) else []
+
+
+def _leads_its_session(pid: int) -> bool:
+    """Whether the process is what the unit's file says it is: the first of a session, and not of this agent's own."""
+    try:
+        return pid > 1 and os.getsid(pid) == pid != os.getsid(0)
+    except OSError:
+        return False
 
 
 def _send(unit: UnitDir, one: Process, number: int) -> None:
