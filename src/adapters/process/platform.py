@@ -39,6 +39,9 @@ BEGIN_WITHIN: Final = 10.0
 HELD_WITHIN: Final = 1.0
 """Seconds in which the processes of a unit that has ended let go of its name."""
 
+GATHER: Final = 0.01
+"""Seconds in which units that end are judged together: a look at processes costs the same for one as for many."""
+
 PASSING: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT})
 """What the system may have again later."""
 
@@ -147,6 +150,7 @@ class ProcessPlatform(ExecutionPlatform):
                     batch = [names.get(timeout=min(left, self._outputs.look()))]
                 except queue.Empty:
                     continue
+                time.sleep(GATHER)
                 while not names.empty():
                     batch.append(names.get())
                 with self._looking():
