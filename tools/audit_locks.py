@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final
 
 PROGRAM: Final = "pip-audit"
-OPTIONS: Final = tuple(
-    ["--disable-pip", "--require-hashes", "--format", "json", "--progress-spinner", "off", "--timeout", "15"]
-)
+OPTIONS: Final = (
+    "--disable-pip", "--require-hashes", "--format", "json", "--progress-spinner", "off", "--timeout", "15",
+)  # fmt: skip
 
 SECONDS: Final = 300.0
 """For one file."""
