@@ -16,6 +16,7 @@ import attrs
 import pytest
 
 from prefect.agent.adapters.fakes import ManualClock
+from prefect.agent.entrypoints import health_server
 from prefect.agent.entrypoints.health import Health
 from prefect.agent.entrypoints.health_server import MOST_CONNECTIONS, HealthServer
 from support.waiting import wait_until
@@ -92,6 +93,18 @@ def test_five_hundred_dripping_clients_keep_no_probe_out(served: Served) -> None
         attack.join(60)
     assert not attack.is_alive()
     assert max(most) <= 2 * MOST_CONNECTIONS
+    wait_until(lambda: serving_threads() == 0, 30)
+
+
+def test_a_probe_takes_the_place_of_the_oldest_client(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All places are taken by clients that say nothing: the next one does not wait for them."""
+    with ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(("127.0.0.1", served.port), 5)) for _ in range(16)]
+        wait_until(lambda: serving_threads() == len(clients) == MOST_CONNECTIONS, 30)
+        monkeypatch.setattr(health_server, "YOUNG", 0.0)
+        assert served.ask("GET", "/api/none") == 404
+        clients[0].settimeout(30)
+        assert clients[0].recv(1) == b""
     wait_until(lambda: serving_threads() == 0, 30)
 
 

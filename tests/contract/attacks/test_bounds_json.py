@@ -10,14 +10,16 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from prefect.agent.adapters import bounded_json
+from prefect.agent.adapters.docker import DockerPlatform
 from prefect.agent.adapters.kubernetes.reflector import PAGE
-from support.stub_server import Handler, StubServer, stub_api_server
+from support.stub_server import Handler, StubServer, says, stub_api_server, stub_engine
 from support.waiting import wait_until
 from unit.adapters.test_kubernetes_reflector import Follower, page
 from unit.kubernetes_objects import a_job_object
@@ -184,3 +186,20 @@ def test_a_page_that_is_too_much_is_asked_for_in_smaller_ones() -> None:
         reflector.close()
     assert [each["limit"] for each in follower.cluster.asked if "watch" not in each] == [PAGE, PAGE // 4, PAGE // 4]
     assert follower.lists == [(["a", "b"], 5)]
+
+
+def test_an_output_that_is_too_long_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flow whose last lines are huge costs no memory, and its end is reported all the same."""
+    monkeypatch.setattr(bounded_json, "gathered", partial(bounded_json.gathered, most=5_000))
+    marks = {"io.prefect.agent.unit": "unit", "io.prefect.flow-run-id": "run", "io.prefect.agent.attempt": "1"}
+    state = {"Status": "running", "Running": True}
+    with stub_engine() as server:
+        about = {"Id": "id-unit", "Name": "/unit", "Config": {"Labels": marks, "Tty": True}, "State": state}
+        for name in ("unit", "id-unit"):
+            server.answers[f"GET /containers/{name}/json"] = says(about)
+        server.answers["GET /containers/id-unit/logs"] = says(["x" * 10_000])
+        platform = DockerPlatform(base_url=server.address)
+        try:
+            assert "too long" in platform.logs_tail("unit")
+        finally:
+            platform.close()
