@@ -32,17 +32,21 @@ def findings(report: str) -> list[Finding]:
     """What a report of pip-audit says.
 
     Raises:
-        CannotAudit: It is no report.
+        CannotAudit: It is no report, or not of all packages and nothing is found: a mirror may know no advisories.
     """
     try:
         packages = json.loads(report)["dependencies"]
     except (ValueError, LookupError, TypeError):
         raise CannotAudit("the advisory service cannot be reached") from None
-    return [
+    found = [
         (f"{package['name']} {package.get('version', '')}", flaw["id"], ", ".join(flaw.get("fix_versions", ())))
         for package in packages
         for flaw in package.get("vulns", ())
     ]
+    unknown = [package["name"] for package in packages if "vulns" not in package]
+    if unknown and not found:
+        raise CannotAudit(f"the advisory service does not know {len(unknown)} of {len(packages)} packages")
+    return found
 
 
 def audited(program: str, lock: Path) -> list[Finding]:
