@@ -53,12 +53,11 @@ def test_locks_have_hashes_and_name_no_index(lock: Path) -> None:
     assert "/tmp/" not in text
 
 
-def report(*vulns: str) -> str:
-    """What pip-audit prints."""
+def report(*vulns: str, unknown: bool = False) -> str:
+    """What pip-audit prints of two packages, one of which the service may not know."""
     flaws = [{"id": each, "fix_versions": ["2.0"]} for each in vulns]
-    return json.dumps(
-        {"dependencies": [{"name": "a", "version": "1.0", "vulns": flaws}, {"name": "b", "skip_reason": "x"}]}
-    )
+    other = {"skip_reason": "not found"} if unknown else {"version": "1.0", "vulns": []}
+    return json.dumps({"dependencies": [{"name": "a", "version": "1.0", "vulns": flaws}, {"name": "b", **other}]})
 
 
 def program(folder: Path, output: str, code: int) -> None:
@@ -72,9 +71,10 @@ def program(folder: Path, output: str, code: int) -> None:
     [
         (report("CVE-1", "CVE-2"), 1, "x.txt: a 1.0 has CVE-1; mended in 2.0\nx.txt: a 1.0 has CVE-2; mended in 2.0\n"),
         (report(), 0, ""),
+        (report(unknown=True), 0, "locks not audited: the advisory service does not know 1 of 2 packages\n"),
         ("", 0, "locks not audited: the advisory service cannot be reached\n"),
     ],
-    ids=["found", "clean", "unreachable"],
+    ids=["found", "clean", "unknown", "unreachable"],
 )
 def test_an_audit_fails_for_findings_only(
     tmp_path: Path,
