@@ -4,7 +4,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test chaos attacks contract check format dev dev-prefect wheel wheelhouse image lock clean
+.PHONY: help demo test chaos attacks contract check format dev dev-prefect wheel wheelhouse image sbom lock clean
 
 # The Python that makes the environments: the first of these that really runs (a pyenv shim may not) and can make one.
 # Looked for only when an environment has to be made, and once.
@@ -22,7 +22,9 @@ IMAGE ?=
 ARGS ?=
 CLOUD_HOST ?=
 BASE ?= python:3.13-slim
-AGENT_IMAGE ?= prefect-agent:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+AGENT_IMAGE ?= prefect-agent:$(VERSION)
+SBOM ?= dist/prefect-agent-$(VERSION).cdx.json
 ASK_BASE := import platform, sys; print("%d.%d" % sys.version_info[:2], platform.machine())
 export PYTHONNOUSERSITE := 1
 
@@ -46,13 +48,14 @@ attacks: .venv/.installed .venv-prefect/.locked ## Attacks on agent and embedded
 contract: .venv/.installed .venv-prefect/.locked ## Only the contract suites: fakes and real adapters
 	@$(BIN)/python -m pytest tests/contract $(ARGS)
 
-check: .venv/.installed ## Linters, formatting, types, import rules
+check: .venv/.installed ## Linters, formatting, references, types, import rules, known vulnerabilities
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/python tools/references.py
 	$(BIN)/mypy
 	MYPYPATH=tools $(BIN)/mypy --exclude demo_flow tools
 	$(BIN)/lint-imports
+	@$(BIN)/python tools/audit_locks.py requirements/*.txt
 	@if [ ! -d tests/typing ]; then :; \
 	elif ! $(BIN)/pyright --version >/dev/null 2>&1; then echo "pyright left out: it needs Node.js, which is not here"; \
 	else echo $(BIN)/pyright tests/typing; $(BIN)/pyright --pythonpath $(BIN)/python tests/typing; fi
@@ -77,6 +80,13 @@ wheelhouse: .venv/.installed ## What the agent's image is made of, for the Pytho
 
 image: wheelhouse ## The agent's image from this tree; BASE=... is any image with Python >= 3.10 and venv
 	docker build --network none --build-arg BASE=$(BASE) --tag $(AGENT_IMAGE) --file Containerfile .
+	@$(MAKE) sbom
+
+sbom: .venv/.installed ## What is in the image, as CycloneDX JSON, into dist/
+	@mkdir -p $(dir $(SBOM))
+	@$(BIN)/python -W ignore -m cyclonedx_py requirements requirements/image.txt --pyproject pyproject.toml \
+		--output-reproducible --output-format JSON --output-file $(SBOM)
+	@echo $(SBOM)
 
 lock: ## Write requirements/*.txt anew (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv"; exit 1; }

@@ -58,6 +58,8 @@ class ProcessAgent(Agent):
         show_flow_logs: Let the flow runs' output through to the agent's own.
         hostname_label: Add this machine's name to the labels, as 1.4.1 does.
         interpreter: Path of a Python that has Prefect. Default: setting ``PREFECT_AGENT_INTERPRETER``, else ``PATH``.
+        output_limit: MiB that the output of one flow run may take on disk, 0 for no limit. Default: setting
+            ``PREFECT_AGENT_OUTPUT_LIMIT``, else 100.
     """
 
     platform_name = "process"
@@ -69,12 +71,15 @@ class ProcessAgent(Agent):
         show_flow_logs: bool = False,
         hostname_label: bool = False,
         interpreter: str | None = None,
+        output_limit: int | None = None,
         **kwargs: Any,
     ) -> None:
+        environ = kwargs.get("environ") or process_environ()
         options = {
             "import_paths": import_paths,
             "show_flow_logs": show_flow_logs or None,
-            "interpreter": interpreter or (kwargs.get("environ") or process_environ()).get("PREFECT_AGENT_INTERPRETER"),
+            "interpreter": interpreter or environ.get("PREFECT_AGENT_INTERPRETER"),
+            "output_limit": _output_limit(environ) if output_limit is None else output_limit,
         }
         self._hostname_label = hostname_label
         super().__init__(*args, **_with_options(kwargs, options))
@@ -86,6 +91,18 @@ class ProcessAgent(Agent):
         import socket  # noqa: PLC0415
 
         return attrs.evolve(settings, labels=(*settings.labels, socket.gethostname()))
+
+
+def _output_limit(environ: Mapping[str, str]) -> int | None:
+    """What ``PREFECT_AGENT_OUTPUT_LIMIT`` says, in MiB; None if it says nothing.
+
+    Raises:
+        ConfigurationError: That is no size.
+    """
+    text = environ.get("PREFECT_AGENT_OUTPUT_LIMIT", "").strip()
+    if text and not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise ConfigurationError(f"PREFECT_AGENT_OUTPUT_LIMIT {text!r:.60} is no whole number of MiB, like 100")
+    return int(text) if text else None
 
 
 class LocalAgent(DockerAgent):

@@ -143,7 +143,7 @@ def _store(options: Options, marks: Owner) -> ReportStore:
         return MemoryReports()
     from prefect.agent.adapters.reports import reports_store  # noqa: PLC0415
 
-    return reports_store(options.state_directory, f"{marks.cloud}-{marks.agent}")
+    return reports_store(options.state_directory, f"{marks.cloud}-{marks.agent}", is_strict=True)
 
 
 def _presence(platform: ExecutionPlatform) -> Presence:

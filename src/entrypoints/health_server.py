@@ -1,7 +1,7 @@
 """Health over HTTP, if an address is given.
 
 ``GET /api/health`` answers 200 or 503 with the facts as JSON; ``/api/poke``, by GET or POST and from this machine only,
-ends the present pause between polls.
+ends the present pause between polls, at most once a second.
 """
 
 import contextlib
@@ -27,6 +27,12 @@ MOST_CONNECTIONS: Final = 16
 SECONDS: Final = 5.0
 """How long one request may take, from its connection to the end of its answer."""
 
+YOUNG: Final = 2.5
+"""Seconds in which no connection has to make room for another one."""
+
+BETWEEN_POKES: Final = 1.0
+"""Seconds."""
+
 LONGEST_HEAD: Final = 8192
 """Bytes of the head of a request."""
 
@@ -47,6 +53,7 @@ class HealthServer:
     over: threading.Event = attrs.field(factory=threading.Event, init=False)
     """Set when the server is asked to stop."""
     _server: ThreadingHTTPServer | None = attrs.field(default=None, init=False)
+    _pokes: "_Pokes | None" = attrs.field(default=None, init=False)
 
     def start(self, address: str) -> str:
         """Listen at *address* (``http://127.0.0.1:8080``, ``http://:8080`` for all interfaces); return the real one.
@@ -62,7 +69,8 @@ class HealthServer:
         if port is None:
             raise ConfigurationError(f"--agent-address {address!r} has no port; it looks like http://127.0.0.1:8080")
         try:
-            server = _listen(parts.hostname or "", port, _handler(self.health, self.poke))
+            self._pokes = _Pokes(self.poke)
+            server = _listen(parts.hostname or "", port, _handler(self.health, self._pokes))
         except OSError as problem:
             raise ConfigurationError(f"cannot listen at --agent-address {address!r}: {problem.strerror}") from problem
         self._server = server
@@ -73,24 +81,63 @@ class HealthServer:
     def stop(self) -> None:
         """Stop listening. May be repeated."""
         self.over.set()
+        if self._pokes is not None:
+            self._pokes.close()
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
             self._server = None
 
 
+class _Pokes:
+    """Pokes at most once a second: those that come sooner are one poke, as soon as it may be."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self._act = act
+        self._guard = threading.Lock()
+        self._last = -BETWEEN_POKES
+        self._later: threading.Timer | None = None
+
+    def __call__(self) -> None:
+        with self._guard:
+            wait = self._last + BETWEEN_POKES - time.monotonic()
+            if wait > 0:
+                if self._later is None:
+                    self._later = threading.Timer(wait, self._now)
+                    self._later.daemon = True
+                    self._later.start()
+                return
+        self._now()
+
+    def close(self) -> None:
+        """Forget a poke that is still to come."""
+        with self._guard:
+            if self._later is not None:
+                self._later.cancel()
+
+    def _now(self) -> None:
+        with self._guard:
+            self._last, self._later = time.monotonic(), None
+        self._act()
+
+
 class _Server(ThreadingHTTPServer):
-    """Serves so many connections at once; one more is answered 503 and closed, so that no client can hold up others."""
+    """Serves so many connections at once. One more is answered 503 and closed, or takes the place of the oldest one.
+
+    So clients that send slowly neither take threads without end nor keep a probe out for long.
+    """
 
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        self._places = threading.Semaphore(MOST_CONNECTIONS)
+        self._guard = threading.Lock()
+        self._served: dict[socket.socket, float] = {}
         super().__init__(*arguments, **keywords)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serve *request* in a thread, or turn it away."""
-        if not self._places.acquire(blocking=False):
+        if not self._has_place(request):
             with contextlib.suppress(OSError):
                 request.settimeout(0)
                 request.send(TURNED_AWAY)
@@ -99,7 +146,7 @@ class _Server(ThreadingHTTPServer):
         try:
             super().process_request(request, client_address)
         except BaseException:
-            self._places.release()
+            self._leave(request)
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -107,7 +154,25 @@ class _Server(ThreadingHTTPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._places.release()
+            self._leave(request)
+
+    def _has_place(self, request: socket.socket) -> bool:
+        """Give *request* a place, if there is one or the oldest connection has had its time."""
+        now = time.monotonic()
+        with self._guard:
+            if len(self._served) >= MOST_CONNECTIONS:
+                oldest = next(iter(self._served))
+                if now - self._served[oldest] < YOUNG:
+                    return False
+                del self._served[oldest]
+                with contextlib.suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)  # its thread ends
+            self._served[request] = now
+            return True
+
+    def _leave(self, request: socket.socket) -> None:
+        with self._guard:
+            self._served.pop(request, None)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: a client that goes away is its own business."""

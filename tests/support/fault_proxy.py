@@ -115,6 +115,7 @@ class _Rule:
     pattern: str
     fault: Fault
     left: int | None
+    holding: bytes = b""
     over: threading.Event = attrs.field(factory=threading.Event)
 
 
@@ -148,10 +149,14 @@ class FaultProxy:
         host, port = self._socket.getsockname()
         return f"http://{host}:{port}"
 
-    def fail(self, operation: str, fault: Fault, times: int | None = None) -> None:
-        """Let requests of *operation* (a pattern) meet *fault*, the next *times* of them or all."""
+    def fail(self, operation: str, fault: Fault, times: int | None = None, *, holding: str = "") -> None:
+        """Let requests of *operation* (a pattern) meet *fault*, the next *times* of them or all.
+
+        Args:
+            holding: Only those whose body has this text.
+        """
         with self._guard:
-            self._rules.append(_Rule(operation, fault, times))
+            self._rules.append(_Rule(operation, fault, times, holding.encode()))
 
     def lift(self) -> None:
         """No more faults; what was held or dripped ends."""
@@ -228,7 +233,9 @@ class FaultProxy:
         with self._guard:
             self.seen += request.operations
             for rule in self._rules:
-                if rule.left != 0 and any(fnmatch(name, rule.pattern) for name in request.operations):
+                if rule.left == 0 or rule.holding not in request.body:
+                    continue
+                if any(fnmatch(name, rule.pattern) for name in request.operations):
                     rule.left = None if rule.left is None else rule.left - 1
                     self.hits[rule.fault.name] = self.hits.get(rule.fault.name, 0) + 1
                     return rule

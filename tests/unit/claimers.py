@@ -20,6 +20,8 @@ class PickyCloud(InMemoryCloudApi):
     error: CloudError = RequestRejected("no")
     """What a request with the bad run is answered with."""
     is_loose = False
+    asked = 0
+    """Requests with claims that came, refused ones too."""
     lead: float = 0.0
     """Seconds that its clock is ahead."""
 
@@ -35,6 +37,7 @@ class PickyCloud(InMemoryCloudApi):
 
     def claim(self, requests: Sequence[ClaimRequest]) -> Sequence[ClaimOutcome]:
         """Like the Cloud's."""
+        self.asked += 1
         if any(request.run.id == self.bad for request in requests):
             raise self.error
         return super().claim([self._at_present(each) for each in requests] if self.is_loose else requests)

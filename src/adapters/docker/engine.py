@@ -1,7 +1,6 @@
 """The connection to a Docker engine."""
 
 import contextlib
-import json
 import os
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -18,6 +17,7 @@ from docker.types import CancellableStream
 from docker.utils import kwargs_from_env, parse_host
 from requests.adapters import BaseAdapter
 
+from prefect.agent.adapters import bounded_json
 from prefect.agent.adapters.answers import TimedAdapter, TimedResponse, within
 from prefect.agent.adapters.docker.errors import RAISED, translate
 from prefect.agent.adapters.skew import SkewMeter
@@ -107,6 +107,7 @@ class Engine:
             try:
                 response.raise_for_status()
             except requests.HTTPError as problem:
+                _fill(response)
                 create_api_error_from_http_exception(problem)
             yield JsonLines(response)
         finally:
@@ -142,11 +143,21 @@ class _Client(APIClient):
         """Send a request; learn the engine's time from its answer."""
         seconds = how.get("timeout")
         asked_at = datetime.now(timezone.utc)
-        with within(head=seconds, whole=None if how.get("stream") else seconds):
-            response = super().send(request, **how)
+        is_stream = bool(how.get("stream"))
+        with within(head=seconds, whole=None if is_stream else seconds):
+            response = super().send(request, **{**how, "stream": True})
+        if not is_stream:
+            _fill(response)
         took = response.elapsed
         self._clock.answered(response.headers.get("Date"), took.total_seconds(), asked_at + took)
         return response
+
+    def _result(self, response: requests.Response, json: bool = False, binary: bool = False) -> Any:  # noqa: FBT001, FBT002
+        """What an answer says; the SDK calls this for all that are no streams."""
+        if json and response.ok:
+            return _decoded(response.content)
+        sdk: Any = super()
+        return sdk._result(response, json, binary)  # noqa: SLF001 - the method that this one overrides
 
     def mount(self, prefix: str | bytes, adapter: BaseAdapter) -> None:
         """Choose what sends requests to addresses with *prefix*."""
@@ -210,12 +221,7 @@ class JsonLines:
         self._response = response
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        for line in self._response.iter_lines():
-            if line:
-                try:
-                    yield json.loads(line)
-                except ValueError as problem:
-                    raise requests.exceptions.InvalidJSONError(f"not JSON: {line!r:.80}") from problem
+        yield from map(_decoded, bounded_json.lines(self._response.iter_content(512)))
 
     def cut(self) -> None:
         """End the answer; for another thread. Whoever reads gets the end or an error."""
@@ -227,3 +233,21 @@ def hang_up(stream: "CancellableStream[Any]") -> None:
     # It looks for the socket where a stream that has just ended has none.
     with contextlib.suppress(AttributeError, OSError, DockerException):
         stream.close()
+
+
+def _fill(response: requests.Response) -> None:
+    """Read all of an answer, as requests itself would; more than can be taken raises BeyondBounds."""
+    try:
+        content = bounded_json.gathered(response.iter_content(bounded_json.PIECE))
+    except bounded_json.BeyondBounds:
+        response.close()
+        raise
+    response._content = content  # noqa: SLF001 - requests has no other way to bound what it reads
+
+
+def _decoded(content: bytes) -> Any:
+    """Raises InvalidJSONError, BeyondBounds."""
+    try:
+        return bounded_json.loads(content)
+    except ValueError as problem:
+        raise requests.exceptions.InvalidJSONError(f"not JSON: {content!r:.80}") from problem

@@ -6,6 +6,7 @@ from typing import Final
 import requests
 from docker.errors import APIError, DockerException
 
+from prefect.agent.adapters.bounded_json import BeyondBounds
 from prefect.agent.domain.errors import PlatformError, PlatformForbidden, PlatformUnavailable, SubmissionRefused
 
 RAISED: Final = (DockerException, requests.RequestException, OSError)
@@ -86,6 +87,8 @@ def translate(problem: Exception, *, address: str, doing: str) -> PlatformError:
         return PlatformUnavailable(f"the Docker engine could not {doing}: {words(problem)}")
     if _caused_by(problem, requests.Timeout) or _caused_by(problem, TimeoutError):
         return PlatformUnavailable(f"the Docker engine at {address} did not answer in time to {doing}")
+    if isinstance(problem, BeyondBounds):
+        return PlatformUnavailable(f"the answer of the Docker engine at {address} to {doing} {problem}")
     if isinstance(problem, requests.RequestException | OSError) or _caused_by(problem, requests.ConnectionError):
         return PlatformUnavailable(
             f"no Docker engine answers at {address} ({_root(problem)}). "

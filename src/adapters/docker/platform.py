@@ -17,6 +17,7 @@ from docker.api.client import APIClient
 from docker.errors import APIError, NotFound
 from docker.utils import version_gte
 
+from prefect.agent.adapters.bounded_json import BeyondBounds
 from prefect.agent.adapters.docker import containers, reading
 from prefect.agent.adapters.docker.demanding import asked_of_the_engine
 from prefect.agent.adapters.docker.doubts import Doubts
@@ -52,6 +53,9 @@ LOOK_EVERY: Final = 0.02
 
 TRIES: Final = 3
 """How often to stop what somebody else starts meanwhile."""
+
+
+TOO_LONG: Final = "(its last lines are too long to be shown here)"
 
 
 class DockerPlatform(ExecutionPlatform):
@@ -235,6 +239,8 @@ class DockerPlatform(ExecutionPlatform):
                 if not says(words(problem), ("does not support reading",)):
                     raise
                 return ""
+            except BeyondBounds:
+                return TOO_LONG
         text = output[-TAIL_BYTES:].decode(errors="replace").rstrip("\n")
         return text.encode()[-TAIL_BYTES:].decode(errors="ignore")  # each replaced byte has become three
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import requests
 from requests.auth import AuthBase
 
+from prefect.agent.adapters import bounded_json
 from prefect.agent.adapters.graphql.answers import Answer, describe, is_rejection, is_unauthenticated, read_errors
 from prefect.agent.adapters.graphql.connections import Call, CallAdapter, calling
 from prefect.agent.adapters.graphql.problems import why
@@ -30,7 +31,7 @@ CALL_TIMEOUT: Final = 30.0
 
 MAX_ANSWER: Final = 64 * 1024 * 1024
 MAX_VALUES: Final = 1_000_000
-"""JSON values in an answer: of small ones, 64 MB would take gigabytes of memory."""
+"""JSON values in an answer."""
 
 MAX_FAILURE: Final = 256 * 1024
 """Bytes of a failure's body that are looked at for a code."""
@@ -229,16 +230,12 @@ class Transport:
         return lost(f"{self.shown} failed (HTTP {status}){words}")
 
     def _read(self, response: requests.Response, lost: Lost) -> bytes:
-        too_large = AnswerTooLarge if lost is CloudUnavailable else lost
-        chunks, size = [], 0
-        for chunk in response.iter_content(65536):
-            size += len(chunk)
-            if size > MAX_ANSWER:
-                raise too_large(f"the answer of {self.shown} is larger than {MAX_ANSWER} bytes")
-            chunks.append(chunk)
-        body = b"".join(chunks)
-        if size > MAX_VALUES and sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES:
-            raise too_large(f"the answer of {self.shown} has more than {MAX_VALUES} values")
+        try:
+            body = bounded_json.gathered(response.iter_content(bounded_json.PIECE), most=MAX_ANSWER)
+            bounded_json.check(body, most=MAX_VALUES)
+        except bounded_json.BeyondBounds as problem:
+            too_large = AnswerTooLarge if lost is CloudUnavailable else lost
+            raise too_large(f"the answer of {self.shown} {problem}") from problem
         return body
 
     def _object(self, body: bytes, lost: Lost) -> Mapping[str, Any]:

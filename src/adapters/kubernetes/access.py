@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 
 import urllib3
 
+from prefect.agent.adapters import bounded_json
 from prefect.agent.adapters.answers import within
 from prefect.agent.adapters.kubernetes.errors import RAISED, PluginFailed, StatusError, translate
 from prefect.agent.adapters.kubernetes.logins import Login, home_namespace
@@ -121,7 +122,7 @@ class Cluster:
         """
         with self._answer(method, path, query, body, content_type, timeout, deadline) as response:
             self._hear_warnings(response, heard_warning)
-            return _json(response.data)
+            return _json(response)
 
     def find(self, path: str) -> dict[str, Any] | None:
         """As ``send("GET", ...)``; None if the API server itself says that there is no such object."""
@@ -204,8 +205,8 @@ class Cluster:
     def _failure(self, response: urllib3.BaseHTTPResponse) -> StatusError:
         retry_after = _seconds(response.headers.get("Retry-After"))
         try:
-            status = _json(response.data)
-        except urllib3.exceptions.HTTPError:
+            status = _json(response)
+        except (urllib3.exceptions.HTTPError, bounded_json.BeyondBounds):
             status = {}
         if retry_after is not None and response.status in {429, 503}:
             self._throttle.hold(retry_after)
@@ -246,14 +247,11 @@ class Stream:
 
     def __iter__(self) -> Iterator[bytes]:
         """The pieces as they come, until the server ends the answer."""
-        return self._response.stream(64 * 1024)
+        return self._response.stream(bounded_json.PIECE)
 
     def lines(self) -> Iterator[bytes]:
-        """Whole lines. What follows the last line end is left out: it was cut."""
-        rest = b""
-        for piece in self:
-            *lines, rest = (rest + piece).split(b"\n")
-            yield from (line for line in lines if line)
+        """Whole lines. What follows the last line end is left out: it was cut. Raises BeyondBounds for a long one."""
+        return bounded_json.lines(self)
 
     def cut(self) -> None:
         """End the answer; for another thread. Whoever reads gets the end or an error."""
@@ -280,9 +278,11 @@ def items_of(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [each for each in found if isinstance(each, dict)]
 
 
-def _json(data: bytes) -> dict[str, Any]:
+def _json(response: urllib3.BaseHTTPResponse) -> dict[str, Any]:
+    """The object that is answered. Raises HTTPError if it is none, BeyondBounds if it is too much."""
+    data = bounded_json.gathered(response.stream(bounded_json.PIECE))
     try:
-        answer = json.loads(data)
+        answer = bounded_json.loads(data)
     except ValueError:
         answer = None
     if not isinstance(answer, dict):

@@ -7,6 +7,7 @@ from typing import Any, Final
 import urllib3
 from kubernetes.config import ConfigException
 
+from prefect.agent.adapters.bounded_json import BeyondBounds
 from prefect.agent.domain.errors import PlatformError, PlatformForbidden, PlatformUnavailable, SubmissionRefused
 
 _MISSING: Final = re.compile(
@@ -71,6 +72,8 @@ def translate(problem: Exception, *, server: str, doing: str) -> PlatformError:
         return _status(problem, server=server, doing=doing)
     if isinstance(problem, ConfigException):
         return PlatformUnavailable(f"no credentials for the Kubernetes API server at {server}: {problem}")
+    if isinstance(problem, BeyondBounds):
+        return PlatformUnavailable(f"the answer of the Kubernetes API server at {server} to {doing} {problem}")
     cause = root(problem)
     if isinstance(problem, urllib3.exceptions.SSLError):
         return PlatformUnavailable(

@@ -14,7 +14,7 @@ from kubernetes.client.rest import RESTClientObject
 from kubernetes.config import ConfigException, list_kube_config_contexts, load_incluster_config
 
 from prefect.agent.adapters.answers import timed
-from prefect.agent.adapters.kubernetes.plugins import load_kubeconfig
+from prefect.agent.adapters.kubernetes.plugins import check_size, load_kubeconfig
 from prefect.agent.adapters.trust import trusting
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.model.workloads import is_loopback
@@ -103,6 +103,7 @@ def home_namespace(kubeconfig: str | None, context: str | None) -> str:
     """The namespace that the pod is in, or that the kubeconfig's context names; else ``default``."""
     if _is_in_cluster(kubeconfig, context):
         return OWN_NAMESPACE.read_text(encoding="utf-8").strip() or "default"
+    check_size(kubeconfig)
     contexts, active = list_kube_config_contexts(kubeconfig)
     chosen = active if context is None else next((each for each in contexts if each["name"] == context), {})
     return str(chosen.get("context", {}).get("namespace") or "default")

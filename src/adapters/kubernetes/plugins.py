@@ -4,8 +4,10 @@ The SDK waits for such a program for ever, and goes on without credentials if it
 """
 
 import json
+import os
 import shutil
 import sys
+from pathlib import Path
 from typing import Any, Final
 
 from kubernetes.config import ConfigException
@@ -18,7 +20,7 @@ from kubernetes.config.kube_config import (
     KubeConfigMerger,
 )
 
-from prefect.agent.adapters import programs
+from prefect.agent.adapters import bounded_json, plain_yaml, programs
 from prefect.agent.adapters.kubernetes.errors import PluginFailed
 
 DEADLINE: Final = 30.0
@@ -26,6 +28,9 @@ DEADLINE: Final = 30.0
 
 WITH_A_PERSON: Final = 300.0
 """Seconds that it has on a terminal, where it may ask a person."""
+
+BUDGET: Final = plain_yaml.Budget(bytes=8 * 1024 * 1024, values=200_000, depth=50, text=8 * 1024 * 1024)
+"""What one file of a kubeconfig may cost to parse: a thousand clusters with their certificates fit."""
 
 _EXTENSION: Final = "client.authentication.k8s.io/exec"
 
@@ -41,6 +46,7 @@ def load_kubeconfig(path: str | None, context: str | None, configuration: Any) -
         PluginFailed: The program that is to give credentials gives none.
         ConfigException: The file makes no sense; other errors of the SDK, too.
     """
+    check_size(path)
     found = KubeConfigMerger(path or KUBE_CONFIG_DEFAULT_LOCATION)
     if found.config is None:
         raise ConfigException("there is no kubeconfig, or nothing in it")
@@ -51,6 +57,24 @@ def load_kubeconfig(path: str | None, context: str | None, configuration: Any) -
         config_persister=found.save_changes,
     )
     loader.load_and_set(configuration)
+
+
+def check_size(path: str | None) -> None:
+    """Look at the files of a kubeconfig before the SDK parses them: its parser knows no bounds.
+
+    Raises:
+        ConfigException: One of them costs more to parse than any real one (only regular files are looked at).
+    """
+    for name in (path or KUBE_CONFIG_DEFAULT_LOCATION).split(os.pathsep):
+        file = Path(name).expanduser()
+        if not name or not file.is_file():
+            continue
+        with file.open("rb") as opened:
+            content = opened.read(BUDGET.bytes + 1)
+        try:
+            plain_yaml.measure(content, BUDGET)
+        except plain_yaml.NotPlainYaml as problem:
+            raise ConfigException(f"the kubeconfig {name} {problem}") from problem
 
 
 class _Loader(KubeConfigLoader):  # type: ignore[misc]
@@ -109,8 +133,8 @@ class _Plugin(ExecProvider):  # type: ignore[misc]
 
     def _status(self, done: programs.Finished) -> dict[str, Any]:
         try:
-            answer = json.loads(done.output)
-        except ValueError:
+            answer = bounded_json.loads(done.output)
+        except (ValueError, bounded_json.BeyondBounds):
             answer = None
         status = answer.get("status") if isinstance(answer, dict) else None
         if not isinstance(status, dict):

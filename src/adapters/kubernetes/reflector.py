@@ -4,7 +4,6 @@ A list says what there is; the watch says from there on what changes. Whatever c
 version heard of; only a version that the server has forgotten (HTTP 410) makes a new list, and that is no error.
 """
 
-import json
 import logging
 import random
 import threading
@@ -14,6 +13,7 @@ from typing import Any, Final
 
 import attrs
 
+from prefect.agent.adapters import bounded_json
 from prefect.agent.adapters.kubernetes.access import Cluster, Stream, items_of
 from prefect.agent.adapters.kubernetes.errors import RAISED, StatusError, translate
 from prefect.agent.adapters.kubernetes.facts import version_of
@@ -148,7 +148,7 @@ class Reflector:
         found: list[Object] = []
         query: dict[str, object] = {"labelSelector": self._selector, "limit": PAGE}
         while True:
-            page = self._cluster.send("GET", self._path, query=query, timeout=LIST_SILENCE, deadline=LIST_DEADLINE)
+            page = self._page(query)
             found += items_of(page)
             meta = page.get("metadata") or {}
             if not meta.get("continue"):
@@ -158,6 +158,17 @@ class Reflector:
         self._heard()
         self._news()
         return str(meta["resourceVersion"])
+
+    def _page(self, query: dict[str, object]) -> Object:
+        """A page of the list. One that is more than can be taken is asked for again with fewer objects."""
+        while True:
+            try:
+                return self._cluster.send("GET", self._path, query=query, timeout=LIST_SILENCE, deadline=LIST_DEADLINE)
+            except bounded_json.BeyondBounds:
+                limit = int(str(query["limit"]))
+                if limit == 1:
+                    raise
+                query["limit"] = max(1, limit // 4)
 
     def _watch(self, version: str) -> str:
         """Until the stream ends, as it does every few minutes; return the version to go on from."""
@@ -197,10 +208,10 @@ class Reflector:
     def _take(self, line: bytes) -> str:
         """One event of the watch; answer its version. An event that makes no sense is told of and passed over."""
         try:
-            event = json.loads(line)
+            event = bounded_json.loads(line)
             kind, thing = str(event["type"]), event["object"]
             version = str((thing.get("metadata") or {}).get("resourceVersion") or "")
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        except (ValueError, LookupError, TypeError, AttributeError, bounded_json.BeyondBounds):
             log.warning("The API server sent an event of %s that makes no sense: %.80r", self._kind, line)
             return ""
         if kind == "ERROR":

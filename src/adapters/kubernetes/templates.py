@@ -6,10 +6,17 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import yaml
-
+from prefect.agent.adapters import plain_yaml
 from prefect.agent.adapters.kubernetes import locations
-from prefect.agent.adapters.kubernetes.fields import MAX_NESTING, MAX_NODES, BadTemplate, Section, kind, plain_copy
+from prefect.agent.adapters.kubernetes.fields import (
+    MAX_NESTING,
+    MAX_NODES,
+    MAX_TEXT,
+    BadTemplate,
+    Section,
+    kind,
+    plain_copy,
+)
 from prefect.agent.domain.errors import ConfigurationError, PlatformUnavailable, SubmissionRefused
 from prefect.agent.domain.model.run_configs import KubernetesRun, RunConfig
 from prefect.agent.domain.model.units import Submission
@@ -19,6 +26,9 @@ BUILT_IN: Final[Mapping[str, Any]] = {
     "kind": "Job",
     "spec": {"template": {"spec": {"containers": [{"name": "flow"}]}}},
 }
+
+BUDGET: Final = plain_yaml.Budget(bytes=locations.MAX_BYTES, values=MAX_NODES, depth=MAX_NESTING, text=MAX_TEXT)
+"""What a template may cost to parse."""
 
 Fetch = Callable[[str], bytes]
 """Reads what is at a path. Raises BadTemplate if it cannot, PlatformUnavailable if it may be able to later."""
@@ -153,18 +163,10 @@ def parsed(text: bytes, *, quotes: bool = True) -> dict[str, Any]:
     Raises:
         BadTemplate: It is none.
     """
-    if len(text) > locations.MAX_BYTES:
-        raise BadTemplate(f"it is larger than {locations.MAX_BYTES // 1024} KiB")
     try:
-        return checked(yaml.load(text, Loader=_Loader), quotes=quotes)  # noqa: S506 - a SafeLoader
-    except RecursionError:
-        raise BadTemplate(f"the job template is nested more than {MAX_NESTING} levels deep") from None
-    except yaml.MarkedYAMLError as problem:  # its own text shows a part of the file
-        mark = problem.problem_mark
-        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-        raise BadTemplate(f"it is not one document of plain YAML{where}") from None
-    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError):  # the last four: PyYAML's constructors
-        raise BadTemplate("it is not plain YAML") from None
+        return checked(plain_yaml.load(text, BUDGET), quotes=quotes)
+    except plain_yaml.NotPlainYaml as problem:
+        raise BadTemplate(f"it {problem}") from None
 
 
 def checked(template: object, *, quotes: bool = True) -> dict[str, Any]:
@@ -181,39 +183,3 @@ def checked(template: object, *, quotes: bool = True) -> dict[str, Any]:
             raise BadTemplate(f"the job template's {key} must be {expected}")
     Section(copy).peek("spec").peek("template").peek("spec")
     return copy
-
-
-_MERGE: Final = "tag:yaml.org,2002:merge"
-_TIMESTAMP: Final = "tag:yaml.org,2002:timestamp"
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain YAML as kubectl takes it (a date is a text), stopped before a small document becomes a large one."""
-
-    def __init__(self, text: bytes) -> None:
-        super().__init__(text)
-        self._count = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        self._grow(1)
-        return super().compose_node(parent, index)
-
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        for key, value in node.value:
-            if key.tag == _MERGE:
-                for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
-                    if isinstance(part, yaml.MappingNode):
-                        self.flatten_mapping(part)
-                        self._grow(len(part.value))
-        super().flatten_mapping(node)
-
-    def _grow(self, by: int) -> None:
-        self._count += by
-        if self._count > MAX_NODES:
-            raise BadTemplate(f"the job template is too large: more than {MAX_NODES} values")
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}

@@ -43,6 +43,8 @@ class Ending:
         self._guard = threading.Lock()
         self._own: set[str] = set()
         self._over: dict[str, datetime | None] = {}
+        self._one_look = threading.Lock()
+        self._next_look = _Look()
 
     def began(self, name: str, child: "subprocess.Popen[bytes]") -> None:
         """The unit was started by this agent."""
@@ -91,12 +93,44 @@ class Ending:
         raise PlatformUnavailable(f"{unit.path.name} does not end")
 
     def _living(self, near: Collection[str], far: Collection[str]) -> set[str]:
+        """Those of which a process lives. All that ask while one look is under way share the next one.
+
+        A look begins after each of its units had ended by their files: what these left behind is an orphan by then.
+        """
         if not (near or far) or not processes.can_look():
             return set()
-        among = None if far else processes.orphans()
+        with self._guard:
+            look = self._next_look
+            look.near.update(near)
+            look.far.update(far)
+        with self._one_look:
+            if look.found is None:
+                with self._guard:
+                    if self._next_look is look:
+                        self._next_look = _Look()
+                look.found = self._look(look)
+        return look.found & {*near, *far}
+
+    def _look(self, look: "_Look") -> set[str]:
+        among = None if look.far else processes.orphans()
         if among is not None:
             among -= self._reaper.children()
-        return processes.living({*near, *far}, among)
+        return processes.living(look.near | look.far, among)
+
+
+@attrs.define
+class _Look:
+    """One look at processes.
+
+    Attributes:
+        near: Units that this agent started: what they left is among the orphans.
+        far: Others.
+        found: Those of which a process lives; None before the look.
+    """
+
+    near: set[str] = attrs.field(factory=set)
+    far: set[str] = attrs.field(factory=set)
+    found: set[str] | None = None
 
 
 def _ended_by(unit: UnitDir, number: int, patience: float) -> bool:
@@ -125,7 +159,15 @@ def _members(unit: UnitDir) -> list[Process]:
     if processes.can_look():
         return processes.members(unit.path.name) or (processes.holders(unit.lock) if unit.is_alive() else [])
     shell = unit.shell() if unit.is_alive() else None
-    return [] if shell is None else [Process(pid=shell, group=shell)]
+    return [Process(pid=shell, group=shell)] if shell is not None and _leads_its_session(shell) else []
+
+
+def _leads_its_session(pid: int) -> bool:
+    """Whether the process is what the unit's file says it is: the first of a session, and not of this agent's own."""
+    try:
+        return pid > 1 and os.getsid(pid) == pid != os.getsid(0)
+    except OSError:
+        return False
 
 
 def _send(unit: UnitDir, one: Process, number: int) -> None:

@@ -1,6 +1,5 @@
-"""The state directory as a place: its identity, which survives restarts, renamed hosts and damaged files."""
+"""The state directory as a place: its identity, which survives restarts, renamed hosts and damaged state_files."""
 
-import contextlib
 import fcntl
 import json
 import os
@@ -15,7 +14,7 @@ from typing import Any, Final
 
 import attrs
 
-from prefect.agent.adapters.process import files
+from prefect.agent.adapters import state_files
 from prefect.agent.adapters.process.machine import Machine, this_machine
 from prefect.agent.domain.errors import PlatformUnavailable
 
@@ -23,7 +22,7 @@ KEPT: Final = 32
 """How many identities a directory remembers."""
 
 LOCKED_WITHIN: Final = 10.0
-"""Seconds in which another agent finishes with the identity files."""
+"""Seconds in which another agent finishes with the identity state_files."""
 
 PAUSE: Final = 0.01
 
@@ -56,8 +55,9 @@ class Home:
         """The directory's identity on this machine; makes the directory and its id if need be.
 
         Raises:
+            ConfigurationError: Another user owns the directory or can write in it.
             OSError: The directory cannot be read or written.
-            PlatformUnavailable: Another agent holds the identity files.
+            PlatformUnavailable: Another agent holds the identity state_files.
         """
         return self._known().identity
 
@@ -78,9 +78,7 @@ class Home:
 
     def _settled(self, before: Known | None) -> Known:
         """Read the identity, or make it; *before* is what it was when this agent looked first."""
-        self.directory.mkdir(mode=files.PRIVATE_FOLDER, parents=True, exist_ok=True)
-        with contextlib.suppress(PermissionError):
-            self.directory.chmod(files.PRIVATE_FOLDER)
+        state_files.make_private(self.directory)
         with self._locked():
             history = self._history()
             here = [known for known in history if not self.machine.is_elsewhere(known.machine)]
@@ -96,8 +94,8 @@ class Home:
 
     def _read_id(self) -> str:
         try:
-            content = files.read(self.directory / "id") or b""
-        except files.NotAFile:
+            content = state_files.read(self.directory / "id") or b""
+        except state_files.NotAFile:
             return ""
         text = content.decode("ascii", errors="replace").strip()
         return text if _ID.fullmatch(text) else ""
@@ -106,13 +104,13 @@ class Home:
         """Write the id anew: as it was, if that is known."""
         known = before or (here[-1] if here else None)
         name = known.id if known else uuid.uuid4().hex[:12]
-        files.write(self.directory / "id", name.encode(), synced=True)
+        state_files.write(self.directory / "id", name.encode(), synced=True)
         return name
 
     def _history(self) -> list[Known]:
         try:
-            found = json.loads(files.read(self.directory / "identities") or b"[]")
-        except (files.NotAFile, ValueError, RecursionError):
+            found = json.loads(state_files.read(self.directory / "identities") or b"[]")
+        except (state_files.NotAFile, ValueError, RecursionError):
             return []
         entries = found if isinstance(found, list) else []
         return [known for entry in entries if (known := _known(entry)) is not None]
@@ -123,11 +121,11 @@ class Home:
         if wanted == history:
             return
         rows = [{"identity": k.identity, "id": k.id, "machine": k.machine.id, "boot": k.machine.boot} for k in wanted]
-        files.write(self.directory / "identities", json.dumps(rows).encode(), synced=True)
+        state_files.write(self.directory / "identities", json.dumps(rows).encode(), synced=True)
 
     @contextmanager
     def _locked(self) -> Generator[None]:
-        handle = files.opened(self.directory / "identity.lock", os.O_RDWR | os.O_CREAT)
+        handle = state_files.opened(self.directory / "identity.lock", os.O_RDWR | os.O_CREAT)
         try:
             end = time.monotonic() + LOCKED_WITHIN
             while not _is_locked(handle):

@@ -96,7 +96,7 @@ def start(
     env = {**env, MARK: unit.name}
     _check(words, env)
     odd = {name: value for name, value in env.items() if not _NAME.fullmatch(name) and name.isprintable()}
-    odd = {name: value for name, value in odd.items() if not name.startswith("BASH_FUNC_")}
+    odd = {name: value for name, value in odd.items() if not _is_function(name, value)}
     with _in_memory(_program(env)) as program:
         return subprocess.Popen(
             [SHELL, "-s", str(unit), *words],
@@ -142,6 +142,11 @@ def started(name: str) -> Started | None:
         if processes.is_alive(shell):
             return Started(words[2], about, f"{command} {shell.pid}")
     return None
+
+
+def _is_function(name: str, value: str) -> bool:
+    """Whether a shell of this or an older day takes a variable for a function to define."""
+    return name.startswith("BASH_FUNC_") or value.lstrip().startswith("()")
 
 
 def _program(env: Mapping[str, str]) -> bytes:

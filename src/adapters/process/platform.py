@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final
 
+from prefect.agent.adapters import state_files
 from prefect.agent.adapters.process import descriptors, interpreters, launcher, sole_start
 from prefect.agent.adapters.process.ending import Ending
-from prefect.agent.adapters.process.files import opened
 from prefect.agent.adapters.process.home import Home
+from prefect.agent.adapters.process.output import DEFAULT_LIMIT, MIB, Outputs
 from prefect.agent.adapters.process.reaper import Reaper
 from prefect.agent.adapters.process.unit_dir import UnitDir
 from prefect.agent.domain.errors import PlatformForbidden, PlatformUnavailable, SubmissionRefused
@@ -38,6 +39,9 @@ BEGIN_WITHIN: Final = 10.0
 HELD_WITHIN: Final = 1.0
 """Seconds in which the processes of a unit that has ended let go of its name."""
 
+GATHER: Final = 0.01
+"""Seconds in which units that end are judged together: a look at processes costs the same for one as for many."""
+
 PASSING: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT})
 """What the system may have again later."""
 
@@ -50,6 +54,7 @@ class ProcessPlatform(ExecutionPlatform):
         interpreter: A Python with Prefect; None for the ``prefect`` command that PATH finds.
         import_paths: For the flow runs' ``PYTHONPATH``.
         show_flow_logs: Let output through to the agent's own stdout instead of keeping it with the unit.
+        output_limit: MiB that a unit's output may take on disk; 0 for no limit.
         environ: The environment that units get a few variables of.
 
     Raises:
@@ -63,6 +68,7 @@ class ProcessPlatform(ExecutionPlatform):
         interpreter: str | None = None,
         import_paths: Sequence[str] = (),
         show_flow_logs: bool = False,
+        output_limit: int = DEFAULT_LIMIT,
         environ: Mapping[str, str] | None = None,
     ) -> None:
         self._directory = directory
@@ -73,6 +79,7 @@ class ProcessPlatform(ExecutionPlatform):
         self._reaper = Reaper()
         self._ending = Ending(self._reaper)
         self._home = Home(directory)
+        self._outputs = Outputs(directory, output_limit * MIB or None)
         self._elsewhere: set[str] = set()
         self._guard = threading.Lock()
         descriptors.raise_limit()
@@ -140,9 +147,10 @@ class ProcessPlatform(ExecutionPlatform):
         with self._reaper.ended() as names:
             while (left := end - time.monotonic()) > 0:
                 try:
-                    batch = [names.get(timeout=left)]
+                    batch = [names.get(timeout=min(left, self._outputs.look()))]
                 except queue.Empty:
-                    return
+                    continue
+                time.sleep(GATHER)
                 while not names.empty():
                     batch.append(names.get())
                 with self._looking():
@@ -195,8 +203,8 @@ class ProcessPlatform(ExecutionPlatform):
                 self._adopt(unit)
                 return
             if not self._show:
-                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-                output = open(opened(unit.path / "output", flags), "wb")  # noqa: PTH123, SIM115 - a descriptor
+                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+                output = open(state_files.opened(unit.path / "output", flags), "wb")  # noqa: PTH123, SIM115 - a descriptor
             child = launcher.start(
                 unit.path,
                 words,
@@ -281,6 +289,7 @@ def factory(
     show_flow_logs: bool = False,
     interpreter: str | None = None,
     directory: str | None = None,
+    output_limit: int | None = None,
     **unknown: Any,
 ) -> ExecutionPlatform:
     """Make the platform from options; the entry point ``process`` of ``prefect.agent.platforms``.
@@ -295,6 +304,7 @@ def factory(
         interpreter=interpreter,
         import_paths=import_paths,
         show_flow_logs=show_flow_logs,
+        output_limit=DEFAULT_LIMIT if output_limit is None else output_limit,
     )
 
 

@@ -25,7 +25,7 @@ from typing import Any, Final
 
 import attrs
 
-from prefect.agent.adapters.process import files
+from prefect.agent.adapters import state_files
 from prefect.agent.adapters.process.machine import Machine
 from prefect.agent.domain.errors import PlatformUnavailable, UnitNameTaken
 from prefect.agent.domain.model.flow_runs import FlowRunId
@@ -80,8 +80,8 @@ class UnitDir:
         """Make the directory again that was lost while its unit executes."""
         self._make()
         for name, content in (("lock", b""), ("exit", BLANK), ("pid", f"{numbers}\n".encode())):
-            files.write(self.path / name, content)
-        files.write(self.path / "unit.json", about.encode())
+            state_files.write(self.path / name, content)
+        state_files.write(self.path / "unit.json", about.encode())
 
     def read(self) -> Unit | None:
         """The unit as lock and files say; None if there is none, or it is another machine's.
@@ -117,8 +117,8 @@ class UnitDir:
     def is_alive(self) -> bool:
         """Whether a process of the unit holds its lock."""
         try:
-            lock = files.opened(self.lock, os.O_RDWR)
-        except (FileNotFoundError, NotADirectoryError, files.NotAFile):
+            lock = state_files.opened(self.lock, os.O_RDWR)
+        except (FileNotFoundError, NotADirectoryError, state_files.NotAFile):
             return False
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -145,7 +145,7 @@ class UnitDir:
     def tail(self, lines: int) -> str:
         """The last lines of the output."""
         try:
-            handle = files.opened(self.path / "output")
+            handle = state_files.opened(self.path / "output")
         except OSError:
             return ""
         with open(handle, "rb") as output:  # noqa: PTH123 - a descriptor
@@ -174,7 +174,7 @@ class UnitDir:
     def discard(self) -> None:
         """Forget the unit if it never began, and nothing begins it at this moment."""
         try:
-            lock = files.opened(self.lock, os.O_RDWR)
+            lock = state_files.opened(self.lock, os.O_RDWR)
         except (FileNotFoundError, NotADirectoryError):
             return
         try:
@@ -188,7 +188,7 @@ class UnitDir:
 
     def written(self) -> str:
         """What ``unit.json`` says; empty if there is none."""
-        return (files.read(self.path / "unit.json") or b"").decode(errors="replace")
+        return (state_files.read(self.path / "unit.json") or b"").decode(errors="replace")
 
     # --- inside ---
 
@@ -198,7 +198,7 @@ class UnitDir:
         while lock < 0:
             self._make()
             try:
-                lock = files.opened(self.lock, os.O_RDWR | os.O_CREAT)
+                lock = state_files.opened(self.lock, os.O_RDWR | os.O_CREAT)
             except FileNotFoundError:  # the directory was removed in between
                 continue
         try:
@@ -215,7 +215,7 @@ class UnitDir:
                 return None
             for name in ("pid", "exit", "unkept"):  # of a unit that was not removed as a whole
                 (self.path / name).unlink(missing_ok=True)
-            files.put(self.path / "unit.json", self._said_of(submission).encode())  # half of it is no unit
+            state_files.put(self.path / "unit.json", self._said_of(submission).encode())  # half of it is no unit
         except OSError:
             self._delete()
             os.close(lock)
@@ -239,7 +239,7 @@ class UnitDir:
 
     def _make(self) -> None:
         try:
-            self.path.mkdir(mode=files.PRIVATE_FOLDER, parents=True, exist_ok=True)
+            self.path.mkdir(mode=state_files.PRIVATE_FOLDER, parents=True, exist_ok=True)
         except FileExistsError as problem:
             raise UnitNameTaken(self.path.name, f"the file {self.path}") from problem
 
@@ -250,8 +250,8 @@ class UnitDir:
 
     def _about(self) -> Mapping[str, Any] | None:
         try:
-            about = json.loads(files.read(self.path / "unit.json") or b"")
-        except (files.NotAFile, ValueError, RecursionError):
+            about = json.loads(state_files.read(self.path / "unit.json") or b"")
+        except (state_files.NotAFile, ValueError, RecursionError):
             return None
         return about if isinstance(about, dict) and {"flow_run_id", "attempt", "created_at"} <= set(about) else None
 
@@ -265,8 +265,8 @@ class UnitDir:
     def _numbers(self, name: str) -> tuple[int, ...] | None:
         """The numbers in a file; None if none is written yet, (-1,) if there is something else."""
         try:
-            content = files.read(self.path / name) or b""
-        except files.NotAFile:
+            content = state_files.read(self.path / name) or b""
+        except state_files.NotAFile:
             return (-1,)
         if found := _NUMBERS.match(content[: len(BLANK)]):
             return tuple(map(int, found[1].split()))
@@ -297,7 +297,7 @@ class UnitDir:
 
     def _is_here(self, lock: int) -> bool:
         try:
-            return os.fstat(lock).st_ino == (self.lock).stat().st_ino
+            return os.fstat(lock).st_ino == self.lock.lstat().st_ino
         except (FileNotFoundError, NotADirectoryError):
             return False
 

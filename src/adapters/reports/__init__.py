@@ -18,7 +18,12 @@ HOME: Final = "~/.prefect-agent"
 
 
 def reports_store(
-    directory: str | None, owner: str, *, environ: Mapping[str, str] | None = None, home: str = HOME
+    directory: str | None,
+    owner: str,
+    *,
+    environ: Mapping[str, str] | None = None,
+    home: str = HOME,
+    is_strict: bool = False,
 ) -> ReportStore:
     """A store on disk, or in memory if the place cannot be used.
 
@@ -30,11 +35,17 @@ def reports_store(
         owner: Mark of the agents that may send each other's reports.
         environ: Variables; None for those of the process.
         home: The directory if none is named.
+        is_strict: Refuse a place where other users can write, instead of keeping reports in memory.
+
+    Raises:
+        ConfigurationError: Other users can write there, and *is_strict*. The message says what to do.
     """
     given = directory or _named(os.environ if environ is None else environ)
     try:
         return DiskReports(Path(given or home).expanduser().absolute(), owner)
     except (ConfigurationError, ValueError) as problem:
+        if is_strict and isinstance(problem, ConfigurationError):
+            raise
         return MemoryReports(problem=str(problem))
     except (OSError, RuntimeError) as problem:
         text = f"{given or home} cannot be used: {getattr(problem, 'strerror', None) or problem}"

@@ -9,7 +9,6 @@ import errno
 import fcntl
 import json
 import os
-import stat
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import Any, BinaryIO, Final
 
 import attrs
 
+from prefect.agent.adapters import state_files
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.ports.reports import Entry
 
@@ -30,7 +30,7 @@ MOST_RECORD: Final = 4 * 1024 * 1024
 
 TRIES: Final = 10
 
-FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+FLAGS: Final = os.O_RDWR | os.O_APPEND
 
 
 @attrs.define(eq=False)
@@ -228,10 +228,10 @@ def _locked(path: Path, more: int = 0) -> int:
         BlockingIOError: Another process has it, or has removed it.
         OSError: It is no such file.
     """
-    fd = os.open(path, FLAGS | more, 0o600)
+    fd = state_files.opened(path, FLAGS | more)
     try:
         about = os.fstat(fd)
-        if not stat.S_ISREG(about.st_mode) or about.st_uid != os.geteuid():
+        if about.st_uid != os.geteuid():
             raise OSError(errno.EINVAL, "not a file of this user", str(path))
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         there = path.stat(follow_symlinks=False)

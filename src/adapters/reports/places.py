@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from prefect.agent.adapters.state_files import PRIVATE_FOLDER, WRITABLE_FOR_OTHERS, open_to_others
 from prefect.agent.domain.errors import ConfigurationError
 
 USUAL: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR})
@@ -21,19 +22,19 @@ def private_folder(directory: Path, *names: str) -> Path:
         ConfigurationError: Another user can write in one of the folders.
         OSError: It cannot be made, or is no folder.
     """
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    directory.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
     about = directory.stat()
     if about.st_uid not in {0, os.geteuid()} or about.st_mode & stat.S_IWOTH:
-        raise ConfigurationError(_open_to_others(directory))
+        raise ConfigurationError(open_to_others(directory))
     folder = directory
     for name in names:
         folder /= name
-        folder.mkdir(exist_ok=True, mode=0o700)
+        folder.mkdir(exist_ok=True, mode=PRIVATE_FOLDER)
         about = folder.lstat()
         if stat.S_ISLNK(about.st_mode):
             raise ConfigurationError(f"{folder} is a link; it has to be a folder of this user's own")
-        if about.st_uid != os.geteuid() or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise ConfigurationError(_open_to_others(folder))
+        if about.st_uid != os.geteuid() or about.st_mode & WRITABLE_FOR_OTHERS:
+            raise ConfigurationError(open_to_others(folder))
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
     return folder
@@ -43,7 +44,3 @@ def safe_name(owner: str) -> str:
     """*owner* as the name of a folder."""
     is_safe = re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,63}", owner)
     return owner if is_safe else hashlib.sha256(owner.encode(errors="surrogatepass")).hexdigest()[:16]
-
-
-def _open_to_others(folder: Path) -> str:
-    return f"other users can write in {folder}: `chmod go-w` it, give it to this user, or name a folder of your own"

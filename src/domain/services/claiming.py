@@ -21,6 +21,7 @@ from prefect.agent.domain.model.flow_runs import (
 from prefect.agent.domain.model.leases import Claimant, new_record, taken_over, waits_for_its_unit
 from prefect.agent.domain.model.planning import back_off
 from prefect.agent.domain.model.units import unit_name
+from prefect.agent.domain.services.batches import in_halves
 from prefect.agent.ports import events
 from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.cloud_api import ClaimRequest, CloudApi
@@ -30,6 +31,9 @@ READ_BACK_TRIES: Final = 5
 
 ASK_RIVALS: Final = 5
 """Lost runs that are read to learn who else claims."""
+
+CLAIMS: Final = 25
+"""Claims in one call of the port."""
 
 
 @attrs.define(kw_only=True)
@@ -112,25 +116,65 @@ class ClaimFlowRuns:
         return [_with_claim(outcome) for outcome in outcomes]
 
     def _ask(self, requests: Sequence[ClaimRequest]) -> list[ClaimOutcome]:
-        try:
-            return list(self.cloud.claim(requests))
-        except OutcomeUnknown as problem:
-            self.tell(
-                Event(name=events.CLAIM_READ_BACK, level="WARNING", message=f"Claim without an answer: {problem}")
-            )
-            return self._read_back(requests)
-        except CloudUnavailable as problem:
-            self.tell(Event(name=events.CLOUD_TROUBLE, level="WARNING", message=f"Cannot claim now: {problem}"))
-            return [Deferred(request.run, message=str(problem)) for request in requests]
-        except RequestRejected as problem:
-            return self._in_halves(requests, problem)
+        """Ask in batches. One that fails may do so for one run's sake: it is halved until that run waits alone.
 
-    def _in_halves(self, requests: Sequence[ClaimRequest], problem: RequestRejected) -> list[ClaimOutcome]:
-        """A request that is rejected whole may be one run's fault: find out which."""
-        if len(requests) == 1:
-            return [Refused(requests[0].run, str(problem))]
-        middle = len(requests) // 2
-        return [*self._ask(requests[:middle]), *self._ask(requests[middle:])]
+        If nothing goes out any more, or it cannot be learned what became of a claim, the rest waits unasked.
+        """
+        known: dict[FlowRunId, ClaimOutcome] = {}
+        problems: list[CloudError] = []
+
+        def send(some: Sequence[ClaimRequest]) -> None:
+            if any(isinstance(problem, OutcomeUnknown) for problem in problems):
+                raise problems[-1]
+            try:
+                outcomes, unknown = self._sent(some)
+            except CloudError as problem:
+                problems.append(problem)
+                raise
+            known.update((request.run.id, outcome) for request, outcome in zip(some, outcomes, strict=True))
+            problems.extend(unknown)
+
+        def spoiled(request: ClaimRequest, problem: CloudError, _sure: bool) -> None:  # noqa: FBT001 - as in_halves calls it
+            known[request.run.id] = self._spoiled(request, problem)
+
+        batches = [requests[begin : begin + CLAIMS] for begin in range(0, len(requests), CLAIMS)]
+        try:
+            in_halves(batches, send, spoiled)
+        except Unauthorised:
+            raise
+        except CloudError as problem:
+            rest = [request for request in requests if request.run.id not in known]
+            known.update((request.run.id, self._spoiled(request, problem)) for request in rest)
+        self._say_why(problems)
+        return [known[request.run.id] for request in requests]
+
+    def _sent(self, requests: Sequence[ClaimRequest]) -> tuple[list[ClaimOutcome], list[CloudError]]:
+        """The outcomes; and the error, if the answer was lost and it cannot be learned what became of the claims.
+
+        Raises:
+            CloudError: Nothing was claimed.
+        """
+        try:
+            return list(self.cloud.claim(requests)), []
+        except OutcomeUnknown as problem:
+            message = f"Claim without an answer: {problem}"
+            self.tell(Event(name=events.CLAIM_READ_BACK, level="WARNING", message=message))
+            outcomes = self._read_back(requests)
+            is_learned = any(not isinstance(outcome, Deferred) for outcome in outcomes)
+            return outcomes, [] if is_learned else [problem]
+
+    def _spoiled(self, request: ClaimRequest, problem: CloudError) -> ClaimOutcome:
+        """The outcome of a claim that failed alone, or that was not asked for."""
+        if isinstance(problem, RequestRejected):
+            return Refused(request.run, str(problem))
+        wait = getattr(problem, "retry_after", None)
+        return Deferred(request.run, self.now() + timedelta(seconds=wait) if wait else None, str(problem))
+
+    def _say_why(self, problems: Sequence[CloudError]) -> None:
+        """Say once, however many requests it took to find the culprit."""
+        away = [problem for problem in problems if isinstance(problem, CloudUnavailable)]
+        if away:
+            self.tell(Event(name=events.CLOUD_TROUBLE, level="WARNING", message=f"Cannot claim now: {away[0]}"))
 
     def _confirmed(self, requests: Sequence[ClaimRequest], outcomes: list[ClaimOutcome]) -> list[ClaimOutcome]:
         """Where the Cloud does not compare and set, only what is read back with our record is ours."""

@@ -153,6 +153,13 @@ _PROCESS: Final = (
     _process(
         "--import-path", "-p", "import_paths", multiple=True, metavar="PATH", help="Goes on the flow runs' PYTHONPATH."
     ),
+    _process(
+        "--output-limit",
+        type=click.IntRange(min=0, max=10**9),
+        metavar="MIB",
+        help="Keep at most MIB mebibytes of each flow run's output, its end; 0: all. Default: "
+        "PREFECT_AGENT_OUTPUT_LIMIT, else 100.",
+    ),
 )
 
 _KUBERNETES: Final = (

@@ -92,7 +92,7 @@ class TestYaml:
             (b"spec: {template: 1}", "spec.template is a number, not a mapping"),
             (b"spec: {template: {spec: a}}", "spec.template.spec is a text, not a mapping"),
             (b"kind: Job\n---\nkind: Job", "not one document of plain YAML (line 2"),
-            (b"a: [", "not one document of plain YAML (line 1, column 5)"),
+            (b"a: [", "not one document of plain YAML (line "),
             (b"a: !!python/object/apply:os.system [true]", "not one document of plain YAML"),
             (b"\xff\xff\xff", "it is not plain YAML"),
             (b"a: " + b"9" * 5000, "plain YAML"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from prefect.agent.adapters.process import files
+from prefect.agent.adapters import state_files
 from prefect.agent.adapters.process.home import Home
 from prefect.agent.adapters.process.machine import Machine, this_machine
 
@@ -112,7 +112,7 @@ def test_memories_are_bounded(folder: Path) -> None:
         Home(folder, Machine(f"{number:012d}", "boot-1")).identity()
 
     assert len(Home(folder, HERE).aliases()) <= 33
-    assert (folder / "identities").stat().st_size < files.LIMIT
+    assert (folder / "identities").stat().st_size < state_files.LIMIT
 
 
 def test_a_lost_directory_gets_its_identity_back(folder: Path) -> None:
@@ -141,14 +141,14 @@ def test_the_directory_is_private(folder: Path) -> None:
 def test_a_file_that_cannot_be_written_leaves_what_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk: the old content stays, and nothing half is left beside it."""
     path = tmp_path / "id"
-    files.write(path, b"before")
+    state_files.write(path, b"before")
 
     def full(_handle: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        files.write(path, b"after", synced=True)
+        state_files.write(path, b"after", synced=True)
 
     assert path.read_bytes() == b"before"
     assert [each.name for each in tmp_path.iterdir()] == ["id"]

@@ -1,13 +1,14 @@
 """Claims: many in one request, and an answer that was lost is read back."""
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 import attrs
 import pytest
 
 from prefect.agent.domain.errors import CloudUnavailable, OutcomeUnknown, Unauthorised
-from prefect.agent.domain.model.flow_runs import Claimed, ClaimOutcome, Deferred, FlowRunId, Lost, Refused
+from prefect.agent.domain.model.flow_runs import Claimed, ClaimOutcome, Deferred, FlowRun, FlowRunId, Lost, Refused
 from prefect.agent.domain.model.units import unit_name
 from prefect.agent.domain.services.claiming import READ_BACK_TRIES
 from prefect.agent.ports import events
@@ -136,7 +137,7 @@ def test_a_fate_that_cannot_be_learned_is_deferred(desk: Claimers) -> None:
 def test_an_unavailable_cloud_defers(desk: Claimers) -> None:
     """Nothing was changed: the runs are claimed later."""
     runs = desk.runs(2)
-    desk.cloud.fail_next("claim", CloudUnavailable("away"))
+    desk.cloud.fail_next("claim", CloudUnavailable("away"), times=1000)
 
     outcomes = desk.claimer()(runs)
 
@@ -229,3 +230,56 @@ def test_a_cloud_that_takes_no_claims_is_asked_a_few_times(desk: Claimers) -> No
 
     assert kinds(desk.claimer()(runs)) == [Deferred] * len(runs)
     assert desk.cloud.calls.count("claim") <= 2 * READ_BACK_TRIES
+
+
+def many(desk: Claimers, count: int) -> list[FlowRun]:
+    """More runs than one poll reads."""
+    return list(desk.cloud.flow_runs([desk.cloud.add_flow_run() for _ in range(count)]))
+
+
+@pytest.mark.parametrize("is_loose", [False, True])
+@pytest.mark.parametrize("place", [0, 24, 25, 40, 59])
+def test_a_run_that_makes_the_cloud_answer_503_waits_alone(desk: Claimers, place: int, is_loose: bool) -> None:
+    """A request with that run in it is answered 503 each time: the others are claimed in the same turn without it."""
+    runs = many(desk, 60)
+    desk.cloud.bad, desk.cloud.error, desk.cloud.is_loose = runs[place].id, CloudUnavailable("503"), is_loose
+
+    outcomes = desk.claimer()(runs)
+
+    assert kinds(outcomes) == [Deferred if run.id == runs[place].id else Claimed for run in runs]
+    assert desk.cloud.asked <= 14
+    assert desk.heard.names().count(events.CLOUD_TROUBLE) == 1
+
+
+def test_a_cloud_that_is_away_is_asked_for_claims_a_few_times(desk: Claimers) -> None:
+    """However many runs are ready; the runs wait as long as the Cloud asked for."""
+    runs = many(desk, 60)
+    desk.cloud.fail_next("claim", CloudUnavailable("503", retry_after=40), times=1000)
+
+    outcomes = desk.claimer()(runs)
+
+    assert [out.until for out in outcomes if isinstance(out, Deferred)] == [
+        desk.clock.now() + timedelta(seconds=40)
+    ] * 60
+    assert desk.cloud.calls.count("claim") <= 8
+
+
+def test_an_unknown_claim_within_a_batch_that_failed_is_read_back_first(desk: Claimers) -> None:
+    """A 503, then a lost answer: the claims of the half are read, and none is sent a second time that is ours."""
+    runs = desk.runs(20)
+    desk.cloud.fail_next("claim", CloudUnavailable("503"))
+    desk.cloud.lose_answers("claim", 1)
+
+    assert kinds(desk.claimer()(runs)) == [Claimed] * 20
+    assert all(desk.cloud.flow_run(run.id).version == 2 for run in runs)
+    assert desk.cloud.calls.count("claim") == 3
+
+
+def test_nothing_is_claimed_after_claims_of_which_nothing_can_be_learned(desk: Claimers) -> None:
+    """A Cloud that neither confirms claims nor lets them be read is asked for no more of them in this turn."""
+    runs = many(desk, 75)
+    desk.cloud.lose_answers("claim", 1000)
+    desk.cloud.fail_next("flow_runs", CloudUnavailable("away"), times=1000)
+
+    assert kinds(desk.claimer()(runs)) == [Deferred] * 75
+    assert desk.cloud.calls.count("claim") == 1

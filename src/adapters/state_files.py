@@ -1,4 +1,8 @@
-"""Files of the state directory: read without following links or waiting, written whole or not at all."""
+"""Files and folders of a state directory, for all that keep something there.
+
+What lies there is a claim: only regular files count, no link is followed, nothing is waited for, little is read. What
+is written is written whole or not at all, for this user alone. A folder in which other users can write is refused.
+"""
 
 import contextlib
 import os
@@ -7,13 +11,38 @@ import uuid
 from pathlib import Path
 from typing import Final
 
+from prefect.agent.domain.errors import ConfigurationError
+
 LIMIT: Final = 64 * 1024
 """Bytes of a state file that are read."""
 
 PRIVATE_FILE: Final = 0o600
 PRIVATE_FOLDER: Final = 0o700
+WRITABLE_FOR_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def make_private(folder: Path) -> None:
+    """Make *folder*, and what is missing above it, for this user alone. One that others may read becomes private.
+
+    Raises:
+        ConfigurationError: Another user owns it or can write in it. The message says what to do.
+        OSError: It cannot be made, or is no folder.
+    """
+    for each in (*reversed(folder.parents), folder):
+        if not each.exists():
+            each.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+    about = folder.stat()
+    if about.st_uid != os.geteuid() or about.st_mode & WRITABLE_FOR_OTHERS:
+        raise ConfigurationError(open_to_others(folder))
+    if stat.S_IMODE(about.st_mode) != PRIVATE_FOLDER:
+        folder.chmod(PRIVATE_FOLDER)
+
+
+def open_to_others(folder: Path) -> str:
+    """The sentence for a folder that is refused."""
+    return f"other users can write in {folder}: `chmod go-w` it, give it to this user, or name a folder of your own"
 
 
 class NotAFile(OSError):

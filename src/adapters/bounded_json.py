@@ -1,0 +1,106 @@
+"""JSON answers within bounds: bytes, and values. 60 MB of ``{},{},`` would take 1.5 GB of memory once decoded.
+
+Values are counted before anything is decoded, by what stands between them, in a few passes over the bytes.
+"""
+
+import errno
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+MOST_BYTES: Final = 64 * 1024 * 1024
+"""Bytes of one answer. Lists of 10,000 Jobs or containers have less."""
+
+MOST_VALUES: Final = 1_000_000
+"""Values of one answer: objects, lists, and what is in them. 10,000 containers are about 600,000."""
+
+LONGEST_LINE: Final = 16 * 1024 * 1024
+"""Bytes of one line in a stream of JSON objects; an API server keeps no object that is larger than 3 MiB."""
+
+PIECE: Final = 64 * 1024
+
+COUNTED: Final = 256 * 1024
+"""Bytes that are taken apart at once."""
+
+
+class BeyondBounds(OSError):
+    """An answer is larger than can be taken: ask for less. The message is the end of a sentence."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(errno.EMSGSIZE, why)
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+def gathered(pieces: Iterable[bytes], *, most: int = MOST_BYTES) -> bytes:
+    """All *pieces*.
+
+    Raises:
+        BeyondBounds: They are more than *most* bytes together; what comes then is not read.
+    """
+    found, size = [], 0
+    for piece in pieces:
+        size += len(piece)
+        if size > most:
+            raise BeyondBounds(f"is larger than {most} bytes")
+        found.append(piece)
+    return b"".join(found)
+
+
+def loads(body: bytes, *, most: int = MOST_VALUES) -> Any:
+    """What *body* says.
+
+    Raises:
+        BeyondBounds: It has more than *most* values.
+        ValueError: It is not JSON, or nested more deeply than Python reads.
+    """
+    check(body, most=most)
+    try:
+        return json.loads(body)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def check(body: bytes, *, most: int = MOST_VALUES) -> None:
+    """Raise BeyondBounds if *body* has more than *most* values."""
+    if len(body) > most and _separators(body) > most and _is_above(body, most):
+        raise BeyondBounds(f"has more than {most} values")
+
+
+def lines(pieces: Iterable[bytes], *, longest: int = LONGEST_LINE) -> Iterator[bytes]:
+    """Whole lines that are not empty. What follows the last line end is left out: it was cut.
+
+    Raises:
+        BeyondBounds: A line has more than *longest* bytes.
+    """
+    begun: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        *whole, rest = piece.split(b"\n")
+        if whole:
+            whole[0] = b"".join((*begun, whole[0]))
+            begun, size = [], 0
+        yield from (line for line in whole if line.strip())
+        begun.append(rest)
+        size += len(rest)
+        if size > longest:
+            raise BeyondBounds(f"has a line of more than {longest} bytes")
+
+
+def _separators(body: bytes) -> int:
+    """About as many as there are values; also counts what is in texts."""
+    return sum(map(body.count, (b",", b"[", b"{")))
+
+
+def _is_above(body: bytes, most: int) -> bool:
+    """Whether more than *most* separators are outside of texts. A backslash escapes the byte after it."""
+    body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    found = inside = 0
+    for begin in range(0, len(body), COUNTED):
+        parts = body[begin : begin + COUNTED].split(b'"')
+        found += _separators(b"".join(parts[inside::2]))
+        inside ^= (len(parts) - 1) % 2
+        if found > most:
+            return True
+    return False

@@ -1,0 +1,178 @@
+"""Plain YAML as kubectl takes it, with a budget: bytes, values, depth. Whatever was written, parsing it stays cheap.
+
+The document is measured before anything is built from it, by libyaml where PyYAML has it. An alias counts as all that
+it stands for. Dates and base-60 numbers are texts, as they are for kubectl; a decimal number has
+at most 64 characters.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import attrs
+import yaml
+
+LONGEST_NUMBER: Final = 64
+"""Characters."""
+
+_TAG: Final = "tag:yaml.org,2002:"
+_TAGS: Final = frozenset(
+    {f"{_TAG}{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq", "binary")} | {"!"}
+)
+_NUMBERS: Final = frozenset({f"{_TAG}int", f"{_TAG}float"})
+_TEXTS: Final = frozenset({f"{_TAG}timestamp", f"{_TAG}value"})
+"""What YAML 1.1 finds in plain scalars and kubectl does not."""
+
+_Parser: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class NotPlainYaml(Exception):
+    """A text that is not one document of plain YAML within the budget.
+
+    The message is the end of a sentence ("is nested more than 50 levels deep") and shows nothing of the text.
+    """
+
+
+@attrs.frozen(kw_only=True)
+class Budget:
+    """What one document may cost.
+
+    Attributes:
+        bytes: Of the text.
+        values: Mappings, lists, keys and scalars; those behind an alias count each time.
+        depth: Levels of nesting.
+        text: Characters of all scalars together; those behind an alias count each time.
+    """
+
+    bytes: int
+    values: int
+    depth: int
+    text: int
+
+
+def load(document: bytes, budget: Budget) -> Any:
+    """What *document* says, in dicts, lists and scalars.
+
+    Raises:
+        NotPlainYaml: It is something else, or beyond the budget.
+    """
+    measure(document, budget)
+    with _understood():
+        return yaml.load(document, Loader=_Plain)  # noqa: S506 - a SafeLoader
+
+
+def measure(document: bytes, budget: Budget) -> None:
+    """Look through *document* without building anything. Raises as :func:`load`."""
+    if len(document) > budget.bytes:
+        raise NotPlainYaml(f"is larger than {budget.bytes // 1024} KiB")
+    meter = _Meter(budget)
+    with _understood():
+        for event in _events(document):
+            meter.take(event)
+
+
+def _events(document: bytes) -> Iterator[yaml.Event]:
+    parser = _Parser(document)
+    try:
+        while (event := parser.get_event()) is not None:
+            yield event
+    finally:
+        parser.dispose()
+
+
+class _understood:  # noqa: N801 - reads as a statement
+    """What PyYAML raises comes out as NotPlainYaml, without the parts of the text that its own messages show."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, problem: BaseException | None, _trace: object) -> None:
+        if isinstance(problem, yaml.MarkedYAMLError):
+            mark = problem.problem_mark
+            where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+            raise NotPlainYaml(f"is not one document of plain YAML{where}") from None
+        if isinstance(problem, yaml.YAMLError | ValueError | TypeError | LookupError | AttributeError | RecursionError):
+            raise NotPlainYaml("is not plain YAML") from None  # the last ones: PyYAML's constructors
+
+
+@attrs.define
+class _Size:
+    values: int = 0
+    text: int = 0
+
+
+@attrs.define
+class _Meter:
+    """Adds up what a document will cost, event by event.
+
+    Attributes:
+        open: The collections around the present event: anchor, and what was counted before it.
+        anchored: What an alias of that name stands for.
+    """
+
+    budget: Budget
+    total: _Size = attrs.field(factory=_Size)
+    open: list[tuple[str | None, _Size]] = attrs.field(factory=list)
+    anchored: dict[str, _Size] = attrs.field(factory=dict)
+
+    def take(self, event: yaml.Event) -> None:
+        """Count *event*. Raises NotPlainYaml as soon as the budget is spent."""
+        if isinstance(event, yaml.AliasEvent):
+            self._add(self._behind(event.anchor))
+        elif isinstance(event, yaml.ScalarEvent):
+            size = _Size(1, len(event.value))
+            self._add(size)
+            self._keep(event.anchor, size)
+        elif isinstance(event, yaml.CollectionStartEvent):
+            self.open.append((event.anchor, attrs.evolve(self.total)))
+            self._add(_Size(1))
+            if len(self.open) > self.budget.depth + 1:
+                raise self._too_deep()
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = self.open.pop()
+            self._keep(anchor, _Size(self.total.values - before.values, self.total.text - before.text))
+        if (getattr(event, "tag", None) or "!") not in _TAGS:
+            raise NotPlainYaml("is not one document of plain YAML: it has a tag that kubectl does not know")
+
+    def _behind(self, anchor: str | None) -> _Size:
+        """What an alias stands for; one of what encloses it stands for nesting without end."""
+        if any(anchor == each for each, _ in self.open):
+            raise self._too_deep()
+        return self.anchored.get(anchor or "", _Size(1))  # of nothing: the parser refuses that
+
+    def _too_deep(self) -> NotPlainYaml:
+        return NotPlainYaml(f"is nested more than {self.budget.depth} levels deep")
+
+    def _keep(self, anchor: str | None, size: _Size) -> None:
+        if anchor is not None:
+            self.anchored[anchor] = size
+
+    def _add(self, size: _Size) -> None:
+        self.total.values += size.values
+        self.total.text += size.text
+        if self.total.values > self.budget.values or self.total.text > self.budget.text:
+            limits = f"more than {self.budget.values} values or {self.budget.text} characters"
+            raise NotPlainYaml(f"is too large: {limits} when its aliases are written out")
+
+
+class _Plain(_Parser):  # type: ignore[misc]
+    """Builds what was measured."""
+
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
+        """The tag of a node that names none."""
+        tag = str(super().resolve(kind, value, implicit))
+        if kind is yaml.ScalarNode and (tag in _TEXTS or (tag in _NUMBERS and ":" in value)):
+            return f"{_TAG}str"
+        return tag
+
+    def number(self, node: yaml.ScalarNode) -> int | float:
+        """A number. One that no program writes is refused if reading it costs more than its length."""
+        is_power_of_two = node.tag == f"{_TAG}int" and node.value.lstrip("+-").startswith("0")
+        if len(node.value) > LONGEST_NUMBER and not is_power_of_two:
+            raise NotPlainYaml(f"is not plain YAML: it has a number of more than {LONGEST_NUMBER} characters")
+        build = self.construct_yaml_int if node.tag == f"{_TAG}int" else self.construct_yaml_float
+        found: int | float = build(node)
+        return found
+
+
+for _each in _NUMBERS:
+    _Plain.add_constructor(_each, _Plain.number)
