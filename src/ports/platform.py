@@ -122,7 +122,8 @@ class ExecutionPlatform(abc.ABC):
 
         Every process that it has started is of it, however it was detached.
 
-        A unit that has ended or does not exist is a success. It stays visible with its evidence until removed. One
+        A unit that has ended or does not exist is a success; what lingers of an ended one is ended, and its end stays
+        what it was. It stays visible with its evidence until removed. One
         that was never started (``CREATED``) is removed: it cannot end.
         """
 

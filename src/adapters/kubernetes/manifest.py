@@ -18,6 +18,8 @@ from prefect.agent.domain.model.workloads import is_loopback
 __all__ = [
     "ATTEMPT",
     "CLOUD_LABEL",
+    "CONTAINER",
+    "ENDED",
     "FLOW_ID_LABEL",
     "FLOW_NAME",
     "FLOW_RUN_ID",
@@ -63,11 +65,17 @@ FLOW_RUN_NAME: Final = "prefect.io/flow-run-name"
 SECRET: Final = "prefect.io/secret"  # noqa: S105 - the name of an annotation
 """Name of the Secret that was made for this Job alone."""
 
+CONTAINER: Final = "prefect.io/container"
+"""Name of the container that executes the flow run, if it is not the usual one; on the pod: others may add theirs."""
+
+ENDED: Final = "prefect.io/ended"
+"""How that container ended (exit code and reason), if an agent ended what went on beside it."""
+
 STOPPED: Final = "prefect.io/stopped"
 """Why an agent ended the Job; put there when it does."""
 
 _LABELS: Final = (UNIT, IDENTIFIER, FLOW_RUN_ID_LABEL, FLOW_ID_LABEL, CLOUD_LABEL, OWNER_LABEL, MANAGED_BY)
-_ANNOTATIONS: Final = (FLOW_RUN_ID, ATTEMPT, FLOW_NAME, FLOW_RUN_NAME, SECRET, STOPPED)
+_ANNOTATIONS: Final = (FLOW_RUN_ID, ATTEMPT, FLOW_NAME, FLOW_RUN_NAME, SECRET, STOPPED, ENDED, CONTAINER)
 _ON_PODS: Final = (FLOW_RUN_ID, ATTEMPT)
 
 _OF_THE_SERVER: Final = (
@@ -82,6 +90,9 @@ _OF_THE_SERVER: Final = (
     "selfLink",
 )
 """Metadata of a template that was once a Job; the name is ours."""
+
+LEAST_TIME_TO_LIVE: Final = 86_400
+"""Seconds that Kubernetes keeps a finished Job at least, whatever its template says; the agent removes it earlier."""
 
 _MAX_NAME: Final = 256
 """Characters of a flow's or flow run's name that are kept for people."""
@@ -115,10 +126,12 @@ def job(
         spec = whole.section("spec")
         _check_started_once(spec)
         spec.default("backoffLimit", 0)
-        spec.default("ttlSecondsAfterFinished", defaults.ttl_seconds)
+        _fill_time_to_live(spec, defaults)
         pod = spec.section("template")
         _mark(pod.section("metadata"), submission, {name: notes[name] for name in _ON_PODS if name in notes})
-        pods.fill(pod.section("spec"), submission, from_run=from_run, defaults=defaults, secret=secret)
+        main = pods.fill(pod.section("spec"), submission, from_run=from_run, defaults=defaults, secret=secret)
+        if main != pods.CONTAINER:
+            pod.section("metadata").section("annotations").data[CONTAINER] = main
     except BadTemplate as problem:
         raise SubmissionRefused(str(problem)) from problem
     return whole.data
@@ -224,6 +237,16 @@ def _mark(metadata: Section, submission: Submission, notes: Mapping[str, str]) -
         for name in names:
             section.data.pop(name, None)
         section.data.update(ours)
+
+
+def _fill_time_to_live(spec: Section, defaults: JobDefaults) -> None:
+    """The template's, but no shorter one than an agent that is away may need: a Job that is gone tells no end."""
+    floor = LEAST_TIME_TO_LIVE if defaults.ttl_seconds is None else min(LEAST_TIME_TO_LIVE, defaults.ttl_seconds)
+    own = spec.get("ttlSecondsAfterFinished")
+    if own is None:
+        spec.default("ttlSecondsAfterFinished", defaults.ttl_seconds)
+    elif isinstance(own, int) and 0 <= own < floor:  # what makes no sense the API server refuses
+        spec.data["ttlSecondsAfterFinished"] = floor
 
 
 def _check_started_once(spec: Section) -> None:

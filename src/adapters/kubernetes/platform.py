@@ -174,13 +174,13 @@ class KubernetesPlatform(ExecutionPlatform):
         self._jobs.mirror.follow()  # a pod that ends is deleted soon: only who watches sees how it ended
         job, pods = self._jobs.look(name)
         unit = self._read(job, pods)
-        if unit is None or unit.status.has_ended:
+        if unit is None or (unit.status.has_ended and not unit.lingers):
             return
         self._features.require(permissions.CANCEL, f"stop {name}")
         if job is not None and (unit.status is UnitStatus.CREATED or (job.is_suspended and not pods)):
             self._remove(job)  # nothing of it ever executed, and it cannot end
         elif job is not None:
-            self._jobs.end(job)
+            self._jobs.end(job, ended=reading.note_of(unit))
         self._wait_for_end(name, pods, grace)
 
     def remove(self, name: str) -> None:
@@ -306,7 +306,7 @@ class KubernetesPlatform(ExecutionPlatform):
                     self._jobs.end_pod(pod, grace)
             job, pods = self._jobs.look(name)
             unit = self._read(job, pods)
-            if unit is None or unit.status.has_ended:
+            if unit is None or (unit.status.has_ended and not unit.lingers):
                 self._hear_last_words(name)
                 return
             if time.monotonic() >= end:

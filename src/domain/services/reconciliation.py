@@ -135,6 +135,7 @@ class Reconcile:
         self._each(waiting(alive, self._platform_time()), self._report_wait, "report why it waits of")
         self._judge(units, missing, absent)
         self._stop_cancelled(alive)
+        self._stop_lingering(units)
         self._remove_old(units)
         self.is_idle = not units and not self.view.open_runs()
         fields = {"units": len(units), "alive": len(alive), "claimed": len(self.view.open_runs())}
@@ -272,7 +273,8 @@ class Reconcile:
         if reason in said:
             return
         said.add(reason)
-        message = f"{unit.name} waits to start: {unit.evidence}"
+        doing = "waits to start" if unit.status is UnitStatus.PENDING else "may not end by itself"
+        message = f"{unit.name} {doing}: {unit.evidence}"
         fields = {"flow_run_id": unit.flow_run_id, "unit": unit.name, "reason": reason}
         self.tell(Event(name=events.UNIT_WAITS, level="WARNING", message=message, fields=fields))
         self.outbox.log(unit.flow_run_id, message, "WARNING")
@@ -292,6 +294,11 @@ class Reconcile:
         known = (self.view.get(run_id) for run_id in {unit.flow_run_id for unit in alive})
         cancelled = [run for run in known if run is not None and run.state.type in {CANCELLING, CANCELLED}]
         self._stops.cancelled(cancelled, alive)
+
+    def _stop_lingering(self, units: Sequence[Unit]) -> None:
+        """Helpers go once their unit's end is reported: what explains it may go with them."""
+        over = [unit for unit in units if unit.lingers and unit.name not in self._look_again]
+        self._stops.lingering([unit for unit in over if self._is_free(unit.flow_run_id)])
 
     def _read(self, run_ids: set[FlowRunId]) -> Sequence[FlowRun]:
         found = self.cloud.flow_runs(run_ids) if run_ids else []
