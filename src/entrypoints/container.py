@@ -14,7 +14,7 @@ import attrs
 from dependency_injector import containers, providers
 
 from prefect.agent.domain.errors import ConfigurationError
-from prefect.agent.domain.model.flow_runs import FlowRun
+from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId
 from prefect.agent.domain.model.leases import Claimant, fingerprint
 from prefect.agent.domain.model.run_configs import frozen_mapping
 from prefect.agent.domain.model.settings import AgentSettings
@@ -107,6 +107,11 @@ def _platform(options: Options) -> ExecutionPlatform:
     return platform
 
 
+def _saying(outbox: Outbox) -> Callable[[FlowRunId, str], None]:
+    """Puts a warning into a flow run's log."""
+    return lambda run_id, message: outbox.log(run_id, message, "WARNING")
+
+
 def platform_factory(name: str) -> Callable[..., Any]:
     """The factory of the platform called *name*.
 
@@ -192,6 +197,7 @@ class Container(containers.DeclarativeContainer):
         agent_name=agent_name,
         labels=settings.labels,
         deadline=settings.create_deadline,
+        say=providers.Callable(_saying, outbox),
         tell=tell,
     )
     claim = providers.Singleton(

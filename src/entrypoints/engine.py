@@ -135,6 +135,7 @@ class Engine:
             tell=self.tell,
         )
         self.create_unit.made = self.sweep.made
+        self.create_unit.make_room = self._make_room
 
     def run(self) -> None:
         """Work until :meth:`stop`, ``max_polls`` or a fatal error; then finish what is in hand.
@@ -294,6 +295,11 @@ class Engine:
             self._sweep_now.set()
         self.clock.pause(SWEEP_GAP, self._stopping)
         return not self._stopping.is_set()
+
+    def _make_room(self) -> None:
+        """A flow run waits for room that ended units take."""
+        self.sweep.make_room()
+        self._sweep_now.set()
 
     def _watch_step(self) -> bool:
         started = self.clock.monotonic()

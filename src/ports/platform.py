@@ -25,7 +25,8 @@ class ExecutionPlatform(abc.ABC):
       may have taken effect all the same: repeating it is safe by its contract.
     - ``PlatformForbidden``: the agent itself lacks a permission; the message names it.
 
-    and ``create`` also ``SubmissionRefused``. Nothing else crosses the port.
+    and ``create`` also ``SubmissionRefused``, and of ``PlatformUnavailable`` ``CreateBlocked`` if nothing was created
+    and nothing will be until something comes back (room in a quota). Nothing else crosses the port.
     """
 
     @property
@@ -52,7 +53,12 @@ class ExecutionPlatform(abc.ABC):
 
     @abc.abstractmethod
     def check(self) -> None:
-        """Raise unless the platform answers and the agent may do its work there. Changes nothing."""
+        """Raise unless the platform answers and the agent may do its work there. Changes nothing.
+
+        Raises:
+            ConfigurationError: At the first call: no unit can be made with the platform's settings.
+            CreateBlocked: The last :meth:`create` raised it, and it would do so again.
+        """
 
     @property
     def fingerprint(self) -> str:

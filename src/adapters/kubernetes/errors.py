@@ -7,7 +7,13 @@ from typing import Any, Final
 import urllib3
 from kubernetes.config import ConfigException
 
-from prefect.agent.domain.errors import PlatformError, PlatformForbidden, PlatformUnavailable, SubmissionRefused
+from prefect.agent.domain.errors import (
+    CreateBlocked,
+    PlatformError,
+    PlatformForbidden,
+    PlatformUnavailable,
+    SubmissionRefused,
+)
 
 _MISSING: Final = re.compile(
     r'cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)" in API group "(?P<group>[^"]*)"'
@@ -19,6 +25,7 @@ ANONYMOUS: Final = "system:anonymous"
 """Whom an API server takes a request without credentials for."""
 
 _FULL: Final = ("exceeded quota", "exceeds quota")
+_SILENT_WEBHOOK: Final = "failed calling webhook"
 _ENDING: Final = "because it is being terminated"
 
 
@@ -109,6 +116,8 @@ def translate_submission(problem: Exception, *, server: str, doing: str) -> Plat
     """As :func:`translate`, where the run itself may be to blame."""
     if isinstance(problem, StatusError) and problem.is_unknown_account:
         return translate(problem, server=server, doing=doing)
+    if isinstance(problem, StatusError) and problem.is_its_own and _SILENT_WEBHOOK in problem.message:
+        return CreateBlocked(f"a webhook does not answer, so Kubernetes cannot {doing}: {problem.message}")
     if not isinstance(problem, StatusError) or problem.code in {401, 404, 409, 410, 429} or problem.code >= 500:
         return translate(problem, server=server, doing=doing)
     if not problem.is_its_own and problem.code != 413:
@@ -118,7 +127,8 @@ def translate_submission(problem: Exception, *, server: str, doing: str) -> Plat
         if _MISSING.search(said):
             return translate(problem, server=server, doing=doing)
         if any(word in said for word in _FULL):
-            return PlatformUnavailable(f"no room in the namespace's quota to {doing}: {said}", retry_after=5)
+            said = f"no room in the namespace's quota to {doing}: {said}"
+            return CreateBlocked(said, needs_room=True, retry_after=5)
         if _ENDING in said:
             return PlatformUnavailable(f"cannot {doing}: {said}")
     return SubmissionRefused(f"Kubernetes refuses to {doing}: {said}{_causes(problem)}")

@@ -78,15 +78,19 @@ class Jobs:
 
     # --- making ---
 
-    def make(self, body: Mapping[str, Any]) -> Object | None:
-        """Create a Job; None if its name is taken. Errors of ``ExecutionPlatform.create``."""
+    def make(self, body: Mapping[str, Any], *, dry_run: bool = False) -> Object | None:
+        """Create a Job; None if its name is taken. Errors of ``ExecutionPlatform.create``.
+
+        Args:
+            dry_run: Only ask whether it would be created.
+        """
         name, namespace = body["metadata"]["name"], body["metadata"]["namespace"]
         with self._cluster.asked(f"create the Job {name}", into=translate_submission):
             try:
                 return self._cluster.send(
                     "POST",
                     self._scope.jobs(namespace),
-                    query={"fieldValidation": "Strict"},
+                    query={"fieldValidation": "Strict", **({"dryRun": "All"} if dry_run else {})},
                     body=body,
                     heard_warning=lambda text: log.warning("Kubernetes warns of a Job: %s", text),
                 )

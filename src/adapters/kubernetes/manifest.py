@@ -40,6 +40,7 @@ __all__ = [
     "labels",
     "namespace_of",
     "secret",
+    "trial",
     "unreachable_addresses",
 ]
 
@@ -201,11 +202,20 @@ def check(template: Mapping[str, Any], *, defaults: JobDefaults) -> None:
     Raises:
         ConfigurationError: No Job can be made of it; the message names the field.
     """
-    trial = Submission(name="trial", flow_run_id=FlowRunId("trial"), attempt="1", command=(), image="trial")
     try:
-        job(trial, template, from_run=False, defaults=defaults, secret=None)
+        trial("trial", template, defaults=defaults)
     except SubmissionRefused as problem:
         raise ConfigurationError(f"no flow run can use the agent's job template: {problem}") from problem
+
+
+def trial(name: str, template: Mapping[str, Any], *, defaults: JobDefaults) -> dict[str, Any]:
+    """A Job of the agent's own *template* for no flow run.
+
+    Raises:
+        SubmissionRefused: No Job can be made of it; the message names the field.
+    """
+    nothing = Submission(name=name, flow_run_id=FlowRunId("trial"), attempt="1", command=("true",), image="trial")
+    return job(nothing, template, from_run=False, defaults=defaults, secret=None)
 
 
 def unreachable_addresses(submission: Submission, template: Mapping[str, Any] | None = None) -> list[str]:

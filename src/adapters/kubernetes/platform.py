@@ -23,7 +23,14 @@ from prefect.agent.adapters.kubernetes.reflector import Rhythm
 from prefect.agent.adapters.kubernetes.reports import Reports
 from prefect.agent.adapters.kubernetes.self_check import missing_permissions
 from prefect.agent.adapters.kubernetes.templates import TemplatesOfRuns
-from prefect.agent.domain.errors import PlatformForbidden, PlatformUnavailable, SubmissionRefused, UnitNameTaken
+from prefect.agent.adapters.kubernetes.trial import Trial
+from prefect.agent.domain.errors import (
+    CreateBlocked,
+    PlatformForbidden,
+    PlatformUnavailable,
+    SubmissionRefused,
+    UnitNameTaken,
+)
 from prefect.agent.domain.model.run_configs import KubernetesRun
 from prefect.agent.domain.model.units import Evidence, Submission, Unit, UnitStatus
 from prefect.agent.domain.model.workloads import PlatformTraits
@@ -79,6 +86,7 @@ class KubernetesPlatform(ExecutionPlatform):
         self._templates_of_runs = TemplatesOfRuns()
         self._presence = None if process is None else PodPresence(cluster, process)
         self._fingerprint = fingerprint(scope, defaults, template, api_key_secret)
+        self._trial = Trial(self._jobs, template, defaults)
         self._told: dict[str, Unit] = {}
 
     @property
@@ -119,6 +127,7 @@ class KubernetesPlatform(ExecutionPlatform):
         for lack in missing:
             self._features.switch_off(lack.rule.feature, f"it may not {lack}: add {lack.line} to its Role")
         _ = self.identity
+        self._trial()
 
     def prepare(self, submission: Submission) -> None:
         self._templates_of_runs.fetch(submission)
@@ -139,7 +148,7 @@ class KubernetesPlatform(ExecutionPlatform):
                 "Give the agent an --api address that holds in the cluster, or --env for the flow runs"
             )
         self._references.check(body)
-        made = self._jobs.make(body)
+        made = self._make(body)
         self._templates_of_runs.forget(submission)
         if made is None:
             return self._adopt(submission, body["metadata"]["namespace"])
@@ -213,6 +222,19 @@ class KubernetesPlatform(ExecutionPlatform):
         self._cluster.close()
 
     # --- creating ---
+
+    def _make(self, body: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Create the Job; None if its name is taken."""
+        try:
+            return self._jobs.make(body)
+        except CreateBlocked as blocked:
+            self._trial.is_blocked = True
+            raise CreateBlocked(
+                str(blocked),
+                patience=self._patience.start,
+                needs_room=blocked.needs_room,
+                retry_after=blocked.retry_after,
+            ) from blocked
 
     def _check_namespace(self, namespace: str) -> None:
         if namespace != self._scope.namespace and not self._scope.cluster_wide:

@@ -102,6 +102,7 @@ class Reconcile:
     """Units made by this process since the last sweep."""
     _waits_reported: dict[str, set[str]] = attrs.field(factory=dict, init=False)
     """Of units that live: what the logs of their runs say they waited for."""
+    _needs_room: bool = attrs.field(default=False, init=False)
     _orphans_reported: set[str] = attrs.field(factory=set, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -140,6 +141,10 @@ class Reconcile:
         self.is_idle = not units and not self.view.open_runs()
         fields = {"units": len(units), "alive": len(alive), "claimed": len(self.view.open_runs())}
         self.tell(Event(name=events.SWEPT, level="DEBUG", message="Compared claims with units", fields=fields))
+
+    def make_room(self) -> None:
+        """Let the next sweep remove all ended units whose ends are reported, unless they are kept for ever."""
+        self._needs_room = True
 
     def made(self, unit: Unit) -> None:
         """Remember a unit that this process has made: if it is deleted before a sweep sees it, its run fails."""
@@ -327,11 +332,14 @@ class Reconcile:
         self.tell(Event(name=events.UNIT_WAITS, level="WARNING", message=message, fields={"unit": unit.name}))
 
     def _remove_old(self, units: Sequence[Unit]) -> None:
-        now = self._platform_time()
+        now, keep = self._platform_time(), self.settings.keep_ended
+        needs_room, self._needs_room = self._needs_room, False
+        if needs_room and keep is not None:
+            keep = 0.0
         old = [
             unit
             for unit in units
-            if unit.status.has_ended and unit.name in self._settled and removable(unit, now, self.settings.keep_ended)
+            if unit.status.has_ended and unit.name in self._settled and removable(unit, now, keep)
         ]
         self._each(old, self._remove, "remove")
 

@@ -93,7 +93,7 @@ def test_a_user_that_names_credentials_and_has_none(tmp_path: Path, user: Mappin
     """Nothing is asked without them: the API server would take the agent for nobody."""
     found = cluster(kubeconfig(tmp_path, users=[{"name": "u", "user": user}]))
     assert found.server == "https://127.0.0.1:1"
-    with pytest.raises(PlatformUnavailable, match="no credentials for .*names credentials"), found.asked("look"):
+    with pytest.raises(PlatformUnavailable, match=r"no credentials for .*names credentials"), found.asked("look"):
         found.send("GET", "/version")
 
 
