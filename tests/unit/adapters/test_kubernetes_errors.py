@@ -8,7 +8,13 @@ import urllib3
 from kubernetes.config import ConfigException
 
 from prefect.agent.adapters.kubernetes.errors import StatusError, missing_rule, root, translate, translate_submission
-from prefect.agent.domain.errors import PlatformError, PlatformForbidden, PlatformUnavailable, SubmissionRefused
+from prefect.agent.domain.errors import (
+    CreateBlocked,
+    PlatformError,
+    PlatformForbidden,
+    PlatformUnavailable,
+    SubmissionRefused,
+)
 
 MISSING: Final = (
     'jobs.batch is forbidden: User "system:serviceaccount:m:agent" cannot create resource "jobs" in API group "batch" '
