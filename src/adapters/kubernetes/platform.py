@@ -16,6 +16,7 @@ from prefect.agent.adapters.kubernetes.features import Features
 from prefect.agent.adapters.kubernetes.fingerprints import fingerprint
 from prefect.agent.adapters.kubernetes.jobs import Jobs, Scope
 from prefect.agent.adapters.kubernetes.manifest import JobDefaults, SecretReference
+from prefect.agent.adapters.kubernetes.own_pod import renamed_secret
 from prefect.agent.adapters.kubernetes.presence import PodPresence, PodProcess
 from prefect.agent.adapters.kubernetes.reading import Patience
 from prefect.agent.adapters.kubernetes.references import OwnerReferences
@@ -84,6 +85,7 @@ class KubernetesPlatform(ExecutionPlatform):
         self._reports = Reports(self._jobs.events, today=cluster.now)
         self._references = OwnerReferences(cluster, warn=self._features.warn)
         self._templates_of_runs = TemplatesOfRuns()
+        self._process = process
         self._presence = None if process is None else PodPresence(cluster, process)
         self._fingerprint = fingerprint(scope, defaults, template, api_key_secret)
         self._trial = Trial(self._jobs, template, defaults)
@@ -127,6 +129,9 @@ class KubernetesPlatform(ExecutionPlatform):
         for lack in missing:
             self._features.switch_off(lack.rule.feature, f"it may not {lack}: add {lack.line} to its Role")
         _ = self.identity
+        if self._process is not None and self._api_key_secret is not None:
+            self._api_key_secret = renamed_secret(self._cluster, self._process, self._api_key_secret)
+            self._process = None  # once is enough
         self._trial()
 
     def prepare(self, submission: Submission) -> None:

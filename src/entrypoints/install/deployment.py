@@ -17,11 +17,17 @@ _REMARKS: Final = {
     "livenessProbe:": "Restarted after ten more minutes of that: no cure for an outage of Prefect, but one for a\n"
     "process that hangs, and nothing is lost by it.",
     "- name: PREFECT_AGENT_API_KEY_SECRET": "Jobs refer to this Secret (NAME/KEY): the key is in no Job.",
+    "- name: NAMESPACE": "Jobs go where the agent is, whatever kustomize makes of it.",
     "- name: POD_NAMESPACE": "Who this agent is: the next one takes its claims over as soon as its pod is gone.",
     "- name: PREFECT_AGENT_WITHOUT": "What the Role above does not allow either.",
 }
 
 _CONTAINER: Final = "agent"
+
+_NAMESPACE: Final[dict[str, Any]] = {
+    "name": "NAMESPACE",
+    "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}},
+}
 
 _POD: Final[tuple[dict[str, Any], ...]] = (
     *(
@@ -109,7 +115,6 @@ def _env(install: Install) -> list[dict[str, Any]]:
         "PREFECT__CLOUD__AGENT__LABELS": json.dumps(install.labels, ensure_ascii=False),
         "PREFECT__CLOUD__AGENT__ENV_VARS": json.dumps(dict(install.env), ensure_ascii=False) if install.env else None,
         "PREFECT__CLOUD__AGENT__AGENT_ADDRESS": f"http://:{HEALTH_PORT}",
-        "NAMESPACE": install.namespace,
         "IMAGE_PULL_SECRETS": ",".join(install.pull_secrets) or None,
         **install.jobs,
         "PREFECT_AGENT_CLUSTER_WIDE": "true" if install.cluster_wide else None,
@@ -117,7 +122,7 @@ def _env(install: Install) -> list[dict[str, Any]]:
         "HOME": "/tmp",  # noqa: S108
     }
     plain = [{"name": name, "value": _literal(value)} for name, value in values.items() if value is not None]
-    return [*_key(install), *plain, *_POD]
+    return [*_key(install), *plain, _NAMESPACE, *_POD]
 
 
 def _key(install: Install) -> list[dict[str, Any]]:

@@ -105,7 +105,7 @@ def test_options_of_1_x_do_what_they_did() -> None:
         "PREFECT__CLOUD__AGENT__LABELS": '["a", "b"]',
         "PREFECT__CLOUD__AGENT__ENV_VARS": '{"A": "1", "B": "2"}',
         "PREFECT__CLOUD__AGENT__AGENT_ADDRESS": "http://:8080",
-        "NAMESPACE": "metrics",
+        "NAMESPACE": None,
         "IMAGE_PULL_SECRETS": "r",
         "JOB_MEM_REQUEST": "1Gi",
         "JOB_MEM_LIMIT": "2Gi",

@@ -163,11 +163,18 @@ def test_every_rule_says_why() -> None:
     assert why == [f"# {rule.why}" for rule in permissions.rules(OPTIONAL)]
 
 
-def test_the_namespace_rule_is_for_this_namespace() -> None:
-    """The name in the table stands for it."""
-    [rule] = [rule for rule in documents(PLAIN)["Role"]["rules"] if rule["resources"] == ["namespaces"]]
+@pytest.mark.parametrize(("kind", "names"), [("Role", None), ("ClusterRole", ["metrics"])])
+def test_the_namespace_rule_is_for_this_namespace(kind: str, names: list[str] | None) -> None:
+    """A Role ends with its namespace, so it names none, which may be renamed; a ClusterRole does not."""
+    found = documents(attrs.evolve(PLAIN, cluster_wide=kind == "ClusterRole"))[kind]["rules"]
+    [rule] = [rule for rule in found if rule["resources"] == ["namespaces"]]
 
-    assert rule["resourceNames"] == ["metrics"]
+    assert rule.get("resourceNames") == names
+
+
+def test_the_namespace_of_the_jobs_is_the_pods_own() -> None:
+    """Also after a tool has put the documents into another namespace."""
+    assert env(PLAIN)["NAMESPACE"] == {"fieldRef": {"fieldPath": "metadata.namespace"}}
 
 
 def test_no_rule_can_read_a_secret() -> None:
