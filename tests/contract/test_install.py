@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,14 +10,10 @@ import attrs
 import pytest
 import yaml
 
-from prefect.agent.adapters.kubernetes import KubernetesPlatform, permissions, templates
+from prefect.agent.adapters.kubernetes import permissions
 from prefect.agent.adapters.kubernetes.access import Cluster
-from prefect.agent.adapters.kubernetes.jobs import Scope
-from prefect.agent.adapters.kubernetes.manifest import JobDefaults, SecretReference
-from prefect.agent.adapters.kubernetes.presence import PodProcess
 from prefect.agent.adapters.kubernetes.self_check import Lack, missing_permissions
 from prefect.agent.adapters.kubernetes.throttle import Throttle
-from prefect.agent.domain.errors import PlatformForbidden
 from prefect.agent.domain.model.settings import as_labels
 from prefect.agent.entrypoints.agents import kubernetes_options
 from prefect.agent.entrypoints.install.kubernetes import manifest
@@ -26,8 +21,6 @@ from prefect.agent.entrypoints.install.plan import OPTIONAL, Install
 from prefect.agent.entrypoints.settings import Configuration, labels
 from support.kubernetes.api import ApiRefused
 from support.kubernetes.control_plane import ControlPlane
-from support.kubernetes.lab import submission, with_pod
-from support.kubernetes.place import NOWHERE
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.kubernetes
@@ -297,59 +290,3 @@ def test_it_can_be_applied_again(control_plane: ControlPlane, namespace: str) ->
     apply(control_plane, manifest(attrs.evolve(PLAIN, namespace=namespace, without=OPTIONAL, labels=("a",), drain=9)))
 
     assert env(control_plane, namespace)["PREFECT__CLOUD__AGENT__LABELS"] == '["a"]'
-
-
-def kustomized(text: str, folder: Path, **changes: str) -> str:
-    """What kubectl's kustomize makes of it."""
-    program = kubectl()
-    if program is None:
-        pytest.skip("kubernetes: there is no kubectl, which has kustomize")
-    (folder / "agent.yaml").write_text(text)
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump({"resources": ["agent.yaml"], **changes}))
-    done = subprocess.run([program, "kustomize", str(folder)], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_kustomize_may_rename_it(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
-    """With another namespace and a prefix the agent misses no right, and its Jobs find their Secret."""
-    text = manifest(attrs.evolve(PLAIN, namespace="elsewhere"))
-    apply(control_plane, kustomized(text, tmp_path, namespace=namespace, namePrefix="blue-"))
-    pods = f"/api/v1/namespaces/{namespace}/pods"
-    wait_until(lambda: bool(control_plane.api.list(pods, labelSelector="app=prefect-agent")), 30, "the agent's pod")
-    pod, *_ = control_plane.api.list(pods, labelSelector="app=prefect-agent")
-    [container] = pod["spec"]["containers"]
-    told = {each["name"]: each.get("value") for each in container["env"]}
-    account = f"/api/v1/namespaces/{namespace}/serviceaccounts/blue-prefect-agent/token"
-    token = control_plane.api.post(account, {"spec": {"expirationSeconds": 3600}})["status"]["token"]
-    process = PodProcess.this(
-        {"POD_NAMESPACE": namespace, "POD_NAME": pod["metadata"]["name"], "POD_UID": pod["metadata"]["uid"]}
-    )
-    options = kubernetes_options({name: value for name, value in told.items() if value})
-    name, key = options["api_key_secret"].split("/")
-    platform = KubernetesPlatform(
-        Cluster(kubeconfig=str(control_plane.kubeconfig_for_token(token, namespace)), throttle=Throttle(100, 100)),
-        scope=Scope(namespace=namespace),
-        defaults=JobDefaults(namespace=namespace),
-        template=templates.BUILT_IN,
-        api_key_secret=SecretReference(name, key),
-        process=process,
-    )
-    with closing(platform):
-
-        def passes() -> bool:
-            try:
-                platform.check()
-            except PlatformForbidden:
-                return False
-            return True
-
-        wait_until(passes, 30, "the Role to hold")
-        unit = submission(template=with_pod(nodeSelector=NOWHERE))
-        platform.create(unit)
-
-    job = control_plane.api.get(f"/apis/batch/v1/namespaces/{namespace}/jobs/{unit.name}")
-    [flow] = job["spec"]["template"]["spec"]["containers"]
-    reference = next(each["valueFrom"]["secretKeyRef"] for each in flow["env"] if each["name"] == "API_KEY")
-    assert reference == {"name": "blue-prefect-agent", "key": "api-key"}
-    assert control_plane.api.exists(f"/api/v1/namespaces/{namespace}/secrets/{reference['name']}")

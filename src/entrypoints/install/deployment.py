@@ -16,6 +16,7 @@ _REMARKS: Final = {
     "readinessProbe:": "Ready means: polls go well. After a minute without a good one it answers 503.",
     "livenessProbe:": "Restarted after ten more minutes of that: no cure for an outage of Prefect, but one for a\n"
     "process that hangs, and nothing is lost by it.",
+    "command:": "Empty, as are some values below: what the official agent had there goes, whatever tool put it there.",
     "- name: PREFECT_AGENT_API_KEY_SECRET": "Jobs refer to this Secret (NAME/KEY): the key is in no Job.",
     "- name: NAMESPACE": "Jobs go where the agent is, whatever kustomize makes of it.",
     "- name: POD_NAMESPACE": "Who this agent is: the next one takes its claims over as soon as its pod is gone.",
@@ -24,8 +25,10 @@ _REMARKS: Final = {
 
 _CONTAINER: Final = "agent"
 
+
 _NAMESPACE: Final[dict[str, Any]] = {
     "name": "NAMESPACE",
+    "value": "",
     "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}},
 }
 
@@ -80,6 +83,7 @@ def _container(install: Install) -> dict[str, Any]:
     return {
         "name": _CONTAINER,
         "image": install.image,
+        "command": [],
         "args": [_literal(word) for word in words],
         "env": _env(install),
         "ports": [{"name": "health", "containerPort": HEALTH_PORT}],
@@ -131,7 +135,12 @@ def _key(install: Install) -> list[dict[str, Any]]:
     name, key = install.secret
     reference = {"secretKeyRef": {"name": name, "key": key}}
     of_jobs = [{"name": "PREFECT_AGENT_API_KEY_SECRET", "value": "/".join(install.secret_of_jobs or ())}]
-    return [{"name": "PREFECT__CLOUD__API_KEY", "valueFrom": reference}, *(of_jobs if install.secret_of_jobs else ())]
+    # If not `kubectl apply` made the official Deployment, its values stay unless others are given.
+    keys: list[dict[str, Any]] = [
+        {"name": "PREFECT__CLOUD__AGENT__AUTH_TOKEN", "value": ""},
+        {"name": "PREFECT__CLOUD__API_KEY", "value": "", "valueFrom": reference},
+    ]
+    return [*keys, *(of_jobs if install.secret_of_jobs else ())]
 
 
 def _setting(text: str) -> str:

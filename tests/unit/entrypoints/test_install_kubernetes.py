@@ -43,7 +43,7 @@ def container(install: Install) -> dict[str, Any]:
 
 def env(install: Install) -> dict[str, Any]:
     """The agent's variables: value, or where it comes from."""
-    return {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in container(install)["env"]}
+    return {entry["name"]: entry.get("valueFrom") or entry["value"] for entry in container(install)["env"]}
 
 
 def expanded(text: str) -> str:
@@ -251,7 +251,7 @@ def test_a_stopping_agent_gets_the_time_it_may_need() -> None:
 
 def test_the_image_decides_how_prefect_is_started() -> None:
     """Its entry point reaps; only what comes after ``prefect`` is said here."""
-    assert "command" not in container(PLAIN)
+    assert container(PLAIN)["command"] == []
     assert container(PLAIN)["args"] == ["agent", "start", "kubernetes"]
     config = attrs.evolve(PLAIN, agent_config_id="$(x)")
     assert container(config)["args"][3:] == ["--agent-config-id", "$$(x)"]
