@@ -64,6 +64,26 @@ class PlatformUnavailable(PlatformError):
         self.retry_after = retry_after
 
 
+class CreateBlocked(PlatformUnavailable):
+    """The platform answers, but creates no units for want of something that comes back; nothing was created.
+
+    Attributes:
+        patience: Seconds that a flow run may wait for it; None for no limit.
+        needs_room: Whether units that have ended take the room.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        patience: float | None = None,
+        needs_room: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.patience, self.needs_room = patience, needs_room
+
+
 class PlatformForbidden(PlatformError):
     """The platform says no to the agent itself. The message names the permission that is missing."""
 

@@ -140,6 +140,7 @@ class Engine:
             tell=self.tell,
         )
         self.create_unit.made = self.sweep.made
+        self.create_unit.make_room = self._make_room
 
     def run(self) -> None:
         """Work until :meth:`stop`, ``max_polls`` or a fatal error; then finish what is in hand.
@@ -318,6 +319,11 @@ class Engine:
             return False
         self._sweep_now.set()
         return True
+
+    def _make_room(self) -> None:
+        """A flow run waits for room that ended units take."""
+        self.sweep.make_room()
+        self._sweep_now.set()
 
     def _watch_step(self) -> bool:
         started = self.clock.monotonic()

@@ -26,7 +26,8 @@ class ExecutionPlatform(abc.ABC):
       may have taken effect all the same: repeating it is safe by its contract.
     - ``PlatformForbidden``: the agent itself lacks a permission; the message names it.
 
-    and ``create`` also ``SubmissionRefused``. Nothing else crosses the port.
+    and ``create`` also ``SubmissionRefused``, and of ``PlatformUnavailable`` ``CreateBlocked`` if nothing was created
+    and nothing will be until something comes back (room in a quota). Nothing else crosses the port.
     """
 
     @property
@@ -53,7 +54,12 @@ class ExecutionPlatform(abc.ABC):
 
     @abc.abstractmethod
     def check(self) -> None:
-        """Raise unless the platform answers and the agent may do its work there. Changes nothing."""
+        """Raise unless the platform answers and the agent may do its work there. Changes nothing.
+
+        Raises:
+            ConfigurationError: At the first call: no unit can be made with the platform's settings.
+            CreateBlocked: The last :meth:`create` raised it, and it would do so again.
+        """
 
     @property
     def fingerprint(self) -> str:
@@ -150,7 +156,8 @@ class ExecutionPlatform(abc.ABC):
 
         Every process that it has started is of it, however it was detached.
 
-        A unit that has ended or does not exist is a success. It stays visible with its evidence until removed. One
+        A unit that has ended or does not exist is a success; what lingers of an ended one is ended, and its end stays
+        what it was. It stays visible with its evidence until removed. One
         that was never started (``CREATED``) is removed: it cannot end.
         """
 

@@ -18,7 +18,7 @@ from prefect.agent.adapters.kubernetes.jobs import Scope
 from prefect.agent.adapters.kubernetes.manifest import JobDefaults
 from prefect.agent.adapters.kubernetes.reflector import Rhythm
 from prefect.agent.adapters.kubernetes.throttle import Throttle
-from prefect.agent.domain.errors import ConfigurationError, PlatformUnavailable
+from prefect.agent.domain.errors import PlatformUnavailable
 from prefect.agent.domain.model.units import Unit, UnitStatus
 from support.processes import has_ended
 from support.stub_server import StubServer, drips, says, stub_api_server
@@ -310,8 +310,8 @@ class TestPlugins:
         monkeypatch.setattr(plugins, "DEADLINE", 1.0)
         config = login(f"echo please touch the key >&2\nsleep 600 &\necho $$ $! > {tmp_path}/pids\nwait")
         began = time.monotonic()
-        with pytest.raises(ConfigurationError, match=r"lab-login'.*within 1 s.*please touch the key"):
-            made(config)
+        with pytest.raises(PlatformUnavailable, match=r"lab-login'.*within 1 s.*please touch the key"):
+            made(config).check()
         assert time.monotonic() - began < 20
         for pid in (tmp_path / "pids").read_text().split():
             wait_until(partial(has_ended, pid), what=f"the end of {pid}")
@@ -331,14 +331,14 @@ class TestPlugins:
     )
     def test_a_program_that_gives_none_is_named(self, login: Callable[[str], str], script: str, words: str) -> None:
         """With what it said; the agent does not go on without credentials."""
-        with pytest.raises(ConfigurationError, match=f"lab-login.*{words}"):
-            made(login(script))
+        with pytest.raises(PlatformUnavailable, match=f"lab-login.*{words}"):
+            made(login(script)).check()
 
     def test_a_program_that_is_not_there_is_named(self, kubeconfig: Callable[..., str]) -> None:
         """With the system's words."""
         config = kubeconfig(exec={"apiVersion": "client.authentication.k8s.io/v1", "command": "/no/such/login"})
-        with pytest.raises(ConfigurationError, match=r"/no/such/login.*No such file"):
-            made(config)
+        with pytest.raises(PlatformUnavailable, match=r"/no/such/login.*No such file"):
+            made(config).check()
 
     def test_a_token_is_used_and_renewed(self, login: Callable[[str], str], server: StubServer, tmp_path: Path) -> None:
         """When it expires, and with the answer of then; if there is none then, that is unavailable, not forbidden."""

@@ -124,3 +124,14 @@ def test_announced_platforms_are_those_of_the_project() -> None:
     for target in announced.values():
         module, _, attribute = target.partition(":")
         assert callable(getattr(import_module(module), attribute))
+
+
+def test_a_later_prefect_can_be_installed_beside_it() -> None:
+    """Prefect 3 wants ``python-dateutil`` below 3; the newest Kubernetes SDK alone would bring a later one."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert "python-dateutil<3" in project["project"]["dependencies"]
+    for lock in ("dev.txt", "image.txt"):
+        lines = (ROOT / "requirements" / lock).read_text(encoding="utf-8").splitlines()
+        versions = [line.partition("==")[2] for line in lines if line.startswith("python-dateutil==")]
+        assert versions
+        assert all(version.startswith("2.") for version in versions)

@@ -314,7 +314,7 @@ class InMemoryCloudApi(TroublesomeCloudApi):
             return EndOutcome(verdict=verdict or EndVerdict.NOT_OURS)
         try:
             if end.kind is EndKind.HANDED_BACK:
-                self._store.hand_back(row, end.message, now=self._now())
+                self._store.hand_back(row, end.message, now=self._now(), counts=end.counts)
             else:
                 kind = FAILED if end.kind is EndKind.FAILED else CANCELLED
                 self._store.set_state(row, plain(kind, end.message), now=self._now())

@@ -184,13 +184,16 @@ class Store:
         if state.type == "Submitted":
             run.claim, run.changed_at = state.payload.get(RECORD), now
 
-    def hand_back(self, row: FlowRunRow, message: str, *, now: datetime) -> None:
+    def hand_back(self, row: FlowRunRow, message: str, *, now: datetime, counts: bool = True) -> None:
         """Let a claimed run, or its claimed task runs, wait again as before the claim.
+
+        Args:
+            counts: Whether that is a recovery.
 
         Raises:
             CloudError: The rules refuse it.
         """
-        recoveries = 1 + (row.claim.recoveries if row.claim else 0)
+        recoveries = int(counts) + (row.claim.recoveries if row.claim else 0)
         if row.state == states.SUBMITTED:
             self.set_state(row, _waits_again(row, message, recoveries, now), now=now)
             return

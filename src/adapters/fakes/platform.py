@@ -120,6 +120,8 @@ class InMemoryPlatform(TroublesomePlatform):
             unit = self._place.units.get(name)
             if unit is not None and unit.status is UnitStatus.CREATED:
                 self._forget(name)
+            elif unit is not None and unit.lingers:
+                self._put(attrs.evolve(unit, lingers=False))
             elif unit is not None and not unit.status.has_ended:
                 began = unit.status is UnitStatus.RUNNING
                 self._end(unit, Evidence(exit_code=STOPPED if began else None, reason="Stopped"))
@@ -175,8 +177,18 @@ class InMemoryPlatform(TroublesomePlatform):
             else:
                 raise ValueError(f"{name} is {unit.status.value}: only a pending unit waits for something")
 
-    def end(self, name: str, exit_code: int = 0, *, reason: str = "", message: str = "") -> None:
-        """Let a unit end by itself.
+    def threaten(self, name: str, reason: str, message: str = "") -> None:
+        """Say of a running unit that it may not end by itself.
+
+        Raises:
+            KeyError: There is no such unit.
+        """
+        with self._place.changed:
+            unit = self._place.units[name]
+            self._put(attrs.evolve(unit, evidence=Evidence(reason=reason, message=message)))
+
+    def end(self, name: str, exit_code: int = 0, *, reason: str = "", message: str = "", lingers: bool = False) -> None:
+        """Let a unit end by itself; with *lingers* helpers of it go on.
 
         Raises:
             KeyError: There is no such unit.
@@ -184,7 +196,7 @@ class InMemoryPlatform(TroublesomePlatform):
         with self._place.changed:
             reason = reason or ("Error" if exit_code else "")
             evidence = Evidence(exit_code=exit_code, reason=reason, message=message)
-            self._end(self._place.units[name], evidence)
+            self._end(attrs.evolve(self._place.units[name], lingers=lingers), evidence)
 
     def vanish(self, name: str) -> None:
         """Delete a unit behind everybody's back, executing or not.

@@ -109,7 +109,7 @@ class Ending:
             return [_flow_run_entry(run, ended_state(kind, end.message))]
         waits: dict[str, Any] = {
             "earliest": self.transport.now() + REST,
-            "recoveries": 1 + (run.claim.recoveries if run.claim else 0),
+            "recoveries": int(end.counts) + (run.claim.recoveries if run.claim else 0),
         }
         if not run.claimed_task_runs:
             state = handed_back_state(run.source.get("serialized_state"), end.message, **waits)

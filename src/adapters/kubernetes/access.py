@@ -7,7 +7,6 @@ generated methods stay unused: importing them costs 0.4 s of CPU and 24 MB, and 
 import contextlib
 import json
 import socket
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
@@ -18,8 +17,8 @@ import urllib3
 
 from prefect.agent.adapters import bounded_json
 from prefect.agent.adapters.answers import within
-from prefect.agent.adapters.kubernetes.errors import RAISED, PluginFailed, StatusError, translate
-from prefect.agent.adapters.kubernetes.logins import Login, home_namespace
+from prefect.agent.adapters.kubernetes.errors import RAISED, NoCredentials, StatusError, translate
+from prefect.agent.adapters.kubernetes.logins import Door, Login, home_namespace
 from prefect.agent.adapters.kubernetes.throttle import Throttle
 from prefect.agent.adapters.skew import SkewMeter
 from prefect.agent.domain.errors import AgentError, ConfigurationError
@@ -51,25 +50,28 @@ class Cluster:
 
     def __init__(self, *, kubeconfig: str | None = None, context: str | None = None, throttle: Throttle) -> None:
         self._kubeconfig, self._context, self._throttle = kubeconfig, context, throttle
-        self._guard = threading.Lock()
+        self._door = Door()
         self._warned: set[str] = set()
         self._skew = SkewMeter()
-        self._login = Login.find(kubeconfig, context)
+        self._login: Login | None = None
+        self._server = ""
+        with contextlib.suppress(NoCredentials):  # they may be there when they are needed
+            self._logged_in()
 
     @property
     def server(self) -> str:
         """Address of the API server, for people."""
-        return self._login.server
+        return self._server if self._login is None else self._login.server
 
     @property
     def secrets(self) -> frozenset[str]:
         """The token or password that the agent has there, as it was read last."""
-        return self._login.secrets
+        return frozenset() if self._login is None else self._login.secrets
 
     @property
     def exposures(self) -> list[str]:
         """What the connection leaves unprotected, in a sentence."""
-        return self._login.exposures
+        return [] if self._login is None else self._login.exposures
 
     @property
     def skew(self) -> float:
@@ -149,7 +151,8 @@ class Cluster:
 
     def close(self) -> None:
         """Let go of idle connections; may be repeated, and the cluster may be used again."""
-        self._login.pool.clear()
+        if self._login is not None:
+            self._login.pool.clear()
 
     @contextlib.contextmanager
     def _answer(
@@ -165,26 +168,34 @@ class Cluster:
         """The answer, if it is a success; its connection is free again afterwards."""
         words = f"{path}?{urlencode(query)}" if query else path
         content = None if body is None else json.dumps(body).encode()
-        login = self._login
-        response = self._request(method, words, content, content_type, timeout, deadline)
-        if response.status == 401 and self._login_again(login):
-            response.drain_conn()
-            response = self._request(method, words, content, content_type, timeout, deadline)
+        login = self._logged_in()
+        response = self._request(login, method, words, content, content_type, timeout, deadline)
+        failure = self._failure(response)
+        if failure is not None and failure.is_unknown_account and self._login_again(login):
+            _let_go(response)
+            response = self._request(self._logged_in(), method, words, content, content_type, timeout, deadline)
+            failure = self._failure(response)
         try:
-            if response.status >= 400:
-                raise self._failure(response)
+            if failure is not None:
+                raise failure
             yield response
         finally:
-            if not response.closed:  # what was not read to its end would disturb the connection's next answer
-                response.close()
-            response.release_conn()
+            _let_go(response)
 
     def _request(
-        self, method: str, words: str, content: bytes | None, content_type: str, timeout: float, deadline: float
+        self,
+        login: Login,
+        method: str,
+        words: str,
+        content: bytes | None,
+        content_type: str,
+        timeout: float,
+        deadline: float,
     ) -> urllib3.BaseHTTPResponse:
         self._throttle.take()
-        login = self._login
-        headers = {"Accept": "application/json", "User-Agent": "prefect-agent", **login.credentials()}
+        headers = urllib3.HTTPHeaderDict({"Accept": "application/json", "User-Agent": "prefect-agent"})
+        for name, value in self._door.ask(login.credentials):
+            headers.add(name, value)
         if content is not None:
             headers["Content-Type"] = content_type
         asked_at = time.monotonic()
@@ -202,7 +213,10 @@ class Cluster:
         self._skew.answered(response.headers.get("Date"), took, datetime.now(timezone.utc))
         return response
 
-    def _failure(self, response: urllib3.BaseHTTPResponse) -> StatusError:
+    def _failure(self, response: urllib3.BaseHTTPResponse) -> StatusError | None:
+        """What the server says of a failure; None if the answer is a success, which is not read."""
+        if response.status < 400:
+            return None
         retry_after = _seconds(response.headers.get("Retry-After"))
         try:
             status = _json(response)
@@ -225,18 +239,40 @@ class Cluster:
         """Read the credentials anew, unless another thread has done so since; whether there is hope in trying again.
 
         Raises:
-            PluginFailed: They come from a program that gives none at present.
+            NoCredentials: There are none at present.
         """
-        with self._guard:
+
+        def again() -> bool:
             if self._login is refused:
                 try:
                     self._login = Login.find(self._kubeconfig, self._context)
-                except ConfigurationError as problem:
-                    if isinstance(problem.__cause__, PluginFailed):
-                        raise problem.__cause__ from problem
+                except ConfigurationError:
                     return False
                 refused.pool.clear()
-        return True
+            return True
+
+        return self._door.ask(again)
+
+    def _logged_in(self) -> Login:
+        """The login, made now if there was none yet.
+
+        Raises:
+            NoCredentials: There is none at present.
+            ConfigurationError: There is no cluster to be found.
+        """
+
+        def find() -> Login:
+            if self._login is None:
+                self._login = Login.find(self._kubeconfig, self._context)
+            return self._login
+
+        if self._login is not None:
+            return self._login
+        try:
+            return self._door.ask(find)
+        except NoCredentials as missing:
+            self._server = missing.server
+            raise
 
 
 class Stream:
@@ -276,6 +312,12 @@ def items_of(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
     if not isinstance(found, list):
         raise urllib3.exceptions.HTTPError(f"not a list of objects: {str(answer)[:80]}")
     return [each for each in found if isinstance(each, dict)]
+
+
+def _let_go(response: urllib3.BaseHTTPResponse) -> None:
+    if not response.closed:  # what was not read to its end would disturb the connection's next answer
+        response.close()
+    response.release_conn()
 
 
 def _json(response: urllib3.BaseHTTPResponse) -> dict[str, Any]:

@@ -8,7 +8,13 @@ import urllib3
 from kubernetes.config import ConfigException
 
 from prefect.agent.adapters.bounded_json import BeyondBounds
-from prefect.agent.domain.errors import PlatformError, PlatformForbidden, PlatformUnavailable, SubmissionRefused
+from prefect.agent.domain.errors import (
+    CreateBlocked,
+    PlatformError,
+    PlatformForbidden,
+    PlatformUnavailable,
+    SubmissionRefused,
+)
 
 _MISSING: Final = re.compile(
     r'cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)" in API group "(?P<group>[^"]*)"'
@@ -16,7 +22,11 @@ _MISSING: Final = re.compile(
 )
 """What the RBAC authorizer of kube-apiserver says; nobody but an authorizer says it like this."""
 
+ANONYMOUS: Final = "system:anonymous"
+"""Whom an API server takes a request without credentials for."""
+
 _FULL: Final = ("exceeded quota", "exceeds quota")
+_SILENT_WEBHOOK: Final = "failed calling webhook"
 _ENDING: Final = "because it is being terminated"
 
 
@@ -48,12 +58,29 @@ class StatusError(Exception):
         return self.code == 410 or self.reason in {"Expired", "Gone"}
 
     @property
+    def is_unknown_account(self) -> bool:
+        """Whether it does not know who asks: it took the agent for nobody, whose rights say nothing of the agent's."""
+        return self.code == 401 or (self.code == 403 and f'"{ANONYMOUS}"' in self.message)
+
+    @property
     def is_absence(self) -> bool:
         """Whether the API server itself says that there is no such object; a gateway's 404 says nothing of it."""
         return self.code == 404 and self.is_its_own
 
 
-class PluginFailed(ConfigException):  # type: ignore[misc]
+class NoCredentials(ConfigException):  # type: ignore[misc]
+    """The kubeconfig names credentials, and there are none at present: nothing is asked without them.
+
+    Attributes:
+        server: Address of the API server, if it is known.
+    """
+
+    def __init__(self, message: str, *, server: str = "") -> None:
+        super().__init__(message)
+        self.server = server
+
+
+class PluginFailed(NoCredentials):
     """The program that a kubeconfig names for credentials gave none; the message has its name and last words."""
 
 
@@ -90,6 +117,10 @@ def translate(problem: Exception, *, server: str, doing: str) -> PlatformError:
 
 def translate_submission(problem: Exception, *, server: str, doing: str) -> PlatformError:
     """As :func:`translate`, where the run itself may be to blame."""
+    if isinstance(problem, StatusError) and problem.is_unknown_account:
+        return translate(problem, server=server, doing=doing)
+    if isinstance(problem, StatusError) and problem.is_its_own and _SILENT_WEBHOOK in problem.message:
+        return CreateBlocked(f"a webhook does not answer, so Kubernetes cannot {doing}: {problem.message}")
     if not isinstance(problem, StatusError) or problem.code in {401, 404, 409, 410, 429} or problem.code >= 500:
         return translate(problem, server=server, doing=doing)
     if not problem.is_its_own and problem.code != 413:
@@ -99,7 +130,8 @@ def translate_submission(problem: Exception, *, server: str, doing: str) -> Plat
         if _MISSING.search(said):
             return translate(problem, server=server, doing=doing)
         if any(word in said for word in _FULL):
-            return PlatformUnavailable(f"no room in the namespace's quota to {doing}: {said}", retry_after=5)
+            said = f"no room in the namespace's quota to {doing}: {said}"
+            return CreateBlocked(said, needs_room=True, retry_after=5)
         if _ENDING in said:
             return PlatformUnavailable(f"cannot {doing}: {said}")
     return SubmissionRefused(f"Kubernetes refuses to {doing}: {said}{_causes(problem)}")
@@ -121,7 +153,7 @@ def root(problem: BaseException) -> str:
 
 def _status(problem: StatusError, *, server: str, doing: str) -> PlatformError:
     said = problem.message
-    if problem.code == 401:
+    if problem.is_unknown_account:
         return PlatformForbidden(
             f"the Kubernetes API server at {server} does not accept the agent's credentials to {doing} ({said}). "
             "Renew the token or certificate of the kubeconfig or service account"

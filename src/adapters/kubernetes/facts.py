@@ -8,11 +8,17 @@ from typing import Any, Final
 import attrs
 
 from prefect.agent.adapters.kubernetes import manifest
+from prefect.agent.adapters.kubernetes.pods import CONTAINER
 from prefect.agent.domain.model.units import Owner
 from prefect.agent.domain.times import read_time
 
 KEPT_TEXT: Final = 1000
 """Characters kept of any message; there may be 10,000 Jobs."""
+
+_NODES_REASONS: Final = frozenset(
+    {"ContainersNotReady", "ReadinessGatesNotReady", "PodCompleted", "PodFailed", "UnknownContainerStatuses"}
+)
+"""Why a pod is not ready, in the words of a node that lives."""
 
 BEFORE_ALL: Final = datetime.min.replace(tzinfo=timezone.utc)
 """Of what happened nobody knows when."""
@@ -35,6 +41,8 @@ class JobFacts:
     Attributes:
         version: See :func:`version_of`.
         secret: Name of the Secret made for it, if any.
+        ended: How its main container ended, if an agent ended what went on beside it; see :data:`manifest.ENDED`.
+        retries_left: How many pods its controller may still make in place of failed ones.
         stopped: Why this agent or a sibling ended it; empty if none did.
         conditions: Those that hold.
         pods_ended: How many of its pods have ended, as its controller counts.
@@ -55,6 +63,8 @@ class JobFacts:
     secret: str
     stopped: str
     conditions: tuple[Condition, ...]
+    ended: str = ""
+    retries_left: int = 0
     pods_ended: int = 0
     pods_read: bool = False
     owner: Owner | None = None
@@ -76,6 +86,8 @@ class ContainerFacts:
     Attributes:
         state: ``waiting``, ``running`` or ``terminated``; empty if the node has said nothing yet.
         is_init: Whether it is an init container.
+        ended_at: When it ended, if it has.
+        last_exit_code: Of the time before its last restart.
     """
 
     name: str
@@ -86,6 +98,8 @@ class ContainerFacts:
     signal: int | None = None
     restarts: int = 0
     is_init: bool = False
+    ended_at: datetime | None = None
+    last_exit_code: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -95,7 +109,8 @@ class PodFacts:
     Attributes:
         unit: Name of the unit it belongs to.
         main: Name of the container that executes the flow run.
-        waits: The reason why it is not scheduled, or empty.
+        restarts_failed: Whether its node starts a container anew that failed.
+        lost: What is said of a pod whose node does not answer any more.
         is_gone: Whether the pod does not exist any more; these are its last facts.
         waiting_since: When its present trouble was first seen; kept by the mirror.
         owner: As of a Job.
@@ -120,6 +135,8 @@ class PodFacts:
     disruption: Condition | None
     containers: tuple[ContainerFacts, ...]
     is_gone: bool = False
+    restarts_failed: bool = False
+    lost: Condition | None = None
     waiting_since: datetime | None = None
     owner: Owner | None = None
 
@@ -137,6 +154,13 @@ class PodFacts:
     def main_container(self) -> ContainerFacts | None:
         """The container that executes the flow run, once the node has spoken of it."""
         return next((each for each in self.containers if each.name == self.main and not each.is_init), None)
+
+    @property
+    def ended_main(self) -> ContainerFacts | None:
+        """The container that executes the flow run, once it has ended for good; others may go on."""
+        main = self.main_container
+        is_over = main is not None and main.exit_code is not None and not (self.restarts_failed and main.exit_code)
+        return main if is_over else None
 
     @property
     def waiting(self) -> ContainerFacts | None:
@@ -186,6 +210,8 @@ def job_facts(job: object) -> JobFacts | None:
         is_deleting=meta.get("deletionTimestamp") is not None,
         secret=_text(notes, manifest.SECRET),
         stopped=_text(notes, manifest.STOPPED),
+        ended=_text(notes, manifest.ENDED),
+        retries_left=(_number(spec, "backoffLimit") or 0) - (_number(status, "failed") or 0),
         conditions=tuple(_condition(each) for each in _list(status, "conditions") if each.get("status") == "True"),
         pods_ended=(_number(status, "succeeded") or 0) + (_number(status, "failed") or 0),
         owner=_owner(_text(labels, manifest.CLOUD_LABEL), _text(labels, manifest.OWNER_LABEL)),
@@ -201,7 +227,7 @@ def pod_facts(pod: object) -> PodFacts | None:
     unit, uid = _text(labels, manifest.UNIT), _text(meta, "uid")
     if not unit or not uid:
         return None
-    main: Mapping[str, Any] = next(_list(spec, "containers"), {})
+    main = _main(list(_list(spec, "containers")), _text(notes, manifest.CONTAINER))
     conditions = list(_list(status, "conditions"))
     return PodFacts(
         name=_text(meta, "name"),
@@ -219,6 +245,8 @@ def pod_facts(pod: object) -> PodFacts | None:
         is_deleting=meta.get("deletionTimestamp") is not None,
         main=_text(main, "name"),
         memory_limit=_text(_map(_map(main, "resources"), "limits"), "memory"),
+        restarts_failed=_text(spec, "restartPolicy") in {"OnFailure", "Always"},
+        lost=_lost(status, conditions),
         unscheduled=_pick(conditions, "PodScheduled", "False"),
         disruption=_pick(conditions, "DisruptionTarget", "True"),
         containers=(
@@ -260,7 +288,7 @@ def _owner(cloud: str, agent: str) -> Owner | None:
 def _container(status: Mapping[str, Any], *, is_init: bool) -> ContainerFacts:
     states = _map(status, "state")
     word = next((each for each in ("terminated", "running", "waiting") if each in states), "")
-    state = _map(states, word)
+    state, last = _map(states, word), _map(_map(status, "lastState"), "terminated")
     return ContainerFacts(
         name=_text(status, "name"),
         state=word,
@@ -270,7 +298,29 @@ def _container(status: Mapping[str, Any], *, is_init: bool) -> ContainerFacts:
         signal=_number(state, "signal"),
         restarts=_number(status, "restartCount") or 0,
         is_init=is_init,
+        ended_at=_time(state, "finishedAt"),
+        last_exit_code=_number(last, "exitCode"),
     )
+
+
+def _main(containers: list[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
+    """The container that executes the flow run, by name: webhooks put theirs anywhere. Old pods do not name it."""
+    by_name = {_text(each, "name"): each for each in reversed(containers)}
+    return by_name.get(name) or by_name.get(CONTAINER) or next(iter(containers), {})
+
+
+def _lost(status: Mapping[str, Any], conditions: list[Mapping[str, Any]]) -> Condition | None:
+    """What the node controller says of a pod whose node does not answer: the pod is not ready, its containers are.
+
+    A node that lives says itself of which containers a pod is not ready, and gives a reason.
+    """
+    if _text(status, "phase") != "Running":
+        return None
+    unready = _pick(conditions, "Ready", "False")
+    if unready is None or unready.reason in _NODES_REASONS:
+        return None
+    ready = any(each.get("ready") is True for each in _list(status, "containerStatuses"))
+    return unready if ready else None
 
 
 def _condition(condition: Mapping[str, Any]) -> Condition:

@@ -13,6 +13,7 @@ from prefect.agent.adapters.kubernetes.errors import StatusError, translate_subm
 from prefect.agent.adapters.kubernetes.facts import EventFacts, JobFacts, PodFacts, event_facts, version_of
 from prefect.agent.adapters.kubernetes.features import Features
 from prefect.agent.adapters.kubernetes.mirror import Mirror, misses_pods
+from prefect.agent.adapters.kubernetes.reading import blamed
 from prefect.agent.adapters.kubernetes.reflector import Rhythm
 from prefect.agent.domain.errors import PlatformError, PlatformUnavailable
 from prefect.agent.domain.model.units import Submission
@@ -77,11 +78,12 @@ class Jobs:
 
     # --- making ---
 
-    def make(self, body: Mapping[str, Any], *, quotes: bool = True) -> Object | None:
+    def make(self, body: Mapping[str, Any], *, quotes: bool = True, dry_run: bool = False) -> Object | None:
         """Create a Job; None if its name is taken. Errors of ``ExecutionPlatform.create``.
 
         Args:
             quotes: Whether the log may repeat what the server warns of.
+            dry_run: Only ask whether it would be created.
         """
         name, namespace = body["metadata"]["name"], body["metadata"]["namespace"]
         with self._cluster.asked(f"create the Job {name}", into=translate_submission):
@@ -89,7 +91,7 @@ class Jobs:
                 return self._cluster.send(
                     "POST",
                     self._scope.jobs(namespace),
-                    query={"fieldValidation": "Strict"},
+                    query={"fieldValidation": "Strict", **({"dryRun": "All"} if dry_run else {})},
                     body=body,
                     heard_warning=lambda text: log.warning(
                         "Kubernetes warns of a Job: %s", text if quotes else "not shown, it may repeat its template"
@@ -161,9 +163,9 @@ class Jobs:
         return str(found["metadata"]["uid"])
 
     def output(self, pod: PodFacts, lines: int) -> str:
-        """The last lines that the pod's main container put out; empty if there are none, or they may not be read."""
+        """The last lines that explain the pod's end; empty if there are none, or they may not be read."""
         kept, read = b"", 0
-        query = {"container": pod.main, "tailLines": lines}
+        query = {"container": blamed(pod), "tailLines": lines}
         path = f"{self._scope.pods(pod.namespace, pod.name)}/log"
         with (
             self._features.optional(self._cluster, permissions.LOGS, f"read the output of {pod.name}"),
@@ -189,10 +191,15 @@ class Jobs:
 
     # --- ending ---
 
-    def end(self, job: JobFacts) -> None:
-        """Let the Job fail for good: no new pods, whatever its template says about retries."""
+    def end(self, job: JobFacts, *, ended: str = "") -> None:
+        """Let the Job fail for good: no new pods, whatever its template says about retries.
+
+        Args:
+            ended: How its main container ended before, by itself: see :data:`manifest.ENDED`.
+        """
+        note = {manifest.ENDED: ended} if ended else {manifest.STOPPED: "ended by the agent"}
         body = {
-            "metadata": {"uid": job.uid, "annotations": {manifest.STOPPED: "ended by the agent"}},
+            "metadata": {"uid": job.uid, "annotations": note},
             "spec": {"activeDeadlineSeconds": 1},
         }
         with self._cluster.asked(f"end the Job {job.name}"):

@@ -2,8 +2,11 @@
 
 import os
 import socket
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import attrs
@@ -14,13 +17,19 @@ from kubernetes.client.rest import RESTClientObject
 from kubernetes.config import ConfigException, list_kube_config_contexts, load_incluster_config
 
 from prefect.agent.adapters.answers import timed
-from prefect.agent.adapters.kubernetes.plugins import check_size, load_kubeconfig
+from prefect.agent.adapters.kubernetes.errors import NoCredentials
+from prefect.agent.adapters.kubernetes.plugins import Headers, check_size, load_kubeconfig
 from prefect.agent.adapters.trust import trusting
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.model.workloads import is_loopback
 
 CONNECTIONS: Final = 32
 """Kept open at most; more are made when needed and closed afterwards."""
+
+NOT_AGAIN: Final = 2.0
+"""Seconds that credentials which were not there are not asked for again: a program may take long to fail."""
+
+Answer = TypeVar("Answer")
 
 OWN_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -39,6 +48,7 @@ class Login:
     server: str
     pool: urllib3.PoolManager
     _configuration: Any
+    _acts_as: Headers = ()
 
     @classmethod
     def find(cls, kubeconfig: str | None, context: str | None) -> "Login":
@@ -46,17 +56,21 @@ class Login:
 
         Raises:
             ConfigurationError: There is no cluster to be found, or its configuration makes no sense.
+            NoCredentials: Those that it names are not there at present.
         """
+        acts_as: Headers = ()
         configuration: Any = Configuration()
         try:
             if _is_in_cluster(kubeconfig, context):
                 load_incluster_config(client_configuration=configuration)
             else:
-                load_kubeconfig(kubeconfig, context, configuration)
+                acts_as = load_kubeconfig(kubeconfig, context, configuration)
             configuration.connection_pool_maxsize = CONNECTIONS
             configuration.socket_options = _socket_options()
             pool = timed(trusting(RESTClientObject(configuration).pool_manager))
-            return cls(configuration.host.rstrip("/"), pool, configuration)
+            return cls(configuration.host.rstrip("/"), pool, configuration, acts_as)
+        except NoCredentials:
+            raise
         except _NONSENSE as problem:
             # What YAML has to say shows a part of the file, perhaps a token.
             why = "the kubeconfig is not YAML" if isinstance(problem, yaml.YAMLError) else str(problem).rstrip(".")
@@ -87,8 +101,12 @@ class Login:
             f"The Kubernetes API server at {self.server} {why}: {risk}. Give the kubeconfig a certificate-authority"
         ]
 
-    def credentials(self) -> dict[str, str]:
-        """Headers that say who we are; the SDK reads a token that expires anew in time."""
+    def credentials(self) -> list[tuple[str, str]]:
+        """Headers that say who we are, and as whom we act; the SDK reads a token that expires anew in time.
+
+        Raises:
+            NoCredentials: There is none at present.
+        """
         found = {
             auth["key"]: str(auth["value"]).strip()  # a token file may end with a line end
             for auth in self._configuration.auth_settings().values()
@@ -96,7 +114,32 @@ class Login:
         }
         if not all(value.isascii() and value.isprintable() for value in found.values()):
             raise ConfigException("the token has characters that no token can have")
-        return found
+        return [*found.items(), *self._acts_as]
+
+
+class Door:
+    """Asks for credentials, one thread at a time, and not again at once if there were none. Raises what asking raises.
+
+    Args:
+        clock: The monotonic time in seconds.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._guard, self._clock = threading.RLock(), clock
+        self._failed: tuple[float, NoCredentials] | None = None
+
+    def ask(self, ask: Callable[[], Answer]) -> Answer:
+        """What *ask* returns."""
+        with self._guard:
+            if self._failed is not None and self._clock() - self._failed[0] < NOT_AGAIN:
+                raise NoCredentials(str(self._failed[1]), server=self._failed[1].server)
+            try:
+                answer = ask()
+            except NoCredentials as failed:
+                self._failed = (self._clock(), failed)
+                raise
+            self._failed = None
+            return answer
 
 
 def home_namespace(kubeconfig: str | None, context: str | None) -> str:

@@ -18,6 +18,8 @@ from prefect.agent.domain.model.workloads import is_loopback
 __all__ = [
     "ATTEMPT",
     "CLOUD_LABEL",
+    "CONTAINER",
+    "ENDED",
     "FLOW_ID_LABEL",
     "FLOW_NAME",
     "FLOW_RUN_ID",
@@ -38,6 +40,7 @@ __all__ = [
     "labels",
     "namespace_of",
     "secret",
+    "trial",
     "unreachable_addresses",
 ]
 
@@ -63,11 +66,17 @@ FLOW_RUN_NAME: Final = "prefect.io/flow-run-name"
 SECRET: Final = "prefect.io/secret"  # noqa: S105 - the name of an annotation
 """Name of the Secret that was made for this Job alone."""
 
+CONTAINER: Final = "prefect.io/container"
+"""Name of the container that executes the flow run, if it is not the usual one; on the pod: others may add theirs."""
+
+ENDED: Final = "prefect.io/ended"
+"""How that container ended (exit code and reason), if an agent ended what went on beside it."""
+
 STOPPED: Final = "prefect.io/stopped"
 """Why an agent ended the Job; put there when it does."""
 
 _LABELS: Final = (UNIT, IDENTIFIER, FLOW_RUN_ID_LABEL, FLOW_ID_LABEL, CLOUD_LABEL, OWNER_LABEL, MANAGED_BY)
-_ANNOTATIONS: Final = (FLOW_RUN_ID, ATTEMPT, FLOW_NAME, FLOW_RUN_NAME, SECRET, STOPPED)
+_ANNOTATIONS: Final = (FLOW_RUN_ID, ATTEMPT, FLOW_NAME, FLOW_RUN_NAME, SECRET, STOPPED, ENDED, CONTAINER)
 _ON_PODS: Final = (FLOW_RUN_ID, ATTEMPT)
 
 _OF_THE_SERVER: Final = (
@@ -82,6 +91,9 @@ _OF_THE_SERVER: Final = (
     "selfLink",
 )
 """Metadata of a template that was once a Job; the name is ours."""
+
+LEAST_TIME_TO_LIVE: Final = 86_400
+"""Seconds that Kubernetes keeps a finished Job at least, whatever its template says; the agent removes it earlier."""
 
 
 def job(
@@ -112,10 +124,12 @@ def job(
         spec = whole.section("spec")
         _check_started_once(spec)
         spec.default("backoffLimit", 0)
-        spec.default("ttlSecondsAfterFinished", defaults.ttl_seconds)
+        _fill_time_to_live(spec, defaults)
         pod = spec.section("template")
         _mark(pod.section("metadata"), submission, {name: notes[name] for name in _ON_PODS if name in notes})
-        pods.fill(pod.section("spec"), submission, from_run=from_run, defaults=defaults, secret=secret)
+        main = pods.fill(pod.section("spec"), submission, from_run=from_run, defaults=defaults, secret=secret)
+        if main != pods.CONTAINER:
+            pod.section("metadata").section("annotations").data[CONTAINER] = main
     except BadTemplate as problem:
         raise SubmissionRefused(str(problem)) from problem
     return whole.data
@@ -185,9 +199,8 @@ def check(template: Mapping[str, Any], *, defaults: JobDefaults) -> None:
     Raises:
         ConfigurationError: No Job can be made of it; the message names the field.
     """
-    trial = Submission(name="trial", flow_run_id=FlowRunId("trial"), attempt="1", command=(), image="trial")
     try:
-        job(trial, template, from_run=False, defaults=defaults, secret=None)
+        trial("trial", template, defaults=defaults)
     except SubmissionRefused as problem:
         raise ConfigurationError(f"no flow run can use the agent's job template: {problem}") from problem
 
@@ -196,6 +209,16 @@ def ignored(submission: Submission, template: Mapping[str, Any]) -> list[str]:
     """Variables that the run's own *template*, of which a Job was made, sets and may not: they are left out."""
     pod = Section(templates.checked(template)).peek("spec").peek("template").peek("spec")
     return pods.reserved_in(pod, submission)
+
+
+def trial(name: str, template: Mapping[str, Any], *, defaults: JobDefaults) -> dict[str, Any]:
+    """A Job of the agent's own *template* for no flow run.
+
+    Raises:
+        SubmissionRefused: No Job can be made of it; the message names the field.
+    """
+    nothing = Submission(name=name, flow_run_id=FlowRunId("trial"), attempt="1", command=("true",), image="trial")
+    return job(nothing, template, from_run=False, defaults=defaults, secret=None)
 
 
 def unreachable_addresses(submission: Submission, template: Mapping[str, Any] | None = None) -> list[str]:
@@ -227,6 +250,16 @@ def _mark(metadata: Section, submission: Submission, notes: Mapping[str, str]) -
         for name in names:
             section.data.pop(name, None)
         section.data.update(ours)
+
+
+def _fill_time_to_live(spec: Section, defaults: JobDefaults) -> None:
+    """The template's, but no shorter one than an agent that is away may need: a Job that is gone tells no end."""
+    floor = LEAST_TIME_TO_LIVE if defaults.ttl_seconds is None else min(LEAST_TIME_TO_LIVE, defaults.ttl_seconds)
+    own = spec.get("ttlSecondsAfterFinished")
+    if own is None:
+        spec.default("ttlSecondsAfterFinished", defaults.ttl_seconds)
+    elif isinstance(own, int) and 0 <= own < floor:  # what makes no sense the API server refuses
+        spec.data["ttlSecondsAfterFinished"] = floor
 
 
 def _check_started_once(spec: Section) -> None:

@@ -19,6 +19,7 @@ from prefect.agent.adapters.kubernetes.fingerprints import fingerprint
 from prefect.agent.adapters.kubernetes.hiding import without_text
 from prefect.agent.adapters.kubernetes.jobs import Jobs, Scope
 from prefect.agent.adapters.kubernetes.manifest import JobDefaults, SecretReference
+from prefect.agent.adapters.kubernetes.own_pod import renamed_secret
 from prefect.agent.adapters.kubernetes.presence import PodPresence, PodProcess
 from prefect.agent.adapters.kubernetes.reading import Patience
 from prefect.agent.adapters.kubernetes.references import OwnerReferences
@@ -26,7 +27,14 @@ from prefect.agent.adapters.kubernetes.reflector import Rhythm
 from prefect.agent.adapters.kubernetes.reports import Reports
 from prefect.agent.adapters.kubernetes.self_check import missing_permissions, own_account
 from prefect.agent.adapters.kubernetes.templates import TemplatesOfRuns
-from prefect.agent.domain.errors import PlatformForbidden, PlatformUnavailable, SubmissionRefused, UnitNameTaken
+from prefect.agent.adapters.kubernetes.trial import Trial
+from prefect.agent.domain.errors import (
+    CreateBlocked,
+    PlatformForbidden,
+    PlatformUnavailable,
+    SubmissionRefused,
+    UnitNameTaken,
+)
 from prefect.agent.domain.model.demands import Demands
 from prefect.agent.domain.model.run_configs import KubernetesRun
 from prefect.agent.domain.model.template_paths import PUBLIC
@@ -84,8 +92,10 @@ class KubernetesPlatform(ExecutionPlatform):
         self._reports = Reports(self._jobs.events, today=cluster.now)
         self._references = OwnerReferences(cluster, warn=self._features.warn)
         self._templates_of_runs = TemplatesOfRuns(fetch=partial(locations.read_listed, places=tuple(template_paths)))
+        self._process = process
         self._presence = None if process is None else PodPresence(cluster, process)
         self._fingerprint = fingerprint(scope, defaults, template, api_key_secret)
+        self._trial = Trial(self._jobs, template, defaults)
         self._told: dict[str, Unit] = {}
         self._account: str | None = None
 
@@ -135,6 +145,10 @@ class KubernetesPlatform(ExecutionPlatform):
         for lack in missing:
             self._features.switch_off(lack.rule.feature, f"it may not {lack}: add {lack.line} to its Role")
         _ = self.identity
+        if self._process is not None and self._api_key_secret is not None:
+            self._api_key_secret = renamed_secret(self._cluster, self._process, self._api_key_secret)
+            self._process = None  # once is enough
+        self._trial()
 
     def demands(self, submission: Submission) -> Demands:
         basis, fetched = super().demands(submission), templates.is_elsewhere(submission.run_config)
@@ -161,7 +175,7 @@ class KubernetesPlatform(ExecutionPlatform):
                     "Give the agent an --api address that holds in the cluster, or --env for the flow runs"
                 )
             self._references.check(body, quotes=quotes)
-            made = self._jobs.make(body, quotes=quotes)
+            made = self._make(body, quotes=quotes)
         self._templates_of_runs.forget(submission)
         if made is None:
             return self._adopt(submission, body["metadata"]["namespace"])
@@ -197,13 +211,13 @@ class KubernetesPlatform(ExecutionPlatform):
         self._jobs.mirror.follow()  # a pod that ends is deleted soon: only who watches sees how it ended
         job, pods = self._jobs.look(name)
         unit = self._read(job, pods)
-        if unit is None or unit.status.has_ended:
+        if unit is None or (unit.status.has_ended and not unit.lingers):
             return
         self._features.require(permissions.CANCEL, f"stop {name}")
         if job is not None and (unit.status is UnitStatus.CREATED or (job.is_suspended and not pods)):
             self._remove(job)  # nothing of it ever executed, and it cannot end
         elif job is not None:
-            self._jobs.end(job)
+            self._jobs.end(job, ended=reading.note_of(unit))
         self._wait_for_end(name, pods, grace)
 
     def remove(self, name: str) -> None:
@@ -256,6 +270,19 @@ class KubernetesPlatform(ExecutionPlatform):
                 )
             self._account = found or ""
         return self._account
+
+    def _make(self, body: Mapping[str, Any], *, quotes: bool) -> dict[str, Any] | None:
+        """Create the Job; None if its name is taken."""
+        try:
+            return self._jobs.make(body, quotes=quotes)
+        except CreateBlocked as blocked:
+            self._trial.is_blocked = True
+            raise CreateBlocked(
+                str(blocked),
+                patience=self._patience.start,
+                needs_room=blocked.needs_room,
+                retry_after=blocked.retry_after,
+            ) from blocked
 
     def _check_namespace(self, namespace: str) -> None:
         if namespace != self._scope.namespace and not self._scope.cluster_wide:
@@ -349,7 +376,7 @@ class KubernetesPlatform(ExecutionPlatform):
                     self._jobs.end_pod(pod, grace)
             job, pods = self._jobs.look(name)
             unit = self._read(job, pods)
-            if unit is None or unit.status.has_ended:
+            if unit is None or (unit.status.has_ended and not unit.lingers):
                 self._hear_last_words(name)
                 return
             if time.monotonic() >= end:

@@ -1,14 +1,16 @@
-"""A kubeconfig whose credentials come from a program (Kubernetes, "client-go credential plugins").
+"""Who a kubeconfig says we are: also by a program (Kubernetes, "client-go credential plugins"), and as somebody else.
 
-The SDK waits for such a program for ever, and goes on without credentials if it fails.
+The SDK waits for such a program for ever, goes on without credentials if there are none, and knows no impersonation.
 """
 
 import json
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from kubernetes.config import ConfigException
 from kubernetes.config.dateutil import parse_rfc3339
@@ -21,7 +23,7 @@ from kubernetes.config.kube_config import (
 )
 
 from prefect.agent.adapters import bounded_json, plain_yaml, programs
-from prefect.agent.adapters.kubernetes.errors import PluginFailed
+from prefect.agent.adapters.kubernetes.errors import NoCredentials, PluginFailed
 
 DEADLINE: Final = 30.0
 """Seconds that the program has; then it is killed with all that it started."""
@@ -35,15 +37,21 @@ BUDGET: Final = plain_yaml.Budget(bytes=8 * 1024 * 1024, values=200_000, depth=5
 _EXTENSION: Final = "client.authentication.k8s.io/exec"
 
 
-def load_kubeconfig(path: str | None, context: str | None, configuration: Any) -> None:
-    """Fill the SDK's *configuration* from a kubeconfig.
+_NAMED: Final = ("exec", "token", "tokenFile", "client-certificate", "client-certificate-data", "username")
+"""What a user of a kubeconfig names credentials by; and see ``auth-provider``."""
+
+Headers = tuple[tuple[str, str], ...]
+
+
+def load_kubeconfig(path: str | None, context: str | None, configuration: Any) -> Headers:
+    """Fill the SDK's *configuration* from a kubeconfig; return the headers that say as whom we act, if it names one.
 
     Args:
         path: Of the file; None for KUBECONFIG, or ``~/.kube/config``.
         context: None for the current one.
 
     Raises:
-        PluginFailed: The program that is to give credentials gives none.
+        NoCredentials: Those that it names are not there at present.
         ConfigException: The file makes no sense; other errors of the SDK, too.
     """
     check_size(path)
@@ -56,7 +64,12 @@ def load_kubeconfig(path: str | None, context: str | None, configuration: Any) -
         active_context=context,
         config_persister=found.save_changes,
     )
-    loader.load_and_set(configuration)
+    try:
+        loader.load_and_set(configuration)
+        return loader.checked()
+    except NoCredentials as failed:
+        failed.server = loader.server
+        raise
 
 
 def check_size(path: str | None) -> None:
@@ -79,6 +92,32 @@ def check_size(path: str | None) -> None:
 
 class _Loader(KubeConfigLoader):  # type: ignore[misc]
     """The SDK's, with programs that have a deadline and whose failure is an error."""
+
+    @property
+    def server(self) -> str:
+        """Address of the API server."""
+        return str(self._cluster.safe_get("server") or "").rstrip("/")
+
+    def checked(self) -> Headers:
+        """As whom we act.
+
+        Raises:
+            NoCredentials: The user names credentials, but none were found.
+            ConfigException: It makes no sense.
+        """
+        name = self._current_context["context"].safe_get("user")
+        if name and self._user is None:
+            raise ConfigException(f"the kubeconfig's context names the user {name!r}, and there is none of that name")
+        user = dict(self._user.value) if self._user else {}
+        if not getattr(self, "token", None) and not getattr(self, "cert_file", None):
+            provider = user.get("auth-provider")
+            named = [name for name in _NAMED if name in user] or ["auth-provider"] * bool(provider)
+            if named:
+                which = f" {provider.get('name')!r}" if isinstance(provider, dict) else ""
+                raise NoCredentials(
+                    f"the kubeconfig's user names credentials ({', '.join(named)}{which}), but has none"
+                )
+        return impersonation(user)
 
     def _load_from_exec_plugin(self) -> bool:
         if "exec" not in self._user:
@@ -106,6 +145,30 @@ class _Loader(KubeConfigLoader):  # type: ignore[misc]
             base64_file_content=False,
             temp_file_path=self._temp_file_path,
         ).as_file()
+
+
+def impersonation(user: Mapping[str, Any]) -> Headers:
+    """The headers for ``as``, ``as-uid``, ``as-groups`` and ``as-user-extra`` of a kubeconfig's user.
+
+    Raises:
+        ConfigException: They make no sense.
+    """
+    name, uid = user.get("as"), user.get("as-uid")
+    groups, extra = user.get("as-groups") or [], user.get("as-user-extra") or {}
+    if not name and (uid or groups or extra):
+        raise ConfigException("the kubeconfig has as-uid, as-groups or as-user-extra, but no user to act as (as)")
+    if not isinstance(groups, list) or not isinstance(extra, Mapping):
+        raise ConfigException("the kubeconfig's as-groups is no list, or its as-user-extra no mapping")
+    more = [(key, each) for key, values in extra.items() for each in (values if isinstance(values, list) else [values])]
+    headers = (
+        *((("Impersonate-User", name),) if name else ()),
+        *((("Impersonate-Uid", uid),) if uid else ()),
+        *(("Impersonate-Group", group) for group in groups),
+        *((f"Impersonate-Extra-{quote(str(key), safe='')}", value) for key, value in more),
+    )
+    if not all(isinstance(value, str) and value.isascii() and value.isprintable() for _, value in headers):
+        raise ConfigException("the kubeconfig's user to act as (as, as-groups ...) is not plain text")
+    return headers
 
 
 class _Plugin(ExecProvider):  # type: ignore[misc]

@@ -8,12 +8,13 @@ from typing import Any, Final
 
 from prefect.agent.adapters.kubernetes.fields import Section
 
-_USER: Final[Mapping[str, Any]] = {"runAsNonRoot": True, "runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000}
-_POD_ONLY: Final = {"fsGroup"}
+_USER: Final[Mapping[str, Any]] = {"runAsNonRoot": True, "runAsUser": 1000, "runAsGroup": 1000}
 
 
 def restrict(pod: Section, flow: Section) -> bool:
     """Add what is missing, key by key, to *pod* (a PodSpec) and its containers.
+
+    No ``fsGroup``: with it Kubernetes changes the group of every file in the volumes that a template mounts.
 
     Where the template asks for root anywhere, user and groups are left as they are. A pod for Windows is left alone:
     there these fields are errors.
@@ -55,7 +56,7 @@ def _is_silent(key: str, pod: Section, containers: Sequence[Section]) -> bool:
     """Whether *key* of the pod would speak for a container that says nothing itself."""
     if pod.get(key) is not None:
         return False
-    return key in _POD_ONLY or any(context.get(key) is None for context in containers)
+    return any(context.get(key) is None for context in containers)
 
 
 def _restrict_container(container: Section) -> None:

@@ -13,7 +13,7 @@ from prefect.agent.domain.model.units import Submission
 from prefect.agent.domain.model.workloads import plain_name
 
 CONTAINER: Final = "flow"
-"""Name of the container that runs the flow, unless the template has one for its first."""
+"""Name of the container that runs the flow; if a template has none of that name, its first one does."""
 
 HOME: Final = "/tmp"  # noqa: S108 - inside the container
 """Home of a user whom the image does not know; the one that images have belongs to root."""
@@ -59,8 +59,8 @@ class SecretReference:
 
 def fill(
     pod: Section, submission: Submission, *, from_run: bool, defaults: JobDefaults, secret: SecretReference | None
-) -> None:
-    """Make *pod*, the PodSpec of a template, the one of *submission*.
+) -> str:
+    """Make *pod*, the PodSpec of a template, the one of *submission*; return the name of the flow's container.
 
     Args:
         from_run: Whether the template is the run config's own.
@@ -84,6 +84,7 @@ def fill(
     if defaults.restricted and restrict(pod, flow) and all(entry.get("name") != "HOME" for entry in env):
         env.append({"name": "HOME", "value": HOME})
     flow.data["env"] = env
+    return str(flow.data["name"])
 
 
 def _fill_accounts(pod: Section, config: KubernetesRun, *, from_run: bool, defaults: JobDefaults) -> None:
@@ -101,10 +102,11 @@ def _fill_accounts(pod: Section, config: KubernetesRun, *, from_run: bool, defau
 
 
 def _flow_container(pod: Section) -> Section:
-    """The first container, made and named if the template leaves that to us."""
+    """The container of our name, else the first; made and named if the template leaves that to us."""
     if not pod.entries("containers"):
         pod.data["containers"] = [{}]
-    flow = pod.entries("containers")[0]
+    containers = pod.entries("containers")
+    flow = next((each for each in containers if each.text("name") == CONTAINER), containers[0])
     if flow.text("name") is None:
         flow.data["name"] = CONTAINER
     return flow

@@ -23,6 +23,8 @@ RESTARTED: Final = "CrashLoopBackOff"
 FORBIDS: Final = re.compile("is forbidden|denied the request|is invalid")
 """What Kubernetes says of a pod that it will never make; but a quota, which forbids too, fills and empties."""
 
+_SILENT: Final = "does not answer, so it is not known whether the flow run goes on there"
+
 SIGNALS: Final = range(129, 193)
 """Exit codes that say by which signal."""
 
@@ -52,10 +54,13 @@ def unit(
     """
     pods = by_age(pods)
     if job is None or (job.is_deleting and job.end is None):
-        return _headless([pod for pod in pods if pod.is_alive])
+        return _headless([pod for pod in pods if pod.is_alive and pod.ended_main is None])
     end = job.end
-    if end is not None and not any(pod.is_alive for pod in pods):
+    over = _ended_by_main(job, pods) if any(pod.is_alive for pod in pods) else _as_noted(job, pods)
+    if over is None and end is not None and not any(pod.is_alive for pod in pods):
         return _ended(job, end, pods)
+    if over is not None:
+        return over
     made = _made(job)
     alive = next((pod for pod in reversed(pods) if pod.is_alive), None)
     if alive is None and any(not pod.is_gone for pod in pods):
@@ -68,7 +73,7 @@ def unit(
         evidence = _waiting_evidence(alive) or said
         hopeless_at = None if evidence is None else _hopeless_at(alive, patience)
         return attrs.evolve(made, evidence=evidence, hopeless_at=hopeless_at)
-    return attrs.evolve(made, status=UnitStatus.RUNNING)
+    return attrs.evolve(made, status=UnitStatus.RUNNING, evidence=_disturbance(alive))
 
 
 def barely(job: JobFacts | None, pods: Sequence[PodFacts]) -> Unit | None:
@@ -168,6 +173,52 @@ def _later(moment: datetime | None, seconds: float) -> datetime | None:
         return None
 
 
+def note_of(unit: Unit) -> str:
+    """How the main container of a unit ended that lingers, for :data:`manifest.ENDED`; empty for other units."""
+    if not unit.lingers or unit.evidence is None:
+        return ""
+    return f"{unit.evidence.exit_code or 0} {unit.evidence.reason}".strip()
+
+
+def _disturbance(pod: PodFacts) -> Evidence | None:
+    """Why a pod that runs may not end well: its node does not answer, or Kubernetes wants the pod to go."""
+    if pod.disruption is not None:
+        return Evidence(reason=pod.disruption.reason, message=pod.disruption.message)
+    if pod.lost is not None:
+        return Evidence(reason=pod.lost.reason or "NodeLost", message=pod.lost.message or f"{pod.node} {_SILENT}")
+    return None
+
+
+def _ended_by_main(job: JobFacts, pods: Sequence[PodFacts]) -> Unit | None:
+    """The unit, if its main container has ended for good while others go on; None if not."""
+    alive = [pod for pod in pods if pod.is_alive]
+    if job.stopped or any(pod.ended_main is None for pod in alive):
+        return None
+    pod, main = alive[-1], alive[-1].ended_main
+    was_made_to = not job.ended and (pod.is_deleting or pod.reason or pod.disruption is not None)
+    if main is None or (main.exit_code and (was_made_to or job.retries_left > 0)):
+        return None  # the pod says more once it has ended, and the Job's controller may make the next one
+    evidence = _of_main(pod, main) or Evidence(exit_code=0)
+    status = UnitStatus.FAILED if main.exit_code else UnitStatus.SUCCEEDED
+    return attrs.evolve(_made(job), status=status, evidence=evidence, ended_at=main.ended_at, lingers=True)
+
+
+def _as_noted(job: JobFacts, pods: Sequence[PodFacts]) -> Unit | None:
+    """The unit, if an agent noted how its main container had ended before it ended the Job."""
+    word, _, reason = job.ended.partition(" ")
+    if not re.fullmatch(r"-?\d{1,10}", word):
+        return None
+    code = int(word)
+    pod = next((pod for pod in reversed(pods) if pod.main_container and pod.main_container.exit_code == code), None)
+    known = None if pod is None or pod.main_container is None else _of_main(pod, pod.main_container)
+    evidence = (known or Evidence(exit_code=code, reason=reason or "Error")) if code else Evidence(exit_code=0)
+    status = UnitStatus.FAILED if code else UnitStatus.SUCCEEDED
+    at = pod.main_container.ended_at if pod is not None and pod.main_container is not None else None
+    ended_at = at or (job.end.since if job.end else None)
+    # Until the Job has ended, too, its controller may make another pod.
+    return attrs.evolve(_made(job), status=status, evidence=evidence, ended_at=ended_at, lingers=job.end is None)
+
+
 def _ended(job: JobFacts, end: Condition, pods: Sequence[PodFacts]) -> Unit:
     good = end.type == "Complete"
     return attrs.evolve(
@@ -195,16 +246,43 @@ def _why(job: JobFacts, end: Condition, pods: Sequence[PodFacts]) -> Evidence:
 def _of_container(pod: PodFacts, main: ContainerFacts | None) -> Evidence | None:
     out_of_memory = next((each for each in pod.containers if each.reason == "OOMKilled"), None)
     if out_of_memory is not None:
-        limit = f", the limit is {pod.memory_limit}" if pod.memory_limit and out_of_memory is main else ""
-        where = "" if out_of_memory is main else f" in the container {out_of_memory.name}"
-        return Evidence(exit_code=out_of_memory.exit_code, reason="OOMKilled", message=f"out of memory{where}{limit}")
-    if main is None or not main.exit_code or pod.reason or pod.disruption is not None or pod.is_deleting:
+        return _out_of_memory(pod, out_of_memory)
+    if main is None or pod.reason or pod.disruption is not None:
         return None
+    if pod.restarts_failed and main.last_exit_code and (pod.is_deleting or pod.is_gone):
+        # The Job's controller deletes such a pod once its retries are used up: that is no accident.
+        tries = f"the container {main.name} failed {main.restarts} times: the Job's backoffLimit is used up"
+        return Evidence(exit_code=main.last_exit_code, reason="Error", message=tries)
+    return None if pod.is_deleting else _of_main(pod, main)
+
+
+def _of_main(pod: PodFacts, main: ContainerFacts) -> Evidence | None:
+    """How the flow's container failed; None if it did not."""
+    if not main.exit_code:
+        return None
+    if main.reason == "OOMKilled":
+        return _out_of_memory(pod, main)
     if main.exit_code in SIGNALS:
         return Evidence(
             exit_code=main.exit_code, reason="Killed", message=main.message or f"ended by signal {main.exit_code - 128}"
         )
     return Evidence(exit_code=main.exit_code, reason=main.reason or "Error", message=main.message)
+
+
+def _out_of_memory(pod: PodFacts, container: ContainerFacts) -> Evidence:
+    is_main = container is pod.main_container
+    limit = f", the limit is {pod.memory_limit}" if pod.memory_limit and is_main else ""
+    where = "" if is_main else f" in the container {container.name}"
+    return Evidence(exit_code=container.exit_code, reason="OOMKilled", message=f"out of memory{where}{limit}")
+
+
+def blamed(pod: PodFacts) -> str:
+    """Name of the container whose output tells most: the main one, unless another one failed and kept it from that."""
+    main = pod.main_container
+    if main is not None and (main.exit_code or main.state == "running"):
+        return pod.main
+    failed = (each for each in pod.containers if each.exit_code or each.reason == RESTARTED)
+    return next((each.name for each in failed if each.name != pod.main), pod.main)
 
 
 def _of_pod(pod: PodFacts, exit_code: int | None) -> Evidence | None:

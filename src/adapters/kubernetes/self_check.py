@@ -51,7 +51,7 @@ def missing_permissions(
         granted = [] if everywhere else _granted(cluster, namespace)
         return [lack for lack in needed if not _is_covered(lack, granted) and not _may(cluster, lack, everywhere)]
     except StatusError as failure:
-        if failure.code in {403, 404}:
+        if failure.code in {403, 404} and not failure.is_unknown_account:
             return []
         raise
 

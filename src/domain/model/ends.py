@@ -31,6 +31,7 @@ class End:
         lease: Of an end that speaks about the claim itself (it was not started, it is handed back): the holder it
             speaks for (``ClaimRecord.lease``); void once another agent has taken the claim over. Empty for an end that
             speaks about the unit, whatever became of the claim.
+        counts: Of a claim that is handed back: whether that counts as a recovery, of which there may be few.
     """
 
     run_id: FlowRunId
@@ -38,6 +39,7 @@ class End:
     kind: EndKind
     message: str
     lease: str = ""
+    counts: bool = True
 
 
 class EndVerdict(enum.Enum):

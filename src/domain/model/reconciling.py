@@ -92,7 +92,7 @@ def judge(unit: Unit, run: FlowRun | None, *, seen_before: bool) -> Verdict | No
     if run is None or not speaks_for(unit, run):
         return Settled(unit)
     if run.state.type == CANCELLING:
-        return ReportCancelled(unit)
+        return None if unit.lingers else ReportCancelled(unit)
     if run.state.type == SUBMITTED:
         return ReportFailed(unit, f"{_ended(unit)} before the flow run reported anything")
     if run.state.is_running and not _is_awaited(run):
@@ -150,12 +150,9 @@ def judge_vanished(unit: Unit, run: FlowRun | None) -> Conclusion:
 
 
 def waiting(units: Iterable[Unit], now: datetime) -> list[Unit]:
-    """Units that wait to start, say what for, and may still get it."""
-    return [
-        unit
-        for unit in units
-        if unit.status is UnitStatus.PENDING and unit.evidence is not None and not is_hopeless(unit, now)
-    ]
+    """Units that wait to start, say what for, and may still get it; and those that run but may not end well."""
+    begun = {UnitStatus.PENDING, UnitStatus.RUNNING}
+    return [unit for unit in units if unit.status in begun and unit.evidence is not None and not is_hopeless(unit, now)]
 
 
 def is_hopeless(unit: Unit, now: datetime) -> bool:

@@ -89,7 +89,8 @@ def entry_of(report: Line | End) -> dict[str, Any]:
     """A report as flat JSON-ready values."""
     if isinstance(report, Line):
         return {"line": report.message, "level": report.level, "at": iso(report.at)}
-    return {"end": report.kind.value, "unit": report.unit, "message": report.message, "lease": report.lease}
+    entry = {"end": report.kind.value, "unit": report.unit, "message": report.message, "lease": report.lease}
+    return entry if report.counts else {**entry, "counts": False}
 
 
 def read_entry(run_id: FlowRunId, entry: Mapping[str, Any]) -> Line | End | None:
@@ -103,6 +104,7 @@ def read_entry(run_id: FlowRunId, entry: Mapping[str, Any]) -> Line | End | None
                 kind=kind,
                 message=str(entry["message"]),
                 lease=str(entry.get("lease", "")),
+                counts=entry.get("counts", True) is not False,
             )
         return Line(message=str(entry["line"]), level=str(entry["level"]), at=read_time(entry["at"]))
     except (KeyError, ValueError):

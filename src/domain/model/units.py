@@ -152,10 +152,12 @@ class Unit:
     Attributes:
         id: The platform's own handle (container id, Job uid, pid); empty if the name is all there is.
         info: What the run's log says about it, for example ``Container ID: 3f9c``.
-        evidence: How it ended; of a pending unit, what it waits for if the platform says so.
+        evidence: How it ended; of a pending unit, what it waits for, and of a running one, what threatens it, if the
+            platform says so.
         hopeless_at: Of a pending unit: from when on (aware, UTC) waiting for its start is pointless; None if it is not.
         ended_at: When it ended (aware, UTC), if it has and the platform remembers.
         owner: Whose it is; None if it carries no mark.
+        lingers: Of an ended unit: whether helpers beside its main process still execute, which :meth:`stop` ends.
     """
 
     name: str
@@ -169,3 +171,4 @@ class Unit:
     ended_at: datetime | None = None
     hopeless_at: datetime | None = None
     owner: Owner | None = None
+    lingers: bool = False

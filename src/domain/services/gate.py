@@ -2,7 +2,7 @@
 
 import attrs
 
-from prefect.agent.domain.errors import PlatformError
+from prefect.agent.domain.errors import CreateBlocked, PlatformError
 from prefect.agent.ports import events
 from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.events import Event, EventSink
@@ -21,6 +21,8 @@ class PlatformGate:
     tell: EventSink = events.ignore
     problem: str = attrs.field(default="", init=False)
     """Why the gate is closed; empty while it is open."""
+    blocked: CreateBlocked | None = attrs.field(default=None, init=False)
+    """The same as an error, if the platform answers."""
     _looked: float | None = attrs.field(default=None, init=False)
 
     @property
@@ -36,6 +38,8 @@ class PlatformGate:
         self._looked = now
         try:
             self.platform.check()
+        except CreateBlocked as problem:
+            self.block(problem)
         except PlatformError as problem:
             self.close(str(problem))
         else:
@@ -47,10 +51,17 @@ class PlatformGate:
         if self.is_open:
             message = f"The platform does not answer; nothing is claimed until it does: {problem}"
             self.tell(Event(name=events.PLATFORM_TROUBLE, level="WARNING", message=message))
-        self.problem = problem or "no answer"
+        self.problem, self.blocked = problem or "no answer", None
+
+    def block(self, problem: CreateBlocked) -> None:
+        """The platform answers, but creates nothing at present."""
+        if self.is_open:
+            message = f"Nothing is claimed until the platform takes flow runs again: {problem}"
+            self.tell(Event(name=events.PLATFORM_TROUBLE, level="WARNING", message=message))
+        self.problem, self.blocked = str(problem), problem
 
     def open(self) -> None:
         """The platform answers."""
         if not self.is_open:
             self.tell(Event(name=events.PLATFORM_BACK, message="The platform answers again"))
-        self.problem = ""
+        self.problem, self.blocked = "", None

@@ -102,6 +102,7 @@ class Reconcile:
     """Units made by this process since the last sweep."""
     _waits_reported: dict[str, set[str]] = attrs.field(factory=dict, init=False)
     """Of units that live: what the logs of their runs say they waited for."""
+    _needs_room: bool = attrs.field(default=False, init=False)
     _orphans_reported: set[str] = attrs.field(factory=set, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -137,10 +138,15 @@ class Reconcile:
         self._each(waiting(alive, self._platform_time()), self._report_wait, "report why it waits of")
         self._judge(units, missing, absent)
         self._stop_cancelled(alive)
+        self._stop_lingering(units)
         self._remove_old(units)
         self.is_idle = not units and not self.view.open_runs()
         fields = {"units": len(units), "alive": len(alive), "claimed": len(self.view.open_runs())}
         self.tell(Event(name=events.SWEPT, level="DEBUG", message="Compared claims with units", fields=fields))
+
+    def make_room(self) -> None:
+        """Let the next sweep remove all ended units whose ends are reported, unless they are kept for ever."""
+        self._needs_room = True
 
     def made(self, unit: Unit) -> None:
         """Remember a unit that this process has made: if it is deleted before a sweep sees it, its run fails."""
@@ -274,7 +280,8 @@ class Reconcile:
         if reason in said:
             return
         said.add(reason)
-        message = f"{unit.name} waits to start: {unit.evidence}"
+        doing = "waits to start" if unit.status is UnitStatus.PENDING else "may not end by itself"
+        message = f"{unit.name} {doing}: {unit.evidence}"
         fields = {"flow_run_id": unit.flow_run_id, "unit": unit.name, "reason": reason}
         self.tell(Event(name=events.UNIT_WAITS, level="WARNING", message=message, fields=fields))
         self.outbox.log(unit.flow_run_id, message, "WARNING")
@@ -294,6 +301,11 @@ class Reconcile:
         known = (self.view.get(run_id) for run_id in {unit.flow_run_id for unit in alive})
         cancelled = [run for run in known if run is not None and run.state.type in {CANCELLING, CANCELLED}]
         self._stops.cancelled(cancelled, alive)
+
+    def _stop_lingering(self, units: Sequence[Unit]) -> None:
+        """Helpers go once their unit's end is reported: what explains it may go with them."""
+        over = [unit for unit in units if unit.lingers and unit.name not in self._look_again]
+        self._stops.lingering([unit for unit in over if self._is_free(unit.flow_run_id)])
 
     def _read(self, run_ids: set[FlowRunId]) -> Sequence[FlowRun]:
         found = self.cloud.flow_runs(run_ids) if run_ids else []
@@ -322,11 +334,14 @@ class Reconcile:
         self.tell(Event(name=events.UNIT_WAITS, level="WARNING", message=message, fields={"unit": unit.name}))
 
     def _remove_old(self, units: Sequence[Unit]) -> None:
-        now = self._platform_time()
+        now, keep = self._platform_time(), self.settings.keep_ended
+        needs_room, self._needs_room = self._needs_room, False
+        if needs_room and keep is not None:
+            keep = 0.0
         old = [
             unit
             for unit in units
-            if unit.status.has_ended and unit.name in self._settled and removable(unit, now, self.settings.keep_ended)
+            if unit.status.has_ended and unit.name in self._settled and removable(unit, now, keep)
         ]
         self._each(old, self._remove, "remove")
 

@@ -1,4 +1,4 @@
-"""Stop units in the background: of cancelled runs, and such as cannot start."""
+"""Stop units in the background: of cancelled runs, such as cannot start, and what goes on after a unit's end."""
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -52,6 +52,7 @@ class StopUnits:
     unconfirmed: dict[str, tuple[Conclusion, list[str]]] = attrs.field(factory=dict, init=False)
     _cancelled_since: dict[FlowRunId, float] = attrs.field(factory=dict, init=False)
     _orphaned_since: dict[str, float] = attrs.field(factory=dict, init=False)
+    _lingering_since: dict[str, float] = attrs.field(factory=dict, init=False)
     _notes: deque[tuple[str, bool]] = attrs.field(factory=deque, init=False)
 
     def take_notes(self) -> set[str]:
@@ -81,6 +82,19 @@ class StopUnits:
         for unit in orphans:
             if unit.name not in self.under_way and now - self._orphaned_since[unit.name] >= self.settings.cancel_grace:
                 self._begin(unit, f"of the deleted flow run {unit.flow_run_id}", self._for_orphaned(unit))
+
+    def lingering(self, units: Collection[Unit]) -> None:
+        """Stop what goes on in ended units beside their main process, once the grace of cancelled ones is over.
+
+        Args:
+            units: Nothing of them is left to be reported.
+        """
+        now = self.clock.monotonic()
+        self._lingering_since = {unit.name: self._lingering_since.get(unit.name, now) for unit in units}
+        for unit in units:
+            if now - self._lingering_since[unit.name] >= self.settings.cancel_grace:
+                self._lingering_since[unit.name] = now  # a stop that fails is tried again after as long
+                self._begin(unit, "whose helpers go on after its end", self._for_lingering(unit))
 
     def hopeless(self, conclusions: Iterable[Conclusion]) -> None:
         """Stop units that cannot start, then report what was concluded of each."""
@@ -126,6 +140,15 @@ class StopUnits:
             self.platform.stop(unit.name, grace=self.settings.stop_grace)
             message = f"Stopped {unit.name}: its flow run {unit.flow_run_id} was deleted in the Cloud"
             self.tell(Event(name=events.UNIT_STOPPED, level="WARNING", message=message))
+            return True
+
+        return stop
+
+    def _for_lingering(self, unit: Unit) -> Callable[[], bool]:
+        def stop() -> bool:
+            self.platform.stop(unit.name, grace=self.settings.stop_grace)
+            message = f"Stopped what went on in {unit.name} after its main process had ended"
+            self.tell(Event(name=events.UNIT_STOPPED, message=message, fields={"flow_run_id": unit.flow_run_id}))
             return True
 
         return stop

@@ -5,7 +5,13 @@ from datetime import timedelta
 
 import attrs
 
-from prefect.agent.domain.errors import CloudError, PlatformForbidden, PlatformUnavailable, SubmissionRefused
+from prefect.agent.domain.errors import (
+    CloudError,
+    CreateBlocked,
+    PlatformForbidden,
+    PlatformUnavailable,
+    SubmissionRefused,
+)
 from prefect.agent.domain.model.demands import Demands, asked
 from prefect.agent.domain.model.ends import End, EndKind
 from prefect.agent.domain.model.flow_runs import Claimed, FlowRun, FlowRunId
@@ -18,6 +24,7 @@ from prefect.agent.domain.model.units import Submission, Unit, UnitStatus, owner
 from prefect.agent.domain.model.workloads import plan_submission
 from prefect.agent.domain.services.gate import PlatformGate
 from prefect.agent.domain.services.reporting import Outbox
+from prefect.agent.domain.services.waits import Waits
 from prefect.agent.domain.texts import readable_name
 from prefect.agent.ports import events
 from prefect.agent.ports.clock import Clock
@@ -32,6 +39,10 @@ class NoLongerOurs(Exception):
 
 class PlatformAway(Exception):
     """Nothing was created until the deadline, for want of an answer: the claim is to be handed back."""
+
+
+class NoRoom(PlatformAway):
+    """The platform answers, but created nothing until the deadline, for want of something that comes back."""
 
 
 class UnitInDoubt(PlatformUnavailable):
@@ -58,6 +69,7 @@ class CreateUnit:
         policy: What flow runs may ask for; asked before the platform does anything for one.
         made: Takes each unit that was made.
         note: Takes a flow run's id, and a line for its log with its level.
+        make_room: Asks for the removal of units that have ended: they take room that a flow run waits for.
     """
 
     cloud: CloudApi
@@ -71,7 +83,9 @@ class CreateUnit:
     policy: Policy = OPEN
     made: Callable[[Unit], None] = attrs.field(default=lambda unit: None)  # noqa: ARG005 - by default it is not wanted
     note: Callable[[FlowRunId, str, str], None] = attrs.field(default=lambda *_: None)
+    make_room: Callable[[], None] = lambda: None
     tell: EventSink = events.ignore
+    _waits: Waits = attrs.field(factory=Waits, init=False)
 
     def __call__(self, run: FlowRun) -> Unit:
         """Create the unit for *run*, or raise why there is none.
@@ -83,6 +97,7 @@ class CreateUnit:
             SubmissionRefused: It is the run's fault.
             StartOverdue, PlatformForbidden: The deadline went by; the platform answers and has no such unit.
             PlatformAway: Likewise, without an answer to anything; nothing was created.
+            NoRoom: Likewise, for want of something that may still come back.
             UnitInDoubt: Likewise; whether the unit was created is seen to by a sweep, once the platform answers.
             NoLongerOurs: The run was cancelled or taken back meanwhile.
         """
@@ -100,6 +115,8 @@ class CreateUnit:
                     return self._last_look(run, submission.name, problem, in_doubt=in_doubt)
                 pause = max(back_off(misses, first=0.5, last=10.0, chance=0.5), getattr(problem, "retry_after", 0) or 0)
                 self._say_retried(run, problem)
+                if isinstance(problem, CreateBlocked):
+                    self._wait_for_room(run, problem)
                 self.clock.pause(min(pause, left))
                 misses += 1
                 if misses > 2:
@@ -121,6 +138,9 @@ class CreateUnit:
         self, run: FlowRun, name: str, problem: PlatformUnavailable | PlatformForbidden, *, in_doubt: bool
     ) -> Unit:
         """At the deadline: a create without an answer may have taken effect. If not, raise why there is no unit."""
+        if isinstance(problem, CreateBlocked) and not in_doubt:
+            self._check_patience(run, problem)
+            raise NoRoom(str(problem)) from problem
         if not in_doubt and (isinstance(problem, ClaimUnconfirmed) or not self.gate.check()):
             raise PlatformAway(str(problem)) from problem
         try:
@@ -135,7 +155,8 @@ class CreateUnit:
 
     def _create(self, run: FlowRun, submission: Submission) -> Unit:
         if not self.gate.is_open and not self.gate.check():
-            raise PlatformUnavailable(self.gate.problem)  # a create that is not sent leaves no doubt
+            # A create that is not sent leaves no doubt.
+            raise self.gate.blocked or PlatformUnavailable(self.gate.problem)
         if not self.policy.is_open:
             self._check_allowed(self.platform.demands(submission))
         self.platform.prepare(submission)
@@ -143,6 +164,9 @@ class CreateUnit:
             self._check_still_ours(run, must_know=True)
         try:
             unit = self.platform.create(submission)
+        except CreateBlocked as problem:
+            self.gate.block(problem)
+            raise
         except PlatformUnavailable as problem:
             self.gate.check()
             raise UnitInDoubt(str(problem), retry_after=problem.retry_after) from problem
@@ -150,7 +174,23 @@ class CreateUnit:
             self._stop_if_not_ours(run, unit)
         return self._say_created(run, unit)
 
+    def _wait_for_room(self, run: FlowRun, problem: CreateBlocked) -> None:
+        """Say in the run's log what it waits for, at once and then rarely; give it up after a time."""
+        if problem.needs_room:
+            self.make_room()
+        if self._waits.is_to_be_said(run.id, self.clock.monotonic()):
+            self.note(run.id, f"The flow run waits to be started: {problem}", "WARNING")
+        self._check_patience(run, problem)
+
+    def _check_patience(self, run: FlowRun, problem: CreateBlocked) -> None:
+        """Raise StartOverdue if *run* has waited for too long, however often it was handed back."""
+        waited = self._waits.seconds(run.id, self.clock.monotonic())
+        if problem.patience is not None and waited >= problem.patience:
+            self._waits.forget(run.id)
+            raise StartOverdue(f"it waited for {waited:.0f} s: {problem}") from problem
+
     def _say_created(self, run: FlowRun, unit: Unit) -> Unit:
+        self._waits.forget(run.id)
         self.made(unit)
         message = f"Started flow run {run.name or run.id} as {unit.name} ({unit.info})"
         self.tell(Event(name=events.UNIT_CREATED, message=message, fields={**_fields(run), "unit": unit.name}))
@@ -221,6 +261,10 @@ class StartFlowRun:
         except NoLongerOurs as turn:
             self.tell(Event(name=events.RUN_DROPPED, message=f"Flow run {run.id}: {turn}", fields=_fields(run)))
             return False
+        except NoRoom as problem:
+            message = f"The flow run waits to be started: {problem}"
+            self._end(claimed, EndKind.HANDED_BACK, message, counts=False)
+            return False
         except PlatformAway as problem:
             message = f"The flow run cannot be started now ({problem}); it is handed back to be started later"
             self._end(claimed, EndKind.HANDED_BACK, message)
@@ -243,9 +287,9 @@ class StartFlowRun:
         self._end(claimed, EndKind.FAILED, reason)
         return False
 
-    def _end(self, claimed: Claimed, kind: EndKind, message: str) -> None:
-        record = claimed.record
-        self.outbox.end(End(run_id=claimed.run.id, unit=record.unit, kind=kind, message=message, lease=record.lease))
+    def _end(self, claimed: Claimed, kind: EndKind, message: str, *, counts: bool = True) -> None:
+        run_id, unit, lease = claimed.run.id, claimed.record.unit, claimed.record.lease
+        self.outbox.end(End(run_id=run_id, unit=unit, kind=kind, message=message, lease=lease, counts=counts))
 
 
 def _fields(run: FlowRun) -> dict[str, str]:

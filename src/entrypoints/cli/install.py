@@ -8,6 +8,7 @@ import click
 
 from prefect.agent.entrypoints.cli import install_options as options
 from prefect.agent.entrypoints.cli.install_command import InstallCommand
+from prefect.agent.entrypoints.exits import ExitCode
 from prefect.agent.entrypoints.install import checks
 from prefect.agent.entrypoints.settings import CLOUD_API, Backend
 
@@ -39,6 +40,12 @@ _NO_MEANING: Final = {
     "latest": "--latest does nothing: --image says which image",
     "rbac": "--rbac does nothing: the rights that the agent needs are always printed",
 }
+
+
+class _InTheWay(click.ClickException):
+    """What is printed could not be applied."""
+
+    exit_code = ExitCode.CONFIGURATION
 
 
 class _Install(click.Group):
@@ -74,8 +81,12 @@ def kubernetes(kind: str | None, **given: Any) -> None:  # noqa: ARG001 - 0.6.7 
     $ prefect agent install --namespace metrics -- --start-trouble 300 --log-level DEBUG
     """
     from prefect.agent.entrypoints.install.kubernetes import manifest  # noqa: PLC0415 - only who installs pays for YAML
+    from prefect.agent.entrypoints.install.obstacles import obstacle  # noqa: PLC0415
 
     chosen = _chosen(given)
+    in_the_way = "" if given["offline"] else obstacle(chosen)
+    if in_the_way:
+        raise _InTheWay(in_the_way)
     click.echo(manifest(chosen).encode(), nl=False)
     _say(*(text for option, text in _NO_MEANING.items() if given[option]))
     if given["image"] is None:

@@ -111,6 +111,7 @@ _OF_THE_MANIFEST: Final = (
         "--without", multiple=True, type=click.Choice(WITHOUT),
         help="Feature to switch off, and its rights with it. Repeatable.",
     ),
+    _option("--offline", is_flag=True, help="Do not look in the cluster for what kubectl apply cannot replace."),
     _option("--drain", type=click.IntRange(min=1), metavar="S", help="Seconds that a stopping agent gets."),
     _option("--rbac", is_flag=True, hidden=True),
     _option("--latest", is_flag=True, hidden=True),

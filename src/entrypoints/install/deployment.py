@@ -16,12 +16,21 @@ _REMARKS: Final = {
     "readinessProbe:": "Ready means: polls go well. After a minute without a good one it answers 503.",
     "livenessProbe:": "Restarted after ten more minutes of that: no cure for an outage of Prefect, but one for a\n"
     "process that hangs, and nothing is lost by it.",
+    "command:": "Empty, as are some values below: what the official agent had there goes, whatever tool put it there.",
     "- name: PREFECT_AGENT_API_KEY_SECRET": "Jobs refer to this Secret (NAME/KEY): the key is in no Job.",
+    "- name: NAMESPACE": "Jobs go where the agent is, whatever kustomize makes of it.",
     "- name: POD_NAMESPACE": "Who this agent is: the next one takes its claims over as soon as its pod is gone.",
     "- name: PREFECT_AGENT_WITHOUT": "What the Role above does not allow either.",
 }
 
 _CONTAINER: Final = "agent"
+
+
+_NAMESPACE: Final[dict[str, Any]] = {
+    "name": "NAMESPACE",
+    "value": "",
+    "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}},
+}
 
 _POD: Final[tuple[dict[str, Any], ...]] = (
     *(
@@ -74,6 +83,7 @@ def _container(install: Install) -> dict[str, Any]:
     return {
         "name": _CONTAINER,
         "image": install.image,
+        "command": [],
         "args": [_literal(word) for word in words],
         "env": _env(install),
         "ports": [{"name": "health", "containerPort": HEALTH_PORT}],
@@ -109,7 +119,6 @@ def _env(install: Install) -> list[dict[str, Any]]:
         "PREFECT__CLOUD__AGENT__LABELS": json.dumps(install.labels, ensure_ascii=False),
         "PREFECT__CLOUD__AGENT__ENV_VARS": json.dumps(dict(install.env), ensure_ascii=False) if install.env else None,
         "PREFECT__CLOUD__AGENT__AGENT_ADDRESS": f"http://:{HEALTH_PORT}",
-        "NAMESPACE": install.namespace,
         "IMAGE_PULL_SECRETS": ",".join(install.pull_secrets) or None,
         **install.jobs,
         "PREFECT_AGENT_CLUSTER_WIDE": "true" if install.cluster_wide else None,
@@ -117,7 +126,7 @@ def _env(install: Install) -> list[dict[str, Any]]:
         "HOME": "/tmp",  # noqa: S108
     }
     plain = [{"name": name, "value": _literal(value)} for name, value in values.items() if value is not None]
-    return [*_key(install), *plain, *_POD]
+    return [*_key(install), *plain, _NAMESPACE, *_POD]
 
 
 def _key(install: Install) -> list[dict[str, Any]]:
@@ -126,7 +135,12 @@ def _key(install: Install) -> list[dict[str, Any]]:
     name, key = install.secret
     reference = {"secretKeyRef": {"name": name, "key": key}}
     of_jobs = [{"name": "PREFECT_AGENT_API_KEY_SECRET", "value": "/".join(install.secret_of_jobs or ())}]
-    return [{"name": "PREFECT__CLOUD__API_KEY", "valueFrom": reference}, *(of_jobs if install.secret_of_jobs else ())]
+    # If not `kubectl apply` made the official Deployment, its values stay unless others are given.
+    keys: list[dict[str, Any]] = [
+        {"name": "PREFECT__CLOUD__AGENT__AUTH_TOKEN", "value": ""},
+        {"name": "PREFECT__CLOUD__API_KEY", "value": "", "valueFrom": reference},
+    ]
+    return [*keys, *(of_jobs if install.secret_of_jobs else ())]
 
 
 def _setting(text: str) -> str:

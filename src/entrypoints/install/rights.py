@@ -37,7 +37,7 @@ def role(install: Install) -> str:
 
 def _rule(install: Install, rule: permissions.Rule) -> dict[str, list[str]]:
     value = {"apiGroups": [rule.group], "resources": [rule.resource], "verbs": list(rule.verbs)}
-    if rule.names:
+    if rule.names and install.cluster_wide:  # a Role ends with its namespace, whatever that is renamed to
         value["resourceNames"] = list(rule.names_in(install.namespace))
     return value
 

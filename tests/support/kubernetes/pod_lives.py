@@ -18,7 +18,7 @@ import asyncio
 import contextlib
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -49,6 +49,7 @@ class PodLife:
         self._ending: str = about.get("annotations", {}).get(ENDING, "")
         self._process: subprocess.Popen[bytes] | None = None
         self._first_seen = pods.now()
+        self._told: list[Object] = []
         self._since: str | None = None
         self._killed_for = ""
         self._has_ended = False
@@ -63,6 +64,7 @@ class PodLife:
 
     def see(self, pod: Object) -> None:
         """Look at its present state."""
+        self._told = pod.get("status", {}).get("containerStatuses", [])
         if "deletionTimestamp" in pod["metadata"]:
             self._grace = pod["metadata"].get("deletionGracePeriodSeconds", 0)
             self._deleted.set()
@@ -83,7 +85,11 @@ class PodLife:
         return self._process is not None and self._process.returncode is None
 
     def output(self, container: str) -> Iterator[bytes]:
-        """See :class:`support.kubernetes.container_logs.HasLog`."""
+        """See :class:`support.kubernetes.container_logs.HasLog`; a test may write the output of one container."""
+        own = self.log.with_suffix(f".{container}")
+        if own.exists():
+            yield from own.read_bytes().splitlines(keepends=True)
+            return
         if self._since is None:
             raise LookupError(f'container "{container}" in pod "{self.name}" is waiting to start: ContainerCreating')
         with contextlib.suppress(FileNotFoundError), self.log.open("rb") as file:
@@ -124,7 +130,7 @@ class PodLife:
     async def _leave(self) -> None:
         if not self._has_ended:
             reason = "Error" if self._since else "ContainerStatusUnknown"
-            await self._end(pods.KILLED, reason=reason)
+            await self._end(pods.KILLED, reason=reason, before=self._told)
         await self._calls.ask(self._calls.api.delete, self.path, gracePeriodSeconds=0, preconditions={"uid": self.uid})
 
     async def _play(self) -> None:
@@ -203,12 +209,20 @@ class PodLife:
         self._since = pods.now()
         await self._report("Running", pods.running(self._since))
 
-    async def _end(self, code: int, *, reason: str = "", message: str = "", pod: Object | None = None) -> None:
+    async def _end(
+        self,
+        code: int,
+        *,
+        reason: str = "",
+        message: str = "",
+        pod: Object | None = None,
+        before: Sequence[Object] = (),
+    ) -> None:
         state = pods.terminated(code, self._since, reason=reason, message=message)
-        await self._report("Failed" if code else "Succeeded", state, **(pod or {}))
+        await self._report("Failed" if code else "Succeeded", state, before, **(pod or {}))
         self._has_ended = True
 
-    async def _report(self, phase: str, state: Object, **more: object) -> None:
-        status = pods.status(self._pod, phase, state, startTime=self._first_seen, **more)
+    async def _report(self, phase: str, state: Object, before: Sequence[Object] = (), **more: object) -> None:
+        status = pods.status(self._pod, phase, state, before, startTime=self._first_seen, **more)
         body = {"metadata": {"uid": self.uid}, "status": status}
         await self._calls.ask(self._calls.api.patch, f"{self.path}/status", body, kind=STRATEGIC)

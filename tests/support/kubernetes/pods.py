@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Final
 
@@ -113,8 +113,10 @@ def terminated(exit_code: int, since: str | None, *, reason: str = "", message: 
     return {"terminated": {**about, **({"message": message} if message else {})}}
 
 
-def status(pod: Object, phase: str, state: Object | None, **more: object) -> Object:
-    """The status of a pod whose containers are all in the same state."""
+def status(pod: Object, phase: str, state: Object | None, before: Sequence[Object] = (), **more: object) -> Object:
+    """The status of a pod whose containers are all in the same state, but those that had ended *before*."""
+    told = {each["name"]: each for each in before}
+    ended = {name: each["state"] for name, each in told.items() if "terminated" in each.get("state", {})}
     is_running = phase == "Running"
     ready = {"Ready": is_running, "ContainersReady": is_running, "PodReadyToStartContainers": is_running}
     conditions = [
@@ -129,8 +131,9 @@ def status(pod: Object, phase: str, state: Object | None, **more: object) -> Obj
             "containerID": "" if state and "waiting" in state else f"process://{pod['metadata']['uid']}",
             "ready": is_running,
             "started": is_running,
-            "restartCount": 0,
-            "state": state,
+            "restartCount": told.get(each["name"], {}).get("restartCount", 0),
+            "lastState": told.get(each["name"], {}).get("lastState", {}),
+            "state": ended.get(each["name"], state),
         }
         for each in pod["spec"]["containers"]
         if state is not None

@@ -1,6 +1,7 @@
 """Where the cluster is and who we are there, from files that make sense and others."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -9,8 +10,11 @@ import pytest
 import urllib3
 
 from prefect.agent.adapters.kubernetes.access import Cluster, Stream, path_of
+from prefect.agent.adapters.kubernetes.errors import NoCredentials
+from prefect.agent.adapters.kubernetes.logins import NOT_AGAIN, Door
+from prefect.agent.adapters.kubernetes.plugins import impersonation
 from prefect.agent.adapters.kubernetes.throttle import Throttle
-from prefect.agent.domain.errors import ConfigurationError
+from prefect.agent.domain.errors import ConfigurationError, PlatformUnavailable
 
 
 def kubeconfig(folder: Path, **changes: Any) -> str:
@@ -53,6 +57,11 @@ def test_the_namespace_of_the_context(tmp_path: Path, context: str | None, names
         {"clusters": [{"name": "c", "cluster": {"server": "https://x", "certificate-authority": "/no/such"}}]},
         {"users": [{"name": "u", "user": {"tokenFile": "/no/such"}}]},
         {"current-context": 7},
+        {"users": []},
+        {"users": [{"name": "u", "user": {"token": "t", "as-groups": ["x"]}}]},
+        {"users": [{"name": "u", "user": {"token": "t", "as": "x", "as-groups": "y"}}]},
+        {"users": [{"name": "u", "user": {"token": "t", "as": "x", "as-user-extra": ["y"]}}]},
+        {"users": [{"name": "u", "user": {"token": "t", "as": "x\r\ny"}}]},
     ],
 )
 def test_kubeconfigs_that_make_no_sense(tmp_path: Path, changes: Mapping[str, Any]) -> None:
@@ -69,6 +78,55 @@ def test_files_that_are_no_kubeconfig(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigurationError, match="cannot tell where") as raised:
         cluster(str(path))
     assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        {"tokenFile": os.devnull},
+        {"token": ""},
+        {"auth-provider": {"name": "azure", "config": {}}},
+        {"username": "x"},
+    ],
+)
+def test_a_user_that_names_credentials_and_has_none(tmp_path: Path, user: Mapping[str, Any]) -> None:
+    """Nothing is asked without them: the API server would take the agent for nobody."""
+    found = cluster(kubeconfig(tmp_path, users=[{"name": "u", "user": user}]))
+    assert found.server == "https://127.0.0.1:1"
+    with pytest.raises(PlatformUnavailable, match=r"no credentials for .*names credentials"), found.asked("look"):
+        found.send("GET", "/version")
+
+
+def test_as_whom_it_acts() -> None:
+    """All that a kubeconfig can say of it, as client-go sends it."""
+    user = {"as": "robot", "as-uid": "7", "as-groups": ["a", "b"], "as-user-extra": {"x/Y": ["1", "2"]}}
+    assert impersonation(user) == (
+        ("Impersonate-User", "robot"),
+        ("Impersonate-Uid", "7"),
+        ("Impersonate-Group", "a"),
+        ("Impersonate-Group", "b"),
+        ("Impersonate-Extra-x%2FY", "1"),
+        ("Impersonate-Extra-x%2FY", "2"),
+    )
+
+
+def test_credentials_that_are_not_there_are_not_asked_for_at_once_again() -> None:
+    """A program may take half a minute to fail, and many threads wait for it."""
+    now, asked = [0.0], []
+
+    def ask() -> str:
+        asked.append(now[0])
+        if len(asked) < 2:
+            raise NoCredentials("no", server="s")
+        return "yes"
+
+    door = Door(clock=lambda: now[0])
+    for _ in range(3):
+        with pytest.raises(NoCredentials, match="no"):
+            door.ask(ask)
+    now[0] = NOT_AGAIN
+    assert door.ask(ask) == "yes"
+    assert asked == [0.0, NOT_AGAIN]
 
 
 def test_no_such_context(tmp_path: Path) -> None:

@@ -8,7 +8,13 @@ import urllib3
 from kubernetes.config import ConfigException
 
 from prefect.agent.adapters.kubernetes.errors import StatusError, missing_rule, root, translate, translate_submission
-from prefect.agent.domain.errors import PlatformError, PlatformForbidden, PlatformUnavailable, SubmissionRefused
+from prefect.agent.domain.errors import (
+    CreateBlocked,
+    PlatformError,
+    PlatformForbidden,
+    PlatformUnavailable,
+    SubmissionRefused,
+)
 
 MISSING: Final = (
     'jobs.batch is forbidden: User "system:serviceaccount:m:agent" cannot create resource "jobs" in API group "batch" '
@@ -79,10 +85,10 @@ def test_requests(problem: Exception, kind: type[Exception], words: str) -> None
         (answer(400, 'unknown field "spec.x"'), SubmissionRefused, 'unknown field "spec.x"'),
         (answer(403, "admission webhook denied the request: no"), SubmissionRefused, "denied the request: no"),
         (answer(403, MISSING), PlatformForbidden, RULE),
-        (answer(403, "exceeded quota: q"), PlatformUnavailable, "no room in the namespace's quota"),
+        (answer(403, "exceeded quota: q"), CreateBlocked, "no room in the namespace's quota"),
         (answer(403, "because it is being terminated"), PlatformUnavailable, "cannot create the Job x"),
         (answer(409, "conflict on resourcequotas"), PlatformUnavailable, "(HTTP 409)"),
-        (answer(500, "failed calling webhook"), PlatformUnavailable, "failed calling webhook"),
+        (answer(500, "failed calling webhook"), CreateBlocked, "failed calling webhook"),
         (answer(401), PlatformForbidden, "credentials"),
         (StatusError(403, {}), PlatformForbidden, "HTTP 403"),
         (StatusError(400, {}), PlatformUnavailable, "HTTP 400"),

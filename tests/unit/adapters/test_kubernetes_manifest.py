@@ -247,13 +247,12 @@ class TestStartedOnce:
             a_job(template={"spec": spec})
 
     def test_taken(self) -> None:
-        """What amounts to one pod is not touched, nor are a template's own retries and time to live."""
+        """What amounts to one pod is not touched, nor are a template's own retries."""
         spec = {
             "parallelism": 1,
             "completions": 1,
             "completionMode": "NonIndexed",
             "backoffLimit": 2,
-            "ttlSecondsAfterFinished": 0,
             "activeDeadlineSeconds": 60,
         }
         made = a_job(template={"spec": spec})["spec"]
@@ -263,6 +262,22 @@ class TestStartedOnce:
         """The agent's time to live is for templates without one; None sets none."""
         assert a_job(ttl_seconds=60)["spec"]["ttlSecondsAfterFinished"] == 60
         assert "ttlSecondsAfterFinished" not in a_job(ttl_seconds=None)["spec"]
+
+    @pytest.mark.parametrize(
+        ("own", "agents", "made"),
+        [
+            (0, 86_400, 86_400),
+            (60, 86_400, 86_400),
+            (172_800, 86_400, 172_800),
+            (60, None, 86_400),
+            (60, 600, 600),
+            (-1, 86_400, -1),
+        ],
+    )
+    def test_a_short_time_to_live_is_made_longer(self, own: int, agents: int | None, made: int) -> None:
+        """A Job must be there when an agent comes back: a day, or as long as the operator says."""
+        job = a_job(template={"spec": {"ttlSecondsAfterFinished": own}}, ttl_seconds=agents)
+        assert job["spec"]["ttlSecondsAfterFinished"] == made
 
 
 class TestEnvironment:

@@ -114,7 +114,7 @@ class TestPrecedence:
         assert a_job(a_submission(RunConfig())) == a_job()
 
 
-NON_ROOT = {"runAsNonRoot": True, "runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000}
+NON_ROOT = {"runAsNonRoot": True, "runAsUser": 1000, "runAsGroup": 1000}
 SECCOMP = {"seccompProfile": {"type": "RuntimeDefault"}}
 CONFINED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
@@ -130,7 +130,7 @@ class TestPodSecurity:
             (
                 {},
                 {"runAsUser": 7},
-                {"runAsNonRoot": True, "runAsGroup": 1000, "fsGroup": 1000, **SECCOMP},
+                {"runAsNonRoot": True, "runAsGroup": 1000, **SECCOMP},
                 {**CONFINED, "runAsUser": 7},
                 False,
             ),

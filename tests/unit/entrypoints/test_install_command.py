@@ -55,7 +55,7 @@ def printed(words: str | list[str]) -> dict[str, dict[str, Any]]:
 def env(words: str | list[str]) -> dict[str, Any]:
     """The agent's variables."""
     [container] = printed(words)["Deployment"]["spec"]["template"]["spec"]["containers"]
-    return {entry["name"]: entry.get("value") for entry in container["env"]}
+    return {entry["name"]: None if "valueFrom" in entry else entry["value"] for entry in container["env"]}
 
 
 # --- spellings ---
@@ -96,6 +96,7 @@ def test_options_of_1_x_do_what_they_did() -> None:
     found = env(f"kubernetes install {OPTIONS_1_4_1} --name blue")
 
     assert found == {
+        "PREFECT__CLOUD__AGENT__AUTH_TOKEN": "",
         "PREFECT__CLOUD__API_KEY": None,
         "PREFECT_AGENT_API_KEY_SECRET": "prefect-agent/api-key",
         "PREFECT__BACKEND": "cloud",
@@ -105,7 +106,7 @@ def test_options_of_1_x_do_what_they_did() -> None:
         "PREFECT__CLOUD__AGENT__LABELS": '["a", "b"]',
         "PREFECT__CLOUD__AGENT__ENV_VARS": '{"A": "1", "B": "2"}',
         "PREFECT__CLOUD__AGENT__AGENT_ADDRESS": "http://:8080",
-        "NAMESPACE": "metrics",
+        "NAMESPACE": None,
         "IMAGE_PULL_SECRETS": "r",
         "JOB_MEM_REQUEST": "1Gi",
         "JOB_MEM_LIMIT": "2Gi",

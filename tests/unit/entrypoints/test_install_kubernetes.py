@@ -43,7 +43,7 @@ def container(install: Install) -> dict[str, Any]:
 
 def env(install: Install) -> dict[str, Any]:
     """The agent's variables: value, or where it comes from."""
-    return {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in container(install)["env"]}
+    return {entry["name"]: entry.get("valueFrom") or entry["value"] for entry in container(install)["env"]}
 
 
 def expanded(text: str) -> str:
@@ -163,11 +163,18 @@ def test_every_rule_says_why() -> None:
     assert why == [f"# {rule.why}" for rule in permissions.rules(OPTIONAL)]
 
 
-def test_the_namespace_rule_is_for_this_namespace() -> None:
-    """The name in the table stands for it."""
-    [rule] = [rule for rule in documents(PLAIN)["Role"]["rules"] if rule["resources"] == ["namespaces"]]
+@pytest.mark.parametrize(("kind", "names"), [("Role", None), ("ClusterRole", ["metrics"])])
+def test_the_namespace_rule_is_for_this_namespace(kind: str, names: list[str] | None) -> None:
+    """A Role ends with its namespace, so it names none, which may be renamed; a ClusterRole does not."""
+    found = documents(attrs.evolve(PLAIN, cluster_wide=kind == "ClusterRole"))[kind]["rules"]
+    [rule] = [rule for rule in found if rule["resources"] == ["namespaces"]]
 
-    assert rule["resourceNames"] == ["metrics"]
+    assert rule.get("resourceNames") == names
+
+
+def test_the_namespace_of_the_jobs_is_the_pods_own() -> None:
+    """Also after a tool has put the documents into another namespace."""
+    assert env(PLAIN)["NAMESPACE"] == {"fieldRef": {"fieldPath": "metadata.namespace"}}
 
 
 def test_no_rule_can_read_a_secret() -> None:
@@ -244,7 +251,7 @@ def test_a_stopping_agent_gets_the_time_it_may_need() -> None:
 
 def test_the_image_decides_how_prefect_is_started() -> None:
     """Its entry point reaps; only what comes after ``prefect`` is said here."""
-    assert "command" not in container(PLAIN)
+    assert container(PLAIN)["command"] == []
     assert container(PLAIN)["args"] == ["agent", "start", "kubernetes"]
     config = attrs.evolve(PLAIN, agent_config_id="$(x)")
     assert container(config)["args"][3:] == ["--agent-config-id", "$$(x)"]

@@ -62,6 +62,19 @@ def test_waits_are_of_one_unit(world: World) -> None:
     assert [len(world.cloud.logs(each)) for each in (run_id, other)] == [2, 1]
 
 
+def test_a_log_says_what_threatens_a_running_unit(world: World) -> None:
+    """Its node does not answer: no end yet, and the log says so once."""
+    run_id, name = world.started("Running")
+    world.platform.begin(name)
+    world.platform.threaten(name, "NodeLost", "node-1 does not answer")
+
+    world.turn(3)
+
+    said = [(line.level, line.message) for line in world.cloud.logs(run_id)]
+    assert said == [("WARNING", f"{name} may not end by itself: NodeLost, node-1 does not answer")]
+    assert world.state(run_id) == "Running"
+
+
 # --- hopeless ---
 
 

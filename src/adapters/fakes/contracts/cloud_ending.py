@@ -174,6 +174,17 @@ class EndingContract(CloudContractBase):
             assert again.record.recoveries == count
             mine = again
 
+    @pytest.mark.usefixtures("strict")
+    def test_a_wait_for_room_is_no_recovery(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """A claim that is handed back without counting leaves the number as it was."""
+        mine = claimed(cloud, world)
+        for counts, count in ((True, 1), (False, 1), (False, 1), (True, 2)):
+            assert end(cloud, attrs.evolve(end_of(mine, EndKind.HANDED_BACK), counts=counts)) == SETTLED
+            assert one(cloud, mine.run.id).recoveries == count
+            again = claim(cloud, mine.run.id)
+            assert isinstance(again, Claimed)
+            mine = again
+
     def test_handing_back_may_be_repeated(self, cloud: CloudApi, world: CloudWorld) -> None:
         """A run that waits again already is settled, and counts once."""
         mine = claimed(cloud, world)

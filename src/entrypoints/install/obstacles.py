@@ -1,0 +1,52 @@
+"""What stands in the way of the YAML in the cluster where ``kubectl`` would apply it, as far as one can look."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from prefect.agent.domain.errors import AgentError
+from prefect.agent.entrypoints.install.plan import NAME, SELECTOR, Install
+
+PATIENCE: Final = 3.0
+"""Seconds to wait for the API server: kubectl is about to ask it, too."""
+
+KUBECONFIG: Final = Path(".kube/config")
+HELM: Final = "meta.helm.sh/release-name"
+
+
+def obstacle(install: Install) -> str:
+    """Why ``kubectl apply`` would be refused, and what to run first; empty if nothing is known to be in the way."""
+    found = _deployment(install.namespace)
+    spec = found.get("spec")
+    selector = (spec.get("selector") if isinstance(spec, Mapping) else None) or {}
+    if not found or selector.get("matchLabels") == SELECTOR:
+        return ""
+    release = (found["metadata"].get("annotations") or {}).get(HELM)
+    place = f"--namespace {install.namespace}"
+    remove = f"helm uninstall {release} {place}" if release else f"kubectl delete deployment {NAME} {place}"
+    return (
+        f"the Deployment {NAME} in the namespace {install.namespace!r} has another selector, and a selector cannot be "
+        f"changed. Remove that agent first; its flow runs go on: {remove}. To print the YAML all the same: --offline"
+    )
+
+
+def _deployment(namespace: str) -> Mapping[str, Any]:
+    """The one of our name; empty if there is none, or no cluster can be asked."""
+    kubeconfig = os.environ.get("KUBECONFIG") or str(Path("~") / KUBECONFIG)
+    if not os.environ.get("KUBECONFIG") and not Path(kubeconfig).expanduser().exists():
+        return {}
+    from prefect.agent.adapters.kubernetes.access import Cluster, path_of  # noqa: PLC0415 - slow to import
+    from prefect.agent.adapters.kubernetes.errors import RAISED  # noqa: PLC0415
+    from prefect.agent.adapters.kubernetes.throttle import Throttle  # noqa: PLC0415
+
+    path = path_of("apis/apps/v1", "namespaces", namespace, "deployments", NAME)
+    try:
+        cluster = Cluster(kubeconfig=str(Path(kubeconfig).expanduser()), throttle=Throttle(10, 10))
+        try:
+            found = cluster.send("GET", path, timeout=PATIENCE, deadline=2 * PATIENCE)
+        finally:
+            cluster.close()
+    except (AgentError, *RAISED):
+        return {}
+    return found if isinstance(found.get("metadata"), dict) else {}
