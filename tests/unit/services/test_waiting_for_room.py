@@ -32,7 +32,7 @@ def test_a_log_says_at_once_what_its_run_waits_for(yard: Yard) -> None:
     full(yard)
     said: list[str] = []
     asked: list[bool] = []
-    yard.create.say = lambda _, message: said.append(message)
+    yard.create.note = lambda _, message, _level: said.append(message)
     yard.create.make_room = lambda: asked.append(True)
     start, _ = yard.starting()
 
