@@ -5,6 +5,7 @@ from typing import Final
 
 import click
 
+from prefect.agent.entrypoints import memory, outlet
 from prefect.agent.entrypoints.cli.agent import agent
 
 _LATER: Final = {"server": "prefect.agent.entrypoints.server.cli:server"}
@@ -38,7 +39,6 @@ prefect.add_command(agent)
 
 def main() -> None:
     """Entry point of the console scripts."""
-    from prefect.agent.entrypoints import outlet  # noqa: PLC0415 - a part of the command has hooks of its own
-
+    memory.hide()
     outlet.install()
     prefect(prog_name="prefect")
