@@ -29,8 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     memory.hide()  # the parent that stays has the same environment
     if os.getpid() == 1:
         reap_until_child_ends()
-    from prefect.agent.entrypoints.cli import prefect  # noqa: PLC0415 - the parent above needs none of it
+    from prefect.agent.entrypoints import outlet  # noqa: PLC0415 - the parent above needs none of it
+    from prefect.agent.entrypoints.cli import prefect  # noqa: PLC0415
 
+    outlet.install()
     prefect(words, prog_name="prefect")
 
 

@@ -22,17 +22,19 @@ class _Shown:
     mask = Mask()
 
 
-def install(secrets: Iterable[str] = ()) -> Mask:
-    """Let tracebacks of this process leave through here from now on.
+def install() -> None:
+    """Let tracebacks of this process leave through here from now on. For programs that are ours from the beginning."""
+    know()
+    sys.excepthook, threading.excepthook, sys.unraisablehook = _uncaught, thread_died, _unraisable
 
-    Args:
-        secrets: To be masked, besides those of the environment.
+
+def know(secrets: Iterable[str] = ()) -> Mask:
+    """Mask *secrets* and those of the environment in what is shown from now on.
 
     Returns:
         What masks. More secrets may be added to it.
     """
     mask = _Shown.mask = Mask({*secrets_in(os.environ), *secrets})
-    sys.excepthook, threading.excepthook, sys.unraisablehook = _uncaught, thread_died, _unraisable
     if logging.lastResort is not None:  # what other libraries warn of
         for old in [each for each in logging.lastResort.filters if isinstance(each, Redact)]:
             logging.lastResort.removeFilter(old)

@@ -199,7 +199,7 @@ class CreateUnit:
     def _say_ignored(self, submission: Submission) -> None:
         if submission.ignored:
             names = ", ".join(map(readable_name, submission.ignored[:20]))
-            message = f"Ignored of the run config's env: {names}. No flow run changes where Prefect is, or the key"
+            message = f"Ignored of the run config's env, since the agent alone sets them: {names}"
             self.note(submission.flow_run_id, message, "WARNING")
 
     def _has_expired(self, run: FlowRun) -> bool:

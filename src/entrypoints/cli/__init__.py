@@ -6,6 +6,7 @@ from typing import Final
 
 import click
 
+from prefect.agent.entrypoints import memory, outlet
 from prefect.agent.entrypoints.cli.agent import agent
 
 _LATER: Final = {"server": "prefect.agent.entrypoints.server.cli:server"}
@@ -65,7 +66,6 @@ def agent_main() -> None:
 
 
 def _run(command: click.Command, name: str) -> None:
-    from prefect.agent.entrypoints import outlet  # noqa: PLC0415 - a part of the command has hooks of its own
-
+    memory.hide()
     outlet.install()
     command(prog_name=name)

@@ -9,7 +9,7 @@ import click
 
 from prefect.agent.domain.errors import AgentError
 from prefect.agent.domain.texts import cut
-from prefect.agent.entrypoints import logs, memory, outlet
+from prefect.agent.entrypoints import logs, outlet
 from prefect.agent.entrypoints.cli import options
 from prefect.agent.entrypoints.exits import AgentExit, ExitCode, exit_for, leave
 from prefect.agent.entrypoints.secret_sources import strip_proxies
@@ -102,8 +102,7 @@ def _run(class_name: str, given: Mapping[str, Any]) -> None:
     """Make the agent and start it; end the process with its exit code."""
     verbose, before = given["verbose"], threading.enumerate()
     end = AgentExit(ExitCode.OK, "")
-    memory.hide()
-    outlet.install(given[name] or "" for name in ("key", "flow_run_key"))
+    outlet.know(given[name] or "" for name in ("key", "flow_run_key"))
     try:
         _start(class_name, _with_patience(given))
     except AgentExit as problem:
@@ -134,7 +133,7 @@ def _with_patience(given: Mapping[str, Any]) -> dict[str, Any]:
 def _start(class_name: str, given: dict[str, Any]) -> None:
     strip_proxies(os.environ)
     configuration = Configuration.load(os.environ)
-    mask = outlet.install([given["key"] or "", given["flow_run_key"] or "", *configuration.secrets()])
+    mask = outlet.know([given["key"] or "", given["flow_run_key"] or "", *configuration.secrets()])
     level = given.pop("log_level") or configuration.text("cloud.agent.level") or "INFO"
     if given.pop("verbose"):
         level = "DEBUG"

@@ -19,7 +19,6 @@ from click.core import ParameterSource
 
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.secrets import read_secret
-from prefect.agent.entrypoints import memory
 from prefect.agent.entrypoints.secret_sources import read_file
 
 if TYPE_CHECKING:
@@ -164,7 +163,6 @@ def start(
     from prefect.agent.domain.cloud.strictness import LOOSE, STRICT  # noqa: PLC0415 - a help text needs no rules
 
     strictness = LOOSE if as_loose_as_server else STRICT
-    memory.hide()
     accepted = _keys(keys, key_files)
     with _ended_by_signals(), _file(database.expanduser(), ephemeral=ephemeral) as path:
         _serve(host, port, path, accepted, _routine(services), strictness, allow_anonymous=allow_anonymous)

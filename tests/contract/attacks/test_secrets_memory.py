@@ -136,3 +136,36 @@ def test_a_process_that_hides_can_be_read_by_no_other_of_its_user() -> None:
         hidden.communicate("")
     assert [done.returncode for done in codes] == [1, 0]
     assert b"PermissionError" in codes[0].stderr
+
+
+FIRST_PROCESS: Final = """
+import os, sys
+from prefect.agent.entrypoints import init
+real, reap = os.getpid, init.reap_until_child_ends
+def reap_once():
+    reap()
+    os.getpid = real
+os.getpid, init.reap_until_child_ends = lambda: 1, reap_once
+init.main(["agent", "start", "process", "--api", "http://127.0.0.1:1"])
+"""
+
+
+def test_the_first_process_of_a_container_hides_too(home: Path) -> None:
+    """It has the agent's environment, and stays as long as the agent does."""
+    env = {"HOME": str(home), "PATH": f"{home}/bin:/usr/bin:/bin", "PREFECT__CLOUD__API_KEY": KEY, **python_path()}
+    bare_environment(home)
+    log = home / "log"
+    with log.open("wb") as output:
+        first = subprocess.Popen(
+            [python(), "-c", FIRST_PROCESS], env=env, stdout=output, stderr=output, cwd=home, **as_someone()
+        )
+        try:
+            wait_until(lambda: "Starting:" in log.read_text(encoding="utf-8"), 60, "the agent starts")
+            reader = f"open('/proc/{first.pid}/environ', 'rb').read()"
+            done = subprocess.run([python(), "-c", reader], capture_output=True, check=False, **as_someone())
+            assert b"PermissionError" in done.stderr
+            first.send_signal(signal.SIGTERM)
+            assert first.wait(60) == 0
+        finally:
+            first.kill()
+            first.wait(60)

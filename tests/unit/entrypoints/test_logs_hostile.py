@@ -109,4 +109,4 @@ def test_without_a_log_a_traceback_is_masked_on_stderr(
     assert shown.startswith("Bug: ValueError: bad header")
     assert KEY not in shown
     monkeypatch.delenv("PREFECT__CLOUD__API_KEY")
-    outlet.install()
+    outlet.know()
