@@ -18,7 +18,7 @@ from docker.errors import APIError, NotFound
 from docker.utils import version_gte
 
 from prefect.agent.adapters.bounded_json import BeyondBounds
-from prefect.agent.adapters.docker import containers, reading
+from prefect.agent.adapters.docker import containers, listing, reading
 from prefect.agent.adapters.docker.demanding import asked_of_the_engine
 from prefect.agent.adapters.docker.doubts import Doubts
 from prefect.agent.adapters.docker.engine import Engine
@@ -171,9 +171,7 @@ class DockerPlatform(ExecutionPlatform):
 
     def units(self) -> Sequence[Unit]:
         with self._engine.asked("list containers") as client:
-            entries: object = client.containers(all=True, filters={"label": containers.UNIT})
-        if not isinstance(entries, list):
-            raise PlatformUnavailable("the Docker engine answered no list when asked for its containers")
+            entries = listing.entries(client)
         known = self._ended
         ended: dict[str, Unit] = {}
         units: list[Unit] = []

@@ -8,16 +8,20 @@ import json
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from prefect.agent.adapters import bounded_json
 from prefect.agent.adapters.docker import DockerPlatform
+from prefect.agent.adapters.docker import listing as docker_listing
+from prefect.agent.adapters.docker.engine import Engine
 from prefect.agent.adapters.kubernetes.reflector import PAGE
 from support.stub_server import Handler, StubServer, says, stub_api_server, stub_engine
 from support.waiting import wait_until
@@ -203,3 +207,44 @@ def test_an_output_that_is_too_long_is_said_so(monkeypatch: pytest.MonkeyPatch) 
             assert "too long" in platform.logs_tail("unit")
         finally:
             platform.close()
+
+
+def listing(handler: Handler) -> None:
+    """The engine's list of twelve containers as the engine itself pages it, the latest first."""
+    query: dict[str, str] = {name: values[0] for name, values in parse_qs(urlsplit(handler.path).query).items()}
+    before = json.loads(query["filters"]).get("before", ["id-12"])[0]
+    older = range(int(before.partition("-")[2]) - 1, -1, -1)
+    limit = int(query.get("limit", -1))
+    chosen = list(older)[: limit if limit > 0 else None]
+    says([{"Id": f"id-{n}", "Labels": {f"l{k}": "" for k in range(100)}} for n in chosen])(handler)
+
+
+def test_containers_with_many_labels_hide_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The labels of an image are its maker's: a list that is too much is read in parts."""
+    monkeypatch.setattr(bounded_json, "loads", partial(bounded_json.loads, most=250))
+    with stub_engine() as server:
+        server.answers["GET /containers/json"] = listing
+        found = Engine(server.address, timeout=30)
+        with found.asked("list containers") as client:
+            entries = docker_listing.entries(client)
+        found.close()
+    assert [entry["Id"] for entry in entries] == [f"id-{n}" for n in range(11, -1, -1)]
+
+
+@pytest.mark.docker
+def test_a_real_engine_lists_in_parts(small_image: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Part by part it is the same list."""
+    found = Engine(None, timeout=60)
+    label = f"bounds-{uuid.uuid4().hex}"
+    monkeypatch.setattr(docker_listing, "UNIT", label)
+    monkeypatch.setattr(docker_listing, "PART", 2)
+    with found.asked("make containers") as client:
+        made = [client.create_container(small_image, ["true"], labels={label: ""})["Id"] for _ in range(5)]
+        try:
+            whole = docker_listing.entries(client)
+            parts = docker_listing._in_parts(client)
+        finally:
+            for container in made:
+                client.remove_container(container)
+    found.close()
+    assert [entry["Id"] for entry in parts] == [entry["Id"] for entry in whole] == made[::-1]
