@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from prefect.agent.domain.errors import ConfigurationError
+from prefect.agent.entrypoints.local_keys import find_key
 
 CLOUD_API: Final = "https://api.prefect.io"
 SERVER_API: Final = "http://localhost:4200"
@@ -149,6 +150,7 @@ def connection(
     stored = configuration.stored_login(address)
     found = (configuration.text(name) for name in KEY_SETTINGS)
     secret = key or next((value for value in found if value), None) or _text(stored.get("api_key"))
+    secret = secret or find_key(address, Path(_expand("~", configuration.environ)))
     tenant = tenant_id or configuration.text("cloud.tenant_id") or (_text(stored.get("tenant_id")) if secret else None)
     if tenant is not None and not _is_uuid(tenant):
         raise ConfigurationError(

@@ -16,6 +16,7 @@ from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.entrypoints.cli.selftest import selftest
 from prefect.agent.entrypoints.cli.start import start
 from prefect.agent.entrypoints.exits import ExitCode
+from prefect.agent.entrypoints.server.cli import start as serve
 from prefect.agent.entrypoints.settings import BOUNDS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,7 +42,9 @@ def options_in(page: str, marker: str) -> set[str]:
     return set(re.findall(r"`(--[a-z-]+)", "".join(firsts)))
 
 
-@pytest.mark.parametrize(("command", "marker"), [(start, "options"), (selftest, "options of selftest")])
+@pytest.mark.parametrize(
+    ("command", "marker"), [(start, "options"), (selftest, "options of selftest"), (serve, "options of server")]
+)
 def test_the_reference_has_every_option_and_no_other(command: click.Command, marker: str) -> None:
     """Those of `--help`."""
     assert options_in(text_of("docs/reference.md"), marker) == options_of(command)

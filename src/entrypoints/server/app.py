@@ -5,6 +5,7 @@ agent's batch is a single request. GraphQL requests are answered in plain ASGI, 
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any, Final
 
 import attrs
@@ -15,6 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from prefect.agent.entrypoints.server.execution import Answer, Executor, read_json
+from prefect.agent.entrypoints.server.gate import Hosts, Refusal, hosts_of, refusal
 from prefect.agent.entrypoints.server.page import page
 from prefect.agent.entrypoints.server.patience import WaitingRoom, preferred, ready
 
@@ -30,11 +32,12 @@ COMPARES: Final = (b"prefect-claims", b"compare-and-set")
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
-def make_app(execute: Executor, waiting_room: WaitingRoom | None = None) -> ASGIApp:
+def make_app(execute: Executor, waiting_room: WaitingRoom | None = None, hosts: Hosts | None = None) -> ASGIApp:
     """The application on an open database, which the caller closes.
 
     Args:
         execute: Answers the requests.
+        hosts: What it answers to; None: this machine's loopback.
         waiting_room: For requests that wait; its maker closes it before the server waits for its requests.
     """
 
@@ -50,7 +53,7 @@ def make_app(execute: Executor, waiting_room: WaitingRoom | None = None) -> ASGI
     routes = [Route(path, health, methods=["GET"]) for path in HEALTH_PATHS]
     routes += [Route("/", home, methods=["GET"])]
     routes += [Route(path, _post_only, methods=["POST"]) for path in GRAPHQL_PATHS]  # for 405 to other methods
-    return _App(execute, Starlette(routes=routes), waiting_room or WaitingRoom())
+    return _App(execute, Starlette(routes=routes), waiting_room or WaitingRoom(), hosts or hosts_of("localhost"))
 
 
 async def _post_only(_request: Request) -> Response:
@@ -64,15 +67,31 @@ class _App:
     _execute: Executor
     _others: ASGIApp
     _waiting_room: WaitingRoom
+    _hosts: Hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in GRAPHQL_PATHS:
+        if scope["type"] != "http":
             await self._others(scope, receive, send)
             return
+        pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+        is_graphql = scope["method"] == "POST" and scope["path"] in GRAPHQL_PATHS
+        refused = refusal(scope["method"], pairs, self._hosts, graphql=is_graphql)
+        if refused is not None:
+            await self._refuse(refused, receive, send)
+        elif is_graphql:
+            await self._graphql(dict(pairs), receive, send)
+        else:
+            await self._others(scope, receive, send)
+
+    async def _refuse(self, refused: Refusal, receive: Receive, send: Send) -> None:
+        """Say why. The body is read and dropped first: a client that is cut off would never see the answer."""
+        if await _read_body(receive) is not None:
+            await self._send(send, (refused.status, _error(refused.message, refused.code)))
+
+    async def _graphql(self, headers: dict[str, str], receive: Receive, send: Send) -> None:
         body = await _read_body(receive)
         if body is None:
             return
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         told: list[tuple[bytes, bytes]] = []
         found = self._answer(body, headers)
         runs, wait = ready(found), preferred(headers)
@@ -85,12 +104,15 @@ class _App:
                 found = later
         elif runs is None and b"mutation" in body:
             self._waiting_room.ring()
+        await self._send(send, found, told)
+
+    async def _send(self, send: Send, found: Answer, more: Sequence[tuple[bytes, bytes]] = ()) -> None:
         status, answer = found
         content = _encode(answer).encode("ascii")
         length = str(len(content)).encode("ascii")
         kind = [(b"content-type", b"application/json"), (b"content-length", length)]
         kind += [COMPARES] if self._execute.strictness.compares else []
-        await send({"type": "http.response.start", "status": status, "headers": [*kind, *told]})
+        await send({"type": "http.response.start", "status": status, "headers": [*kind, *more]})
         await send({"type": "http.response.body", "body": content})
 
     def _answer(self, body: bytes, headers: dict[str, str]) -> Answer:

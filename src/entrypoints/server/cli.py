@@ -1,62 +1,27 @@
 """``prefect server``: the embedded Cloud as a command."""
 
-import secrets
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timedelta, timezone
-from functools import wraps
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 import click
 from click.core import ParameterSource
 
+from prefect.agent.entrypoints.server.command import DATABASE, Refused, explained
+from prefect.agent.entrypoints.server.gate import host_name
+from prefect.agent.entrypoints.server.key_commands import COMMANDS
+
 if TYPE_CHECKING:
-    from prefect.agent.domain.cloud.strictness import Strictness
     from prefect.agent.entrypoints.server.services import Routine
-
-EX_CONFIG: Final = 78
-LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
-
-_FILE: Final = click.option(
-    "--database",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=Path("~/.prefect-agent/cloud.db"),
-    show_default=True,
-    help="SQLite file; made if it is not there.",
-)
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class _Refused(Exception):
-    """The command cannot be carried out; the message is one sentence that says why and what to do."""
-
-
-def _explained(command: Callable[P, T]) -> Callable[P, T]:
-    """A command whose refusals are a sentence and the exit status 78."""
-
-    @wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            from prefect.agent.entrypoints.server.database import DatabaseProblem  # noqa: PLC0415 - extra "server"
-        except ModuleNotFoundError as missing:
-            click.echo(f"{missing.name} is not installed: pip install 'prefect-agent[server]'", err=True)
-            sys.exit(EX_CONFIG)
-        try:
-            return command(*args, **kwargs)
-        except (_Refused, DatabaseProblem) as problem:
-            click.echo(str(problem), err=True)
-            sys.exit(EX_CONFIG)
-
-    return run
-
 
 _SERVICES: Final = {
     "scheduler": (150, "Make the runs of schedules ahead."),
@@ -101,6 +66,13 @@ def _routine(options: Mapping[str, float | None]) -> "Routine":
     )
 
 
+def _host_names(_context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        return tuple(map(host_name, given))
+    except ValueError as problem:
+        raise click.BadParameter(str(problem), param=parameter) from None
+
+
 @click.group()
 def server() -> None:
     """An embedded Prefect Cloud for one team or one machine: a single process, a single file."""
@@ -115,9 +87,24 @@ def server() -> None:
     show_default=True,
     help="Port to listen at; 0 takes a free one.",
 )
-@_FILE
+@DATABASE
 @click.option("--ephemeral", is_flag=True, help="Keep everything in a temporary file that is removed at the end.")
 @click.option("--api-key", "keys", multiple=True, help="Accept this API key. May be given several times.")
+@click.option(
+    "--require-key",
+    is_flag=True,
+    help="Ask for an API key. One is made and kept in the file key-PORT beside the database, which agents of the same "
+    "user find.",
+)
+@click.option(
+    "--allow-host",
+    "hosts",
+    multiple=True,
+    callback=_host_names,
+    envvar="PREFECT_SERVER_ALLOW_HOST",
+    metavar="NAME",
+    help="Answer requests to this host name as well. May be given several times.",
+)
 @click.option("--allow-anonymous", is_flag=True, help="Listen beyond this machine although no API key is asked for.")
 @click.option(
     "--as-loose-as-server",
@@ -125,7 +112,7 @@ def server() -> None:
     help="Accept claims as Prefect Server does, without comparing versions. For tests: runs may be started twice.",
 )
 @_services
-@_explained
+@explained
 def start(
     host: str,
     port: int,
@@ -133,70 +120,36 @@ def start(
     *,
     ephemeral: bool,
     keys: tuple[str, ...],
+    require_key: bool,
+    hosts: tuple[str, ...],
     allow_anonymous: bool,
     as_loose_as_server: bool,
     **services: float | None,
 ) -> None:
     """Serve the GraphQL API of Prefect Server until SIGINT or SIGTERM."""
     if ephemeral and click.get_current_context().get_parameter_source("database") is not ParameterSource.DEFAULT:
-        raise _Refused("--ephemeral and --database contradict each other: leave one of them out")
+        raise Refused("--ephemeral and --database contradict each other: leave one of them out")
     from prefect.agent.domain.cloud.strictness import LOOSE, STRICT  # noqa: PLC0415 - a help text needs no rules
+    from prefect.agent.entrypoints.server.starting import Start, serve  # noqa: PLC0415 - extra "server"
 
-    strictness = LOOSE if as_loose_as_server else STRICT
     with _ended_by_signals(), _file(database.expanduser(), ephemeral=ephemeral) as path:
-        _serve(host, port, path, frozenset(keys), _routine(services), strictness, allow_anonymous=allow_anonymous)
+        serve(
+            Start(
+                host=host,
+                port=port,
+                path=path,
+                routine=_routine(services),
+                strictness=LOOSE if as_loose_as_server else STRICT,
+                keys=frozenset(keys),
+                allowed_hosts=hosts,
+                allow_anonymous=allow_anonymous,
+                require_key=require_key,
+            )
+        )
 
 
-@server.command()
-@_FILE
-@click.option("--name", default="key", show_default=True, help="What the key is for.")
-@click.option("--expires", type=click.DateTime(), help="UTC time from which on it is refused.")
-@_explained
-def create_key(database: Path, name: str, expires: datetime | None) -> None:
-    """Make an API key and print it. It is stored as a hash only: this is the one time to see it.
-
-    From the first key on, every request needs one. A running server takes notice at once.
-    """
-    from prefect.agent.entrypoints.server.keys import add_key, opened_beside  # noqa: PLC0415 - extra "server"
-
-    until = expires.replace(tzinfo=timezone.utc).isoformat(timespec="microseconds") if expires else None
-    with opened_beside(database.expanduser()) as connection:
-        tenant = connection.execute("SELECT id FROM tenant ORDER BY created LIMIT 1").fetchone()
-        if tenant is None:
-            raise _Refused("there is no tenant to make a key for: create one first")
-        _, key = add_key(connection, tenant[0], name, expires_at=until)
-    click.echo(key)
-    click.echo("Clients send it if you run: prefect auth login --key KEY; or set PREFECT__CLOUD__API_KEY", err=True)
-
-
-@server.command()
-@_FILE
-@_explained
-def list_keys(database: Path) -> None:
-    """Show the names and ids of the API keys; the keys themselves are not stored."""
-    from prefect.agent.entrypoints.server.keys import opened_beside  # noqa: PLC0415 - extra "server"
-
-    with opened_beside(database.expanduser()) as connection:
-        rows = connection.execute("SELECT id, created, expires_at, name FROM auth_api_key ORDER BY created").fetchall()
-    for row_id, created, expires, name in rows:
-        click.echo(f"{row_id}  created {created[:19]}  expires {(expires or 'never')[:19]}  {name}")
-    if not rows:
-        click.echo("There are no API keys: make one with prefect server create-key", err=True)
-
-
-@server.command()
-@_FILE
-@click.argument("key_id", metavar="ID")
-@_explained
-def revoke_key(database: Path, key_id: str) -> None:
-    """Refuse an API key from now on. ID is what list-keys shows."""
-    from prefect.agent.entrypoints.server.keys import opened_beside  # noqa: PLC0415 - extra "server"
-
-    with opened_beside(database.expanduser()) as connection:
-        gone = connection.execute("DELETE FROM auth_api_key WHERE id = ?", [key_id]).rowcount
-    if not gone:
-        raise _Refused(f"there is no API key with the id {key_id}: see prefect server list-keys")
-    click.echo(f"Revoked {key_id}")
+for _command in COMMANDS:
+    server.add_command(_command)
 
 
 @contextmanager
@@ -221,64 +174,3 @@ def _file(path: Path, *, ephemeral: bool) -> Generator[Path]:
         yield Path(folder) / "cloud.db"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _serve(
-    host: str,
-    port: int,
-    path: Path,
-    keys: frozenset[str],
-    routine: "Routine",
-    strictness: "Strictness",
-    *,
-    allow_anonymous: bool,
-) -> None:
-    from prefect.agent.entrypoints.server.database import Database  # noqa: PLC0415
-    from prefect.agent.entrypoints.server.keys import has_keys  # noqa: PLC0415
-    from prefect.agent.entrypoints.server.serving import make_server  # noqa: PLC0415
-
-    listening = _listen(host, port)
-    try:
-        opened = Database(path)
-    except BaseException:
-        listening.close()
-        raise
-    try:
-        locked = bool(keys) or has_keys(opened)
-        if host not in LOOPBACK and not allow_anonymous:
-            if not locked:
-                raise _Refused(
-                    f"whoever reaches {host} could run code on your agents: make a key with prefect server create-key, "
-                    "or say --allow-anonymous"
-                )
-            # A key that nobody knows: also when the last one is revoked, this address does not open up.
-            keys |= {secrets.token_hex()}
-        _greet(host, listening.getsockname()[1], path, locked=locked, compares=strictness.compares)
-        make_server(opened, keys, routine, strictness).run(sockets=[listening])
-    finally:
-        listening.close()
-        opened.close()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    from prefect.agent.entrypoints.server.serving import listen  # noqa: PLC0415
-
-    try:
-        return listen(host, port)
-    except OSError as problem:
-        why, _, _ = (problem.strerror or str(problem)).partition(" (while")  # added by some versions of Python
-        raise _Refused(f"cannot listen at {host}:{port}: {why}; choose another --port") from problem
-
-
-def _greet(host: str, port: int, path: Path, *, locked: bool, compares: bool) -> None:
-    """Where it is, and what to try next."""
-    shown = "127.0.0.1" if host in {"0.0.0.0", "::"} else f"[{host}]" if ":" in host else host  # noqa: S104
-    address = f"http://{shown}:{port}"
-    click.echo(f"Prefect API at {address} (GraphQL; POST), its data in {path}")
-    asked = "Every request needs an API key." if locked else "No API key is asked for."
-    click.echo(asked if compares else f"{asked} Claims are not compared: as loose as Prefect Server.")
-    backend = "cloud" if locked else "server"
-    click.echo("To try next, in another terminal:")
-    click.echo(f"  export PREFECT__BACKEND={backend} PREFECT__{backend.upper()}__ENDPOINT={address}")
-    click.echo("  prefect auth login --key KEY" if locked else "  prefect create project demo")
-    click.echo(f"  prefect-agent agent start process --api {address}{' --key KEY' if locked else ''}")

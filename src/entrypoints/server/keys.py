@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from prefect.agent.domain.times import iso
+from prefect.agent.entrypoints.local_keys import read_key, write_key
 from prefect.agent.entrypoints.server.database import APPLICATION_ID, Database, DatabaseProblem
 from prefect.agent.entrypoints.server.migrations import SCHEMA_VERSION
 
@@ -50,13 +51,18 @@ def accepted(database: Database, given: frozenset[str], authorization: str) -> b
         authorization: The request's header of that name.
     """
     key = authorization.removeprefix("Bearer ")
-    mark = digest(key)
-    needed, known = database.glance(_KNOWN, [mark, iso(datetime.now(timezone.utc))]) or (True, False)
+    needed, known = _is_known(database, key)
     if known:
         return True
     if given:
-        return any(secrets.compare_digest(mark, digest(one)) for one in given)
+        return any(secrets.compare_digest(digest(key), digest(one)) for one in given)
     return not needed
+
+
+def _is_known(database: Database, key: str) -> tuple[bool, bool]:
+    """Whether keys are asked for, and whether *key* is one that was made and has not expired."""
+    needed, known = database.glance(_KNOWN, [digest(key), iso(datetime.now(timezone.utc))]) or (True, False)
+    return bool(needed), bool(known)
 
 
 def add_key(
@@ -79,6 +85,24 @@ def add_key(
 def has_keys(database: Database) -> bool:
     """Whether any key was made."""
     return database.glance("SELECT id FROM api_key_hash LIMIT 1") is not None
+
+
+def keep_own_key(database: Database, path: Path) -> None:
+    """See to it that the file *path* holds a key that is accepted; make one if not.
+
+    Raises:
+        ConfigurationError: Something else is there.
+        OSError: The file cannot be written.
+    """
+    kept = read_key(path)
+    if kept is not None and _is_known(database, kept)[1]:
+        return
+    with database.write() as tx:
+        tenant = tx.row("tenant", "1 ORDER BY created")
+        if tenant is None:
+            raise DatabaseProblem("there is no tenant to make a key for: create one first")
+        _, key = add_key(tx, tenant["id"], f"of {path.name}")
+        write_key(path, key)
 
 
 @contextmanager

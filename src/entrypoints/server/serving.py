@@ -11,6 +11,7 @@ from prefect.agent.domain.cloud.strictness import STRICT, Strictness
 from prefect.agent.entrypoints.server.app import make_app
 from prefect.agent.entrypoints.server.database import Database
 from prefect.agent.entrypoints.server.execution import Executor, utc_now
+from prefect.agent.entrypoints.server.gate import Hosts
 from prefect.agent.entrypoints.server.patience import WaitingRoom
 from prefect.agent.entrypoints.server.services import Routine, Services, running
 
@@ -51,6 +52,8 @@ def make_server(
     routine: Routine | None = None,
     strictness: Strictness = STRICT,
     now: Callable[[], datetime] = utc_now,
+    *,
+    hosts: Hosts | None = None,
 ) -> uvicorn.Server:
     """The server, to be run on a listening socket.
 
@@ -59,15 +62,17 @@ def make_server(
         routine: Of the services that work beside it; None: as usual.
         strictness: Of this Cloud.
         now: Its clock.
+        hosts: What it answers to; None: this machine's loopback.
     """
     waiting_room = WaitingRoom()
     config = uvicorn.Config(
-        make_app(Executor(database, keys, strictness, now), waiting_room),
+        make_app(Executor(database, keys, strictness, now), waiting_room, hosts),
         log_level="warning",
         lifespan="off",
         ws="none",
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE,
     )
     return _Server(config, Services(database, routine or Routine(), now), waiting_room)

@@ -1,0 +1,63 @@
+"""``prefect server create-key``, ``list-keys``, ``revoke-key``: keys, beside a running server or without one."""
+
+from datetime import datetime, timezone
+from pathlib import Path
+
+import click
+
+from prefect.agent.entrypoints.server.command import DATABASE, Refused, explained
+
+
+@click.command()
+@DATABASE
+@click.option("--name", default="key", show_default=True, help="What the key is for.")
+@click.option("--expires", type=click.DateTime(), help="UTC time from which on it is refused.")
+@explained
+def create_key(database: Path, name: str, expires: datetime | None) -> None:
+    """Make an API key and print it. It is stored as a hash only: this is the one time to see it.
+
+    From the first key on, every request needs one. A running server takes notice at once.
+    """
+    from prefect.agent.entrypoints.server.keys import add_key, opened_beside  # noqa: PLC0415 - extra "server"
+
+    until = expires.replace(tzinfo=timezone.utc).isoformat(timespec="microseconds") if expires else None
+    with opened_beside(database.expanduser()) as connection:
+        tenant = connection.execute("SELECT id FROM tenant ORDER BY created LIMIT 1").fetchone()
+        if tenant is None:
+            raise Refused("there is no tenant to make a key for: create one first")
+        _, key = add_key(connection, tenant[0], name, expires_at=until)
+    click.echo(key)
+    click.echo("Clients send it if you run: prefect auth login --key KEY; or set PREFECT__CLOUD__API_KEY", err=True)
+
+
+@click.command()
+@DATABASE
+@explained
+def list_keys(database: Path) -> None:
+    """Show the names and ids of the API keys; the keys themselves are not stored."""
+    from prefect.agent.entrypoints.server.keys import opened_beside  # noqa: PLC0415 - extra "server"
+
+    with opened_beside(database.expanduser()) as connection:
+        rows = connection.execute("SELECT id, created, expires_at, name FROM auth_api_key ORDER BY created").fetchall()
+    for row_id, created, expires, name in rows:
+        click.echo(f"{row_id}  created {created[:19]}  expires {(expires or 'never')[:19]}  {name}")
+    if not rows:
+        click.echo("There are no API keys: make one with prefect server create-key", err=True)
+
+
+@click.command()
+@DATABASE
+@click.argument("key_id", metavar="ID")
+@explained
+def revoke_key(database: Path, key_id: str) -> None:
+    """Refuse an API key from now on. ID is what list-keys shows."""
+    from prefect.agent.entrypoints.server.keys import opened_beside  # noqa: PLC0415 - extra "server"
+
+    with opened_beside(database.expanduser()) as connection:
+        gone = connection.execute("DELETE FROM auth_api_key WHERE id = ?", [key_id]).rowcount
+    if not gone:
+        raise Refused(f"there is no API key with the id {key_id}: see prefect server list-keys")
+    click.echo(f"Revoked {key_id}")
+
+
+COMMANDS = (create_key, list_keys, revoke_key)
