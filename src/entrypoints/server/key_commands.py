@@ -1,4 +1,4 @@
-"""``prefect server create-key``, ``list-keys``, ``revoke-key``: keys, beside a running server or without one."""
+"""``prefect server create-key``, ``list-keys``, ``revoke-key``, ``unlock``: beside a running server or without one."""
 
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,7 +16,7 @@ from prefect.agent.entrypoints.server.command import DATABASE, Refused, explaine
 def create_key(database: Path, name: str, expires: datetime | None) -> None:
     """Make an API key and print it. It is stored as a hash only: this is the one time to see it.
 
-    From the first key on, every request needs one. A running server takes notice at once.
+    From the first key on every request needs one, also after the last was revoked. A running server takes notice at once.
     """
     from prefect.agent.entrypoints.server.keys import add_key, opened_beside  # noqa: PLC0415 - extra "server"
 
@@ -55,9 +55,28 @@ def revoke_key(database: Path, key_id: str) -> None:
 
     with opened_beside(database.expanduser()) as connection:
         gone = connection.execute("DELETE FROM auth_api_key WHERE id = ?", [key_id]).rowcount
+        left = connection.execute("SELECT count(*) FROM auth_api_key").fetchone()[0]
     if not gone:
         raise Refused(f"there is no API key with the id {key_id}: see prefect server list-keys")
     click.echo(f"Revoked {key_id}")
+    if not left:
+        click.echo("No key of the file is left, and the Cloud stays locked: prefect server create-key", err=True)
 
 
-COMMANDS = (create_key, list_keys, revoke_key)
+@click.command()
+@DATABASE
+@explained
+def unlock(database: Path) -> None:
+    """Ask for no API key any more: everyone who reaches the Cloud may use it and run code on its agents.
+
+    The keys stay; the next one that is made locks the Cloud again. A running server takes notice at once, unless it
+    listens beyond this machine or was started with --api-key.
+    """
+    from prefect.agent.entrypoints.server import keys  # noqa: PLC0415 - extra "server"
+
+    with keys.opened_beside(database.expanduser()) as connection:
+        keys.unlock(connection)
+    click.echo("No API key is asked for from now on")
+
+
+COMMANDS = (create_key, list_keys, revoke_key, unlock)

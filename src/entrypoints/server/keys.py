@@ -25,7 +25,7 @@ BUSY_SECONDS: Final = 10.0
 """How long the commands wait for the server that uses the same file."""
 
 _KNOWN: Final = (
-    "SELECT EXISTS (SELECT 1 FROM api_key_hash) AS needed, EXISTS (SELECT 1 FROM api_key_hash h "
+    "SELECT EXISTS (SELECT 1 FROM cloud_lock) AS locked, EXISTS (SELECT 1 FROM api_key_hash h "
     "JOIN auth_api_key k ON k.id = h.auth_api_key_id WHERE h.hash = ? AND (k.expires_at IS NULL OR k.expires_at > ?)) "
     "AS known"
 )
@@ -44,31 +44,31 @@ def digest(key: str) -> str:
 
 
 def accepted(database: Database, given: frozenset[str], authorization: str) -> bool:
-    """Whether a request may be answered: it has a key that is known, or none is needed.
+    """Whether a request may be answered: it has a key that is known, or the Cloud is not locked.
 
     Args:
         given: Keys that the server was started with.
         authorization: The request's header of that name.
     """
     key = authorization.removeprefix("Bearer ")
-    needed, known = _is_known(database, key)
+    locked, known = _is_known(database, key)
     if known:
         return True
     if given:
         return any(secrets.compare_digest(digest(key), digest(one)) for one in given)
-    return not needed
+    return not locked
 
 
 def _is_known(database: Database, key: str) -> tuple[bool, bool]:
-    """Whether keys are asked for, and whether *key* is one that was made and has not expired."""
-    needed, known = database.glance(_KNOWN, [digest(key), iso(datetime.now(timezone.utc))]) or (True, False)
-    return bool(needed), bool(known)
+    """Whether the Cloud is locked, and whether *key* is one that was made and has not expired."""
+    locked, known = database.glance(_KNOWN, [digest(key), iso(datetime.now(timezone.utc))]) or (True, False)
+    return bool(locked), bool(known)
 
 
 def add_key(
     tx: Executes, tenant_id: str, name: str, *, user_id: str | None = None, expires_at: str | None = None
 ) -> tuple[str, str]:
-    """Make a key; return its id, and the key, which cannot be had again."""
+    """Make a key and lock the Cloud; return the key's id, and the key, which cannot be had again."""
     key, row_id, now = f"{PREFIX}{secrets.token_urlsafe(32)}", str(uuid.uuid4()), iso(datetime.now(timezone.utc))
     tx.execute(
         "INSERT INTO auth_api_key (id, created, updated, tenant_id, user_id, name, expires_at) "
@@ -79,12 +79,28 @@ def add_key(
         "INSERT INTO api_key_hash (id, created, updated, auth_api_key_id, hash) VALUES (?, ?, ?, ?, ?)",
         [str(uuid.uuid4()), now, now, row_id, digest(key)],
     )
+    lock(tx, "a key was made")
     return row_id, key
 
 
-def has_keys(database: Database) -> bool:
-    """Whether any key was made."""
-    return database.glance("SELECT id FROM api_key_hash LIMIT 1") is not None
+def lock(tx: Executes, why: str) -> None:
+    """Ask for a key from now on, also when the last one is revoked. Repeating it changes nothing."""
+    now = iso(datetime.now(timezone.utc))
+    tx.execute(
+        "INSERT INTO cloud_lock (id, created, updated, why) SELECT ?, ?, ?, ? "
+        "WHERE NOT EXISTS (SELECT 1 FROM cloud_lock)",
+        [str(uuid.uuid4()), now, now, why],
+    )
+
+
+def unlock(tx: Executes) -> None:
+    """Ask for no key any more. Keys that were made stay."""
+    tx.execute("DELETE FROM cloud_lock")
+
+
+def is_locked(database: Database) -> bool:
+    """Whether every request needs a key."""
+    return database.glance("SELECT 1 FROM cloud_lock") is not None
 
 
 def keep_own_key(database: Database, path: Path) -> None:

@@ -114,7 +114,18 @@ DROP INDEX task_run_0;
 CREATE INDEX task_run_0 ON task_run (state, state_timestamp);
 """
 
-STEPS: Final[Mapping[int, str]] = {2: _TO_2, 3: _TO_3, 4: _TO_4}
+_TO_5: Final = """
+CREATE TABLE cloud_lock (
+  id TEXT PRIMARY KEY,
+  created TEXT,
+  updated TEXT,
+  why TEXT
+) WITHOUT ROWID;
+INSERT INTO cloud_lock (id, created, updated, why)
+  SELECT id, created, created, 'a key was made' FROM auth_api_key ORDER BY created LIMIT 1;
+"""
+
+STEPS: Final[Mapping[int, str]] = {2: _TO_2, 3: _TO_3, 4: _TO_4, 5: _TO_5}
 """SQL that makes a version from the one before it."""
 
 SCHEMA_VERSION: Final = max(STEPS)

@@ -14,7 +14,7 @@ from prefect.agent.entrypoints.local_keys import key_file
 from prefect.agent.entrypoints.server.command import Refused
 from prefect.agent.entrypoints.server.database import Database
 from prefect.agent.entrypoints.server.gate import LOOPBACK, hosts_of
-from prefect.agent.entrypoints.server.keys import has_keys, keep_own_key
+from prefect.agent.entrypoints.server.keys import is_locked, keep_own_key, lock
 from prefect.agent.entrypoints.server.services import Routine
 from prefect.agent.entrypoints.server.serving import listen, make_server
 
@@ -58,7 +58,10 @@ def serve(start: Start) -> None:
     try:
         port = listening.getsockname()[1]
         key_path = _own_key(opened, start, port) if start.require_key else None
-        keys, locked = start.keys, bool(start.keys) or has_keys(opened)
+        if start.keys:
+            with opened.write() as tx:
+                lock(tx, "started with --api-key")
+        keys, locked = start.keys, is_locked(opened)
         if start.host not in LOOPBACK and not start.allow_anonymous:
             if not locked:
                 raise Refused(

@@ -381,6 +381,7 @@ _ALL: Final = (
         unique=(("hash",),),
         cascades={"auth_api_key_id": "auth_api_key"},
     ),
+    Table(name="cloud_lock", columns={"why": TEXT}),  # with a row in it, every request needs a key
     Table(
         name="cloud_hook",
         columns={"tenant_id": UUID, "version_group_id": TEXT, "name": TEXT, "type": TEXT}
@@ -395,5 +396,5 @@ _ALL: Final = (
 )
 
 TABLES: Final[Mapping[str, Table]] = {table.name: table for table in _ALL}
-HIDDEN: Final = frozenset({"secret", "api_key_hash", "flow_concurrency_limit", "task_tag_limit"})
+HIDDEN: Final = frozenset({"secret", "api_key_hash", "cloud_lock", "flow_concurrency_limit", "task_tag_limit"})
 """Tables that are stored but cannot be asked for as they are."""
