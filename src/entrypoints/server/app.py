@@ -6,7 +6,7 @@ agent's batch is a single request. GraphQL requests are answered in plain ASGI, 
 
 import json
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import attrs
 from starlette.applications import Starlette
@@ -15,13 +15,11 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from prefect.agent.entrypoints.server.execution import Answer, Executor, read_json
-from prefect.agent.entrypoints.server.gate import Hosts, Refusal, hosts_of, refusal
+from prefect.agent.entrypoints.server.bodies import MAX_BODY, TOO_LARGE, Bodies, Unreadable, error_answer, length_of
+from prefect.agent.entrypoints.server.execution import REFUSED_KEY, Answer, Executor, read_json
+from prefect.agent.entrypoints.server.gate import Hosts, hosts_of, refusal
 from prefect.agent.entrypoints.server.page import page
 from prefect.agent.entrypoints.server.patience import WaitingRoom, preferred, ready
-
-MAX_BODY: Final = 5 * 1024 * 1024
-"""Largest request body (protocol section 1.4)."""
 
 GRAPHQL_PATHS: Final = ("/", "/graphql", "/graphql/", "/graphql/alpha")
 HEALTH_PATHS: Final = ("/health", "/.well-known/apollo/server-health")
@@ -68,6 +66,7 @@ class _App:
     _others: ASGIApp
     _waiting_room: WaitingRoom
     _hosts: Hosts
+    _bodies: Bodies = attrs.field(factory=Bodies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -77,21 +76,37 @@ class _App:
         is_graphql = scope["method"] == "POST" and scope["path"] in GRAPHQL_PATHS
         refused = refusal(scope["method"], pairs, self._hosts, graphql=is_graphql)
         if refused is not None:
-            await self._refuse(refused, receive, send)
+            await self._refuse(error_answer(refused.status, refused.message, refused.code), receive, send)
         elif is_graphql:
             await self._graphql(dict(pairs), receive, send)
         else:
             await self._others(scope, receive, send)
 
-    async def _refuse(self, refused: Refusal, receive: Receive, send: Send) -> None:
-        """Say why. The body is read and dropped first: a client that is cut off would never see the answer."""
-        if await _read_body(receive) is not None:
-            await self._send(send, (refused.status, _error(refused.message, refused.code)))
+    async def _refuse(self, found: Answer, receive: Receive, send: Send) -> None:
+        """Answer at once, and read and drop the body: a client that is cut off while it sends never sees the answer."""
+        await self._send(send, found, more_body=True)
+        while True:
+            message = await receive()
+            if message["type"] != "http.request" or not message.get("more_body"):
+                break
+        await send({"type": "http.response.body", "body": b""})
 
     async def _graphql(self, headers: dict[str, str], receive: Receive, send: Send) -> None:
-        body = await _read_body(receive)
-        if body is None:
+        if not self._execute.accepts(headers):
+            await self._refuse(REFUSED_KEY, receive, send)
             return
+        if length_of(headers) > MAX_BODY:
+            await self._refuse(TOO_LARGE, receive, send)
+            return
+        try:
+            body = await self._bodies.read(receive)
+        except Unreadable as problem:
+            await self._refuse(problem.answer, receive, send)
+            return
+        if body is not None:
+            await self._reply(body, headers, receive, send)
+
+    async def _reply(self, body: bytes, headers: dict[str, str], receive: Receive, send: Send) -> None:
         told: list[tuple[bytes, bytes]] = []
         found = self._answer(body, headers)
         runs, wait = ready(found), preferred(headers)
@@ -106,41 +121,20 @@ class _App:
             self._waiting_room.ring()
         await self._send(send, found, told)
 
-    async def _send(self, send: Send, found: Answer, more: Sequence[tuple[bytes, bytes]] = ()) -> None:
+    async def _send(
+        self, send: Send, found: Answer, more: Sequence[tuple[bytes, bytes]] = (), *, more_body: bool = False
+    ) -> None:
         status, answer = found
         content = _encode(answer).encode("ascii")
         length = str(len(content)).encode("ascii")
         kind = [(b"content-type", b"application/json"), (b"content-length", length)]
         kind += [COMPARES] if self._execute.strictness.compares else []
         await send({"type": "http.response.start", "status": status, "headers": [*kind, *more]})
-        await send({"type": "http.response.body", "body": content})
+        await send({"type": "http.response.body", "body": content, "more_body": more_body})
 
     def _answer(self, body: bytes, headers: dict[str, str]) -> Answer:
-        if len(body) > MAX_BODY:
-            return 413, _error(f"the body is larger than {MAX_BODY} bytes", "PAYLOAD_TOO_LARGE")
         try:
             request = read_json(body.decode())
         except (ValueError, RecursionError) as problem:
-            return 400, _error(f"the body is not JSON: {problem}", "BAD_REQUEST")
+            return error_answer(400, f"the body is not JSON: {problem}", "BAD_REQUEST")
         return self._execute(request, headers)
-
-
-def _error(message: str, code: str) -> dict[str, Any]:
-    return {"errors": [{"message": message, "extensions": {"code": code}}]}
-
-
-async def _read_body(receive: Receive) -> bytes | None:
-    """The body, at least as much of it as is too large; None if the client is gone.
-
-    What is too much is read and dropped: a client that is cut off while it sends would never see the answer.
-    """
-    chunks, size = [], 0
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return None
-        if size <= MAX_BODY:
-            chunks.append(message.get("body", b""))
-            size += len(chunks[-1])
-        if not message.get("more_body"):
-            return b"".join(chunks)

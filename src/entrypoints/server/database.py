@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from functools import cache, lru_cache
+from functools import cache
 from operator import itemgetter
 from pathlib import Path
 from typing import IO, Any, Final
@@ -20,6 +20,8 @@ from typing import IO, Any, Final
 import attrs
 
 from prefect.agent.domain.times import iso
+from prefect.agent.entrypoints.server.answers import check_total
+from prefect.agent.entrypoints.server.effort import TOO_SLOW, Effort, TooMuch
 from prefect.agent.entrypoints.server.migrations import SCHEMA_VERSION, migrate
 from prefect.agent.entrypoints.server.tables import BOOL, JSON, TABLES
 
@@ -37,19 +39,13 @@ _LOOK_EVERY: Final = 50_000
 """Steps of SQLite's machine between two looks at the clock; about a millisecond."""
 
 
-_SHORT: Final = 1000
-"""Characters of JSON texts whose comparison is remembered."""
-
-_TOO_SLOW: Final = "This took too long and was given up: ask for less at a time"
-
-
 class DatabaseProblem(Exception):
     """The file cannot be used, or not now; the message says why and what to do."""
 
 
 def explain(problem: Exception) -> str | None:
     """What a person can be told of a failure of the database; None if it is something else."""
-    if isinstance(problem, DatabaseProblem):
+    if isinstance(problem, (DatabaseProblem, TooMuch)):
         return str(problem)
     if isinstance(problem, UnicodeEncodeError):
         return "A text holds half a surrogate pair and cannot be stored"
@@ -57,7 +53,7 @@ def explain(problem: Exception) -> str | None:
         return None
     text = str(problem)
     if text == "interrupted":
-        return _TOO_SLOW
+        return TOO_SLOW
     return f"The Cloud's database refuses: {text}; nothing of this was kept"
 
 
@@ -66,24 +62,27 @@ class Tx:
     """One transaction.
 
     Attributes:
-        _end: Monotonic time after which nothing more is begun.
+        _effort: Until when something more is begun, and what its functions may take.
     """
 
     _connection: sqlite3.Connection
-    _end: float
+    _effort: Effort
     _left: int = attrs.field(default=MAX_ROWS, init=False)
+    _spent: int = attrs.field(default=0, init=False)
     _lost: BaseException | None = attrs.field(default=None, init=False)
 
     def all(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
         """All rows as they are stored.
 
         Raises:
-            DatabaseProblem: This transaction has read more than ``MAX_ROWS``, or goes on for too long.
+            DatabaseProblem: This transaction has read more than ``MAX_ROWS``.
+            TooMuch: It goes on for too long.
         """
-        self._check_time()
-        cursor = self._connection.execute(sql, params)
-        names = [column[0] for column in cursor.description]
-        found = [dict(zip(names, row, strict=True)) for row in cursor.fetchmany(self._left + 1)]
+        self.check_time()
+        with self._reasons():
+            cursor = self._connection.execute(sql, params)
+            names = [column[0] for column in cursor.description]
+            found = [dict(zip(names, row, strict=True)) for row in cursor.fetchmany(self._left + 1)]
         self._left -= len(found)
         if self._left < 0:
             raise DatabaseProblem(f"This reads more than {MAX_ROWS} rows: ask for less at a time with limit and offset")
@@ -109,8 +108,9 @@ class Tx:
 
     def execute(self, sql: str, params: Sequence[Any] = ()) -> int:
         """Change something; return how many rows were changed."""
-        self._check_time()
-        return self._connection.execute(sql, params).rowcount
+        self.check_time()
+        with self._reasons():
+            return self._connection.execute(sql, params).rowcount
 
     def insert(self, table: str, row: Mapping[str, Any]) -> str:
         """Add one row with the table's defaults; return its id."""
@@ -159,9 +159,25 @@ class Tx:
             told = explain(self._lost) if isinstance(self._lost, Exception) else None
             raise DatabaseProblem(told or "The transaction was lost: nothing of this was kept") from self._lost
 
-    def _check_time(self) -> None:
-        if time.monotonic() > self._end:
-            raise DatabaseProblem(_TOO_SLOW)
+    def spend(self, size: int) -> None:
+        """Count *size* characters of the answer; raise :class:`TooLarge` if it has too many."""
+        self._spent += size
+        check_total(self._spent)
+
+    def check_time(self) -> None:
+        """Raise :class:`TooMuch` if this transaction goes on for too long."""
+        self._effort.check()
+
+    @contextmanager
+    def _reasons(self) -> Generator[None]:
+        """Of a function that gave up SQLite says only that it did: say why instead."""
+        self._effort.problem = None
+        try:
+            yield
+        except sqlite3.OperationalError as problem:
+            if self._effort.problem is not None:
+                raise self._effort.problem from problem
+            raise
 
 
 def _new_ids() -> Generator[str]:
@@ -223,11 +239,13 @@ class Database:
     path: Path
     _connection: sqlite3.Connection = attrs.field(init=False)
     _lock: IO[str] = attrs.field(init=False)
+    _effort: Effort = attrs.field(factory=Effort, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._lock = _lock(self.path)
         try:
             self._connection = _open(self.path)
+            self._effort.register(self._connection)
         except BaseException:
             self._lock.close()
             raise
@@ -254,10 +272,11 @@ class Database:
     @contextmanager
     def _transaction(self, begin: str, seconds: float) -> Generator[Tx]:
         connection, end = self._connection, time.monotonic() + seconds
+        self._effort.end = end
         connection.set_progress_handler(lambda: time.monotonic() > end, _LOOK_EVERY)
         connection.execute(begin)
         try:
-            yield Tx(connection, end)
+            yield Tx(connection, self._effort)
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -290,7 +309,6 @@ def _open(path: Path) -> sqlite3.Connection:
         raise DatabaseProblem(f"cannot use {path}: {problem}; it was left as it is") from problem
     try:
         _check_ours(connection, path)
-        connection.create_function("json_contains", 2, _contains, deterministic=True)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
@@ -321,27 +339,3 @@ def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
         raise DatabaseProblem(f"{path} is a database of something else; choose another --database")
     if version > SCHEMA_VERSION:
         raise DatabaseProblem(f"{path} was written by a newer prefect-agent (schema {version}); update this one")
-
-
-def _contains(outer: str | None, inner: str | None) -> bool | None:
-    """Whether one JSON value holds another one, as PostgreSQL's ``@>`` does."""
-    if outer is None or inner is None:
-        return None
-    return (
-        _holds_text(outer, inner) if len(outer) + len(inner) < _SHORT else _holds(json.loads(outer), json.loads(inner))
-    )
-
-
-@lru_cache(4096)
-def _holds_text(outer: str, inner: str) -> bool:
-    """Sets of labels are few, however many rows have them."""
-    return _holds(json.loads(outer), json.loads(inner))
-
-
-def _holds(value: Any, wanted: Any) -> bool:
-    if isinstance(value, dict) and isinstance(wanted, dict):
-        return all(name in value and _holds(value[name], wanted[name]) for name in wanted)
-    if isinstance(value, list):
-        several = wanted if isinstance(wanted, list) else [wanted]
-        return all(any(_holds(item, one) for item in value) for one in several)
-    return bool(value == wanted)

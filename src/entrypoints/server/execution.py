@@ -9,8 +9,9 @@ from typing import Any, Final
 import attrs
 from graphql import ExecutionResult, GraphQLError, OperationType, execute_sync
 
-from prefect.agent.domain.cloud.errors import INTERNAL
+from prefect.agent.domain.cloud.errors import INTERNAL, CloudError
 from prefect.agent.domain.cloud.strictness import STRICT, Claims, Strictness
+from prefect.agent.entrypoints.server.answers import check_answer
 from prefect.agent.entrypoints.server.database import Database
 from prefect.agent.entrypoints.server.documents import BAD_INPUT, Documents, Prepared, Refused
 from prefect.agent.entrypoints.server.keys import accepted
@@ -22,6 +23,12 @@ Answer = tuple[int, dict[str, Any]]
 """HTTP status and body."""
 
 UNAUTHENTICATED: Final = "UNAUTHENTICATED"
+
+REFUSED_KEY: Final[Answer] = (
+    200,
+    {"errors": [{"message": "The API key is not accepted", "extensions": {"code": UNAUTHENTICATED}}]},
+)
+"""The answer to a request without a key that is accepted."""
 
 
 def utc_now() -> datetime:
@@ -55,7 +62,7 @@ class Executor:
 
     def _answer(self, body: object, headers: Mapping[str, str]) -> Answer:
         if not self.accepts(headers):
-            return 200, _failed([GraphQLError("The API key is not accepted")], UNAUTHENTICATED)
+            return REFUSED_KEY
         try:
             text, variables = _read(body)
         except ValueError as problem:
@@ -64,7 +71,11 @@ class Executor:
             prepared = self._documents.prepare(text)
         except Refused as refused:
             return 400, _failed(refused.errors, refused.code)
-        result = self._execute(prepared, variables, headers)
+        try:
+            result = self._execute(prepared, variables, headers)
+        except CloudError as refused:
+            errors = [GraphQLError(refused.message)]
+            return 200, {**_failed(errors, refused.code), "data": None}
         prepared.locate(result.errors or ())
         if result.data is None and result.errors and not any(error.path for error in result.errors):
             return 400, _failed(result.errors, BAD_INPUT)  # the variables do not fit
@@ -76,6 +87,11 @@ class Executor:
         return accepted(self.database, self.keys, headers.get("authorization", ""))
 
     def _execute(self, prepared: Prepared, variables: dict[str, Any], headers: Mapping[str, str]) -> ExecutionResult:
+        """Run the document in one transaction.
+
+        Raises:
+            CloudError: Nothing of it was done.
+        """
         changes = prepared.operation.operation is OperationType.MUTATION
         with self.database.write() if changes else self.database.read() as tx:
             request = Request(
@@ -87,13 +103,19 @@ class Executor:
                 strictness=self.strictness,
                 claims=self._claims,
             )
-            if prepared.plan is not None:
-                try:
-                    data, errors = run_plan(prepared.plan, request, variables)
-                    return ExecutionResult(data, errors or None)
-                except Misfit:
-                    pass
-            return execute_sync(schema(), prepared.document, context_value=request, variable_values=variables)
+            result = _run(prepared, request, variables)
+            check_answer(result.data)
+            return result
+
+
+def _run(prepared: Prepared, request: Request, variables: dict[str, Any]) -> ExecutionResult:
+    if prepared.plan is not None:
+        try:
+            data, errors = run_plan(prepared.plan, request, variables)
+            return ExecutionResult(data, errors or None)
+        except Misfit:
+            pass
+    return execute_sync(schema(), prepared.document, context_value=request, variable_values=variables)
 
 
 def read_json(text: str) -> Any:

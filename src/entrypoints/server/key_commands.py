@@ -16,7 +16,7 @@ from prefect.agent.entrypoints.server.command import DATABASE, Refused, explaine
 def create_key(database: Path, name: str, expires: datetime | None) -> None:
     """Make an API key and print it. It is stored as a hash only: this is the one time to see it.
 
-    From the first key on every request needs one, also after the last was revoked. A running server takes notice at once.
+    From the first key on, every request needs one, for good. A running server takes notice at once.
     """
     from prefect.agent.entrypoints.server.keys import add_key, opened_beside  # noqa: PLC0415 - extra "server"
 

@@ -12,9 +12,11 @@ import click
 from prefect.agent.domain.cloud.strictness import Strictness
 from prefect.agent.entrypoints.local_keys import key_file
 from prefect.agent.entrypoints.server.command import Refused
+from prefect.agent.entrypoints.server.connections import raise_descriptor_limit
 from prefect.agent.entrypoints.server.database import Database
 from prefect.agent.entrypoints.server.gate import LOOPBACK, hosts_of
 from prefect.agent.entrypoints.server.keys import is_locked, keep_own_key, lock
+from prefect.agent.entrypoints.server.quiet import quieten
 from prefect.agent.entrypoints.server.services import Routine
 from prefect.agent.entrypoints.server.serving import listen, make_server
 
@@ -49,6 +51,8 @@ def serve(start: Start) -> None:
     Raises:
         Refused, DatabaseProblem, ConfigurationError: It cannot be started.
     """
+    quieten()
+    raise_descriptor_limit()
     listening = _listen(start.host, start.port)
     try:
         opened = Database(start.path)
