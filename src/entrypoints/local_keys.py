@@ -1,7 +1,8 @@
 """The key of a Cloud on this machine, in a file that only one user may read: the server writes it, the agent finds it.
 
-``prefect server start --require-key`` keeps it beside its database as ``key-PORT``. An agent without a key looks for it
-in ``~/.prefect-agent``, and only if the address of its API is ``http`` to that port of the loopback.
+``prefect server start --require-key`` keeps beside its database ``key-PORT``, for agents and their flow runs, and
+``admin-key-PORT``, for people: only commands that the server prints read that one. An agent without a key looks for its
+file in ``~/.prefect-agent``, and only if the address of its API is ``http`` to that port of the loopback.
 """
 
 import os
@@ -27,6 +28,11 @@ _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 def key_file(folder: Path, port: int) -> Path:
     """Where the key of the Cloud at *port* is, whose database is in *folder*."""
     return folder / f"key-{port}"
+
+
+def admin_key_file(folder: Path, port: int) -> Path:
+    """Where its key for people is."""
+    return folder / f"admin-key-{port}"
 
 
 def find_key(api: str, home: Path) -> str | None:

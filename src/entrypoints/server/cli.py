@@ -93,8 +93,8 @@ def server() -> None:
 @click.option(
     "--require-key",
     is_flag=True,
-    help="Ask for an API key. One is made and kept in the file key-PORT beside the database, which agents of the same "
-    "user find.",
+    help="Ask for an API key. One for agents is kept beside the database as key-PORT, where those of the same user "
+    "find it, and one for people as admin-key-PORT.",
 )
 @click.option(
     "--allow-host",

@@ -14,10 +14,11 @@ from prefect.agent.domain.cloud.strictness import STRICT, Claims, Strictness
 from prefect.agent.entrypoints.server.answers import check_answer
 from prefect.agent.entrypoints.server.database import Database
 from prefect.agent.entrypoints.server.documents import BAD_INPUT, Documents, Prepared, Refused
-from prefect.agent.entrypoints.server.keys import accepted
+from prefect.agent.entrypoints.server.keys import caller as find_caller
 from prefect.agent.entrypoints.server.mutation import Request
 from prefect.agent.entrypoints.server.plans import Misfit, run_plan
 from prefect.agent.entrypoints.server.schema import failure, schema
+from prefect.agent.entrypoints.server.scopes import Caller
 
 Answer = tuple[int, dict[str, Any]]
 """HTTP status and body."""
@@ -61,7 +62,8 @@ class Executor:
             return 200, {**_failed([failure(problem)], INTERNAL), "data": None}
 
     def _answer(self, body: object, headers: Mapping[str, str]) -> Answer:
-        if not self.accepts(headers):
+        caller = self.caller(headers)
+        if caller is None:
             return REFUSED_KEY
         try:
             text, variables = _read(body)
@@ -72,7 +74,7 @@ class Executor:
         except Refused as refused:
             return 400, _failed(refused.errors, refused.code)
         try:
-            result = self._execute(prepared, variables, headers)
+            result = self._execute(prepared, variables, headers, caller)
         except CloudError as refused:
             errors = [GraphQLError(refused.message)]
             return 200, {**_failed(errors, refused.code), "data": None}
@@ -84,9 +86,15 @@ class Executor:
 
     def accepts(self, headers: Mapping[str, str]) -> bool:
         """Whether the request has a key that is accepted, if one is needed."""
-        return accepted(self.database, self.keys, headers.get("authorization", ""))
+        return self.caller(headers) is not None
 
-    def _execute(self, prepared: Prepared, variables: dict[str, Any], headers: Mapping[str, str]) -> ExecutionResult:
+    def caller(self, headers: Mapping[str, str]) -> Caller | None:
+        """Who asks; None if the request needs a key that is accepted, and has none."""
+        return find_caller(self.database, self.keys, headers.get("authorization", ""))
+
+    def _execute(
+        self, prepared: Prepared, variables: dict[str, Any], headers: Mapping[str, str], caller: Caller
+    ) -> ExecutionResult:
         """Run the document in one transaction.
 
         Raises:
@@ -102,6 +110,7 @@ class Executor:
                 core_version=headers.get("x-prefect-core-version"),
                 strictness=self.strictness,
                 claims=self._claims,
+                caller=caller,
             )
             result = _run(prepared, request, variables)
             check_answer(result.data)

@@ -17,6 +17,7 @@ from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.local_keys import read_key, write_key
 from prefect.agent.entrypoints.server.database import APPLICATION_ID, Database, DatabaseProblem
 from prefect.agent.entrypoints.server.migrations import SCHEMA_VERSION
+from prefect.agent.entrypoints.server.scopes import ADMIN, ANYONE, Caller
 
 PREFIX: Final = "pak_"
 """Marks our keys, for people and for scanners that look for secrets in files."""
@@ -25,9 +26,14 @@ BUSY_SECONDS: Final = 10.0
 """How long the commands wait for the server that uses the same file."""
 
 _KNOWN: Final = (
-    "SELECT EXISTS (SELECT 1 FROM cloud_lock) AS locked, EXISTS (SELECT 1 FROM api_key_hash h "
-    "JOIN auth_api_key k ON k.id = h.auth_api_key_id WHERE h.hash = ? AND (k.expires_at IS NULL OR k.expires_at > ?)) "
-    "AS known"
+    "SELECT k.id, k.scope, k.expires_at FROM api_key_hash h JOIN auth_api_key k ON k.id = h.auth_api_key_id "
+    "WHERE h.hash = ? AND (k.expires_at IS NULL OR k.expires_at > ?) "
+    "AND (k.made_by IS NULL OR EXISTS (SELECT 1 FROM auth_api_key maker WHERE maker.id = k.made_by))"
+)
+
+_REVOKE: Final = (
+    "DELETE FROM auth_api_key WHERE id IN (WITH RECURSIVE gone(id) AS (SELECT id FROM auth_api_key WHERE id = ? "
+    "UNION SELECT k.id FROM auth_api_key k JOIN gone ON k.made_by = gone.id) SELECT id FROM gone)"
 )
 
 
@@ -43,37 +49,49 @@ def digest(key: str) -> str:
     return hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
 
 
-def accepted(database: Database, given: frozenset[str], authorization: str) -> bool:
-    """Whether a request may be answered: it has a key that is known, or the Cloud is not locked.
+def caller(database: Database, given: frozenset[str], authorization: str) -> Caller | None:
+    """Who asks; None if the Cloud is locked and the key is not accepted.
 
     Args:
         given: Keys that the server was started with.
         authorization: The request's header of that name.
     """
     key = authorization.removeprefix("Bearer ")
-    locked, known = _is_known(database, key)
-    if known:
-        return True
+    known = _known(database, key)
+    if known is not None:
+        return known
     if given:
-        return any(secrets.compare_digest(digest(key), digest(one)) for one in given)
-    return not locked
+        is_given = any(secrets.compare_digest(digest(key), digest(one)) for one in given)
+        return Caller(is_given=True) if is_given else None
+    return None if is_locked(database) else ANYONE
 
 
-def _is_known(database: Database, key: str) -> tuple[bool, bool]:
-    """Whether the Cloud is locked, and whether *key* is one that was made and has not expired."""
-    locked, known = database.glance(_KNOWN, [digest(key), iso(datetime.now(timezone.utc))]) or (True, False)
-    return bool(locked), bool(known)
+def _known(database: Database, key: str) -> Caller | None:
+    """Who has a key that was made and has not expired."""
+    found = database.glance(_KNOWN, [digest(key), iso(datetime.now(timezone.utc))])
+    return Caller(scope=found[1], key_id=found[0], expires_at=found[2]) if found else None
 
 
 def add_key(
-    tx: Executes, tenant_id: str, name: str, *, user_id: str | None = None, expires_at: str | None = None
+    tx: Executes,
+    tenant_id: str,
+    name: str,
+    *,
+    user_id: str | None = None,
+    expires_at: str | None = None,
+    scope: str = ADMIN,
+    made_by: str | None = None,
 ) -> tuple[str, str]:
-    """Make a key and lock the Cloud; return the key's id, and the key, which cannot be had again."""
+    """Make a key and lock the Cloud; return the key's id, and the key, which cannot be had again.
+
+    Args:
+        made_by: Id of the key through which it is made: it is revoked with that.
+    """
     key, row_id, now = f"{PREFIX}{secrets.token_urlsafe(32)}", str(uuid.uuid4()), iso(datetime.now(timezone.utc))
     tx.execute(
-        "INSERT INTO auth_api_key (id, created, updated, tenant_id, user_id, name, expires_at) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [row_id, now, now, tenant_id, user_id, name, expires_at],
+        "INSERT INTO auth_api_key (id, created, updated, tenant_id, user_id, name, expires_at, scope, made_by) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [row_id, now, now, tenant_id, user_id, name, expires_at, scope, made_by],
     )
     tx.execute(
         "INSERT INTO api_key_hash (id, created, updated, auth_api_key_id, hash) VALUES (?, ?, ?, ?, ?)",
@@ -81,6 +99,13 @@ def add_key(
     )
     lock(tx, "a key was made")
     return row_id, key
+
+
+def revoke(tx: Executes, key_id: str) -> bool:
+    """Refuse a key, and all that were made through it, from now on; return whether it was there."""
+    done: Any = tx.execute(_REVOKE, [key_id])
+    count = done.rowcount if isinstance(done, sqlite3.Cursor) else done
+    return bool(count > 0)
 
 
 def lock(tx: Executes, why: str) -> None:
@@ -103,21 +128,22 @@ def is_locked(database: Database) -> bool:
     return database.glance("SELECT 1 FROM cloud_lock") is not None
 
 
-def keep_own_key(database: Database, path: Path) -> None:
-    """See to it that the file *path* holds a key that is accepted; make one if not.
+def keep_own_key(database: Database, path: Path, scope: str) -> None:
+    """See to it that the file *path* holds a key of that *scope* that is accepted; make one if not.
 
     Raises:
         ConfigurationError: Something else is there.
         OSError: The file cannot be written.
     """
     kept = read_key(path)
-    if kept is not None and _is_known(database, kept)[1]:
+    known = _known(database, kept) if kept is not None else None
+    if known is not None and known.scope == scope:
         return
     with database.write() as tx:
         tenant = tx.row("tenant", "1 ORDER BY created")
         if tenant is None:
             raise DatabaseProblem("there is no tenant to make a key for: create one first")
-        _, key = add_key(tx, tenant["id"], f"of {path.name}")
+        _, key = add_key(tx, tenant["id"], f"of {path.name}", scope=scope)
         write_key(path, key)
 
 

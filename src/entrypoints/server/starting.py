@@ -10,13 +10,14 @@ import attrs
 import click
 
 from prefect.agent.domain.cloud.strictness import Strictness
-from prefect.agent.entrypoints.local_keys import key_file
+from prefect.agent.entrypoints.local_keys import admin_key_file, key_file
 from prefect.agent.entrypoints.server.command import Refused
 from prefect.agent.entrypoints.server.connections import raise_descriptor_limit
 from prefect.agent.entrypoints.server.database import Database
 from prefect.agent.entrypoints.server.gate import LOOPBACK, hosts_of
 from prefect.agent.entrypoints.server.keys import is_locked, keep_own_key, lock
 from prefect.agent.entrypoints.server.quiet import quieten
+from prefect.agent.entrypoints.server.scopes import ADMIN, RUNNER
 from prefect.agent.entrypoints.server.services import Routine
 from prefect.agent.entrypoints.server.serving import listen, make_server
 
@@ -45,6 +46,28 @@ class Start:
     require_key: bool = False
 
 
+@attrs.frozen
+class OwnKeys:
+    """Files with the keys that a server keeps for its user: for agents, and for people."""
+
+    runner_file: Path
+    admin_file: Path
+
+    @property
+    def runner(self) -> str:
+        """What sets the variable for an agent, in a shell."""
+        return _variable(self.runner_file)
+
+    @property
+    def admin(self) -> str:
+        """The same for a person."""
+        return _variable(self.admin_file)
+
+
+def _variable(path: Path) -> str:
+    return ' PREFECT__CLOUD__API_KEY="$(cat ' + shlex.quote(str(path)) + ')"'
+
+
 def serve(start: Start) -> None:
     """Serve until the process is asked to end.
 
@@ -61,7 +84,7 @@ def serve(start: Start) -> None:
         raise
     try:
         port = listening.getsockname()[1]
-        key_path = _own_key(opened, start, port) if start.require_key else None
+        own = _own_keys(opened, start, port) if start.require_key else None
         if start.keys:
             with opened.write() as tx:
                 lock(tx, "started with --api-key")
@@ -74,7 +97,7 @@ def serve(start: Start) -> None:
                 )
             # A key that is not known to anyone: also when the last one is revoked, this address does not open up.
             keys |= {secrets.token_hex()}
-        for line in greeting(start, port, key_path, locked=locked):
+        for line in greeting(start, port, own, locked=locked):
             click.echo(line)
         hosts = hosts_of(start.host, start.allowed_hosts, [socket.gethostname()])
         make_server(opened, keys, start.routine, start.strictness, hosts=hosts).run(sockets=[listening])
@@ -83,34 +106,32 @@ def serve(start: Start) -> None:
         opened.close()
 
 
-def greeting(start: Start, port: int, key_path: Path | None, *, locked: bool) -> list[str]:
+def greeting(start: Start, port: int, own: OwnKeys | None, *, locked: bool) -> list[str]:
     """Where it is, who may use it, and what to try next.
 
     Args:
         port: That it listens at.
-        key_path: The file that holds its key, if it keeps one.
+        own: The files that hold its keys, if it keeps some.
         locked: Whether it asks for a key.
     """
     host = start.host
     shown = "127.0.0.1" if host in EVERYWHERE else f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{port}"
     backend = "cloud" if locked else "server"
-    export = f"  export PREFECT__BACKEND={backend} PREFECT__{backend.upper()}__ENDPOINT={address}"
-    key = ' PREFECT__CLOUD__API_KEY="$(cat ' + shlex.quote(str(key_path)) + ')"' if key_path else ""
-    asks = locked and key_path is None
+    asks = locked and own is None
     return [
         f"Prefect API at {address} (GraphQL; POST), its data in {start.path}",
-        _who_may(start, key_path, locked=locked),
+        _who_may(start, own, locked=locked),
         "To try next, in another terminal:",
-        export + key,
+        f"  export PREFECT__BACKEND={backend} PREFECT__{backend.upper()}__ENDPOINT={address}{own.admin if own else ''}",
         "  prefect auth login --key KEY" if asks else "  prefect create project demo",
-        f"  prefect-agent agent start process --api {address}{' --key KEY' if asks else ''}",
+        f" {own.runner if own else ''} prefect-agent agent start process --api {address}{' --key KEY' if asks else ''}",
     ]
 
 
-def _who_may(start: Start, key_path: Path | None, *, locked: bool) -> str:
+def _who_may(start: Start, own: OwnKeys | None, *, locked: bool) -> str:
     if locked:
-        words = f"Every request needs an API key{f'; one is in {key_path}' if key_path else ''}."
+        words = f"Every request needs an API key{f'; one is in {own.admin_file}' if own else ''}."
     else:
         reach = "Every user of this machine" if start.host in LOOPBACK else f"Everyone who reaches {start.host}"
         words = (
@@ -119,13 +140,15 @@ def _who_may(start: Start, key_path: Path | None, *, locked: bool) -> str:
     return words if start.strictness.compares else f"{words} Claims are not compared: as loose as Prefect Server."
 
 
-def _own_key(opened: Database, start: Start, port: int) -> Path:
-    path = key_file(start.path.parent, port)
+def _own_keys(opened: Database, start: Start, port: int) -> OwnKeys:
+    folder = start.path.parent
+    own = OwnKeys(key_file(folder, port), admin_key_file(folder, port))
     try:
-        keep_own_key(opened, path)
+        keep_own_key(opened, own.runner_file, RUNNER)
+        keep_own_key(opened, own.admin_file, ADMIN)
     except OSError as problem:
-        raise Refused(f"cannot keep a key in {path}: {problem.strerror}; choose another --database") from problem
-    return path
+        raise Refused(f"cannot keep a key in {folder}: {problem.strerror}; choose another --database") from problem
+    return own
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -372,7 +372,9 @@ _ALL: Final = (
     ),
     Table(
         name="auth_api_key",
-        columns={"tenant_id": UUID, "user_id": UUID, "name": TEXT, "expires_at": TIME},
+        columns={"tenant_id": UUID, "user_id": UUID, "name": TEXT, "expires_at": TIME}
+        | {"scope": TEXT, "made_by": UUID},  # made_by: the key through which it was made; it goes with that
+        defaults={"scope": "admin"},
         cascades={"tenant_id": "tenant"},
     ),
     Table(

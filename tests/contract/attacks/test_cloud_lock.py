@@ -94,4 +94,7 @@ def test_a_file_of_before_is_locked_if_it_had_a_key(tmp_path: Path, *, with_key:
 def as_version_4(path: Path) -> None:
     """Take back what later versions added to the file."""
     with closing(sqlite3.connect(path)) as connection:
-        connection.executescript("DROP TABLE cloud_lock; PRAGMA user_version = 4;")
+        connection.executescript(
+            "DROP TABLE cloud_lock; ALTER TABLE auth_api_key DROP COLUMN scope; "
+            "ALTER TABLE auth_api_key DROP COLUMN made_by; PRAGMA user_version = 4;"
+        )
