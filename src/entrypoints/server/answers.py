@@ -2,12 +2,10 @@
 
 from typing import Any, Final
 
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import TOO_EXPENSIVE, CloudError
 
 MAX_ANSWER: Final = 32 * 1024 * 1024
 """Characters of an answer, about."""
-
-BAD_INPUT: Final = "BAD_USER_INPUT"
 
 _EACH: Final = 8
 """Characters of a value that is no text, and of what stands between values."""
@@ -19,7 +17,7 @@ class TooLarge(CloudError):
     def __init__(self) -> None:
         megabytes = MAX_ANSWER // (1024 * 1024)
         advice = "ask for fewer rows or columns, or page by page with limit and offset"
-        super().__init__(f"The answer is larger than {megabytes} MB: {advice}", BAD_INPUT)
+        super().__init__(f"The answer is larger than {megabytes} MB: {advice}", TOO_EXPENSIVE)
 
 
 def check_total(size: int) -> None:

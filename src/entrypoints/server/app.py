@@ -22,7 +22,7 @@ from prefect.agent.entrypoints.server.page import page
 from prefect.agent.entrypoints.server.patience import WaitingRoom, preferred, ready
 
 GRAPHQL_PATHS: Final = ("/", "/graphql", "/graphql/", "/graphql/alpha")
-HEALTH_PATHS: Final = ("/health", "/.well-known/apollo/server-health")
+HEALTH_PATHS: Final = ("/health", "/health/", "/.well-known/apollo/server-health")
 
 COMPARES: Final = (b"prefect-claims", b"compare-and-set")
 """Header that tells an agent that of several claims at the same version one is accepted."""
@@ -51,7 +51,9 @@ def make_app(execute: Executor, waiting_room: WaitingRoom | None = None, hosts: 
     routes = [Route(path, health, methods=["GET"]) for path in HEALTH_PATHS]
     routes += [Route("/", home, methods=["GET"])]
     routes += [Route(path, _post_only, methods=["POST"]) for path in GRAPHQL_PATHS]  # for 405 to other methods
-    return _App(execute, Starlette(routes=routes), waiting_room or WaitingRoom(), hosts or hosts_of("localhost"))
+    others = Starlette(routes=routes)
+    others.router.redirect_slashes = False  # a redirect would repeat the Host that the client names
+    return _App(execute, others, waiting_room or WaitingRoom(), hosts or hosts_of("localhost"))
 
 
 async def _post_only(_request: Request) -> Response:
@@ -76,15 +78,18 @@ class _App:
         is_graphql = scope["method"] == "POST" and scope["path"] in GRAPHQL_PATHS
         refused = refusal(scope["method"], pairs, self._hosts, graphql=is_graphql)
         if refused is not None:
-            await self._refuse(error_answer(refused.status, refused.message, refused.code), receive, send)
+            answer = error_answer(refused.status, refused.message, refused.code)
+            await self._refuse(answer, receive, send, [(b"connection", b"close")])
         elif is_graphql:
             await self._graphql(dict(pairs), receive, send)
         else:
             await self._others(scope, receive, send)
 
-    async def _refuse(self, found: Answer, receive: Receive, send: Send) -> None:
+    async def _refuse(
+        self, found: Answer, receive: Receive, send: Send, more: Sequence[tuple[bytes, bytes]] = ()
+    ) -> None:
         """Answer at once, and read and drop the body: a client that is cut off while it sends never sees the answer."""
-        await self._send(send, found, more_body=True)
+        await self._send(send, found, more, more_body=True)
         while True:
             message = await receive()
             if message["type"] != "http.request" or not message.get("more_body"):

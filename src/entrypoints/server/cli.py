@@ -30,6 +30,11 @@ _SERVICES: Final = {
 }
 """Names of the services, their usual periods - those of services.py, which a help text does not import - and work."""
 
+_KEPT: Final = {
+    "logs": "Delete the logs of flow runs that finished so many days ago. By default they are kept.",
+    "runs": "Delete flow runs that finished so many days ago, with all that belongs to them. By default they are kept.",
+}
+
 _SILENCE: Final = 600
 _YEAR: Final = 31_536_000
 
@@ -47,6 +52,9 @@ def _services(command: Callable[P, T]) -> Callable[P, T]:
         "every 30 s.",
     )
     command = silence(command)
+    for what, help_text in reversed(_KEPT.items()):
+        days = click.option(f"--keep-{what}", type=click.FloatRange(min=1, max=36500), metavar="DAYS", help=help_text)
+        command = days(command)
     for name, (period, work) in reversed(_SERVICES.items()):
         option = click.option(f"--{name}-period", type=seconds, default=period, show_default=True, metavar="SECONDS",
                               help="From one of its rounds to the next.")  # fmt: skip
@@ -56,13 +64,15 @@ def _services(command: Callable[P, T]) -> Callable[P, T]:
 
 
 def _routine(options: Mapping[str, float | None]) -> "Routine":
-    from prefect.agent.entrypoints.server.services import Routine  # noqa: PLC0415 - extra "server"
+    from prefect.agent.entrypoints.server.retention import Retention  # noqa: PLC0415 - extra "server"
+    from prefect.agent.entrypoints.server.services import Routine  # noqa: PLC0415
 
     words = {name: name.replace("-", "_") for name in _SERVICES}
     return Routine(
         enabled=frozenset(name for name, word in words.items() if options[word]),
         periods={name: float(options[f"{word}_period"] or 0) for name, word in words.items()},
         lost=timedelta(seconds=float(options["heartbeat_timeout"] or 0)),
+        retention=Retention(**{what: timedelta(days=days) for what in _KEPT if (days := options[f"keep_{what}"])}),
     )
 
 

@@ -4,11 +4,14 @@ uvicorn bounds neither how long a head or a body may take, nor how many connecti
 """
 
 import asyncio
+import json
 import resource
 from typing import Final
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from prefect.agent.entrypoints.server.gate import SECURITY_HEADERS
 
 HEAD_SECONDS: Final = 20.0
 """From the first byte of a request, or from the beginning of a connection, to the end of its head."""
@@ -96,6 +99,19 @@ class Connection(H11Protocol):
         """It took it."""
         self._stop(self._write_deadline)
         super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no request, in the protocol's shape; a client that is being answered is cut off."""
+        content = json.dumps({"errors": [{"message": msg, "extensions": {"code": "BAD_REQUEST"}}]}).encode("ascii")
+        kind = [("content-type", "application/json"), ("content-length", str(len(content))), ("connection", "close")]
+        answer = h11.Response(status_code=400, headers=[*kind, *SECURITY_HEADERS], reason="Bad Request")
+        try:
+            parts = [self.conn.send(event) for event in (answer, h11.Data(data=content), h11.EndOfMessage())]
+        except h11.LocalProtocolError:
+            self.transport.abort()
+            return
+        self.transport.write(b"".join(part or b"" for part in parts))
+        self.transport.close()
 
     @property
     def is_unused(self) -> bool:

@@ -6,6 +6,7 @@ only a power cut can take the last moments, and never consistency (SQLite docume
 
 import fcntl
 import json
+import logging
 import os
 import sqlite3
 import time
@@ -19,9 +20,11 @@ from typing import IO, Any, Final
 
 import attrs
 
+from prefect.agent.domain.cloud.errors import BAD_INPUT, TOO_EXPENSIVE
 from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.answers import check_total
 from prefect.agent.entrypoints.server.effort import TOO_SLOW, Effort, TooMuch
+from prefect.agent.entrypoints.server.files import PRIVATE_FILE, keep_private, make_file, make_folder
 from prefect.agent.entrypoints.server.migrations import SCHEMA_VERSION, migrate
 from prefect.agent.entrypoints.server.tables import BOOL, JSON, TABLES
 
@@ -39,8 +42,17 @@ _LOOK_EVERY: Final = 50_000
 """Steps of SQLite's machine between two looks at the clock; about a millisecond."""
 
 
+_LOCK_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+
+_log: Final = logging.getLogger(__name__)
+
+
 class DatabaseProblem(Exception):
     """The file cannot be used, or not now; the message says why and what to do."""
+
+
+class AsksTooMuch(DatabaseProblem):
+    """A request reads more than a request may."""
 
 
 def explain(problem: Exception) -> str | None:
@@ -49,12 +61,23 @@ def explain(problem: Exception) -> str | None:
         return str(problem)
     if isinstance(problem, UnicodeEncodeError):
         return "A text holds half a surrogate pair and cannot be stored"
+    if isinstance(problem, RecursionError):
+        return "A value is nested too deeply"
     if not isinstance(problem, (sqlite3.OperationalError, sqlite3.DatabaseError)):
         return None
     text = str(problem)
     if text == "interrupted":
         return TOO_SLOW
     return f"The Cloud's database refuses: {text}; nothing of this was kept"
+
+
+def code_of_mistake(problem: Exception) -> str | None:
+    """The code of an error that is the client's: too much is asked for, or what cannot be stored. Else None."""
+    if isinstance(problem, (TooMuch, AsksTooMuch)) or (
+        isinstance(problem, sqlite3.Error) and str(problem) == "interrupted"
+    ):
+        return TOO_EXPENSIVE
+    return BAD_INPUT if isinstance(problem, (UnicodeEncodeError, RecursionError)) else None
 
 
 @attrs.define
@@ -75,7 +98,7 @@ class Tx:
         """All rows as they are stored.
 
         Raises:
-            DatabaseProblem: This transaction has read more than ``MAX_ROWS``.
+            AsksTooMuch: This transaction has read more than ``MAX_ROWS``.
             TooMuch: It goes on for too long.
         """
         self.check_time()
@@ -85,7 +108,7 @@ class Tx:
             found = [dict(zip(names, row, strict=True)) for row in cursor.fetchmany(self._left + 1)]
         self._left -= len(found)
         if self._left < 0:
-            raise DatabaseProblem(f"This reads more than {MAX_ROWS} rows: ask for less at a time with limit and offset")
+            raise AsksTooMuch(f"This reads more than {MAX_ROWS} rows: ask for less at a time with limit and offset")
         return found
 
     def one(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> dict[str, Any] | None:
@@ -290,8 +313,8 @@ class Database:
 def _lock(path: Path) -> IO[str]:
     """Hold a lock beside the file for as long as the process lives, so that two servers never share it."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = Path(f"{path}.lock").open("a", encoding="utf-8")  # noqa: SIM115 - open as long as the process lives
+        make_folder(path.parent)
+        lock = os.fdopen(os.open(f"{path}.lock", _LOCK_FLAGS, PRIVATE_FILE), "a", encoding="utf-8")
     except OSError as problem:
         raise DatabaseProblem(f"cannot write beside {path}: {problem.strerror}; choose another --database") from problem
     try:
@@ -303,6 +326,7 @@ def _lock(path: Path) -> IO[str]:
 
 
 def _open(path: Path) -> sqlite3.Connection:
+    make_file(path)
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
     except sqlite3.Error as problem:
@@ -315,12 +339,24 @@ def _open(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA cache_size = -16000")
         migrate(connection, APPLICATION_ID)
         _check_writable(connection)
+        _check_private(connection, path)
     except BaseException as problem:
         connection.close()
         if isinstance(problem, sqlite3.Error):
             raise DatabaseProblem(f"cannot use {path}: {problem}; it was left as it is") from problem
         raise
     return connection
+
+
+def _check_private(connection: sqlite3.Connection, path: Path) -> None:
+    """What others can read or replace is no place for keys and secrets."""
+    problem = keep_private(path)
+    if problem is None:
+        return
+    holds = "SELECT EXISTS (SELECT 1 FROM api_key_hash) OR EXISTS (SELECT 1 FROM secret)"
+    if connection.execute(holds).fetchone()[0]:
+        raise DatabaseProblem(problem)
+    _log.warning("%s", problem)
 
 
 def _check_writable(connection: sqlite3.Connection) -> None:

@@ -82,7 +82,7 @@ class Executor:
         if result.data is None and result.errors and not any(error.path for error in result.errors):
             return 400, _failed(result.errors, BAD_INPUT)  # the variables do not fit
         answer: dict[str, Any] = {"data": result.data}
-        return 200, {**_failed(result.errors, INTERNAL), **answer} if result.errors else answer
+        return 200, {**_failed(result.errors), **answer} if result.errors else answer
 
     def accepts(self, headers: Mapping[str, str]) -> bool:
         """Whether the request has a key that is accepted, if one is needed."""
@@ -160,10 +160,20 @@ def _read(body: object) -> tuple[str, dict[str, Any]]:
     return body["query"], variables
 
 
-def _failed(errors: Sequence[GraphQLError], code: str) -> dict[str, Any]:
+def _failed(errors: Sequence[GraphQLError], code: str | None = None) -> dict[str, Any]:
+    """Errors as they are sent.
+
+    Args:
+        code: Of those that say none; None: that of the client, unless graphql-core names a failure behind it.
+    """
     shown = []
     for error in errors:
         entry: dict[str, Any] = dict(error.formatted)
-        entry["extensions"] = {"code": code, **(error.extensions or {})}
+        entry["extensions"] = {"code": code or _code(error), **(error.extensions or {})}
         shown.append(entry)
     return {"errors": shown}
+
+
+def _code(error: GraphQLError) -> str:
+    behind = error.original_error
+    return BAD_INPUT if behind is None or isinstance(behind, GraphQLError) else INTERNAL

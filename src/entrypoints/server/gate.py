@@ -26,6 +26,21 @@ _MAX_ADVICE: Final = 100
 """Characters of a foreign name that an answer repeats."""
 
 
+_POLICY: Final = (
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+SECURITY_HEADERS: Final = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cache-Control", "no-store"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Content-Security-Policy", _POLICY),
+)
+"""Of every answer: the page needs its own styles and nothing else."""
+
+
 @attrs.frozen
 class Refusal:
     """Why a request is not looked at.
@@ -98,6 +113,8 @@ def refusal(method: str, headers: Sequence[tuple[str, str]], hosts: Hosts, *, gr
         advice = f"; start it with --allow-host {shown}" if shown else ""
         return Refusal(421, "MISDIRECTED_REQUEST", f"This Cloud does not answer to that Host{advice}")
     given = dict(headers)
+    if "content-length" in given and "transfer-encoding" in given:
+        return Refusal(400, "BAD_REQUEST", "Content-Length and Transfer-Encoding contradict each other")
     if _is_foreign(method, given, host):
         return Refusal(403, "FORBIDDEN", "Pages of other sites may not ask this Cloud")
     if graphql and given.get("content-type", "").partition(";")[0].strip().lower() != JSON_TYPE:

@@ -33,7 +33,7 @@ from prefect.agent.domain.cloud.logs import LEVELS
 from prefect.agent.domain.cloud.states import read_time
 from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server import resolvers
-from prefect.agent.entrypoints.server.database import explain
+from prefect.agent.entrypoints.server.database import code_of_mistake, explain
 from prefect.agent.entrypoints.server.filters import JSON_OPERATORS, OPERATORS
 from prefect.agent.entrypoints.server.mutation import Mutation, Request
 from prefect.agent.entrypoints.server.mutations import INPUTS, MUTATIONS
@@ -287,10 +287,13 @@ def _explained(run: Callable[[], Read]) -> Read:
 def failure(problem: Exception) -> GraphQLError:
     """What a client is told of something that should not happen; the rest goes to the log. Called while handling it."""
     told = explain(problem)
+    mistake = code_of_mistake(problem)
+    if mistake is not None:
+        return GraphQLError(told or str(problem), extensions={"code": mistake})
     if told is None:
         _log.exception("A request failed")
         told = "This failed within the Cloud; its log says why"
-    elif not isinstance(problem, UnicodeEncodeError):
+    else:
         _log.error("%s", told)
     return GraphQLError(told, extensions={"code": INTERNAL})
 

@@ -14,7 +14,7 @@ from prefect.agent.entrypoints.server.app import make_app
 from prefect.agent.entrypoints.server.connections import BACKLOG, Connection
 from prefect.agent.entrypoints.server.database import Database
 from prefect.agent.entrypoints.server.execution import Executor, utc_now
-from prefect.agent.entrypoints.server.gate import Hosts
+from prefect.agent.entrypoints.server.gate import SECURITY_HEADERS, Hosts
 from prefect.agent.entrypoints.server.patience import WaitingRoom
 from prefect.agent.entrypoints.server.services import Routine, Services, running
 
@@ -89,6 +89,7 @@ def make_server(
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=END_SECONDS,
         http=Connection,
+        headers=list(SECURITY_HEADERS),
         backlog=BACKLOG,
     )
     return _Server(config, Services(database, routine or Routine(), now), waiting_room)

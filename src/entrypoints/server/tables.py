@@ -351,11 +351,7 @@ _ALL: Final = (
         relations={"task_run": ToOne("task_run", "task_run_id")},
         cascades={"task_run_id": "task_run"},
     ),
-    Table(
-        name="key_value",
-        columns={"tenant_id": UUID, "key": TEXT, "value": JSON},
-        unique=(("tenant_id", "key"),),
-    ),
+    Table(name="key_value", columns={"tenant_id": UUID, "key": TEXT, "value": JSON}, unique=(("tenant_id", "key"),)),
     Table(name="secret", columns={"tenant_id": UUID, "name": TEXT, "value": JSON}, unique=(("tenant_id", "name"),)),
     # "limit" is a word of SQL: these two are stored with "slots" and shown by resolvers.py.
     Table(
@@ -372,8 +368,7 @@ _ALL: Final = (
     ),
     Table(
         name="auth_api_key",
-        columns={"tenant_id": UUID, "user_id": UUID, "name": TEXT, "expires_at": TIME}
-        | {"scope": TEXT, "made_by": UUID},  # made_by: the key through which it was made; it goes with that
+        columns={"tenant_id": UUID, "user_id": UUID, "name": TEXT, "expires_at": TIME, "scope": TEXT, "made_by": UUID},
         defaults={"scope": "admin"},
         cascades={"tenant_id": "tenant"},
     ),

@@ -168,7 +168,7 @@ def big_flow(cloud: Embedded, size: int) -> None:
 def assert_too_large(body: dict[str, object]) -> None:
     """The error says what to do, and is the client's."""
     assert "limit and offset" in str(body)
-    assert "BAD_USER_INPUT" in str(body)
+    assert "RESOURCE_EXHAUSTED" in str(body)
     assert len(str(body)) < 10_000
 
 
