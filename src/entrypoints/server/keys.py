@@ -26,10 +26,16 @@ BUSY_SECONDS: Final = 10.0
 """How long the commands wait for the server that uses the same file."""
 
 _KNOWN: Final = (
-    "SELECT k.id, k.scope, k.expires_at FROM api_key_hash h JOIN auth_api_key k ON k.id = h.auth_api_key_id "
-    "WHERE h.hash = ? AND (k.expires_at IS NULL OR k.expires_at > ?) "
-    "AND (k.made_by IS NULL OR EXISTS (SELECT 1 FROM auth_api_key maker WHERE maker.id = k.made_by))"
+    "SELECT k.id, k.scope, k.expires_at, k.made_by FROM api_key_hash h JOIN auth_api_key k "
+    "ON k.id = h.auth_api_key_id WHERE h.hash = ? AND (k.expires_at IS NULL OR k.expires_at > ?)"
 )
+
+_LOST_MAKER: Final = (
+    "WITH RECURSIVE up(id, made_by) AS (SELECT id, made_by FROM auth_api_key WHERE id = ? "
+    "UNION SELECT k.id, k.made_by FROM auth_api_key k JOIN up ON k.id = up.made_by) "
+    "SELECT made_by FROM up WHERE made_by IS NOT NULL AND made_by NOT IN (SELECT id FROM up)"
+)
+"""Of the keys through which a key was made, the one that is not in the file: revoked, or given to a server."""
 
 _REVOKE: Final = (
     "DELETE FROM auth_api_key WHERE id IN (WITH RECURSIVE gone(id) AS (SELECT id FROM auth_api_key WHERE id = ? "
@@ -57,19 +63,30 @@ def caller(database: Database, given: frozenset[str], authorization: str) -> Cal
         authorization: The request's header of that name.
     """
     key = authorization.removeprefix("Bearer ")
-    known = _known(database, key)
+    known = _known(database, key, given)
     if known is not None:
         return known
     if given:
         is_given = any(secrets.compare_digest(digest(key), digest(one)) for one in given)
-        return Caller(is_given=True) if is_given else None
+        return Caller(key_id=_id_of_given(key)) if is_given else None
     return None if is_locked(database) else ANYONE
 
 
-def _known(database: Database, key: str) -> Caller | None:
-    """Who has a key that was made and has not expired."""
+def _known(database: Database, key: str, given: frozenset[str] = frozenset()) -> Caller | None:
+    """Who has a key that was made and has not expired, nor the keys through which it was made."""
     found = database.glance(_KNOWN, [digest(key), iso(datetime.now(timezone.utc))])
-    return Caller(scope=found[1], key_id=found[0], expires_at=found[2]) if found else None
+    if found is None:
+        return None
+    key_id, scope, expires_at, made_by = found
+    lost = database.glance(_LOST_MAKER, [key_id]) if made_by else None
+    if lost is not None and lost[0] not in set(map(_id_of_given, given)):
+        return None
+    return Caller(scope=scope, key_id=key_id, expires_at=expires_at)
+
+
+def _id_of_given(key: str) -> str:
+    """What stands for a key of ``--api-key`` in keys that are made through it."""
+    return f"given {digest(key)}"
 
 
 def add_key(

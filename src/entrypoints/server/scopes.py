@@ -43,15 +43,13 @@ class Caller:
 
     Attributes:
         scope: What the key may do; admin also where none is needed.
-        key_id: Of the key in the file; None of one that the server was started with, or of none.
+        key_id: What stands for the key in those that are made through it; None if there is no key.
         expires_at: When the key expires, as it is stored.
-        is_given: Whether the server was started with the key.
     """
 
     scope: str = ADMIN
     key_id: str | None = None
     expires_at: str | None = None
-    is_given: bool = False
 
     def may(self, operation: str) -> bool:
         """Whether the caller may use this root field."""

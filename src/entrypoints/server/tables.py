@@ -368,8 +368,9 @@ _ALL: Final = (
     ),
     Table(
         name="auth_api_key",
-        columns={"tenant_id": UUID, "user_id": UUID, "name": TEXT, "expires_at": TIME, "scope": TEXT, "made_by": UUID},
+        columns={"tenant_id": UUID, "user_id": UUID, "name": TEXT, "expires_at": TIME, "scope": TEXT},
         defaults={"scope": "admin"},
+        private={"made_by": TEXT},  # what stands for the key through which it was made
         cascades={"tenant_id": "tenant"},
     ),
     Table(

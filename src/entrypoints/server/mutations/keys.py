@@ -46,11 +46,6 @@ def _in_future(value: Any, now: datetime) -> str | None:
 
 def _not_after(expires_at: str | None, caller: Caller) -> str | None:
     """When the new key expires: never after the key through which it is made."""
-    if caller.is_given:
-        raise CloudError(
-            "A key that the server was started with is not in its file, so none can be made through it: "
-            "use prefect server create-key"
-        )
     both = [moment for moment in (expires_at, caller.expires_at) if moment is not None]
     return min(both, default=None)
 
