@@ -194,6 +194,15 @@ def test_a_required_key_is_kept_for_its_user_and_found_by_the_agent(tmp_path: Pa
         assert was_answered(ask(again, content_type=JSON, authorization=f"Bearer {connection_key(tmp_path, again)}"))
 
 
+def test_a_server_that_was_started_with_a_key_stays_locked_without_it(tmp_path: Path) -> None:
+    """Attack: wait for a start that forgets --api-key. Rule: locked is a fact in the file."""
+    with started(tmp_path, "--api-key", "given") as (url, _):
+        assert was_answered(ask(url, content_type=JSON, authorization="Bearer given"))
+    with started(tmp_path) as (url, said):
+        assert "UNAUTHENTICATED" in ask(url, content_type=JSON).body
+        assert "Every request needs an API key" in said
+
+
 def connection_key(home: Path, api: str) -> str | None:
     """What an agent without a key would send to *api*."""
     return connection(Configuration.load({"HOME": str(home), "PREFECT__BACKEND": "server"}), api=api).key
