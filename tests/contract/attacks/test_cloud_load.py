@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Generator
 from contextlib import ExitStack, closing, contextmanager
@@ -16,7 +17,7 @@ import attrs
 import pytest
 from attacks.cloud_raw import ask, connect, head_of, read
 
-from prefect.agent.entrypoints.server import connections, database
+from prefect.agent.entrypoints.server import bodies, connections, database
 from prefect.agent.entrypoints.server.effort import MAX_PATTERN
 from prefect.agent.entrypoints.server.literals import outline
 from prefect.agent.entrypoints.server.quiet import PERIOD, OncePerMinute
@@ -264,6 +265,63 @@ def test_idle_connections_do_not_stop_it(tmp_path: Path) -> None:
         if open_ones.is_dir():
             wait_until(lambda: len(list(open_ones.iterdir())) < 150, what="the oldest have given way")
     assert (tmp_path / "log").stat().st_size < 10_000
+
+
+def test_connections_that_are_all_busy_leave_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attack: as many half requests as there may be connections. Rule: what is read stays; a new one is closed."""
+    monkeypatch.setattr(connections, "most_connections", lambda: 5)
+    with running_server(tmp_path / "cloud.db") as url, ExitStack() as stack:
+        head = head_of(url, content_type=JSON, content_length="100", expect="100-continue")
+        busy = [stack.enter_context(closing(connect(url))) for _ in range(5)]
+        for connection in busy:
+            connection.sendall(head)
+            assert connection.recv(1000).startswith(b"HTTP/1.1 100")
+        assert is_closed_at_once(url)
+        body = b'{"query": "{ hello }"}'.ljust(100)
+        for connection in busy:
+            connection.sendall(body)
+            assert "hello" in read(connection).body
+        assert "hello" in ask(url, content_type=JSON).body  # in the place of one that is unused now
+
+
+def is_closed_at_once(url: str) -> bool:
+    """Whether a new connection is given up instead of being read."""
+    try:
+        return ask(url, content_type=JSON).status == 0
+    except ConnectionError:
+        return True
+
+
+def test_bodies_have_a_bound_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attack: many bodies at once, each within its bound. Rule: 503 beyond what all of them may hold."""
+    monkeypatch.setattr(bodies, "MAX_HELD", 1000)
+    with running_server(tmp_path / "cloud.db") as url, connect(url) as first:
+        first.sendall(head_of(url, content_type=JSON, content_length="900") + b"{".ljust(800))
+        wait_until(lambda: ask(url, content_type=JSON, query="{ hello }".ljust(500)).status == 503, what="no room")
+        first.sendall(b'"query": "{ hello }"}'.rjust(100))
+        assert "hello" in read(first).body
+        assert ask(url, content_type=JSON, query="{ hello }".ljust(500)).status == 200
+
+
+def test_an_answer_that_is_not_taken_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attack: ask for much and read nothing. Rule: a deadline for taking an answer."""
+    path = tmp_path / "cloud.db"
+    first = Embedded(path)
+    big_flow(first, 30_000_000)
+    first.database.close()
+    monkeypatch.setattr(connections, "ANSWER_SECONDS", 0.2)
+    given_up, ended = threading.Event(), connections.Connection.connection_lost
+
+    def lost(connection: connections.Connection, problem: Exception | None) -> None:
+        ended(connection, problem)
+        given_up.set()
+
+    monkeypatch.setattr(connections.Connection, "connection_lost", lost)
+    with running_server(path) as url, connect(url) as connection:
+        body = json.dumps({"query": "{ flow { description } }"}).encode()
+        connection.sendall(head_of(url, content_type=JSON, content_length=str(len(body))) + body)
+        assert given_up.wait(30)
+        assert "hello" in ask(url, content_type=JSON).body
 
 
 def test_repeated_errors_are_logged_once_a_minute() -> None:
