@@ -19,6 +19,7 @@ import attrs
 
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.secrets import read_secret, without_password
+from prefect.agent.entrypoints.local_keys import find_key
 from prefect.agent.entrypoints.secret_sources import check_proxies, read_file, secrets_in
 
 CLOUD_API: Final = "https://api.prefect.io"
@@ -203,6 +204,7 @@ def connection(
     check_proxies(configuration.environ)
     stored = configuration.stored_login(address)
     secret = _key(configuration, key, key_file, stored)
+    secret = secret or find_key(address, Path(_expand("~", configuration.environ)))
     tenant = tenant_id or configuration.text("cloud.tenant_id") or (_text(stored.get("tenant_id")) if secret else None)
     if tenant is not None and not _is_uuid(tenant):
         raise ConfigurationError(

@@ -16,6 +16,7 @@ from prefect.agent.entrypoints.cli.selftest import selftest
 from prefect.agent.entrypoints.cli.start import start
 from prefect.agent.entrypoints.cli.why import why
 from prefect.agent.entrypoints.exits import ExitCode
+from prefect.agent.entrypoints.server.cli import start as serve
 from prefect.agent.entrypoints.settings import BOUNDS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,7 +41,13 @@ def options_in(page: str, marker: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("command", "marker"), [(start, "options"), (selftest, "options of selftest"), (why, "options of why")]
+    ("command", "marker"),
+    [
+        (start, "options"),
+        (selftest, "options of selftest"),
+        (why, "options of why"),
+        (serve, "options of server"),
+    ],
 )
 def test_the_reference_has_every_option_and_no_other(command: click.Command, marker: str) -> None:
     """Those of `--help`."""

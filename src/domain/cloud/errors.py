@@ -1,8 +1,15 @@
-"""Why a Cloud refuses. Clients look for the texts and codes: docs/reference/cloud-protocol.md, section 1.4."""
+"""Why a Cloud refuses. Clients look for the texts and codes: docs/reference/cloud-protocol.md, section 1.4.
+
+``INTERNAL`` says that the Cloud failed; no mistake of a client has it.
+"""
 
 from typing import Final
 
 INTERNAL: Final = "INTERNAL_SERVER_ERROR"
+REFUSED: Final = "REFUSED"
+NOT_FOUND: Final = "NOT_FOUND"
+BAD_INPUT: Final = "BAD_USER_INPUT"
+TOO_EXPENSIVE: Final = "RESOURCE_EXHAUSTED"
 VERSION_LOCKING: Final = "VERSION_LOCKING_ERROR"
 
 
@@ -13,13 +20,16 @@ class CloudError(Exception):
         code: Goes into ``extensions.code`` of the answer.
     """
 
-    def __init__(self, message: str, code: str = INTERNAL) -> None:
+    def __init__(self, message: str, code: str = REFUSED) -> None:
         super().__init__(message)
         self.message, self.code = message, code
 
 
 class NotFound(CloudError):
     """What was named does not exist."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, NOT_FOUND)
 
 
 class PartlyDone(CloudError):

@@ -5,7 +5,8 @@ agent's batch is a single request. GraphQL requests are answered in plain ASGI, 
 """
 
 import json
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import attrs
 from starlette.applications import Starlette
@@ -14,15 +15,14 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from prefect.agent.entrypoints.server.execution import Answer, Executor, read_json
+from prefect.agent.entrypoints.server.bodies import MAX_BODY, TOO_LARGE, Bodies, Unreadable, error_answer, length_of
+from prefect.agent.entrypoints.server.execution import REFUSED_KEY, Answer, Executor, read_json
+from prefect.agent.entrypoints.server.gate import Hosts, hosts_of, refusal
 from prefect.agent.entrypoints.server.page import page
 from prefect.agent.entrypoints.server.patience import WaitingRoom, preferred, ready
 
-MAX_BODY: Final = 5 * 1024 * 1024
-"""Largest request body (protocol section 1.4)."""
-
 GRAPHQL_PATHS: Final = ("/", "/graphql", "/graphql/", "/graphql/alpha")
-HEALTH_PATHS: Final = ("/health", "/.well-known/apollo/server-health")
+HEALTH_PATHS: Final = ("/health", "/health/", "/.well-known/apollo/server-health")
 
 COMPARES: Final = (b"prefect-claims", b"compare-and-set")
 """Header that tells an agent that of several claims at the same version one is accepted."""
@@ -30,11 +30,12 @@ COMPARES: Final = (b"prefect-claims", b"compare-and-set")
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
-def make_app(execute: Executor, waiting_room: WaitingRoom | None = None) -> ASGIApp:
+def make_app(execute: Executor, waiting_room: WaitingRoom | None = None, hosts: Hosts | None = None) -> ASGIApp:
     """The application on an open database, which the caller closes.
 
     Args:
         execute: Answers the requests.
+        hosts: What it answers to; None: this machine's loopback.
         waiting_room: For requests that wait; its maker closes it before the server waits for its requests.
     """
 
@@ -50,7 +51,9 @@ def make_app(execute: Executor, waiting_room: WaitingRoom | None = None) -> ASGI
     routes = [Route(path, health, methods=["GET"]) for path in HEALTH_PATHS]
     routes += [Route("/", home, methods=["GET"])]
     routes += [Route(path, _post_only, methods=["POST"]) for path in GRAPHQL_PATHS]  # for 405 to other methods
-    return _App(execute, Starlette(routes=routes), waiting_room or WaitingRoom())
+    others = Starlette(routes=routes)
+    others.router.redirect_slashes = False  # a redirect would repeat the Host that the client names
+    return _App(execute, others, waiting_room or WaitingRoom(), hosts or hosts_of("localhost"))
 
 
 async def _post_only(_request: Request) -> Response:
@@ -64,15 +67,51 @@ class _App:
     _execute: Executor
     _others: ASGIApp
     _waiting_room: WaitingRoom
+    _hosts: Hosts
+    _bodies: Bodies = attrs.field(factory=Bodies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in GRAPHQL_PATHS:
+        if scope["type"] != "http":
             await self._others(scope, receive, send)
             return
-        body = await _read_body(receive)
-        if body is None:
+        pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+        is_graphql = scope["method"] == "POST" and scope["path"] in GRAPHQL_PATHS
+        refused = refusal(scope["method"], pairs, self._hosts, graphql=is_graphql)
+        if refused is not None:
+            answer = error_answer(refused.status, refused.message, refused.code)
+            await self._refuse(answer, receive, send, [(b"connection", b"close")])
+        elif is_graphql:
+            await self._graphql(dict(pairs), receive, send)
+        else:
+            await self._others(scope, receive, send)
+
+    async def _refuse(
+        self, found: Answer, receive: Receive, send: Send, more: Sequence[tuple[bytes, bytes]] = ()
+    ) -> None:
+        """Answer at once, and read and drop the body: a client that is cut off while it sends never sees the answer."""
+        await self._send(send, found, more, more_body=True)
+        while True:
+            message = await receive()
+            if message["type"] != "http.request" or not message.get("more_body"):
+                break
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _graphql(self, headers: dict[str, str], receive: Receive, send: Send) -> None:
+        if not self._execute.accepts(headers):
+            await self._refuse(REFUSED_KEY, receive, send)
             return
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        if length_of(headers) > MAX_BODY:
+            await self._refuse(TOO_LARGE, receive, send)
+            return
+        try:
+            body = await self._bodies.read(receive)
+        except Unreadable as problem:
+            await self._refuse(problem.answer, receive, send)
+            return
+        if body is not None:
+            await self._reply(body, headers, receive, send)
+
+    async def _reply(self, body: bytes, headers: dict[str, str], receive: Receive, send: Send) -> None:
         told: list[tuple[bytes, bytes]] = []
         found = self._answer(body, headers)
         runs, wait = ready(found), preferred(headers)
@@ -85,40 +124,22 @@ class _App:
                 found = later
         elif runs is None and b"mutation" in body:
             self._waiting_room.ring()
+        await self._send(send, found, told)
+
+    async def _send(
+        self, send: Send, found: Answer, more: Sequence[tuple[bytes, bytes]] = (), *, more_body: bool = False
+    ) -> None:
         status, answer = found
         content = _encode(answer).encode("ascii")
         length = str(len(content)).encode("ascii")
         kind = [(b"content-type", b"application/json"), (b"content-length", length)]
         kind += [COMPARES] if self._execute.strictness.compares else []
-        await send({"type": "http.response.start", "status": status, "headers": [*kind, *told]})
-        await send({"type": "http.response.body", "body": content})
+        await send({"type": "http.response.start", "status": status, "headers": [*kind, *more]})
+        await send({"type": "http.response.body", "body": content, "more_body": more_body})
 
     def _answer(self, body: bytes, headers: dict[str, str]) -> Answer:
-        if len(body) > MAX_BODY:
-            return 413, _error(f"the body is larger than {MAX_BODY} bytes", "PAYLOAD_TOO_LARGE")
         try:
             request = read_json(body.decode())
         except (ValueError, RecursionError) as problem:
-            return 400, _error(f"the body is not JSON: {problem}", "BAD_REQUEST")
+            return error_answer(400, f"the body is not JSON: {problem}", "BAD_REQUEST")
         return self._execute(request, headers)
-
-
-def _error(message: str, code: str) -> dict[str, Any]:
-    return {"errors": [{"message": message, "extensions": {"code": code}}]}
-
-
-async def _read_body(receive: Receive) -> bytes | None:
-    """The body, at least as much of it as is too large; None if the client is gone.
-
-    What is too much is read and dropped: a client that is cut off while it sends would never see the answer.
-    """
-    chunks, size = [], 0
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return None
-        if size <= MAX_BODY:
-            chunks.append(message.get("body", b""))
-            size += len(chunks[-1])
-        if not message.get("more_body"):
-            return b"".join(chunks)

@@ -6,20 +6,25 @@ only a power cut can take the last moments, and never consistency (SQLite docume
 
 import fcntl
 import json
+import logging
 import os
 import sqlite3
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from functools import cache, lru_cache
+from functools import cache
 from operator import itemgetter
 from pathlib import Path
 from typing import IO, Any, Final
 
 import attrs
 
+from prefect.agent.domain.cloud.errors import BAD_INPUT, TOO_EXPENSIVE
 from prefect.agent.domain.times import iso
+from prefect.agent.entrypoints.server.answers import check_total
+from prefect.agent.entrypoints.server.effort import TOO_SLOW, Effort, TooMuch
+from prefect.agent.entrypoints.server.files import PRIVATE_FILE, keep_private, make_file, make_folder
 from prefect.agent.entrypoints.server.migrations import SCHEMA_VERSION, migrate
 from prefect.agent.entrypoints.server.tables import BOOL, JSON, TABLES
 
@@ -37,28 +42,42 @@ _LOOK_EVERY: Final = 50_000
 """Steps of SQLite's machine between two looks at the clock; about a millisecond."""
 
 
-_SHORT: Final = 1000
-"""Characters of JSON texts whose comparison is remembered."""
+_LOCK_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
-_TOO_SLOW: Final = "This took too long and was given up: ask for less at a time"
+_log: Final = logging.getLogger(__name__)
 
 
 class DatabaseProblem(Exception):
     """The file cannot be used, or not now; the message says why and what to do."""
 
 
+class AsksTooMuch(DatabaseProblem):
+    """A request reads more than a request may."""
+
+
 def explain(problem: Exception) -> str | None:
     """What a person can be told of a failure of the database; None if it is something else."""
-    if isinstance(problem, DatabaseProblem):
+    if isinstance(problem, (DatabaseProblem, TooMuch)):
         return str(problem)
     if isinstance(problem, UnicodeEncodeError):
         return "A text holds half a surrogate pair and cannot be stored"
+    if isinstance(problem, RecursionError):
+        return "A value is nested too deeply"
     if not isinstance(problem, (sqlite3.OperationalError, sqlite3.DatabaseError)):
         return None
     text = str(problem)
     if text == "interrupted":
-        return _TOO_SLOW
+        return TOO_SLOW
     return f"The Cloud's database refuses: {text}; nothing of this was kept"
+
+
+def code_of_mistake(problem: Exception) -> str | None:
+    """The code of an error that is the client's: too much is asked for, or what cannot be stored. Else None."""
+    if isinstance(problem, (TooMuch, AsksTooMuch)) or (
+        isinstance(problem, sqlite3.Error) and str(problem) == "interrupted"
+    ):
+        return TOO_EXPENSIVE
+    return BAD_INPUT if isinstance(problem, (UnicodeEncodeError, RecursionError)) else None
 
 
 @attrs.define
@@ -66,27 +85,30 @@ class Tx:
     """One transaction.
 
     Attributes:
-        _end: Monotonic time after which nothing more is begun.
+        _effort: Until when something more is begun, and what its functions may take.
     """
 
     _connection: sqlite3.Connection
-    _end: float
+    _effort: Effort
     _left: int = attrs.field(default=MAX_ROWS, init=False)
+    _spent: int = attrs.field(default=0, init=False)
     _lost: BaseException | None = attrs.field(default=None, init=False)
 
     def all(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
         """All rows as they are stored.
 
         Raises:
-            DatabaseProblem: This transaction has read more than ``MAX_ROWS``, or goes on for too long.
+            AsksTooMuch: This transaction has read more than ``MAX_ROWS``.
+            TooMuch: It goes on for too long.
         """
-        self._check_time()
-        cursor = self._connection.execute(sql, params)
-        names = [column[0] for column in cursor.description]
-        found = [dict(zip(names, row, strict=True)) for row in cursor.fetchmany(self._left + 1)]
+        self.check_time()
+        with self._reasons():
+            cursor = self._connection.execute(sql, params)
+            names = [column[0] for column in cursor.description]
+            found = [dict(zip(names, row, strict=True)) for row in cursor.fetchmany(self._left + 1)]
         self._left -= len(found)
         if self._left < 0:
-            raise DatabaseProblem(f"This reads more than {MAX_ROWS} rows: ask for less at a time with limit and offset")
+            raise AsksTooMuch(f"This reads more than {MAX_ROWS} rows: ask for less at a time with limit and offset")
         return found
 
     def one(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> dict[str, Any] | None:
@@ -109,8 +131,9 @@ class Tx:
 
     def execute(self, sql: str, params: Sequence[Any] = ()) -> int:
         """Change something; return how many rows were changed."""
-        self._check_time()
-        return self._connection.execute(sql, params).rowcount
+        self.check_time()
+        with self._reasons():
+            return self._connection.execute(sql, params).rowcount
 
     def insert(self, table: str, row: Mapping[str, Any]) -> str:
         """Add one row with the table's defaults; return its id."""
@@ -159,9 +182,25 @@ class Tx:
             told = explain(self._lost) if isinstance(self._lost, Exception) else None
             raise DatabaseProblem(told or "The transaction was lost: nothing of this was kept") from self._lost
 
-    def _check_time(self) -> None:
-        if time.monotonic() > self._end:
-            raise DatabaseProblem(_TOO_SLOW)
+    def spend(self, size: int) -> None:
+        """Count *size* characters of the answer; raise :class:`TooLarge` if it has too many."""
+        self._spent += size
+        check_total(self._spent)
+
+    def check_time(self) -> None:
+        """Raise :class:`TooMuch` if this transaction goes on for too long."""
+        self._effort.check()
+
+    @contextmanager
+    def _reasons(self) -> Generator[None]:
+        """Of a function that gave up SQLite says only that it did: say why instead."""
+        self._effort.problem = None
+        try:
+            yield
+        except sqlite3.OperationalError as problem:
+            if self._effort.problem is not None:
+                raise self._effort.problem from problem
+            raise
 
 
 def _new_ids() -> Generator[str]:
@@ -223,11 +262,13 @@ class Database:
     path: Path
     _connection: sqlite3.Connection = attrs.field(init=False)
     _lock: IO[str] = attrs.field(init=False)
+    _effort: Effort = attrs.field(factory=Effort, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._lock = _lock(self.path)
         try:
             self._connection = _open(self.path)
+            self._effort.register(self._connection)
         except BaseException:
             self._lock.close()
             raise
@@ -254,10 +295,11 @@ class Database:
     @contextmanager
     def _transaction(self, begin: str, seconds: float) -> Generator[Tx]:
         connection, end = self._connection, time.monotonic() + seconds
+        self._effort.end = end
         connection.set_progress_handler(lambda: time.monotonic() > end, _LOOK_EVERY)
         connection.execute(begin)
         try:
-            yield Tx(connection, end)
+            yield Tx(connection, self._effort)
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -271,8 +313,8 @@ class Database:
 def _lock(path: Path) -> IO[str]:
     """Hold a lock beside the file for as long as the process lives, so that two servers never share it."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = Path(f"{path}.lock").open("a", encoding="utf-8")  # noqa: SIM115 - open as long as the process lives
+        make_folder(path.parent)
+        lock = os.fdopen(os.open(f"{path}.lock", _LOCK_FLAGS, PRIVATE_FILE), "a", encoding="utf-8")
     except OSError as problem:
         raise DatabaseProblem(f"cannot write beside {path}: {problem.strerror}; choose another --database") from problem
     try:
@@ -284,25 +326,37 @@ def _lock(path: Path) -> IO[str]:
 
 
 def _open(path: Path) -> sqlite3.Connection:
+    make_file(path)
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
     except sqlite3.Error as problem:
         raise DatabaseProblem(f"cannot use {path}: {problem}; it was left as it is") from problem
     try:
         _check_ours(connection, path)
-        connection.create_function("json_contains", 2, _contains, deterministic=True)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA cache_size = -16000")
         migrate(connection, APPLICATION_ID)
         _check_writable(connection)
+        _check_private(connection, path)
     except BaseException as problem:
         connection.close()
         if isinstance(problem, sqlite3.Error):
             raise DatabaseProblem(f"cannot use {path}: {problem}; it was left as it is") from problem
         raise
     return connection
+
+
+def _check_private(connection: sqlite3.Connection, path: Path) -> None:
+    """What others can read or replace is no place for keys and secrets."""
+    problem = keep_private(path)
+    if problem is None:
+        return
+    holds = "SELECT EXISTS (SELECT 1 FROM api_key_hash) OR EXISTS (SELECT 1 FROM secret)"
+    if connection.execute(holds).fetchone()[0]:
+        raise DatabaseProblem(problem)
+    _log.warning("%s", problem)
 
 
 def _check_writable(connection: sqlite3.Connection) -> None:
@@ -321,27 +375,3 @@ def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
         raise DatabaseProblem(f"{path} is a database of something else; choose another --database")
     if version > SCHEMA_VERSION:
         raise DatabaseProblem(f"{path} was written by a newer prefect-agent (schema {version}); update this one")
-
-
-def _contains(outer: str | None, inner: str | None) -> bool | None:
-    """Whether one JSON value holds another one, as PostgreSQL's ``@>`` does."""
-    if outer is None or inner is None:
-        return None
-    return (
-        _holds_text(outer, inner) if len(outer) + len(inner) < _SHORT else _holds(json.loads(outer), json.loads(inner))
-    )
-
-
-@lru_cache(4096)
-def _holds_text(outer: str, inner: str) -> bool:
-    """Sets of labels are few, however many rows have them."""
-    return _holds(json.loads(outer), json.loads(inner))
-
-
-def _holds(value: Any, wanted: Any) -> bool:
-    if isinstance(value, dict) and isinstance(wanted, dict):
-        return all(name in value and _holds(value[name], wanted[name]) for name in wanted)
-    if isinstance(value, list):
-        several = wanted if isinstance(wanted, list) else [wanted]
-        return all(any(_holds(item, one) for item in value) for one in several)
-    return bool(value == wanted)

@@ -12,6 +12,7 @@ from typing import Any, Final
 import attrs
 
 from prefect.agent.entrypoints.server.mutation import INPUTS, MUTATIONS, SUCCESS, Answer, Given, Mutation, Request
+from prefect.agent.entrypoints.server.scopes import RUNNER
 
 TYPES: Final = """
 type authInfo { tenantId: UUID userId: UUID apiTokenScope: String }
@@ -119,7 +120,8 @@ def _write_run_log(request: Request, given: Given) -> Answer:
 
 
 def _create_token(request: Request, given: Given) -> Answer:
-    made = MUTATIONS["create_api_key"].run(request, {"name": given["name"]})
+    scope = RUNNER if given.get("role") == "RUNNER" or given.get("scope") == "RUNNER" else None
+    made = MUTATIONS["create_api_key"].run(request, {"name": given["name"], "scope": scope})
     return {"id": made["id"], "token": made["key"]}
 
 

@@ -9,19 +9,27 @@ from typing import Any, Final
 import attrs
 from graphql import ExecutionResult, GraphQLError, OperationType, execute_sync
 
-from prefect.agent.domain.cloud.errors import INTERNAL
+from prefect.agent.domain.cloud.errors import INTERNAL, CloudError
 from prefect.agent.domain.cloud.strictness import STRICT, Claims, Strictness
+from prefect.agent.entrypoints.server.answers import check_answer
 from prefect.agent.entrypoints.server.database import Database
 from prefect.agent.entrypoints.server.documents import BAD_INPUT, Documents, Prepared, Refused
-from prefect.agent.entrypoints.server.keys import accepted
+from prefect.agent.entrypoints.server.keys import caller as find_caller
 from prefect.agent.entrypoints.server.mutation import Request
 from prefect.agent.entrypoints.server.plans import Misfit, run_plan
 from prefect.agent.entrypoints.server.schema import failure, schema
+from prefect.agent.entrypoints.server.scopes import Caller
 
 Answer = tuple[int, dict[str, Any]]
 """HTTP status and body."""
 
 UNAUTHENTICATED: Final = "UNAUTHENTICATED"
+
+REFUSED_KEY: Final[Answer] = (
+    200,
+    {"errors": [{"message": "The API key is not accepted", "extensions": {"code": UNAUTHENTICATED}}]},
+)
+"""The answer to a request without a key that is accepted."""
 
 
 def utc_now() -> datetime:
@@ -54,8 +62,9 @@ class Executor:
             return 200, {**_failed([failure(problem)], INTERNAL), "data": None}
 
     def _answer(self, body: object, headers: Mapping[str, str]) -> Answer:
-        if not self.accepts(headers):
-            return 200, _failed([GraphQLError("The API key is not accepted")], UNAUTHENTICATED)
+        caller = self.caller(headers)
+        if caller is None:
+            return REFUSED_KEY
         try:
             text, variables = _read(body)
         except ValueError as problem:
@@ -64,18 +73,33 @@ class Executor:
             prepared = self._documents.prepare(text)
         except Refused as refused:
             return 400, _failed(refused.errors, refused.code)
-        result = self._execute(prepared, variables, headers)
+        try:
+            result = self._execute(prepared, variables, headers, caller)
+        except CloudError as refused:
+            errors = [GraphQLError(refused.message)]
+            return 200, {**_failed(errors, refused.code), "data": None}
         prepared.locate(result.errors or ())
         if result.data is None and result.errors and not any(error.path for error in result.errors):
             return 400, _failed(result.errors, BAD_INPUT)  # the variables do not fit
         answer: dict[str, Any] = {"data": result.data}
-        return 200, {**_failed(result.errors, INTERNAL), **answer} if result.errors else answer
+        return 200, {**_failed(result.errors), **answer} if result.errors else answer
 
     def accepts(self, headers: Mapping[str, str]) -> bool:
         """Whether the request has a key that is accepted, if one is needed."""
-        return accepted(self.database, self.keys, headers.get("authorization", ""))
+        return self.caller(headers) is not None
 
-    def _execute(self, prepared: Prepared, variables: dict[str, Any], headers: Mapping[str, str]) -> ExecutionResult:
+    def caller(self, headers: Mapping[str, str]) -> Caller | None:
+        """Who asks; None if the request needs a key that is accepted, and has none."""
+        return find_caller(self.database, self.keys, headers.get("authorization", ""))
+
+    def _execute(
+        self, prepared: Prepared, variables: dict[str, Any], headers: Mapping[str, str], caller: Caller
+    ) -> ExecutionResult:
+        """Run the document in one transaction.
+
+        Raises:
+            CloudError: Nothing of it was done.
+        """
         changes = prepared.operation.operation is OperationType.MUTATION
         with self.database.write() if changes else self.database.read() as tx:
             request = Request(
@@ -86,14 +110,21 @@ class Executor:
                 core_version=headers.get("x-prefect-core-version"),
                 strictness=self.strictness,
                 claims=self._claims,
+                caller=caller,
             )
-            if prepared.plan is not None:
-                try:
-                    data, errors = run_plan(prepared.plan, request, variables)
-                    return ExecutionResult(data, errors or None)
-                except Misfit:
-                    pass
-            return execute_sync(schema(), prepared.document, context_value=request, variable_values=variables)
+            result = _run(prepared, request, variables)
+            check_answer(result.data)
+            return result
+
+
+def _run(prepared: Prepared, request: Request, variables: dict[str, Any]) -> ExecutionResult:
+    if prepared.plan is not None:
+        try:
+            data, errors = run_plan(prepared.plan, request, variables)
+            return ExecutionResult(data, errors or None)
+        except Misfit:
+            pass
+    return execute_sync(schema(), prepared.document, context_value=request, variable_values=variables)
 
 
 def read_json(text: str) -> Any:
@@ -129,10 +160,20 @@ def _read(body: object) -> tuple[str, dict[str, Any]]:
     return body["query"], variables
 
 
-def _failed(errors: Sequence[GraphQLError], code: str) -> dict[str, Any]:
+def _failed(errors: Sequence[GraphQLError], code: str | None = None) -> dict[str, Any]:
+    """Errors as they are sent.
+
+    Args:
+        code: Of those that say none; None: that of the client, unless graphql-core names a failure behind it.
+    """
     shown = []
     for error in errors:
         entry: dict[str, Any] = dict(error.formatted)
-        entry["extensions"] = {"code": code, **(error.extensions or {})}
+        entry["extensions"] = {"code": code or _code(error), **(error.extensions or {})}
         shown.append(entry)
     return {"errors": shown}
+
+
+def _code(error: GraphQLError) -> str:
+    behind = error.original_error
+    return BAD_INPUT if behind is None or isinstance(behind, GraphQLError) else INTERNAL

@@ -1,22 +1,28 @@
 """From filters in Hasura's words to SQL. Pure: text and parameters, nothing is executed."""
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
 
 from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.entrypoints.server.effort import MAX_PATTERN
 from prefect.agent.entrypoints.server.tables import BOOL, JSON, TABLES, UUID, Table, ToOne
 
 Expression = Mapping[str, Any]
 
 _SIMPLE: Final = {
     "_eq": "=", "_neq": "<>", "_lt": "<", "_lte": "<=", "_gt": ">", "_gte": ">=",
-    "_like": "GLOB", "_nlike": "NOT GLOB", "_ilike": "LIKE", "_nilike": "NOT LIKE",
 }  # fmt: skip
 
-OPERATORS: Final = (*_SIMPLE, "_in", "_nin", "_is_null", "_contains")
+_PATTERNS: Final = ("_like", "_nlike", "_ilike", "_nilike")
+
+_PREFIX: Final = re.compile(r"[^%_\\]*%?", re.DOTALL)
+"""A pattern whose only wildcard is a ``%`` at its end."""
+
+OPERATORS: Final = (*_SIMPLE, *_PATTERNS, "_in", "_nin", "_is_null", "_contains")
 """Everything a column can be compared with."""
 
 JSON_OPERATORS: Final = ("_contained_in",)
@@ -119,14 +125,29 @@ class Where:
             if not operand:
                 return "0" if operator == "_in" else "1"
             return f"{column} {'IN' if operator == '_in' else 'NOT IN'} ({marks})"
-        self.params.append(_glob(_text(operand)) if operator in {"_like", "_nlike"} else stored(operand))
+        if operator in _PATTERNS:
+            return self._like(column, operator, _text(operand))
+        self.params.append(stored(operand))
         if operator == "_contains":
             return f"json_contains({column}, ?)"
         if operator == "_contained_in":
             return f"json_contains(?, {column})"
-        escape = " ESCAPE '\\'" if operator in {"_ilike", "_nilike"} else ""
-        test = f"{column} {_SIMPLE[operator]} ?{escape}"
+        test = f"{column} {_SIMPLE[operator]} ?"
         return f"likelihood({test}, {_RARE})" if _asks_for_recent(column, operator) else test
+
+    def _like(self, column: str, operator: str, pattern: str) -> str:
+        """SQLite looks up what only begins with a text; every other pattern is compared in one pass."""
+        if len(pattern) > MAX_PATTERN:
+            raise CloudError(f"A pattern has at most {MAX_PATTERN} characters")
+        no, minds_case = "NOT " if operator in {"_nlike", "_nilike"} else "", operator in {"_like", "_nlike"}
+        if _PREFIX.fullmatch(pattern) and minds_case:
+            self.params.append(_glob(pattern))
+            return f"{column} {no}GLOB ?"
+        if _PREFIX.fullmatch(pattern):
+            self.params.append(pattern)
+            return f"{column} {no}LIKE ? ESCAPE '\\'"
+        self.params += [pattern, int(minds_case)]
+        return f"{no}text_like({column}, ?, ?)"
 
 
 def order_sql(table: Table, order_by: object, alias: str = "t0") -> str:

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from prefect.agent.domain.times import iso
+from prefect.agent.entrypoints.local_keys import read_key, write_key
 from prefect.agent.entrypoints.server.database import APPLICATION_ID, Database, DatabaseProblem
 from prefect.agent.entrypoints.server.migrations import SCHEMA_VERSION
+from prefect.agent.entrypoints.server.scopes import ADMIN, ANYONE, Caller
 
 PREFIX: Final = "pak_"
 """Marks our keys, for people and for scanners that look for secrets in files."""
@@ -24,9 +26,20 @@ BUSY_SECONDS: Final = 10.0
 """How long the commands wait for the server that uses the same file."""
 
 _KNOWN: Final = (
-    "SELECT EXISTS (SELECT 1 FROM api_key_hash) AS needed, EXISTS (SELECT 1 FROM api_key_hash h "
-    "JOIN auth_api_key k ON k.id = h.auth_api_key_id WHERE h.hash = ? AND (k.expires_at IS NULL OR k.expires_at > ?)) "
-    "AS known"
+    "SELECT k.id, k.scope, k.expires_at, k.made_by FROM api_key_hash h JOIN auth_api_key k "
+    "ON k.id = h.auth_api_key_id WHERE h.hash = ? AND (k.expires_at IS NULL OR k.expires_at > ?)"
+)
+
+_LOST_MAKER: Final = (
+    "WITH RECURSIVE up(id, made_by) AS (SELECT id, made_by FROM auth_api_key WHERE id = ? "
+    "UNION SELECT k.id, k.made_by FROM auth_api_key k JOIN up ON k.id = up.made_by) "
+    "SELECT made_by FROM up WHERE made_by IS NOT NULL AND made_by NOT IN (SELECT id FROM up)"
+)
+"""Of the keys through which a key was made, the one that is not in the file: revoked, or given to a server."""
+
+_REVOKE: Final = (
+    "DELETE FROM auth_api_key WHERE id IN (WITH RECURSIVE gone(id) AS (SELECT id FROM auth_api_key WHERE id = ? "
+    "UNION SELECT k.id FROM auth_api_key k JOIN gone ON k.made_by = gone.id) SELECT id FROM gone)"
 )
 
 
@@ -42,43 +55,113 @@ def digest(key: str) -> str:
     return hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
 
 
-def accepted(database: Database, given: frozenset[str], authorization: str) -> bool:
-    """Whether a request may be answered: it has a key that is known, or none is needed.
+def caller(database: Database, given: frozenset[str], authorization: str) -> Caller | None:
+    """Who asks; None if the Cloud is locked and the key is not accepted.
 
     Args:
         given: Keys that the server was started with.
         authorization: The request's header of that name.
     """
     key = authorization.removeprefix("Bearer ")
-    mark = digest(key)
-    needed, known = database.glance(_KNOWN, [mark, iso(datetime.now(timezone.utc))]) or (True, False)
-    if known:
-        return True
+    known = _known(database, key, given)
+    if known is not None:
+        return known
     if given:
-        return any(secrets.compare_digest(mark, digest(one)) for one in given)
-    return not needed
+        is_given = any(secrets.compare_digest(digest(key), digest(one)) for one in given)
+        return Caller(key_id=_id_of_given(key)) if is_given else None
+    return None if is_locked(database) else ANYONE
+
+
+def _known(database: Database, key: str, given: frozenset[str] = frozenset()) -> Caller | None:
+    """Who has a key that was made and has not expired, nor the keys through which it was made."""
+    found = database.glance(_KNOWN, [digest(key), iso(datetime.now(timezone.utc))])
+    if found is None:
+        return None
+    key_id, scope, expires_at, made_by = found
+    lost = database.glance(_LOST_MAKER, [key_id]) if made_by else None
+    if lost is not None and lost[0] not in set(map(_id_of_given, given)):
+        return None
+    return Caller(scope=scope, key_id=key_id, expires_at=expires_at)
+
+
+def _id_of_given(key: str) -> str:
+    """What stands for a key of ``--api-key`` in keys that are made through it."""
+    return f"given {digest(key)}"
 
 
 def add_key(
-    tx: Executes, tenant_id: str, name: str, *, user_id: str | None = None, expires_at: str | None = None
+    tx: Executes,
+    tenant_id: str,
+    name: str,
+    *,
+    user_id: str | None = None,
+    expires_at: str | None = None,
+    scope: str = ADMIN,
+    made_by: str | None = None,
 ) -> tuple[str, str]:
-    """Make a key; return its id, and the key, which cannot be had again."""
+    """Make a key and lock the Cloud; return the key's id, and the key, which cannot be had again.
+
+    Args:
+        made_by: Id of the key through which it is made: it is revoked with that.
+    """
     key, row_id, now = f"{PREFIX}{secrets.token_urlsafe(32)}", str(uuid.uuid4()), iso(datetime.now(timezone.utc))
     tx.execute(
-        "INSERT INTO auth_api_key (id, created, updated, tenant_id, user_id, name, expires_at) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [row_id, now, now, tenant_id, user_id, name, expires_at],
+        "INSERT INTO auth_api_key (id, created, updated, tenant_id, user_id, name, expires_at, scope, made_by) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [row_id, now, now, tenant_id, user_id, name, expires_at, scope, made_by],
     )
     tx.execute(
         "INSERT INTO api_key_hash (id, created, updated, auth_api_key_id, hash) VALUES (?, ?, ?, ?, ?)",
         [str(uuid.uuid4()), now, now, row_id, digest(key)],
     )
+    lock(tx, "a key was made")
     return row_id, key
 
 
-def has_keys(database: Database) -> bool:
-    """Whether any key was made."""
-    return database.glance("SELECT id FROM api_key_hash LIMIT 1") is not None
+def revoke(tx: Executes, key_id: str) -> bool:
+    """Refuse a key, and all that were made through it, from now on; return whether it was there."""
+    done: Any = tx.execute(_REVOKE, [key_id])
+    count = done.rowcount if isinstance(done, sqlite3.Cursor) else done
+    return bool(count > 0)
+
+
+def lock(tx: Executes, why: str) -> None:
+    """Ask for a key from now on, also when the last one is revoked. Repeating it changes nothing."""
+    now = iso(datetime.now(timezone.utc))
+    tx.execute(
+        "INSERT INTO cloud_lock (id, created, updated, why) SELECT ?, ?, ?, ? "
+        "WHERE NOT EXISTS (SELECT 1 FROM cloud_lock)",
+        [str(uuid.uuid4()), now, now, why],
+    )
+
+
+def unlock(tx: Executes) -> None:
+    """Ask for no key any more. Keys that were made stay."""
+    tx.execute("DELETE FROM cloud_lock")
+
+
+def is_locked(database: Database) -> bool:
+    """Whether every request needs a key."""
+    return database.glance("SELECT 1 FROM cloud_lock") is not None
+
+
+def keep_own_key(database: Database, path: Path, scope: str) -> None:
+    """See to it that the file *path* holds a key of that *scope* that is accepted; make one if not.
+
+    Raises:
+        ConfigurationError: Something else is there.
+        OSError: The file cannot be written.
+    """
+    kept = read_key(path)
+    known = _known(database, kept) if kept is not None else None
+    if known is not None and known.scope == scope:
+        return
+    with database.write() as tx:
+        tenant = tx.row("tenant", "1 ORDER BY created")
+        if tenant is None:
+            raise DatabaseProblem("there is no tenant to make a key for: create one first")
+        _, key = add_key(tx, tenant["id"], f"of {path.name}", scope=scope)
+        write_key(path, key)
 
 
 @contextmanager

@@ -44,7 +44,9 @@ from graphql import (
 
 from prefect.agent.entrypoints.server.schema import schema
 
-_LITERAL: Final = re.compile(r'"(?:[^"\\\n\r]|\\.)*"|(?<![\w.$@-])-?(?:0|[1-9][0-9]{0,8})(?![\w.])')
+_LITERAL: Final = re.compile(r'"(?:[^"\\\n\r]|\\.)*"?|(?<![\w.$@-])-?(?:0|[1-9][0-9]{0,8})(?![\w.])')
+"""A text without its second quote is taken as well: looked for anew from each quote in it, it would cost its square."""
+
 _PLAIN: Final = re.compile(r'"[-0-9A-Za-z_:.+ ]*"|-?[0-9]+')
 
 Spans = Sequence[tuple[int, int]]

@@ -114,7 +114,24 @@ DROP INDEX task_run_0;
 CREATE INDEX task_run_0 ON task_run (state, state_timestamp);
 """
 
-STEPS: Final[Mapping[int, str]] = {2: _TO_2, 3: _TO_3, 4: _TO_4}
+_TO_5: Final = """
+CREATE TABLE cloud_lock (
+  id TEXT PRIMARY KEY,
+  created TEXT,
+  updated TEXT,
+  why TEXT
+) WITHOUT ROWID;
+INSERT INTO cloud_lock (id, created, updated, why)
+  SELECT id, created, created, 'a key was made' FROM auth_api_key ORDER BY created LIMIT 1;
+"""
+
+_TO_6: Final = """
+ALTER TABLE auth_api_key ADD COLUMN scope TEXT;
+ALTER TABLE auth_api_key ADD COLUMN made_by TEXT;
+UPDATE auth_api_key SET scope = 'admin';
+"""
+
+STEPS: Final[Mapping[int, str]] = {2: _TO_2, 3: _TO_3, 4: _TO_4, 5: _TO_5, 6: _TO_6}
 """SQL that makes a version from the one before it."""
 
 SCHEMA_VERSION: Final = max(STEPS)

@@ -9,6 +9,7 @@ import attrs
 from prefect.agent.domain.cloud.errors import CloudError, NotFound
 from prefect.agent.domain.cloud.strictness import STRICT, Claims, Strictness
 from prefect.agent.entrypoints.server.database import Tx
+from prefect.agent.entrypoints.server.scopes import ANYONE, Caller
 
 Given = Mapping[str, Any]
 Answer = dict[str, Any]
@@ -24,6 +25,7 @@ class Request:
         core_version: Of the client that asks (header ``X-PREFECT-CORE-VERSION``).
         strictness: Of this Cloud.
         claims: What this process remembers of claims.
+        caller: Whose key it is, and what that may do.
     """
 
     tx: Tx
@@ -33,6 +35,16 @@ class Request:
     core_version: str | None = None
     strictness: Strictness = STRICT
     claims: Claims = attrs.field(factory=Claims)
+    caller: Caller = ANYONE
+
+    def permit(self, operation: str) -> None:
+        """Check whether the caller may use a root field.
+
+        Raises:
+            CloudError: The key is not for that.
+        """
+        if not self.caller.may(operation):
+            raise CloudError(f"A key of the scope {self.caller.scope} may not use {operation}", "FORBIDDEN")
 
     def tenant(self, given: str | None = None) -> str:
         """The tenant that is named, else the first there is.

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import attrs
 
+from prefect.agent.entrypoints.server.answers import check_total, value_size
 from prefect.agent.entrypoints.server.database import Tx, decode_value
 from prefect.agent.entrypoints.server.filters import Where, order_sql
 from prefect.agent.entrypoints.server.tables import TABLES, Table, ToMany, ToOne
@@ -14,6 +15,9 @@ CHUNK: Final = 500
 """Ids per statement: below SQLite's limit of variables, and of one size so that statements stay cached."""
 
 AGGREGATE: Final = "_aggregate"
+
+_SIZE: Final = "#"
+"""Where a shown row has its size: no field of an answer is called like this."""
 
 
 @attrs.frozen
@@ -35,13 +39,18 @@ Row = dict[str, Any]
 
 def read_rows(tx: Tx, table: Table, ask: Ask) -> list[Row]:
     """The rows that *ask* describes, as nested objects keyed like the answer."""
-    return [shown for _, shown in _load(tx, table, ask)]
+    found = [shown for _, shown in _load(tx, table, ask)]
+    tx.spend(sum(shown[_SIZE] for shown in found))
+    return found
 
 
 def read_by_id(tx: Tx, table: Table, ask: Ask) -> Row | None:
     """The row whose id is asked for, or None."""
     found = _load(tx, table, Ask(ask.key, ask.name, {"where": {"id": {"_eq": ask.args["id"]}}}, ask.children))
-    return found[0][1] if found else None
+    if not found:
+        return None
+    tx.spend(found[0][1][_SIZE])
+    return found[0][1]
 
 
 def count_rows(tx: Tx, table: Table, args: Mapping[str, Any], link: str = "1", link_params: Sequence[Any] = ()) -> int:
@@ -79,26 +88,37 @@ def _load(
 
 
 def _show(tx: Tx, table: Table, stored: list[Row], asks: Iterable[Ask]) -> list[tuple[Row, Row]]:
-    pairs: list[tuple[Row, Row]] = [(row, {}) for row in stored]
-    kinds = table.all_columns
+    pairs: list[tuple[Row, Row]] = [(row, {_SIZE: value_size(None)}) for row in stored]
+    total = 0
     for ask in asks:
-        name = ask.name
-        if name in kinds:
-            kind = kinds[name]
-            for row, shown in pairs:
-                shown[ask.key] = decode_value(kind, row[name])
-        elif name.endswith(AGGREGATE):
-            _show_counts(tx, table, pairs, ask)
-        elif name in table.relations:
-            relation = table.relations[name]
-            if isinstance(relation, ToOne):
-                _show_one(tx, relation, pairs, ask)
-            else:
-                _show_many(tx, relation, pairs, ask)
+        tx.check_time()
+        total += _show_field(tx, table, pairs, ask)
+        check_total(total)
     return pairs
 
 
-def _show_one(tx: Tx, relation: ToOne, pairs: list[tuple[Row, Row]], ask: Ask) -> None:
+def _show_field(tx: Tx, table: Table, pairs: list[tuple[Row, Row]], ask: Ask) -> int:
+    """Add one field to all rows; return by how much the answer grows."""
+    name, kinds = ask.name, table.all_columns
+    if name in kinds:
+        kind, total, each = kinds[name], 0, len(ask.key)
+        for row, shown in pairs:
+            shown[ask.key] = decode_value(kind, row[name])
+            size = each + value_size(row[name])
+            shown[_SIZE] += size
+            total += size
+        return total
+    if name.endswith(AGGREGATE):
+        _show_counts(tx, table, pairs, ask)
+    elif name in table.relations:
+        relation = table.relations[name]
+        if isinstance(relation, ToOne):
+            return _show_one(tx, relation, pairs, ask)
+        return _show_many(tx, relation, pairs, ask)
+    return 0
+
+
+def _show_one(tx: Tx, relation: ToOne, pairs: list[tuple[Row, Row]], ask: Ask) -> int:
     found: dict[str, Row] = {}
     for ids in _chunks({row[relation.column] for row, _ in pairs} - {None}):
         inner = Ask(ask.key, ask.name, {}, (*ask.children, Ask("", "id")))
@@ -106,19 +126,30 @@ def _show_one(tx: Tx, relation: ToOne, pairs: list[tuple[Row, Row]], ask: Ask) -
         found.update(
             {row["id"]: shown for row, shown in _load(tx, TABLES[relation.table], inner, f"id IN ({marks})", ids)}
         )
+    total = 0
     for row, shown in pairs:
-        shown[ask.key] = found.get(row[relation.column])
+        one = shown[ask.key] = found.get(row[relation.column])
+        size = one[_SIZE] if one else value_size(None)
+        shown[_SIZE] += size
+        total += size
+    return total
 
 
-def _show_many(tx: Tx, relation: ToMany, pairs: list[tuple[Row, Row]], ask: Ask) -> None:
+def _show_many(tx: Tx, relation: ToMany, pairs: list[tuple[Row, Row]], ask: Ask) -> int:
     groups: dict[str, list[tuple[Row, Row]]] = defaultdict(list)
     for ids in _chunks({row["id"] for row, _ in pairs}):
         link = f"{relation.column} IN ({', '.join('?' * len(ids))})"
         for pair in _load(tx, TABLES[relation.table], ask, link, ids, split_by=relation.column):
             groups[pair[0][relation.column]].append(pair)
+    total = 0
     for row, shown in pairs:
         members = [{**stored, "": inner} for stored, inner in groups.get(row["id"], ())]
-        shown[ask.key] = [member[""] for member in _page(_distinct(members, ask.args.get("distinct_on")), ask.args)]
+        several = [member[""] for member in _page(_distinct(members, ask.args.get("distinct_on")), ask.args)]
+        shown[ask.key] = several
+        size = sum(one[_SIZE] for one in several)
+        shown[_SIZE] += size
+        total += size
+    return total
 
 
 def _show_counts(tx: Tx, table: Table, pairs: list[tuple[Row, Row]], ask: Ask) -> None:

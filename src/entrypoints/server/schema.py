@@ -33,7 +33,7 @@ from prefect.agent.domain.cloud.logs import LEVELS
 from prefect.agent.domain.cloud.states import read_time
 from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server import resolvers
-from prefect.agent.entrypoints.server.database import explain
+from prefect.agent.entrypoints.server.database import code_of_mistake, explain
 from prefect.agent.entrypoints.server.filters import JSON_OPERATORS, OPERATORS
 from prefect.agent.entrypoints.server.mutation import Mutation, Request
 from prefect.agent.entrypoints.server.mutations import INPUTS, MUTATIONS
@@ -208,28 +208,28 @@ def _by_name(name: str) -> Resolver:
 
 def _rows(table: Table) -> Resolver:
     def resolve(_root: Any, info: GraphQLResolveInfo, **args: Any) -> list[dict[str, Any]]:
-        return _guard(lambda: read_rows(info.context.tx, table, Ask("", table.name, args, _asks(info))))
+        return _guard(info, lambda: read_rows(info.context.tx, table, Ask("", table.name, args, _asks(info))))
 
     return resolve
 
 
 def _by_id(table: Table) -> Resolver:
     def resolve(_root: Any, info: GraphQLResolveInfo, **args: Any) -> dict[str, Any] | None:
-        return _guard(lambda: read_by_id(info.context.tx, table, Ask("", table.name, args, _asks(info))))
+        return _guard(info, lambda: read_by_id(info.context.tx, table, Ask("", table.name, args, _asks(info))))
 
     return resolve
 
 
 def _count(table: Table) -> Resolver:
     def resolve(_root: Any, info: GraphQLResolveInfo, **args: Any) -> dict[str, Any]:
-        return _guard(lambda: {"aggregate": {"count": count_rows(info.context.tx, table, args)}})
+        return _guard(info, lambda: {"aggregate": {"count": count_rows(info.context.tx, table, args)}})
 
     return resolve
 
 
 def _plain(run: Callable[..., Any]) -> Resolver:
     def resolve(_root: Any, info: GraphQLResolveInfo, **args: Any) -> Any:
-        return _guard(lambda: run(info.context, **args))
+        return _guard(info, lambda: run(info.context, **args))
 
     return resolve
 
@@ -249,6 +249,7 @@ def run_change(request: Request, mutation: Mutation, given: Mapping[str, Any]) -
     """
 
     def run() -> Mapping[str, Any]:
+        request.permit(mutation.name)
         with request.tx.savepoint():
             try:
                 return mutation.run(request, given)
@@ -256,13 +257,23 @@ def run_change(request: Request, mutation: Mutation, given: Mapping[str, Any]) -
                 refusal = problem
         raise refusal
 
-    return _guard(run)
+    return _explained(run)
 
 
 Read = TypeVar("Read")
 
 
-def _guard(run: Callable[[], Read]) -> Read:
+def _guard(info: GraphQLResolveInfo, run: Callable[[], Read]) -> Read:
+    """Read for a root field, if the caller may."""
+
+    def permitted() -> Read:
+        info.context.permit(info.field_name)
+        return run()
+
+    return _explained(permitted)
+
+
+def _explained(run: Callable[[], Read]) -> Read:
     try:
         return run()
     except CloudError as refusal:
@@ -276,10 +287,13 @@ def _guard(run: Callable[[], Read]) -> Read:
 def failure(problem: Exception) -> GraphQLError:
     """What a client is told of something that should not happen; the rest goes to the log. Called while handling it."""
     told = explain(problem)
+    mistake = code_of_mistake(problem)
+    if mistake is not None:
+        return GraphQLError(told or str(problem), extensions={"code": mistake})
     if told is None:
         _log.exception("A request failed")
         told = "This failed within the Cloud; its log says why"
-    elif not isinstance(problem, UnicodeEncodeError):
+    else:
         _log.error("%s", told)
     return GraphQLError(told, extensions={"code": INTERNAL})
 

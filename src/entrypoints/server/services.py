@@ -30,10 +30,12 @@ from prefect.agent.entrypoints.server.execution import utc_now
 from prefect.agent.entrypoints.server.mutation import Request
 from prefect.agent.entrypoints.server.mutations.schedules import plan_runs, usable_schedule
 from prefect.agent.entrypoints.server.mutations.states import put_flow_run, set_task_run_states
+from prefect.agent.entrypoints.server.retention import PERIOD, Retention, prune
 
 SCHEDULER: Final = "scheduler"
 LAZARUS: Final = "lazarus"
 ZOMBIE_KILLER: Final = "zombie-killer"
+RETENTION: Final = "retention"
 SERVICES: Final = frozenset({SCHEDULER, LAZARUS, ZOMBIE_KILLER})
 
 PERIODS: Final[Mapping[str, float]] = {SCHEDULER: 150, LAZARUS: 600, ZOMBIE_KILLER: 120}
@@ -66,11 +68,13 @@ class Routine:
         enabled: Names of those that do.
         periods: Seconds from one round of a service to the next; those that are not named keep their usual ones.
         lost: How old the last heartbeat of a process may be.
+        retention: How long what has finished is kept.
     """
 
     enabled: Collection[str] = SERVICES
     periods: Mapping[str, float] = attrs.field(default=PERIODS, converter=_completed)
     lost: timedelta = LOST
+    retention: Retention = Retention()
 
 
 @attrs.define
@@ -96,7 +100,9 @@ class Services:
         clock = asyncio.get_running_loop().time
         rounds = {SCHEDULER: self.schedule, LAZARUS: self.resurrect, ZOMBIE_KILLER: self.bury}
         periods = {name: self.routine.periods[name] for name in rounds if name in self.routine.enabled}
-        due = {name: clock() + (0 if name == SCHEDULER else period) for name, period in periods.items()}
+        if self.routine.retention:
+            rounds[RETENTION], periods[RETENTION] = self.prune, PERIOD
+        due = {name: clock() + (0 if name in {SCHEDULER, RETENTION} else period) for name, period in periods.items()}
         while due:
             name = min(due, key=lambda name: due[name])
             await asyncio.sleep(max(0.0, due[name] - clock()))
@@ -137,6 +143,10 @@ class Services:
         """The zombie killer: end what nobody works on any more."""
         yield from self._rescue(_TASK_RUNS_SQL, (), self._bury_task_run)
         yield from self._rescue(_flow_runs_sql("run.state = ?"), ("Cancelling",), self._bury_flow_run)
+
+    def prune(self) -> Steps:
+        """Delete what has finished long ago."""
+        return prune(self.database, self.routine.retention, self.now())
 
     def _plan(self, flow_id: str, limit: int) -> int:
         """One step of the scheduler; everything is looked at anew: requests have been answered meanwhile."""

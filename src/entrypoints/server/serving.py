@@ -1,21 +1,29 @@
 """A listening socket and the server on it."""
 
+import signal
 import socket
 from collections.abc import Callable
 from datetime import datetime
+from types import FrameType
 from typing import Final
 
 import uvicorn
 
 from prefect.agent.domain.cloud.strictness import STRICT, Strictness
 from prefect.agent.entrypoints.server.app import make_app
+from prefect.agent.entrypoints.server.connections import BACKLOG, Connection
 from prefect.agent.entrypoints.server.database import Database
 from prefect.agent.entrypoints.server.execution import Executor, utc_now
+from prefect.agent.entrypoints.server.gate import SECURITY_HEADERS, Hosts
 from prefect.agent.entrypoints.server.patience import WaitingRoom
 from prefect.agent.entrypoints.server.services import Routine, Services, running
 
 KEEP_ALIVE: Final = 75
 """Seconds that an unused connection stays open: longer than the longest pause between two polls of an agent."""
+
+
+END_SECONDS: Final = 10
+"""For requests that are still being read when the server is asked to end."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -38,6 +46,12 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._services, self._waiting_room = services, waiting_room
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """End when all is answered. The next signal ends the process at once: the file stands it."""
+        super().handle_exit(sig, frame)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+
     async def main_loop(self) -> None:
         """Answer requests until told to exit."""
         with running(self._services):
@@ -51,6 +65,8 @@ def make_server(
     routine: Routine | None = None,
     strictness: Strictness = STRICT,
     now: Callable[[], datetime] = utc_now,
+    *,
+    hosts: Hosts | None = None,
 ) -> uvicorn.Server:
     """The server, to be run on a listening socket.
 
@@ -59,15 +75,21 @@ def make_server(
         routine: Of the services that work beside it; None: as usual.
         strictness: Of this Cloud.
         now: Its clock.
+        hosts: What it answers to; None: this machine's loopback.
     """
     waiting_room = WaitingRoom()
     config = uvicorn.Config(
-        make_app(Executor(database, keys, strictness, now), waiting_room),
+        make_app(Executor(database, keys, strictness, now), waiting_room, hosts),
         log_level="warning",
         lifespan="off",
         ws="none",
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=END_SECONDS,
+        http=Connection,
+        headers=list(SECURITY_HEADERS),
+        backlog=BACKLOG,
     )
     return _Server(config, Services(database, routine or Routine(), now), waiting_room)

@@ -351,11 +351,7 @@ _ALL: Final = (
         relations={"task_run": ToOne("task_run", "task_run_id")},
         cascades={"task_run_id": "task_run"},
     ),
-    Table(
-        name="key_value",
-        columns={"tenant_id": UUID, "key": TEXT, "value": JSON},
-        unique=(("tenant_id", "key"),),
-    ),
+    Table(name="key_value", columns={"tenant_id": UUID, "key": TEXT, "value": JSON}, unique=(("tenant_id", "key"),)),
     Table(name="secret", columns={"tenant_id": UUID, "name": TEXT, "value": JSON}, unique=(("tenant_id", "name"),)),
     # "limit" is a word of SQL: these two are stored with "slots" and shown by resolvers.py.
     Table(
@@ -372,7 +368,9 @@ _ALL: Final = (
     ),
     Table(
         name="auth_api_key",
-        columns={"tenant_id": UUID, "user_id": UUID, "name": TEXT, "expires_at": TIME},
+        columns={"tenant_id": UUID, "user_id": UUID, "name": TEXT, "expires_at": TIME, "scope": TEXT},
+        defaults={"scope": "admin"},
+        private={"made_by": TEXT},  # what stands for the key through which it was made
         cascades={"tenant_id": "tenant"},
     ),
     Table(
@@ -381,6 +379,7 @@ _ALL: Final = (
         unique=(("hash",),),
         cascades={"auth_api_key_id": "auth_api_key"},
     ),
+    Table(name="cloud_lock", columns={"why": TEXT}),  # with a row in it, every request needs a key
     Table(
         name="cloud_hook",
         columns={"tenant_id": UUID, "version_group_id": TEXT, "name": TEXT, "type": TEXT}
@@ -395,5 +394,5 @@ _ALL: Final = (
 )
 
 TABLES: Final[Mapping[str, Table]] = {table.name: table for table in _ALL}
-HIDDEN: Final = frozenset({"secret", "api_key_hash", "flow_concurrency_limit", "task_tag_limit"})
+HIDDEN: Final = frozenset({"secret", "api_key_hash", "cloud_lock", "flow_concurrency_limit", "task_tag_limit"})
 """Tables that are stored but cannot be asked for as they are."""

@@ -14,6 +14,7 @@ import uvicorn
 from prefect.agent.domain.cloud.strictness import LOOSE, STRICT
 from prefect.agent.entrypoints.server.database import Database
 from prefect.agent.entrypoints.server.execution import utc_now
+from prefect.agent.entrypoints.server.gate import hosts_of
 from prefect.agent.entrypoints.server.services import Routine
 from prefect.agent.entrypoints.server.serving import listen, make_server
 
@@ -56,11 +57,12 @@ def running_server(
         RuntimeError: It does not end when it should.
     """
     strictness = LOOSE if as_loose_as_server else STRICT
+    hosts = hosts_of(host, own_names=[socket.gethostname()])
     with ExitStack() as stack:
         path = database or Path(stack.enter_context(TemporaryDirectory(prefix="prefect-cloud-")), "cloud.db")
         opened = stack.enter_context(closing(Database(path)))
         listening = stack.enter_context(listen(host, port))
-        stack.enter_context(_running(make_server(opened, keys, routine, strictness, now), listening))
+        stack.enter_context(_running(make_server(opened, keys, routine, strictness, now, hosts=hosts), listening))
         shown = f"[{host}]" if ":" in host else host
         yield f"http://{shown}:{listening.getsockname()[1]}"
 

@@ -116,7 +116,9 @@ class Client:
         self.answered.messages.append((table, message))
 
     def _send(self, http: HTTPConnection, query: str, variables: object) -> dict[str, Any]:
-        http.request("POST", "/", json.dumps({"query": query, "variables": variables}))
+        http.request(
+            "POST", "/", json.dumps({"query": query, "variables": variables}), {"Content-Type": "application/json"}
+        )
         answer = json.loads(http.getresponse().read())
         assert "errors" not in answer, answer
         self.answered.count += 1
@@ -236,7 +238,7 @@ def test_the_command_itself_comes_back(tmp_path: Path, times: int) -> None:
             http = HTTPConnection(address.removeprefix("http://"), timeout=30)
             names.append(f"p{turn}")
             query = f'mutation {{ create_project(input: {{ name: "p{turn}" }}) {{ id }} }}'
-            http.request("POST", "/", json.dumps({"query": query}))
+            http.request("POST", "/", json.dumps({"query": query}), {"Content-Type": "application/json"})
             assert "errors" not in json.loads(http.getresponse().read())
             http.close()
             process.kill()

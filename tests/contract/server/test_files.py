@@ -218,7 +218,9 @@ def send(address: str, query: str, variables: object = None) -> tuple[int, dict[
     """Status and body."""
     http = HTTPConnection(address, timeout=60)
     with closing(http):
-        http.request("POST", "/", json.dumps({"query": query, "variables": variables}))
+        http.request(
+            "POST", "/", json.dumps({"query": query, "variables": variables}), {"Content-Type": "application/json"}
+        )
         answer = http.getresponse()
         return answer.status, json.loads(answer.read())
 

@@ -194,7 +194,8 @@ def test_who_goes_away_is_told_of_nothing(cloud: Cloud) -> None:
     content = body % cloud.tenant_id.encode()
     address = cloud.url.removeprefix("http://").split(":")
     with socket.create_connection((address[0], int(address[1]))) as gone:
-        head = f"POST / HTTP/1.1\r\nHost: x\r\nPrefer: wait={LONG}\r\nContent-Length: {len(content)}\r\n\r\n"
+        kind = f"Content-Type: application/json\r\nContent-Length: {len(content)}"
+        head = f"POST / HTTP/1.1\r\nHost: localhost\r\nPrefer: wait={LONG}\r\n{kind}\r\n\r\n"
         gone.sendall(head.encode() + content)
         wait_until(lambda: cloud.waiters, what="it waits")
     stays = cloud.waiting()

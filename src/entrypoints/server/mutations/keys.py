@@ -6,27 +6,33 @@ from typing import Any
 from prefect.agent.domain.cloud.errors import CloudError
 from prefect.agent.domain.cloud.states import read_time
 from prefect.agent.domain.times import iso
-from prefect.agent.entrypoints.server.keys import add_key
+from prefect.agent.entrypoints.server.keys import add_key, revoke
 from prefect.agent.entrypoints.server.mutation import SUCCESS, Answer, Given, Request, mutation, required
+from prefect.agent.entrypoints.server.scopes import SCOPES, Caller
 
 
-@mutation("name: String!, user_id: UUID, expires_at: DateTime, tenant_id: UUID", "key: String, id: UUID")
+@mutation("name: String!, user_id: UUID, expires_at: DateTime, tenant_id: UUID, scope: String", "key: String, id: UUID")
 def create_api_key(request: Request, given: Given) -> Answer:
-    """Make a key. The first one locks the Cloud: from then on every request needs a key."""
+    """Make a key. The first one locks the Cloud: from then on every request needs a key.
+
+    A key that is made through another one expires with it and is revoked with it.
+    """
     key_id, key = add_key(
         request.tx,
         request.tenant(given.get("tenant_id")),
         required(given, "name"),
         user_id=given.get("user_id"),
-        expires_at=_in_future(given.get("expires_at"), request.now),
+        expires_at=_not_after(_in_future(given.get("expires_at"), request.now), request.caller),
+        scope=_scope(given.get("scope"), request.caller),
+        made_by=request.caller.key_id,
     )
     return {"key": key, "id": key_id}
 
 
 @mutation("key_id: UUID!", SUCCESS)
 def delete_api_key(request: Request, given: Given) -> Answer:
-    """Revoke a key at once."""
-    return {"success": request.tx.execute("DELETE FROM auth_api_key WHERE id = ?", [given["key_id"]]) > 0}
+    """Revoke a key at once, with those that were made through it."""
+    return {"success": revoke(request.tx, given["key_id"])}
 
 
 def _in_future(value: Any, now: datetime) -> str | None:
@@ -36,3 +42,19 @@ def _in_future(value: Any, now: datetime) -> str | None:
     if moment <= now:
         raise CloudError("expires_at is in the past")
     return iso(moment)
+
+
+def _not_after(expires_at: str | None, caller: Caller) -> str | None:
+    """When the new key expires: never after the key through which it is made."""
+    both = [moment for moment in (expires_at, caller.expires_at) if moment is not None]
+    return min(both, default=None)
+
+
+def _scope(wanted: str | None, caller: Caller) -> str:
+    """What the new key may do: never more than the one through which it is made."""
+    scope = wanted or caller.scope
+    if scope not in SCOPES:
+        raise CloudError(f"scope is {scope!r:.40}; it is one of {', '.join(SCOPES)}")
+    if caller.scope != scope and caller.scope == SCOPES[1]:
+        raise CloudError(f"a key of the scope {caller.scope} makes none of the scope {scope}")
+    return scope

@@ -24,6 +24,7 @@ def http() -> Generator[requests.Session]:
     """A client that takes no proxy and no key from its surroundings."""
     with requests.Session() as session:
         session.trust_env = False
+        session.headers["Content-Type"] = "application/json"
         yield session
 
 

@@ -88,7 +88,7 @@ def test_a_failed_field_has_path_and_place(cloud: Embedded) -> None:
     [error] = body["errors"]
     assert error["path"] == ["secret_value"]
     assert error["locations"]
-    assert error["extensions"] == {"code": "INTERNAL_SERVER_ERROR"}
+    assert error["extensions"] == {"code": "REFUSED"}
 
 
 def test_a_key_is_asked_for_if_there_are_any(cloud: Embedded) -> None:

@@ -41,7 +41,7 @@ def test_without_keys_none_is_asked_for(cloud: Embedded) -> None:
 
 
 def test_the_first_key_locks_the_cloud(cloud: Embedded) -> None:
-    """From then on others are refused, until the last key is revoked."""
+    """From then on others are refused, also after the last key was revoked."""
     first = made(cloud)
 
     assert taken(cloud.execute, first["key"])
@@ -52,7 +52,7 @@ def test_the_first_key_locks_the_cloud(cloud: Embedded) -> None:
     given = {"input": {"key_id": first["id"]}}
     query = "mutation($input: delete_api_key_input!) { delete_api_key(input: $input) { success } }"
     assert cloud.send(query, given, headers)[1] == {"data": {"delete_api_key": {"success": True}}}
-    assert taken(cloud.execute, None)
+    assert not taken(cloud.execute, None)
 
 
 def test_keys_of_the_command_line_and_of_the_file_both_count(cloud: Embedded) -> None:
@@ -130,6 +130,8 @@ def test_keys_are_made_and_revoked_beside_a_running_server(cloud: Embedded) -> N
 
     revoked = command("revoke-key", "--database", path, row_id)
     assert (revoked.exit_code, row_id in revoked.stdout) == (0, True)
+    assert not taken(cloud.execute, None)
+    assert command("unlock", "--database", path).exit_code == 0
     assert taken(cloud.execute, None)
     again = command("revoke-key", "--database", path, row_id)
     assert (again.exit_code, "list-keys" in again.stderr) == (78, True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from prefect.agent.entrypoints.server import database, documents
+from prefect.agent.entrypoints.server import database, documents, effort
 from prefect.agent.entrypoints.server.database import Tx
 from prefect.agent.entrypoints.server.documents import MAX_ALIKE, MAX_DEPTH, MAX_FIELDS, Documents, Refused
 from prefect.agent.entrypoints.server.execution import read_json
@@ -154,7 +154,7 @@ def test_a_statement_that_takes_too_long(cloud: Embedded, monkeypatch: pytest.Mo
     monkeypatch.setattr(database, "READ_SECONDS", 0.05)
     with pytest.raises(Exception, match="interrupted") as caught, cloud.database.read() as tx:
         tx.all(endless)
-    assert database.explain(caught.value) == database._TOO_SLOW
+    assert database.explain(caught.value) == effort.TOO_SLOW
 
     monkeypatch.setattr(database, "READ_SECONDS", -1.0)
     status, body = cloud.send("query { project { id } }")

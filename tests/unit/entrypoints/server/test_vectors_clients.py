@@ -29,7 +29,7 @@ def test_t33_a_project_that_exists(cloud: Embedded) -> None:
     error = cloud.refused("create_project", "id", name="demo", description=None)
 
     assert error["message"] == "Uniqueness violation."
-    assert error["extensions"]["code"] == "INTERNAL_SERVER_ERROR"
+    assert error["extensions"]["code"] == "REFUSED"
 
 
 def packed(flow: object) -> str:

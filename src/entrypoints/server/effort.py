@@ -1,0 +1,196 @@
+"""Comparisons that SQLite leaves to Python: work that grows with the length of the texts and ends in time.
+
+SQLite asks nobody while it is inside such a function: each looks at the clock by itself.
+"""
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from math import inf
+from typing import Any, Final
+
+import attrs
+
+TOO_SLOW: Final = "This took too long and was given up: ask for less at a time"
+
+MAX_PATTERN: Final = 1000
+"""Characters of a pattern: searching costs at most so much for each character of a text."""
+
+_SHORT: Final = 1000
+"""Characters of JSON texts whose comparison is remembered."""
+
+_STEPS_FREE: Final = 200_000
+_STEPS_EACH: Final = 10
+"""Comparisons of values that are made whatever the size of two JSON texts, and for each of their characters."""
+
+_LOOK_EVERY: Final = 4096
+"""Steps between two looks at the clock; below a millisecond."""
+
+
+class TooMuch(Exception):
+    """A comparison was given up; the message says why and what to do."""
+
+
+@attrs.define
+class Effort:
+    """What the functions of one connection may take, until when.
+
+    Attributes:
+        end: Monotonic time.
+        problem: Why the last function gave up: SQLite tells its caller only that one did.
+    """
+
+    end: float = inf
+    problem: TooMuch | None = None
+
+    def register(self, connection: sqlite3.Connection) -> None:
+        """Teach *connection* the functions ``json_contains`` and ``text_like``."""
+        connection.create_function("json_contains", 2, self._guarded(self._contains), deterministic=True)
+        connection.create_function("text_like", 3, self._guarded(self._like), deterministic=True)
+
+    def check(self) -> None:
+        """Raise :class:`TooMuch` if the time is over."""
+        if time.monotonic() > self.end:
+            raise TooMuch(TOO_SLOW)
+
+    def _guarded(self, run: Callable[..., Any]) -> Callable[..., Any]:
+        def guarded(*given: Any) -> Any:
+            try:
+                self.check()
+                return None if None in given else run(*given)
+            except RecursionError:
+                self.problem = TooMuch("A JSON value is nested too deeply to be compared")
+                raise self.problem from None
+            except TooMuch as problem:
+                self.problem = problem
+                raise
+
+        return guarded
+
+    def _contains(self, outer: str, inner: str) -> bool:
+        size = len(outer) + len(inner)
+        if size < _SHORT:
+            return _short_contains(outer, inner)
+        steps = _Steps(self, _STEPS_FREE + _STEPS_EACH * size)
+        return _holds(json.loads(outer), json.loads(inner), steps)
+
+    def _like(self, value: object, pattern: str, minds_case: int) -> bool:
+        text = value if isinstance(value, str) else str(value)
+        return _Pattern.of(pattern, bool(minds_case)).matches(text if minds_case else _folded(text), self)
+
+
+# --- JSON within JSON ---
+
+
+@attrs.define
+class _Steps:
+    """Comparisons that are left."""
+
+    effort: Effort
+    left: int
+
+    def take(self, count: int = 1) -> None:
+        before, self.left = self.left, self.left - count
+        if self.left < 0:
+            raise TooMuch("Too many values are compared with each other: ask for fewer in one _contains")
+        if before // _LOOK_EVERY != self.left // _LOOK_EVERY:
+            self.effort.check()
+
+
+@lru_cache(4096)
+def _short_contains(outer: str, inner: str) -> bool:
+    """Sets of labels are few, however many rows have them."""
+    return _holds(json.loads(outer), json.loads(inner), _Steps(Effort(), _SHORT * _SHORT))
+
+
+def _holds(value: Any, wanted: Any, steps: _Steps) -> bool:
+    """Whether one JSON value holds another one, as PostgreSQL's ``@>`` does."""
+    steps.take()
+    if isinstance(value, dict) and isinstance(wanted, dict):
+        return all(name in value and _holds(value[name], wanted[name], steps) for name in wanted)
+    if isinstance(value, list):
+        return _list_holds(value, wanted if isinstance(wanted, list) else [wanted], steps)
+    return bool(value == wanted)
+
+
+def _list_holds(items: list[Any], wanted: list[Any], steps: _Steps) -> bool:
+    """Plain values are looked up; only lists and objects are compared with each other."""
+    steps.take(len(items) + len(wanted))
+    nested = [item for item in items if isinstance(item, dict | list)]
+    plain = {item for item in items if not isinstance(item, dict | list)}
+    return all(
+        (not isinstance(one, dict | list) and one in plain) or any(_holds(item, one, steps) for item in nested)
+        for one in wanted
+    )
+
+
+# --- patterns ---
+
+
+def _folded(text: str) -> str:
+    """Without capital letters of ASCII, as SQLite's LIKE compares."""
+    return text.lower() if text.isascii() else text.translate(_SMALL)
+
+
+_SMALL: Final = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
+
+
+@attrs.frozen
+class _Pattern:
+    """A pattern of LIKE: the texts between its ``%``, each a tuple of characters in which None is any one."""
+
+    pieces: tuple[tuple[str | None, ...], ...]
+
+    @classmethod
+    def of(cls, pattern: str, minds_case: bool) -> "_Pattern":  # noqa: FBT001 - key of a cache
+        """Read *pattern*, in which a backslash makes the next character a plain one."""
+        return _read_pattern(pattern if minds_case else _folded(pattern))
+
+    def matches(self, text: str, effort: Effort) -> bool:
+        """Whether the whole *text* is of this kind: each piece is taken where it comes first."""
+        first, *rest = self.pieces
+        if not _fits(text, 0, first):
+            return False
+        if not rest:
+            return len(text) == len(first)
+        *middle, last = rest
+        at = len(first)
+        for piece in middle:
+            found = _find(text, at, piece, effort)
+            if found < 0:
+                return False
+            at = found + len(piece)
+        end = len(text) - len(last)
+        return end >= at and _fits(text, end, last)
+
+
+@lru_cache(256)
+def _read_pattern(pattern: str) -> _Pattern:
+    pieces: list[list[str | None]] = [[]]
+    characters = iter(pattern)
+    for character in characters:
+        if character == "%":
+            pieces.append([])
+        elif character == "_":
+            pieces[-1].append(None)
+        else:
+            pieces[-1].append(next(characters, character) if character == "\\" else character)
+    return _Pattern(tuple(map(tuple, pieces)))
+
+
+def _fits(text: str, at: int, piece: tuple[str | None, ...]) -> bool:
+    return len(text) >= at + len(piece) and all(c is None or text[at + n] == c for n, c in enumerate(piece))
+
+
+def _find(text: str, at: int, piece: tuple[str | None, ...], effort: Effort) -> int:
+    """The first place from *at* on where *piece* is; -1 if there is none."""
+    if None not in piece:
+        return text.find("".join(map(str, piece)), at)
+    for number, place in enumerate(range(at, len(text) - len(piece) + 1)):
+        if number % _LOOK_EVERY == 0:
+            effort.check()
+        if _fits(text, place, piece):
+            return place
+    return -1

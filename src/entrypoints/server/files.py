@@ -1,0 +1,58 @@
+"""Who can read the file of a Cloud: its user alone. Keys are hashes in it, secrets and results are in clear."""
+
+import contextlib
+import logging
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+PRIVATE_FILE: Final = 0o600
+PRIVATE_FOLDER: Final = 0o700
+
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+_OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
+_BESIDE: Final = ("", "-wal", "-shm", ".lock")
+
+_log: Final = logging.getLogger(__name__)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder that only its user can enter, if it is not there.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    if not folder.is_dir():
+        folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+
+
+def make_file(path: Path) -> None:
+    """Make an empty file that only its user can read, if there is nothing yet; SQLite says what is wrong otherwise."""
+    with contextlib.suppress(OSError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, PRIVATE_FILE))
+
+
+def keep_private(path: Path) -> str | None:
+    """Take the file at *path*, and those that SQLite has beside it, from other users; say what cannot be.
+
+    Returns:
+        None, or one sentence: other users can read the file or put another one in its place.
+    """
+    wide = [one for one in _files(path) if one.stat().st_mode & _OTHERS]
+    mine = [one for one in wide if one.stat().st_uid == os.geteuid()]
+    for one in mine:
+        one.chmod(stat.S_IMODE(one.stat().st_mode) & ~_OTHERS)
+    if mine:
+        _log.warning("%s could be read by other users; now only its owner can", path)
+    if len(mine) < len(wide):
+        return f"{path} is another user's and can be read by others: let its owner chmod 600 it"
+    folder = path.parent.stat()
+    if folder.st_mode & _OTHERS_WRITE and not folder.st_mode & stat.S_ISVTX:
+        return f"others can put another file in the place of {path}: chmod go-w {path.parent}"
+    return None
+
+
+def _files(path: Path) -> Iterator[Path]:
+    return (one for end in _BESIDE if (one := Path(f"{path}{end}")).is_file())
