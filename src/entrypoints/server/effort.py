@@ -1,6 +1,6 @@
 """Comparisons that SQLite leaves to Python: work that grows with the length of the texts and ends in time.
 
-SQLite asks nobody while it is inside such a function: each looks at the clock by itself.
+SQLite does not look at the clock while it is inside such a function: each does so by itself.
 """
 
 import json

@@ -119,13 +119,14 @@ def greeting(start: Start, port: int, own: OwnKeys | None, *, locked: bool) -> l
     address = f"http://{shown}:{port}"
     backend = "cloud" if locked else "server"
     asks = locked and own is None
+    by_file = " --token-file KEY-FILE" if asks else ""
     return [
         f"Prefect API at {address} (GraphQL; POST), its data in {start.path}",
         _who_may(start, own, locked=locked),
         "To try next, in another terminal:",
         f"  export PREFECT__BACKEND={backend} PREFECT__{backend.upper()}__ENDPOINT={address}{own.admin if own else ''}",
         '  export PREFECT__CLOUD__API_KEY="$(cat KEY-FILE)"' if asks else "  prefect create project demo",
-        f" {own.runner if own else ''} prefect-agent agent start process --api {address}{' --token-file KEY-FILE' if asks else ''}",
+        f" {own.runner if own else ''} prefect-agent start process --api {address}{by_file}",
     ]
 
 

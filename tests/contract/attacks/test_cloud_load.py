@@ -185,6 +185,17 @@ def test_a_short_query_cannot_name_a_large_value_many_times(cloud: Embedded) -> 
     assert len(cloud.ask("{ flow_run(limit: 5) { flow { description } } }")["flow_run"]) == 5
 
 
+def test_many_small_values_are_too_large(cloud: Embedded) -> None:
+    """Attack: millions of numbers, seconds of work each time. Rule: a value counts beside its text."""
+    run = cloud.run(cloud.flow(cloud.project()))
+    with cloud.database.write() as tx:
+        tx.insert_many("log", [{"flow_run_id": run, "level": "INFO"}] * 20_000)
+    aliases = " ".join(f"a{n}: level" for n in range(60))
+
+    assert_too_large(cloud.send(f"{{ log {{ {aliases} }} }}")[1])
+    assert len(cloud.ask("{ log { id level message } }")["log"]) == 20_000
+
+
 def test_a_secret_named_many_times_is_too_large(cloud: Embedded) -> None:
     """Attack: the same where no table is read. Rule: what goes out is counted, whatever it is made of."""
     cloud.change("set_secret", "success", name="s", value="x" * 1_000_000)
