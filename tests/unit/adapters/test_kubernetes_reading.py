@@ -272,6 +272,8 @@ jobs = st.builds(
     secret=texts,
     stopped=texts,
     conditions=st.lists(conditions, max_size=2).map(tuple),
+    ended=st.sampled_from(["", "0", "3 Error", "137 OOMKilled", "x"]),
+    retries_left=st.integers(0, 1),
 )
 pods_ = st.builds(
     PodFacts,
@@ -292,13 +294,17 @@ saids = st.none() | st.builds(Evidence, reason=texts, message=texts)
 
 @given(st.none() | jobs, st.lists(pods_, max_size=3), saids)
 def test_whatever_the_facts(job: JobFacts | None, pods: list[PodFacts], said: Evidence | None) -> None:
-    """There is an answer; nothing that lives has ended, what has ended has evidence, and hope is for those who wait."""
+    """There is an answer; nothing that lives has ended, what has ended has evidence, and hope is for those who wait.
+
+    A pod whose main container has ended does not live, whatever goes on beside it.
+    """
     found = unit(job, pods, PATIENCE, said=said)
-    lives = any(pod.is_alive for pod in pods)
+    lives = any(pod.is_alive and pod.ended_main is None for pod in pods)
     if found is None:
         assert not lives
         return
     assert found.name == "unit"
     assert not (lives and found.status.has_ended)
     assert not (found.status.has_ended and found.evidence is None)
+    assert not found.lingers or found.status.has_ended
     assert found.hopeless_at is None or found.status is UnitStatus.PENDING
