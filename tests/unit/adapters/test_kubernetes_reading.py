@@ -59,6 +59,65 @@ STATES: Final[dict[str, tuple[JobFacts | None, Sequence[PodFacts], UnitStatus | 
         f"CreateContainerConfigError, {MISSES}",
     ),
     "running": (the_job(), [the_pod()], UnitStatus.RUNNING, ""),
+    "running beside one that waits": (
+        the_job(),
+        [
+            the_pod(
+                phase="Pending",
+                containerStatuses=[state("running"), state("waiting", container="helper", reason="ErrImagePull")],
+            )
+        ],
+        UnitStatus.RUNNING,
+        "",
+    ),
+    "ended beside one that waits": (
+        the_job(),
+        [
+            the_pod(
+                phase="Pending",
+                containerStatuses=[
+                    state("terminated", exitCode=3, reason="Error"),
+                    state("waiting", container="helper", reason="ErrImagePull"),
+                ],
+            )
+        ],
+        UnitStatus.FAILED,
+        "Error, exit code 3",
+    ),
+    "its node is lost": (
+        the_job(),
+        [
+            the_pod(
+                conditions=[{"type": "Ready", "status": "False"}],
+                containerStatuses=[{**state("running"), "ready": True}],
+            )
+        ],
+        UnitStatus.RUNNING,
+        "NodeLost, node-1 does not answer, so it is not known whether the flow run goes on there",
+    ),
+    "not ready by the word of its node": (
+        the_job(),
+        [
+            the_pod(
+                conditions=[{"type": "Ready", "status": "False", "reason": "ContainersNotReady"}],
+                containerStatuses=[{**state("running"), "ready": True}],
+            )
+        ],
+        UnitStatus.RUNNING,
+        "",
+    ),
+    "an older agent noted its end": (
+        the_job({"ended": "3 Error"}, end="Failed", reason="DeadlineExceeded"),
+        [],
+        UnitStatus.FAILED,
+        "Error, exit code 3",
+    ),
+    "an older agent noted its good end": (
+        the_job({"ended": "0"}, end="Failed", reason="DeadlineExceeded"),
+        [],
+        UnitStatus.SUCCEEDED,
+        "exit code 0",
+    ),
     "unknown": (the_job(), [the_pod(phase="Unknown")], UnitStatus.RUNNING, ""),
     "between two pods": (the_job(), [ended(1)], UnitStatus.RUNNING, ""),
     "the second pod": (the_job(), [ended(1), the_pod(uid="pod-2")], UnitStatus.RUNNING, ""),
