@@ -146,6 +146,12 @@ class PodFacts:
         return not self.is_gone and self.phase not in {"Succeeded", "Failed"}
 
     @property
+    def has_begun(self) -> bool:
+        """Whether the main container has started; the pod counts as Pending while any other one waits."""
+        main = self.main_container
+        return self.phase not in {"Pending", ""} or (main is not None and main.state == "running")
+
+    @property
     def is_silent(self) -> bool:
         """Whether it began and is gone, and nobody said how it ended."""
         return self.is_gone and self.phase == "Running"

@@ -69,7 +69,7 @@ def unit(
         return _without_pod(made, job, patience, said)
     if _lacks_its_secret(job, alive):
         return attrs.evolve(made, status=UnitStatus.CREATED, evidence=_waiting_evidence(alive))
-    if alive.phase == "Pending" or not alive.phase:
+    if not alive.has_begun:
         evidence = _waiting_evidence(alive) or said
         hopeless_at = None if evidence is None else _hopeless_at(alive, patience)
         return attrs.evolve(made, evidence=evidence, hopeless_at=hopeless_at)

@@ -59,6 +59,65 @@ STATES: Final[dict[str, tuple[JobFacts | None, Sequence[PodFacts], UnitStatus | 
         f"CreateContainerConfigError, {MISSES}",
     ),
     "running": (the_job(), [the_pod()], UnitStatus.RUNNING, ""),
+    "running beside one that waits": (
+        the_job(),
+        [
+            the_pod(
+                phase="Pending",
+                containerStatuses=[state("running"), state("waiting", container="helper", reason="ErrImagePull")],
+            )
+        ],
+        UnitStatus.RUNNING,
+        "",
+    ),
+    "ended beside one that waits": (
+        the_job(),
+        [
+            the_pod(
+                phase="Pending",
+                containerStatuses=[
+                    state("terminated", exitCode=3, reason="Error"),
+                    state("waiting", container="helper", reason="ErrImagePull"),
+                ],
+            )
+        ],
+        UnitStatus.FAILED,
+        "Error, exit code 3",
+    ),
+    "its node is lost": (
+        the_job(),
+        [
+            the_pod(
+                conditions=[{"type": "Ready", "status": "False"}],
+                containerStatuses=[{**state("running"), "ready": True}],
+            )
+        ],
+        UnitStatus.RUNNING,
+        "NodeLost, node-1 does not answer, so it is not known whether the flow run goes on there",
+    ),
+    "not ready by the word of its node": (
+        the_job(),
+        [
+            the_pod(
+                conditions=[{"type": "Ready", "status": "False", "reason": "ContainersNotReady"}],
+                containerStatuses=[{**state("running"), "ready": True}],
+            )
+        ],
+        UnitStatus.RUNNING,
+        "",
+    ),
+    "an older agent noted its end": (
+        the_job({"ended": "3 Error"}, end="Failed", reason="DeadlineExceeded"),
+        [],
+        UnitStatus.FAILED,
+        "Error, exit code 3",
+    ),
+    "an older agent noted its good end": (
+        the_job({"ended": "0"}, end="Failed", reason="DeadlineExceeded"),
+        [],
+        UnitStatus.SUCCEEDED,
+        "exit code 0",
+    ),
     "unknown": (the_job(), [the_pod(phase="Unknown")], UnitStatus.RUNNING, ""),
     "between two pods": (the_job(), [ended(1)], UnitStatus.RUNNING, ""),
     "the second pod": (the_job(), [ended(1), the_pod(uid="pod-2")], UnitStatus.RUNNING, ""),
@@ -272,6 +331,8 @@ jobs = st.builds(
     secret=texts,
     stopped=texts,
     conditions=st.lists(conditions, max_size=2).map(tuple),
+    ended=st.sampled_from(["", "0", "3 Error", "137 OOMKilled", "x"]),
+    retries_left=st.integers(0, 1),
 )
 pods_ = st.builds(
     PodFacts,
@@ -292,13 +353,17 @@ saids = st.none() | st.builds(Evidence, reason=texts, message=texts)
 
 @given(st.none() | jobs, st.lists(pods_, max_size=3), saids)
 def test_whatever_the_facts(job: JobFacts | None, pods: list[PodFacts], said: Evidence | None) -> None:
-    """There is an answer; nothing that lives has ended, what has ended has evidence, and hope is for those who wait."""
+    """There is an answer; nothing that lives has ended, what has ended has evidence, and hope is for those who wait.
+
+    A pod whose main container has ended does not live, whatever goes on beside it.
+    """
     found = unit(job, pods, PATIENCE, said=said)
-    lives = any(pod.is_alive for pod in pods)
+    lives = any(pod.is_alive and pod.ended_main is None for pod in pods)
     if found is None:
         assert not lives
         return
     assert found.name == "unit"
     assert not (lives and found.status.has_ended)
     assert not (found.status.has_ended and found.evidence is None)
+    assert not found.lingers or found.status.has_ended
     assert found.hopeless_at is None or found.status is UnitStatus.PENDING
