@@ -22,6 +22,7 @@ from prefect.agent.adapters.docker.engine import Engine
 from prefect.agent.adapters.docker.errors import says, translate_start, translate_submission, words
 from prefect.agent.adapters.docker.following import LogFollower, changed_names
 from prefect.agent.adapters.docker.images import ImageAbsent, Images, absent
+from prefect.agent.adapters.docker.merging import bound
 from prefect.agent.adapters.docker.volumes import parse_volumes
 from prefect.agent.domain.errors import (
     ConfigurationError,
@@ -277,7 +278,7 @@ class DockerPlatform(ExecutionPlatform):
             "environment": containers.environment(submission, mode),
             "labels": containers.labels(submission),
             "ports": list(config.ports) if isinstance(config, DockerRun) else [],
-            "volumes": [volume.internal for volume in self._volumes],
+            "volumes": [volume.internal for volume in self._volumes if volume.internal in bound(wanted)],
             "host_config": host_config,
             "detach": True,
         }, mode
