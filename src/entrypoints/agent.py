@@ -114,7 +114,7 @@ class Agent:
             auth_patience=auth_patience,
         )
         self.agent_address = agent_address or self._configuration.text("cloud.agent.agent_address")
-        self.log_to_cloud = not no_cloud_logs and self._configuration.find("cloud.send_flow_run_logs") is not False
+        self.log_to_cloud = not no_cloud_logs and self._configuration.flag("cloud.send_flow_run_logs") is not False
         self.logger = logging.getLogger(logs.LOGGER)
         given = {"cloud": cloud, "platform": platform, "clock": clock}
         self._ports: dict[str, Any] = {port: value for port, value in given.items() if value is not None}
@@ -287,7 +287,7 @@ class Agent:
             platform=self.platform_name or "",
             platform_options=self._platform_options,
             send_logs=self.log_to_cloud,
-            flow_log_level=self._configuration.text("logging.level") or "INFO",
+            flow_log_level=self._configuration.level("logging.level") or "INFO",
             recovers=not own_deploy if self.recovers is None else self.recovers,
             sees_units=has_platform,
             reads_parameters=own_deploy,

@@ -90,7 +90,7 @@ class JsonFormatter(logging.Formatter):
 
 def set_up(
     *,
-    level: str,
+    level: str | int,
     form: str = "text",
     agent_name: str = "agent",
     secrets: Iterable[str] = (),

@@ -2,7 +2,7 @@
 
 import subprocess
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from docker.auth import INDEX_NAME, INDEX_URL, TOKEN_USERNAME, AuthConfig, encode_header, resolve_index_name
@@ -19,14 +19,19 @@ from prefect.agent.domain.errors import PlatformUnavailable
 HELPER_DEADLINE: Final = 30.0
 """Seconds that a credential helper has; then it is killed with all that it started, and the pull fails."""
 
+_SECRETS: Final = frozenset({"password", "Password", "IdentityToken"})
+
 _SENSELESS: Final = (DockerException, ValueError, TypeError, AttributeError, LookupError)
 """What the SDK raises for an entry that makes no sense. Its text may hold the secret."""
 
 
-def header(registry: str) -> bytes | None:
+def header(registry: str, learn: Callable[[str], object] = str) -> bytes | None:
     """The value of ``X-Registry-Auth`` for *registry*; None if there are no credentials. Reads everything anew.
 
     Entries of other registries do not matter, whatever they are.
+
+    Args:
+        learn: Takes each secret of the credentials.
 
     Raises:
         PlatformUnavailable: The entry of this registry, or its credential helper, is broken. The message names the file
@@ -36,6 +41,8 @@ def header(registry: str) -> bytes | None:
     helper = config.helpers.get(INDEX_URL if registry == INDEX_NAME else registry) or config.helper
     found = _of_helper(config, helper, registry) if helper else None
     found = found or _of_file(config, registry)
+    for name in _SECRETS & found.keys():
+        learn(str(found[name]))
     return encode_header(found) if found else None
 
 

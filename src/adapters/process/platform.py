@@ -223,7 +223,8 @@ class ProcessPlatform(ExecutionPlatform):
 
     def _env(self, submission: Submission, cwd: str) -> dict[str, str]:
         env = interpreters.base_environment(self._environ)
-        env["PYTHONPATH"] = os.pathsep.join([cwd, *self._import_paths])
+        own = self._environ.get("PYTHONPATH")
+        env["PYTHONPATH"] = os.pathsep.join([*([own] if own else []), cwd, *self._import_paths])
         env["PYTHONUNBUFFERED"] = "1"
         return {**env, **submission.env, **submission.secret_env}
 
