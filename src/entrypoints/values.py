@@ -74,7 +74,7 @@ def expanded(text: str, environ: Mapping[str, str]) -> str:
 
 
 def typed(text: str) -> Any:
-    """A value as 1.x reads it: true or false, a Python or JSON literal that has quotes or brackets, else the text.
+    """A value as 1.x reads it: true, false, None, a Python or JSON literal with quotes or brackets, else the text.
 
     Quotes around the whole of a literal are taken away first: Compose keeps those of its lists.
     """
@@ -82,6 +82,8 @@ def typed(text: str) -> Any:
         text = text.strip()
         if text.lower() in {"true", "false"}:
             return text.lower() == "true"
+        if text == "None":
+            return None
         found = _literal(text)
         if not isinstance(found, str) or found == text:
             return found
@@ -107,8 +109,7 @@ def as_text(value: Any, source: str) -> str | None:
         ConfigurationError: It is a list or a table.
     """
     if isinstance(value, str):
-        found = _literal(value.strip())
-        value = found.strip() if isinstance(found, str) else found
+        value = None if value.strip() == "None" else _literal(value.strip())
     if value is None or value == "":
         return None
     if isinstance(value, bool):

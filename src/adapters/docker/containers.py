@@ -46,11 +46,11 @@ def labels(submission: Submission) -> dict[str, str]:
 
 def environment(submission: Submission, network_mode: str) -> dict[str, str]:
     """Environment of the container; addresses in it made right for where it is."""
-    env = dict(submission.env)
+    env = {**submission.env, **submission.secret_env}
     if network_mode != "host":
         for name in submission.address_variables & set(env):
             env[name] = from_inside(env[name])
-    return {**env, **submission.secret_env}
+    return env
 
 
 def from_inside(url: str) -> str:

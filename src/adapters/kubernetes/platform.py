@@ -225,7 +225,8 @@ class KubernetesPlatform(ExecutionPlatform):
         """Where the Job finds its secret variables. The Secret there is holds one value: a backend's one API key."""
         if not submission.secret_env:
             return None
-        if self._api_key_secret is not None and len(set(submission.secret_env.values())) == 1:
+        is_key = not submission.address_variables & submission.secret_env.keys()
+        if self._api_key_secret is not None and is_key and len(set(submission.secret_env.values())) == 1:
             return self._api_key_secret
         self._features.require(permissions.SECRET, f"hand secrets to {submission.name}")
         # Of this try to create alone: the Secret of an earlier Job of the same name may be on its way out.

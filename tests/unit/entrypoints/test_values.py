@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from prefect.agent.domain.errors import ConfigurationError
+from prefect.agent.entrypoints.agents import KubernetesAgent, kubernetes_options
 from prefect.agent.entrypoints.settings import Configuration, connection, env_vars, labels
 
 LABELS = "PREFECT__CLOUD__AGENT__LABELS"
@@ -36,6 +37,7 @@ def configured(environ: Mapping[str, str] | None = None, **files: Any) -> Config
         ("[1, 2.5]", ["1", "2.5"]),
         ("true", ["true"]),
         ("   ", []),
+        ("None", []),
     ],
 )
 def test_labels_as_people_write_them(text: str, expected: list[str]) -> None:
@@ -151,3 +153,18 @@ def test_a_flag_that_is_none_is_refused_by_name() -> None:
     """It is not taken for true."""
     with pytest.raises(ConfigurationError, match="SEND_FLOW_RUN_LOGS"):
         configured({"PREFECT__CLOUD__SEND_FLOW_RUN_LOGS": "maybe"}).flag("cloud.send_flow_run_logs")
+
+
+@pytest.mark.parametrize(("text", "expected"), [("true", True), (" Yes ", True), ("FALSE", False), ("0", False)])
+def test_switches_of_the_kubernetes_agent(text: str, expected: bool) -> None:
+    """Its variables are read like all others; white space is taken away."""
+    found = kubernetes_options({"PREFECT_AGENT_CLUSTER_WIDE": text, "NAMESPACE": " here\n", "YAML_TEMPLATE": " "})
+    assert found == {"cluster_wide": expected, "namespace": "here"}
+
+
+def test_a_switch_of_the_kubernetes_agent_that_is_none_is_refused_by_name() -> None:
+    """It is not taken for off."""
+    with pytest.raises(ConfigurationError, match="PREFECT_AGENT_CLUSTER_WIDE"):
+        kubernetes_options({"PREFECT_AGENT_CLUSTER_WIDE": "perhaps"})
+    with pytest.raises(ConfigurationError, match="DELETE_FINISHED_JOBS"):
+        KubernetesAgent(environ={"DELETE_FINISHED_JOBS": "perhaps"})
