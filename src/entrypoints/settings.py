@@ -168,8 +168,10 @@ class Configuration:
     def _raw(self, name: str) -> Any:
         """A value as it was written: of the environment, else of the files."""
         text = self.environ.get(_variable(name), "").strip()
-        if text:
-            return text
+        return text or self._filed(name)
+
+    def _filed(self, name: str) -> Any:
+        """A value as it was written in the files; None if they have none."""
         value: Any = self.files
         for part in name.split("."):
             if value is not None and not isinstance(value, Mapping):
