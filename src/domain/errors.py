@@ -33,6 +33,13 @@ class CloudUnavailable(CloudError):
         self.retry_after = retry_after
 
 
+class CloudMisconfigured(CloudUnavailable, ConfigurationError):
+    """The Cloud API cannot be asked at all with what is configured: a file that is not there, a wrong kind of address.
+
+    At start it ends the agent, since waiting cannot help; later it is waited for like any other unavailability.
+    """
+
+
 class OutcomeUnknown(CloudError):
     """A request that changes something was sent, its answer was lost: it may be committed. Read back, then decide."""
 

@@ -2,8 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any, ClassVar
 
 import attrs
@@ -14,6 +14,7 @@ from prefect.agent.domain.model.policy import Policy
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.secrets import Mask, passwords_of
 from prefect.agent.entrypoints import logs
+from prefect.agent.entrypoints.bounds import bounds
 from prefect.agent.entrypoints.compatibility import FlowRunRow, refuse_real_prefect
 from prefect.agent.entrypoints.container import Options, Parts, build
 from prefect.agent.entrypoints.engine import Engine
@@ -23,9 +24,9 @@ from prefect.agent.entrypoints.health import Health
 from prefect.agent.entrypoints.health_server import HealthServer
 from prefect.agent.entrypoints.logs import safe
 from prefect.agent.entrypoints.notify import Notifier
+from prefect.agent.entrypoints.periodic import periodically
 from prefect.agent.entrypoints.policies import policy_of, warning
-from prefect.agent.entrypoints.progress import STEP_ALLOWED
-from prefect.agent.entrypoints.settings import Configuration, Connection, bounds, connection, env_vars, labels
+from prefect.agent.entrypoints.settings import Configuration, Connection, connection, env_vars, labels
 from prefect.agent.entrypoints.signals import stop_on_signals
 from prefect.agent.entrypoints.startup import StartUp
 from prefect.agent.ports import events
@@ -127,7 +128,7 @@ class Agent:
             auth_patience=auth_patience,
         )
         self.agent_address = agent_address or self._configuration.text("cloud.agent.agent_address")
-        self.log_to_cloud = not no_cloud_logs and self._configuration.find("cloud.send_flow_run_logs") is not False
+        self.log_to_cloud = not no_cloud_logs and self._configuration.flag("cloud.send_flow_run_logs") is not False
         given = {"cloud": cloud, "platform": platform, "clock": clock}
         self._ports: dict[str, Any] = {port: value for port, value in given.items() if value is not None}
         self._mask = Mask([key or "", flow_run_key or "", *self._configuration.secrets()])
@@ -310,7 +311,7 @@ class Agent:
             platform_options=self._platform_options,
             policy=self._policy,
             send_logs=self.log_to_cloud,
-            flow_log_level=self._configuration.text("logging.level") or "INFO",
+            flow_log_level=self._configuration.level("logging.level") or "INFO",
             recovers=not own_deploy if self.recovers is None else self.recovers,
             sees_units=has_platform,
             reads_parameters=own_deploy,
@@ -360,22 +361,8 @@ class Agent:
             self._notifier.period, "watchdog", lambda: self._notifier.watchdog(healthy=self._health.lives)
         )
 
-    @contextmanager
-    def _every(self, seconds: float | None, name: str, act: Callable[[], None]) -> Generator[None]:
-        """Act in a thread of its own, again and again with so many *seconds* between; never if that is None."""
-        over = threading.Event()
-
-        def step() -> bool:
-            act()
-            self._parts.clock.pause(seconds or 0.0, over)
-            return not over.is_set()
-
-        if seconds is not None:
-            self._parts.engine.supervisor.thread(name, step, over, allowed=STEP_ALLOWED + seconds)
-        try:
-            yield
-        finally:
-            over.set()
+    def _every(self, seconds: float | None, name: str, act: Callable[[], None]) -> AbstractContextManager[None]:
+        return periodically(self._parts.engine.supervisor, self._parts.clock, seconds, name, act)
 
     def _learn(self, event: Event) -> None:
         if self._engine_running is not None:

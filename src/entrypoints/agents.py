@@ -11,6 +11,7 @@ from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.entrypoints.agent import Agent, process_environ
 from prefect.agent.entrypoints.policies import policy_of, with_template_paths
 from prefect.agent.entrypoints.settings import Connection
+from prefect.agent.entrypoints.values import as_flag
 
 __all__ = ["Agent", "DockerAgent", "KubernetesAgent", "LocalAgent", "ProcessAgent"]
 
@@ -148,7 +149,8 @@ class KubernetesAgent(Agent):
             **{name: kwargs.pop(name) for name in KUBERNETES_OPTIONS & kwargs.keys()},
         }
         chosen = {**kubernetes_options(environ), **{name: value for name, value in given.items() if value is not None}}
-        wanted = delete_finished_jobs is not False and (environ.get("DELETE_FINISHED_JOBS") or "True") == "True"
+        configured = as_flag(environ.get("DELETE_FINISHED_JOBS"), "DELETE_FINISHED_JOBS")
+        wanted = delete_finished_jobs is not False and configured is not False
         self._keeps_jobs = not wanted or "clean-up" in chosen.get("without", ())
         allowed = with_template_paths(policy_of(policy, environ), template_paths, environ)
         places = None if allowed.template_paths == OPEN.template_paths else allowed.template_paths
@@ -218,10 +220,15 @@ VARIABLES: Final = {
 
 
 def kubernetes_options(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Options of the Kubernetes platform that *environ* sets; an empty variable sets nothing."""
-    found: dict[str, Any] = {name: environ[variable] for name, variable in VARIABLES.items() if environ.get(variable)}
+    """Options of the Kubernetes platform that *environ* sets; an empty variable sets nothing.
+
+    Raises:
+        ConfigurationError: A switch is neither on nor off.
+    """
+    texts = {name: environ.get(variable, "").strip() for name, variable in VARIABLES.items()}
+    found: dict[str, Any] = {name: text for name, text in texts.items() if text}
     if "cluster_wide" in found:
-        found["cluster_wide"] = found["cluster_wide"].lower() == "true"
+        found["cluster_wide"] = as_flag(found["cluster_wide"], VARIABLES["cluster_wide"])
     if "without" in found:
         found["without"] = [word.strip() for word in found["without"].split(",") if word.strip()]
     return found

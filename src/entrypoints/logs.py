@@ -107,7 +107,7 @@ class Outlet(logging.StreamHandler[TextIO]):
 
 def set_up(
     *,
-    level: str,
+    level: str | int,
     form: str = "text",
     agent_name: str = "agent",
     secrets: Iterable[str] | Mask = (),

@@ -4,9 +4,6 @@ Files and variables are those of the 1.x line (protocol section 11.3), so that a
 ``~/.prefect/config.toml``, ``~/.prefect/backend.toml``, ``~/.prefect/auth.toml`` and ``PREFECT__SECTION__KEY``.
 """
 
-import ast
-import json
-import math
 import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -21,15 +18,39 @@ from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.secrets import read_secret, without_password
 from prefect.agent.entrypoints.local_keys import find_key
 from prefect.agent.entrypoints.secret_sources import check_proxies, read_file, secrets_in
+from prefect.agent.entrypoints.values import (
+    as_flag,
+    as_level,
+    as_list,
+    as_text,
+    as_variables,
+    expanded,
+    resolved,
+    typed,
+)
 
 CLOUD_API: Final = "https://api.prefect.io"
 SERVER_API: Final = "http://localhost:4200"
 
 Backend = Literal["cloud", "server"]
 
-MAX_LITERAL: Final = 1000
-"""Longest value that is read as a Python literal; longer ones must be JSON. A parser of 3.11 that has once run out of
-depth fails with SystemError ever after, so it must not be tried with text that can nest that deeply."""
+DEFAULTS: Final = {
+    "backend": "cloud",
+    "home_dir": "~/.prefect",
+    "cloud.endpoint": CLOUD_API,
+    "cloud.api": "${${backend}.endpoint}",
+    "cloud.agent.name": "agent",
+    "cloud.agent.level": "INFO",
+    "server.host": "http://localhost",
+    "server.port": "4200",
+    "server.host_port": "4200",
+    "server.endpoint": "${server.host}:${server.port}",
+    "logging.level": "INFO",
+}
+"""What a reference to a setting that was not set means, as in 1.x."""
+
+LABELS: Final = "cloud.agent.labels"
+ENV_VARS: Final = "cloud.agent.env_vars"
 
 FLOW_RUN_KEY: Final = "PREFECT_AGENT_FLOW_RUN_KEY"
 """Variable with the API key of flow runs; with ``_FILE`` at its end it names a file."""
@@ -50,53 +71,6 @@ class Connection:
 
 
 @attrs.frozen
-class Bound:
-    """A setting that is a number.
-
-    Attributes:
-        name: Of the attribute of ``AgentSettings``.
-        variable: Of the environment.
-        least: The smallest value.
-        is_whole: Whether it counts something; else it is seconds.
-        is_open: Whether *least* itself is too small.
-    """
-
-    name: str
-    variable: str
-    least: float
-    is_whole: bool = False
-    is_open: bool = False
-
-    def read(self, text: str, source: str) -> float:
-        """Return the number in *text*; *source* is the name of the variable or argument it comes from.
-
-        Raises:
-            ConfigurationError: It is none, or too small.
-        """
-        try:
-            value = int(text) if self.is_whole else float(text)
-            is_possible = math.isfinite(value) and (value > self.least if self.is_open else value >= self.least)
-        except (ValueError, OverflowError):
-            is_possible = False
-        if is_possible:
-            return value
-        wanted = "a whole number" if self.is_whole else "a number of seconds"
-        border = f"more than {self.least:g}" if self.is_open else f"at least {self.least:g}"
-        raise ConfigurationError(f"{source} is {text[:40]!r}; give {wanted}, {border}")
-
-
-BOUNDS: Final = (
-    Bound("limit", "PREFECT_AGENT_LIMIT", 1, is_whole=True),
-    Bound("max_lateness", "PREFECT_AGENT_MAX_LATENESS", 0, is_open=True),
-    Bound("start_patience", "PREFECT_AGENT_START_PATIENCE", 0),
-    Bound("auth_patience", "PREFECT_AGENT_AUTH_PATIENCE", 0),
-    Bound("stall_patience", "PREFECT_AGENT_STALL_PATIENCE", 0),
-    Bound("stop_patience", "PREFECT_AGENT_STOP_PATIENCE", 0),
-)
-"""The numbers of an agent that a person may set by variable."""
-
-
-@attrs.frozen
 class Configuration:
     """Looks settings up by their dotted name in environment and files."""
 
@@ -113,32 +87,77 @@ class Configuration:
         Raises:
             ConfigurationError: A file is there but is not TOML.
         """
-        home = Path(_expand(environ.get("PREFECT__HOME_DIR") or "~/.prefect", environ))
-        user_file = environ.get("PREFECT__USER_CONFIG_PATH")
-        backend_file = environ.get("PREFECT__BACKEND_CONFIG_PATH")
-        config = Path(_expand(user_file, environ)) if user_file else home / "config.toml"
-        backend = Path(_expand(backend_file, environ)) if backend_file else home / "backend.toml"
+        home = _path("PREFECT__HOME_DIR", environ) or Path(expanded("~/.prefect", environ))
+        config = _path("PREFECT__USER_CONFIG_PATH", environ) or home / "config.toml"
+        backend = _path("PREFECT__BACKEND_CONFIG_PATH", environ) or home / "backend.toml"
         auth = home / "auth.toml"
         files = {**_read_toml(config), **_read_toml(backend)}
         return cls(environ, files, _read_toml(auth), (config, backend, auth))
 
     def find(self, name: str) -> Any | None:
-        """The value of a setting such as ``cloud.agent.labels``; None if nobody set it. Empty counts as not set."""
-        text = self.environ.get(_variable(name))
-        if text:
-            return _value(text, self.environ)
-        return self._filed(name)
+        """The value of a setting such as ``cloud.agent.labels``; None if nobody set it. Empty counts as not set.
 
-    def _filed(self, name: str) -> Any | None:
-        value: Any = self.files
-        for part in name.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
-        return _value(value, self.environ) if isinstance(value, str) else value
+        Raises:
+            ConfigurationError: It refers to what is not there.
+        """
+        return self._typed(self._resolved(self._raw(name), self.source(name)))
 
     def text(self, name: str) -> str | None:
-        """Like :meth:`find`, as a string."""
-        value = self.find(name)
-        return None if value is None or value == "" else str(value)
+        """Like :meth:`find`, as one text; a number stays as it was written."""
+        source = self.source(name)
+        return as_text(self._resolved(self._raw(name), source), source)
+
+    def level(self, name: str) -> str | None:
+        """A setting that is a level of Python's logging, in capitals; None if nobody set it."""
+        return as_level(self.text(name), self.source(name))
+
+    def flag(self, name: str) -> bool | None:
+        """A setting that is on or off; None if nobody set it."""
+        return as_flag(self.text(name), self.source(name))
+
+    def variables(self, name: str) -> dict[str, str]:
+        """A setting that is a table of variables: as a whole, or one variable of the environment for each."""
+        prefix = f"{_variable(name)}__"
+        found = as_variables(self.find(name), self.source(name))
+        one_by_one = {each.removeprefix(prefix): text for each, text in self.environ.items() if each.startswith(prefix)}
+        return {**found, **{each: self._resolved(text, prefix + each) for each, text in one_by_one.items() if each}}
+
+    def source(self, name: str) -> str:
+        """The name of a setting and where its value comes from, for people."""
+        variable = _variable(name)
+        place = variable if self.environ.get(variable, "").strip() else "in config.toml or backend.toml"
+        return f"the setting {name} ({place})"
+
+    def _raw(self, name: str) -> Any:
+        """A value as it was written: of the environment, else of the files."""
+        text = self.environ.get(_variable(name), "").strip()
+        return text or self._filed(name)
+
+    def _filed(self, name: str) -> Any:
+        """A value as it was written in the files; None if they have none."""
+        value: Any = self.files
+        for part in name.split("."):
+            if value is not None and not isinstance(value, Mapping):
+                raise ConfigurationError(f"{name.rpartition('.')[0]} in config.toml must be a table")
+            value = None if value is None else value.get(part)
+        return value
+
+    def _resolved(self, value: Any, source: str) -> Any:
+        """*value* with the references in all its texts replaced."""
+        if isinstance(value, str):
+            return resolved(value, self.environ, self._referred, source)
+        if isinstance(value, Mapping):
+            return {key: self._resolved(each, source) for key, each in value.items()}
+        return [self._resolved(each, source) for each in value] if isinstance(value, list) else value
+
+    def _referred(self, name: str) -> str | None:
+        value = self._raw(name)
+        value = DEFAULTS.get(name) if value is None or value == "" else value
+        return None if value is None else str(value)
+
+    @staticmethod
+    def _typed(value: Any) -> Any:
+        return (typed(value) if value.strip() else None) if isinstance(value, str) else value
 
     def secret(self, name: str) -> str | None:
         """The secret that a setting holds, or that is in the file which the setting ``NAME_file`` names.
@@ -197,15 +216,19 @@ def connection(
     backend = configuration.text("backend")
     if backend not in {None, "cloud", "server"}:
         raise ConfigurationError(f"the backend is {backend!r}; it can only be 'cloud' or 'server'")
-    address = api or configuration.text("cloud.api") or _endpoint(configuration, backend)
+    address = (api or "").strip() or configuration.text("cloud.api") or _endpoint(configuration, backend)
     if not _is_address(address):
         shown = without_password(address)
         raise ConfigurationError(f"{shown!r} is not the address of a Prefect API; it looks like {CLOUD_API}")
     check_proxies(configuration.environ)
     stored = configuration.stored_login(address)
     secret = _key(configuration, key, key_file, stored)
-    secret = secret or find_key(address, Path(_expand("~", configuration.environ)))
-    tenant = tenant_id or configuration.text("cloud.tenant_id") or (_text(stored.get("tenant_id")) if secret else None)
+    secret = secret or find_key(address, Path(expanded("~", configuration.environ)))
+    tenant = (
+        (tenant_id or "").strip()
+        or configuration.text("cloud.tenant_id")
+        or (_text(stored.get("tenant_id")) if secret else None)
+    )
     if tenant is not None and not _is_uuid(tenant):
         raise ConfigurationError(
             f"the tenant id {tenant!r} is not a UUID; leave it out to have it found by the API key"
@@ -255,47 +278,30 @@ def _given_secret(given: str | None, path: str | None, option: str) -> str:
 
 
 def labels(configuration: Configuration, given: Iterable[str]) -> list[str]:
-    """Labels of the options, else those configured."""
+    """Labels of the options, else those configured.
+
+    Raises:
+        ConfigurationError: Those configured are no list.
+    """
     chosen = list(given)
     if chosen:
         return chosen
-    found = configuration.find("cloud.agent.labels")
-    if isinstance(found, str):
-        return [label for label in (part.strip() for part in found.split(",")) if label]
-    return [str(label) for label in found] if isinstance(found, list | tuple | set) else []
+    return as_list(configuration.find(LABELS), configuration.source(LABELS))
 
 
 def env_vars(configuration: Configuration, given: Iterable[str]) -> dict[str, str]:
     """Variables of ``--env KEY=VALUE`` over those configured.
 
     Raises:
-        ConfigurationError: One of them is not KEY=VALUE.
+        ConfigurationError: One of them is not KEY=VALUE, or those configured are no variables.
     """
-    found = configuration.find("cloud.agent.env_vars")
-    result = {str(name): str(value) for name, value in found.items()} if isinstance(found, Mapping) else {}
+    result = configuration.variables(ENV_VARS)
     for pair in given:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise ConfigurationError(f"--env takes KEY=VALUE, not {pair!r}")
         result[name] = value
     return result
-
-
-def bounds(environ: Mapping[str, str], given: Mapping[str, float | None]) -> dict[str, Any]:
-    """Return the bounds of an agent that are set, by attribute of ``AgentSettings``; *given* wins over variables.
-
-    Raises:
-        ConfigurationError: One of them is no number, or one that cannot be.
-    """
-    found: dict[str, Any] = {}
-    for bound in BOUNDS:
-        value = given.get(bound.name)
-        text = environ.get(bound.variable, "").strip()
-        if value is not None:
-            found[bound.name] = bound.read(str(value), bound.name)
-        elif text:
-            found[bound.name] = bound.read(text, bound.variable)
-    return found
 
 
 def _endpoint(configuration: Configuration, backend: str | None) -> str:
@@ -306,8 +312,10 @@ def _endpoint(configuration: Configuration, backend: str | None) -> str:
     return configuration.text("server.endpoint") or default
 
 
-def _variable(name: str) -> str:
-    return "PREFECT__" + name.upper().replace(".", "__")
+def _path(variable: str, environ: Mapping[str, str]) -> Path | None:
+    """The path that a variable holds; None if it holds none."""
+    text = environ.get(variable, "").strip()
+    return Path(resolved(text, environ, DEFAULTS.get, variable)) if text else None
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -332,24 +340,8 @@ def _toml_loads() -> Callable[[str], dict[str, Any]]:
     return loads
 
 
-def _value(text: str, environ: Mapping[str, str]) -> Any:
-    """A value as 1.x reads it: true/false, a Python or JSON literal, else text with $VAR and ~ expanded."""
-    if text.lower() in {"true", "false"}:
-        return text.lower() == "true"
-    if text[:1] in "[{('\"":
-        for read, limit in ((json.loads, len(text)), (ast.literal_eval, MAX_LITERAL)):
-            try:
-                if len(text) <= limit:
-                    return read(text)
-            except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-                continue
-    return _expand(text, environ)
-
-
-def _expand(text: str, environ: Mapping[str, str]) -> str:
-    if text.startswith("~"):
-        text = (environ.get("HOME") or str(Path.home())) + text[1:]
-    return re.sub(r"\$(\w+)|\$\{(\w+)\}", lambda m: environ.get(m[1] or m[2], m[0]), text)
+def _variable(name: str) -> str:
+    return "PREFECT__" + name.upper().replace(".", "__")
 
 
 def _text(value: object) -> str | None:

@@ -11,6 +11,7 @@ import attrs
 from prefect.agent.domain.errors import (
     AgentError,
     CloudUnavailable,
+    ConfigurationError,
     OutcomeUnknown,
     PlatformUnavailable,
     RequestRejected,
@@ -103,6 +104,8 @@ class StartUp:
             try:
                 return step()
             except may_pass as problem:
+                if isinstance(problem, ConfigurationError):
+                    raise
                 left = self._deadline - self.clock.monotonic()
                 if left <= 0:
                     raise

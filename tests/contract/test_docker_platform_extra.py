@@ -9,6 +9,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
@@ -122,6 +123,30 @@ class TestContainers:
         finally:
             lab.clean()
             lab.client.remove_volume(volume)
+
+    def test_volumes_of_a_run_do_not_replace_the_agents(self, lab: Lab, tmp_path: Path) -> None:
+        """Each place in the container has what the run says, else what the agent says; nothing empty is left there."""
+        for name in ("agent", "shared", "run"):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "file").write_text(name)
+        platform = lab.platform(
+            volumes=[f"{tmp_path}/agent:/one", f"{tmp_path}/shared:/two", f"{tmp_path}/agent:/three"]
+        )
+        config = DockerRun(
+            host_config={
+                "binds": {f"{tmp_path}/run": {"bind": "/two", "mode": "ro"}},
+                "tmpfs": {"/three": "size=1m"},
+                "extra_hosts": {"db": "10.9.8.7"},
+            }
+        )
+        submission = lab.submission("cat /one/file /two/file; ls /three; cat /etc/hosts", run_config=config)
+        unit = ended(platform, submission)
+        output = platform.logs_tail(submission.name)
+        assert unit.status is UnitStatus.SUCCEEDED
+        assert output.startswith("agentrun")
+        assert "10.9.8.7" in output
+        assert "host.docker.internal" in output
+        assert {mount["Type"] for mount in lab.about(submission.name)["Mounts"]} == {"bind"}
 
     def test_a_foreign_container_keeps_its_name(self, lab: Lab) -> None:
         """It is refused by name and by owner, before anything is pulled for it."""

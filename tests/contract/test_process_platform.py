@@ -10,6 +10,7 @@ import attrs
 import pytest
 
 from prefect.agent.adapters.process import launcher
+from prefect.agent.adapters.process.platform import ProcessPlatform
 from prefect.agent.domain.errors import PlatformUnavailable, SubmissionRefused
 from prefect.agent.domain.model.units import UnitStatus
 from support.process_place import Place, over
@@ -25,6 +26,20 @@ def place(tmp_path: Path) -> Generator[Place]:
     place = Place(tmp_path)
     yield place
     place.clean()
+
+
+def test_flow_runs_get_the_agents_own_python_path_first(place: Place, tmp_path: Path) -> None:
+    """As in 1.x: then the working directory, then the import paths; a run's own variable replaces all of it."""
+    environ = {**os.environ, "PYTHONPATH": "/agent/one:/agent/two"}
+    agent = ProcessPlatform(place.units, import_paths=["/imported"], environ=environ)
+    script = "import os, sys; print(os.environ['PYTHONPATH'], file=open(sys.argv[1], 'w'))"
+    for env, expected in (({}, f"/agent/one:/agent/two:{Path.cwd()}:/imported"), ({"PYTHONPATH": "/run"}, "/run")):
+        told = tmp_path / f"told-{len(env)}"
+        submission = place.submission(sys.executable, "-S", "-c", script, str(told), env=env)
+        agent.create(submission)
+        assert over(agent, submission.name).status is UnitStatus.SUCCEEDED
+        assert told.read_text().strip() == expected
+    agent.close()
 
 
 # --- the bookkeeping and the submission's environment ---

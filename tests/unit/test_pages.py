@@ -12,12 +12,12 @@ from prefect.agent.adapters.reports import VARIABLES
 from prefect.agent.domain.model.leases import GRACE, MOST_RECOVERIES, PAUSES
 from prefect.agent.domain.model.planning import FRESH
 from prefect.agent.domain.model.settings import AgentSettings
+from prefect.agent.entrypoints.bounds import BOUNDS
 from prefect.agent.entrypoints.cli.selftest import selftest
 from prefect.agent.entrypoints.cli.start import start
 from prefect.agent.entrypoints.cli.why import why
 from prefect.agent.entrypoints.exits import ExitCode
 from prefect.agent.entrypoints.server.cli import start as serve
-from prefect.agent.entrypoints.settings import BOUNDS
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -19,10 +19,11 @@ from requests.adapters import BaseAdapter
 
 from prefect.agent.adapters import bounded_json
 from prefect.agent.adapters.answers import TimedAdapter, TimedResponse, within
+from prefect.agent.adapters.docker import config_file
 from prefect.agent.adapters.docker.errors import RAISED, translate
 from prefect.agent.adapters.skew import SkewMeter
 from prefect.agent.adapters.trust import TlsAdapter
-from prefect.agent.domain.errors import AgentError, ConfigurationError
+from prefect.agent.domain.errors import AgentError, ConfigurationError, PlatformUnavailable
 from prefect.agent.domain.model.workloads import is_loopback
 
 CONNECTIONS: Final = 32
@@ -77,6 +78,10 @@ class Engine:
             yield self._connected()
         except AgentError:
             raise
+        except RecursionError as problem:  # the SDK reads Docker's config.json before it can be kept from it
+            raise PlatformUnavailable(
+                f"cannot {doing}: an answer, or Docker's config.json, is nested too deeply"
+            ) from problem
         except RAISED as problem:
             raise into(problem, address=self.address, doing=doing) from problem
 
@@ -138,6 +143,15 @@ class _Client(APIClient):
     def __init__(self, clock: SkewMeter, **options: Any) -> None:
         self._clock = clock
         super().__init__(**options)
+
+    @property
+    def _general_configs(self) -> dict[str, Any]:
+        """Docker's configuration file; the SDK's own way trips over forms of it that people have."""
+        return self._docker_config
+
+    @_general_configs.setter
+    def _general_configs(self, _: object) -> None:
+        self._docker_config = config_file.load().for_sdk
 
     def send(self, request: requests.PreparedRequest, **how: Any) -> requests.Response:
         """Send a request; learn the engine's time from its answer."""

@@ -15,7 +15,6 @@ from typing import Any, Final
 import attrs
 from docker.api.client import APIClient
 from docker.errors import APIError, NotFound
-from docker.utils import version_gte
 
 from prefect.agent.adapters.bounded_json import BeyondBounds
 from prefect.agent.adapters.docker import containers, listing, reading
@@ -25,6 +24,7 @@ from prefect.agent.adapters.docker.engine import Engine
 from prefect.agent.adapters.docker.errors import says, translate_start, translate_submission, words
 from prefect.agent.adapters.docker.following import LogFollower, changed_names
 from prefect.agent.adapters.docker.images import ImageAbsent, Images, absent
+from prefect.agent.adapters.docker.plan import Plan
 from prefect.agent.adapters.docker.volumes import parse_volumes
 from prefect.agent.domain.errors import (
     ConfigurationError,
@@ -42,9 +42,6 @@ TIMEOUT: Final = 60
 """Seconds to wait for an answer of the engine."""
 
 TAIL_BYTES: Final = 64 * 1024
-
-HOST_GATEWAY_API: Final = "1.41"
-"""The API version of engine 20.10, which introduced ``host-gateway``."""
 
 VISIBLE_WITHIN: Final = 10.0
 """Seconds. The engine takes a name some time before the container of that name can be seen."""
@@ -97,6 +94,7 @@ class DockerPlatform(ExecutionPlatform):
             volumes=sorted(volume.bind for volume in self._volumes),
             networks=self._networks,
         )
+        self._plan = Plan(self._engine, self._volumes, self._networks)
         self._doubts = Doubts()
         self._follower = LogFollower(self._engine) if show_flow_logs else None
         self._identity: str | None = None
@@ -140,8 +138,8 @@ class DockerPlatform(ExecutionPlatform):
             client.containers(all=True, limit=1, filters={"label": containers.UNIT})
 
     def demands(self, submission: Submission) -> Demands:
-        wanted, _ = self._host_config(submission)
-        given, _ = self._host_config(attrs.evolve(submission, run_config=DockerRun()))
+        wanted = self._plan.host_config(submission)
+        given = self._plan.host_config(attrs.evolve(submission, run_config=DockerRun()))
         source = "pulled" if self._images.is_pulled(submission.image or "") else "local"
         basis = attrs.evolve(super().demands(submission), image_sources=frozenset({source}))
         return asked_of_the_engine(basis, wanted, given, submission.run_config, address=self._engine.address)
@@ -156,8 +154,8 @@ class DockerPlatform(ExecutionPlatform):
         if found is not None:
             return found
         image = self._image(submission)
-        arguments, mode = self._arguments(submission)
-        self._make_volumes()
+        arguments, mode = self._plan.arguments(submission)
+        self._plan.make_volumes()
         end = time.monotonic() + VISIBLE_WITHIN
         while time.monotonic() < end:
             container = self._make_or_pull(image, arguments)
@@ -280,41 +278,6 @@ class DockerPlatform(ExecutionPlatform):
                 raise  # no answer at all: that is about the engine, not about this container
             self._doubts.warn(unit.name, str(problem))
             return unit
-
-    def _arguments(self, submission: Submission) -> tuple[dict[str, Any], str]:
-        """Arguments for the SDK's ``create_container``, and the network mode among them."""
-        host_config, mode = self._host_config(submission)
-        config = submission.run_config
-        return {
-            "name": submission.name,
-            "command": list(submission.command),
-            "environment": containers.environment(submission, mode),
-            "labels": containers.labels(submission),
-            "ports": list(config.ports) if isinstance(config, DockerRun) else [],
-            "volumes": [volume.internal for volume in self._volumes],
-            "host_config": host_config,
-            "detach": True,
-        }, mode
-
-    def _host_config(self, submission: Submission) -> tuple[dict[str, Any], str]:
-        """What the engine is sent, and the network mode in it."""
-        with self._engine.asked("say its version") as client:
-            wanted = containers.options(
-                submission,
-                volumes=self._volumes,
-                networks=self._networks,
-                has_gateway=version_gte(client.api_version, HOST_GATEWAY_API),
-            )
-            return containers.host_config(client.create_host_config, wanted), str(wanted.get("network_mode") or "")
-
-    def _make_volumes(self) -> None:
-        for volume in self._volumes:
-            if volume.is_named:
-                with self._engine.asked(f"make the volume {volume.external}") as client:
-                    try:
-                        client.inspect_volume(volume.external)
-                    except NotFound:
-                        client.create_volume(volume.external, driver="local", labels={"prefect_created": "true"})
 
     def _make_or_pull(self, image: str, arguments: dict[str, Any]) -> str | None:
         """As :meth:`_make`; an image that is absent is pulled first."""

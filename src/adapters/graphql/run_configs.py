@@ -57,6 +57,13 @@ def read_storage(value: object) -> Storage:
     )
 
 
+def read_environment_image(value: object) -> str | None:
+    """The image in the metadata of a flow's environment (0.11 to 0.15); None if it names none."""
+    metadata = value.get("metadata") if isinstance(value, Mapping) else None
+    image = metadata.get("image") if isinstance(metadata, Mapping) else None
+    return image.strip() or None if isinstance(image, str) else None
+
+
 def _env(config: Mapping[str, Any]) -> dict[str, str]:
     env = config.get("env")
     if env is None:

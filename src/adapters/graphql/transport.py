@@ -8,18 +8,26 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from importlib import metadata
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import requests
-from requests.auth import AuthBase
+from urllib3.exceptions import LocationValueError
 
 from prefect.agent.adapters import bounded_json
 from prefect.agent.adapters.graphql.answers import Answer, describe, is_rejection, is_unauthenticated, read_errors
 from prefect.agent.adapters.graphql.connections import Call, CallAdapter, calling
+from prefect.agent.adapters.graphql.logins import Login, without_login
+from prefect.agent.adapters.graphql.misconfigurations import misconfiguration
 from prefect.agent.adapters.graphql.problems import why
 from prefect.agent.adapters.graphql.records import DIALECT
 from prefect.agent.adapters.skew import SkewMeter, read_date
-from prefect.agent.domain.errors import CloudError, CloudUnavailable, OutcomeUnknown, RequestRejected, Unauthorised
+from prefect.agent.domain.errors import (
+    CloudError,
+    CloudMisconfigured,
+    CloudUnavailable,
+    OutcomeUnknown,
+    RequestRejected,
+    Unauthorised,
+)
 from prefect.agent.ports.clock import Clock
 
 CONNECT_TIMEOUT: Final = 5.0
@@ -49,25 +57,13 @@ class AnswerTooLarge(CloudUnavailable):
     """The answer to a read is larger than can be taken: ask for less."""
 
 
-class _Auth(AuthBase):
-    """Sets the key, or nothing: without an auth of its own, requests would take one from ``.netrc``."""
-
-    def __init__(self, key: str | None) -> None:
-        self._key = key
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._key:
-            request.headers["Authorization"] = f"Bearer {self._key}"
-        return request
-
-
 class Transport:
     """One kept-alive conversation with one address. Safe to use from several threads.
 
     Proxies and private certificate authorities come from the environment (``HTTPS_PROXY``, ``REQUESTS_CA_BUNDLE``).
 
     Args:
-        url: Address of the API. A name and password in it are not sent: the key is the only authorisation.
+        url: Address of the API. A name and password in it are sent only if there is no key.
         key: API key or token.
         clock: This machine's; without it no skew is measured.
 
@@ -81,9 +77,9 @@ class Transport:
         self.compares = False
         self._clock, self._skew = clock, SkewMeter()
         self.url = url.rstrip("/")
-        self.shown = _without_password(self.url)
+        self.shown = without_login(self.url)
         self._session = requests.Session()
-        self._session.auth = _Auth(key)
+        self._session.auth = self._login = Login(url, key)
         for prefix in ("http://", "https://"):
             self._session.mount(prefix, CallAdapter(pool_connections=1, pool_maxsize=CONNECTIONS))
         self._session.headers.update(
@@ -131,7 +127,7 @@ class Transport:
         with calling(CALL_TIMEOUT + patience, READ_TIMEOUT + patience) as call:
             try:
                 return self._post(body.encode(), lost, wait)
-            except requests.RequestException as problem:
+            except (OSError, LocationValueError) as problem:  # an OSError: what requests raises, and what it lets pass
                 raise self._unanswered(problem, call, lost) from problem
 
     def ask(
@@ -184,10 +180,13 @@ class Transport:
         if wait is not None:
             self.waits = "wait" in response.headers.get("Preference-Applied", "")
 
-    def _unanswered(self, problem: requests.RequestException, call: Call, lost: Lost) -> CloudError:
+    def _unanswered(self, problem: Exception, call: Call, lost: Lost) -> CloudError:
         """What it means that there was no answer: nothing can have been changed by what was not sent."""
         if call.sent:
             return lost(f"no answer from {self.shown}: {why(problem)}")
+        cure = misconfiguration(problem)
+        if cure:
+            return CloudMisconfigured(f"cannot reach {self.shown}: {cure}")
         if isinstance(problem, requests.exceptions.SSLError):
             return CloudUnavailable(f"no trusted TLS connection to {self.shown}: {why(problem)}")
         return CloudUnavailable(f"cannot reach {self.shown}: {why(problem)}")
@@ -198,7 +197,7 @@ class Transport:
         body = self._object(self._read(response, lost), lost)
         errors = read_errors(body.get("errors"))
         if is_unauthenticated(errors):
-            raise Unauthorised(f"{self.shown} does not accept the API key: {describe(errors)}")
+            raise Unauthorised(f"{self.shown} {self._login.refused}: {describe(errors)}")
         data = body.get("data")
         if not isinstance(data, Mapping):
             if not errors:
@@ -210,7 +209,7 @@ class Transport:
         """What an answer means that is no success: by the codes of its errors, else by its status."""
         status, errors = response.status_code, _errors_of_failure(response)
         if status == 401 or is_unauthenticated(errors):
-            return Unauthorised(f"{self.shown} does not accept the API key (HTTP {status})")
+            return Unauthorised(f"{self.shown} {self._login.refused} (HTTP {status})")
         if is_rejection(errors):
             return RequestRejected(f"{self.shown} refuses the request (HTTP {status}): {describe(errors)}")
         if status < 400:
@@ -271,9 +270,3 @@ def _retry_after(value: str | None, now: datetime) -> float | None:
     if until is None or until <= now:
         return None
     return min((until - now).total_seconds(), MAX_RETRY_AFTER)
-
-
-def _without_password(url: str) -> str:
-    """*url* as it may be shown."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection
 from typing import Final
 
+from prefect.agent.adapters.graphql.logins import has_login, without_login
 from prefect.agent.domain.model.flow_runs import FlowRun
 from prefect.agent.domain.model.workloads import Workload
 
@@ -64,6 +65,10 @@ def workload(
     if tenant_id and key:
         fixed["PREFECT__CLOUD__TENANT_ID"] = tenant_id
     secrets = {"PREFECT__CLOUD__API_KEY": key, "PREFECT__CLOUD__AUTH_TOKEN": key} if key else {}
+    if key:
+        defaults[API_VARIABLE] = without_login(url)  # as the agent does: with a key, a login is not used
+    elif has_login(url):
+        secrets = {API_VARIABLE: defaults.pop(API_VARIABLE)}
     old = version is None or version < (0, 13, 0)
     return Workload(
         command=("prefect", "execute", "cloud-flow" if old else "flow-run"),

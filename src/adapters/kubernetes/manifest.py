@@ -229,11 +229,8 @@ def unreachable_addresses(submission: Submission, template: Mapping[str, Any] | 
     """
     if _is_on_its_nodes_network(template or {}):
         return []
-    return sorted(
-        name
-        for name in submission.address_variables
-        if name in submission.env and _is_on_this_machine(submission.env[name])
-    )
+    env = {**submission.env, **submission.secret_env}
+    return sorted(name for name in submission.address_variables if name in env and _is_on_this_machine(env[name]))
 
 
 def _fill_metadata(metadata: Section, submission: Submission, defaults: JobDefaults) -> None:

@@ -25,7 +25,7 @@ from prefect.agent.adapters.kubernetes.reading import Patience
 from prefect.agent.adapters.kubernetes.references import OwnerReferences
 from prefect.agent.adapters.kubernetes.reflector import Rhythm
 from prefect.agent.adapters.kubernetes.reports import Reports
-from prefect.agent.adapters.kubernetes.self_check import missing_permissions, own_account
+from prefect.agent.adapters.kubernetes.self_check import OwnAccount, missing_permissions
 from prefect.agent.adapters.kubernetes.templates import TemplatesOfRuns
 from prefect.agent.adapters.kubernetes.trial import Trial
 from prefect.agent.domain.errors import (
@@ -97,7 +97,7 @@ class KubernetesPlatform(ExecutionPlatform):
         self._fingerprint = fingerprint(scope, defaults, template, api_key_secret)
         self._trial = Trial(self._jobs, template, defaults)
         self._told: dict[str, Unit] = {}
-        self._account: str | None = None
+        self._own_account = OwnAccount(cluster, scope.namespace, warn=self._features.warn)
 
     @property
     def traits(self) -> PlatformTraits:
@@ -157,7 +157,7 @@ class KubernetesPlatform(ExecutionPlatform):
         with without_text(hides=fetched):
             wanted = self._body(submission, from_run, secret)
         given = self._body(attrs.evolve(submission, run_config=KubernetesRun()), None, secret)
-        found = asked_of_the_cluster(basis, wanted, given, self._template, account=self._own_account())
+        found = asked_of_the_cluster(basis, wanted, given, self._template, account=self._own_account.name)
         return attrs.evolve(found, quotable=not fetched)
 
     def prepare(self, submission: Submission) -> None:
@@ -258,19 +258,6 @@ class KubernetesPlatform(ExecutionPlatform):
         template = self._template if from_run is None else from_run
         return manifest.job(submission, template, from_run=from_run is not None, defaults=self._defaults, secret=secret)
 
-    def _own_account(self) -> str:
-        """The service account of the agent, if it has one in the namespace of its Jobs; empty if it is not known."""
-        if self._account is None:
-            with self._cluster.asked("say who the agent is"):
-                found = own_account(self._cluster, self._scope.namespace)
-            if found is None:
-                self._features.warn(
-                    "The API server does not say which service account the agent has: the policy's rule agent_account "
-                    "sees nothing. List accounts one by one under service_accounts"
-                )
-            self._account = found or ""
-        return self._account
-
     def _make(self, body: Mapping[str, Any], *, quotes: bool) -> dict[str, Any] | None:
         """Create the Job; None if its name is taken."""
         try:
@@ -295,7 +282,8 @@ class KubernetesPlatform(ExecutionPlatform):
         """Where the Job finds its secret variables. The Secret there is holds one value: a backend's one API key."""
         if not submission.secret_env:
             return None
-        if self._api_key_secret is not None and len(set(submission.secret_env.values())) == 1:
+        is_key = not submission.address_variables & submission.secret_env.keys()
+        if self._api_key_secret is not None and is_key and len(set(submission.secret_env.values())) == 1:
             return self._api_key_secret
         self._features.require(permissions.SECRET, f"hand secrets to {submission.name}")
         # Of this try to create alone: the Secret of an earlier Job of the same name may be on its way out.

@@ -1,6 +1,6 @@
 """Which of the permissions that the agent needs it lacks: asked of the API server itself, before the first run."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 import attrs
@@ -72,6 +72,32 @@ def own_account(cluster: Cluster, namespace: str) -> str | None:
     user = (answer.get("status") or {}).get("userInfo") or {}
     name, prefix = str(user.get("username")), f"system:serviceaccount:{namespace}:"
     return name.removeprefix(prefix) if name.startswith(prefix) else ""
+
+
+class OwnAccount:
+    """The service account of the agent, asked for once.
+
+    Args:
+        warn: Takes a sentence if it cannot be known.
+    """
+
+    def __init__(self, cluster: Cluster, namespace: str, *, warn: Callable[[str], None]) -> None:
+        self._cluster, self._namespace, self._warn = cluster, namespace, warn
+        self._name: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name, if it is one of the namespace of the agent's Jobs; empty if not, or if it is not known."""
+        if self._name is None:
+            with self._cluster.asked("say who the agent is"):
+                found = own_account(self._cluster, self._namespace)
+            if found is None:
+                self._warn(
+                    "The API server does not say which service account the agent has: the policy's rule agent_account "
+                    "sees nothing. List accounts one by one under service_accounts"
+                )
+            self._name = found or ""
+        return self._name
 
 
 def _granted(cluster: Cluster, namespace: str) -> list[Mapping[str, Any]]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from prefect.agent.adapters import state_files
-from prefect.agent.adapters.process import descriptors, interpreters, launcher, sole_start
+from prefect.agent.adapters.process import descriptors, interpreters, launcher, places, sole_start
 from prefect.agent.adapters.process.ending import Ending
 from prefect.agent.adapters.process.home import Home
 from prefect.agent.adapters.process.output import DEFAULT_LIMIT, MIB, Outputs
@@ -74,7 +74,7 @@ class ProcessPlatform(ExecutionPlatform):
         self._directory = directory
         self._environ = dict(os.environ if environ is None else environ)
         self._interpreter = interpreters.resolve(interpreter, self._environ)
-        self._import_paths = [str(Path(path).expanduser()) for path in import_paths]
+        self._import_paths = [str(places.expanded(path)) for path in import_paths]
         self._show = show_flow_logs
         self._reaper = Reaper()
         self._ending = Ending(self._reaper)
@@ -100,7 +100,8 @@ class ProcessPlatform(ExecutionPlatform):
 
     @property
     def fingerprint(self) -> str:
-        return interpreters.fingerprint(self._interpreter, self._import_paths, self._environ, show=self._show)
+        paths = [*self._own_paths(), *self._import_paths]
+        return interpreters.fingerprint(self._interpreter, paths, self._environ, show=self._show)
 
     def check(self) -> None:
         interpreters.check(self._interpreter, self._environ)
@@ -231,9 +232,14 @@ class ProcessPlatform(ExecutionPlatform):
 
     def _env(self, submission: Submission, cwd: str) -> dict[str, str]:
         env = interpreters.base_environment(self._environ)
-        env["PYTHONPATH"] = os.pathsep.join([cwd, *self._import_paths])
+        env["PYTHONPATH"] = os.pathsep.join([*self._own_paths(), cwd, *self._import_paths])
         env["PYTHONUNBUFFERED"] = "1"
         return {**env, **submission.env, **submission.secret_env}
+
+    def _own_paths(self) -> list[str]:
+        """The agent's own ``PYTHONPATH``, which flow runs get first, as in 1.x."""
+        own = self._environ.get("PYTHONPATH")
+        return [own] if own else []
 
     def _begun(self, unit: UnitDir) -> Unit:
         """The unit once its process has begun, so that what is returned says its PID."""
@@ -300,7 +306,7 @@ def factory(
     if unknown:
         raise TypeError(f"the process platform has no option {', '.join(sorted(unknown))}")
     return ProcessPlatform(
-        Path(directory or DEFAULT_DIRECTORY).expanduser(),
+        places.expanded(directory) if directory else places.default(DEFAULT_DIRECTORY),
         interpreter=interpreter,
         import_paths=import_paths,
         show_flow_logs=show_flow_logs,
@@ -313,7 +319,7 @@ def _working_dir(submission: Submission) -> str:
     wanted = config.working_dir if isinstance(config, LocalRun) else None
     if wanted is None:
         return str(Path.cwd())
-    path = Path(wanted).expanduser()
+    path = Path(os.path.expanduser(wanted))  # noqa: PTH111 - Path's own way raises if there is no home
     if not path.is_dir():
         raise SubmissionRefused(f"the run config's working_dir {wanted!r} is not a directory on {socket.gethostname()}")
     return str(path.absolute())

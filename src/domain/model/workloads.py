@@ -1,6 +1,7 @@
 """From a flow run to a submission: image, command, environment (protocol sections 6.1 to 6.3)."""
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -17,6 +18,24 @@ MAX_ENV_BYTES: Final = 512 * 1024
 
 MAX_VARIABLE_BYTES: Final = 128 * 1024
 """Linux refuses a larger single variable, too (MAX_ARG_STRLEN, see execve(2))."""
+
+
+LOOPBACK_NAMES: Final = frozenset(
+    {
+        "localhost",
+        "localhost.localdomain",
+        "localhost4",
+        "localhost4.localdomain4",
+        "localhost6",
+        "localhost6.localdomain6",
+        "ip6-localhost",
+        "ip6-loopback",
+    }
+)
+"""Names of the machine itself in the usual ``/etc/hosts``."""
+
+_SHORT_LOOPBACK: Final = re.compile(r"0|127(\.[0-9]+){1,2}")
+"""Addresses that every resolver completes: ``127.1`` is ``127.0.0.1``."""
 
 
 @attrs.frozen(kw_only=True)
@@ -149,23 +168,32 @@ def own_run_config(run: FlowRun, traits: PlatformTraits) -> RunConfig:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether *host* means the machine itself, which inside a unit may be another one; see ``address_variables``."""
-    if host == "localhost":
+    """Whether *host* means the machine itself, which inside a unit may be another one; see ``address_variables``.
+
+    A client that connects to an unspecified address (``0.0.0.0``) reaches its own machine, too.
+    """
+    name = host.lower().rstrip(".")
+    if name in LOOPBACK_NAMES or name.endswith(".localhost") or _SHORT_LOOPBACK.fullmatch(name):
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(name)
     except ValueError:
         return False
+    meant = getattr(address, "ipv4_mapped", None) or address
+    return meant.is_loopback or meant.is_unspecified
 
 
 def asked_image(run: FlowRun, config: RunConfig) -> str | None:
-    """The image that somebody asked for: the one the flow is stored in, else the run config's."""
-    image: str | None = run.flow.storage.image or getattr(config, "image", None)
+    """The image that was asked for: the one the flow is stored in, else the run config's, else the environment's."""
+    image: str | None = run.flow.storage.image or getattr(config, "image", None) or run.flow.image
     return image
 
 
 def resolve_image(run: FlowRun, config: RunConfig, workload: Workload, traits: PlatformTraits) -> str:
-    """The image to run: storage, run config, agent, backend default; first match wins (protocol section 6.1)."""
+    """The image to run: storage, run config, agent, backend default; first match wins (protocol section 6.1).
+
+    The image of a flow's environment stands for the run config's in flows from before there were run configs.
+    """
     image = asked_image(run, config) or traits.default_image or workload.default_image
     if not image:
         raise SubmissionRefused("no image: neither the flow's storage nor the run config names one")

@@ -134,11 +134,16 @@ def _start(class_name: str, given: dict[str, Any]) -> None:
     strip_proxies(os.environ)
     configuration = Configuration.load(os.environ)
     mask = outlet.know([given["key"] or "", given["flow_run_key"] or "", *configuration.secrets()])
-    level = given.pop("log_level") or configuration.text("cloud.agent.level") or "INFO"
+    level = given.pop("log_level") or configuration.level("cloud.agent.level") or "INFO"
     if given.pop("verbose"):
         level = "DEBUG"
     name = given.pop("name") or configuration.text("cloud.agent.name") or "agent"
-    logs.set_up(level=level.upper(), form=given.pop("log_format"), agent_name=name, secrets=mask)
+    logs.set_up(
+        level=int(level) if level.isdecimal() else level.upper(),
+        form=given.pop("log_format"),
+        agent_name=name,
+        secrets=mask,
+    )
     chosen = {option: value for option, value in given.items() if value not in {None, ()}}
     chosen.update(
         name=name,

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.model.settings import as_labels
+from prefect.agent.domain.model.workloads import is_loopback as is_loopback_host
 from prefect.agent.domain.secrets import read_secret
 from prefect.agent.entrypoints.secret_sources import read_file
 
@@ -17,7 +18,6 @@ _DNS_NAME: Final = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 _VARIABLE: Final = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
 _SECRET_KEY: Final = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _QUANTITY: Final = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]+)?")
-LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})  # noqa: S104 - recognised, not listened at
 
 
 def namespace(text: str) -> str:
@@ -85,7 +85,7 @@ def port_of(api: str) -> int:
 
 def is_loopback(api: str) -> bool:
     """Whether only the machine itself can be meant, which in a pod or container is another one."""
-    return (urlsplit(api).hostname or "") in LOOPBACK
+    return is_loopback_host(urlsplit(api).hostname or "")
 
 
 def tenant(text: str) -> str:

@@ -116,8 +116,8 @@ def _env(install: Install) -> list[dict[str, Any]]:
         "PREFECT__CLOUD__API": _setting(install.api),
         "PREFECT__CLOUD__TENANT_ID": install.tenant_id,
         "PREFECT__CLOUD__AGENT__NAME": _setting(install.name) if install.name else None,
-        "PREFECT__CLOUD__AGENT__LABELS": json.dumps(install.labels, ensure_ascii=False),
-        "PREFECT__CLOUD__AGENT__ENV_VARS": json.dumps(dict(install.env), ensure_ascii=False) if install.env else None,
+        "PREFECT__CLOUD__AGENT__LABELS": _without_references(install.labels),
+        "PREFECT__CLOUD__AGENT__ENV_VARS": _without_references(dict(install.env)) if install.env else None,
         "PREFECT__CLOUD__AGENT__AGENT_ADDRESS": f"http://:{HEALTH_PORT}",
         "IMAGE_PULL_SECRETS": ",".join(install.pull_secrets) or None,
         **install.jobs,
@@ -145,8 +145,14 @@ def _key(install: Install) -> list[dict[str, Any]]:
 
 def _setting(text: str) -> str:
     """A value that the agent reads back as this very text (protocol section 11.3: it expands ``$`` and ``~``)."""
-    reads_otherwise = text[:1] in "~[{('\"" or "$" in text or text.lower() in {"true", "false"}
-    return json.dumps(text, ensure_ascii=False) if reads_otherwise else text
+    is_word = text.lower() in {"true", "false"} or text == "None"
+    reads_otherwise = text[:1] in "~[{('\"" or "$" in text or text != text.strip() or is_word
+    return _without_references(text) if reads_otherwise else text
+
+
+def _without_references(value: object) -> str:
+    """JSON in which the agent finds no references, since they begin with a dollar; it is written by its number."""
+    return json.dumps(value, ensure_ascii=False).replace("$", "\\u0024")
 
 
 def _literal(text: str) -> str:

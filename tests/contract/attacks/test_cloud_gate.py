@@ -181,7 +181,7 @@ def test_a_required_key_is_kept_for_its_user_and_found_by_the_agent(tmp_path: Pa
     environ = {"HOME": str(tmp_path)}
     with started(tmp_path, "--require-key") as (url, said):
         path = tmp_path / ".prefect-agent" / f"key-{port_of(url)}"
-        assert f'PREFECT__CLOUD__API_KEY="$(cat {path})" prefect-agent agent start' in said
+        assert f'PREFECT__CLOUD__API_KEY="$(cat {path})" prefect-agent start' in said
         assert (path.parent / f"admin-{path.name}").stat().st_mode & 0o777 == 0o600
         assert "pak_" not in said
         assert path.stat().st_mode & 0o777 == 0o600

@@ -13,7 +13,7 @@ import requests
 from docker.api.client import APIClient
 from docker.errors import APIError, DockerException
 
-from prefect.agent.adapters.docker import containers, errors, factory, reading
+from prefect.agent.adapters.docker import containers, errors, factory, merging, reading
 from prefect.agent.adapters.docker.volumes import Volume, parse_volume, parse_volumes
 from prefect.agent.domain.errors import ConfigurationError, PlatformForbidden, PlatformUnavailable, SubmissionRefused
 from prefect.agent.domain.model.flow_runs import FlowRunId
@@ -103,6 +103,15 @@ class TestAddresses:
             ("http://127.8.9.10", "http://host.docker.internal"),
             ("http://[::1]:4200/", "http://host.docker.internal:4200/"),
             ("http://me:pw@localhost:1", "http://me:pw@host.docker.internal:1"),
+            ("http://0.0.0.0:4200/graphql", "http://host.docker.internal:4200/graphql"),
+            ("http://[::]:4200", "http://host.docker.internal:4200"),
+            ("http://[::ffff:127.0.0.1]:4200", "http://host.docker.internal:4200"),
+            ("http://localhost.localdomain:4200", "http://host.docker.internal:4200"),
+            ("http://localhost.:4200", "http://host.docker.internal:4200"),
+            ("http://prefect.localhost:4200", "http://host.docker.internal:4200"),
+            ("http://ip6-localhost:4200", "http://host.docker.internal:4200"),
+            ("http://127.1:4200", "http://host.docker.internal:4200"),
+            ("http://0:4200", "http://host.docker.internal:4200"),
         ],
     )
     def test_loopback_becomes_the_host(self, outside: str, inside: str) -> None:
@@ -115,6 +124,8 @@ class TestAddresses:
             "https://a.b",
             "http://10.0.0.1:1",
             "http://localhost.x:1",
+            "http://mylocalhost:1",
+            "http://128.0.0.1:1",
             "localhost:1",
             "",
             "http://[",
@@ -149,10 +160,82 @@ class TestHostConfig:
         # Engines before 20.10 would refuse the gateway.
         assert containers.options(a_submission(), volumes=(), networks=(), has_gateway=False) == {}
 
-    def test_the_run_config_overrides_key_by_key(self) -> None:
+    def test_the_run_config_overrides_per_name(self) -> None:
         """What it names replaces the agent's, the rest stays."""
         options = self.options(extra_hosts={"a": "1.2.3.4"}, mem_limit="1g")
-        assert options == {"binds": ["/a:/b:rw"], "extra_hosts": {"a": "1.2.3.4"}, "mem_limit": "1g"}
+        hosts = {"host.docker.internal": "host-gateway", "a": "1.2.3.4"}
+        assert options == {"binds": ["/a:/b:rw"], "extra_hosts": hosts, "mem_limit": "1g"}
+
+    @pytest.mark.parametrize(
+        ("given", "together"),
+        [
+            (None, {"host.docker.internal": "host-gateway"}),
+            ({}, {"host.docker.internal": "host-gateway"}),
+            ({"Host.Docker.Internal": "1.2.3.4"}, {"Host.Docker.Internal": "1.2.3.4"}),
+            ([], ["host.docker.internal:host-gateway"]),
+            (["db:1.2.3.4", "db:::1"], ["host.docker.internal:host-gateway", "db:1.2.3.4", "db:::1"]),
+            (["host.docker.internal:1.2.3.4"], ["host.docker.internal:1.2.3.4"]),
+            (["host.docker.internal=1.2.3.4"], ["host.docker.internal=1.2.3.4"]),
+        ],
+    )
+    def test_hosts_are_merged_by_name(self, given: Any, together: Any) -> None:
+        """In both forms that the SDK takes."""
+        assert self.options(extra_hosts=given)["extra_hosts"] == together
+
+    @pytest.mark.parametrize(
+        ("given", "together"),
+        [
+            ({"binds": None}, ["/a:/b:rw"]),
+            ({"binds": []}, ["/a:/b:rw"]),
+            ({"binds": ["/x:/y"]}, ["/a:/b:rw", "/x:/y"]),
+            ({"binds": ["/x:/b"]}, ["/x:/b"]),
+            ({"binds": ["/x:/b/:ro,z"]}, ["/x:/b/:ro,z"]),
+            ({"binds": {"/x": {"bind": "/b", "mode": "ro"}}}, ["/x:/b:ro"]),
+            ({"binds": {"/x": "/y"}}, ["/a:/b:rw", "/x:/y:rw"]),
+            ({"mounts": [{"Target": "/b", "Source": "v", "Type": "volume"}]}, []),
+            ({"mounts": [{"Target": "/c", "Source": "v", "Type": "volume"}]}, ["/a:/b:rw"]),
+            ({"tmpfs": {"/b": "size=1m"}}, []),
+            ({"tmpfs": ["/b/:size=1m"]}, []),
+        ],
+    )
+    def test_volumes_are_merged_by_their_place_in_the_container(self, given: dict[str, Any], together: Any) -> None:
+        """Whatever kind of mount the run puts there."""
+        assert self.options(**given)["binds"] == together
+
+    @pytest.mark.parametrize("binds", ["/x:/y", 5, {"/x": {}}])
+    def test_binds_that_make_no_sense_are_left_for_the_sdk_to_refuse(self, binds: Any) -> None:
+        """It names the key."""
+        assert self.options(binds=binds)["binds"] == binds
+
+    @pytest.mark.parametrize(
+        ("own", "wanted", "together"),
+        [
+            ({"tmpfs": {"/a": "", "/b": ""}}, {"tmpfs": {"/b": "ro"}}, {"tmpfs": {"/a": "", "/b": "ro"}}),
+            (
+                {"ulimits": [{"Name": "core", "Soft": 1}, {"Name": "nofile", "Soft": 1}]},
+                {"ulimits": [{"name": "nofile", "soft": 9}]},
+                {"ulimits": [{"Name": "core", "Soft": 1}, {"name": "nofile", "soft": 9}]},
+            ),
+            (
+                {"devices": ["/dev/a:/dev/x:r", "/dev/b"]},
+                {"devices": ["/dev/c:/dev/x"]},
+                {"devices": ["/dev/b", "/dev/c:/dev/x"]},
+            ),
+            (
+                {"log_config": {"type": "json-file", "config": {"max-size": "1m", "max-file": "2"}}},
+                {"log_config": {"config": {"max-size": "9m"}}},
+                {"log_config": {"type": "json-file", "config": {"max-size": "9m", "max-file": "2"}}},
+            ),
+            ({"port_bindings": {80: 1, 81: 2}}, {"port_bindings": {80: 3}}, {"port_bindings": {80: 3, 81: 2}}),
+            ({"mem_limit": "1g"}, {"mem_limit": "2g"}, {"mem_limit": "2g"}),
+            ({"dns": ["1.1.1.1"]}, {"dns": None}, {"dns": ["1.1.1.1"]}),
+        ],
+    )
+    def test_every_collection_is_merged_by_what_its_entries_name(
+        self, own: dict[str, Any], wanted: dict[str, Any], together: dict[str, Any]
+    ) -> None:
+        """Ulimits by name, devices by their path in the container, options by key; a plain value is replaced."""
+        assert merging.merged(own, wanted) == together
 
     @pytest.mark.parametrize("key", ["auto_remove", "AutoRemove"])
     def test_containers_are_never_removed_by_the_engine(self, key: str) -> None:

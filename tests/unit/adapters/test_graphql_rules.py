@@ -1,6 +1,7 @@
 """Run configs, storage, workloads and documents of the GraphQL adapter."""
 
 import json
+from datetime import datetime, timezone
 from typing import Any
 
 import attrs
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from prefect.agent.adapters.graphql import documents
 from prefect.agent.adapters.graphql.run_configs import read_run_config, read_storage
+from prefect.agent.adapters.graphql.wire import read_flow_run
 from prefect.agent.domain.model.flow_runs import Flow, FlowRun
 from prefect.agent.domain.model.run_configs import (
     DockerRun,
@@ -20,6 +22,7 @@ from prefect.agent.domain.model.run_configs import (
     UniversalRun,
     UnusableRunConfig,
 )
+from prefect.agent.domain.model.workloads import PlatformTraits, Workload, plan_submission
 from unit.builders import NOW, a_run, an_id
 from unit.graphql import work
 
@@ -91,6 +94,42 @@ def test_what_is_wrong_with_a_run_config_is_said(value: Any, words: str) -> None
 def test_the_image_of_docker_storage(value: dict[str, Any], image: str) -> None:
     """Registry, name and tag, joined as paths are."""
     assert read_storage({"type": "Docker", **value}) == Storage(type="Docker", image=image)
+
+
+ROW: dict[str, Any] = {"id": "x", "version": 1, "state": "Scheduled"}
+
+
+def flow_run(run_config: object, environment: object, storage: object = None) -> FlowRun:
+    """A run of a flow of 0.11 to 0.15."""
+    flow = {"id": "f", "core_version": "0.14.22", "environment": environment, "storage": storage}
+    run = read_flow_run({**ROW, "flow": flow, "run_config": run_config}, datetime.now(timezone.utc))
+    assert run is not None
+    return run
+
+
+DOCKER_STORAGE = {"type": "Docker", "image_name": "stored", "image_tag": "1"}
+
+
+@pytest.mark.parametrize(
+    ("run", "image"),
+    [
+        (flow_run(None, {"type": "LocalEnvironment", "metadata": {"image": "r.test/mine:1"}}), "r.test/mine:1"),
+        (flow_run(None, {"metadata": {"image": "mine"}}, DOCKER_STORAGE), "stored:1"),
+        (flow_run({"type": "UniversalRun"}, {"metadata": {"image": "mine"}}), "prefecthq/prefect:0.14.22"),
+        (flow_run({"type": "DockerRun", "image": "run"}, {"metadata": {"image": "mine"}}), "run"),
+        *(
+            (flow_run(None, environment), "prefecthq/prefect:0.14.22")
+            for environment in (None, 5, [], {}, {"metadata": None}, {"metadata": {"image": " "}}, {"metadata": []})
+        ),
+    ],
+)
+def test_a_flow_without_a_run_config_runs_in_the_image_of_its_environment(run: FlowRun, image: str) -> None:
+    """As flows of 0.11 to 0.15 do; a run config, and the image that the flow is stored in, come first."""
+    workload = Workload(command=("x",), default_image="prefecthq/prefect:0.14.22")
+    traits = PlatformTraits(kind="docker", run_config=DockerRun)
+    planned = plan_submission(run, workload, traits, agent_env={})
+    assert planned.image == image
+    assert planned.image_is_default == (image == workload.default_image)
 
 
 @pytest.mark.parametrize("value", [3, {}, {"type": 1}, {"type": "Docker"}, {"type": "Docker", "image_name": ""}])

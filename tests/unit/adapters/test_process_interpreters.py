@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from prefect.agent.adapters.process import interpreters
+from prefect.agent.adapters.docker.volumes import parse_volume
+from prefect.agent.adapters.process import interpreters, places
 from prefect.agent.domain.errors import ConfigurationError, PlatformUnavailable
+from prefect.agent.entrypoints.settings import Configuration
 
 
 def program(folder: Path, name: str = "prefect", text: str = "exit 0") -> Path:
@@ -162,3 +164,41 @@ def test_no_secret_is_part_of_a_fingerprint() -> None:
     ]
 
     assert marks[0] == marks[1] != marks[2]
+
+
+def test_without_a_home_units_are_kept_among_the_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container whose UID has no entry: in a folder that is this user's alone."""
+    without_home(tmp_path, monkeypatch)
+
+    found = places.default("~/.prefect-agent/units")
+
+    assert found == tmp_path / f"prefect-agent-{os.getuid()}" / "units"
+    assert found.parent.stat().st_mode & 0o777 == 0o700
+    assert places.default("~/.prefect-agent/units") == found
+    found.parent.chmod(0o777)
+    with pytest.raises(ConfigurationError, match="HOME"):
+        places.default("~/.prefect-agent/units")
+
+
+def test_without_a_home_settings_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files of a person who has no home are empty; a path that a person wrote under it is refused."""
+    without_home(tmp_path, monkeypatch)
+
+    assert Configuration.load({}).find("cloud.api_key") is None
+    with pytest.raises(ConfigurationError, match="HOME"):
+        places.expanded("~/modules")
+    with pytest.raises(ConfigurationError, match="home"):
+        parse_volume("~/data:/data")
+
+
+def without_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user without HOME and without an entry in the list of users."""
+
+    def no_entry(uid: int) -> object:
+        raise KeyError(uid)
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", no_entry)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

@@ -317,15 +317,21 @@ def test_variables_arrive_as_they_were_given(variables: dict[str, str]) -> None:
     install = attrs.evolve(PLAIN, env=variables)
     environ = {"PREFECT__CLOUD__AGENT__ENV_VARS": expanded(env(install)["PREFECT__CLOUD__AGENT__ENV_VARS"])}
 
-    assert env_vars(Configuration(environ, {}), ()) == variables
+    assert env_vars(Configuration({**environ, **OTHERS}, {}), ()) == variables
 
 
-@given(st.one_of(TEXT, WORDS, DOLLARS, st.just("true"), st.just("~/x"), st.just("'a'")).filter(bool))
+OTHERS = {"A": "another", "a": "another", "HOME": "/home/u"}
+"""Variables to which a text may seem to refer."""
+
+
+@given(
+    st.one_of(TEXT, WORDS, DOLLARS, st.sampled_from(["true", "~/x", "'a'", "${A}", "$A", " a ", "None"])).filter(bool)
+)
 def test_a_name_arrives_as_it_was_given(name: str) -> None:
-    """The agent expands ``$HOME`` and reads ``true`` as something else; quoted text it takes as it is."""
+    """The agent expands ``$HOME`` and reads ``true`` as something else; not so in quotes, with dollars by number."""
     value = expanded(env(attrs.evolve(PLAIN, name=name))["PREFECT__CLOUD__AGENT__NAME"])
 
-    assert Configuration({"PREFECT__CLOUD__AGENT__NAME": value}, {}).text("cloud.agent.name") == name
+    assert Configuration({"PREFECT__CLOUD__AGENT__NAME": value, **OTHERS}, {}).text("cloud.agent.name") == name
 
 
 @given(WORDS)

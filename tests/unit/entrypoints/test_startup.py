@@ -10,6 +10,7 @@ import pytest
 from prefect.agent.adapters.fakes import InMemoryCloudApi, InMemoryPlatform
 from prefect.agent.domain.errors import (
     AgentError,
+    CloudMisconfigured,
     CloudUnavailable,
     ConfigurationError,
     OutcomeUnknown,
@@ -91,6 +92,7 @@ def test_a_start_waits_for_what_may_pass(start: Start, call: str, problem: Agent
     [
         ("connect", Unauthorised("no")),
         ("connect", ConfigurationError("no address")),
+        ("connect", CloudMisconfigured("no file of authorities")),
         ("check", PlatformForbidden("no")),
         ("check", ConfigurationError("no interpreter")),
     ],

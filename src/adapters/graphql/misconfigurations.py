@@ -1,0 +1,63 @@
+"""What makes every request impossible until a person changes something. Pure."""
+
+import ssl
+from collections.abc import Iterator
+from typing import Final
+
+from requests import exceptions
+from urllib3.exceptions import LocationValueError
+
+_NOT_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"})
+"""What OpenSSL says of an answer that is not TLS."""
+
+_NO_BUNDLE: Final = frozenset({"NO_CERTIFICATE_OR_CRL_FOUND", "NO_START_LINE", "BAD_BASE64_DECODE", "PEM_LIB"})
+"""What OpenSSL says of a file that holds no certificates."""
+
+_BUNDLE: Final = "set REQUESTS_CA_BUNDLE to a file of certificates in PEM, or unset it"
+
+
+def misconfiguration(problem: BaseException) -> str | None:
+    """What to change, in a sentence; None if *problem* may pass by itself."""
+    for inner in _inside(problem):
+        found = _of_tls(inner) or _of_proxy(inner)
+        if found:
+            return found
+    return None
+
+
+def _of_tls(problem: BaseException) -> str | None:
+    if isinstance(problem, ssl.SSLError):
+        if problem.reason in _NOT_TLS:
+            return "what answers there does not speak TLS: is the address one of http:// and not of https://?"
+        return (
+            f"the file of trusted authorities holds no certificate: {_BUNDLE}" if problem.reason in _NO_BUNDLE else None
+        )
+    is_own = isinstance(problem, OSError) and not isinstance(problem, exceptions.RequestException)
+    if is_own and "TLS CA certificate bundle" in str(problem):
+        return f"there is no file of trusted authorities at {str(problem).rpartition(': ')[2]}: {_BUNDLE}"
+    return None
+
+
+def _of_proxy(problem: BaseException) -> str | None:
+    if isinstance(problem, exceptions.InvalidSchema) and "SOCKS" in str(problem):
+        return "its proxy is one for SOCKS, which needs a package more: pip install 'requests[socks]'"
+    words = str(problem).lower()
+    if isinstance(problem, exceptions.InvalidProxyURL | LocationValueError) or (
+        isinstance(problem, exceptions.InvalidSchema | exceptions.InvalidURL) and "proxy" in words
+    ):
+        return "the address of its proxy cannot be one: check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"
+    if isinstance(problem, exceptions.InvalidSchema | exceptions.InvalidURL | exceptions.InvalidHeader):
+        return "no request can be made with this address and key: check --api and the key"
+    return None
+
+
+def _inside(problem: BaseException) -> Iterator[BaseException]:
+    left, seen = [problem], set[int]()
+    while left and len(seen) < 50:
+        inner = left.pop(0)
+        if id(inner) in seen:
+            continue
+        seen.add(id(inner))
+        yield inner
+        causes = (*inner.args, getattr(inner, "reason", None), inner.__cause__, inner.__context__)
+        left += [cause for cause in causes if isinstance(cause, BaseException)]

@@ -1,0 +1,191 @@
+"""What people write as the value of a setting, in variables and files, and what is meant by it. Pure.
+
+Every value goes the same way: stripped, references resolved, then read as what the setting is. What cannot be read is a
+ConfigurationError with the setting's name; secrets are never repeated.
+"""
+
+import ast
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from prefect.agent.domain.errors import ConfigurationError
+
+MAX_LITERAL: Final = 1000
+"""Longest value that is read as a Python literal; longer ones must be JSON. A parser of 3.11 that has once run out of
+depth fails with SystemError ever after, so it must not be tried with text that can nest that deeply."""
+
+ROUNDS: Final = 10
+"""How often references in a value are resolved, one inside the other."""
+
+LONGEST: Final = 64 * 1024
+"""Characters of a value with all references resolved."""
+
+LEVELS: Final = {
+    **{name: name for name in ("NOTSET", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")},
+    "WARN": "WARNING",
+    "FATAL": "CRITICAL",
+}
+"""Levels of Python's logging, by what they are called."""
+
+_REFERENCE: Final = re.compile(r"\$\{([^${}]+)\}")
+_VARIABLE: Final = re.compile(r"\$(\w+)")
+_PAIR: Final = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_.-]*)\s*=(.*)", re.DOTALL)
+_BETWEEN_PAIRS: Final = re.compile(r"[,;\n]\s*(?=[A-Za-z_][A-Za-z0-9_.-]*\s*=)")
+_YES: Final = frozenset({"true", "yes", "on", "y", "1"})
+_NO: Final = frozenset({"false", "no", "off", "n", "0"})
+
+
+def resolved(text: str, environ: Mapping[str, str], refer: Callable[[str], str | None], source: str) -> str:
+    """*text* with ``~``, ``$VARIABLE``, ``${VARIABLE}`` and ``${section.setting}`` replaced, nested ones too.
+
+    Args:
+        refer: Returns a setting by its dotted name, its own references not resolved; None if it is not set.
+        source: Name of the setting, for errors.
+
+    Raises:
+        ConfigurationError: A reference in braces names nothing, or references go round in a circle.
+    """
+
+    def named(match: re.Match[str]) -> str:
+        name = match[1].strip()
+        found = environ[name] if name in environ else refer(name)
+        if found is None:
+            raise ConfigurationError(f"{source} refers to ${{{name}}}, but there is no such variable or setting")
+        return found
+
+    for _ in range(ROUNDS):
+        before = text
+        text = _REFERENCE.sub(named, expanded(text, environ), count=100)
+        if text == before and not _REFERENCE.search(text):
+            return text
+        if len(text) > LONGEST:
+            break
+    raise ConfigurationError(f"{source} refers to itself, or to something that does")
+
+
+def expanded(text: str, environ: Mapping[str, str]) -> str:
+    """*text* with a leading ``~`` and ``$VARIABLE`` replaced; what is not set stays as it is."""
+    home = environ.get("HOME")
+    if home and (text == "~" or text.startswith("~/")):
+        text = home.rstrip("/") + text[1:]
+    return _VARIABLE.sub(lambda match: environ.get(match[1], match[0]), text)
+
+
+def typed(text: str) -> Any:
+    """A value as 1.x reads it: true, false, None, a Python or JSON literal with quotes or brackets, else the text.
+
+    Quotes around the whole of a literal are taken away first: Compose keeps those of its lists.
+    """
+    for _ in range(3):
+        text = text.strip()
+        if text.lower() in {"true", "false"}:
+            return text.lower() == "true"
+        if text == "None":
+            return None
+        found = _literal(text)
+        if not isinstance(found, str) or found == text:
+            return found
+        text = found
+    return text
+
+
+def _literal(text: str) -> Any:
+    if text[:1] and text[:1] in "[{('\"":
+        for read, limit in ((json.loads, len(text)), (ast.literal_eval, MAX_LITERAL)):
+            try:
+                if len(text) <= limit:
+                    return read(text)
+            except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+                continue
+    return text
+
+
+def as_text(value: Any, source: str) -> str | None:
+    """A setting that is one text; None if it is empty.
+
+    Raises:
+        ConfigurationError: It is a list or a table.
+    """
+    if isinstance(value, str):
+        value = None if value.strip() == "None" else _literal(value.strip())
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise ConfigurationError(f"{source} must be one text, not a {_kind(value)}")
+
+
+def as_list(value: Any, source: str) -> list[str]:
+    """A setting that is a list of texts: a literal, ``[a, b]`` without quotes, or words with commas.
+
+    Raises:
+        ConfigurationError: It is a table, or something in it is no text.
+    """
+    if isinstance(value, str):
+        inner = value[1:-1] if value[:1] + value[-1:] in {"[]", "()", "{}"} else value
+        parts = (part.strip().strip("'\"").strip() for part in inner.split(","))
+        return [part for part in parts if part]
+    if value is None:
+        return []
+    if isinstance(value, Mapping):
+        raise ConfigurationError(f"{source} must be a list such as ['a', 'b'], not a table")
+    entries = value if isinstance(value, list | tuple | set | frozenset) else [value]
+    for entry in entries:
+        if not isinstance(entry, str | int | float):
+            raise ConfigurationError(f"{source} must be a list of texts, but holds a {_kind(entry)}")
+    return [str(entry).lower() if isinstance(entry, bool) else str(entry).strip() for entry in entries]
+
+
+def as_variables(value: Any, source: str) -> dict[str, str]:
+    """A setting that is a table of variables: a literal, or ``NAME=value``, several of them with commas between.
+
+    Raises:
+        ConfigurationError: It is neither. The value is not shown: it may be a secret.
+    """
+    if value is None or value == "":
+        return {}
+    if isinstance(value, Mapping):
+        return {str(name): str(each) for name, each in value.items()}
+    pairs = list(map(_PAIR.fullmatch, _BETWEEN_PAIRS.split(value))) if isinstance(value, str) else [None]
+    found = {pair[1]: pair[2].strip() for pair in pairs if pair}
+    if len(found) < len(pairs):
+        raise ConfigurationError(f'{source} must be variables such as {{"NAME": "value"}} or NAME=value')
+    return found
+
+
+def as_flag(value: Any, source: str) -> bool | None:
+    """A setting that is on or off; None if it is not set.
+
+    Raises:
+        ConfigurationError: It is something else.
+    """
+    text = as_text(value, source)
+    if text is None:
+        return None
+    if text.lower() not in _YES | _NO:
+        raise ConfigurationError(f"{source} is {text[:40]!r}; give true or false")
+    return text.lower() in _YES
+
+
+def as_level(value: Any, source: str) -> str | None:
+    """A level of Python's logging in capitals, or a number; None if it is not set.
+
+    Raises:
+        ConfigurationError: There is no such level: a flow run that gets it would die at its start.
+    """
+    text = as_text(value, source)
+    if text is None or text.isdecimal():
+        return text
+    if text.upper() not in LEVELS:
+        raise ConfigurationError(f"{source} is {text[:40]!r}; the levels are {', '.join(sorted(set(LEVELS.values())))}")
+    return LEVELS[text.upper()]
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "table"
+    return "list" if isinstance(value, list | tuple | set) else type(value).__name__

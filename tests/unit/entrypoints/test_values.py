@@ -1,0 +1,170 @@
+"""What people write as values of settings: understood, or one sentence with the setting's name."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from prefect.agent.domain.errors import ConfigurationError
+from prefect.agent.entrypoints.agents import KubernetesAgent, kubernetes_options
+from prefect.agent.entrypoints.settings import Configuration, connection, env_vars, labels
+
+LABELS = "PREFECT__CLOUD__AGENT__LABELS"
+ENV_VARS = "PREFECT__CLOUD__AGENT__ENV_VARS"
+
+
+def configured(environ: Mapping[str, str] | None = None, **files: Any) -> Configuration:
+    """A configuration without a disk."""
+    return Configuration({"HOME": "/home/u", **(environ or {})}, files)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("['dev','x']", ["dev", "x"]),
+        ("\"['dev','x']\"", ["dev", "x"]),
+        ('\'["dev","x"]\'', ["dev", "x"]),
+        ("[dev, x]", ["dev", "x"]),
+        ("['dev', x]", ["dev", "x"]),
+        ("('dev', 'x')", ["dev", "x"]),
+        ("{'dev'}", ["dev"]),
+        (" dev , x ", ["dev", "x"]),
+        ("'dev','x'", ["dev", "x"]),
+        ('"dev"', ["dev"]),
+        ("['dev']\n", ["dev"]),
+        ("[' dev ']", ["dev"]),
+        ("[]", []),
+        ("[1, 2.5]", ["1", "2.5"]),
+        ("true", ["true"]),
+        ("   ", []),
+        ("None", []),
+    ],
+)
+def test_labels_as_people_write_them(text: str, expected: list[str]) -> None:
+    """Quotes that Compose keeps, brackets without quotes, white space."""
+    assert labels(configured({LABELS: text}), ()) == expected
+
+
+@pytest.mark.parametrize("text", ["{'a': 'b'}", "[['a']]", "[None]", '[{"a": 1}]'])
+def test_labels_that_are_no_list_are_refused_by_name(text: str) -> None:
+    """Never silently nothing."""
+    with pytest.raises(ConfigurationError, match=LABELS):
+        labels(configured({LABELS: text}), ())
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({ENV_VARS: "FOO=bar"}, {"FOO": "bar"}),
+        ({ENV_VARS: "FOO=bar,BAZ=1=2"}, {"FOO": "bar", "BAZ": "1=2"}),
+        ({ENV_VARS: "FOO=a,b"}, {"FOO": "a,b"}),
+        ({ENV_VARS: "FOO=bar\nBAZ=x y\n"}, {"FOO": "bar", "BAZ": "x y"}),
+        ({ENV_VARS: "\"{'FOO': 'bar'}\""}, {"FOO": "bar"}),
+        ({f"{ENV_VARS}__FOO": "bar", f"{ENV_VARS}__x_Y": "1"}, {"FOO": "bar", "x_Y": "1"}),
+        ({ENV_VARS: '{"FOO": "a", "B": "c"}', f"{ENV_VARS}__FOO": "bar"}, {"FOO": "bar", "B": "c"}),
+        ({ENV_VARS: '{"A": "${server.host}/x", "W": "$WHO"}', "WHO": "me"}, {"A": "http://localhost/x", "W": "me"}),
+        ({f"{ENV_VARS}__A": "${server.host}:${server.port}"}, {"A": "http://localhost:4200"}),
+        ({f"{ENV_VARS}__A": "true", f"{ENV_VARS}__B": "['x']"}, {"A": "true", "B": "['x']"}),
+        ({ENV_VARS: "{}"}, {}),
+    ],
+)
+def test_variables_as_people_write_them(environ: dict[str, str], expected: dict[str, str]) -> None:
+    """One for each, as the installer of 0.11 to 0.14 does; pairs; a literal; with references."""
+    assert env_vars(configured(environ), ()) == expected
+
+
+@pytest.mark.parametrize("text", ["s3cr3t", "['s3cr3t']", "3", "=s3cr3t", "A B=s3cr3t", "true"])
+def test_variables_that_are_none_are_refused_by_name(text: str) -> None:
+    """The value is not shown."""
+    with pytest.raises(ConfigurationError, match=ENV_VARS) as problem:
+        env_vars(configured({ENV_VARS: text}), ())
+    assert "s3cr3t" not in str(problem.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "environ", "api"),
+    [
+        ({"cloud": {"api": "${server.host}:${server.port}"}, "server": {"host": "http://h"}}, {}, "http://h:4200"),
+        ({"cloud": {"api": "${${backend}.endpoint}"}, "server": {"port": 4321}}, {}, "http://localhost:4321"),
+        ({"server": {"endpoint": "${server.host}:${server.port}/x"}}, {}, "http://localhost:4200/x"),
+        ({}, {"PREFECT__CLOUD__API": "${server.host}:$PORT", "PORT": "1"}, "http://localhost:1"),
+        ({}, {"PREFECT__CLOUD__API": "${ONE}", "ONE": "${TWO}", "TWO": "http://two"}, "http://two"),
+        ({}, {"PREFECT__CLOUD__API": '"http://quoted"'}, "http://quoted"),
+        ({}, {"PREFECT__CLOUD__API": " http://blank \n"}, "http://blank"),
+    ],
+)
+def test_references_are_resolved(files: dict[str, Any], environ: dict[str, str], api: str) -> None:
+    """To settings, to their defaults, to variables; one inside the other."""
+    assert connection(configured({"PREFECT__BACKEND": "server", **environ}, **files)).api == api
+
+
+@pytest.mark.parametrize(
+    "text", ["${NOT_THERE}", "${server.nothing}", "${cloud.api}", "x${cloud.api}${cloud.api}", "[${NOT_THERE}]"]
+)
+def test_references_that_lead_nowhere_are_refused_by_name(text: str) -> None:
+    """An agent that would ask the default Cloud instead is worse than none."""
+    with pytest.raises(ConfigurationError, match="PREFECT__CLOUD__API"):
+        connection(configured({"PREFECT__CLOUD__API": text}))
+
+
+@pytest.mark.parametrize("name", ["cloud.api", "cloud.api_key", "cloud.agent.name", "cloud.tenant_id", "backend"])
+@pytest.mark.parametrize("value", [["a"], {"a": 1}])
+def test_a_list_or_table_in_place_of_a_text_is_refused_by_name(name: str, value: object) -> None:
+    """In a file; variables that look like one are, too."""
+    files: Any = value
+    for part in reversed(name.split(".")):
+        files = {part: files}
+    with pytest.raises(ConfigurationError, match=name):
+        configured({}, **files).text(name)
+
+
+@pytest.mark.parametrize("files", [{"cloud": 3}, {"cloud": {"agent": []}}, {"cloud": {"agent": "x"}}])
+def test_a_section_that_is_no_table_is_refused_by_name(files: dict[str, Any]) -> None:
+    """Its settings would be ignored."""
+    with pytest.raises(ConfigurationError, match=r"cloud.* must be a table"):
+        configured({}, **files).text("cloud.agent.name")
+
+
+@pytest.mark.parametrize(
+    ("text", "level"),
+    [("debug", "DEBUG"), (" Info ", "INFO"), ("warn", "WARNING"), ("fatal", "CRITICAL"), ("10", "10"), ("", None)],
+)
+def test_levels_in_any_case(text: str, level: str | None) -> None:
+    """A flow run dies of ``debug``."""
+    assert configured({"PREFECT__LOGGING__LEVEL": text}).level("logging.level") == level
+
+
+@pytest.mark.parametrize("text", ["loud", "['DEBUG']", "-1", "1.5", "true"])
+def test_a_level_that_does_not_exist_is_refused_by_name(text: str) -> None:
+    """At the start of the agent, not of every flow run."""
+    with pytest.raises(ConfigurationError, match="PREFECT__LOGGING__LEVEL"):
+        configured({"PREFECT__LOGGING__LEVEL": text}).level("logging.level")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("true", True), ("no", False), ("0", False), (0, False), (True, True), ("", None)]
+)
+def test_flags_as_people_write_them(value: object, expected: bool | None) -> None:
+    """In files, too."""
+    assert configured({}, cloud={"send_flow_run_logs": value}).flag("cloud.send_flow_run_logs") is expected
+
+
+def test_a_flag_that_is_none_is_refused_by_name() -> None:
+    """It is not taken for true."""
+    with pytest.raises(ConfigurationError, match="SEND_FLOW_RUN_LOGS"):
+        configured({"PREFECT__CLOUD__SEND_FLOW_RUN_LOGS": "maybe"}).flag("cloud.send_flow_run_logs")
+
+
+@pytest.mark.parametrize(("text", "expected"), [("true", True), (" Yes ", True), ("FALSE", False), ("0", False)])
+def test_switches_of_the_kubernetes_agent(text: str, expected: bool) -> None:
+    """Its variables are read like all others; white space is taken away."""
+    found = kubernetes_options({"PREFECT_AGENT_CLUSTER_WIDE": text, "NAMESPACE": " here\n", "YAML_TEMPLATE": " "})
+    assert found == {"cluster_wide": expected, "namespace": "here"}
+
+
+def test_a_switch_of_the_kubernetes_agent_that_is_none_is_refused_by_name() -> None:
+    """It is not taken for off."""
+    with pytest.raises(ConfigurationError, match="PREFECT_AGENT_CLUSTER_WIDE"):
+        kubernetes_options({"PREFECT_AGENT_CLUSTER_WIDE": "perhaps"})
+    with pytest.raises(ConfigurationError, match="DELETE_FINISHED_JOBS"):
+        KubernetesAgent(environ={"DELETE_FINISHED_JOBS": "perhaps"})
