@@ -17,6 +17,8 @@ BIN := .venv/bin
 PREFECT_BIN := .venv-prefect/bin
 PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
 CODE := src tests tools $(wildcard benchmarks)
+WORKERS ?= 3
+SIDE_BY_SIDE := --numprocesses $(WORKERS) --dist loadfile
 PLATFORM ?=
 IMAGE ?=
 ARGS ?=
@@ -35,9 +37,9 @@ demo: .venv/.installed .venv-prefect/.locked ## Five real flow runs, start to Su
 	@$(BIN)/python tools/demo.py $(if $(PLATFORM),--platform '$(PLATFORM)') $(if $(IMAGE),--image '$(IMAGE)') \
 		$(if $(CLOUD_HOST),--cloud-host '$(CLOUD_HOST)')
 
-test: .venv/.installed .venv-prefect/.locked ## All tests, with coverage; ARGS="-k name" chooses
+test: .venv/.installed .venv-prefect/.locked ## All tests, with coverage; ARGS="-k name" chooses, WORKERS=1 is one after the other
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage run -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 chaos: .venv/.installed .venv-prefect/.locked ## Kill the agent at every point where it touches Cloud or platform; about an hour
 	@CHAOS=all $(BIN)/python -m pytest tests/chaos $(ARGS)

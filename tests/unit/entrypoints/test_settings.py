@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.model.settings import AgentSettings
+from prefect.agent.entrypoints.bounds import bounds
 from prefect.agent.entrypoints.settings import (
     CLOUD_API,
     SERVER_API,
     Configuration,
     Connection,
-    bounds,
     connection,
     env_vars,
     labels,
