@@ -81,6 +81,29 @@ def test_a_run_that_an_agent_could_take(url: str, tmp_path: Path) -> None:
     assert [(finding["cause"], finding["stops"]) for finding in found["findings"]] == [("agents", False)]
 
 
+def test_names_of_others_do_nothing_to_a_terminal(url: str, tmp_path: Path) -> None:
+    """Labels and names of agents are whatever people wrote; control characters are escaped."""
+    run_id = run(url, labels=["vm\x1b[2J"])
+    ask(url, "gpu\x1b[31m\n")
+
+    done = why(url, tmp_path, run_id)
+
+    assert done.returncode == 1
+    assert "\x1b" not in done.stdout
+    assert "vm\\x1b[2J" in done.stdout
+
+
+def test_the_key_comes_from_a_file(tmp_path: Path) -> None:
+    """And is not shown if the Cloud is away."""
+    file = tmp_path / "key"
+    file.write_text("pak_a-secret-in-a-file\n", encoding="ascii")
+
+    done = why("http://127.0.0.1:1", tmp_path, "crimson-dolphin", "--token-file", str(file))
+
+    assert done.returncode == 69
+    assert "a-secret" not in done.stdout + done.stderr
+
+
 def test_a_run_that_is_not_there(url: str, tmp_path: Path) -> None:
     """Exit code 2, and a sentence."""
     done = why(url, tmp_path, "no-such-run")

@@ -12,6 +12,8 @@ import click
 
 from prefect.agent.domain.errors import AgentError
 from prefect.agent.domain.model.explaining import Finding, RunFacts, UnitFacts, explain, reference, span
+from prefect.agent.domain.secrets import passwords_of
+from prefect.agent.entrypoints import outlet
 from prefect.agent.entrypoints.exits import exit_for
 
 
@@ -19,6 +21,9 @@ from prefect.agent.entrypoints.exits import exit_for
 @click.argument("run", metavar="RUN")
 @click.argument("platform", required=False, metavar="[docker|process|kubernetes]")
 @click.option("--token", "--key", "-t", "-k", "key", metavar="KEY", help="API key. Better: PREFECT__CLOUD__API_KEY.")
+@click.option(
+    "--token-file", "--key-file", "key_file", metavar="PATH", help="File with the API key; - for the standard input."
+)
 @click.option("--api", "-a", metavar="URL", help="Address of the Prefect API. Default: as of the agent.")
 @click.option("--tenant-id", metavar="UUID", help="Tenant. Default: the one of the API key.")
 @click.option("--namespace", metavar="NAME", help="Namespace of the Jobs, for kubernetes. Default: as of the agent.")
@@ -43,12 +48,13 @@ def why(run: str, platform: str | None, *, output: str, namespace: str | None, *
         unit = _unit(facts, platform, {"namespace": namespace} if namespace else {}) if facts and platform else None
     except AgentError as problem:
         end = exit_for(problem)
-        click.echo(f"Error: {end}", err=True)
+        click.echo(outlet.clean(f"Error: {end}"), err=True)
         sys.exit(end.code)
     if facts is None:
         raise click.UsageError(f"there is no flow run {run!r} in this tenant: neither an id nor a name")
     findings = explain(facts, unit)
-    click.echo(_as_json(facts, findings) if output == "json" else "\n".join(_as_text(facts, findings)))
+    text = _as_json(facts, findings) if output == "json" else "\n".join(_as_text(facts, findings))
+    click.echo(outlet.clean(text))
     sys.exit(int(any(finding.stops for finding in findings)))
 
 
@@ -57,7 +63,10 @@ def _facts(run: str, login: dict[str, str | None]) -> RunFacts | None:
     from prefect.agent.adapters.system.clock import SystemClock  # noqa: PLC0415
     from prefect.agent.entrypoints.settings import Configuration, connection  # noqa: PLC0415
 
-    found = connection(Configuration.load(os.environ), **login)
+    configuration = Configuration.load(os.environ)
+    mask = outlet.know([login["key"] or "", *configuration.secrets()])
+    found = connection(configuration, **login)
+    mask.add(found.key or "", *passwords_of(found.api))
     cloud = GraphQLCloudApi(
         found.api, clock=SystemClock(), key=found.key, tenant_id=found.tenant_id, backend=found.backend
     )
