@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import pytest
 
+from support import attack_table
+
 if TYPE_CHECKING:
     from support.kubernetes.control_plane import ControlPlane
     from support.kubernetes.kubelet import ProcessKubelet
@@ -253,19 +255,37 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip here, at one place for all tests, so that each missing thing is one line of the summary."""
+    attack_table.name_attack(item)
     for marker in NEEDS:
         reason = _missing(marker) if item.get_closest_marker(marker) else None
         if reason:
             pytest.skip(reason)
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note what came of attacks; of those in other processes, too."""
+    attack_table.note(report)
+
+
 # --- coverage, so that pytest's own summary stays the last line ---
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Keep what a process has measured that runs tests for another one: it is ended without notice."""
+    if "coverage" in sys.modules and hasattr(session.config, "workerinput"):
+        from coverage import Coverage  # noqa: PLC0415
+
+        running = Coverage.current()
+        if running is not None:
+            running.stop()
+            running.save()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
     """Print the coverage of ``coverage run -m pytest``, that of child processes included, before the closing line."""
     yield
+    attack_table.write(terminalreporter)
     if "coverage" not in sys.modules:
         return
     from coverage import Coverage  # noqa: PLC0415
@@ -274,12 +294,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterat
     running = Coverage.current()
     if running is None:
         return
-    running.stop()
-    running.save()
     total = Coverage()
     with warnings.catch_warnings():
-        # A child that a test has killed may leave a file that it had only begun: that is one child's coverage less.
+        # A child that a test has killed may leave a file that it had only begun: that is one child's coverage less. And
+        # a process whose tests all run in others has measured nothing.
         warnings.simplefilter("ignore", CoverageWarning)
+        running.stop()
+        running.save()
         total.combine()
     table = StringIO()
     total.report(file=table)

@@ -250,7 +250,7 @@ class TestRefusals:
             ({"run_config": DockerRun(host_config={"runtime": "no-such"})}, "(?i)runtime"),
             ({"run_config": DockerRun(host_config={"mem_limt": "1g"})}, "'mem_limt'"),
             ({"image": None}, "needs an image"),
-            ({"image": f"test-{RUN}-absent"}, f"docker pull test-{RUN}-absent"),
+            pytest.param({"image": f"test-{RUN}-absent"}, f"docker pull test-{RUN}-absent", id="absent"),
         ],
     )
     def test_refused_with_the_engines_words(self, lab: Lab, changes: dict[str, Any], says: str) -> None:
