@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from docker.errors import DockerException
 
+from prefect.agent.adapters.docker.merging import merged
 from prefect.agent.adapters.docker.volumes import Volume
 from prefect.agent.domain.errors import SubmissionRefused
 from prefect.agent.domain.model.run_configs import DockerRun
@@ -68,7 +69,7 @@ def from_inside(url: str) -> str:
 def options(
     submission: Submission, *, volumes: Sequence[Volume], networks: Sequence[str], has_gateway: bool
 ) -> dict[str, Any]:
-    """The host config in the words of the SDK: the agent's own, overridden key by key by the run config's.
+    """The host config in the words of the SDK: the agent's own and the run config's, as ``merging.py`` merges them.
 
     Args:
         volumes: Of the agent, for every container.
@@ -94,7 +95,7 @@ def options(
         own["binds"] = [volume.bind for volume in volumes]
     if has_gateway and mode != "host" and not str(mode).startswith("container:"):
         own["extra_hosts"] = {HOST: "host-gateway"}
-    return {**own, **wanted}
+    return merged(own, wanted)
 
 
 def joins(networks: Sequence[str], network_mode: str) -> list[str]:

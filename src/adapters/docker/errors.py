@@ -57,6 +57,10 @@ NO_SUCH_IMAGE: Final = (
 """In the answer to a pull: what repeating it cannot help."""
 
 
+MALFORMED: Final = ("json: cannot unmarshal", "invalid volume specification", "invalid mount config")
+"""In the engine's words: what the run config wrote in a way that no engine takes. Some engines answer 500 to it."""
+
+
 def words(problem: BaseException) -> str:
     """What the engine said, without the HTTP around it; else what the SDK said."""
     said = problem.explanation if isinstance(problem, APIError) else None
@@ -114,7 +118,7 @@ def _blamed(problem: Exception, statuses: set[int], *, address: str, doing: str)
     said = words(problem)
     if not isinstance(problem, APIError) or says(said, PASSING) or "no such container" in said.lower():
         return translate(problem, address=address, doing=doing)
-    if problem.status_code in statuses:
+    if problem.status_code in statuses or says(said, MALFORMED):
         return SubmissionRefused(f"Docker refuses to {doing}: {said}")
     return translate(problem, address=address, doing=doing)
 

@@ -15,15 +15,15 @@ from typing import Any, Final
 import attrs
 from docker.api.client import APIClient
 from docker.errors import APIError, NotFound
-from docker.utils import version_gte
 
 from prefect.agent.adapters.docker import containers, reading
 from prefect.agent.adapters.docker.demanding import asked_of_the_engine
 from prefect.agent.adapters.docker.doubts import Doubts
 from prefect.agent.adapters.docker.engine import Engine
-from prefect.agent.adapters.docker.errors import says, translate_start, translate_submission, words
+from prefect.agent.adapters.docker.errors import says, translate_start, words
 from prefect.agent.adapters.docker.following import LogFollower, changed_names
-from prefect.agent.adapters.docker.images import ImageAbsent, Images, absent
+from prefect.agent.adapters.docker.images import Images
+from prefect.agent.adapters.docker.making import Maker
 from prefect.agent.adapters.docker.volumes import parse_volumes
 from prefect.agent.domain.errors import (
     ConfigurationError,
@@ -41,9 +41,6 @@ TIMEOUT: Final = 60
 """Seconds to wait for an answer of the engine."""
 
 TAIL_BYTES: Final = 64 * 1024
-
-HOST_GATEWAY_API: Final = "1.41"
-"""The API version of engine 20.10, which introduced ``host-gateway``."""
 
 VISIBLE_WITHIN: Final = 10.0
 """Seconds. The engine takes a name some time before the container of that name can be seen."""
@@ -85,12 +82,13 @@ class DockerPlatform(ExecutionPlatform):
             raise ConfigurationError(f"the Docker client timeout must be more than 0, not {docker_client_timeout}")
         self._engine = Engine(base_url, timeout=docker_client_timeout)
         self._images = Images(self._engine, no_pull=no_pull, allowed=reg_allow_list)
-        self._volumes = parse_volumes(volumes)
         self._networks = tuple(networks)
+        mounted = parse_volumes(volumes)
+        self._maker = Maker(self._engine, self._images, volumes=mounted, networks=self._networks)
         self._fingerprint = _digest(
             no_pull=no_pull,
             registries=sorted(set(reg_allow_list)),
-            volumes=sorted(volume.bind for volume in self._volumes),
+            volumes=sorted(volume.bind for volume in mounted),
             networks=self._networks,
         )
         self._doubts = Doubts()
@@ -136,8 +134,8 @@ class DockerPlatform(ExecutionPlatform):
             client.containers(all=True, limit=1, filters={"label": containers.UNIT})
 
     def demands(self, submission: Submission) -> Demands:
-        wanted, _ = self._host_config(submission)
-        given, _ = self._host_config(attrs.evolve(submission, run_config=DockerRun()))
+        wanted, _ = self._maker.host_config(submission)
+        given, _ = self._maker.host_config(attrs.evolve(submission, run_config=DockerRun()))
         source = "pulled" if self._images.is_pulled(submission.image or "") else "local"
         basis = attrs.evolve(super().demands(submission), image_sources=frozenset({source}))
         return asked_of_the_engine(basis, wanted, given, submission.run_config, address=self._engine.address)
@@ -152,11 +150,11 @@ class DockerPlatform(ExecutionPlatform):
         if found is not None:
             return found
         image = self._image(submission)
-        arguments, mode = self._arguments(submission)
-        self._make_volumes()
+        arguments, mode = self._maker.arguments(submission)
+        self._maker.make_volumes()
         end = time.monotonic() + VISIBLE_WITHIN
         while time.monotonic() < end:
-            container = self._make_or_pull(image, arguments)
+            container = self._maker.make(image, arguments)
             if container is not None:
                 return self._begin(container, submission.name, containers.joins(self._networks, mode))
             found = self._adopt(submission)
@@ -276,71 +274,6 @@ class DockerPlatform(ExecutionPlatform):
                 raise  # no answer at all: that is about the engine, not about this container
             self._doubts.warn(unit.name, str(problem))
             return unit
-
-    def _arguments(self, submission: Submission) -> tuple[dict[str, Any], str]:
-        """Arguments for the SDK's ``create_container``, and the network mode among them."""
-        host_config, mode = self._host_config(submission)
-        config = submission.run_config
-        return {
-            "name": submission.name,
-            "command": list(submission.command),
-            "environment": containers.environment(submission, mode),
-            "labels": containers.labels(submission),
-            "ports": list(config.ports) if isinstance(config, DockerRun) else [],
-            "volumes": [volume.internal for volume in self._volumes],
-            "host_config": host_config,
-            "detach": True,
-        }, mode
-
-    def _host_config(self, submission: Submission) -> tuple[dict[str, Any], str]:
-        """What the engine is sent, and the network mode in it."""
-        with self._engine.asked("say its version") as client:
-            wanted = containers.options(
-                submission,
-                volumes=self._volumes,
-                networks=self._networks,
-                has_gateway=version_gte(client.api_version, HOST_GATEWAY_API),
-            )
-            return containers.host_config(client.create_host_config, wanted), str(wanted.get("network_mode") or "")
-
-    def _make_volumes(self) -> None:
-        for volume in self._volumes:
-            if volume.is_named:
-                with self._engine.asked(f"make the volume {volume.external}") as client:
-                    try:
-                        client.inspect_volume(volume.external)
-                    except NotFound:
-                        client.create_volume(volume.external, driver="local", labels={"prefect_created": "true"})
-
-    def _make_or_pull(self, image: str, arguments: dict[str, Any]) -> str | None:
-        """As :meth:`_make`; an image that is absent is pulled first."""
-        try:
-            return self._make(image, arguments)
-        except ImageAbsent:
-            self._images.prepare(image)
-        try:
-            return self._make(image, arguments)
-        except ImageAbsent as problem:
-            raise absent(image, pulled=self._images.is_pulled(image)) from problem
-
-    def _make(self, image: str, arguments: dict[str, Any]) -> str | None:
-        """Make a container and return its id; None if its name is taken. It does not execute yet.
-
-        Raises:
-            ImageAbsent: The engine does not have the image.
-        """
-        with self._engine.asked(f"make a container of {image}", into=translate_submission) as client:
-            try:
-                made: object = client.create_container(image, **arguments)
-            except APIError as problem:
-                if problem.status_code == 409 and says(words(problem), ("already in use",)):
-                    return None
-                if problem.status_code == 404 and says(words(problem), ("no such image",)):
-                    raise ImageAbsent from problem
-                raise
-        if not isinstance(made, Mapping) or not made.get("Id"):
-            raise PlatformUnavailable(f"the Docker engine does not say which container it made of {image}")
-        return str(made["Id"])
 
     def _adopt(self, submission: Submission) -> Unit | None:
         """The unit that has the name of *submission*, started if it never was; None if there is none.

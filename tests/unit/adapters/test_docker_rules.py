@@ -149,10 +149,11 @@ class TestHostConfig:
         # Engines before 20.10 would refuse the gateway.
         assert containers.options(a_submission(), volumes=(), networks=(), has_gateway=False) == {}
 
-    def test_the_run_config_overrides_key_by_key(self) -> None:
+    def test_the_run_config_overrides_name_by_name(self) -> None:
         """What it names replaces the agent's, the rest stays."""
+        hosts = ["a:1.2.3.4", "host.docker.internal:host-gateway"]
         options = self.options(extra_hosts={"a": "1.2.3.4"}, mem_limit="1g")
-        assert options == {"binds": ["/a:/b:rw"], "extra_hosts": {"a": "1.2.3.4"}, "mem_limit": "1g"}
+        assert options == {"binds": ["/a:/b:rw"], "extra_hosts": hosts, "mem_limit": "1g"}
 
     @pytest.mark.parametrize("key", ["auto_remove", "AutoRemove"])
     def test_containers_are_never_removed_by_the_engine(self, key: str) -> None:
