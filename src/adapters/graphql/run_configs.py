@@ -57,6 +57,13 @@ def read_storage(value: object) -> Storage:
     )
 
 
+def read_environment_image(value: object) -> str | None:
+    """The image of a flow's ``environment``, by which flows of 0.9 to 0.15 name it instead of in a run config."""
+    metadata = value.get("metadata") if isinstance(value, Mapping) else None
+    image = metadata.get("image") if isinstance(metadata, Mapping) else None
+    return image.strip() or None if isinstance(image, str) else None
+
+
 def _env(config: Mapping[str, Any]) -> dict[str, str]:
     env = config.get("env")
     if env is None:

@@ -19,7 +19,7 @@ from prefect.agent.adapters.graphql.records import (
     read_recoveries,
     text,
 )
-from prefect.agent.adapters.graphql.run_configs import read_run_config, read_storage
+from prefect.agent.adapters.graphql.run_configs import read_environment_image, read_run_config, read_storage
 from prefect.agent.domain.model.flow_runs import Attempt, ClaimRecord, Flow, FlowRun, FlowRunId, TaskRun, TaskRunId
 from prefect.agent.domain.model.states import RUNNING, SUBMITTED, State
 
@@ -81,6 +81,7 @@ def read_flow_run(row: object, due_before: datetime) -> FlowRun | None:
             name=text(flow.get("name")),
             core_version=text(flow.get("core_version")) or None,
             storage=read_storage(flow.get("storage")),
+            image=read_environment_image(flow.get("environment")),
         ),
         name=text(row.get("name")),
         run_config=read_run_config(row.get("run_config")),

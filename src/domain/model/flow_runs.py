@@ -41,12 +41,17 @@ class SimpleAttempt(Attempt):
 
 @attrs.frozen(kw_only=True)
 class Flow:
-    """The flow that a run is a run of."""
+    """The flow that a run is a run of.
+
+    Attributes:
+        image: The image that it was registered to run in, for runs that name none; None if it was not.
+    """
 
     id: str
     name: str = attrs.field(default="", converter=readable_name)
     core_version: str | None = None
     storage: Storage = Storage()
+    image: str | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -1,6 +1,7 @@
 """From a flow run to a submission: image, command, environment (protocol sections 6.1 to 6.3)."""
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -149,23 +150,49 @@ def own_run_config(run: FlowRun, traits: PlatformTraits) -> RunConfig:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether *host* means the machine itself, which inside a unit may be another one; see ``address_variables``."""
-    if host == "localhost":
+    """Whether *host* means the machine itself, which inside a unit may be another one; see ``address_variables``.
+
+    In every spelling that a resolver takes: names of ``/etc/hosts``, all of 127.0.0.0/8, also as one number, and the
+    addresses of no particular interface (``0.0.0.0``, ``::``), which lead to the machine itself, too.
+    """
+    name = host.lower().removesuffix(".")
+    if name in _OWN_NAMES or name.endswith(".localhost"):
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        found = ipaddress.ip_address(_as_number(name) if _NUMERIC.fullmatch(name) else name.partition("%")[0])
     except ValueError:
         return False
+    address = getattr(found, "ipv4_mapped", None) or found
+    return bool(address.is_loopback or address.is_unspecified)
+
+
+_OWN_NAMES: Final = frozenset(
+    {
+        "localhost", "localhost.localdomain", "localhost4", "localhost4.localdomain4", "localhost6",
+        "localhost6.localdomain6", "ip6-localhost", "ip6-loopback",
+    }
+)  # fmt: skip
+
+_NUMERIC: Final = re.compile(r"[0-9a-fx]+(\.[0-9a-fx]+){0,3}")
+"""An IPv4 address as the C library reads it: ``127.1`` and ``0x7f000001`` are ``127.0.0.1``."""
+
+
+def _as_number(name: str) -> int:
+    """The number of an IPv4 address in parts, of which the last one fills the rest. Raises ValueError."""
+    *head, last = (int(part, 16 if part[:2] == "0x" else 8 if part[0] == "0" else 10) for part in name.split("."))
+    if any(part > 255 for part in head) or last >= 256 ** (4 - len(head)):
+        raise ValueError(name)
+    return sum(part << 8 * (3 - at) for at, part in enumerate(head)) + last
 
 
 def asked_image(run: FlowRun, config: RunConfig) -> str | None:
-    """The image that somebody asked for: the one the flow is stored in, else the run config's."""
-    image: str | None = run.flow.storage.image or getattr(config, "image", None)
+    """The image that was asked for: the one the flow is stored in, else the run config's, else the flow's own."""
+    image: str | None = run.flow.storage.image or getattr(config, "image", None) or run.flow.image
     return image
 
 
 def resolve_image(run: FlowRun, config: RunConfig, workload: Workload, traits: PlatformTraits) -> str:
-    """The image to run: storage, run config, agent, backend default; first match wins (protocol section 6.1)."""
+    """The image to run: storage, run config, flow, agent, backend default; the first that there is."""
     image = asked_image(run, config) or traits.default_image or workload.default_image
     if not image:
         raise SubmissionRefused("no image: neither the flow's storage nor the run config names one")

@@ -1,4 +1,4 @@
-"""The Docker adapter without an engine: volumes, addresses, host config, errors, what the engine's words mean."""
+"""The Docker adapter without an engine: addresses, host config, errors, what the engine's words mean."""
 
 import gc
 import socket
@@ -14,14 +14,11 @@ from docker.api.client import APIClient
 from docker.errors import APIError, DockerException
 
 from prefect.agent.adapters.docker import containers, errors, factory, reading
-from prefect.agent.adapters.docker.volumes import Volume, parse_volume, parse_volumes
+from prefect.agent.adapters.docker.volumes import parse_volumes
 from prefect.agent.domain.errors import ConfigurationError, PlatformForbidden, PlatformUnavailable, SubmissionRefused
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.run_configs import DockerRun
 from prefect.agent.domain.model.units import Submission, UnitStatus
-
-HERE = str(Path.cwd())
-HOME = str(Path.home())
 
 
 def a_submission(
@@ -32,63 +29,6 @@ def a_submission(
     config = DockerRun(host_config=host_config or {})
     base = attrs.evolve(base, secret_env={"KEY": "secret"}, address_variables=frozenset(addresses))
     return attrs.evolve(base, run_config=config, env=env or {})
-
-
-class TestVolumes:
-    """``--volume``."""
-
-    @pytest.mark.parametrize(
-        ("spec", "external", "internal", "mode", "is_named"),
-        [
-            ("/data", "/data", "/data", "rw", False),
-            ("/host:/cont", "/host", "/cont", "rw", False),
-            ("/host:/cont:ro", "/host", "/cont", "ro", False),
-            ("/host/../other/:/a//b/./c/", "/other", "/a/b/c", "rw", False),
-            ("/host:/cont:ro,z", "/host", "/cont", "ro,z", False),
-            ("./here:/cont", f"{HERE}/here", "/cont", "rw", False),
-            ("~/mine:/cont", f"{HOME}/mine", "/cont", "rw", False),
-            ("~/mine", f"{HOME}/mine", f"{HOME}/mine", "rw", False),
-            ("named:/data", "named", "/data", "rw", True),
-            ("named-1.a_b:/data:rw", "named-1.a_b", "/data", "rw", True),
-        ],
-    )
-    def test_understood(self, spec: str, external: str, internal: str, mode: str, *, is_named: bool) -> None:
-        """Paths are made absolute and normal; what does not look like a path is a name."""
-        expected = Volume(external=external, internal=internal, mode=mode, is_named=is_named)
-        assert parse_volume(spec) == expected
-        assert expected.bind == f"{external}:{internal}:{mode}"
-
-    @pytest.mark.parametrize(
-        ("spec", "external", "internal", "mode"),
-        [
-            (r"C:\p", r"C:\p", "/c/p", "rw"),
-            (r"C:\p:ro", r"C:\p", "/c/p", "ro"),
-            (r"C:\p\..\q:/cont", r"C:\q", "/cont", "rw"),
-            (r"d:/p:/cont:ro", r"d:\p", "/cont", "ro"),
-            (r"C:\p:D:\q:rw", r"C:\p", "/d/q", "rw"),
-            ("named:/data", "named", "/data", "rw"),
-        ],
-    )
-    def test_understood_on_windows(self, spec: str, external: str, internal: str, mode: str) -> None:
-        """A colon after a drive letter separates nothing; a last ``ro`` or ``rw`` is the mode."""
-        volume = parse_volume(spec, windows=True)
-        assert (volume.external, volume.internal, volume.mode) == (external, internal, mode)
-
-    @pytest.mark.parametrize(
-        "spec",
-        ["", ":", "/a:", ":/b", "/a:/b:", "/a:/b:ro:x", "/a:b", "/a:/b:fast", "data", "named:/d:ro", "a/b:/d", "n_:d"],
-    )
-    @pytest.mark.parametrize("windows", [False, True])
-    def test_refused(self, spec: str, *, windows: bool) -> None:
-        """What makes no sense is refused at once, with the text."""
-        with pytest.raises(ConfigurationError) as refusal:
-            parse_volumes([spec], windows=windows)
-        assert repr(spec) in str(refusal.value)
-
-    def test_two_in_one_place_are_refused(self) -> None:
-        """The engine would say so at every start."""
-        with pytest.raises(ConfigurationError, match="/c is taken"):
-            parse_volumes(["/a:/c", "/b:/c"], windows=False)
 
 
 class TestAddresses:
@@ -103,6 +43,13 @@ class TestAddresses:
             ("http://127.8.9.10", "http://host.docker.internal"),
             ("http://[::1]:4200/", "http://host.docker.internal:4200/"),
             ("http://me:pw@localhost:1", "http://me:pw@host.docker.internal:1"),
+            ("http://0.0.0.0:4200", "http://host.docker.internal:4200"),
+            ("http://[::]:4200/graphql", "http://host.docker.internal:4200/graphql"),
+            ("http://[::ffff:127.0.0.1]:4200", "http://host.docker.internal:4200"),
+            ("http://localhost.localdomain:4200", "http://host.docker.internal:4200"),
+            ("http://ip6-localhost:4200", "http://host.docker.internal:4200"),
+            ("http://prefect.localhost.:4200", "http://host.docker.internal:4200"),
+            ("http://127.1:4200", "http://host.docker.internal:4200"),
         ],
     )
     def test_loopback_becomes_the_host(self, outside: str, inside: str) -> None:
