@@ -5,55 +5,22 @@ import contextlib
 import json
 import os
 import stat
+import subprocess
+import tempfile
 import traceback
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from docker.api.client import APIClient
-from docker.errors import ImageNotFound
-from docker.utils import kwargs_from_env
 
 from prefect.agent.adapters.docker import DockerPlatform, credentials
 from prefect.agent.domain.errors import ConfigurationError, PlatformUnavailable, SubmissionRefused
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.units import Submission
-from support.docker_lab import RUN, Lab, ended
-from support.image_registry import ImageRegistry, image_registry
+from support.docker_config import EMPTY, ENTRIES, GOOD, NO_COLON, SECRET, auths
 from support.stub_server import StubServer, says, stub_engine
-
-SECRET: Final = "hunter2-the-password"
-GOOD: Final = {"auth": base64.b64encode(f"me:{SECRET}".encode()).decode()}
-NO_COLON: Final = base64.b64encode(SECRET.encode()).decode()
-
-ENTRIES: Final[dict[str, Any]] = {
-    "not base64": {"auth": f"{SECRET}!"},
-    "no colon": {"auth": NO_COLON},
-    "not UTF-8": {"auth": base64.b64encode(b"\xff:\xff").decode()},
-    "not ASCII": {"auth": f"é{SECRET}"},
-    "auth is a number": {"auth": 5},
-    "auth is an object": {"auth": {"user": SECRET}},
-    "auth is a list": {"auth": [SECRET]},
-    "a text": SECRET,
-    "a number": 5,
-    "a list": [SECRET],
-    "true": True,
-    "a token that is a number": {"identitytoken": 5},
-    "a password that is a number": {"username": "me", "password": 5},
-}
-"""Entries of ``auths`` that are no login."""
-
-EMPTY: Final[dict[str, Any]] = {
-    "null": None,
-    "an empty object": {},
-    "auth is null": {"auth": None},
-    "auth is empty": {"auth": ""},
-    "a token that is null": {"identitytoken": None},
-    "only an address": {"email": "me@example.test"},
-}
-"""Entries of ``auths`` that mean that there is no login."""
+from support.unprivileged import as_someone, python, python_path
 
 VALUES: Final = (None, [], {}, 5, 1.5, True, "x", ["x"], {"x": None}, {"x": 5}, {"x": ["y"]}, {"x": {"y": [None]}})
 KEYS: Final = ("auths", "credsStore", "credHelpers", "proxies", "HttpHeaders", "plugins", "AUTHS", "currentContext")
@@ -70,11 +37,6 @@ def forms() -> dict[str, bytes]:
     coded = {"utf-16": auths({}).decode().encode("utf-16"), "bytes": b"\xff\xfe\xfd", "latin": b'{"a": "\xe9"}'}
     numbers = {"a large number": b'{"auths": ' + b"9" * 9999 + b"}", "ini": b"auth = x\nemail = y"}
     return {**found, **plain, **coded, **numbers}
-
-
-def auths(entries: Mapping[str, Any], **more: Any) -> bytes:
-    """A file with these logins."""
-    return json.dumps({"auths": entries, **more}).encode()
 
 
 @pytest.fixture
@@ -233,19 +195,22 @@ class TestPlaces:
         with pytest.raises(SubmissionRefused, match=f"{config} cannot be read: Is a directory"):
             platform.prepare(of_image())
 
-    def test_a_file_that_may_not_be_read(
-        self, engine: StubServer, platform: DockerPlatform, config: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Root may read all, so a reader without rights stands for the system."""
-
-        def forbidden(path: Path) -> bytes:
-            raise PermissionError(13, "Permission denied", str(path))
-
-        config.write_bytes(auths({"registry.test": GOOD}))
-        monkeypatch.setattr(Path, "read_bytes", forbidden)
-        engine.answers["POST /images/create"] = says(b'{"error":"denied: no"}\n')
-        with pytest.raises(SubmissionRefused, match=f"{config} cannot be read: Permission denied"):
-            platform.prepare(of_image())
+    @pytest.mark.parametrize("closed", ["config.json", "."], ids=["file", "folder"])
+    def test_what_may_not_be_read(self, closed: str) -> None:
+        """A home of another user, say: the file is named, with the system's words."""
+        with tempfile.TemporaryDirectory() as name:
+            Path(name).chmod(0o755)
+            folder = Path(name) / "docker"
+            folder.mkdir()
+            (folder / "config.json").write_bytes(auths({"registry.test": GOOD}))
+            (folder / closed).chmod(0)
+            look = "from prefect.agent.adapters.docker.credentials import login; print(login('registry.test').problem)"
+            env = {**python_path(), "DOCKER_CONFIG": str(folder), "HOME": name}
+            said = subprocess.run(
+                [python(), "-c", look], env=env, cwd="/", capture_output=True, check=False, **as_someone()
+            )
+            (folder / closed).chmod(0o755)
+        assert said.stdout.decode().strip() == f"{folder}/config.json cannot be read: Permission denied"
 
     def test_docker_config_is_a_folder(
         self, engine: StubServer, platform: DockerPlatform, config: Path, monkeypatch: pytest.MonkeyPatch
@@ -256,17 +221,26 @@ class TestPlaces:
         engine.answers["POST /images/create"] = says(b'{"error":"denied: no"}\n')
         with pytest.raises(SubmissionRefused, match=f"DOCKER_CONFIG is the file {config}"):
             platform.prepare(of_image())
+        at_home(config).write_bytes(auths({"registry.test": GOOD}))
+        with pytest.raises(SubmissionRefused):
+            platform.prepare(of_image())
+        assert [each.get("password") for each in logins(engine)] == [None, SECRET]
 
     def test_the_file_at_home(
         self, engine: StubServer, platform: DockerPlatform, config: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Where DOCKER_CONFIG is not set."""
         monkeypatch.delenv("DOCKER_CONFIG")
-        own = config.parent / "home" / ".docker"
-        own.mkdir(parents=True)
-        (own / "config.json").write_bytes(auths({"registry.test": GOOD}))
+        at_home(config).write_bytes(auths({"registry.test": GOOD}))
         platform.prepare(of_image())
         assert [each["password"] for each in logins(engine)] == [SECRET]
+
+
+def at_home(config: Path) -> Path:
+    """The other place of the file."""
+    own = config.parent / "home" / ".docker"
+    own.mkdir(parents=True)
+    return own / "config.json"
 
 
 def helper(config: Path, text: str) -> None:
@@ -345,70 +319,21 @@ class TestProxies:
 
     def test_only_texts_get_into_the_environment(self, engine: StubServer, config: Path) -> None:
         """Whatever stands beside them."""
-        proxies = {"httpProxy": "http://proxy.test:1", "httpsProxy": 5, "noProxy": ["a"], "ftpProxy": None}
+        proxies = {"HTTPProxy": "http://proxy.test:1", "httpsProxy": 5, "noProxy": ["a"], "ftpProxy": None}
         config.write_bytes(b"\xef\xbb\xbf" + json.dumps({"proxies": {"default": proxies, "tcp://x": None}}).encode())
         assert credentials.general()["proxies"] == {"default": {"httpProxy": "http://proxy.test:1"}}
         with contextlib.closing(DockerPlatform(base_url=engine.address)) as platform:
             platform.check()
 
-
-@pytest.fixture
-def registry() -> Iterator[ImageRegistry]:
-    """A registry on loopback that asks for a login."""
-    with image_registry() as registry:
-        registry.login = f"me:{SECRET}"
-        yield registry
-
-
-@pytest.mark.docker
-class TestRealEngine:
-    """The same with a real engine and a registry that asks for a login."""
-
-    @pytest.fixture
-    def lab(self, small_image: str) -> Iterator[Lab]:
-        """The engine."""
-        lab = Lab(APIClient(version="auto", **kwargs_from_env()), small_image)
-        yield lab
-        lab.clean()
-
-    @pytest.fixture
-    def image(self, lab: Lab, registry: ImageRegistry) -> Iterator[str]:
-        """The name of an image in the registry that the engine does not have yet."""
-        image = f"{registry.address}/test-{RUN}/{uuid.uuid4().hex[:8]}:1"
-        yield image
-        with contextlib.suppress(ImageNotFound):
-            lab.client.remove_image(image, force=True)
-
-    def test_the_login_beside_odd_entries_is_used(
-        self, lab: Lab, registry: ImageRegistry, image: str, config: Path
+    @pytest.mark.parametrize(
+        "headers",
+        [{"X": "日本"}, {"日": "x"}, {" X": "x"}, {"X": " x"}, {"": "x"}, {":": "x"}, {"X": "a\nb"}, {"X\n": "x"}],
+        ids=repr,
+    )
+    def test_headers_that_http_cannot_carry_are_left_out(
+        self, engine: StubServer, platform: DockerPlatform, config: Path, headers: dict[str, str]
     ) -> None:
-        """Proxies that are null, and entries of others that are no logins."""
-        odd = {f"{number}.example": entry for number, entry in enumerate(ENTRIES.values())}
-        config.write_bytes(auths({**odd, registry.address: GOOD}, proxies=None, credHelpers=None, HttpHeaders=[]))
-        platform = lab.platform(no_pull=False)
+        """Others are sent to the engine."""
+        config.write_bytes(json.dumps({"HttpHeaders": {**headers, "X-Good": "yes"}}).encode())
         platform.check()
-        platform.prepare(lab.submission(image=image))
-        assert lab.client.inspect_image(image)["Id"]  # type: ignore[no-untyped-call]
-
-    @pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
-    def test_without_the_login_the_image_that_is_here_will_do(
-        self,
-        lab: Lab,
-        registry: ImageRegistry,
-        image: str,
-        config: Path,
-        entry: object,
-        caplog: pytest.LogCaptureFixture,
-    ) -> None:
-        """The log names file and entry; without the image the run is refused with the same words."""
-        config.write_bytes(auths({registry.address: entry}, proxies={"default": None}))
-        platform = lab.platform(no_pull=False)
-        with pytest.raises(SubmissionRefused, match=f"'{registry.address}' of auths in {config}"):
-            platform.prepare(lab.submission(image=image))
-        lab.client.tag(lab.image, image.rpartition(":")[0], "1")
-        submission = lab.submission(image=image)
-        platform.prepare(submission)
-        assert ended(platform, submission).status.has_ended
-        assert f"of auths in {config}" in caplog.text
-        assert SECRET not in caplog.text
-        lab.client.remove_container(submission.name)
+        assert [sent.get("X-Good") for line, sent in engine.headers if line == "GET /_ping"] == ["yes"]

@@ -5,6 +5,7 @@ The only reader of it. The file may have any form: what cannot be read is passed
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ from docker.credentials.constants import PROGRAM_PREFIX
 from docker.credentials.errors import CredentialsNotFound, process_store_error
 from docker.credentials.utils import create_environment_dict
 from docker.errors import DockerException
-from docker.utils.config import find_config_file
+from docker.utils.config import find_config_file, home_dir
 
 from prefect.agent.adapters import programs
 from prefect.agent.domain.errors import PlatformUnavailable
@@ -27,6 +28,7 @@ HELPER_DEADLINE: Final = 30.0
 """Seconds that a credential helper has; then it is killed with all that it started, and the pull fails."""
 
 _SECRETS: Final = ("password", "Password", "identitytoken", "IdentityToken", "registrytoken", "RegistryToken")
+_PROXIES: Final = {name.lower(): name for name in ("httpProxy", "httpsProxy", "ftpProxy", "noProxy")}
 _TEXTS: Final = ("auth", "username", "password", "identitytoken", "registrytoken")
 
 
@@ -72,8 +74,12 @@ def general() -> dict[str, Any]:
     Never empty, since the SDK would read the file by itself then.
     """
     content = read().content
-    proxies = {where: _texts(names) for where, names in _map(content.get("proxies")).items() if _map(names)}
-    headers = {name: value for name, value in _texts(content.get("httpheaders")).items() if name.isascii()}
+    proxies = {
+        where: {_PROXIES.get(name.lower(), name): value for name, value in _texts(names).items()}
+        for where, names in _map(content.get("proxies")).items()
+        if _map(names)
+    }
+    headers = {name: value for name, value in _texts(content.get("httpheaders")).items() if _is_header(name, value)}
     return {"auths": {}, "proxies": proxies, **({"HttpHeaders": headers} if headers else {})}
 
 
@@ -124,11 +130,9 @@ class ConfigFile:
 def read() -> ConfigFile:
     """Find and read the file: in DOCKER_CONFIG, in ``~/.docker``, or as ``~/.dockercfg``. Never raises."""
     path = place()
-    folder = os.environ.get("DOCKER_CONFIG", "")
-    if folder and Path(folder).is_file():
-        return ConfigFile(problem=f"DOCKER_CONFIG is the file {folder}, but has to be the folder of config.json")
+    mistaken = _mistaken_folder()
     if not path:
-        return ConfigFile()
+        return ConfigFile(problem=mistaken)
     try:
         written = Path(path).read_bytes()
         content = json.loads(written) if written.strip() else {}
@@ -138,8 +142,22 @@ def read() -> ConfigFile:
         auths = _oldest(path)
         return ConfigFile(path, {"auths": auths}, "" if auths else f"{path} is not JSON")
     if not isinstance(content, Mapping):
-        return ConfigFile(path, problem=f"{path} is not a JSON object" if content is not None else "")
-    return ConfigFile(path, {str(name).lower(): value for name, value in content.items()})
+        return ConfigFile(path, problem=f"{path} is not a JSON object" if content is not None else mistaken)
+    return ConfigFile(path, {str(name).lower(): value for name, value in content.items()}, mistaken)
+
+
+def _mistaken_folder() -> str:
+    """Why a file that is meant is not the one that is read; empty if there is none."""
+    folder = os.environ.get("DOCKER_CONFIG", "")
+    if folder and Path(folder).is_file():
+        return f"DOCKER_CONFIG is the file {folder}, but has to be the folder of config.json"
+    try:
+        (Path(folder or f"{home_dir()}/.docker") / "config.json").stat()
+    except PermissionError as problem:
+        return f"{problem.filename} cannot be read: {problem.strerror}"
+    except OSError:
+        pass
+    return ""
 
 
 def place() -> str:
@@ -189,6 +207,11 @@ def _map(value: object) -> Mapping[str, Any]:
 def _texts(value: object) -> dict[str, str]:
     """Of an object the names that have a text of one line."""
     return {name: text for name, text in _map(value).items() if isinstance(text, str) and text and text.isprintable()}
+
+
+def _is_header(name: str, value: str) -> bool:
+    """Whether HTTP can carry it."""
+    return name.isascii() and value.isascii() and re.fullmatch("[!-9;-~]+", name) is not None and value == value.strip()
 
 
 def _is_installed(helper: str) -> bool:

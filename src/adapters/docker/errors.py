@@ -132,7 +132,7 @@ def pull_problem(image: str, said: str, *, status: int = 500, doubt: str = "") -
         doubt: Why the registry was sent no credentials, if that may be a mistake.
     """
     full = f"{said} (the registry was sent no credentials: {doubt})" if doubt else said
-    if not says(said, PASSING) and (status in {400, 404} or says(said, NO_SUCH_IMAGE)):
+    if not says(said, PASSING) and (status in {400, 404} or says(f"{said}:", NO_SUCH_IMAGE)):
         return SubmissionRefused(
             f"the image {image!r} cannot be pulled: {full}. "
             "Check its name, and that the agent's Docker may read it (docker login)"
