@@ -195,13 +195,13 @@ class TestPlaces:
         with pytest.raises(SubmissionRefused, match=f"{config} cannot be read: Is a directory"):
             platform.prepare(of_image())
 
-    @pytest.mark.parametrize("closed", ["config.json", "."], ids=["file", "folder"])
+    @pytest.mark.parametrize("closed", ["config.json", ".", ".."], ids=["file", "folder", "above"])
     def test_what_may_not_be_read(self, closed: str) -> None:
         """A home of another user, say: the file is named, with the system's words."""
         with tempfile.TemporaryDirectory() as name:
             Path(name).chmod(0o755)
-            folder = Path(name) / "docker"
-            folder.mkdir()
+            folder = Path(name) / "home" / "docker"
+            folder.mkdir(parents=True)
             (folder / "config.json").write_bytes(auths({"registry.test": GOOD}))
             (folder / closed).chmod(0)
             look = "from prefect.agent.adapters.docker.credentials import login; print(login('registry.test').problem)"
@@ -210,7 +210,19 @@ class TestPlaces:
                 [python(), "-c", look], env=env, cwd="/", capture_output=True, check=False, **as_someone()
             )
             (folder / closed).chmod(0o755)
-        assert said.stdout.decode().strip() == f"{folder}/config.json cannot be read: Permission denied"
+        where = folder if closed == ".." else folder / "config.json"
+        assert said.stdout.decode().strip() == f"{where} cannot be read: Permission denied"
+
+    @pytest.mark.parametrize(
+        "folder", ["x" * 5000, "/dev/null", "/no/such/folder", "~", "."], ids=lambda text: text[:9]
+    )
+    def test_a_folder_that_is_none(
+        self, platform: DockerPlatform, monkeypatch: pytest.MonkeyPatch, folder: str
+    ) -> None:
+        """The agent starts and pulls."""
+        monkeypatch.setenv("DOCKER_CONFIG", folder)
+        platform.check()
+        platform.prepare(of_image())
 
     def test_docker_config_is_a_folder(
         self, engine: StubServer, platform: DockerPlatform, config: Path, monkeypatch: pytest.MonkeyPatch

@@ -149,9 +149,9 @@ def read() -> ConfigFile:
 def _mistaken_folder() -> str:
     """Why a file that is meant is not the one that is read; empty if there is none."""
     folder = os.environ.get("DOCKER_CONFIG", "")
-    if folder and Path(folder).is_file():
-        return f"DOCKER_CONFIG is the file {folder}, but has to be the folder of config.json"
     try:
+        if folder and Path(folder).is_file():
+            return f"DOCKER_CONFIG is the file {folder}, but has to be the folder of config.json"
         (Path(folder or f"{home_dir()}/.docker") / "config.json").stat()
     except PermissionError as problem:
         return f"{problem.filename} cannot be read: {problem.strerror}"

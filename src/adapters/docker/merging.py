@@ -119,9 +119,10 @@ def _log_config(own: Any, run: Any) -> Any:
     if not isinstance(own, Mapping) or not isinstance(run, Mapping):
         return run
     mine, theirs = ({str(key).lower(): value for key, value in each.items()} for each in (own, run))
-    if (theirs.get("type") or mine.get("type")) != mine.get("type"):
+    asked = theirs.get("config") or {}
+    if (theirs.get("type") or mine.get("type")) != mine.get("type") or not isinstance(asked, Mapping):
         return run
-    return {"type": mine.get("type"), "config": {**(mine.get("config") or {}), **(theirs.get("config") or {})}}
+    return {"type": mine.get("type"), "config": {**(mine.get("config") or {}), **asked}}
 
 
 def _port(name: object) -> str:

@@ -104,7 +104,10 @@ def _outside(path: str, *, windows: bool) -> str:
     if windows and _is_windows_path(path):
         return ntpath.normpath(path)
     if path.startswith(("~", ".")):
-        path = str(Path(path).expanduser().absolute())
+        try:
+            path = str(Path(path).expanduser().absolute())
+        except (RuntimeError, OSError) as problem:  # no such home, or the current folder was removed
+            raise _wrong(path, f"{problem}; write the whole path") from problem
     return ntpath.normpath(path) if windows and _is_windows_path(path) else posixpath.normpath(path)
 
 

@@ -66,3 +66,8 @@ class TestVolumes:
         """The engine would say so at every start."""
         with pytest.raises(ConfigurationError, match="/c is taken"):
             parse_volumes(["/a:/c", "/b:/c"], windows=False)
+
+    def test_a_home_that_is_not_known_is_refused(self) -> None:
+        """No traceback: a container's user often has no entry in ``/etc/passwd``."""
+        with pytest.raises(ConfigurationError, match="whole path"):
+            parse_volume("~no-such-user-at-all/data:/data")
