@@ -1,5 +1,6 @@
 """A registry with one image that Docker engines can pull, on loopback, that fails when told to."""
 
+import base64
 import contextlib
 import hashlib
 import io
@@ -21,6 +22,7 @@ class ImageRegistry:
         address: Host and port: the first part of an image's name. Every name and tag is the same tiny image.
         answer: Status and error code to answer instead of the image, for example ``(404, "MANIFEST_UNKNOWN")``.
         hold: Images are given out while this is set.
+        login: If any: ``user:password`` of those who may pull.
         tags_asked: How many requests there were for what a tag means; one pull makes one or two.
     """
 
@@ -36,6 +38,7 @@ class ImageRegistry:
         }
         self.address = ""
         self.answer: tuple[int, str] | None = None
+        self.login = ""
         self.hold = threading.Event()
         self.hold.set()
         self.tags_asked = 0
@@ -64,7 +67,12 @@ def image_registry() -> Iterator[ImageRegistry]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             status, kind, body = registry.reply(self.path)
+            expected = f"Basic {base64.b64encode(registry.login.encode()).decode()}"
+            if registry.login and self.headers.get("Authorization") != expected:
+                status, kind, body = 401, "application/json", b'{"errors": [{"code": "UNAUTHORIZED"}]}'
             self.send_response(status)
+            if status == 401:
+                self.send_header("WWW-Authenticate", 'Basic realm="lab"')
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.send_header("Docker-Content-Digest", _digest(body))

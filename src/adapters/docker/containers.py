@@ -69,9 +69,7 @@ def from_inside(url: str) -> str:
 def options(
     submission: Submission, *, volumes: Sequence[Volume], networks: Sequence[str], has_gateway: bool
 ) -> dict[str, Any]:
-    """The host config in the words of the SDK: the agent's own, overridden by the run config's.
-
-    A collection is merged by what it names: hosts by name, volumes by their place in the container.
+    """The host config in the words of the SDK: the agent's own and the run config's, as ``merging.py`` merges them.
 
     Args:
         volumes: Of the agent, for every container.

@@ -1,132 +1,270 @@
-"""Who the agent is to a registry, from Docker's own configuration: ``docker login``, or a credential helper."""
+"""Docker's own configuration: who the agent is to a registry (``docker login``, credential helpers), and proxies.
 
+The only reader of it. The file may have any form: what cannot be read is passed over and named, never shown.
+"""
+
+import json
+import os
+import re
+import shutil
 import subprocess
-import warnings
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
-from docker.auth import INDEX_NAME, INDEX_URL, TOKEN_USERNAME, AuthConfig, encode_header, resolve_index_name
+import attrs
+from docker.auth import INDEX_NAME, INDEX_URL, AuthConfig, encode_header, resolve_index_name
 from docker.credentials import Store
-from docker.credentials.errors import CredentialsNotFound, StoreError, process_store_error
+from docker.credentials.constants import PROGRAM_PREFIX
+from docker.credentials.errors import CredentialsNotFound, process_store_error
 from docker.credentials.utils import create_environment_dict
 from docker.errors import DockerException
+from docker.utils.config import find_config_file, home_dir
 
 from prefect.agent.adapters import programs
-from prefect.agent.adapters.docker import config_file
-from prefect.agent.adapters.docker.config_file import DockerConfig
 from prefect.agent.domain.errors import PlatformUnavailable
 
 HELPER_DEADLINE: Final = 30.0
 """Seconds that a credential helper has; then it is killed with all that it started, and the pull fails."""
 
-_SECRETS: Final = frozenset({"password", "Password", "IdentityToken"})
+_SECRETS: Final = ("password", "Password", "identitytoken", "IdentityToken", "registrytoken", "RegistryToken")
+_PROXIES: Final = {name.lower(): name for name in ("httpProxy", "httpsProxy", "ftpProxy", "noProxy")}
+_TEXTS: Final = ("auth", "username", "password", "identitytoken", "registrytoken")
 
-_SENSELESS: Final = (DockerException, ValueError, TypeError, AttributeError, LookupError)
-"""What the SDK raises for an entry that makes no sense. Its text may hold the secret."""
+
+@attrs.frozen
+class Login:
+    """What a registry is sent.
+
+    Attributes:
+        header: The value of ``X-Registry-Auth``; None for a pull without credentials.
+        problem: Why there are no credentials although the configuration may mean some; else empty. Holds no secret.
+    """
+
+    header: bytes | None = attrs.field(repr=False)
+    problem: str = ""
 
 
-def header(registry: str, learn: Callable[[str], object] = str) -> bytes | None:
-    """The value of ``X-Registry-Auth`` for *registry*; None if there are no credentials. Reads everything anew.
-
-    Entries of other registries do not matter, whatever they are.
+def login(registry: str, learn: Callable[[str], object] = str) -> Login:
+    """Find the credentials for *registry*. Reads everything anew; what is said of other registries does not matter.
 
     Args:
         learn: Takes each secret of the credentials.
 
     Raises:
-        PlatformUnavailable: The entry of this registry, or its credential helper, is broken. The message names the file
-            and the entry.
+        PlatformUnavailable: The credential helper does not answer, fails, or answers something else than a login.
     """
-    config = config_file.load()
-    helper = config.helpers.get(INDEX_URL if registry == INDEX_NAME else registry) or config.helper
-    found = _of_helper(config, helper, registry) if helper else None
-    found = found or _of_file(config, registry)
-    for name in _SECRETS & found.keys():
-        learn(str(found[name]))
-    return encode_header(found) if found else None
+    file = read()
+    problems = [file.problem] if file.problem else []
+    config = file.about(registry, problems)
+    helper = config.get_credential_store(registry)
+    if helper and not _is_installed(helper):
+        problems.append(f"the credential helper {PROGRAM_PREFIX}{helper} that {file.path} names is not installed")
+        config = _Config({"auths": config.auths})
+    found: Mapping[str, Any] = config.resolve_authconfig(registry) or {}
+    for name in _SECRETS:
+        if isinstance(found.get(name), str):
+            learn(found[name])
+    return Login(encode_header(found)) if found else Login(None, "; ".join(problems))
 
 
-def _of_file(config: DockerConfig, registry: str) -> dict[str, Any]:
-    """The credentials that are written in the file itself; empty if there are none."""
-    name = _entry(config.auths, registry)
-    if name is None:
-        old = _entry(config.decoded, registry)
-        return dict(config.decoded[old]) if old is not None else {}
-    entry = config.auths[name]
-    if entry is None:
+def general() -> dict[str, Any]:
+    """What the SDK may know of the configuration: the containers' proxies, and headers for the engine.
+
+    Never empty, since the SDK would read the file by itself then.
+    """
+    content = read().content
+    proxies = {
+        where: {_PROXIES.get(name.lower(), name): value for name, value in _texts(names).items()}
+        for where, names in _map(content.get("proxies")).items()
+        if _map(names)
+    }
+    headers = {name: value for name, value in _texts(content.get("httpheaders")).items() if _is_header(name, value)}
+    return {"auths": {}, "proxies": proxies, **({"HttpHeaders": headers} if headers else {})}
+
+
+@attrs.frozen
+class ConfigFile:
+    """Docker's configuration file.
+
+    Attributes:
+        path: Where it is; empty if there is none.
+        content: By names in small letters, since Docker reads them in any case.
+        problem: Why it could not be read; else empty.
+    """
+
+    path: str = ""
+    content: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    problem: str = ""
+
+    def about(self, registry: str, problems: list[str]) -> "_Config":
+        """What it says of *registry*; adds what cannot be read of that to *problems*."""
+        store, helpers = self.content.get("credsstore"), self.content.get("credhelpers")
+        own = _map(helpers).get(INDEX_URL if registry == INDEX_NAME else registry)
+        for name, value, kind in (("credsStore", store, str), ("credHelpers", helpers, dict), (registry, own, str)):
+            if value and not isinstance(value, kind):
+                what = "an object" if kind is dict else "the name of a credential helper"
+                problems.append(f"{name} in {self.path} is not {what}")
+        logins = {}
+        for key, entry in self._entries(problems).items():
+            if resolve_index_name(key) == registry:
+                try:
+                    logins[key] = _read_entry(key, entry)
+                except _OddEntry as odd:
+                    problems.append(f"the entry {key!r} of auths in {self.path} {odd}")
+        good = {key: value for key, value in logins.items() if value}
+        programs_of = {name: value for name, value in _map(helpers).items() if isinstance(value, str)}
+        named = store if store and isinstance(store, str) else None
+        return _Config({"auths": good, "credsStore": named, "credHelpers": programs_of})
+
+    def _entries(self, problems: list[str]) -> Mapping[str, Any]:
+        """Those of ``auths``; the oldest form of the file has nothing else."""
+        if not {"auths", "credsstore", "credhelpers"} & self.content.keys():
+            return self.content
+        auths = self.content.get("auths")
+        if auths and not isinstance(auths, Mapping):
+            problems.append(f"auths in {self.path} is not an object")
+        return _map(auths)
+
+
+def read() -> ConfigFile:
+    """Find and read the file: in DOCKER_CONFIG, in ``~/.docker``, or as ``~/.dockercfg``. Never raises."""
+    path = place()
+    mistaken = _mistaken_folder()
+    if not path:
+        return ConfigFile(problem=mistaken)
+    try:
+        written = Path(path).read_bytes()
+        content = json.loads(written) if written.strip() else {}
+    except OSError as problem:
+        return ConfigFile(path, problem=f"{path} cannot be read: {problem.strerror}")
+    except (ValueError, RecursionError):
+        auths = _oldest(path)
+        return ConfigFile(path, {"auths": auths}, "" if auths else f"{path} is not JSON")
+    if not isinstance(content, Mapping):
+        return ConfigFile(path, problem=f"{path} is not a JSON object" if content is not None else mistaken)
+    return ConfigFile(path, {str(name).lower(): value for name, value in content.items()}, mistaken)
+
+
+def _mistaken_folder() -> str:
+    """Why a file that is meant is not the one that is read; empty if there is none."""
+    folder = os.environ.get("DOCKER_CONFIG", "")
+    try:
+        if folder and Path(folder).is_file():
+            return f"DOCKER_CONFIG is the file {folder}, but has to be the folder of config.json"
+        (Path(folder or f"{home_dir()}/.docker") / "config.json").stat()
+    except PermissionError as problem:
+        return f"{problem.filename} cannot be read: {problem.strerror}"
+    except OSError:
+        pass
+    return ""
+
+
+def place() -> str:
+    """The path of the file; empty if there is none."""
+    return str(find_config_file() or "")
+
+
+class _OddEntry(Exception):
+    """What is wrong with an entry of ``auths``, after its name."""
+
+
+def _read_entry(key: str, entry: object) -> Mapping[str, Any]:
+    """Credentials of one entry of ``auths``; empty if it has none. Raises _OddEntry."""
+    if not isinstance(entry, Mapping | None):
+        raise _OddEntry("is not an object")
+    fields = {str(name).lower(): value for name, value in (entry or {}).items() if value not in (None, "")}
+    for name in _TEXTS:
+        if not isinstance(fields.get(name, ""), str):
+            raise _OddEntry(f"has a field {name} that is not a text")
+    for name, sent in (("identitytoken", "IdentityToken"), ("registrytoken", "RegistryToken")):
+        if name in fields:
+            return {sent: fields[name]}
+    if "auth" not in fields:
+        if not {"username", "password"} <= fields.keys():
+            return {}
+        return {"username": fields["username"], "password": fields["password"], "serveraddress": key}
+    try:
+        found: Mapping[str, Any] = AuthConfig.parse_auth({key: {"auth": fields["auth"]}}, raise_on_error=True)[key]
+    except (ValueError, DockerException):
+        raise _OddEntry("is not the base64 form of user:password") from None
+    return found
+
+
+def _oldest(path: str) -> Mapping[str, Any]:
+    """The login of a file from before JSON; empty if it is none."""
+    try:
+        found: Mapping[str, Any] = AuthConfig.load_config(path, None).auths
+    except (DockerException, ValueError, RecursionError):
         return {}
+    return found
+
+
+def _map(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _texts(value: object) -> dict[str, str]:
+    """Of an object the names that have a text of one line."""
+    return {name: text for name, text in _map(value).items() if isinstance(text, str) and text and text.isprintable()}
+
+
+def _is_header(name: str, value: str) -> bool:
+    """Whether HTTP can carry it."""
+    return name.isascii() and value.isascii() and re.fullmatch("[!-9;-~]+", name) is not None and value == value.strip()
+
+
+def _is_installed(helper: str) -> bool:
     try:
-        return _decoded(name, entry)
-    except _SENSELESS:
-        raise PlatformUnavailable(  # without its cause, which shows the secret
-            f"the entry {name!r} of auths in Docker's {config.path} makes no sense. "
-            f"Run 'docker login {registry}' as the agent's user, or take the entry out"
-        ) from None
+        return shutil.which(PROGRAM_PREFIX + helper) is not None
+    except ValueError:  # a NUL byte
+        return False
 
 
-def _entry(entries: Mapping[str, Any], registry: str) -> str | None:
-    """The name of the entry of *registry*: its own name, or an address of that host."""
-    if registry in entries:
-        return registry
-    return next((name for name in entries if resolve_index_name(name) == registry), None)
+class _Config(AuthConfig):
+    """The SDK's, with helpers that have a deadline."""
 
-
-def _decoded(name: str, entry: Any) -> dict[str, Any]:
-    given = {key: value for key, value in entry.items() if value not in (None, "")}
-    user, password = given.get("username"), given.get("password")
-    if not {"auth", "identitytoken"} & given.keys() and isinstance(user, str) and isinstance(password, str):
-        return {"username": user, "password": password, "serveraddress": name}
-    if not isinstance(given.get("identitytoken", ""), str):
-        raise TypeError("no text")
-    return dict(AuthConfig.parse_auth({name: given}, raise_on_error=True)[name])
-
-
-def _of_helper(config: DockerConfig, helper: str, registry: str) -> dict[str, str] | None:
-    """The credentials that a helper knows; None if it knows none."""
-    address = INDEX_URL if registry == INDEX_NAME else registry
-    try:
-        answer = _Helper(helper).get(address)  # type: ignore[no-untyped-call]
-        user, secret = answer["Username"], answer["Secret"]
-        if not isinstance(user, str) or not isinstance(secret, str):
-            raise TypeError("no text")
-    except CredentialsNotFound:
-        return None
-    except StoreError as problem:
-        raise PlatformUnavailable(_broken(config, helper, registry, " ".join(str(problem).split()))) from problem
-    except _SENSELESS:
-        words = "its answer is not the JSON object of a credential helper"
-        raise PlatformUnavailable(_broken(config, helper, registry, words)) from None
-    if user == TOKEN_USERNAME:
-        return {"ServerAddress": address, "IdentityToken": secret}
-    return {"ServerAddress": address, "Username": user, "Password": secret}
-
-
-def _broken(config: DockerConfig, helper: str, registry: str, why: str) -> str:
-    return (
-        f"Docker's credential helper docker-credential-{helper} of {config.path} gives no credentials for {registry}: "
-        f"{why}. Run it by hand on the agent's machine, or take it out of that file"
-    )
+    def _get_store_instance(self, name: str) -> Store:
+        return _Helper(name)
 
 
 class _Helper(Store):
-    """The SDK's, with a deadline."""
-
-    def __init__(self, program: str) -> None:
-        with warnings.catch_warnings():  # that it is not installed is an error of the pull, below
-            warnings.simplefilter("ignore")
-            super().__init__(program)
+    def get(self, server: str | bytes) -> Any:
+        """The login for *server*."""
+        try:
+            found = super().get(server)  # type: ignore[no-untyped-call]
+            texts = all(isinstance(found[name], str) for name in ("Username", "Secret"))
+        except (ValueError, LookupError, TypeError):
+            texts = False
+        if not texts:  # outside: what was answered must be in no traceback
+            raise self._broken("it answers something else than a login")
+        return found
 
     def _execute(self, subcmd: str, data_input: bytes | None) -> Any:
         if self.exe is None:
-            raise StoreError(f"{self.program} is not installed, or not in PATH")
+            raise self._broken("it is not installed any more")
         env: Any = create_environment_dict(self.environment)  # type: ignore[no-untyped-call]
         try:
             done = programs.run([self.exe, subcmd], given=data_input or b"", env=env, seconds=HELPER_DEADLINE)
         except programs.ProgramOverdue as late:
-            raise StoreError(f"{late}{programs.shown(late.errors)}") from late
-        except (OSError, ValueError) as problem:
-            raise StoreError(f"{self.program} cannot be started: {problem}") from problem
+            raise self._broken(f"{late}{programs.shown(late.errors)}") from late
+        except OSError as problem:
+            raise self._broken(f"it cannot be started: {problem.strerror}") from problem
         if done.code:
-            failed = subprocess.CalledProcessError(done.code, self.program, output=done.output or done.errors)
-            raise process_store_error(failed, self.program)
+            raise self._failed(done)
         return done.output
+
+    def _failed(self, done: programs.Finished) -> Exception:
+        output = done.output.decode(errors="replace").encode()
+        said = subprocess.CalledProcessError(done.code, self.program, output=output or done.errors)
+        meant = process_store_error(said, self.program)
+        if isinstance(meant, CredentialsNotFound):
+            return meant
+        shown = done.errors if b"secret" in output.lower() else output or done.errors
+        return self._broken(f"it failed with exit code {done.code}{programs.shown(shown)}")
+
+    def _broken(self, why: str) -> PlatformUnavailable:
+        return PlatformUnavailable(
+            f"Docker's credential helper {self.program} is broken: {why}. "
+            f"Run it by hand on the agent's machine, or take it out of {place() or 'Docker configuration'}"
+        )

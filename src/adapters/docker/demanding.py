@@ -49,6 +49,7 @@ def asked_of_the_engine(
         address: Of the engine.
     """
     places = _places(wanted) - _places(given)
+    places |= _places(wanted, writable=True) - _places(given, writable=True)
     paths = {place for place in places if place.startswith(("/", "?"))}
     own = [host_path(address.removeprefix("unix://"))] if address.startswith("unix://") else []
     namespaces, networks = _namespaces(wanted, given)
@@ -69,12 +70,20 @@ def asked_of_the_engine(
     )
 
 
-def _places(config: Mapping[str, Any]) -> set[str]:
-    """Paths of the host that a container sees, and volumes as ``kind/name``."""
-    found = {_bound(str(bind)) for bind in _list(config.get("Binds"))}
+def _places(config: Mapping[str, Any], *, writable: bool = False) -> set[str]:
+    """Paths of the host that a container sees, and volumes as ``kind/name``; or only those that it may write to."""
+    binds = [str(bind) for bind in _list(config.get("Binds"))]
+    found = {_bound(bind) for bind in binds if not (writable and _is_read_only(bind))}
     for mount in _list(config.get("Mounts")):
-        found |= _mounted(mount) if isinstance(mount, Mapping) else {f"?{mount}"}
+        if not isinstance(mount, Mapping):
+            found.add(f"?{mount}")
+        elif not (writable and _all(mount, "readonly") and all(_all(mount, "readonly"))):
+            found |= _mounted(mount)
     return found
+
+
+def _is_read_only(bind: str) -> bool:
+    return "ro" in bind.rpartition(":")[2].split(",")
 
 
 def _bound(bind: str) -> str:

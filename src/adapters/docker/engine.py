@@ -19,7 +19,7 @@ from requests.adapters import BaseAdapter
 
 from prefect.agent.adapters import bounded_json
 from prefect.agent.adapters.answers import TimedAdapter, TimedResponse, within
-from prefect.agent.adapters.docker import config_file
+from prefect.agent.adapters.docker import credentials
 from prefect.agent.adapters.docker.errors import RAISED, translate
 from prefect.agent.adapters.skew import SkewMeter
 from prefect.agent.adapters.trust import TlsAdapter
@@ -142,16 +142,19 @@ class _Client(APIClient):
 
     def __init__(self, clock: SkewMeter, **options: Any) -> None:
         self._clock = clock
-        super().__init__(**options)
+        try:
+            super().__init__(**options)
+        except RecursionError as problem:
+            raise ConfigurationError(f"{credentials.place()} is nested too deeply to be read") from problem
 
     @property
     def _general_configs(self) -> dict[str, Any]:
-        """Docker's configuration file; the SDK's own way trips over forms of it that people have."""
-        return self._docker_config
+        return self._known
 
     @_general_configs.setter
-    def _general_configs(self, _: object) -> None:
-        self._docker_config = config_file.load().for_sdk
+    def _general_configs(self, _read_by_sdk: object) -> None:
+        """The SDK takes any JSON for an object of objects, so it gets what the one reader makes of the file."""
+        self._known = credentials.general()
 
     def send(self, request: requests.PreparedRequest, **how: Any) -> requests.Response:
         """Send a request; learn the engine's time from its answer."""

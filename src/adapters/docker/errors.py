@@ -50,11 +50,16 @@ NO_SUCH_IMAGE: Final = (
     "denied:",
     "unauthorized:",
     "authentication required",
+    "no basic auth credentials",
     "incorrect username or password",
     "invalid reference",
     "no matching manifest",
 )
 """In the answer to a pull: what repeating it cannot help."""
+
+
+MALFORMED: Final = ("json: cannot unmarshal", "invalid volume specification", "invalid mount config")
+"""In the engine's words: what the run config wrote in a way that no engine takes. Some engines answer 500 to it."""
 
 
 def words(problem: BaseException) -> str:
@@ -116,24 +121,26 @@ def _blamed(problem: Exception, statuses: set[int], *, address: str, doing: str)
     said = words(problem)
     if not isinstance(problem, APIError) or says(said, PASSING) or "no such container" in said.lower():
         return translate(problem, address=address, doing=doing)
-    if problem.status_code in statuses:
+    if problem.status_code in statuses or says(said, MALFORMED):
         return SubmissionRefused(f"Docker refuses to {doing}: {said}")
     return translate(problem, address=address, doing=doing)
 
 
-def pull_problem(image: str, said: str, *, status: int = 500) -> PlatformError:
+def pull_problem(image: str, said: str, *, status: int = 500, doubt: str = "") -> PlatformError:
     """Why *image* was not pulled.
 
     Args:
         said: The engine's words, from the answer or from a line of its stream.
         status: Of the HTTP answer; 500 for a line of a stream.
+        doubt: Why the registry was sent no credentials, if that may be a mistake.
     """
-    if not says(said, PASSING) and (status in {400, 404} or says(said, NO_SUCH_IMAGE)):
+    full = f"{said} (the registry was sent no credentials: {doubt})" if doubt else said
+    if not says(said, PASSING) and (status in {400, 404} or says(f"{said}:", NO_SUCH_IMAGE)):
         return SubmissionRefused(
-            f"the image {image!r} cannot be pulled: {said}. "
+            f"the image {image!r} cannot be pulled: {full}. "
             "Check its name, and that the agent's Docker may read it (docker login)"
         )
-    return PlatformUnavailable(f"cannot pull the image {image!r} now: {said}")
+    return PlatformUnavailable(f"cannot pull the image {image!r} now: {full}")
 
 
 def _causes(problem: BaseException) -> Iterator[BaseException]:

@@ -107,8 +107,8 @@ class Images:
                 registry, _ = resolve_repository_name(repository)
             except InvalidRepository as problem:
                 raise pull_problem(image, words(problem), status=400) from problem
-            key = credentials.header(registry, self._learn)
-            headers: dict[str, str | bytes] = {"X-Registry-Auth": key} if key else {}
+            login = credentials.login(registry, self._learn)
+            headers: dict[str, str | bytes] = {"X-Registry-Auth": login.header} if login.header else {}
             params = {"fromImage": repository, "tag": tag or "latest"}
             try:
                 with self._engine.stream(
@@ -116,11 +116,12 @@ class Images:
                 ) as lines:
                     for line in lines:
                         if "error" in line:
-                            raise pull_problem(image, " ".join(str(line["error"]).split()))
+                            raise pull_problem(image, " ".join(str(line["error"]).split()), doubt=login.problem)
             except APIError as problem:
                 if problem.status_code in {401, 403}:  # the engine's own guard, not the registry's
                     raise
-                raise pull_problem(image, words(problem), status=problem.status_code or 500) from problem
+                status = problem.status_code or 500
+                raise pull_problem(image, words(problem), status=status, doubt=login.problem) from problem
 
     def _learn(self, secret: str) -> None:
         self.secrets = {*self.secrets, secret}  # not in place: other threads read it

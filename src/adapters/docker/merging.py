@@ -1,114 +1,155 @@
-"""Collections of a host config, merged by what they name: the run wins per name, all else of the agent stays. Pure."""
+"""How the agent's collections and a run's become one: by what each entry names, and the run wins per name. Pure.
+
+An agent's ``--volume`` stays beside a run's own ``binds``, and ``host.docker.internal`` beside a run's ``extra_hosts``.
+"""
 
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from docker.utils import convert_volume_binds
 
-from prefect.agent.adapters.docker.volumes import MODES
+_BAD: Final = (TypeError, ValueError, AttributeError, LookupError)
+"""What reading a value of the wrong form raises; it is left as it is, for the SDK or the engine to refuse."""
 
-_HOST: Final = re.compile(r"[^:=]+")
+Named = list[tuple[str, Any]]
+"""Entries as a list has them, each after what it names."""
 
 
-def merged(own: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """The host config of the agent and the one of the run together, in the words of the SDK.
+def merged(own: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay the host config of a run over the agent's own; both are in the words of the SDK.
 
-    Args:
-        own: Of the agent: ``binds`` is a list, ``extra_hosts`` a mapping.
-        wanted: Of the run, in any form that the SDK takes. What it does not take is left for it to refuse.
+    A key that is no collection is the run's, if it has it. None and an empty collection name nothing. A path in the
+    container is one name, in whatever collection: a run's ``tmpfs`` takes the place of the agent's bind.
     """
-    together = {**own, **{key: value for key, value in wanted.items() if value is not None or key not in own}}
-    if "binds" in own:
-        together["binds"] = _binds(own["binds"], wanted)
-    if "extra_hosts" in own and wanted.get("extra_hosts") is not None:
-        together["extra_hosts"] = _hosts(own["extra_hosts"], wanted["extra_hosts"])
-    for key in sorted(own.keys() & wanted.keys() - {"binds", "extra_hosts"}):
-        together[key] = _other(own[key], wanted[key])
-    return together
-
-
-def bound(options: Mapping[str, Any]) -> set[str]:
-    """Paths in the container at which the binds of a merged host config are."""
-    return set(map(_place, _bind_list(options.get("binds")) or ()))
-
-
-def _binds(own: Sequence[str], wanted: Mapping[str, Any]) -> Any:
-    """The agent's volumes, without those whose place in the container the run uses for something else."""
-    given = wanted.get("binds")
-    of_run = _bind_list(given)
-    if of_run is None:
-        return given
-    taken = {*map(_place, of_run), *_mounted(wanted.get("mounts")), *_temporary(wanted.get("tmpfs"))}
-    return [*(bind for bind in own if _place(bind) not in taken), *of_run]
-
-
-def _bind_list(binds: object) -> list[str] | None:
-    """Binds in the form of the engine; None if they make no sense."""
-    if binds is None:
-        return []
-    if not isinstance(binds, Mapping | list | tuple):
-        return None
-    try:
-        found = [str(bind) for bind in convert_volume_binds(dict(binds) if isinstance(binds, Mapping) else list(binds))]
-    except (TypeError, ValueError, AttributeError, LookupError):
-        return None
+    named = {key: _entries(key, run.get(key)) or [] for key in _PLACES}
+    taken = {path for entries in named.values() for path, _ in entries}
+    found: dict[str, Any] = {}
+    for key, value in own.items():
+        kept = _without(key, value, taken) if key in _PLACES else value
+        if kept or key not in _PLACES:
+            found[key] = kept
+    for key, value in run.items():
+        if value is not None or key not in found:
+            found[key] = _both(key, found[key], value) if key in found else value
     return found
 
 
-def _place(bind: str) -> str:
-    """The path in the container of ``external:internal``, ``external:internal:mode`` or ``internal``."""
-    fields = bind.split(":")
-    if len(fields) > 2 and set(fields[-1].split(",")) <= MODES:
-        fields.pop()
-    return posixpath.normpath(fields[-1])
+def _both(key: str, own: Any, run: Any) -> Any:
+    """The value of a key that agent and run have."""
+    if key == "log_config":
+        return _log_config(own, run)
+    if key in _BY_KEY and isinstance(own, Mapping) and isinstance(run, Mapping):
+        taken = {_BY_KEY[key](name) for name in run}
+        return {**{name: value for name, value in own.items() if _BY_KEY[key](name) not in taken}, **run}
+    given, asked = _entries(key, own), _entries(key, run)
+    if given is None or asked is None:
+        return run
+    names = {name for name, _ in asked}
+    return [entry for _, entry in asked] + [entry for name, entry in given if name not in names]
 
 
-def _mounted(mounts: object) -> set[str]:
-    entries = mounts if isinstance(mounts, list) else []
-    return {_normal(entry["Target"]) for entry in entries if isinstance(entry, Mapping) and entry.get("Target")}
+def _without(key: str, value: Any, taken: set[str]) -> Any:
+    entries = _entries(key, value)
+    return value if entries is None else [entry for path, entry in entries if path not in taken]
 
 
-def _temporary(tmpfs: object) -> set[str]:
-    if isinstance(tmpfs, Mapping):
-        return set(map(_normal, tmpfs))
-    return {_normal(str(entry).partition(":")[0]) for entry in tmpfs} if isinstance(tmpfs, list) else set()
+def _entries(key: str, value: Any) -> Named | None:
+    """The entries of a collection; None if the key or the value is none."""
+    read = _ENTRIES.get(key)
+    if read is None or isinstance(value, str | bytes):
+        return None
+    try:
+        return [] if value is None else read(value)
+    except _BAD:
+        return None
 
 
-def _normal(path: object) -> str:
-    return posixpath.normpath(str(path))
+def _hosts(value: Any) -> Named:
+    lines = [f"{name}:{address}" for name, address in value.items()] if isinstance(value, Mapping) else value
+    return [(re.split("[:=]", line, maxsplit=1)[0].lower(), line) for line in lines]
 
 
-def _hosts(own: Mapping[str, str], wanted: object) -> Any:
-    """Names of hosts: a mapping, or a list of ``name:address``, in which a name may stand several times."""
-    if isinstance(wanted, Mapping):
-        names = {str(name).lower() for name in wanted}
-        return {**{name: address for name, address in own.items() if name.lower() not in names}, **wanted}
-    if not isinstance(wanted, list | tuple):
-        return wanted
-    names = {match[0].strip().lower() for match in map(_HOST.match, map(str, wanted)) if match}
-    return [*(f"{name}:{address}" for name, address in own.items() if name.lower() not in names), *wanted]
+def _binds(value: Any) -> Named:
+    lines: Iterable[str] = convert_volume_binds(value) if isinstance(value, Mapping) else value
+    return [(_path([field for field in line.split(":") if field.startswith("/")][-1]), line) for line in lines]
 
 
-def _other(own: Any, wanted: Any) -> Any:
-    """Any other setting that both have: mappings by key, lists by what their entries name, else the run's."""
-    if wanted is None:
-        return own
-    if isinstance(own, Mapping) and isinstance(wanted, Mapping):
-        return {**own, **{key: _other(own[key], value) if key in own else value for key, value in wanted.items()}}
-    if isinstance(own, list) and isinstance(wanted, list):
-        taken = set(map(_name, wanted))
-        return [*(entry for entry in own if _name(entry) not in taken), *wanted]
-    return wanted
+def _tmpfs(value: Any) -> Named:
+    lines = [f"{path}:{how}" if how else path for path, how in value.items()] if isinstance(value, Mapping) else value
+    return [(_path(line.partition(":")[0]), line) for line in lines]
 
 
-_NAMES: Final = ("Name", "name", "PathInContainer", "Target", "Path")
+def _mounts(value: Any) -> Named:
+    return [(_path(_field(mount, "target")), mount) for mount in value]
 
 
-def _name(entry: Any) -> str:
-    """What an entry of a list is about: a ulimit by its name, a device by its path in the container."""
-    if isinstance(entry, Mapping):
-        return next((str(entry[key]) for key in _NAMES if entry.get(key)), repr(dict(entry)))
-    fields = str(entry).split(":")
-    return fields[1] if len(fields) > 1 and str(entry).startswith("/") else fields[0].partition("=")[0]
+def _devices(value: Any) -> Named:
+    return [(_device(each), each) for each in value]
+
+
+def _device(device: Any) -> str:
+    if isinstance(device, Mapping):
+        return _path(_field(device, "pathincontainer") or _field(device, "pathonhost"))
+    fields = device.split(":")
+    return _path(fields[1] if len(fields) > 1 and fields[1].startswith("/") else fields[0])
+
+
+def _ulimits(value: Any) -> Named:
+    return [(_field(limit, "name"), limit) for limit in value]
+
+
+def _words(value: Any) -> Named:
+    """A list whose entries name themselves."""
+    return [(str(each), each) for each in value]
+
+
+def _field(mapping: Mapping[str, Any], name: str) -> str:
+    """A field's text in whatever case, as the engine takes it; empty if there is none."""
+    return next((str(value) for key, value in mapping.items() if key.lower() == name and value), "")
+
+
+def _path(text: str) -> str:
+    return re.sub("^/+", "/", posixpath.normpath(text))
+
+
+def _log_config(own: Any, run: Any) -> Any:
+    """Options are merged if both are of one driver; another driver has options of its own."""
+    if not isinstance(own, Mapping) or not isinstance(run, Mapping):
+        return run
+    mine, theirs = ({str(key).lower(): value for key, value in each.items()} for each in (own, run))
+    asked = theirs.get("config") or {}
+    if (theirs.get("type") or mine.get("type")) != mine.get("type") or not isinstance(asked, Mapping):
+        return run
+    return {"type": mine.get("type"), "config": {**(mine.get("config") or {}), **asked}}
+
+
+def _port(name: object) -> str:
+    return str(name) if "/" in str(name) else f"{name}/tcp"
+
+
+_PLACES: Final = ("binds", "mounts", "tmpfs")
+"""Collections that name a path in the container."""
+
+_BY_KEY: Final[Mapping[str, Callable[[object], str]]] = {
+    "sysctls": str,
+    "storage_opt": str,
+    "port_bindings": _port,
+}
+"""Objects, by what a key of them names."""
+
+_LISTS: Final = (
+    "cap_add", "cap_drop", "device_cgroup_rules", "dns", "dns_opt", "dns_search", "group_add", "security_opt",
+    "volumes_from",
+)  # fmt: skip
+
+_ENTRIES: Final[Mapping[str, Callable[[Any], Named]]] = {
+    "extra_hosts": _hosts,
+    "binds": _binds,
+    "mounts": _mounts,
+    "tmpfs": _tmpfs,
+    "devices": _devices,
+    "ulimits": _ulimits,
+    **dict.fromkeys(_LISTS, _words),
+}

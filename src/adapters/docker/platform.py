@@ -21,10 +21,10 @@ from prefect.agent.adapters.docker import containers, listing, reading
 from prefect.agent.adapters.docker.demanding import asked_of_the_engine
 from prefect.agent.adapters.docker.doubts import Doubts
 from prefect.agent.adapters.docker.engine import Engine
-from prefect.agent.adapters.docker.errors import says, translate_start, translate_submission, words
+from prefect.agent.adapters.docker.errors import says, translate_start, words
 from prefect.agent.adapters.docker.following import LogFollower, changed_names
-from prefect.agent.adapters.docker.images import ImageAbsent, Images, absent
-from prefect.agent.adapters.docker.plan import Plan
+from prefect.agent.adapters.docker.images import Images
+from prefect.agent.adapters.docker.making import Maker
 from prefect.agent.adapters.docker.volumes import parse_volumes
 from prefect.agent.domain.errors import (
     ConfigurationError,
@@ -50,7 +50,6 @@ LOOK_EVERY: Final = 0.02
 
 TRIES: Final = 3
 """How often to stop what somebody else starts meanwhile."""
-
 
 TOO_LONG: Final = "(its last lines are too long to be shown here)"
 
@@ -86,15 +85,15 @@ class DockerPlatform(ExecutionPlatform):
             raise ConfigurationError(f"the Docker client timeout must be more than 0, not {docker_client_timeout}")
         self._engine = Engine(base_url, timeout=docker_client_timeout)
         self._images = Images(self._engine, no_pull=no_pull, allowed=reg_allow_list)
-        self._volumes = parse_volumes(volumes)
         self._networks = tuple(networks)
+        mounted = parse_volumes(volumes)
+        self._maker = Maker(self._engine, self._images, volumes=mounted, networks=self._networks)
         self._fingerprint = _digest(
             no_pull=no_pull,
             registries=sorted(set(reg_allow_list)),
-            volumes=sorted(volume.bind for volume in self._volumes),
+            volumes=sorted(volume.bind for volume in mounted),
             networks=self._networks,
         )
-        self._plan = Plan(self._engine, self._volumes, self._networks)
         self._doubts = Doubts()
         self._follower = LogFollower(self._engine) if show_flow_logs else None
         self._identity: str | None = None
@@ -138,8 +137,8 @@ class DockerPlatform(ExecutionPlatform):
             client.containers(all=True, limit=1, filters={"label": containers.UNIT})
 
     def demands(self, submission: Submission) -> Demands:
-        wanted = self._plan.host_config(submission)
-        given = self._plan.host_config(attrs.evolve(submission, run_config=DockerRun()))
+        wanted, _ = self._maker.host_config(submission)
+        given, _ = self._maker.host_config(attrs.evolve(submission, run_config=DockerRun()))
         source = "pulled" if self._images.is_pulled(submission.image or "") else "local"
         basis = attrs.evolve(super().demands(submission), image_sources=frozenset({source}))
         return asked_of_the_engine(basis, wanted, given, submission.run_config, address=self._engine.address)
@@ -154,11 +153,11 @@ class DockerPlatform(ExecutionPlatform):
         if found is not None:
             return found
         image = self._image(submission)
-        arguments, mode = self._plan.arguments(submission)
-        self._plan.make_volumes()
+        arguments, mode = self._maker.arguments(submission)
+        self._maker.make_volumes()
         end = time.monotonic() + VISIBLE_WITHIN
         while time.monotonic() < end:
-            container = self._make_or_pull(image, arguments)
+            container = self._maker.make(image, arguments)
             if container is not None:
                 return self._begin(container, submission.name, containers.joins(self._networks, mode))
             found = self._adopt(submission)
@@ -278,36 +277,6 @@ class DockerPlatform(ExecutionPlatform):
                 raise  # no answer at all: that is about the engine, not about this container
             self._doubts.warn(unit.name, str(problem))
             return unit
-
-    def _make_or_pull(self, image: str, arguments: dict[str, Any]) -> str | None:
-        """As :meth:`_make`; an image that is absent is pulled first."""
-        try:
-            return self._make(image, arguments)
-        except ImageAbsent:
-            self._images.prepare(image)
-        try:
-            return self._make(image, arguments)
-        except ImageAbsent as problem:
-            raise absent(image, pulled=self._images.is_pulled(image)) from problem
-
-    def _make(self, image: str, arguments: dict[str, Any]) -> str | None:
-        """Make a container and return its id; None if its name is taken. It does not execute yet.
-
-        Raises:
-            ImageAbsent: The engine does not have the image.
-        """
-        with self._engine.asked(f"make a container of {image}", into=translate_submission) as client:
-            try:
-                made: object = client.create_container(image, **arguments)
-            except APIError as problem:
-                if problem.status_code == 409 and says(words(problem), ("already in use",)):
-                    return None
-                if problem.status_code == 404 and says(words(problem), ("no such image",)):
-                    raise ImageAbsent from problem
-                raise
-        if not isinstance(made, Mapping) or not made.get("Id"):
-            raise PlatformUnavailable(f"the Docker engine does not say which container it made of {image}")
-        return str(made["Id"])
 
     def _adopt(self, submission: Submission) -> Unit | None:
         """The unit that has the name of *submission*, started if it never was; None if there is none.

@@ -106,8 +106,8 @@ def _outside(path: str, *, windows: bool) -> str:
     if path.startswith(("~", ".")):
         try:
             path = str(Path(path).expanduser().absolute())
-        except RuntimeError as problem:
-            raise _wrong(path, "it is under a home directory, but this user has none") from problem
+        except (RuntimeError, OSError) as problem:  # no such home, or the current folder was removed
+            raise _wrong(path, f"{problem}; write the whole path") from problem
     return ntpath.normpath(path) if windows and _is_windows_path(path) else posixpath.normpath(path)
 
 

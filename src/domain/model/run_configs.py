@@ -33,7 +33,7 @@ class LocalRun(RunConfig):
 
 @attrs.frozen(kw_only=True)
 class DockerRun(RunConfig):
-    """A container. *host_config* overrides the agent's own, per name in collections, in the words of the Docker SDK."""
+    """A container. *host_config*, in the words of the Docker SDK, overrides the agent's own: collections by name."""
 
     image: str | None = None
     ports: tuple[int, ...] = ()

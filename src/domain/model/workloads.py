@@ -20,24 +20,6 @@ MAX_VARIABLE_BYTES: Final = 128 * 1024
 """Linux refuses a larger single variable, too (MAX_ARG_STRLEN, see execve(2))."""
 
 
-LOOPBACK_NAMES: Final = frozenset(
-    {
-        "localhost",
-        "localhost.localdomain",
-        "localhost4",
-        "localhost4.localdomain4",
-        "localhost6",
-        "localhost6.localdomain6",
-        "ip6-localhost",
-        "ip6-loopback",
-    }
-)
-"""Names of the machine itself in the usual ``/etc/hosts``."""
-
-_SHORT_LOOPBACK: Final = re.compile(r"0|127(\.[0-9]+){1,2}")
-"""Addresses that every resolver completes: ``127.1`` is ``127.0.0.1``."""
-
-
 @attrs.frozen(kw_only=True)
 class Workload:
     """What a process must know to execute a flow run, as only the backend's adapter can say.
@@ -170,21 +152,41 @@ def own_run_config(run: FlowRun, traits: PlatformTraits) -> RunConfig:
 def is_loopback(host: str) -> bool:
     """Whether *host* means the machine itself, which inside a unit may be another one; see ``address_variables``.
 
-    A client that connects to an unspecified address (``0.0.0.0``) reaches its own machine, too.
+    In every spelling that a resolver takes: names of ``/etc/hosts``, all of 127.0.0.0/8, also as one number, and the
+    addresses of no particular interface (``0.0.0.0``, ``::``), which lead to the machine itself, too.
     """
-    name = host.lower().rstrip(".")
-    if name in LOOPBACK_NAMES or name.endswith(".localhost") or _SHORT_LOOPBACK.fullmatch(name):
+    name = host.lower().removesuffix(".")
+    if name in _OWN_NAMES or name.endswith(".localhost"):
         return True
     try:
-        address = ipaddress.ip_address(name)
+        found = ipaddress.ip_address(_as_number(name) if _NUMERIC.fullmatch(name) else name.partition("%")[0])
     except ValueError:
         return False
-    meant = getattr(address, "ipv4_mapped", None) or address
-    return meant.is_loopback or meant.is_unspecified
+    address = getattr(found, "ipv4_mapped", None) or found
+    return bool(address.is_loopback or address.is_unspecified)
+
+
+_OWN_NAMES: Final = frozenset(
+    {
+        "localhost", "localhost.localdomain", "localhost4", "localhost4.localdomain4", "localhost6",
+        "localhost6.localdomain6", "ip6-localhost", "ip6-loopback",
+    }
+)  # fmt: skip
+
+_NUMERIC: Final = re.compile(r"[0-9a-fx]+(\.[0-9a-fx]+){0,3}")
+"""An IPv4 address as the C library reads it: ``127.1`` and ``0x7f000001`` are ``127.0.0.1``."""
+
+
+def _as_number(name: str) -> int:
+    """The number of an IPv4 address in parts, of which the last one fills the rest. Raises ValueError."""
+    *head, last = (int(part, 16 if part[:2] == "0x" else 8 if part[0] == "0" else 10) for part in name.split("."))
+    if any(part > 255 for part in head) or last >= 256 ** (4 - len(head)):
+        raise ValueError(name)
+    return sum(part << 8 * (3 - at) for at, part in enumerate(head)) + last
 
 
 def asked_image(run: FlowRun, config: RunConfig) -> str | None:
-    """The image that was asked for: the one the flow is stored in, else the run config's, else the environment's."""
+    """The image that was asked for: the one the flow is stored in, else the run config's, else the flow's own."""
     image: str | None = run.flow.storage.image or getattr(config, "image", None) or run.flow.image
     return image
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefect.agent.adapters.graphql import documents
-from prefect.agent.adapters.graphql.run_configs import read_run_config, read_storage
+from prefect.agent.adapters.graphql import documents, wire
+from prefect.agent.adapters.graphql.run_configs import read_environment_image, read_run_config, read_storage
 from prefect.agent.adapters.graphql.wire import read_flow_run
 from prefect.agent.domain.model.flow_runs import Flow, FlowRun
 from prefect.agent.domain.model.run_configs import (
@@ -31,6 +31,32 @@ TEXT = st.lists(st.one_of(st.characters(), st.sampled_from("aA/-\ud800")), max_s
 
 
 # --- run configs, storage ---
+
+
+@pytest.mark.parametrize(
+    ("value", "image"),
+    [
+        ({"type": "LocalEnvironment", "metadata": {"image": "old/flow:1"}, "executor": "x"}, "old/flow:1"),
+        ({"type": "KubernetesJobEnvironment", "metadata": {"image": "old/flow:1"}}, "old/flow:1"),
+        ({"type": "DaskKubernetesEnvironment", "metadata": {"image": " old/flow:1 "}}, "old/flow:1"),
+        ({"metadata": {"image": "old/flow:1"}}, "old/flow:1"),
+        ({"type": "LocalEnvironment", "metadata": {}}, None),
+        ({"type": "LocalEnvironment", "metadata": None}, None),
+        ({"type": "LocalEnvironment", "metadata": {"image": None}}, None),
+        ({"type": "LocalEnvironment", "metadata": {"image": ""}}, None),
+        ({"metadata": {"image": 5}}, None),
+        ({"metadata": ["image"]}, None),
+        (["metadata"], None),
+        ("x", None),
+        (None, None),
+    ],
+)
+def test_the_image_of_an_environment(value: Any, image: str | None) -> None:
+    """Whatever its type is; what cannot be read is none."""
+    assert read_environment_image(value) == image
+    run = wire.read_flow_run({"id": an_id(), "version": 1, "state": "Scheduled", "flow": {"environment": value}}, NOW)
+    assert run is not None
+    assert run.flow.image == image
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +24,7 @@ from prefect.agent.domain.model.workloads import (
     MAX_VARIABLE_BYTES,
     PlatformTraits,
     Workload,
+    is_loopback,
     plan_submission,
 )
 from unit.builders import a_run
@@ -30,6 +32,30 @@ from unit.builders import a_run
 DOCKER = PlatformTraits(kind="docker", run_config=DockerRun)
 PROCESS = PlatformTraits(kind="process", run_config=LocalRun, runs_images=False)
 COMMAND = ("prefect", "execute", "flow-run")
+
+
+HERE = (
+    "localhost", "LOCALHOST", "localhost.", "localhost.localdomain", "localhost4", "localhost6", "ip6-localhost",
+    "ip6-loopback", "prefect.localhost", "127.0.0.1", "127.255.255.254", "127.0.1.1", "127.1", "0x7f.1", "2130706433",
+    "0.0.0.0", "0", "::", "::1", "::ffff:127.0.0.1", "::ffff:0.0.0.0", "0:0:0:0:0:0:0:1", "::1%lo",
+)  # fmt: skip
+ELSEWHERE = (
+    "", ".", "a.b", "localhost.x", "notlocalhost", "localhost.localdomain.example", "10.0.0.1", "128.0.0.1",
+    "126.255.255.255", "1.0.0.127", "fe80::1%lo", "::2", "::ffff:10.0.0.1", "host.docker.internal", "face", "abc.def",
+    "x", "0.0.0.0.0", "127.0.0.1.nip.io", "256.0.0.1", "0127.example", "127.0.0.1 x", "a%b", "é",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("host", HERE)
+def test_all_names_of_the_machine_itself_are_loopback(host: str) -> None:
+    """As a resolver takes them."""
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ELSEWHERE)
+def test_no_other_name_is_loopback(host: str) -> None:
+    """Also if it looks like one."""
+    assert not is_loopback(host)
 
 
 def plan(
@@ -83,6 +109,26 @@ def test_secrets_never_get_into_the_plain_environment(
 
     assert not set(submission.env) & set(secrets)
     assert dict(submission.secret_env) == secrets
+
+
+@pytest.mark.parametrize(
+    ("storage", "config", "template", "image"),
+    [
+        (None, DockerRun(), None, "flow/image"),
+        (None, UniversalRun(), None, "flow/image"),
+        (None, UniversalRun(), "agent/image", "flow/image"),
+        (None, DockerRun(image="run/image"), None, "run/image"),
+        (Storage(type="Docker", image="stored/image:2"), UniversalRun(), None, "stored/image:2"),
+    ],
+)
+def test_the_flows_own_image_beats_what_nobody_chose(
+    storage: Storage | None, config: RunConfig, template: str | None, image: str
+) -> None:
+    """Template and backend's default; storage and run config are closer to the run."""
+    traits = PlatformTraits(kind="docker", run_config=DockerRun, default_image=template)
+    run = a_run(run_config=config, storage=storage)
+    submission = plan(attrs.evolve(run, flow=attrs.evolve(run.flow, image="flow/image")), traits=traits)
+    assert (submission.image, submission.image_is_default) == (image, False)
 
 
 STORED = Storage(type="Docker", image="stored/image:2")

@@ -1,0 +1,104 @@
+"""Making a container, and what it needs before: volumes, and an image that is absent."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from docker.errors import APIError, NotFound
+from docker.utils import version_gte
+
+from prefect.agent.adapters.docker import containers
+from prefect.agent.adapters.docker.engine import Engine
+from prefect.agent.adapters.docker.errors import says, translate_submission, words
+from prefect.agent.adapters.docker.images import ImageAbsent, Images, absent
+from prefect.agent.adapters.docker.volumes import Volume
+from prefect.agent.domain.errors import PlatformUnavailable
+from prefect.agent.domain.model.run_configs import DockerRun
+from prefect.agent.domain.model.units import Submission
+
+HOST_GATEWAY_API: Final = "1.41"
+"""The API version of engine 20.10, which introduced ``host-gateway``."""
+
+
+class Maker:
+    """Makes containers of submissions; they do not execute yet.
+
+    Args:
+        volumes: Of the agent, for every container.
+        networks: Of the agent; the first is the container's own.
+    """
+
+    def __init__(self, engine: Engine, images: Images, *, volumes: Sequence[Volume], networks: Sequence[str]) -> None:
+        self._engine = engine
+        self._images = images
+        self._volumes = tuple(volumes)
+        self._networks = tuple(networks)
+
+    def arguments(self, submission: Submission) -> tuple[dict[str, Any], str]:
+        """Arguments for the SDK's ``create_container``, and the network mode among them.
+
+        Raises:
+            SubmissionRefused: The run config's host_config makes no sense.
+        """
+        host_config, mode = self.host_config(submission)
+        config = submission.run_config
+        return {
+            "name": submission.name,
+            "command": list(submission.command),
+            "environment": containers.environment(submission, mode),
+            "labels": containers.labels(submission),
+            "ports": list(config.ports) if isinstance(config, DockerRun) else [],
+            "host_config": host_config,
+            "detach": True,
+        }, mode
+
+    def host_config(self, submission: Submission) -> tuple[dict[str, Any], str]:
+        """What the engine is sent, and the network mode in it. Raises as :meth:`arguments`."""
+        with self._engine.asked("say its version") as client:
+            wanted = containers.options(
+                submission,
+                volumes=self._volumes,
+                networks=self._networks,
+                has_gateway=version_gte(client.api_version, HOST_GATEWAY_API),
+            )
+            return containers.host_config(client.create_host_config, wanted), str(wanted.get("network_mode") or "")
+
+    def make_volumes(self) -> None:
+        """Make the agent's named volumes, unless they are there."""
+        for volume in self._volumes:
+            if volume.is_named:
+                with self._engine.asked(f"make the volume {volume.external}") as client:
+                    try:
+                        client.inspect_volume(volume.external)
+                    except NotFound:
+                        client.create_volume(volume.external, driver="local", labels={"prefect_created": "true"})
+
+    def make(self, image: str, arguments: dict[str, Any]) -> str | None:
+        """Make a container and return its id; None if its name is taken. An image that is absent is pulled first.
+
+        Raises:
+            SubmissionRefused: The engine refuses the container, or there is no such image.
+            PlatformUnavailable: The engine or the registry does not answer usefully.
+        """
+        try:
+            return self._make(image, arguments)
+        except ImageAbsent:
+            self._images.prepare(image)
+        try:
+            return self._make(image, arguments)
+        except ImageAbsent as problem:
+            raise absent(image, pulled=self._images.is_pulled(image)) from problem
+
+    def _make(self, image: str, arguments: dict[str, Any]) -> str | None:
+        """As :meth:`make`. Raises ImageAbsent, too: the engine does not have the image."""
+        with self._engine.asked(f"make a container of {image}", into=translate_submission) as client:
+            try:
+                made: object = client.create_container(image, **arguments)
+            except APIError as problem:
+                if problem.status_code == 409 and says(words(problem), ("already in use",)):
+                    return None
+                if problem.status_code == 404 and says(words(problem), ("no such image",)):
+                    raise ImageAbsent from problem
+                raise
+        if not isinstance(made, Mapping) or not made.get("Id"):
+            raise PlatformUnavailable(f"the Docker engine does not say which container it made of {image}")
+        return str(made["Id"])
