@@ -1,8 +1,9 @@
-"""A program: the real process agent, which kills itself with SIGKILL at the fault point that ``CHAOS_KILL_AT`` numbers.
+"""A program: the real process or Docker agent, which kills itself at the fault point that ``CHAOS_KILL_AT`` numbers.
 
 Fault points are before and after each call of a port, and before and after each change of a file or directory. The
 product has no hook for this: its ports and the functions of ``os`` are wrapped from outside. ``CHAOS_POINTS`` names a
-file that gets the names of the points passed. Arguments: the Cloud's address, and a label.
+file that gets the names of the points passed. With ``CHAOS_FOLDER`` units are containers that see that folder, where
+their program is. Arguments: the Cloud's address, and a label.
 """
 
 import abc
@@ -82,11 +83,27 @@ def main(url: str, label: str) -> int:
     """Work until a signal, or the fault point, comes."""
     if limit := os.environ.get("CHAOS_DESCRIPTORS"):
         resource.setrlimit(resource.RLIMIT_NOFILE, (int(limit), int(limit)))
+    folder = os.environ.get("CHAOS_FOLDER")
     settings = AgentSettings(
-        name=label, labels=(label,), poll_first=0.1, poll_last=0.5, sweep_every=1.0, cancel_grace=0.5, stop_grace=1.0
+        name=label,
+        labels=(label,),
+        env={"PATH": f"{folder}:/usr/local/bin:/usr/bin:/bin"} if folder else {},
+        poll_first=0.1,
+        poll_last=0.5,
+        sweep_every=1.0,
+        cancel_grace=0.5,
+        stop_grace=1.0,
     )
     login = connection(Configuration.load(os.environ), api=url, key=None, tenant_id=None)
-    parts = build(Options(connection=login, settings=settings, platform="process"))
+    of_docker = {"no_pull": True, "volumes": [f"{folder}:{folder}"], "networks": ["host"]}
+    parts = build(
+        Options(
+            connection=login,
+            settings=settings,
+            platform="docker" if folder else "process",
+            platform_options=of_docker if folder else {},
+        )
+    )
     points = Points()
     for name in FILES:
         setattr(os, name, points.around(f"os.{name}", getattr(os, name)))

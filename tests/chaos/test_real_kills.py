@@ -8,10 +8,12 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 import attrs
+import docker
 import pytest
 
 from chaos.conftest import EVERYTHING, TESTS
@@ -24,7 +26,7 @@ ENDS: Final = {"well": "Success", "dies": "Failed", "cancelled": "Cancelled"}
 SAMPLE: Final = 4
 PATIENCE: Final = 90.0
 
-FLOW: Final = """#!{python} -SE
+FLOW: Final = """#!{python}
 import json, os, time, urllib.request
 run = os.environ["PREFECT__CONTEXT__FLOW_RUN_ID"]
 home = os.path.dirname(os.path.abspath(__file__))
@@ -63,12 +65,13 @@ class Case:
     flow: str
     label: str
     home: Path
+    in_containers: bool = False
     fates: dict[str, str] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         program = self.home / "bin" / "prefect"
         program.parent.mkdir(parents=True)
-        python = Path(sys.executable).resolve()
+        python = "/usr/bin/env python3" if self.in_containers else f"{Path(sys.executable).resolve()} -SE"
         program.write_text(FLOW.format(python=python, url=f"{self.cloud.url}/graphql"), encoding="ascii")
         program.chmod(0o755)
 
@@ -88,11 +91,26 @@ class Case:
             "PATH": f"{self.home}/bin:/usr/bin:/bin",
             "PREFECT__BACKEND": "server",
             "PYTHONPATH": os.pathsep.join(each for each in (str(TESTS), os.environ.get("PYTHONPATH", "")) if each),
+            **({"CHAOS_FOLDER": str(self.home / "bin")} if self.in_containers else {}),
+            **{name: os.environ[name] for name in ("DOCKER_HOST",) if name in os.environ},
             **chaos,
         }
         with (self.home / f"{name}.log").open("wb") as log:
             command = [sys.executable, "-m", "chaos.mortal_agent", self.cloud.url, self.label]
             return subprocess.Popen(command, env=env, stdout=log, stderr=log, cwd=self.home)
+
+    def points(self) -> list[str]:
+        """The fault points that a clean life passes until all of its runs have ended."""
+        self.add_runs()
+        path = self.home / "points"
+        first = self.agent("first", CHAOS_POINTS=str(path))
+        try:
+            wait_until(lambda: not self.open_runs(), PATIENCE, every=0.1)
+        finally:
+            first.send_signal(signal.SIGTERM)
+            code = first.wait(60)
+        assert code == 0, self._tail("first")
+        return path.read_text(encoding="ascii").split("\n")
 
     def open_runs(self) -> dict[str, str]:
         """Runs that have not ended as they have to."""
@@ -129,17 +147,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[OverHttp, 
 @pytest.fixture(scope="module")
 def points(cloud: tuple[OverHttp, str], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The fault points that a clean life passes until all of its runs have ended."""
-    case = Case(*cloud, "clean", tmp_path_factory.mktemp("clean"))
-    case.add_runs()
-    path = case.home / "points"
-    first = case.agent("first", CHAOS_POINTS=str(path))
-    try:
-        wait_until(lambda: not case.open_runs(), PATIENCE, every=0.1)
-    finally:
-        first.send_signal(signal.SIGTERM)
-        code = first.wait(60)
-    assert code == 0, case._tail("first")
-    return path.read_text(encoding="ascii").split("\n")
+    return Case(*cloud, "clean", tmp_path_factory.mktemp("clean")).points()
 
 
 def test_the_process_agent_passes_calls_and_files(points: list[str]) -> None:
@@ -155,22 +163,58 @@ def test_sigkill_at_a_fault_point_loses_and_doubles_nothing(
     numbers = list(range(len(points)))
     if not EVERYTHING:
         numbers = sorted(random.Random(os.environ.get("CHAOS_SEED", "0")).sample(numbers, SAMPLE))
-
-    def one(number: int) -> str:
-        case = Case(*cloud, f"kill-{number}", tmp_path / str(number))
-        case.add_runs()
-        first = case.agent("first", CHAOS_KILL_AT=str(number))
-        try:
-            wait_until(lambda: first.poll() is not None or not case.open_runs(), PATIENCE, every=0.1)
-        finally:
-            first.kill()
-            first.wait()
-        wrong = case.finish()
-        return f"killed at point {number} ({points[number]}): {wrong}" if wrong else ""
-
     with ThreadPoolExecutor(4) as pool:
-        wrong = [each for each in pool.map(one, numbers) if each]
+        wrong = [each for each in pool.map(lambda n: _killed(cloud, tmp_path, n, points), numbers) if each]
     assert not wrong, "\n\n".join(wrong)
+
+
+def _killed(
+    cloud: tuple[OverHttp, str], folder: Path, number: int, points: list[str], *, in_containers: bool = False
+) -> str:
+    """Kill an agent at one point, and let another one finish; what is wrong then, in words."""
+    name = f"{'docker-' if in_containers else ''}kill-{number}"
+    case = Case(*cloud, name, folder / name, in_containers=in_containers)
+    case.add_runs()
+    first = case.agent("first", CHAOS_KILL_AT=str(number))
+    try:
+        wait_until(lambda: first.poll() is not None or not case.open_runs(), PATIENCE, every=0.1)
+    finally:
+        first.kill()
+        first.wait()
+    wrong = case.finish()
+    return f"killed at point {number} ({points[number]}): {wrong}" if wrong else ""
+
+
+def remove_containers(folder: Path) -> None:
+    """Remove the containers that see a folder below *folder*."""
+    with closing(docker.from_env(timeout=60)) as client:
+        for container in client.containers.list(all=True, ignore_removed=True):
+            if any(str(folder) in str(mount.get("Source")) for mount in container.attrs["Mounts"]):
+                container.remove(force=True)
+
+
+@pytest.fixture
+def contained(cloud: tuple[OverHttp, str], flow_image: str) -> tuple[OverHttp, str]:
+    """The same Cloud, and a flow whose runs execute in containers."""
+    asked, _ = cloud
+    run_config = {"type": "DockerRun", "image": flow_image, "labels": []}
+    return asked, asked.flow(asked.project("containers"), "in-containers", run_config=run_config)
+
+
+@pytest.mark.docker
+def test_sigkill_of_the_docker_agent_loses_and_doubles_nothing(contained: tuple[OverHttp, str], tmp_path: Path) -> None:
+    """Before and after the container is made, and at another point; at every third one with ``make chaos``."""
+    clean = Case(*contained, "docker-clean", tmp_path / "clean", in_containers=True)
+    points = clean.points()
+    wanted = {points.index("before platform.create"), points.index("after platform.create")}
+    numbers = range(len(points))
+    one = random.Random(os.environ.get("CHAOS_SEED", "0")).sample(numbers, 1)
+    more = numbers[::3] if EVERYTHING else one
+    try:
+        wrong = [_killed(contained, tmp_path, n, points, in_containers=True) for n in sorted(wanted | set(more))]
+    finally:
+        remove_containers(tmp_path)
+    assert not any(wrong), "\n\n".join(wrong)
 
 
 @pytest.mark.parametrize("descriptors", [24, 40] if EVERYTHING else [40])
