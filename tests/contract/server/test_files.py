@@ -124,7 +124,7 @@ def nobody(tmp_path: Path) -> Iterator[None]:
     """Not root, whom no permission stops; files are made before this."""
     mine = os.geteuid()
     if mine == 0:
-        for folder in [tmp_path, *tmp_path.parents][:3]:
+        for folder in [tmp_path, *tmp_path.parents][:4]:
             folder.chmod(folder.stat().st_mode | 0o755)
     yield
     os.seteuid(mine)
