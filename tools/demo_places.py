@@ -61,7 +61,7 @@ class Place:
 
     def agent(self, **keywords: Any) -> Agent:
         """An agent for this place."""
-        return AGENTS[self.kind](platform_options=self.options, **keywords)
+        return AGENTS[self.kind](platform_options=self.options, policy="restricted", **keywords)
 
     def platform(self) -> ExecutionPlatform:
         """A second way to the same units, to clean up with."""
