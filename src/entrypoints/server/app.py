@@ -16,8 +16,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from prefect.agent.entrypoints.server.bodies import MAX_BODY, TOO_LARGE, Bodies, Unreadable, error_answer, length_of
-from prefect.agent.entrypoints.server.execution import REFUSED_KEY, Answer, Executor, read_json
+from prefect.agent.entrypoints.server.execution import REFUSED_KEY, Answer, Executor
 from prefect.agent.entrypoints.server.gate import Hosts, hosts_of, refusal
+from prefect.agent.entrypoints.server.json_text import read_json
 from prefect.agent.entrypoints.server.page import page
 from prefect.agent.entrypoints.server.patience import WaitingRoom, preferred, ready
 
