@@ -116,7 +116,7 @@ class _App:
         told: list[tuple[bytes, bytes]] = []
         found = self._answer(body, headers)
         runs, wait = ready(found), preferred(headers)
-        if runs is not None and wait is not None:
+        if runs is not None and wait is not None and self._waiting_room.has_room(len(body), found):
             told = [(b"preference-applied", b"wait")]
             if not runs and wait:
                 later = await self._waiting_room.wait(wait, lambda: self._answer(body, headers), receive)
