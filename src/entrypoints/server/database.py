@@ -24,7 +24,7 @@ from prefect.agent.domain.cloud.errors import BAD_INPUT, TOO_EXPENSIVE
 from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.answers import check_total
 from prefect.agent.entrypoints.server.effort import TOO_SLOW, Effort, TooMuch
-from prefect.agent.entrypoints.server.files import PRIVATE_FILE, keep_private, make_file, make_folder
+from prefect.agent.entrypoints.server.files import PRIVATE_FILE, keep_private, make_file, make_folder, planted
 from prefect.agent.entrypoints.server.migrations import SCHEMA_VERSION, migrate
 from prefect.agent.entrypoints.server.tables import BOOL, JSON, TABLES
 
@@ -278,6 +278,8 @@ class Database:
     _effort: Effort = attrs.field(factory=Effort, init=False)
 
     def __attrs_post_init__(self) -> None:
+        # By its one name: a link to it would have a lock and a log of its own.
+        self.path = self.path.resolve()
         self._lock = _lock(self.path)
         try:
             self._connection = _open(self.path)
@@ -339,6 +341,9 @@ def _lock(path: Path) -> IO[str]:
 
 
 def _open(path: Path) -> sqlite3.Connection:
+    problem = planted(path)
+    if problem is not None:
+        raise DatabaseProblem(problem)
     make_file(path)
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
