@@ -95,6 +95,19 @@ def test_a_file_that_others_can_replace_holds_no_secrets(tmp_path: Path, *, hold
     Database(path).close()
 
 
+@pytest.mark.parametrize("words", [["start", "--require-key", "--port", "0"], ["create-key"]])
+def test_no_key_is_made_where_others_can_replace_the_file(tmp_path: Path, words: list[str]) -> None:
+    """Attack: a new file in a folder that others can write to. Rule: refused before the first key, not at a restart."""
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    folder.chmod(0o777)
+    command = [sys.executable, "-m", "prefect.agent", "server", *words, "--database", str(folder / "cloud.db")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    assert (done.returncode, "chmod go-w" in done.stderr, done.stdout) == (78, True, "")
+    assert not list(folder.glob("*key*"))
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to another user")
 def test_a_wide_file_of_another_user_with_keys_is_refused(tmp_path: Path) -> None:
     """Attack: root serves a file that its owner left open. Rule: one sentence, and nothing is changed."""
