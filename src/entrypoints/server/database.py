@@ -316,6 +316,7 @@ class Database:
         try:
             yield Tx(connection, self._effort)
         finally:
+            connection.set_progress_handler(None, 0)  # what follows is not this transaction's
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
 
