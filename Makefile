@@ -106,12 +106,19 @@ uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-u
 	--custom-compile-command "make lock" $(3) --output-file requirements/$(1).txt
 endef
 
+# "venv --clear" follows a link: the environment of another checkout is never emptied from here.
+define own_folder
+@[ ! -L "$(1)" ] || { echo "$(1) is a link to $$(readlink $(1)), which is not made anew from here: remove the link," \
+	"or run make where it leads"; exit 1; }
+endef
+
 define need_python
 @[ -n "$(FOUND)" ] || { echo "None of $(CANDIDATES) is a Python >= 3.10 with venv and pip. Install one (Debian:" \
 	"python3-venv) or name it: make PYTHON=/path/to/python3.11"; exit 1; }
 endef
 
 .venv/.locked: requirements/dev.txt
+	$(call own_folder,.venv)
 	$(need_python)
 	@echo "Making .venv with $$($(FOUND) --version) from requirements/dev.txt (about a minute)"
 	@$(FOUND) -m venv --clear .venv
@@ -125,6 +132,7 @@ endef
 
 # An environment of its own: Prefect 1.x has a package prefect.agent too.
 .venv-prefect/.locked: requirements/prefect-py310.txt requirements/prefect-py312.txt
+	$(call own_folder,.venv-prefect)
 	$(need_python)
 	@echo "Making .venv-prefect with $$($(FOUND) --version) and the real Prefect 1.4.1 (about a minute)"
 	@$(FOUND) -m venv --clear .venv-prefect

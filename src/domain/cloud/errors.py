@@ -12,17 +12,22 @@ BAD_INPUT: Final = "BAD_USER_INPUT"
 TOO_EXPENSIVE: Final = "RESOURCE_EXHAUSTED"
 VERSION_LOCKING: Final = "VERSION_LOCKING_ERROR"
 
+MAX_MESSAGE: Final = 1000
+"""Characters of a message: a text that a client sent once may be refused a thousand times in one answer."""
+
 
 class CloudError(Exception):
     """The Cloud understood and says no.
 
     Attributes:
+        message: At most ``MAX_MESSAGE`` characters.
         code: Goes into ``extensions.code`` of the answer.
     """
 
     def __init__(self, message: str, code: str = REFUSED) -> None:
-        super().__init__(message)
-        self.message, self.code = message, code
+        cut = message if len(message) <= MAX_MESSAGE else f"{message[: MAX_MESSAGE - 3]}..."
+        super().__init__(cut)
+        self.message, self.code = cut, code
 
 
 class NotFound(CloudError):

@@ -16,8 +16,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from prefect.agent.entrypoints.server.bodies import MAX_BODY, TOO_LARGE, Bodies, Unreadable, error_answer, length_of
-from prefect.agent.entrypoints.server.execution import REFUSED_KEY, Answer, Executor, read_json
+from prefect.agent.entrypoints.server.execution import REFUSED_KEY, Answer, Executor
 from prefect.agent.entrypoints.server.gate import Hosts, hosts_of, refusal
+from prefect.agent.entrypoints.server.json_text import read_json
 from prefect.agent.entrypoints.server.page import page
 from prefect.agent.entrypoints.server.patience import WaitingRoom, preferred, ready
 
@@ -115,7 +116,7 @@ class _App:
         told: list[tuple[bytes, bytes]] = []
         found = self._answer(body, headers)
         runs, wait = ready(found), preferred(headers)
-        if runs is not None and wait is not None:
+        if runs is not None and wait is not None and self._waiting_room.has_room(len(body), found):
             told = [(b"preference-applied", b"wait")]
             if not runs and wait:
                 later = await self._waiting_room.wait(wait, lambda: self._answer(body, headers), receive)

@@ -15,6 +15,10 @@ MAX_HELD: Final = 64 * 1024 * 1024
 """Bytes of all bodies that are being read at one time."""
 
 
+ALWAYS_HELD: Final = 64 * 1024
+"""Bytes of each body for which there is always room: large ones do not keep agents out."""
+
+
 def error_answer(status: int, message: str, code: str) -> Answer:
     """An error in the protocol's shape."""
     return status, {"errors": [{"message": message, "extensions": {"code": code}}]}
@@ -56,7 +60,7 @@ class Bodies:
                     return None
                 chunk = message.get("body", b"")
                 size, self.held = size + len(chunk), self.held + len(chunk)
-                if size > MAX_BODY or self.held > MAX_HELD:
+                if size > MAX_BODY or (self.held > MAX_HELD and size > ALWAYS_HELD):
                     raise Unreadable(TOO_LARGE if size > MAX_BODY else BUSY)
                 chunks.append(chunk)
                 if not message.get("more_body"):

@@ -25,6 +25,9 @@ ANSWER_SECONDS: Final = 120.0
 GRACE_SECONDS: Final = 1.0
 """A request that came while another one was answered is read first."""
 
+MAX_UNSENT: Final = 128 * 1024 * 1024
+"""Bytes of all answers that wait to be taken; beyond that, those that wait for the longest are given up."""
+
 MAX_CONNECTIONS: Final = 1000
 BACKLOG: Final = 128
 """Connections that wait to be taken; so many may be open for a moment beyond the bound."""
@@ -62,6 +65,7 @@ class Connection(H11Protocol):
     _since: float = 0.0
     _deadline: asyncio.TimerHandle | None = None
     _write_deadline: asyncio.TimerHandle | None = None
+    _paused_since: float | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn
         """Begin, or give up the oldest unused connection, or this one."""
@@ -92,11 +96,14 @@ class Connection(H11Protocol):
     def pause_writing(self) -> None:
         """The client does not take its answer for the moment."""
         super().pause_writing()
+        self._paused_since = self.loop.time()
+        self._give_up_unsent()
         self._stop(self._write_deadline)
         self._write_deadline = self.loop.call_later(ANSWER_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
         """It took it."""
+        self._paused_since = None
         self._stop(self._write_deadline)
         super().resume_writing()
 
@@ -115,19 +122,38 @@ class Connection(H11Protocol):
 
     @property
     def is_unused(self) -> bool:
-        """Whether no request is being read or answered; one whose head is not complete is none yet."""
-        return self.conn.their_state is h11.IDLE
+        """Whether no request is being read or answered.
+
+        One whose head is not complete is none yet, and one that was refused before its body came is none any more.
+        """
+        is_refused = self.conn.their_state is h11.SEND_BODY and self.conn.our_state is not h11.SEND_RESPONSE
+        return is_refused or self.conn.their_state is h11.IDLE
 
     @property
     def unused_since(self) -> float:
         """Since when, by the clock of the event loop."""
         return self._since
 
+    @property
+    def paused_since(self) -> float | None:
+        """Since when its client does not take its answer; None if it does."""
+        return self._paused_since
+
     def _make_room(self) -> None:
         unused = [one for one in self.connections if isinstance(one, Connection) and one.is_unused and one is not self]
         oldest = min(unused, key=lambda one: one.unused_since, default=self)
         oldest.connections.discard(oldest)
         oldest.transport.abort()
+
+    def _give_up_unsent(self) -> None:
+        """Keep what waits to be taken, by all clients, below its bound."""
+        slow = [one for one in self.connections if isinstance(one, Connection) and one.paused_since is not None]
+        total = sum(one.transport.get_write_buffer_size() for one in slow)
+        for one in sorted(slow, key=lambda one: one.paused_since or 0.0):
+            if total <= MAX_UNSENT:
+                return
+            total -= one.transport.get_write_buffer_size()
+            one.transport.abort()
 
     def _look(self) -> None:
         """Start the clock of what the connection waits for now, unless it runs already."""

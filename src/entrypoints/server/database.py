@@ -24,7 +24,7 @@ from prefect.agent.domain.cloud.errors import BAD_INPUT, TOO_EXPENSIVE
 from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.answers import check_total
 from prefect.agent.entrypoints.server.effort import TOO_SLOW, Effort, TooMuch
-from prefect.agent.entrypoints.server.files import PRIVATE_FILE, keep_private, make_file, make_folder
+from prefect.agent.entrypoints.server.files import PRIVATE_FILE, keep_private, make_file, make_folder, planted
 from prefect.agent.entrypoints.server.migrations import SCHEMA_VERSION, migrate
 from prefect.agent.entrypoints.server.tables import BOOL, JSON, TABLES
 
@@ -41,6 +41,12 @@ MAX_ROWS: Final = 100_000
 _LOOK_EVERY: Final = 50_000
 """Steps of SQLite's machine between two looks at the clock; about a millisecond."""
 
+
+_LIMITS: Final = (
+    "too many", "Expression tree is too large", "parser stack overflow", "string or blob too big",
+    "LIKE or GLOB pattern too complex", "statement too long",
+)  # fmt: skip
+"""How messages of SQLite begin that speak of its limits: what a request asks for is beyond them."""
 
 _LOCK_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -63,21 +69,28 @@ def explain(problem: Exception) -> str | None:
         return "A text holds half a surrogate pair and cannot be stored"
     if isinstance(problem, RecursionError):
         return "A value is nested too deeply"
+    if isinstance(problem, OverflowError):
+        return "A number has more than 64 bits and cannot be stored"
     if not isinstance(problem, (sqlite3.OperationalError, sqlite3.DatabaseError)):
         return None
     text = str(problem)
     if text == "interrupted":
         return TOO_SLOW
+    if _is_too_much(problem):
+        return f"This asks for too much at once ({text}): ask for less at a time"
     return f"The Cloud's database refuses: {text}; nothing of this was kept"
 
 
 def code_of_mistake(problem: Exception) -> str | None:
     """The code of an error that is the client's: too much is asked for, or what cannot be stored. Else None."""
-    if isinstance(problem, (TooMuch, AsksTooMuch)) or (
-        isinstance(problem, sqlite3.Error) and str(problem) == "interrupted"
-    ):
+    if isinstance(problem, (TooMuch, AsksTooMuch)) or _is_too_much(problem):
         return TOO_EXPENSIVE
-    return BAD_INPUT if isinstance(problem, (UnicodeEncodeError, RecursionError)) else None
+    return BAD_INPUT if isinstance(problem, (UnicodeEncodeError, RecursionError, OverflowError)) else None
+
+
+def _is_too_much(problem: Exception) -> bool:
+    """Whether SQLite gave up because a statement is too long, too large or too complex."""
+    return isinstance(problem, sqlite3.Error) and str(problem).startswith(("interrupted", *_LIMITS))
 
 
 @attrs.define
@@ -265,6 +278,8 @@ class Database:
     _effort: Effort = attrs.field(factory=Effort, init=False)
 
     def __attrs_post_init__(self) -> None:
+        # By its one name: a link to it would have a lock and a log of its own.
+        self.path = self.path.resolve()
         self._lock = _lock(self.path)
         try:
             self._connection = _open(self.path)
@@ -301,6 +316,7 @@ class Database:
         try:
             yield Tx(connection, self._effort)
         finally:
+            connection.set_progress_handler(None, 0)  # what follows is not this transaction's
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
 
@@ -326,6 +342,9 @@ def _lock(path: Path) -> IO[str]:
 
 
 def _open(path: Path) -> sqlite3.Connection:
+    problem = planted(path)
+    if problem is not None:
+        raise DatabaseProblem(problem)
     make_file(path)
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)

@@ -35,6 +35,9 @@ MAX_DEPTH: Final = 7
 MAX_FIELDS: Final = 2_000
 """Fields of a document, each fragment counted wherever it is used."""
 
+MAX_INTROSPECTED: Final = 300
+"""Fields that ask about the schema; tools that draw it need less than 200."""
+
 MAX_ALIKE: Final = 10
 """Fields with one key in one selection: validation compares each with each."""
 
@@ -142,23 +145,37 @@ def _prepare(text: str) -> Prepared:
     return Prepared(document, operation, make_plan(document))
 
 
+_ABOUT_SCHEMA: Final = frozenset({"__schema", "__type"})
+
+
+def _is_of_rows(fragment: FragmentDefinitionNode) -> bool:
+    """Whether a fragment is about what is stored, not about the schema."""
+    return not fragment.type_condition.name.value.startswith("__")
+
+
 class _Measure:
-    """How deep and how large a document is with its fragments put in; introspection is not counted."""
+    """How deep and how large a document is with its fragments put in.
+
+    What is asked about the schema has a bound of its own and may be deeper; ``__typename`` is a field like others.
+    """
 
     def __init__(self, document: DocumentNode) -> None:
         self._roots = [n.selection_set for n in document.definitions if isinstance(n, OperationDefinitionNode)]
         self._fragments = {n.name.value: n for n in document.definitions if isinstance(n, FragmentDefinitionNode)}
         self._sizes: dict[str, tuple[int, int]] = {}
+        self._introspected = 0
 
     def complaint(self) -> str | None:
         """What is too much, if anything is."""
-        selections = [*self._roots, *(fragment.selection_set for fragment in self._fragments.values())]
+        selections = [*self._roots, *(one.selection_set for one in self._fragments.values() if _is_of_rows(one))]
         measured = [self._size(selected) for selected in selections]
         depth, fields = max(d for d, _ in measured) if measured else 0, sum(n for _, n in measured)
         if depth > MAX_DEPTH + 1:
             return f"The document selects more than {MAX_DEPTH} levels deep"
         if fields > MAX_FIELDS:
             return f"The document selects more than {MAX_FIELDS} fields"
+        if self._introspected > MAX_INTROSPECTED:
+            return f"The document asks for more than {MAX_INTROSPECTED} fields of the schema"
         return None
 
     def _size(self, selected: SelectionSetNode) -> tuple[int, int]:
@@ -169,7 +186,9 @@ class _Measure:
         depth = fields = 0
         for node in selected.selections:
             if isinstance(node, FieldNode):
-                if node.name.value.startswith("__"):
+                if node.name.value in _ABOUT_SCHEMA:
+                    self._introspected += self._size(node.selection_set)[1] + 1 if node.selection_set else 1
+                    fields += 1
                     continue
                 below = self._size(node.selection_set) if node.selection_set else (0, 0)
                 inner = below[0] + 1, below[1] + 1

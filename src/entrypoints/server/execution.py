@@ -1,6 +1,5 @@
 """One GraphQL request in, one answer out: parsing, validation, transaction, execution, the shape of errors."""
 
-import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
@@ -14,6 +13,7 @@ from prefect.agent.domain.cloud.strictness import STRICT, Claims, Strictness
 from prefect.agent.entrypoints.server.answers import check_answer
 from prefect.agent.entrypoints.server.database import Database
 from prefect.agent.entrypoints.server.documents import BAD_INPUT, Documents, Prepared, Refused
+from prefect.agent.entrypoints.server.json_text import read_json
 from prefect.agent.entrypoints.server.keys import caller as find_caller
 from prefect.agent.entrypoints.server.mutation import Request
 from prefect.agent.entrypoints.server.plans import Misfit, run_plan
@@ -125,22 +125,6 @@ def _run(prepared: Prepared, request: Request, variables: dict[str, Any]) -> Exe
         except Misfit:
             pass
     return execute_sync(schema(), prepared.document, context_value=request, variable_values=variables)
-
-
-def read_json(text: str) -> Any:
-    """JSON as its standard has it: NaN and Infinity, which other clients could not read again, are no part of it.
-
-    Raises:
-        ValueError: It is not JSON.
-    """
-    return _decoder.decode(text)
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-_decoder: Final = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _read(body: object) -> tuple[str, dict[str, Any]]:

@@ -13,7 +13,7 @@ PRIVATE_FOLDER: Final = 0o700
 
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
-_BESIDE: Final = ("", "-wal", "-shm", ".lock")
+_BESIDE: Final = ("", "-wal", "-shm", "-journal", ".lock")
 
 _log: Final = logging.getLogger(__name__)
 
@@ -25,13 +25,36 @@ def make_folder(folder: Path) -> None:
         OSError: It cannot be made.
     """
     if not folder.is_dir():
-        folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        make_folder(folder.parent)  # each of them: who may write to a parent can replace what is in it
+        folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
 
 
 def make_file(path: Path) -> None:
     """Make an empty file that only its user can read, if there is nothing yet; SQLite says what is wrong otherwise."""
     with contextlib.suppress(OSError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, PRIVATE_FILE))
+
+
+def planted(path: Path) -> str | None:
+    """Say which file beside the database at *path* another user put there; SQLite would take over what is in it.
+
+    Root's own files, and those of the owner of the database, are as good as this user's.
+    """
+    own = {os.geteuid(), 0, *(found.st_uid for found in _found(path))}
+    for end in _BESIDE:
+        one = Path(f"{path}{end}")
+        for found in _found(one):
+            if not stat.S_ISREG(found.st_mode) or found.st_uid not in own:
+                return f"{one} is not a file of the owner of {path}: remove it, or choose another --database"
+    return None
+
+
+def _found(path: Path) -> list[os.stat_result]:
+    """What is at *path*, not followed; nothing if nothing is there."""
+    try:
+        return [path.lstat()]
+    except OSError:
+        return []
 
 
 def keep_private(path: Path) -> str | None:
@@ -48,7 +71,9 @@ def keep_private(path: Path) -> str | None:
         _log.warning("%s could be read by other users; now only its owner can", path)
     if len(mine) < len(wide):
         return f"{path} is another user's and can be read by others: let its owner chmod 600 it"
-    folder = path.parent.stat()
+    folder, file = path.parent.stat(), path.stat()
+    if folder.st_uid not in {os.geteuid(), 0, file.st_uid}:
+        return f"the folder of {path} is another user's, who can put another file in its place; choose another one"
     if folder.st_mode & _OTHERS_WRITE and not folder.st_mode & stat.S_ISVTX:
         return f"others can put another file in the place of {path}: chmod go-w {path.parent}"
     return None

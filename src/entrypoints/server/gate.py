@@ -20,8 +20,13 @@ CONTAINERS: Final = frozenset({"host.docker.internal"})
 
 JSON_TYPE: Final = "application/json"
 
-_AUTHORITY: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\[\]:@/?#\\\s]+)(?::([0-9]{1,5}))?")
+_AUTHORITY: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\[\]:@/?#%\\\s]+)(?::([0-9]{1,5}))?")
 _PORTS: Final = {"http": "80", "https": "443"}
+_SINGLE: Final = (
+    "host", "origin", "content-type", "authorization", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest",
+)  # fmt: skip
+"""Headers that decide: of two of them another reader may see the other one."""
+
 _MAX_ADVICE: Final = 100
 """Characters of a foreign name that an answer repeats."""
 
@@ -107,6 +112,9 @@ def refusal(method: str, headers: Sequence[tuple[str, str]], hosts: Hosts, *, gr
         headers: Lower-case names and values; a name may come twice.
         graphql: Whether it is for the GraphQL API.
     """
+    twice = next((name for name in _SINGLE if sum(name == one for one, _ in headers) > 1), None)
+    if twice is not None:
+        return Refusal(400, "BAD_REQUEST", f"The header {twice} comes more than once")
     host = _one(headers, "host")
     if host is None or (found := _AUTHORITY.fullmatch(host)) is None or not hosts.has(found[1].strip("[]")):
         shown = (found[1] if host is not None and (found := _AUTHORITY.fullmatch(host)) else "")[:_MAX_ADVICE]
@@ -151,12 +159,12 @@ def _is_same(origin: str, host: str) -> bool:
 
 
 def _plain(name: str) -> str:
-    address = _address(name.strip("[]"))
+    address = _address(name.strip("[]").partition("%")[0])  # clients leave the zone of a local address out
     return str(address) if address else name.lower().removesuffix(".")
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return ipaddress.ip_address(text.partition("%")[0])
+        return ipaddress.ip_address(text)
     except ValueError:
         return None

@@ -29,10 +29,11 @@ def create_key(database: Path, name: str, expires: datetime | None, scope: str) 
 
     From the first key on, every request needs one, for good. A running server takes notice at once.
     """
-    from prefect.agent.entrypoints.server.keys import add_key, opened_beside  # noqa: PLC0415 - extra "server"
+    from prefect.agent.entrypoints.server.keys import add_key, check_private, opened_beside  # noqa: PLC0415 - extra
 
     until = expires.replace(tzinfo=timezone.utc).isoformat(timespec="microseconds") if expires else None
     with opened_beside(database.expanduser()) as connection:
+        check_private(database.expanduser().resolve())
         tenant = connection.execute("SELECT id FROM tenant ORDER BY created LIMIT 1").fetchone()
         if tenant is None:
             raise Refused("there is no tenant to make a key for: create one first")

@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.local_keys import read_key, write_key
 from prefect.agent.entrypoints.server.database import APPLICATION_ID, Database, DatabaseProblem
+from prefect.agent.entrypoints.server.files import keep_private
 from prefect.agent.entrypoints.server.migrations import SCHEMA_VERSION
 from prefect.agent.entrypoints.server.scopes import ADMIN, ANYONE, Caller
 
@@ -149,9 +150,11 @@ def keep_own_key(database: Database, path: Path, scope: str) -> None:
     """See to it that the file *path* holds a key of that *scope* that is accepted; make one if not.
 
     Raises:
+        DatabaseProblem: Others could read the database or replace it.
         ConfigurationError: Something else is there.
         OSError: The file cannot be written.
     """
+    check_private(database.path)
     kept = read_key(path)
     known = _known(database, kept) if kept is not None else None
     if known is not None and known.scope == scope:
@@ -162,6 +165,17 @@ def keep_own_key(database: Database, path: Path, scope: str) -> None:
             raise DatabaseProblem("there is no tenant to make a key for: create one first")
         _, key = add_key(tx, tenant["id"], f"of {path.name}", scope=scope)
         write_key(path, key)
+
+
+def check_private(path: Path) -> None:
+    """Check that the file *path* is fit for keys, before the first one is made.
+
+    Raises:
+        DatabaseProblem: Others could read it, or put another one in its place.
+    """
+    problem = keep_private(path)
+    if problem is not None:
+        raise DatabaseProblem(problem)
 
 
 @contextmanager

@@ -13,7 +13,8 @@ _COLOURS: Final = {
 }  # fmt: skip
 
 _LATEST: Final = (
-    "SELECT r.id, r.name, r.state, r.state_message, r.scheduled_start_time, r.start_time, r.end_time, f.name AS flow "
+    "SELECT r.id, substr(r.name, 1, 200) AS name, r.state, substr(r.state_message, 1, 200) AS state_message, "
+    "r.scheduled_start_time, r.start_time, r.end_time, substr(f.name, 1, 200) AS flow "
     f"FROM flow_run r JOIN flow f ON f.id = r.flow_id ORDER BY r.created DESC LIMIT {SHOWN}"
 )
 
@@ -39,7 +40,7 @@ def page(tx: Tx) -> str:
 
 def _row(row: dict[str, Any]) -> str:
     dot = f'<span class=dot style="background:{_COLOURS.get(row["state"], "#999")}"></span>'
-    state = f"{dot}{escape(row['state'])}<br><small>{escape((row['state_message'] or '')[:200])}</small>"
+    state = f"{dot}{escape(row['state'])}<br><small>{escape(row['state_message'] or '')}</small>"
     name = f"{escape(row['name'] or '')}<br><small>{row['id']}</small>"
     times = [
         (row[column] or "")[:19].replace("T", " ") for column in ("scheduled_start_time", "start_time", "end_time")

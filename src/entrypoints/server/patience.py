@@ -21,6 +21,15 @@ LONGEST: Final = 60.0
 LOOK_EVERY: Final = 1.0
 """Seconds between two looks though nothing was changed: a run may have become due."""
 
+MOST: Final = 200
+"""Requests that wait at one time: each asks again every second. Others are answered at once."""
+
+MOST_FIELDS: Final = 5
+"""Questions for ready runs in one request that may wait."""
+
+LONGEST_BODY: Final = 16 * 1024
+"""Bytes of a request that may wait: it is kept, and read anew each time."""
+
 GATHER: Final = 0.03
 """Seconds between a change and the look at what it brought: changes come in crowds."""
 
@@ -56,6 +65,7 @@ class WaitingRoom:
         self._bell = asyncio.Event()
         self._is_closed = False
         self._told: dict[str, float] = {}
+        self._waiting = 0
 
     def ring(self) -> None:
         """Something may have been changed."""
@@ -66,6 +76,10 @@ class WaitingRoom:
         """Nobody waits any more; the answers that there are go out."""
         self._is_closed = True
         self.ring()
+
+    def has_room(self, size: int, answer: Answer) -> bool:
+        """Whether one more request, with a body of *size* bytes, may wait for a better answer than *answer*."""
+        return self._waiting < MOST and size <= LONGEST_BODY and len(answer[1]["data"]) <= MOST_FIELDS
 
     async def wait(self, seconds: float, ask: Callable[[], Answer], receive: Receive) -> Answer | None:
         """The first answer in which there are runs, or the last one.
@@ -79,6 +93,7 @@ class WaitingRoom:
         """
         end = time.monotonic() + seconds
         gone = asyncio.ensure_future(receive())
+        self._waiting += 1
         try:
             while not self._is_closed and (left := end - time.monotonic()) > 0:
                 rung = asyncio.ensure_future(self._bell.wait())
@@ -92,6 +107,7 @@ class WaitingRoom:
                     return answer
             return ask()
         finally:
+            self._waiting -= 1
             gone.cancel()
 
     def _may_tell(self, runs: set[str] | None) -> bool:

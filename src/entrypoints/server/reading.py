@@ -16,6 +16,9 @@ CHUNK: Final = 500
 
 AGGREGATE: Final = "_aggregate"
 
+TYPE_NAME: Final = "__typename"
+"""A field of every row that is not stored: it counts, and graphql-core answers it."""
+
 _SIZE: Final = "#"
 """Where a shown row has its size: no field of an answer is called like this."""
 
@@ -100,6 +103,8 @@ def _show(tx: Tx, table: Table, stored: list[Row], asks: Iterable[Ask]) -> list[
 def _show_field(tx: Tx, table: Table, pairs: list[tuple[Row, Row]], ask: Ask) -> int:
     """Add one field to all rows; return by how much the answer grows."""
     name, kinds = ask.name, table.all_columns
+    if name == TYPE_NAME:
+        return _count_each(pairs, len(ask.key) + value_size(table.name))
     if name in kinds:
         kind, total, each = kinds[name], 0, len(ask.key)
         for row, shown in pairs:
@@ -116,6 +121,13 @@ def _show_field(tx: Tx, table: Table, pairs: list[tuple[Row, Row]], ask: Ask) ->
             return _show_one(tx, relation, pairs, ask)
         return _show_many(tx, relation, pairs, ask)
     return 0
+
+
+def _count_each(pairs: list[tuple[Row, Row]], size: int) -> int:
+    """Add *size* to each row; return by how much the answer grows."""
+    for _, shown in pairs:
+        shown[_SIZE] += size
+    return size * len(pairs)
 
 
 def _show_one(tx: Tx, relation: ToOne, pairs: list[tuple[Row, Row]], ask: Ask) -> int:

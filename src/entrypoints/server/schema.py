@@ -4,7 +4,6 @@ graphql-core parses, validates and executes; the resolvers of root fields look a
 statement per level. Names of types are Hasura's for queries, ``<mutation>_input`` for mutations.
 """
 
-import json
 import logging
 import re
 import uuid
@@ -35,9 +34,10 @@ from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server import resolvers
 from prefect.agent.entrypoints.server.database import code_of_mistake, explain
 from prefect.agent.entrypoints.server.filters import JSON_OPERATORS, OPERATORS
+from prefect.agent.entrypoints.server.json_text import is_json, read_json
 from prefect.agent.entrypoints.server.mutation import Mutation, Request
 from prefect.agent.entrypoints.server.mutations import INPUTS, MUTATIONS
-from prefect.agent.entrypoints.server.reading import AGGREGATE, Ask, count_rows, read_by_id, read_rows
+from prefect.agent.entrypoints.server.reading import AGGREGATE, TYPE_NAME, Ask, count_rows, read_by_id, read_rows
 from prefect.agent.entrypoints.server.tables import BOOL, HIDDEN, INT, JSON, TABLES, TEXT, TIME, UUID, Table, ToOne
 
 _log: Final = logging.getLogger(__name__)
@@ -177,10 +177,13 @@ def _literal(parse: Callable[[Any], Any]) -> Callable[..., Any]:
     def read(node: ValueNode, variables: dict[str, Any] | None = None) -> Any:
         if parse is _json and isinstance(node, StringValueNode):
             try:  # a JSON scalar in the document's text is a quoted string that holds JSON (protocol section 1.3)
-                return json.loads(node.value)
+                return read_json(node.value)
             except ValueError:
                 return node.value
-        return parse(value_from_ast_untyped(node, variables))
+        value = value_from_ast_untyped(node, variables)
+        if parse is _json and not is_json(value):
+            raise GraphQLError("A number is too large for JSON")
+        return parse(value)
 
     return read
 
@@ -311,7 +314,8 @@ def _asks_of(info: GraphQLResolveInfo, kind: GraphQLObjectType, nodes: Sequence[
     for key, fields in selected.items():
         name = fields[0].name.value
         field = kind.fields.get(name)
-        if field is None:  # __typename
+        if field is None:
+            found.append(Ask(key, TYPE_NAME))
             continue
         inner = get_named_type(field.type)
         children = _asks_of(info, inner, fields) if isinstance(inner, GraphQLObjectType) else ()

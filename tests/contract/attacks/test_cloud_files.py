@@ -95,6 +95,19 @@ def test_a_file_that_others_can_replace_holds_no_secrets(tmp_path: Path, *, hold
     Database(path).close()
 
 
+@pytest.mark.parametrize("words", [["start", "--require-key", "--port", "0"], ["create-key"]])
+def test_no_key_is_made_where_others_can_replace_the_file(tmp_path: Path, words: list[str]) -> None:
+    """Attack: a new file in a folder that others can write to. Rule: refused before the first key, not at a restart."""
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    folder.chmod(0o777)
+    command = [sys.executable, "-m", "prefect.agent", "server", *words, "--database", str(folder / "cloud.db")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    assert (done.returncode, "chmod go-w" in done.stderr, done.stdout) == (78, True, "")
+    assert not list(folder.glob("*key*"))
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to another user")
 def test_a_wide_file_of_another_user_with_keys_is_refused(tmp_path: Path) -> None:
     """Attack: root serves a file that its owner left open. Rule: one sentence, and nothing is changed."""
@@ -119,7 +132,80 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
+def test_a_link_to_the_file_is_the_file(tmp_path: Path) -> None:
+    """Attack: a second server on a link, with a lock and a log of its own. Rule: a file has one name."""
+    real, link = tmp_path / "real" / "cloud.db", tmp_path / "link.db"
+    with closing(Database(real)) as first:
+        link.symlink_to(real)
+        assert first.path == real.resolve()
+        with pytest.raises(DatabaseProblem, match="another server uses"):
+            Database(link)
+    with closing(Database(link)):
+        assert {one.parent for one in tmp_path.rglob("*.lock")} == {real.parent}
+
+
+def test_every_folder_that_is_made_is_its_users_alone(tmp_path: Path) -> None:
+    """Attack: rename a folder above that of the file. Rule: 0700 for each folder that is made, whatever the umask."""
+    path = tmp_path / "a" / "b" / "cloud.db"
+    before = os.umask(0)
+    try:
+        Database(path).close()
+    finally:
+        os.umask(before)
+
+    assert (mode(tmp_path / "a"), mode(tmp_path / "a" / "b")) == (0o700, 0o700)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to another user")
+@pytest.mark.parametrize("end", ["", "-wal", "-shm", "-journal", ".lock"])
+def test_what_a_neighbour_put_beside_the_file_is_not_taken_over(tmp_path: Path, end: str) -> None:
+    """Attack: in /tmp, a log with a neighbour's key waits for the database. Rule: refused before SQLite reads it."""
+    path = tmp_path / "cloud.db"
+    planted = Path(f"{path}{end}")
+    planted.touch(0o600)
+    os.chown(planted, 65534, 65534)
+    if end:
+        with pytest.raises(DatabaseProblem, match="is not a file of the owner"):
+            Database(path)
+        assert planted.stat().st_size == 0
+    else:
+        Database(path).close()  # the owner's own, which root serves
+
+
+def test_a_link_beside_the_file_is_not_followed(tmp_path: Path) -> None:
+    """Attack: a link at the log's place has SQLite write elsewhere. Rule: regular files only."""
+    (tmp_path / "cloud.db-wal").symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(DatabaseProblem, match="is not a file of the owner"):
+        Database(tmp_path / "cloud.db")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a folder to another user")
+def test_a_folder_of_another_user_holds_no_secrets(tmp_path: Path) -> None:
+    """Attack: the owner of the folder puts another file in its place. Rule: refused like a folder others write to."""
+    path = tmp_path / "his" / "cloud.db"
+    first = Embedded(path)
+    first.change("set_secret", "success", name="s", value=1)
+    first.database.close()
+    os.chown(path.parent, 65534, 65534)
+
+    with pytest.raises(DatabaseProblem, match="another user's"):
+        Database(path)
+
+
 # --- HTTP ---
+
+
+def test_the_page_shows_long_names_cut(tmp_path: Path) -> None:
+    """Attack: fifty names of 4 MB, each five seconds. Rule: the page shows so much of a name."""
+    path = tmp_path / "cloud.db"
+    first = Embedded(path)
+    run = first.run(first.flow(first.project()))
+    first.change("set_flow_run_name", "success", flow_run_id=run, name="n" * 1_000_000)
+    first.database.close()
+    with running_server(path) as url:
+        assert len(get(url).body) < 10_000
 
 
 def test_health_does_not_redirect(url: str) -> None:
@@ -246,6 +332,16 @@ def test_finished_runs_go_after_a_while(cloud: Embedded, kind: str) -> None:
         left = tx.all("SELECT id FROM task_run WHERE flow_run_id = ?", [old])
         left += tx.all("SELECT id FROM log WHERE flow_run_id = ?", [old])
     assert left == []
+
+
+def test_a_run_that_was_cancelled_ahead_of_its_time_stays_until_then(cloud: Embedded) -> None:
+    """Attack: none. Rule: it keeps its schedule from planning that time again, however long ago it was cancelled."""
+    run = finished(cloud, "Cancelled")
+    with cloud.database.write() as tx:
+        tx.execute("UPDATE flow_run SET scheduled_start_time = '2999-01-01T00:00:00.000000+00:00' WHERE id = ?", [run])
+    list(prune(cloud.database, Retention(logs=A_DAY, runs=A_DAY), utc_now()))
+
+    assert counts(cloud, run) == (3, 1)
 
 
 def test_it_is_deleted_in_small_portions(cloud: Embedded) -> None:

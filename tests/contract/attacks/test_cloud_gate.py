@@ -250,3 +250,29 @@ def refused(home: Path) -> None:
     """The agent does not start, and says which file is wrong."""
     with pytest.raises(ConfigurationError, match="key-4200"):
         connection_key(home, "http://localhost:4200")
+
+
+# --- two readers of one request ---
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1%.evil.example", "127.0.0.1%25evil.example", "[::1%25evil]", "[::1%evil]"])
+def test_an_address_with_something_behind_it_is_a_foreign_name(url: str, host: str) -> None:
+    """Attack: a foreign name that begins with an address and a zone. Rule: an address is the whole name."""
+    assert ask(url, MAKE_KEY, content_type=JSON, host=host).status == 421
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("content_type", ("text/plain", JSON)),
+        ("origin", ("http://evil.example", "http://{own}")),
+        ("sec_fetch_site", ("cross-site", "none")),
+        ("authorization", ("Bearer a", "Bearer b")),
+    ],
+)
+def test_a_header_that_decides_comes_once(url: str, name: str, values: tuple[str, str]) -> None:
+    """Attack: two readers see two values of one header. Rule: headers that decide come once."""
+    one, other = (value.format(own=authority(url)) for value in values)
+    given = {"content_type": JSON, name: f"{one}\r\n{name.replace('_', '-')}: {other}"}
+
+    assert (ask(url, **given).status, ask(url, **given).code) == (400, "BAD_REQUEST")

@@ -306,6 +306,7 @@ def is_closed_at_once(url: str) -> bool:
 def test_bodies_have_a_bound_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Attack: many bodies at once, each within its bound. Rule: 503 beyond what all of them may hold."""
     monkeypatch.setattr(bodies, "MAX_HELD", 1000)
+    monkeypatch.setattr(bodies, "ALWAYS_HELD", 200)
     with running_server(tmp_path / "cloud.db") as url, connect(url) as first:
         first.sendall(head_of(url, content_type=JSON, content_length="900") + b"{".ljust(800))
         wait_until(lambda: ask(url, content_type=JSON, query="{ hello }".ljust(500)).status == 503, what="no room")

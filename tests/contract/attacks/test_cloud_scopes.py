@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from prefect.agent.entrypoints.server import database
 from prefect.agent.entrypoints.server.cli import server
 from prefect.agent.entrypoints.server.execution import Executor
+from prefect.agent.entrypoints.server.keys import add_key
 from prefect.agent.entrypoints.server.mutations import MUTATIONS
 from prefect.agent.entrypoints.server.resolvers import QUERIES
 from prefect.agent.entrypoints.server.scopes import RUNNER_MUTATIONS, RUNNER_QUERIES
@@ -60,6 +62,30 @@ def made(cloud: Embedded, with_key: Headers, **given: Any) -> dict[str, str]:
     """A key that was made through another one."""
     found: dict[str, str] = cloud.change("create_api_key", "id key", with_key, name="k", **given)
     return found
+
+
+def test_no_relation_leads_a_runner_to_what_is_an_admins() -> None:
+    """Attack: reach keys or messages through related rows or conditions on them. Rule: no relation leads there."""
+    open_ones = {name for name in TABLES if name in RUNNER_QUERIES}
+    reached = {relation.table for name in open_ones for relation in TABLES[name].relations.values()}
+
+    assert reached <= open_ones
+    assert not open_ones & {"auth_api_key", "api_key_hash", "secret", "cloud_lock", "message", "cloud_hook"}
+
+
+def test_a_long_chain_of_keys_is_still_a_key(cloud: Embedded) -> None:
+    """Attack: keys made through keys, thousands deep. Rule: the clock of the request before does not run on."""
+    with cloud.database.write() as tx:
+        tenant, maker, key = tx.all("SELECT id FROM tenant")[0]["id"], None, ""
+        for _ in range(5000):
+            maker, key = add_key(tx, tenant, "k", made_by=maker)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "READ_SECONDS", -1.0)
+        patch.setattr(database, "_LOOK_EVERY", 100)
+        with cloud.database.read():
+            pass
+
+    assert code(cloud.send("{ hello }", None, headers(key))) is None
 
 
 FORBIDDEN = (
