@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import attrs
@@ -33,6 +33,12 @@ LOOPBACK_NAMES: Final = frozenset(
     }
 )
 """Names of the machine itself in the usual ``/etc/hosts``."""
+
+_SETTING: Final = "PREFECT__"
+"""Begins the variable of each of Prefect's settings; ``__`` stands between sections."""
+
+_COPY: Final = re.compile(r"(?<=^PREFECT__)(?:CONTEXT__CONFIG(?:__|$))+")
+"""A copy of all settings, in a section of the settings."""
 
 _SHORT_LOOPBACK: Final = re.compile(r"0|127(\.[0-9]+){1,2}")
 """Addresses that every resolver completes: ``127.1`` is ``127.0.0.1``."""
@@ -129,9 +135,27 @@ def plan_submission(
 
 
 def plain_name(name: str) -> str:
-    """*name* of a variable as Prefect reads it: in the names of its settings case counts for nothing."""
-    upper = name.upper()
-    return upper if upper.startswith("PREFECT") else name
+    """*name* of a variable as Prefect reads it: in the names of its settings case counts for nothing.
+
+    ``PREFECT__CONTEXT__CONFIG__X`` is another way to say ``PREFECT__X``, and the one that its client reads first.
+    """
+    upper = name.lower().upper()  # Prefect lowers: some letters outside ASCII become others by that
+    return _COPY.sub("", upper) if upper.startswith("PREFECT") else name
+
+
+def is_reserved(name: str, reserved: Collection[str]) -> bool:
+    """Whether a variable called *name* decides about one of *reserved*: it, a section that holds it, or a part of it.
+
+    Args:
+        reserved: As :func:`plain_name` writes them.
+    """
+    plain = plain_name(name)
+    if plain in reserved:
+        return True
+    section = f"{plain.removesuffix('__')}__"
+    return plain.startswith(_SETTING) and any(
+        each.startswith(section) or section.startswith(f"{each}__") for each in reserved
+    )
 
 
 def split_env(env: Mapping[str, str], workload: Workload) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -140,7 +164,7 @@ def split_env(env: Mapping[str, str], workload: Workload) -> tuple[dict[str, str
     Address and key of the Cloud belong together: else a run config would send the key to an address of its own.
     """
     reserved = workload.reserved
-    own = {name: value for name, value in env.items() if plain_name(name) not in reserved}
+    own = {name: value for name, value in env.items() if not is_reserved(name, reserved)}
     return own, tuple(sorted(env.keys() - own.keys()))
 
 
