@@ -12,6 +12,9 @@ import click
 
 from prefect.agent.domain.errors import AgentError
 from prefect.agent.domain.model.explaining import Finding, RunFacts, UnitFacts, explain, reference, span
+from prefect.agent.domain.secrets import passwords_of
+from prefect.agent.domain.texts import escaped
+from prefect.agent.entrypoints import outlet
 from prefect.agent.entrypoints.exits import exit_for
 
 
@@ -43,12 +46,12 @@ def why(run: str, platform: str | None, *, output: str, namespace: str | None, *
         unit = _unit(facts, platform, {"namespace": namespace} if namespace else {}) if facts and platform else None
     except AgentError as problem:
         end = exit_for(problem)
-        click.echo(f"Error: {end}", err=True)
+        outlet.say(f"Error: {end}", err=True)
         sys.exit(end.code)
     if facts is None:
         raise click.UsageError(f"there is no flow run {run!r} in this tenant: neither an id nor a name")
     findings = explain(facts, unit)
-    click.echo(_as_json(facts, findings) if output == "json" else "\n".join(_as_text(facts, findings)))
+    outlet.say(*([_as_json(facts, findings)] if output == "json" else map(escaped, _as_text(facts, findings))))
     sys.exit(int(any(finding.stops for finding in findings)))
 
 
@@ -57,7 +60,10 @@ def _facts(run: str, login: dict[str, str | None]) -> RunFacts | None:
     from prefect.agent.adapters.system.clock import SystemClock  # noqa: PLC0415
     from prefect.agent.entrypoints.settings import Configuration, connection  # noqa: PLC0415
 
-    found = connection(Configuration.load(os.environ), **login)
+    configuration = Configuration.load(os.environ)
+    outlet.know([login["key"] or "", *configuration.secrets()])
+    found = connection(configuration, **login)
+    outlet.know([found.key or "", *passwords_of(found.api), *configuration.secrets()])
     cloud = GraphQLCloudApi(
         found.api, clock=SystemClock(), key=found.key, tenant_id=found.tenant_id, backend=found.backend
     )
