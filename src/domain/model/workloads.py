@@ -40,6 +40,9 @@ _SETTING: Final = "PREFECT__"
 _COPY: Final = re.compile(r"(?<=^PREFECT__)(?:CONTEXT__CONFIG(?:__|$))+")
 """A copy of all settings, in a section of the settings."""
 
+_LONE: Final = re.compile(r"[\ud800-\udfff]")
+"""Surrogates, which JSON can spell, and no encoding takes."""
+
 _SHORT_LOOPBACK: Final = re.compile(r"0|127(\.[0-9]+){1,2}")
 """Addresses that every resolver completes: ``127.1`` is ``127.0.0.1``."""
 
@@ -229,6 +232,8 @@ def _check_env(env: Mapping[str, str]) -> None:
     for name, value in env.items():
         if not name or "=" in name or "\0" in name or "\0" in value:
             raise SubmissionRefused(f"{name!r} cannot be an environment variable: empty, or holds '=' or a NUL byte")
+        if _LONE.search(name) or _LONE.search(value):
+            raise SubmissionRefused(f"{name!r} cannot be an environment variable: it holds half of a character")
     for name, value in env.items():
         if len(f"{name}={value}".encode(errors="surrogatepass")) >= MAX_VARIABLE_BYTES:
             raise SubmissionRefused(
