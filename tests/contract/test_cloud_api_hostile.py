@@ -207,6 +207,15 @@ def test_a_date_of_another_age_stops_no_call(cloud: CloudApi, stub: Stub, name: 
         assert abs(cloud.skew) < 1e9
 
 
+@pytest.mark.parametrize("bad", [{"id": []}, {"id": {"a": 1}}, {"id": None}, {}, [], 5, None, "x"], ids=str)
+def test_a_row_that_is_none_harms_no_other(cloud: CloudApi, stub: Stub, bad: object) -> None:
+    """Whatever stands where a flow run should be, those beside it are read."""
+    queue = {"flow_run_ids": [RUN]}
+    stub.script = lambda _asked: says(data={"flow_run": [bad, ROW], "get_runs_in_queue": queue})
+    assert [run.id for run in cloud.flow_runs([RUN])] == [RUN]
+    assert [run.id for run in cloud.ready_flow_runs(labels=(), before=SystemClock().now(), limit=5)] == [RUN]
+
+
 def test_no_cookie_is_kept(cloud: CloudApi, stub: Stub) -> None:
     """A Cloud that sets one with each answer would make requests, and the agent, grow without end."""
     stub.answers(says(headers={"Set-Cookie": f"name={'x' * 2000}; Path=/"}, data={"flow_run": []}))
