@@ -13,6 +13,11 @@ SAMPLES: Final = 9
 QUICK: Final = 2.0
 """Answers within so many seconds are good samples; half of the time of a slower one may be anywhere."""
 
+FIRST_YEAR: Final = 1970
+"""A machine without a battery begins there."""
+
+LAST_YEAR: Final = 2200
+
 _HALF_A_SECOND: Final = timedelta(seconds=0.5)
 
 
@@ -51,9 +56,9 @@ class SkewMeter:
 
 
 def read_date(value: str | None) -> datetime | None:
-    """A date of HTTP (aware), or None."""
+    """A date of HTTP (aware), or None. One of another age is none: nothing can be reckoned from it."""
     try:
         moment = parsedate_to_datetime(value or "")
-        return moment.astimezone() if moment.tzinfo else None
+        return moment.astimezone() if moment.tzinfo and FIRST_YEAR <= moment.year <= LAST_YEAR else None
     except (ValueError, TypeError, IndexError, OverflowError):
         return None

@@ -23,6 +23,20 @@ LEAST_ENCODED: Final = 6
 """Characters of the shortest encoded form that is masked, for the same reason."""
 
 
+_PERCENT: Final = re.compile("%[0-9A-F]{2}")
+_MARKUP: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_SPELLINGS: Final = tuple(
+    str.maketrans(spelling)
+    for spelling in (
+        {letter: f"\\u{ord(letter):04x}" for letter in "<>&"},  # Go, in which engines are written, in JSON
+        {"/": "\\/"},  # PHP, likewise
+        _MARKUP,
+        {**_MARKUP, '"': "&quot;", "'": "&#x27;"},
+    )
+)
+"""How other programs spell a text."""
+
+
 def read_secret(text: str, source: str) -> str:
     """Return the secret in *text*: one word of printable ASCII, which any header and any file can hold.
 
@@ -143,6 +157,8 @@ def _forms(secret: str) -> Iterator[str]:
     """The texts that show *secret*."""
     yield secret
     encoded = {quote(secret, safe=""), quote(secret), json.dumps(secret)[1:-1], repr(secret)[1:-1]}
+    encoded |= {_PERCENT.sub(lambda found: found[0].lower(), form) for form in encoded}
+    encoded |= {secret.translate(spelling) for spelling in _SPELLINGS}
     encoded |= {part for offset in range(3) for part in _in_base64(secret.encode(errors="surrogatepass"), offset)}
     yield from (form for form in encoded if len(form) >= LEAST_ENCODED)
 

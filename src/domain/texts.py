@@ -6,6 +6,9 @@ from typing import Final
 MAX_NAME: Final = 256
 """Characters of a name that our own texts, labels and units carry."""
 
+LONGEST_WORD: Final = 4096
+"""Characters of the longest word that a cut text may begin with a part of."""
+
 _ACTIVE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters (C0, DEL, C1), line and paragraph separators, what changes the direction of text, and surrogates
 that no encoding takes."""
@@ -31,6 +34,12 @@ def escaped_json(text: str) -> str:
 def cut(text: str, most: int) -> str:
     """*text*, or its first *most* characters and how many there were."""
     return text if len(text) <= most else f"{text[:most]}... (cut: {len(text)} characters)"
+
+
+def from_a_whole_word(text: str) -> str:
+    """*text*, which was cut at its beginning, without the rest of the word there: half of a secret cannot be masked."""
+    found = re.search(r"\s", text[:LONGEST_WORD])
+    return text[found.start() if found else LONGEST_WORD :].lstrip()
 
 
 def readable_name(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from prefect.agent.domain.model.workloads import is_loopback
-from prefect.agent.domain.secrets import without_password
+from prefect.agent.domain.secrets import passwords_of, without_password
 from prefect.agent.entrypoints.settings import Configuration, Connection
 
 _HERE: Final = frozenset({"host.docker.internal"})
@@ -25,12 +25,13 @@ def of_login(login: Connection, configuration: Configuration, key_files: Iterabl
 
 
 def of_connection(login: Connection) -> Iterator[str]:
-    """Whether the key is sent to another machine in the clear."""
+    """Whether the key, or without one the password in the address, is sent to another machine in the clear."""
     parts = urlsplit(login.api)
     host = parts.hostname or ""
-    if parts.scheme == "http" and login.key and not is_loopback(host) and host not in _HERE:
+    secret = "The API key" if login.key else "The password in the address" if passwords_of(login.api) else ""
+    if parts.scheme == "http" and secret and not is_loopback(host) and host not in _HERE:
         yield (
-            f"The API key is sent to {without_password(login.api)} without TLS: others on the way can read it. "
+            f"{secret} is sent to {without_password(login.api)} without TLS: others on the way can read it. "
             "Give an https:// address"
         )
 

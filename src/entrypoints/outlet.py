@@ -47,6 +47,17 @@ def clean(text: str) -> str:
     return escaped_lines(_Shown.mask(text))
 
 
+def say(*lines: str, err: bool = False) -> None:
+    """Print *lines* for a person, or for a program: masked, and without what does something to a terminal.
+
+    Args:
+        err: To the standard error instead.
+    """
+    stream = sys.stderr if err else sys.stdout
+    stream.write("".join(f"{clean(line)}\n" for line in lines))
+    stream.flush()
+
+
 def show(problem: BaseException, message: str, *, level: str = "CRITICAL") -> None:
     """Show *problem* with its traceback: in the log, or on stderr if there is none yet. Never raises."""
     text = "".join(traceback.format_exception(problem))

@@ -1,5 +1,6 @@
 """The GraphQL adapter against servers that misbehave: whatever comes becomes one of the port's errors."""
 
+import contextlib
 import json
 import socket
 import threading
@@ -189,6 +190,38 @@ def test_a_date_to_wait_for(cloud: CloudApi, stub: Stub, ahead: int, at_most: in
     assert wait is not None
     assert 0 < wait <= at_most
     assert wait > at_most - 15
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("date", ["Sat, 01 Jan 0101 00:00:01 GMT", "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_a_date_of_another_age_stops_no_call(cloud: CloudApi, stub: Stub, name: str, date: str) -> None:
+    """Nothing is reckoned from it: one such answer must not keep the agent from asking ever again."""
+    stub.answers(Reply(503, headers={"Date": date}), says(headers={"Date": date}, data={"flow_run": []}))
+    with pytest.raises(CloudUnavailable):
+        cloud.connect()
+    for _ in range(2):
+        before = len(stub.asked)
+        with contextlib.suppress(CloudError):
+            CALLS[name](cloud)
+        assert len(stub.asked) > before
+        assert abs(cloud.skew) < 1e9
+
+
+@pytest.mark.parametrize("bad", [{"id": []}, {"id": {"a": 1}}, {"id": None}, {}, [], 5, None, "x"], ids=str)
+def test_a_row_that_is_none_harms_no_other(cloud: CloudApi, stub: Stub, bad: object) -> None:
+    """Whatever stands where a flow run should be, those beside it are read."""
+    queue = {"flow_run_ids": [RUN]}
+    stub.script = lambda _asked: says(data={"flow_run": [bad, ROW], "get_runs_in_queue": queue})
+    assert [run.id for run in cloud.flow_runs([RUN])] == [RUN]
+    assert [run.id for run in cloud.ready_flow_runs(labels=(), before=SystemClock().now(), limit=5)] == [RUN]
+
+
+def test_no_cookie_is_kept(cloud: CloudApi, stub: Stub) -> None:
+    """A Cloud that sets one with each answer would make requests, and the agent, grow without end."""
+    stub.answers(says(headers={"Set-Cookie": f"name={'x' * 2000}; Path=/"}, data={"flow_run": []}))
+    for _ in range(3):
+        cloud.flow_runs([RUN])
+    assert all("cookie" not in asked.headers for asked in stub.asked)
 
 
 @pytest.mark.parametrize("name", CALLS)

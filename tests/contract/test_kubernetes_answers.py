@@ -124,6 +124,16 @@ class TestDeadlines:
             platform.logs_tail("unit")
         assert LATE in caplog.text
 
+    def test_long_output_does_not_begin_in_the_middle_of_a_secret(
+        self, server: StubServer, platform: KubernetesPlatform
+    ) -> None:
+        """What is masked later is whole words: the rest of a key would pass as it is."""
+        server.answers[f"GET {JOBS}/unit"] = says(a_job_object())
+        server.answers[f"GET {PODS}"] = listing("PodList", a_pod_object(phase="Running"))
+        after = b" and more ".ljust(jobs.MAX_TAIL - 5, b".")
+        server.answers[f"GET {PODS}/.*/log"] = says(b"the key is SECRET-0123456789" + after)
+        assert platform.logs_tail("unit").startswith("and more")
+
 
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a second for each answer."""

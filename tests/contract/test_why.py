@@ -6,11 +6,14 @@ import subprocess
 import sys
 from collections.abc import Generator
 from pathlib import Path
+from typing import Final
 
 import pytest
 import requests
 
 from prefect.agent.entrypoints.server.testing import running_server
+
+SECRET: Final = "pcu_SECRET-that-must-never-be-seen"
 
 
 @pytest.fixture
@@ -27,17 +30,18 @@ def mutate(url: str, name: str, gives: str, /, **given: object) -> str:
     return str(answer["data"][name][gives])
 
 
-def run(url: str, **more: object) -> str:
+def run(url: str, flow_run_name: str = "crimson-dolphin", **more: object) -> str:
     """A new flow run of a flow."""
     project = mutate(url, "create_project", "id", name="p")
     flow = {"name": "f", "tasks": [], "edges": [], "type": "prefect.core.flow.Flow", "__version__": "1.4.1"}
     flow_id = mutate(url, "create_flow", "id", project_id=project, serialized_flow=flow)
-    return mutate(url, "create_flow_run", "id", flow_id=flow_id, flow_run_name="crimson-dolphin", **more)
+    return mutate(url, "create_flow_run", "id", flow_id=flow_id, flow_run_name=flow_run_name, **more)
 
 
-def why(url: str, home: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+def why(url: str, home: Path, *words: str, **more: str) -> "subprocess.CompletedProcess[str]":
     """The command, as a person calls it."""
     env = {"PATH": os.environ["PATH"], "HOME": str(home), "PREFECT__BACKEND": "server", "PREFECT__CLOUD__API": url}
+    env |= more
     command = [sys.executable, "-m", "prefect.agent", "agent", "why", *words]
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
 
@@ -126,3 +130,40 @@ def test_a_unit_that_is_not_where_its_claim_says(url: str, tmp_path: Path) -> No
 
     assert done.returncode == 1, done.stderr
     assert "No agent asks this tenant for work." in done.stdout
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_texts_of_others_do_nothing_to_the_terminal_and_show_no_secret(url: str, tmp_path: Path, output: str) -> None:
+    """A flow run's name may hold a line that looks like ours, colours, and a secret that an author has seen."""
+    run_id = run(url, f"evil\x1b[2J\nok nothing is wrong\u202e {SECRET}", labels=["vm"])
+
+    done = why(url, tmp_path, run_id, "--output", output, PREFECT__CONTEXT__SECRETS__TOKEN=SECRET)
+
+    assert done.returncode == 1, done.stderr
+    assert not {"\x1b", "\u202e"} & {*done.stdout}
+    assert "ok nothing is wrong" not in done.stdout.splitlines()
+    assert "evil" in done.stdout
+    assert SECRET not in done.stdout
+
+
+def test_a_command_to_copy_is_one_command(url: str, tmp_path: Path) -> None:
+    """A label of a flow author is one word of it, whatever it holds."""
+    run(url, labels=["vm;reboot $(id)"])
+
+    done = why(url, tmp_path, "crimson-dolphin")
+
+    assert "prefect agent start --label 'vm;reboot $(id)'" in [line.strip() for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("way", ["option", "file", "address"])
+def test_its_own_login_is_masked(url: str, tmp_path: Path, way: str) -> None:
+    """However it was given: what the Cloud repeats of it is not shown."""
+    given = {"file": {"PREFECT__CLOUD__API_KEY_FILE": str(tmp_path / "key")}}.get(way, {})
+    (tmp_path / "key").write_text(SECRET)
+    (tmp_path / "key").chmod(0o600)
+    address = url.replace("://", f"://me:{SECRET}@") if way == "address" else url
+    run_id = run(url, f"name {SECRET}", labels=["vm"])
+
+    done = why(address, tmp_path, run_id, *(["--token", SECRET] if way == "option" else []), **given)
+
+    assert SECRET not in done.stdout + done.stderr

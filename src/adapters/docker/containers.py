@@ -83,8 +83,7 @@ def options(
     wanted = dict(config.host_config) if isinstance(config, DockerRun) else {}
     for name in ("auto_remove", "AutoRemove"):  # would take the exit code away with the container
         wanted.pop(name, None)
-    policy = wanted.get("restart_policy")
-    if isinstance(policy, Mapping) and policy.get("Name", policy.get("name")) not in {None, "", "no"}:
+    if _asks_for_restarts(wanted.get("restart_policy")):
         raise SubmissionRefused(
             "the run config's host_config asks for a restart_policy, but a flow run is started once; "
             "use the flow's retries"
@@ -96,6 +95,14 @@ def options(
     if has_gateway and mode != "host" and not str(mode).startswith("container:"):
         own["extra_hosts"] = {HOST: "host-gateway"}
     return merged(own, wanted)
+
+
+def _asks_for_restarts(policy: object) -> bool:
+    """Whether any spelling of the name, of which the engine takes the last, is that of a policy that restarts."""
+    if not isinstance(policy, Mapping):
+        return False
+    names = [value for key, value in policy.items() if str(key).casefold() == "name"]
+    return any(name not in (None, "", "no") for name in names)  # a set would choke on what cannot be hashed
 
 
 def joins(networks: Sequence[str], network_mode: str) -> list[str]:

@@ -35,6 +35,9 @@ _KNOWN: Final = frozenset(
 _KNOWN_OF_VOLUMES: Final = frozenset({"nocopy", "labels", "driverconfig", "subpath"})
 """Fields of a mount; of one with another it is not known what it shows."""
 
+_OF_A_BIND: Final = frozenset({"", "bind", "rbind", "ro", "rw"})
+"""Options of a mount that name no other place, as the layers of an overlay do."""
+
 _VOLUME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 
 
@@ -48,8 +51,7 @@ def asked_of_the_engine(
         given: The one that a run without a run config would get.
         address: Of the engine.
     """
-    places = _places(wanted) - _places(given)
-    places |= _places(wanted, writable=True) - _places(given, writable=True)
+    places = _new_places(wanted, given)
     paths = {place for place in places if place.startswith(("/", "?"))}
     own = [host_path(address.removeprefix("unix://"))] if address.startswith("unix://") else []
     namespaces, networks = _namespaces(wanted, given)
@@ -70,20 +72,45 @@ def asked_of_the_engine(
     )
 
 
-def _places(config: Mapping[str, Any], *, writable: bool = False) -> set[str]:
-    """Paths of the host that a container sees, and volumes as ``kind/name``; or only those that it may write to."""
-    binds = [str(bind) for bind in _list(config.get("Binds"))]
-    found = {_bound(bind) for bind in binds if not (writable and _is_read_only(bind))}
+@attrs.frozen
+class _Place:
+    """A path of the host that a container sees, or a volume as ``kind/name``.
+
+    Attributes:
+        how: What is special about the mount, such as its propagation.
+    """
+
+    name: str
+    may_write: bool = True
+    how: str = ""
+
+
+def _new_places(wanted: Mapping[str, Any], given: Mapping[str, Any]) -> set[str]:
+    """What *wanted* shows that *given* does not, or more freely."""
+    own = _places(given)
+    return {
+        place.name for place in _places(wanted) if place not in own and attrs.evolve(place, may_write=True) not in own
+    }
+
+
+def _places(config: Mapping[str, Any]) -> set[_Place]:
+    found = {_of_bind(bind) for bind in _list(config.get("Binds"))}
     for mount in _list(config.get("Mounts")):
-        if not isinstance(mount, Mapping):
-            found.add(f"?{mount}")
-        elif not (writable and _all(mount, "readonly") and all(_all(mount, "readonly"))):
-            found |= _mounted(mount)
+        found |= _of_mount(mount) if isinstance(mount, Mapping) else {_Place(f"?{mount}")}
     return found
 
 
-def _is_read_only(bind: str) -> bool:
-    return "ro" in bind.rpartition(":")[2].split(",")
+def _of_bind(bind: object) -> _Place:
+    if not isinstance(bind, str):
+        return _Place(f"?{bind}")
+    flags = set(",".join(bind.split(":")[2:]).split(","))
+    return _Place(_bound(bind), "ro" not in flags, ",".join(sorted(flags - {"", "ro", "rw", "nocopy"})))
+
+
+def _of_mount(mount: Mapping[str, Any]) -> set[_Place]:
+    may_write = _all(mount, "readonly")[-1:] != [True]
+    how = " ".join(str(each) for each in _all(mount, "bindoptions") if each)
+    return {_Place(name, may_write, how) for name in _mounted(mount)}
 
 
 def _bound(bind: str) -> str:
@@ -110,9 +137,20 @@ def _mounted(mount: Mapping[str, Any]) -> set[str]:
     drivers = [driver for each in options for driver in _below(each, "driverconfig")]
     if not any(drivers):
         return {f"volume/{source}" for source in sources} or {"anonymous"}
-    driven = [each for driver in drivers for each in _below(driver, "options")]
-    devices = [str(device) for each in driven for device in _below(each, "device")]
-    return {host_path(device) if device.startswith("/") else f"?{device}" for device in devices or ["a volume driver"]}
+    return {place for driver in drivers for place in _driven(driver)}
+
+
+def _driven(driver: object) -> set[str]:
+    """What a volume's driver makes it of: a path, if it is sure to bind one and nothing else."""
+    options = _below(driver, "options")
+    devices = [str(device) for each in options for device in _below(each, "device")]
+    found = {host_path(device) if device.startswith("/") else f"?{device}" for device in devices or ["a volume driver"]}
+    flags = {flag for each in options for word in _below(each, "o") for flag in str(word).split(",")}
+    kinds = {str(kind) for each in options for kind in _below(each, "type")}
+    names = {str(name) for name in _below(driver, "name")}
+    if names <= {"", "local"} and kinds <= {"", "none", "bind"} and flags <= _OF_A_BIND:
+        return found
+    return found | {f"?a volume of {' '.join(sorted(names | kinds))}"}
 
 
 def _unknown(mapping: Mapping[str, Any], known: frozenset[str]) -> set[str]:
@@ -138,11 +176,10 @@ def _namespaces(wanted: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[se
 
 
 def _devices(config: Mapping[str, Any]) -> set[str]:
-    found = {str(next(iter(_below(each, "pathonhost")), each)) for each in _list(config.get("Devices"))}
+    found = {str(path) for each in _list(config.get("Devices")) for path in _below(each, "pathonhost") or [each]}
     found |= {f"rule/{each}" for each in _list(config.get("DeviceCgroupRules"))}
     for each in _list(config.get("DeviceRequests")):
-        driver = str(next(iter(_below(each, "driver")), "") or "any")
-        found.add(f"request/{driver}")
+        found |= {f"request/{driver or 'any'}" for driver in _below(each, "driver") or [""]}
     return found
 
 

@@ -174,7 +174,7 @@ class Reading:
             if run is None:
                 text = json.dumps(row)[:200]
                 self._warn_once(text, f"The API sent a flow run that cannot be read; it is left alone: {text}")
-                unreadable.add(dig(row, "id"))
+                unreadable.add(str(dig(row, "id")))  # a list cannot be in a set
             else:
                 runs[run.id] = run
         return Found(runs, frozenset(run_id for run_id in asked if run_id in unreadable and run_id not in runs))

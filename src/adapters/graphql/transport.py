@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
+from http.cookiejar import DefaultCookiePolicy
 from importlib import metadata
 from typing import Any, Final
 
@@ -79,6 +80,7 @@ class Transport:
         self.url = url.rstrip("/")
         self.shown = without_login(self.url)
         self._session = requests.Session()
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # they would add up for ever
         self._session.auth = self._login = Login(url, key)
         for prefix in ("http://", "https://"):
             self._session.mount(prefix, CallAdapter(pool_connections=1, pool_maxsize=CONNECTIONS))

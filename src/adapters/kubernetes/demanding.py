@@ -3,11 +3,13 @@
 Nothing here trusts its input; what is of the wrong kind is passed over, for the API server refuses it.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import attrs
 
+from prefect.agent.adapters.kubernetes.origins import flow_of, of_the_flow, of_the_run
 from prefect.agent.domain.model.demands import Demands, host_path, leads_to_a_socket
 from prefect.agent.domain.model.images import image_reference
 
@@ -57,9 +59,10 @@ def asked_of_the_cluster(basis: Demands, wanted: Object, given: Object, template
         template: The agent's own, as the operator wrote it.
         account: The service account that the agent itself uses; empty if it is not known.
     """
+    asking, entitled = of_the_run(wanted, given), of_the_flow(given)
 
     def new(read: Callable[[Object], frozenset[str]]) -> frozenset[str]:
-        return read(wanted) - read(given)
+        return read(asking) - read(entitled)
 
     own = {image_reference(str(each["image"])) for each in _containers(template) if each.get("image")}
     return attrs.evolve(
@@ -68,7 +71,7 @@ def asked_of_the_cluster(basis: Demands, wanted: Object, given: Object, template
         environment=basis.environment | new(_environment),
         engine_sockets=frozenset(path for path in new(_host_paths) if leads_to_a_socket(path)),
         agent_account=new(_service_accounts) & {account},
-        pod_fields=_pod_fields(wanted, given) | _lost(wanted, given, template),
+        pod_fields=_pod_fields(asking, entitled) | _lost(asking, entitled, template),
         image_sources=new(_image_sources),
         host_paths=new(_host_paths),
         volumes=new(_kinds_of_volumes),
@@ -80,7 +83,7 @@ def asked_of_the_cluster(basis: Demands, wanted: Object, given: Object, template
         security_options=new(_security_options),
         namespaces=new(_namespaces),
         service_accounts=new(_service_accounts),
-        secrets=new(_secrets),
+        secrets=_secrets(asking, entitled),
         owner_references=new(_owner_references),
         finalizers=new(_finalizers),
         nodes=new(_nodes),
@@ -106,8 +109,10 @@ def _lost(wanted: Object, given: Object, template: Object) -> frozenset[str]:
     changed = {field for field in GUARDS if written.get(field) is not None and with_it.get(field) != without.get(field)}
     if with_it.get("serviceAccountName"):
         changed.discard("serviceAccountName")  # another one has a rule of its own
-    first, before, own = (next(iter(_maps(pod, "containers")), {}) for pod in (with_it, without, written))
-    if own.get("securityContext") and first.get("securityContext") != before.get("securityContext"):
+    before = flow_of(given).get("securityContext")
+    if flow_of(template).get("securityContext") and any(
+        each.get("securityContext") != before for each in _containers(wanted)
+    ):
         changed.add("containers.securityContext")
     return frozenset(f"without/{field}" for field in changed)
 
@@ -151,14 +156,21 @@ def _volume(kind: str, about: Object) -> str:
     return f"{kind}/{about.get(names[kind])}" if kind in names else kind
 
 
-def _secrets(job: Object) -> frozenset[str]:
-    found: list[object] = [each.get("name") for each in _maps(_pod(job), "imagePullSecrets")]
+def _secrets(wanted: Object, given: Object) -> frozenset[str]:
+    """Names of Secrets that are used in another way, too: who is given one key of a Secret has not all of it."""
+    return frozenset(name for name, _ in _uses_of_secrets(wanted) - _uses_of_secrets(given))
+
+
+def _uses_of_secrets(job: Object) -> frozenset[tuple[str, str]]:
+    found: list[tuple[object, str]] = [(each.get("name"), "pull") for each in _maps(_pod(job), "imagePullSecrets")]
     for container in _containers(job):
-        found += [_map(each.get("secretRef")).get("name") for each in _maps(container, "envFrom")]
-        found += [_map(_map(each.get("valueFrom")).get("secretKeyRef")).get("name") for each in _maps(container, "env")]
+        found += [(_map(each.get("secretRef")).get("name"), "all") for each in _maps(container, "envFrom")]
+        references = [_map(_map(each.get("valueFrom")).get("secretKeyRef")) for each in _maps(container, "env")]
+        found += [(each.get("name"), f"key {each.get('key')}") for each in references]
     for volume in _volumes(job):
-        found += _named_secrets(volume)
-    return frozenset(str(name) for name in found if name)
+        about = json.dumps({**volume, "name": ""}, sort_keys=True, default=str)
+        found += [(name, about) for name in _named_secrets(volume)]
+    return frozenset((str(name), use) for name, use in found if name)
 
 
 def _named_secrets(value: object) -> Iterator[object]:

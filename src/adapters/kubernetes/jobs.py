@@ -17,6 +17,7 @@ from prefect.agent.adapters.kubernetes.reading import blamed
 from prefect.agent.adapters.kubernetes.reflector import Rhythm
 from prefect.agent.domain.errors import PlatformError, PlatformUnavailable
 from prefect.agent.domain.model.units import Submission
+from prefect.agent.domain.texts import from_a_whole_word
 
 MAX_TAIL: Final = 64 * 1024
 MOST_OUTPUT: Final = 16 * 1024 * 1024
@@ -177,7 +178,8 @@ class Jobs:
                 read += len(piece)
                 if read > MOST_OUTPUT:
                     break
-        return kept.decode(errors="replace").encode()[-MAX_TAIL:].decode(errors="ignore")
+        text = kept.decode(errors="replace").encode()[-MAX_TAIL:].decode(errors="ignore")
+        return text if text.encode() == kept and read <= MAX_TAIL else from_a_whole_word(text)
 
     def events(self, namespace: str, uid: str) -> list[EventFacts]:
         """What Kubernetes reported of an object, oldest first; nothing if that may not be read."""

@@ -10,7 +10,7 @@ from prefect.agent.adapters.kubernetes.fields import BadTemplate, Section, plain
 from prefect.agent.adapters.kubernetes.pod_security import restrict
 from prefect.agent.domain.model.run_configs import KubernetesRun
 from prefect.agent.domain.model.units import Submission
-from prefect.agent.domain.model.workloads import plain_name
+from prefect.agent.domain.model.workloads import is_reserved
 
 CONTAINER: Final = "flow"
 """Name of the container that runs the flow; if a template has none of that name, its first one does."""
@@ -149,11 +149,11 @@ def reserved_in(pod: Section, submission: Submission) -> list[str]:
     """Names of variables in the flow's container of *pod* that are not a flow run's to set, and not ours either."""
     ours = {*submission.env, *submission.secret_env}
     names = {entry.text("name") or "" for flow in pod.entries("containers")[:1] for entry in flow.entries("env")}
-    return sorted(name for name in names - ours if plain_name(name) in submission.reserved)
+    return sorted(name for name in names - ours if is_reserved(name, submission.reserved))
 
 
 def _drop_reserved(flow: Section, submission: Submission) -> None:
-    kept = [each.data for each in flow.entries("env") if plain_name(each.text("name") or "") not in submission.reserved]
+    kept = [each.data for each in flow.entries("env") if not is_reserved(each.text("name") or "", submission.reserved)]
     if len(kept) != len(flow.entries("env")):
         flow.data["env"] = kept
 

@@ -26,6 +26,7 @@ from prefect.agent.domain.errors import PlatformForbidden, PlatformUnavailable, 
 from prefect.agent.domain.model.run_configs import LocalRun
 from prefect.agent.domain.model.units import Submission, Unit, UnitStatus
 from prefect.agent.domain.model.workloads import PlatformTraits
+from prefect.agent.domain.texts import MAX_NAME, cut
 from prefect.agent.ports.platform import ExecutionPlatform
 
 DEFAULT_DIRECTORY: Final = "~/.prefect-agent/units"
@@ -319,10 +320,14 @@ def _working_dir(submission: Submission) -> str:
     wanted = config.working_dir if isinstance(config, LocalRun) else None
     if wanted is None:
         return str(Path.cwd())
-    path = Path(os.path.expanduser(wanted))  # noqa: PTH111 - Path's own way raises if there is no home
-    if not path.is_dir():
-        raise SubmissionRefused(f"the run config's working_dir {wanted!r} is not a directory on {socket.gethostname()}")
-    return str(path.absolute())
+    try:
+        path = Path(os.path.expanduser(wanted))  # noqa: PTH111 - Path's own way raises if there is no home
+        if path.is_dir():
+            return str(path.absolute())
+    except (OSError, ValueError):  # what cannot be the name of a folder, or is too long for one
+        pass
+    where = f"is not a directory on {socket.gethostname()}"
+    raise SubmissionRefused(f"the run config's working_dir {cut(wanted, MAX_NAME)!r} {where}")
 
 
 def _bound(name: str) -> socket.socket | None:

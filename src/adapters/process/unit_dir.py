@@ -30,6 +30,7 @@ from prefect.agent.adapters.process.machine import Machine
 from prefect.agent.domain.errors import PlatformUnavailable, UnitNameTaken
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.units import Evidence, Owner, Submission, Unit, UnitStatus
+from prefect.agent.domain.texts import from_a_whole_word
 from prefect.agent.domain.times import iso, read_time
 
 TAIL_BYTES: Final = 64 * 1024
@@ -149,11 +150,13 @@ class UnitDir:
         except OSError:
             return ""
         with open(handle, "rb") as output:  # noqa: PTH123 - a descriptor
-            output.seek(0, os.SEEK_END)
-            output.seek(max(0, output.tell() - TAIL_BYTES))
+            start = max(0, output.seek(0, os.SEEK_END) - TAIL_BYTES)
+            output.seek(start)
             text = output.read(TAIL_BYTES).decode(errors="replace")
-        tail = "\n".join(text.splitlines()[-lines:]) if lines > 0 else ""
-        return tail.encode()[-TAIL_BYTES:].decode(errors="ignore")  # each replaced byte has become three
+        whole = (from_a_whole_word(text) if start else text).splitlines()
+        tail = "\n".join(whole[-lines:]) if lines > 0 else ""
+        kept = tail.encode()[-TAIL_BYTES:].decode(errors="ignore")  # each replaced byte has become three
+        return kept if kept == tail else from_a_whole_word(kept)
 
     def remove(self) -> None:
         """Forget the unit.

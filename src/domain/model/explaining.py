@@ -1,6 +1,7 @@
 """Why a flow run does not start: facts in, findings out. Pure: command line, logs and pages say the same sentence."""
 
 import re
+import shlex
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -256,10 +257,14 @@ def _origin(facts: RunFacts) -> str:
 
 
 def _start(facts: RunFacts) -> tuple[str, ...]:
-    words = "".join(f" --label {label}" for label in sorted(facts.labels))
+    words = "".join(f" --label {shlex.quote(label)}" for label in sorted(facts.labels))
     change = "create the run, or register its flow, with the labels of an agent that is there"
     kind = " process" if facts.machine_label else ""  # such a flow is in a file of that machine
     return (f"prefect agent start{kind}{words}", *((change,) if facts.labels or facts.agents else ()))
+
+
+def _why(facts: RunFacts) -> str:
+    return f"prefect agent why {shlex.quote(facts.id)}"
 
 
 def _table(facts: RunFacts, agents: Iterable[SeenAgent]) -> tuple[tuple[str, ...], ...]:
@@ -306,7 +311,9 @@ def _unit(facts: RunFacts, claim: ClaimRecord, seen: UnitFacts | None, since: ti
             cause="unit-unseen",
             stops=not running and since > LATE,
             text=f"Its unit is on the platform {claim.platform}, which was not asked.",
-            remedies=(f"where its agent executes: prefect agent why {facts.id} docker (or process, kubernetes)",),
+            remedies=(
+                f"where its agent executes: prefect agent why {shlex.quote(facts.id)} docker (or process, kubernetes)",
+            ),
         )
     unit = seen.unit
     if unit is None:

@@ -5,6 +5,8 @@ from typing import Final
 
 HUB: Final = "docker.io"
 _LIBRARY: Final = "library/"
+_OF_THE_HUB: Final = frozenset({HUB, f"index.{HUB}", f"registry-1.{HUB}", "registry.hub.docker.com"})
+"""Hosts that serve the images of Docker Hub."""
 
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(?::[0-9]+)?")
 _PATH: Final = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
@@ -49,7 +51,13 @@ def _split(name: str) -> tuple[str, str]:
         first, rest = HUB, name
     if first in {HUB, f"index.{HUB}"}:
         return HUB, rest if "/" in rest else _LIBRARY + rest
-    return first, rest
+    return _one_spelling(first), rest
+
+
+def _one_spelling(host: str) -> str:
+    """The network takes capitals and the port of https for the same place; a deny list must, too."""
+    plain = host.lower().removesuffix(":443") if "." in host or ":" in host else host
+    return HUB if plain in _OF_THE_HUB else plain
 
 
 def is_host(first: str) -> bool:

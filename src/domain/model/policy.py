@@ -11,6 +11,7 @@ from prefect.agent.domain.model.demands import Demands
 from prefect.agent.domain.model.images import HUB, image_name, is_host
 from prefect.agent.domain.model.run_configs import frozen_mapping
 from prefect.agent.domain.model.template_paths import PUBLIC, is_listed, is_place
+from prefect.agent.domain.model.workloads import plain_name
 
 RULES: Final[Mapping[str, str]] = {
     "images": "the image",
@@ -181,6 +182,8 @@ def _spellings(rule: str, value: str) -> list[str]:
     """What the patterns of *rule* may match for *value* to be allowed or denied."""
     if rule == "images":
         return [value, image_name(value)]
+    if rule == "environment":
+        return [value, plain_name(value)]
     if rule != "registries":
         return [value]
     names = image_name(value).split("/")[:-1]

@@ -55,6 +55,8 @@ def _plain(path: str) -> tuple[str, tuple[str, ...]] | None:
         return ("file", _names(posixpath.normpath(rest))) if rest.startswith("/") and "\0" not in rest else None
     if not path.isascii() or not path.isprintable() or " " in path or "\\" in path:
         return None  # parsers of addresses differ about these
+    if "::" in path and scheme not in WEB:
+        return None  # the library that reads object stores chains addresses by it
     try:
         parts = urlsplit(path)
         host, port = parts.hostname, parts.port

@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import attrs
@@ -18,6 +18,16 @@ MAX_ENV_BYTES: Final = 512 * 1024
 
 MAX_VARIABLE_BYTES: Final = 128 * 1024
 """Linux refuses a larger single variable, too (MAX_ARG_STRLEN, see execve(2))."""
+
+
+_SETTING: Final = "PREFECT__"
+"""Begins the variable of each of Prefect's settings; ``__`` stands between sections."""
+
+_COPY: Final = re.compile(r"(?<=^PREFECT__)(?:CONTEXT__CONFIG(?:__|$))+")
+"""A copy of all settings, in a section of the settings."""
+
+_LONE: Final = re.compile(r"[\ud800-\udfff]")
+"""Surrogates, which JSON can spell, and no encoding takes."""
 
 
 @attrs.frozen(kw_only=True)
@@ -111,9 +121,27 @@ def plan_submission(
 
 
 def plain_name(name: str) -> str:
-    """*name* of a variable as Prefect reads it: in the names of its settings case counts for nothing."""
-    upper = name.upper()
-    return upper if upper.startswith("PREFECT") else name
+    """*name* of a variable as Prefect reads it: in the names of its settings case counts for nothing.
+
+    ``PREFECT__CONTEXT__CONFIG__X`` is another way to say ``PREFECT__X``, and the one that its client reads first.
+    """
+    upper = name.lower().upper()  # Prefect lowers: some letters outside ASCII become others by that
+    return _COPY.sub("", upper) if upper.startswith("PREFECT") else name
+
+
+def is_reserved(name: str, reserved: Collection[str]) -> bool:
+    """Whether a variable called *name* decides about one of *reserved*: it, a section that holds it, or a part of it.
+
+    Args:
+        reserved: As :func:`plain_name` writes them.
+    """
+    plain = plain_name(name)
+    if plain in reserved:
+        return True
+    section = f"{plain.removesuffix('__')}__"
+    return plain.startswith(_SETTING) and any(
+        each.startswith(section) or section.startswith(f"{each}__") for each in reserved
+    )
 
 
 def split_env(env: Mapping[str, str], workload: Workload) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -122,7 +150,7 @@ def split_env(env: Mapping[str, str], workload: Workload) -> tuple[dict[str, str
     Address and key of the Cloud belong together: else a run config would send the key to an address of its own.
     """
     reserved = workload.reserved
-    own = {name: value for name, value in env.items() if plain_name(name) not in reserved}
+    own = {name: value for name, value in env.items() if not is_reserved(name, reserved)}
     return own, tuple(sorted(env.keys() - own.keys()))
 
 
@@ -207,6 +235,8 @@ def _check_env(env: Mapping[str, str]) -> None:
     for name, value in env.items():
         if not name or "=" in name or "\0" in name or "\0" in value:
             raise SubmissionRefused(f"{name!r} cannot be an environment variable: empty, or holds '=' or a NUL byte")
+        if _LONE.search(name) or _LONE.search(value):
+            raise SubmissionRefused(f"{name!r} cannot be an environment variable: it holds half of a character")
     for name, value in env.items():
         if len(f"{name}={value}".encode(errors="surrogatepass")) >= MAX_VARIABLE_BYTES:
             raise SubmissionRefused(

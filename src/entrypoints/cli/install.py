@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
 
+from prefect.agent.domain.secrets import passwords_of
 from prefect.agent.entrypoints.cli import install_options as options
 from prefect.agent.entrypoints.cli.install_command import InstallCommand
 from prefect.agent.entrypoints.exits import ExitCode
@@ -93,6 +94,8 @@ def kubernetes(kind: str | None, **given: Any) -> None:  # noqa: ARG001 - 0.6.7 
         _say_how_to_build(chosen.image)
     if chosen.needs_key:
         _say_how_to_set_the_key(chosen.namespace)
+    if passwords_of(chosen.api):
+        _say("The address has a password, which every reader of the Deployment sees: give the API a key instead")
     _say_if_loopback(chosen.api, "pod")
 
 
@@ -117,9 +120,11 @@ def _print_supervisor(words: tuple[str, ...], given: dict[str, Any]) -> None:
     from prefect.agent.entrypoints.install.supervisor import configuration  # noqa: PLC0415
 
     key = _key(given)
-    click.echo(configuration(_started(words, given), key).encode(), nl=False)
+    started = _started(words, given)
+    click.echo(configuration(started, key).encode(), nl=False)
     if key:
         _say("The file holds the API key: chmod 600 supervisord.conf")
+    _say_where_the_address_goes(started, "the environment of supervisord")
 
 
 @install.command("systemd", cls=InstallCommand, short_help="A systemd unit")
@@ -141,6 +146,7 @@ def systemd(agent: str, user: str | None, key_file: str | None, **given: Any) ->
     if path:
         _say(f"Put the API key, and nothing else, into {path} (owner root, mode 0600)")
         _say(f"Variables for the agent may go into {ENV_FILE}, but better no PREFECT__CLOUD__API_KEY=...")
+    _say_where_the_address_goes(started, f"{ENV_FILE} (owner root, mode 0600)")
     if started.platform == "process" and user is None:
         _say(f"It needs a user: useradd --system --home-dir /var/lib/{NAME} --shell /usr/sbin/nologin {NAME}")
     if started.is_in_a_home:
@@ -161,6 +167,7 @@ def compose(image: str | None, **given: Any) -> None:
         _say_how_to_build(_default_image())
     if needed:
         _say(f"Put the API key into {KEY_FILE} (mode 0600), as a line PREFECT__CLOUD__API_KEY=...")
+    _say_where_the_address_goes(started, f"{KEY_FILE} (mode 0600)")
     _say_if_loopback(started.api, "container")
 
 
@@ -232,6 +239,14 @@ def _say_how_to_set_the_key(namespace: str) -> None:
         f"  kubectl rollout restart deployment/prefect-agent --namespace {namespace}",
         "Next time give --existing-secret prefect-agent: applying this YAML again would bring the placeholder back.",
     )
+
+
+def _say_where_the_address_goes(started: "Started", place: str) -> None:
+    if started.has_secret_address:
+        _say(
+            "The address has a password, so it is not printed: a command line can be read by every user. Put it into "
+            f"{place}, as a line PREFECT__CLOUD__API=https://NAME:PASSWORD@HOST"
+        )
 
 
 def _say_if_loopback(api: str | None, place: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from prefect.agent.domain.errors import AgentError
-from prefect.agent.entrypoints import logs
+from prefect.agent.entrypoints import logs, outlet
 from prefect.agent.entrypoints.exits import ExitCode, exit_for
 
 IMAGE = "busybox:latest"
@@ -39,7 +39,7 @@ def selftest(platform: str, *, verbose: bool, **given: str | None) -> None:
         ok = _prove(kind, chosen, image)
     except AgentError as problem:
         end = exit_for(problem)
-        click.echo(f"Error: {end}", err=True)
+        outlet.say(f"Error: {end}", err=True)
         sys.exit(end.code)
     sys.exit(0 if ok else ExitCode.SOFTWARE)
 
@@ -50,4 +50,4 @@ def _prove(kind: str, options: dict[str, Any], image: str) -> bool:
     from prefect.agent.entrypoints.selftest import SelfTest  # noqa: PLC0415
 
     with closing(platform_factory(kind)(**options)) as platform:
-        return SelfTest(platform=platform, clock=SystemClock(), say=click.echo, image=image)()
+        return SelfTest(platform=platform, clock=SystemClock(), say=outlet.say, image=image)()

@@ -13,6 +13,7 @@ import click
 from prefect.agent.domain.errors import AgentError
 from prefect.agent.domain.model.explaining import Finding, RunFacts, UnitFacts, explain, reference, span
 from prefect.agent.domain.secrets import passwords_of
+from prefect.agent.domain.texts import escaped
 from prefect.agent.entrypoints import outlet
 from prefect.agent.entrypoints.exits import exit_for
 
@@ -48,13 +49,12 @@ def why(run: str, platform: str | None, *, output: str, namespace: str | None, *
         unit = _unit(facts, platform, {"namespace": namespace} if namespace else {}) if facts and platform else None
     except AgentError as problem:
         end = exit_for(problem)
-        click.echo(outlet.clean(f"Error: {end}"), err=True)
+        outlet.say(f"Error: {end}", err=True)
         sys.exit(end.code)
     if facts is None:
         raise click.UsageError(f"there is no flow run {run!r} in this tenant: neither an id nor a name")
     findings = explain(facts, unit)
-    text = _as_json(facts, findings) if output == "json" else "\n".join(_as_text(facts, findings))
-    click.echo(outlet.clean(text))
+    outlet.say(*([_as_json(facts, findings)] if output == "json" else map(escaped, _as_text(facts, findings))))
     sys.exit(int(any(finding.stops for finding in findings)))
 
 

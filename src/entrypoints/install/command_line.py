@@ -11,6 +11,7 @@ from typing import Final
 import attrs
 
 from prefect.agent.domain.model.run_configs import frozen_mapping
+from prefect.agent.domain.secrets import passwords_of
 
 PLATFORMS: Final = {"local": "docker", "docker": "docker", "process": "process"}
 """Agents that run beside a process manager: name in the flat form -> platform."""
@@ -49,10 +50,15 @@ class Started:
         """Where the flow runs run: ``docker`` or ``process``."""
         return "docker" if self.words[-1] == "docker" else "process"
 
+    @property
+    def has_secret_address(self) -> bool:
+        """Whether the address holds a password: then it is no word of the command, which every user can see."""
+        return bool(passwords_of(self.api or ""))
+
     def arguments(self) -> list[str]:
         """The command, one word each."""
         single = {
-            "--api": self.api,
+            "--api": None if self.has_secret_address else self.api,
             "--name": self.name,
             "--tenant-id": self.tenant_id,
             "--agent-config-id": self.agent_config_id,

@@ -31,7 +31,7 @@ def compose_file(started: Started, image: str, *, key_needed: bool = True) -> st
     service = {
         "image": image,
         "command": [_literal(word) for word in (*arguments, "--agent-address", f"http://127.0.0.1:{HEALTH_PORT}")],
-        **({"env_file": [KEY_FILE]} if key_needed else {}),
+        **({"env_file": [KEY_FILE]} if key_needed or started.has_secret_address else {}),
         "environment": {"HOME": "/tmp"},  # noqa: S108 - a file system of the container's own
         "volumes": [f"{SOCKET}:{SOCKET}"],
         "user": f"{USER}:{USER}",

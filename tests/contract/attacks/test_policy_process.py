@@ -41,3 +41,14 @@ def test_other_variables_are_the_authors(place: Place, policy: Policy) -> None:
     agent = place.agent()
     create, run = claimed(agent, LocalRun(env={"MY_SETTING": "1"}), policy)
     assert over(agent, create(run).name).status.has_ended
+
+
+@pytest.mark.parametrize("folder", ["/" + "x" * 5000, "~a\0b", "~\ud800", "\0", "/x\ud800", "/dev/null/x"])
+def test_a_folder_that_cannot_be(place: Place, folder: str) -> None:
+    """Attack: a bug by a name that the system refuses. Rule: a run's fault is refused, in a sentence that is short."""
+    agent = place.agent()
+    create, run = claimed(agent, LocalRun(working_dir=folder), RESTRICTED)
+    with pytest.raises(SubmissionRefused, match=r"the run config's working_dir .* is not a directory") as refusal:
+        create(run)
+    assert len(str(refusal.value)) < 1000
+    assert agent.units() == []

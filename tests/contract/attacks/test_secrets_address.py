@@ -32,6 +32,16 @@ SPELLINGS: Final = (
     "PREFECT__backend",
     "PREFECT__context__flow_run_id",
     "prefect_api_key",
+    "PREFECT__CLOUD__API_\N{KELVIN SIGN}EY",
+    "PREFECT__CLOUD",
+    "PREFECT__cloud__",
+    "PREFECT__CLOUD__API__X",
+    "PREFECT__CONTEXT",
+    "PREFECT__CONTEXT__CONFIG",
+    "PREFECT__CONTEXT__config__CLOUD",
+    "PREFECT__CONTEXT__CONFIG__CLOUD__API",
+    "PREFECT__CONTEXT__CONFIG__Cloud__Api_Key",
+    "PREFECT__CONTEXT__CONFIG__BACKEND",
 )
 
 
@@ -70,7 +80,18 @@ def test_the_operator_may_change_the_address() -> None:
     assert "PREFECT__CLOUD__API" not in made.address_variables
 
 
-@pytest.mark.parametrize("name", ["MY_SETTING", "PREFECT__LOGGING__LEVEL", "PREFECT__TASKS__DEFAULTS__MAX_RETRIES"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "MY_SETTING",
+        "PREFECT",
+        "PREFECT__LOGGING__LEVEL",
+        "PREFECT__TASKS__DEFAULTS__MAX_RETRIES",
+        "PREFECT__CONTEXT__SECRETS__CLOUD",
+        "PREFECT__CLOUD__HEARTBEAT_MODE",
+        "PREFECT__CONTEXT__CONFIG__LOGGING__LEVEL",
+    ],
+)
 def test_what_is_no_address_and_no_key_is_the_authors(name: str) -> None:
     """As in 1.4.1."""
     made = plan("docker", DockerRun(env={name: "x"}))

@@ -54,6 +54,12 @@ LONG_S = {"Type": "volume", "Target": "/a", "VolumeOption\u017f": driven(Options
         ({"mounts": [{"Type": "volume", "VolumeOptions": {"Of": 1}}]}, "host_paths", "?Of"),
         ({"mounts": [LONG_S]}, "host_paths", "/"),
         ({"mounts": [{"Type": "image", "Source": "UPPER"}]}, "images", "?UPPER"),
+        ({"binds": [["/", "/x"]]}, "host_paths", "?['/', '/x']"),
+        ({"mounts": [driven(Options={"device": "/a", "o": "lowerdir=/"})]}, "host_paths", "?a volume of "),
+        ({"mounts": [driven(Options={"device": "/a", "type": "overlay"})]}, "host_paths", "?a volume of overlay"),
+        ({"mounts": [driven(Name="sshfs", Options={"device": "/a"})]}, "host_paths", "?a volume of sshfs"),
+        ({"devices": [{"PathOnHost": "/dev/null", "pathonhost": "/dev/sda"}]}, "devices", "/dev/sda"),
+        ({"device_requests": [{"Driver": "a", "driver": "b"}]}, "devices", "request/b"),
         ({"privileged": True}, "privileges", "privileged"),
         ({"privileged": "yes"}, "privileges", "privileged"),
         ({"cap_add": ["cap_sys_admin"]}, "capabilities", "SYS_ADMIN"),
@@ -111,6 +117,30 @@ def test_what_the_operator_gives_is_not_judged() -> None:
     assert judge(RESTRICTED, seen({"network_mode": "bridge"})) is None
     assert seen({"network_mode": "bridge"}, {"network_mode": "walled"}).networks == {"bridge"}
     assert seen({"binds": ["/data:/data", "/more:/more"]}, own).host_paths == {"/more"}
+
+
+@pytest.mark.parametrize(
+    ("own", "wanted", "is_seen"),
+    [
+        ("/data:/data:ro", ["/data:/data"], True),
+        ("/data:/data:ro", ["/data:/data:rw"], True),
+        ("/data:/data:ro", ["/data:/elsewhere:ro"], False),
+        ("/data:/data:ro", ["/data:/data:ro,rshared"], True),
+        ("/data:/data:ro", ["/data:/data:ro,Z"], True),
+        ("/data:/data", ["/data:/data:ro"], False),
+        ("/data:/data:ro,z", ["/data:/x:z,ro"], False),
+    ],
+)
+def test_what_the_operator_gives_to_read_is_not_to_be_written(own: str, wanted: list[str], *, is_seen: bool) -> None:
+    """The same path, mounted more freely, is another thing; likewise with another propagation or label."""
+    assert ("/data" in seen({"binds": wanted}, {"binds": [own]}).host_paths) is is_seen
+
+
+@pytest.mark.parametrize(("fields", "is_seen"), [({}, True), ({"ReadOnly": True}, False), ({"readonly": "x"}, True)])
+def test_a_mount_of_the_same_path_is_not_to_be_written_either(fields: dict[str, Any], *, is_seen: bool) -> None:
+    """In the other spelling of a bind."""
+    mount = {"Type": "bind", "Source": "/data", "Target": "/x", **fields}
+    assert ("/data" in seen({"mounts": [mount]}, {"binds": ["/data:/data:ro"]}).host_paths) is is_seen
 
 
 JSON = st.recursive(

@@ -109,7 +109,8 @@ def test_the_policy_sees_what_the_run_adds(run: Any) -> None:
         ({"mounts": [{"Type": "bind", "Source": "/srv/data", "Target": "/data"}]}, {"/srv/data"}),
         ({"mounts": [{"Type": "bind", "Source": "/srv/data", "Target": "/x", "ReadOnly": False}]}, {"/srv/data"}),
         ({"mounts": [{"Type": "bind", "Source": "/srv/data", "Target": "/x", "readonly": True}]}, set()),
-        ({"binds": ["/srv/data:/elsewhere:ro,z"]}, set()),
+        ({"binds": ["/srv/data:/elsewhere:ro"]}, set()),
+        ({"binds": ["/srv/data:/elsewhere:ro,z"]}, {"/srv/data"}),  # labels the host's files anew
         ({"extra_hosts": {"a": "10.0.0.1"}}, set()),
     ],
 )

@@ -114,6 +114,20 @@ class TestHostConfig:
         assert self.options(restart_policy={"Name": "no"})["restart_policy"] == {"Name": "no"}
 
     @pytest.mark.parametrize(
+        "wanted",
+        [
+            {"NAME": "always"},
+            {"Name": None, "name": "always"},
+            {"Name": "no", "nAme": "unless-stopped"},
+            {"Name": ["always"]},
+        ],
+    )
+    def test_a_restart_policy_is_refused_in_every_spelling(self, wanted: dict[str, Any]) -> None:
+        """The engine reads names of fields in any case, and takes the last of several."""
+        with pytest.raises(SubmissionRefused, match="restart_policy"):
+            self.options(restart_policy=wanted)
+
+    @pytest.mark.parametrize(
         ("networks", "asked", "mode", "joined"),
         [
             ((), None, None, []),

@@ -225,7 +225,16 @@ def test_slow_answers_do_not_replace_quick_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [None, "", "soon", "Wed, 99 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 2015 07:28:00 -0000"]
+    "value",
+    [
+        None,
+        "",
+        "soon",
+        "Wed, 99 Oct 2015 07:28:00 GMT",
+        "Wed, 21 Oct 2015 07:28:00 -0000",
+        "Sat, 01 Jan 0101 00:00:00 GMT",
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+    ],
 )
 def test_what_is_no_date_of_http(value: str | None) -> None:
     """It tells nothing."""

@@ -203,3 +203,91 @@ def test_nothing_that_json_can_say_breaks_it(pod: dict[str, Any], metadata: obje
     """The API server refuses what is of the wrong kind; reading it must not fail."""
     job = {"metadata": metadata, "spec": {"template": {"metadata": metadata, "spec": pod}}}
     assert judge(RESTRICTED, asked_of_the_cluster(Demands(), job, {}, {}, account="")) != ""
+
+
+HELPER: dict[str, Any] = {
+    "name": "helper",
+    "image": "operator/helper:1",
+    "securityContext": {"privileged": True, "runAsUser": 0, "capabilities": {"add": ["NET_ADMIN"]}},
+    "volumeMounts": [{"name": "logs", "mountPath": "/logs"}],
+    "env": [{"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "helper", "key": "password"}}}],
+    "ports": [{"containerPort": 1, "hostPort": 9000}],
+}
+"""A container of the operator's template that has more rights than flows."""
+
+FLOW: dict[str, Any] = {
+    "name": "flow",
+    "volumeMounts": [{"name": "data", "mountPath": "/data", "readOnly": True, "subPath": "public"}],
+    "env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "shared", "key": "one"}}}],
+}
+VOLUMES: list[dict[str, Any]] = [
+    {"name": "logs", "hostPath": {"path": "/var/log"}},
+    {"name": "data", "hostPath": {"path": "/srv/data"}},
+]
+
+
+def of_the_operator(*containers: dict[str, Any], flow: dict[str, Any] = FLOW) -> dict[str, Any]:
+    """A pod of the operator's with its volumes, a flow and a helper, and *containers* besides."""
+    return with_pod({"initContainers": [HELPER], "containers": [flow, *containers], "volumes": VOLUMES})
+
+
+def test_what_the_operator_wrote_may_be_repeated() -> None:
+    """A template of the run's own that is the agent's, with a harmless container more."""
+    more = {"name": "mine", "image": "a/b:1", "volumeMounts": FLOW["volumeMounts"], "env": FLOW["env"]}
+    assert judge(RESTRICTED, seen(of_the_operator(more), own=of_the_operator())) is None
+    assert judge(RESTRICTED, seen(None, KubernetesRun(image="a/b:2"), own=of_the_operator())) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "attribute", "value"),
+    [
+        ({"securityContext": {"privileged": True}}, "privileges", "privileged"),
+        ({"securityContext": {"runAsUser": 0}}, "privileges", "root"),
+        ({"securityContext": {"capabilities": {"add": ["NET_ADMIN"]}}}, "capabilities", "NET_ADMIN"),
+        ({"volumeMounts": [{"name": "logs", "mountPath": "/x"}]}, "host_paths", "/var/log"),
+        ({"volumeMounts": [{"name": "data", "mountPath": "/x", "subPath": "public"}]}, "host_paths", "/srv/data"),
+        ({"volumeMounts": [{"name": "data", "mountPath": "/x", "readOnly": True}]}, "host_paths", "/srv/data"),
+        ({"env": HELPER["env"]}, "secrets", "helper"),
+        ({"env": [{"name": "B", "valueFrom": {"secretKeyRef": {"name": "shared", "key": "2"}}}]}, "secrets", "shared"),
+        ({"envFrom": [{"secretRef": {"name": "shared"}}]}, "secrets", "shared"),
+        ({"ports": HELPER["ports"]}, "networks", "port/9000"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("place", ["flow", "container", "helper"])
+def test_what_a_helper_of_the_operator_has_is_not_the_authors(
+    place: str, changes: dict[str, Any], attribute: str, value: str
+) -> None:
+    """Neither in the flow's container, nor in one more, nor in one with the helper's name."""
+    own = of_the_operator()
+    if place == "flow":
+        template = of_the_operator(flow={**FLOW, **changes})
+    else:
+        name = "mine" if place == "container" else "helper"
+        template = of_the_operator({"name": name, "image": "a/b:1", **changes})
+        if place == "helper":
+            del template["spec"]["template"]["spec"]["initContainers"]
+
+    found = seen(template, own=own)
+
+    assert value in getattr(found, attribute)
+    assert judge(RESTRICTED, found) is not None
+
+
+def test_another_volume_of_the_same_path_is_the_authors() -> None:
+    """It is not mounted as the operator's is: neither read only nor in part."""
+    own = of_the_operator()
+    template = of_the_operator({"name": "mine", "image": "a/b:1", "volumeMounts": [{"name": "x", "mountPath": "/x"}]})
+    pod = template["spec"]["template"]["spec"]
+    pod["volumes"] = [*VOLUMES, {"name": "x", "hostPath": {"path": "/srv/data"}}]
+    assert seen(template, own=own).host_paths == {"/srv/data"}
+
+
+def test_a_container_more_has_the_guard_of_the_operators() -> None:
+    """Where the agent's template confines the flow's container, one beside it without that is a way around."""
+    guard = {"runAsNonRoot": True, "readOnlyRootFilesystem": True}
+    own = with_flow({"name": "flow", "securityContext": guard})
+    more = {"name": "mine", "image": "a/b:1"}
+    for context, is_refused in ((guard, False), ({}, True)):
+        flow = {"name": "flow", "securityContext": guard}
+        template = with_pod({"containers": [{**more, "securityContext": context}, flow]})
+        assert ("without/containers.securityContext" in seen(template, own=own).pod_fields) is is_refused

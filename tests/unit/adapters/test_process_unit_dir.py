@@ -322,6 +322,17 @@ def test_the_tail_is_short_and_readable(unit: UnitDir) -> None:
         assert len(unit.tail(10**9).encode()) <= TAIL_BYTES
 
 
+@pytest.mark.parametrize("shown", range(1, 13))
+def test_a_tail_does_not_begin_in_the_middle_of_a_secret(unit: UnitDir, shown: int) -> None:
+    """What is masked later is whole words: the rest of a key would pass as it is."""
+    key = "SECRET-0123456789"
+    after = " and more\n".ljust(TAIL_BYTES - shown - len("the end\n"), ".") + "the end"
+    with begun(unit, output=f"the key is {key}{after}"):
+        tail = unit.tail(50)
+    assert tail.startswith("and more")
+    assert tail.endswith("the end")
+
+
 def test_no_output_is_an_empty_tail(unit: UnitDir) -> None:
     """Nothing is left, nothing is said, nothing is raised."""
     assert unit.tail(5) == ""

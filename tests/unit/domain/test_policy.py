@@ -57,6 +57,9 @@ ROOT: list[tuple[str, str]] = [
     ("environment", "BASH_FUNC_/bin/mv%%"),
     ("environment", "PREFECT_AGENT_UNIT"),
     ("environment", "PATH"),
+    ("environment", "PREFECT__home_dir"),
+    ("environment", "PREFECT__CONTEXT__CONFIG__HOME_DIR"),
+    ("environment", "PREFECT__Cloud__Agent__Auth_Token"),
 ]
 
 HARMLESS: list[tuple[str, str]] = [

@@ -111,3 +111,18 @@ def test_an_event_without_a_secret_is_the_same_object() -> None:
     for fields, shown in (({"a": KEY}, {"a": MASK}), ({"a": {"b": [KEY]}}, {"a": {"b": [MASK]}})):
         assert dict(masked(Event(name="x", message="m", fields=fields), mask).fields) == shown
     assert masked(Event(name="x", message=f"the {KEY}"), mask).message == f"the {MASK}"
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "a%2fb%26c%3c%22D7",
+        "a/b&amp;c&lt;&quot;D7",
+        'a/b&amp;c&lt;"D7',
+        'a/b\\u0026c\\u003c"D7',
+        'a\\/b&c<"D7',
+    ],
+)
+def test_the_spellings_of_other_programs_are_masked(shown: str) -> None:
+    """Percent signs with small letters, HTML, and JSON as Go and PHP write it: a password may have any letter."""
+    assert Mask(['a/b&c<"D7'])(f"it is {shown}.") == f"it is {MASK}."

@@ -49,6 +49,8 @@ def test_below(path: str, place: str) -> None:
         ("https://[/jobs", "https://h.example/jobs"),
         ("https:///jobs", "https://h.example/jobs"),
         ("s3://bucket2/jobs/a", "s3://bucket/jobs"),
+        ("s3://bucket/jobs/a::file:///etc/shadow", "s3://bucket/jobs"),
+        ("gs://bucket/jobs/zip://a::https://10.0.0.1/b", "gs://bucket/jobs"),
         ("https://h.example/a", PUBLIC),
         ("", "/srv"),
     ],

@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefect.agent.domain.model.flow_runs import Flow
-from prefect.agent.domain.texts import MAX_NAME, cut, escaped, escaped_json, escaped_lines, readable_name
+from prefect.agent.domain.texts import (
+    LONGEST_WORD,
+    MAX_NAME,
+    cut,
+    escaped,
+    escaped_json,
+    escaped_lines,
+    from_a_whole_word,
+    readable_name,
+)
 from unit.builders import a_run
 
 ACTIVE = "\n\r\t\0\x07\x1b[2J\x7f\x9b31m\u061c\u202e\u2066\u2028\u2029\ud800"
@@ -67,3 +76,12 @@ def test_names_of_flows_and_runs_are_cut_where_they_enter() -> None:
     assert attrs.evolve(a_run(), name=name).name == Flow(id="1", name=name).name == readable_name(name)
     assert len(readable_name(name)) == MAX_NAME
     assert "\n" not in readable_name(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [("rt of it\n  more", "of it\n  more"), ("\nmore", "more"), ("", ""), ("x" * LONGEST_WORD + "y", "y"), ("x", "")],
+)
+def test_the_rest_of_a_word_is_dropped(text: str, left: str) -> None:
+    """Of a text that was cut at its beginning; no more than the longest word, if there is no space."""
+    assert from_a_whole_word(text) == left

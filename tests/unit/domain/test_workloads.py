@@ -223,6 +223,8 @@ MANY = {f"A{number}": "x" * 100_000 for number in range(MAX_ENV_BYTES // 100_000
         (a_run(run_config=DockerRun(env={"A": "x" * MAX_VARIABLE_BYTES})), DOCKER, "'A' is larger than 128 KiB"),
         (a_run(run_config=DockerRun(env={"A": "é" * (MAX_VARIABLE_BYTES // 2)})), DOCKER, "'A' is larger than 128 KiB"),
         (a_run(run_config=DockerRun(env=MANY)), DOCKER, "environment is larger than 512 KiB"),
+        (a_run(run_config=DockerRun(env={"A": "\ud800"})), DOCKER, "it holds half of a character"),
+        (a_run(run_config=DockerRun(env={"\udfff": "x"})), DOCKER, "it holds half of a character"),
     ],
     ids=[
         "kubernetes",
@@ -237,6 +239,8 @@ MANY = {f"A{number}": "x" * 100_000 for number in range(MAX_ENV_BYTES // 100_000
         "large",
         "bytes",
         "many",
+        "half a value",
+        "half a name",
     ],
 )
 def test_what_cannot_run_here_is_refused_with_the_reason(run: FlowRun, traits: PlatformTraits, words: str) -> None:

@@ -19,6 +19,8 @@ KEY = "pak_SECRET"
         ("http://user:pak_SECRET@10.0.0.1", KEY, True),
         ("https://cloud.test", KEY, False),
         ("http://cloud.test:4200", None, False),
+        ("http://user:pak_SECRET@cloud.test", None, True),
+        ("http://user:pak_SECRET@localhost:4200", None, False),
         ("http://localhost:4200", KEY, False),
         ("http://127.0.0.2:4200", KEY, False),
         ("http://[::1]:4200", KEY, False),
@@ -26,7 +28,7 @@ KEY = "pak_SECRET"
     ],
 )
 def test_a_key_that_goes_to_another_machine_in_the_clear_is_said(api: str, key: str | None, *, is_said: bool) -> None:
-    """Without a key there is nothing to lose; loopback is this machine."""
+    """Without a key or password there is nothing to lose; loopback is this machine."""
     found = list(of_connection(Connection(api=api, backend="server", key=key)))
     assert [KEY in sentence for sentence in found] == [False] * is_said
 

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prefect.agent.entrypoints.cli import prefect
 from prefect.agent.entrypoints.install import compose, supervisor
 from prefect.agent.entrypoints.install.command_line import (
     Started,
@@ -46,6 +48,36 @@ def test_the_command_has_every_option() -> None:
         "prefect", "agent", "start", "docker", "--api", "http://s:4200", "--name=-x", "--tenant-id", "t",
         "--agent-config-id", "c", "--label", "a", "--env", "K=v", "--show-flow-logs",
     ]  # fmt: skip
+
+
+def test_an_address_with_a_password_is_in_no_command() -> None:
+    """Neither in a unit, which every user may read, nor in a command line."""
+    started = Started(api="https://me:PASSWORD@cloud.test", words=flat("docker"))
+    texts = [
+        unit(SystemdUnit(started=started)),
+        supervisor.configuration(started, None),
+        compose.compose_file(started, "i", key_needed=False),
+    ]
+    assert not any("PASSWORD" in text or "--api" in text for text in texts)
+    assert "env_file" in texts[2]
+    assert "--api" in Started(api="https://cloud.test").arguments()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["systemd"], "/etc/prefect-agent.env (owner root, mode 0600), as a line PREFECT__CLOUD__API="),
+        (["compose"], "prefect-agent.env (mode 0600), as a line PREFECT__CLOUD__API="),
+        (["supervisor"], "the environment of supervisord, as a line PREFECT__CLOUD__API="),
+        (["kubernetes", "--offline"], "The address has a password, which every reader of the Deployment sees"),
+    ],
+)
+def test_it_is_said_where_an_address_with_a_password_goes(words: list[str], said: str) -> None:
+    """And the words for people do not have it either."""
+    done = CliRunner().invoke(prefect, ["agent", "install", *words, "--api", "https://me:PASSWORD@cloud.test"])
+    assert done.exit_code == 0, done.output
+    assert said in done.stderr
+    assert "PASSWORD" not in done.stderr.replace("NAME:PASSWORD@HOST", "")
 
 
 def test_the_command_is_the_one_of_this_installation() -> None:
