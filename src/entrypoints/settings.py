@@ -4,6 +4,7 @@ Files and variables are those of the 1.x line (protocol section 11.3), so that a
 ``~/.prefect/config.toml``, ``~/.prefect/backend.toml``, ``~/.prefect/auth.toml`` and ``PREFECT__SECTION__KEY``.
 """
 
+import os
 import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -24,6 +25,7 @@ from prefect.agent.entrypoints.values import (
     as_list,
     as_text,
     as_variables,
+    at_home,
     expanded,
     resolved,
     typed,
@@ -31,6 +33,9 @@ from prefect.agent.entrypoints.values import (
 
 CLOUD_API: Final = "https://api.prefect.io"
 SERVER_API: Final = "http://localhost:4200"
+
+PREFIX: Final = "PREFECT__"
+"""Of all variables of the 1.x line."""
 
 Backend = Literal["cloud", "server"]
 
@@ -119,19 +124,26 @@ class Configuration:
         """A setting that is a table of variables: as a whole, or one variable of the environment for each."""
         prefix = f"{_variable(name)}__"
         found = as_variables(self.find(name), self.source(name))
-        one_by_one = {each.removeprefix(prefix): text for each, text in self.environ.items() if each.startswith(prefix)}
-        return {**found, **{each: self._resolved(text, prefix + each) for each, text in one_by_one.items() if each}}
+        alike = (each for each in self.environ if each.startswith(PREFIX) and each.upper().startswith(prefix))
+        one_by_one = {each[len(prefix) :]: self._resolved(self.environ[each], each) for each in alike}
+        return {**found, **{each: text for each, text in one_by_one.items() if each}}
 
     def source(self, name: str) -> str:
         """The name of a setting and where its value comes from, for people."""
         variable = _variable(name)
-        place = variable if self.environ.get(variable, "").strip() else "in config.toml or backend.toml"
+        place = variable if self._said(name) else "in config.toml or backend.toml"
         return f"the setting {name} ({place})"
 
     def _raw(self, name: str) -> Any:
         """A value as it was written: of the environment, else of the files."""
-        text = self.environ.get(_variable(name), "").strip()
-        return text or self._filed(name)
+        return self._said(name) or self._filed(name)
+
+    def _said(self, name: str) -> str:
+        """A value as the environment has it; after the prefix case counts for nothing, as in 1.x."""
+        variable = _variable(name)
+        alike = (each for each in self.environ if each.startswith(PREFIX) and each.upper() == variable)
+        texts = (self.environ.get(each, "").strip() for each in (variable, *alike))
+        return next(filter(None, texts), "")
 
     def _filed(self, name: str) -> Any:
         """A value as it was written in the files; None if they have none."""
@@ -183,14 +195,14 @@ class Configuration:
         """Files that hold a secret: those that settings name, those of the 1.x client, and *more*."""
         named = [self.text(f"{name}_file") for name in KEY_SETTINGS]
         named += [self.environ.get(f"{FLOW_RUN_KEY}_FILE"), *more]
-        found = [Path(path).expanduser() for path in named if path and path != "-"]
+        found = [at_home(path, "the file of a secret") for path in named if path and path != "-"]
         has_key = any(self._filed(name) for name in (*KEY_SETTINGS, "context.secrets"))
         return [*found, *(self.paths[:1] if has_key else ()), *(self.paths[2:] if self.auth else ())]
 
     def _source(self, name: str) -> str:
         variable = _variable(name)
         section, _, last = name.rpartition(".")
-        return variable if self.environ.get(variable) else f"{last} under [{section}] in config.toml"
+        return variable if self._said(name) else f"{last} under [{section}] in config.toml"
 
     def stored_login(self, api: str) -> Mapping[str, Any]:
         """What ``auth.toml`` holds for the server at *api* (protocol section 1.6)."""
@@ -213,7 +225,7 @@ def connection(
     Raises:
         ConfigurationError: No key for Prefect Cloud, or a key, an address or a tenant id that cannot be one.
     """
-    backend = configuration.text("backend")
+    backend = (configuration.text("backend") or "").lower() or None
     if backend not in {None, "cloud", "server"}:
         raise ConfigurationError(f"the backend is {backend!r}; it can only be 'cloud' or 'server'")
     address = (api or "").strip() or configuration.text("cloud.api") or _endpoint(configuration, backend)
@@ -293,7 +305,8 @@ def env_vars(configuration: Configuration, given: Iterable[str]) -> dict[str, st
     """Variables of ``--env KEY=VALUE`` over those configured.
 
     Raises:
-        ConfigurationError: One of them is not KEY=VALUE, or those configured are no variables.
+        ConfigurationError: One of them is not KEY=VALUE, or those configured are no variables, or one is a level of
+            logging that does not exist.
     """
     result = configuration.variables(ENV_VARS)
     for pair in given:
@@ -301,6 +314,8 @@ def env_vars(configuration: Configuration, given: Iterable[str]) -> dict[str, st
         if not equals or not name:
             raise ConfigurationError(f"--env takes KEY=VALUE, not {pair!r}")
         result[name] = value
+    for name in {"PREFECT__LOGGING__LEVEL", "PREFECT__CLOUD__AGENT__LEVEL"} & result.keys():
+        result[name] = as_level(result[name], f"{name} among the variables of flow runs") or ""
     return result
 
 
@@ -315,15 +330,17 @@ def _endpoint(configuration: Configuration, backend: str | None) -> str:
 def _path(variable: str, environ: Mapping[str, str]) -> Path | None:
     """The path that a variable holds; None if it holds none."""
     text = environ.get(variable, "").strip()
-    return Path(resolved(text, environ, DEFAULTS.get, variable)) if text else None
+    return at_home(resolved(text, environ, DEFAULTS.get, variable), variable) if text else None
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        text = path.read_text(encoding="utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, UnicodeDecodeError) as problem:
+        if isinstance(problem, PermissionError) and not os.path.lexists(path):
+            return {}  # in a folder of another user: whether it is there cannot be known
         raise ConfigurationError(f"cannot read {path}: {problem}") from problem
     try:
         return _toml_loads()(text)
@@ -341,7 +358,7 @@ def _toml_loads() -> Callable[[str], dict[str, Any]]:
 
 
 def _variable(name: str) -> str:
-    return "PREFECT__" + name.upper().replace(".", "__")
+    return PREFIX + name.upper().replace(".", "__")
 
 
 def _text(value: object) -> str | None:
