@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 import attrs
 
 from prefect.agent.domain.errors import ConfigurationError
-from prefect.agent.domain.secrets import read_secret, without_password
+from prefect.agent.domain.secrets import read_secret
+from prefect.agent.entrypoints.addresses import check_address
 from prefect.agent.entrypoints.local_keys import find_key
 from prefect.agent.entrypoints.secret_sources import check_proxies, read_file, secrets_in
 from prefect.agent.entrypoints.values import (
@@ -26,6 +27,7 @@ from prefect.agent.entrypoints.values import (
     as_text,
     as_variables,
     at_home,
+    bare,
     expanded,
     resolved,
     typed,
@@ -228,10 +230,7 @@ def connection(
     backend = (configuration.text("backend") or "").lower() or None
     if backend not in {None, "cloud", "server"}:
         raise ConfigurationError(f"the backend is {backend!r}; it can only be 'cloud' or 'server'")
-    address = (api or "").strip() or configuration.text("cloud.api") or _endpoint(configuration, backend)
-    if not _is_address(address):
-        shown = without_password(address)
-        raise ConfigurationError(f"{shown!r} is not the address of a Prefect API; it looks like {CLOUD_API}")
+    address = check_address(*_address(configuration, bare(api or ""), backend))
     check_proxies(configuration.environ)
     stored = configuration.stored_login(address)
     secret = _key(configuration, key, key_file, stored)
@@ -246,7 +245,7 @@ def connection(
             f"the tenant id {tenant!r} is not a UUID; leave it out to have it found by the API key"
         )
     if backend is None:
-        backend = "cloud" if secret or address.rstrip("/") == CLOUD_API else "server"
+        backend = "cloud" if secret or address == CLOUD_API else "server"
     if backend == "cloud" and not secret:
         raise ConfigurationError(
             "no API key for Prefect Cloud: give --token-file PATH, set PREFECT__CLOUD__API_KEY or "
@@ -254,7 +253,7 @@ def connection(
             "For a Prefect Server give --api URL or set PREFECT__BACKEND=server"
         )
     return Connection(
-        api=address.rstrip("/"),
+        api=address,
         backend=cast("Backend", backend),
         key=secret,
         tenant_id=tenant,
@@ -319,12 +318,19 @@ def env_vars(configuration: Configuration, given: Iterable[str]) -> dict[str, st
     return result
 
 
-def _endpoint(configuration: Configuration, backend: str | None) -> str:
+def _address(configuration: Configuration, given: str, backend: str | None) -> tuple[str, str]:
+    """The address of the API, unchecked, and where it comes from."""
+    if given:
+        return given, "--api"
+    for name in ("cloud.api", "server.endpoint" if backend == "server" else "cloud.endpoint"):
+        found = configuration.text(name)
+        if found:
+            return found, configuration.source(name)
     if backend != "server":
-        return configuration.text("cloud.endpoint") or CLOUD_API
+        return CLOUD_API, "the address"
     host, port = configuration.text("server.host"), configuration.text("server.port")
     default = f"{host or 'http://localhost'}:{port or 4200}" if host or port else SERVER_API
-    return configuration.text("server.endpoint") or default
+    return default, "the address of the settings server.host and server.port"
 
 
 def _path(variable: str, environ: Mapping[str, str]) -> Path | None:
@@ -363,14 +369,6 @@ def _variable(name: str) -> str:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
-
-
-def _is_address(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:  # brackets or a port that make no sense
-        return False
 
 
 def _is_uuid(text: str) -> bool:
