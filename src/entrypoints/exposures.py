@@ -25,12 +25,13 @@ def of_login(login: Connection, configuration: Configuration, key_files: Iterabl
 
 
 def of_connection(login: Connection) -> Iterator[str]:
-    """Whether the key is sent to another machine in the clear."""
+    """Whether the key, or the login in the address, is sent to another machine in the clear."""
     parts = urlsplit(login.api)
     host = parts.hostname or ""
-    if parts.scheme == "http" and login.key and not is_loopback(host) and host not in _HERE:
+    secret = "API key" if login.key else "login of the API's address" if "@" in parts.netloc else ""
+    if parts.scheme == "http" and secret and not is_loopback(host) and host not in _HERE:
         yield (
-            f"The API key is sent to {without_password(login.api)} without TLS: others on the way can read it. "
+            f"The {secret} is sent to {without_password(login.api)} without TLS: others on the way can read it. "
             "Give an https:// address"
         )
 

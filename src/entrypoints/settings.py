@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from prefect.agent.domain.errors import ConfigurationError
-from prefect.agent.domain.secrets import read_secret
+from prefect.agent.domain.secrets import passwords_of, read_secret, without_password
 from prefect.agent.entrypoints.addresses import check_address
 from prefect.agent.entrypoints.local_keys import find_key
 from prefect.agent.entrypoints.secret_sources import check_proxies, read_file, secrets_in
@@ -66,11 +66,15 @@ KEY_SETTINGS: Final = ("cloud.api_key", "cloud.agent.auth_token", "cloud.auth_to
 """Where an API key or token may be, the first one found wins."""
 
 
+ADDRESS_SETTINGS: Final = ("cloud.api", "cloud.endpoint", "server.endpoint", "server.host")
+"""Where an address with a password may be."""
+
+
 @attrs.frozen(kw_only=True)
 class Connection:
     """Which Cloud, and as whom."""
 
-    api: str
+    api: str = attrs.field(repr=without_password)
     backend: Backend
     key: str | None = attrs.field(default=None, repr=False)
     tenant_id: str | None = None
@@ -191,7 +195,9 @@ class Configuration:
         of_flows = self._filed("context.secrets")
         stored += of_flows.values() if isinstance(of_flows, Mapping) else ()
         found = [*(self._filed(name) for name in KEY_SETTINGS), *stored]
-        return secrets_in(self.environ) | {each.strip() for each in found if isinstance(each, str)}
+        addresses = filter(lambda each: isinstance(each, str), map(self._filed, ADDRESS_SETTINGS))
+        passwords = {password for address in addresses for password in passwords_of(address)}
+        return secrets_in(self.environ) | passwords | {each.strip() for each in found if isinstance(each, str)}
 
     def secret_files(self, *more: str | None) -> list[Path]:
         """Files that hold a secret: those that settings name, those of the 1.x client, and *more*."""

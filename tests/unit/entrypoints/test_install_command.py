@@ -247,6 +247,7 @@ def test_what_is_wrong_is_one_sentence(words: list[str], about: str) -> None:
 
     assert result.exit_code == 2
     assert about in result.stderr
+    assert "s3cr3t" not in result.stderr
     assert not result.stdout
 
 

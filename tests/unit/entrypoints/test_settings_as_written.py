@@ -8,6 +8,7 @@ import pytest
 
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.model.policy import OPEN
+from prefect.agent.domain.secrets import passwords_of
 from prefect.agent.entrypoints.agents import DockerAgent, ProcessAgent, kubernetes_options
 from prefect.agent.entrypoints.bounds import bounds
 from prefect.agent.entrypoints.policies import policy_of, with_template_paths
@@ -219,3 +220,19 @@ def test_the_mark_of_an_editor_at_the_beginning_of_a_file_is_not_part_of_it(tmp_
     """Editors of Windows write it."""
     (tmp_path / "config.toml").write_text("\ufeffx = 1", encoding="utf-8")
     assert Configuration.load({"PREFECT__HOME_DIR": str(tmp_path)}).find("x") == 1
+
+
+# --- passwords of addresses ---
+
+
+@pytest.mark.parametrize("name", ["api", "endpoint"])
+def test_the_password_of_an_address_in_a_file_is_masked(name: str) -> None:
+    """From the start, before it is known whether that address is used; a name without a password is a token."""
+    assert "s3cr3t-1" in Configuration({}, {"cloud": {name: "http://u:s3cr3t-1@h"}}).secrets()
+    assert "t0ken-x" in Configuration({}, {"server": {"endpoint": "https://t0ken-x@h"}}).secrets()
+
+
+def test_a_name_in_an_address_that_is_no_token_is_not_masked() -> None:
+    """The user of a Docker engine by SSH would take a word out of the log."""
+    assert passwords_of("ssh://root@h") == set()
+    assert passwords_of("http://user:pa%24s@h") == {"pa%24s", "pa$s"}
