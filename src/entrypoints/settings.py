@@ -20,6 +20,7 @@ from prefect.agent.domain.secrets import passwords_of, read_secret, without_pass
 from prefect.agent.entrypoints.addresses import check_address
 from prefect.agent.entrypoints.local_keys import find_key
 from prefect.agent.entrypoints.secret_sources import check_proxies, read_file, secrets_in
+from prefect.agent.entrypoints.setting_names import ADDRESSES, DEFAULTS, FLOW_RUN_KEY, KEY_SETTINGS, PREFIX, variable_of
 from prefect.agent.entrypoints.values import (
     as_flag,
     as_level,
@@ -36,38 +37,10 @@ from prefect.agent.entrypoints.values import (
 CLOUD_API: Final = "https://api.prefect.io"
 SERVER_API: Final = "http://localhost:4200"
 
-PREFIX: Final = "PREFECT__"
-"""Of all variables of the 1.x line."""
-
 Backend = Literal["cloud", "server"]
-
-DEFAULTS: Final = {
-    "backend": "cloud",
-    "home_dir": "~/.prefect",
-    "cloud.endpoint": CLOUD_API,
-    "cloud.api": "${${backend}.endpoint}",
-    "cloud.agent.name": "agent",
-    "cloud.agent.level": "INFO",
-    "server.host": "http://localhost",
-    "server.port": "4200",
-    "server.host_port": "4200",
-    "server.endpoint": "${server.host}:${server.port}",
-    "logging.level": "INFO",
-}
-"""What a reference to a setting that was not set means, as in 1.x."""
 
 LABELS: Final = "cloud.agent.labels"
 ENV_VARS: Final = "cloud.agent.env_vars"
-
-FLOW_RUN_KEY: Final = "PREFECT_AGENT_FLOW_RUN_KEY"
-"""Variable with the API key of flow runs; with ``_FILE`` at its end it names a file."""
-
-KEY_SETTINGS: Final = ("cloud.api_key", "cloud.agent.auth_token", "cloud.auth_token")
-"""Where an API key or token may be, the first one found wins."""
-
-
-ADDRESS_SETTINGS: Final = ("cloud.api", "cloud.endpoint", "server.endpoint", "server.host")
-"""Where an address with a password may be."""
 
 
 @attrs.frozen(kw_only=True)
@@ -128,7 +101,7 @@ class Configuration:
 
     def variables(self, name: str) -> dict[str, str]:
         """A setting that is a table of variables: as a whole, or one variable of the environment for each."""
-        prefix = f"{_variable(name)}__"
+        prefix = f"{variable_of(name)}__"
         found = as_variables(self.find(name), self.source(name))
         alike = (each for each in self.environ if each.startswith(PREFIX) and each.upper().startswith(prefix))
         one_by_one = {each[len(prefix) :]: self._resolved(self.environ[each], each) for each in alike}
@@ -136,7 +109,7 @@ class Configuration:
 
     def source(self, name: str) -> str:
         """The name of a setting and where its value comes from, for people."""
-        variable = _variable(name)
+        variable = variable_of(name)
         place = variable if self._said(name) else "in config.toml or backend.toml"
         return f"the setting {name} ({place})"
 
@@ -146,7 +119,7 @@ class Configuration:
 
     def _said(self, name: str) -> str:
         """A value as the environment has it; after the prefix case counts for nothing, as in 1.x."""
-        variable = _variable(name)
+        variable = variable_of(name)
         alike = (each for each in self.environ if each.startswith(PREFIX) and each.upper() == variable)
         texts = (self.environ.get(each, "").strip() for each in (variable, *alike))
         return next(filter(None, texts), "")
@@ -195,7 +168,7 @@ class Configuration:
         of_flows = self._filed("context.secrets")
         stored += of_flows.values() if isinstance(of_flows, Mapping) else ()
         found = [*(self._filed(name) for name in KEY_SETTINGS), *stored]
-        addresses = filter(lambda each: isinstance(each, str), map(self._filed, ADDRESS_SETTINGS))
+        addresses = filter(lambda each: isinstance(each, str), map(self._filed, ADDRESSES))
         passwords = {password for address in addresses for password in passwords_of(address)}
         return secrets_in(self.environ) | passwords | {each.strip() for each in found if isinstance(each, str)}
 
@@ -208,7 +181,7 @@ class Configuration:
         return [*found, *(self.paths[:1] if has_key else ()), *(self.paths[2:] if self.auth else ())]
 
     def _source(self, name: str) -> str:
-        variable = _variable(name)
+        variable = variable_of(name)
         section, _, last = name.rpartition(".")
         return variable if self._said(name) else f"{last} under [{section}] in config.toml"
 
@@ -367,10 +340,6 @@ def _toml_loads() -> Callable[[str], dict[str, Any]]:
         toml = import_module("tomli")
     loads: Callable[[str], dict[str, Any]] = toml.loads
     return loads
-
-
-def _variable(name: str) -> str:
-    return PREFIX + name.upper().replace(".", "__")
 
 
 def _text(value: object) -> str | None:
