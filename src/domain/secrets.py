@@ -60,9 +60,14 @@ def read_secret(text: str, source: str) -> str:
 
 
 def passwords_of(url: str) -> set[str]:
-    """The password in *url*, as it is written there and as it is meant; none if there is none."""
+    """The password in *url*, as it is written there and as it is meant; none if there is none.
+
+    A name without a password in an address of http is a token.
+    """
     try:
-        written = urlsplit(url).password
+        parts = urlsplit(url)
+        is_token = parts.password is None and parts.scheme in {"http", "https"}
+        written = parts.username if is_token else parts.password
     except ValueError:
         written = url.rpartition("@")[0].rpartition(":")[2]
     return {written, unquote(written)} if written else set()

@@ -26,6 +26,7 @@ from prefect.agent.entrypoints.logs import safe
 from prefect.agent.entrypoints.notify import Notifier
 from prefect.agent.entrypoints.periodic import periodically
 from prefect.agent.entrypoints.policies import policy_of, warning
+from prefect.agent.entrypoints.setting_names import unknown_settings
 from prefect.agent.entrypoints.settings import Configuration, Connection, connection, env_vars, labels
 from prefect.agent.entrypoints.signals import stop_on_signals
 from prefect.agent.entrypoints.startup import StartUp
@@ -220,7 +221,7 @@ class Agent:
         health_server = HealthServer(self._health, self.poke)
         at_end.callback(health_server.stop)
         self._health.start_up("The agent starts")
-        self._say_what_is_unprotected()
+        self._say_what_to_look_at()
         address = health_server.start(self.agent_address) if self.agent_address else ""
         tenant = self._start_up()
         if tenant is None:
@@ -332,11 +333,13 @@ class Agent:
             self._mask.add(login.key or "", login.flow_run_key or "", *passwords_of(login.api))
         logs.mask_also(self.logger, self._mask)
 
-    def _say_what_is_unprotected(self) -> None:
+    def _say_what_to_look_at(self) -> None:
         files = (self._login["key_file"], self._login["flow_run_key_file"])
         own = [] if self._connection is None else of_login(self._connection, self._configuration, files)
         for sentence in (*self._parts.platform.exposures, *own):
             self._say(events.SECRET_UNPROTECTED, sentence, "WARNING")
+        for sentence in unknown_settings(self._configuration.environ):
+            self._say(events.STARTING, sentence, "WARNING")
 
     def _introduce(self, tenant: Tenant) -> None:
         platform = self._parts.platform

@@ -11,7 +11,7 @@ from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.entrypoints.agent import Agent, process_environ
 from prefect.agent.entrypoints.policies import policy_of, with_template_paths
 from prefect.agent.entrypoints.settings import Connection
-from prefect.agent.entrypoints.values import as_flag
+from prefect.agent.entrypoints.values import as_flag, own, own_list
 
 __all__ = ["Agent", "DockerAgent", "KubernetesAgent", "LocalAgent", "ProcessAgent"]
 
@@ -34,7 +34,7 @@ class DockerAgent(Agent):
         **kwargs: Any,
     ) -> None:
         environ = kwargs.get("environ") or process_environ()
-        listed = [word for word in map(str.strip, environ.get(REG_ALLOW_LIST, "").split(",")) if word]
+        listed = own_list(environ, REG_ALLOW_LIST)
         options = {
             "base_url": base_url,
             "no_pull": no_pull,
@@ -79,7 +79,7 @@ class ProcessAgent(Agent):
         options = {
             "import_paths": import_paths,
             "show_flow_logs": show_flow_logs or None,
-            "interpreter": interpreter or environ.get("PREFECT_AGENT_INTERPRETER"),
+            "interpreter": interpreter or own(environ, "PREFECT_AGENT_INTERPRETER") or None,
             "output_limit": _output_limit(environ) if output_limit is None else output_limit,
         }
         self._hostname_label = hostname_label
@@ -100,7 +100,7 @@ def _output_limit(environ: Mapping[str, str]) -> int | None:
     Raises:
         ConfigurationError: That is no size.
     """
-    text = environ.get("PREFECT_AGENT_OUTPUT_LIMIT", "").strip()
+    text = own(environ, "PREFECT_AGENT_OUTPUT_LIMIT")
     if text and not (text.isascii() and text.isdigit() and len(text) < 10):
         raise ConfigurationError(f"PREFECT_AGENT_OUTPUT_LIMIT {text!r:.60} is no whole number of MiB, like 100")
     return int(text) if text else None
@@ -225,12 +225,14 @@ def kubernetes_options(environ: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         ConfigurationError: A switch is neither on nor off.
     """
-    texts = {name: environ.get(variable, "").strip() for name, variable in VARIABLES.items()}
+    texts = {name: own(environ, variable) for name, variable in VARIABLES.items()}
     found: dict[str, Any] = {name: text for name, text in texts.items() if text}
     if "cluster_wide" in found:
         found["cluster_wide"] = as_flag(found["cluster_wide"], VARIABLES["cluster_wide"])
     if "without" in found:
-        found["without"] = [word.strip() for word in found["without"].split(",") if word.strip()]
+        found["without"] = own_list(environ, VARIABLES["without"])
+    if "image_pull_secrets" in found:
+        found["image_pull_secrets"] = ",".join(own_list(environ, VARIABLES["image_pull_secrets"]))
     return found
 
 

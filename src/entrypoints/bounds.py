@@ -7,6 +7,7 @@ from typing import Any, Final
 import attrs
 
 from prefect.agent.domain.errors import ConfigurationError
+from prefect.agent.entrypoints.values import own
 
 
 @attrs.frozen
@@ -65,7 +66,7 @@ def bounds(environ: Mapping[str, str], given: Mapping[str, float | None]) -> dic
     found: dict[str, Any] = {}
     for bound in BOUNDS:
         value = given.get(bound.name)
-        text = environ.get(bound.variable, "").strip()
+        text = own(environ, bound.variable)
         if value is not None:
             found[bound.name] = bound.read(str(value), bound.name)
         elif text:

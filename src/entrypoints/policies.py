@@ -8,6 +8,7 @@ from typing import Any, Final
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.model.policy import OWN, PRESETS, Policy
 from prefect.agent.domain.model.template_paths import FILES, split_path
+from prefect.agent.entrypoints.values import at_home, own, own_list
 
 VARIABLE: Final = "PREFECT_AGENT_POLICY"
 TEMPLATE_PATHS: Final = "PREFECT_AGENT_TEMPLATE_PATHS"
@@ -34,8 +35,9 @@ def policy_of(given: Policy | str | None, environ: Mapping[str, str]) -> Policy:
     """
     if isinstance(given, Policy):
         return given
-    chosen = given or environ.get(VARIABLE, "").strip() or "open"
-    return Policy(preset=chosen) if chosen in PRESETS else _of_file(Path(chosen).expanduser())
+    chosen = given or own(environ, VARIABLE) or "open"
+    source = "--policy" if given else VARIABLE
+    return Policy(preset=chosen) if chosen in PRESETS else _of_file(at_home(chosen, source))
 
 
 def with_template_paths(policy: Policy, given: Iterable[str] | None, environ: Mapping[str, str]) -> Policy:
@@ -44,7 +46,7 @@ def with_template_paths(policy: Policy, given: Iterable[str] | None, environ: Ma
     Raises:
         ConfigurationError: One of them is no place.
     """
-    named = environ.get(TEMPLATE_PATHS, "").split(",") if given is None else given
+    named = own_list(environ, TEMPLATE_PATHS) if given is None else given
     places = [_absolute(place.strip()) for place in named if place.strip()]
     return policy.replacing("template_paths", [OWN, *places]) if places else policy
 
@@ -62,7 +64,7 @@ def warning(policy: Policy, kind: str) -> str:
 
 def _absolute(place: str) -> str:
     scheme, rest = split_path(place)
-    return str(Path(rest).expanduser().absolute()) if scheme in FILES and place != "public" else place
+    return str(at_home(rest, "a place of job templates").absolute()) if scheme in FILES and place != "public" else place
 
 
 def _of_file(path: Path) -> Policy:

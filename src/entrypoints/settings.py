@@ -4,6 +4,7 @@ Files and variables are those of the 1.x line (protocol section 11.3), so that a
 ``~/.prefect/config.toml``, ``~/.prefect/backend.toml``, ``~/.prefect/auth.toml`` and ``PREFECT__SECTION__KEY``.
 """
 
+import os
 import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -15,15 +16,19 @@ from urllib.parse import urlsplit
 import attrs
 
 from prefect.agent.domain.errors import ConfigurationError
-from prefect.agent.domain.secrets import read_secret, without_password
+from prefect.agent.domain.secrets import passwords_of, read_secret, without_password
+from prefect.agent.entrypoints.addresses import check_address
 from prefect.agent.entrypoints.local_keys import find_key
 from prefect.agent.entrypoints.secret_sources import check_proxies, read_file, secrets_in
+from prefect.agent.entrypoints.setting_names import ADDRESSES, DEFAULTS, FLOW_RUN_KEY, KEY_SETTINGS, PREFIX, variable_of
 from prefect.agent.entrypoints.values import (
     as_flag,
     as_level,
     as_list,
     as_text,
     as_variables,
+    at_home,
+    bare,
     expanded,
     resolved,
     typed,
@@ -34,36 +39,15 @@ SERVER_API: Final = "http://localhost:4200"
 
 Backend = Literal["cloud", "server"]
 
-DEFAULTS: Final = {
-    "backend": "cloud",
-    "home_dir": "~/.prefect",
-    "cloud.endpoint": CLOUD_API,
-    "cloud.api": "${${backend}.endpoint}",
-    "cloud.agent.name": "agent",
-    "cloud.agent.level": "INFO",
-    "server.host": "http://localhost",
-    "server.port": "4200",
-    "server.host_port": "4200",
-    "server.endpoint": "${server.host}:${server.port}",
-    "logging.level": "INFO",
-}
-"""What a reference to a setting that was not set means, as in 1.x."""
-
 LABELS: Final = "cloud.agent.labels"
 ENV_VARS: Final = "cloud.agent.env_vars"
-
-FLOW_RUN_KEY: Final = "PREFECT_AGENT_FLOW_RUN_KEY"
-"""Variable with the API key of flow runs; with ``_FILE`` at its end it names a file."""
-
-KEY_SETTINGS: Final = ("cloud.api_key", "cloud.agent.auth_token", "cloud.auth_token")
-"""Where an API key or token may be, the first one found wins."""
 
 
 @attrs.frozen(kw_only=True)
 class Connection:
     """Which Cloud, and as whom."""
 
-    api: str
+    api: str = attrs.field(repr=without_password)
     backend: Backend
     key: str | None = attrs.field(default=None, repr=False)
     tenant_id: str | None = None
@@ -117,21 +101,28 @@ class Configuration:
 
     def variables(self, name: str) -> dict[str, str]:
         """A setting that is a table of variables: as a whole, or one variable of the environment for each."""
-        prefix = f"{_variable(name)}__"
+        prefix = f"{variable_of(name)}__"
         found = as_variables(self.find(name), self.source(name))
-        one_by_one = {each.removeprefix(prefix): text for each, text in self.environ.items() if each.startswith(prefix)}
-        return {**found, **{each: self._resolved(text, prefix + each) for each, text in one_by_one.items() if each}}
+        alike = (each for each in self.environ if each.startswith(PREFIX) and each.upper().startswith(prefix))
+        one_by_one = {each[len(prefix) :]: self._resolved(self.environ[each], each) for each in alike}
+        return {**found, **{each: text for each, text in one_by_one.items() if each}}
 
     def source(self, name: str) -> str:
         """The name of a setting and where its value comes from, for people."""
-        variable = _variable(name)
-        place = variable if self.environ.get(variable, "").strip() else "in config.toml or backend.toml"
+        variable = variable_of(name)
+        place = variable if self._said(name) else "in config.toml or backend.toml"
         return f"the setting {name} ({place})"
 
     def _raw(self, name: str) -> Any:
         """A value as it was written: of the environment, else of the files."""
-        text = self.environ.get(_variable(name), "").strip()
-        return text or self._filed(name)
+        return self._said(name) or self._filed(name)
+
+    def _said(self, name: str) -> str:
+        """A value as the environment has it; after the prefix case counts for nothing, as in 1.x."""
+        variable = variable_of(name)
+        alike = (each for each in self.environ if each.startswith(PREFIX) and each.upper() == variable)
+        texts = (self.environ.get(each, "").strip() for each in (variable, *alike))
+        return next(filter(None, texts), "")
 
     def _filed(self, name: str) -> Any:
         """A value as it was written in the files; None if they have none."""
@@ -177,20 +168,22 @@ class Configuration:
         of_flows = self._filed("context.secrets")
         stored += of_flows.values() if isinstance(of_flows, Mapping) else ()
         found = [*(self._filed(name) for name in KEY_SETTINGS), *stored]
-        return secrets_in(self.environ) | {each.strip() for each in found if isinstance(each, str)}
+        addresses = filter(lambda each: isinstance(each, str), map(self._filed, ADDRESSES))
+        passwords = {password for address in addresses for password in passwords_of(address)}
+        return secrets_in(self.environ) | passwords | {each.strip() for each in found if isinstance(each, str)}
 
     def secret_files(self, *more: str | None) -> list[Path]:
         """Files that hold a secret: those that settings name, those of the 1.x client, and *more*."""
         named = [self.text(f"{name}_file") for name in KEY_SETTINGS]
         named += [self.environ.get(f"{FLOW_RUN_KEY}_FILE"), *more]
-        found = [Path(path).expanduser() for path in named if path and path != "-"]
+        found = [at_home(path, "the file of a secret") for path in named if path and path != "-"]
         has_key = any(self._filed(name) for name in (*KEY_SETTINGS, "context.secrets"))
         return [*found, *(self.paths[:1] if has_key else ()), *(self.paths[2:] if self.auth else ())]
 
     def _source(self, name: str) -> str:
-        variable = _variable(name)
+        variable = variable_of(name)
         section, _, last = name.rpartition(".")
-        return variable if self.environ.get(variable) else f"{last} under [{section}] in config.toml"
+        return variable if self._said(name) else f"{last} under [{section}] in config.toml"
 
     def stored_login(self, api: str) -> Mapping[str, Any]:
         """What ``auth.toml`` holds for the server at *api* (protocol section 1.6)."""
@@ -213,13 +206,10 @@ def connection(
     Raises:
         ConfigurationError: No key for Prefect Cloud, or a key, an address or a tenant id that cannot be one.
     """
-    backend = configuration.text("backend")
+    backend = (configuration.text("backend") or "").lower() or None
     if backend not in {None, "cloud", "server"}:
         raise ConfigurationError(f"the backend is {backend!r}; it can only be 'cloud' or 'server'")
-    address = (api or "").strip() or configuration.text("cloud.api") or _endpoint(configuration, backend)
-    if not _is_address(address):
-        shown = without_password(address)
-        raise ConfigurationError(f"{shown!r} is not the address of a Prefect API; it looks like {CLOUD_API}")
+    address = check_address(*_address(configuration, bare(api or ""), backend))
     check_proxies(configuration.environ)
     stored = configuration.stored_login(address)
     secret = _key(configuration, key, key_file, stored)
@@ -234,7 +224,7 @@ def connection(
             f"the tenant id {tenant!r} is not a UUID; leave it out to have it found by the API key"
         )
     if backend is None:
-        backend = "cloud" if secret or address.rstrip("/") == CLOUD_API else "server"
+        backend = "cloud" if secret or address == CLOUD_API else "server"
     if backend == "cloud" and not secret:
         raise ConfigurationError(
             "no API key for Prefect Cloud: give --token-file PATH, set PREFECT__CLOUD__API_KEY or "
@@ -242,7 +232,7 @@ def connection(
             "For a Prefect Server give --api URL or set PREFECT__BACKEND=server"
         )
     return Connection(
-        api=address.rstrip("/"),
+        api=address,
         backend=cast("Backend", backend),
         key=secret,
         tenant_id=tenant,
@@ -293,7 +283,8 @@ def env_vars(configuration: Configuration, given: Iterable[str]) -> dict[str, st
     """Variables of ``--env KEY=VALUE`` over those configured.
 
     Raises:
-        ConfigurationError: One of them is not KEY=VALUE, or those configured are no variables.
+        ConfigurationError: One of them is not KEY=VALUE, or those configured are no variables, or one is a level of
+            logging that does not exist.
     """
     result = configuration.variables(ENV_VARS)
     for pair in given:
@@ -301,29 +292,40 @@ def env_vars(configuration: Configuration, given: Iterable[str]) -> dict[str, st
         if not equals or not name:
             raise ConfigurationError(f"--env takes KEY=VALUE, not {pair!r}")
         result[name] = value
+    for name in {"PREFECT__LOGGING__LEVEL", "PREFECT__CLOUD__AGENT__LEVEL"} & result.keys():
+        result[name] = as_level(result[name], f"{name} among the variables of flow runs") or ""
     return result
 
 
-def _endpoint(configuration: Configuration, backend: str | None) -> str:
+def _address(configuration: Configuration, given: str, backend: str | None) -> tuple[str, str]:
+    """The address of the API, unchecked, and where it comes from."""
+    if given:
+        return given, "--api"
+    for name in ("cloud.api", "server.endpoint" if backend == "server" else "cloud.endpoint"):
+        found = configuration.text(name)
+        if found:
+            return found, configuration.source(name)
     if backend != "server":
-        return configuration.text("cloud.endpoint") or CLOUD_API
+        return CLOUD_API, "the address"
     host, port = configuration.text("server.host"), configuration.text("server.port")
     default = f"{host or 'http://localhost'}:{port or 4200}" if host or port else SERVER_API
-    return configuration.text("server.endpoint") or default
+    return default, "the address of the settings server.host and server.port"
 
 
 def _path(variable: str, environ: Mapping[str, str]) -> Path | None:
     """The path that a variable holds; None if it holds none."""
     text = environ.get(variable, "").strip()
-    return Path(resolved(text, environ, DEFAULTS.get, variable)) if text else None
+    return at_home(resolved(text, environ, DEFAULTS.get, variable), variable) if text else None
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        text = path.read_text(encoding="utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, UnicodeDecodeError) as problem:
+        if isinstance(problem, PermissionError) and not os.path.lexists(path):
+            return {}  # in a folder of another user: whether it is there cannot be known
         raise ConfigurationError(f"cannot read {path}: {problem}") from problem
     try:
         return _toml_loads()(text)
@@ -340,20 +342,8 @@ def _toml_loads() -> Callable[[str], dict[str, Any]]:
     return loads
 
 
-def _variable(name: str) -> str:
-    return "PREFECT__" + name.upper().replace(".", "__")
-
-
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
-
-
-def _is_address(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:  # brackets or a port that make no sense
-        return False
 
 
 def _is_uuid(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""What people write as the value of a setting, in variables and files, and what is meant by it. Pure.
+"""What people write as the value of a setting, in variables and files, and what is meant by it.
 
 Every value goes the same way: stripped, references resolved, then read as what the setting is. What cannot be read is a
 ConfigurationError with the setting's name; secrets are never repeated.
@@ -6,8 +6,10 @@ ConfigurationError with the setting's name; secrets are never repeated.
 
 import ast
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from prefect.agent.domain.errors import ConfigurationError
@@ -33,6 +35,7 @@ _REFERENCE: Final = re.compile(r"\$\{([^${}]+)\}")
 _VARIABLE: Final = re.compile(r"\$(\w+)")
 _PAIR: Final = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_.-]*)\s*=(.*)", re.DOTALL)
 _BETWEEN_PAIRS: Final = re.compile(r"[,;\n]\s*(?=[A-Za-z_][A-Za-z0-9_.-]*\s*=)")
+_BRACKETS: Final = frozenset({"[]", "()", "{}"})
 _YES: Final = frozenset({"true", "yes", "on", "y", "1"})
 _NO: Final = frozenset({"false", "no", "off", "n", "0"})
 
@@ -66,11 +69,51 @@ def resolved(text: str, environ: Mapping[str, str], refer: Callable[[str], str |
 
 
 def expanded(text: str, environ: Mapping[str, str]) -> str:
-    """*text* with a leading ``~`` and ``$VARIABLE`` replaced; what is not set stays as it is."""
+    """*text* with a leading ``~`` or ``~user`` and ``$VARIABLE`` replaced; what is not there stays as it is."""
     home = environ.get("HOME")
-    if home and (text == "~" or text.startswith("~/")):
-        text = home.rstrip("/") + text[1:]
+    if text == "~" or text.startswith("~/"):
+        text = home.rstrip("/") + text[1:] if home else text
+    elif text.startswith("~"):
+        text = os.path.expanduser(text)  # noqa: PTH111 - pathlib raises if there is no such user
     return _VARIABLE.sub(lambda match: environ.get(match[1], match[0]), text)
+
+
+def at_home(path: str, source: str) -> Path:
+    """*path* with a leading ``~`` or ``~user`` replaced.
+
+    Raises:
+        ConfigurationError: There is no such user, or the user has no home directory.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ConfigurationError(f"{source} is {path!r}, but there is no such home: write the whole path") from None
+
+
+def bare(text: str) -> str:
+    """*text* without white space around it, and without one pair of quotes around all of that.
+
+    A list in quotes may have the same quotes in it: Compose keeps what is written around it.
+    """
+    text = text.strip()
+    if len(text) < 2 or text[0] != text[-1] or text[0] not in "'\"":
+        return text
+    inner = text[1:-1].strip()
+    return inner if inner[:1] + inner[-1:] in _BRACKETS or text[0] not in inner else text
+
+
+def own(environ: Mapping[str, str], variable: str) -> str:
+    """What a variable of this product's own holds, bare; empty if it is not set."""
+    return bare(environ.get(variable, ""))
+
+
+def own_list(environ: Mapping[str, str], variable: str) -> list[str]:
+    """The list that a variable of this product's own holds; empty if it is not set.
+
+    Raises:
+        ConfigurationError: It holds something else.
+    """
+    return as_list(typed(environ.get(variable, "")), variable)
 
 
 def typed(text: str) -> Any:
@@ -85,6 +128,7 @@ def typed(text: str) -> Any:
         if text == "None":
             return None
         found = _literal(text)
+        found = bare(text) if found == text else found
         if not isinstance(found, str) or found == text:
             return found
         text = found
@@ -123,11 +167,13 @@ def as_list(value: Any, source: str) -> list[str]:
     """A setting that is a list of texts: a literal, ``[a, b]`` without quotes, or words with commas.
 
     Raises:
-        ConfigurationError: It is a table, or something in it is no text.
+        ConfigurationError: It is a table, something in it is no text, or a bracket is missing.
     """
     if isinstance(value, str):
-        inner = value[1:-1] if value[:1] + value[-1:] in {"[]", "()", "{}"} else value
-        parts = (part.strip().strip("'\"").strip() for part in inner.split(","))
+        inner = value[1:-1] if value[:1] + value[-1:] in _BRACKETS else value
+        if any(inner.count(one) != inner.count(other) for one, other in ("[]", "{}")):
+            raise ConfigurationError(f"{source} must be a list such as ['a', 'b']; a bracket is missing in it")
+        parts = (part.strip().strip("'\"").strip() for part in re.split(r"[,\n]", inner))
         return [part for part in parts if part]
     if value is None:
         return []
@@ -141,18 +187,20 @@ def as_list(value: Any, source: str) -> list[str]:
 
 
 def as_variables(value: Any, source: str) -> dict[str, str]:
-    """A setting that is a table of variables: a literal, or ``NAME=value``, several of them with commas between.
+    """A setting that is a table of variables: a literal, ``NAME=value``, or several of these, with commas or in a list.
 
     Raises:
         ConfigurationError: It is neither. The value is not shown: it may be a secret.
     """
     if value is None or value == "":
         return {}
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and None not in value.values():
         return {str(name): str(each) for name, each in value.items()}
-    pairs = list(map(_PAIR.fullmatch, _BETWEEN_PAIRS.split(value))) if isinstance(value, str) else [None]
+    texts = _BETWEEN_PAIRS.split(value) if isinstance(value, str) else value
+    texts = texts if isinstance(texts, list | tuple) else [None]
+    pairs = [_PAIR.fullmatch(each) if isinstance(each, str) else None for each in texts]
     found = {pair[1]: pair[2].strip() for pair in pairs if pair}
-    if len(found) < len(pairs):
+    if None in pairs:
         raise ConfigurationError(f'{source} must be variables such as {{"NAME": "value"}} or NAME=value')
     return found
 

@@ -2,6 +2,8 @@
 
 import base64
 import re
+import socket
+import threading
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +15,8 @@ from prefect.agent.adapters.graphql import GraphQLCloudApi
 from prefect.agent.adapters.graphql.transport import Transport
 from prefect.agent.adapters.graphql.workloads import API_VARIABLE
 from prefect.agent.adapters.system import SystemClock
-from prefect.agent.domain.errors import CloudMisconfigured, Unauthorised
+from prefect.agent.domain.errors import CloudMisconfigured, CloudUnavailable, Unauthorised
+from prefect.agent.domain.model.workloads import PlatformTraits, plan_submission
 from prefect.agent.entrypoints.exits import ExitCode, exit_for
 from support.pki import Pki
 from support.tls_answers import answering, needs_openssl
@@ -102,6 +105,81 @@ def test_a_proxy_that_cannot_be_used(proxy: str, words: str, monkeypatch: pytest
     monkeypatch.setenv("HTTP_PROXY", proxy)
     for scheme in ("http", "https"):
         assert_misconfigured(refused(f"{scheme}://cloud.invalid"), words)
+
+
+def test_a_proxy_of_https_that_speaks_http(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the proxy's address that is wrong."""
+    for name in ("HTTPS_PROXY", "HTTP_PROXY"):
+        monkeypatch.setenv(name, stub.url.replace("http://", "https://"))
+    for scheme in ("http", "https"):
+        assert_misconfigured(refused(f"{scheme}://cloud.invalid"), "its proxy does not speak TLS")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>The plain HTTP request was sent to HTTPS port</html>",
+        b"Client sent an HTTP request to an HTTPS server.\n",
+        b"Reason: You're speaking plain HTTP to an SSL-enabled server port.",
+    ],
+)
+def test_an_address_of_http_at_a_port_of_https(stub: Stub, body: bytes) -> None:
+    """As nginx, Go's and Apache's servers say it."""
+    stub.answers(Reply(400, body))
+    assert_misconfigured(refused(stub.url), "give its https:// address as --api")
+
+
+def test_an_alert_of_tls_is_an_answer_of_https() -> None:
+    """Servers that say it in no other way."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        answering = threading.Thread(target=alert, args=(server,), daemon=True)
+        answering.start()
+        problem = refused(f"http://127.0.0.1:{server.getsockname()[1]}")
+        answering.join(10)
+    assert_misconfigured(problem, "give its https:// address as --api")
+
+
+def alert(server: socket.socket) -> None:
+    """Answer one request with an alert of TLS."""
+    connection, _ = server.accept()
+    with closing(connection):
+        connection.recv(65536)
+        connection.sendall(b"\x15\x03\x01\x00\x02\x02\x46")
+        connection.shutdown(socket.SHUT_WR)
+        connection.settimeout(10)
+        while connection.recv(65536):  # what is not read would reset the connection
+            pass
+
+
+@pytest.mark.parametrize(("status", "is_final"), [(301, True), (308, True), (302, False), (307, False)])
+@pytest.mark.parametrize("target", ["https://u:s3cr3t@other.test/", "//u:s3cr3t@other.test/", "https://u:s3cr3t@[x/"])
+def test_an_address_that_moved_for_good_is_a_wrong_one(stub: Stub, status: int, is_final: bool, target: str) -> None:
+    """It ends the start; a passing redirect is waited for. Passwords of the new address are not shown."""
+    stub.answers(Reply(status, headers={"Location": target}))
+    problem = refused(stub.url)
+
+    assert isinstance(problem, CloudUnavailable)
+    assert isinstance(problem, CloudMisconfigured) == is_final
+    assert exit_for(problem).code is (ExitCode.CONFIGURATION if is_final else ExitCode.CLOUD_UNAVAILABLE)
+    assert f"redirects to {target.replace('u:s3cr3t@', '').lstrip('/')}" in str(problem)
+    assert "s3cr3t" not in str(problem)
+
+
+def test_a_host_that_can_be_no_name_is_one_sentence() -> None:
+    """Also if it was not checked before."""
+    problem = refused("http://a..b")
+    assert type(problem) is CloudUnavailable
+
+
+def test_an_address_of_the_agents_own_variables_wins() -> None:
+    """``--env`` may change the address of flow runs, and with it what they log in with."""
+    run = a_run()
+    made, traits = work(run, url=f"http://{LOGIN}localhost:4200"), PlatformTraits(kind="docker")
+    submission = plan_submission(run, made, traits, agent_env={API_VARIABLE: "http://other:1"})
+
+    assert submission.env[API_VARIABLE] == "http://other:1"
+    assert submission.secret_env == {}
+    assert submission.address_variables == frozenset()
 
 
 @needs_openssl

@@ -11,13 +11,12 @@ from importlib import metadata
 from typing import Any, Final
 
 import requests
-from urllib3.exceptions import LocationValueError
 
 from prefect.agent.adapters import bounded_json
 from prefect.agent.adapters.graphql.answers import Answer, describe, is_rejection, is_unauthenticated, read_errors
 from prefect.agent.adapters.graphql.connections import Call, CallAdapter, calling
 from prefect.agent.adapters.graphql.logins import Login, without_login
-from prefect.agent.adapters.graphql.misconfigurations import misconfiguration
+from prefect.agent.adapters.graphql.misconfigurations import is_alert, misconfiguration, wants_tls
 from prefect.agent.adapters.graphql.problems import why
 from prefect.agent.adapters.graphql.records import DIALECT
 from prefect.agent.adapters.skew import SkewMeter, read_date
@@ -29,6 +28,7 @@ from prefect.agent.domain.errors import (
     RequestRejected,
     Unauthorised,
 )
+from prefect.agent.domain.secrets import without_password
 from prefect.agent.ports.clock import Clock
 
 CONNECT_TIMEOUT: Final = 5.0
@@ -45,6 +45,9 @@ MAX_VALUES: Final = 1_000_000
 MAX_FAILURE: Final = 256 * 1024
 """Bytes of a failure's body that are looked at for a code."""
 
+MAX_TARGET: Final = 200
+"""Characters of the address in a redirect that are shown."""
+
 MAX_RETRY_AFTER: Final = 60.0
 CONNECTIONS: Final = 8
 COMPARES: Final = "compare-and-set"
@@ -56,6 +59,13 @@ Lost = type[CloudUnavailable | OutcomeUnknown]
 
 class AnswerTooLarge(CloudUnavailable):
     """The answer to a read is larger than can be taken: ask for less."""
+
+
+class _Session(requests.Session):
+    """Follows no redirects, and does not even read where they lead: an address that is none would be a ValueError."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Nowhere."""
 
 
 class Transport:
@@ -79,7 +89,7 @@ class Transport:
         self._clock, self._skew = clock, SkewMeter()
         self.url = url.rstrip("/")
         self.shown = without_login(self.url)
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # they would add up for ever
         self._session.auth = self._login = Login(url, key)
         for prefix in ("http://", "https://"):
@@ -129,7 +139,7 @@ class Transport:
         with calling(CALL_TIMEOUT + patience, READ_TIMEOUT + patience) as call:
             try:
                 return self._post(body.encode(), lost, wait)
-            except (OSError, LocationValueError) as problem:  # an OSError: what requests raises, and what it lets pass
+            except (OSError, ValueError) as problem:  # requests raises OSErrors, and lets ValueErrors pass
                 raise self._unanswered(problem, call, lost) from problem
 
     def ask(
@@ -184,6 +194,8 @@ class Transport:
 
     def _unanswered(self, problem: Exception, call: Call, lost: Lost) -> CloudError:
         """What it means that there was no answer: nothing can have been changed by what was not sent."""
+        if is_alert(problem):
+            return self._wants_tls()
         if call.sent:
             return lost(f"no answer from {self.shown}: {why(problem)}")
         cure = misconfiguration(problem)
@@ -192,6 +204,9 @@ class Transport:
         if isinstance(problem, requests.exceptions.SSLError):
             return CloudUnavailable(f"no trusted TLS connection to {self.shown}: {why(problem)}")
         return CloudUnavailable(f"cannot reach {self.shown}: {why(problem)}")
+
+    def _wants_tls(self) -> CloudMisconfigured:
+        return CloudMisconfigured(f"{self.shown} answers by https only: give its https:// address as --api")
 
     def _understand(self, response: requests.Response, lost: Lost) -> Answer:
         if response.status_code >= 300:
@@ -209,14 +224,18 @@ class Transport:
 
     def _failure(self, response: requests.Response, lost: Lost) -> CloudError:
         """What an answer means that is no success: by the codes of its errors, else by its status."""
-        status, errors = response.status_code, _errors_of_failure(response)
+        status, body = response.status_code, _body_of_failure(response)
+        errors = _errors_of_failure(body)
         if status == 401 or is_unauthenticated(errors):
             return Unauthorised(f"{self.shown} {self._login.refused} (HTTP {status})")
         if is_rejection(errors):
             return RequestRejected(f"{self.shown} refuses the request (HTTP {status}): {describe(errors)}")
         if status < 400:
-            target = response.headers.get("Location", "elsewhere")
-            return CloudUnavailable(f"{self.shown} redirects to {target}: use that address as --api")
+            target = without_password(response.headers.get("Location", "elsewhere"))[:MAX_TARGET]
+            kind = CloudMisconfigured if status in {301, 308} else CloudUnavailable
+            return kind(f"{self.shown} redirects to {target}: use that address as --api")
+        if self.url.lower().startswith("http:") and wants_tls(status, body):
+            return self._wants_tls()
         if status in {403, 407}:
             words = "a proxy or a firewall on the way to it may not let it pass"
             return CloudUnavailable(f"{self.shown} forbids the request (HTTP {status}): {words}")
@@ -249,16 +268,24 @@ class Transport:
         return found
 
 
-def _errors_of_failure(response: requests.Response) -> tuple[Mapping[str, Any], ...]:
-    """Errors in the body of a failure; none if there is no such body."""
+def _body_of_failure(response: requests.Response) -> bytes:
+    """The body of a failure; empty if it is not all there, or too large."""
     body = b""
     try:
         for chunk in response.iter_content(16384):
             body += chunk
             if len(body) > MAX_FAILURE:
-                return ()
+                return b""
+    except requests.RequestException:
+        return b""
+    return body
+
+
+def _errors_of_failure(body: bytes) -> tuple[Mapping[str, Any], ...]:
+    """Errors in the body of a failure; none if there is no such body."""
+    try:
         found = json.loads(body)
-    except (requests.RequestException, ValueError, RecursionError):
+    except (ValueError, RecursionError):
         return ()
     return read_errors(found.get("errors")) if isinstance(found, Mapping) else ()
 

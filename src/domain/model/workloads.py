@@ -98,8 +98,10 @@ def plan_submission(
     env = {**workload.defaults, **agent_env, **own, **workload.fixed}
     if image and workload.image_variable:
         env[workload.image_variable] = image
-    env = {name: value for name, value in env.items() if name not in workload.secrets}
-    _check_env({**env, **workload.secrets})
+    chosen = workload.address_variables & agent_env.keys()  # an address of the agent's own is no secret of the Cloud's
+    secrets = {name: value for name, value in workload.secrets.items() if name not in chosen}
+    env = {name: value for name, value in env.items() if name not in secrets}
+    _check_env({**env, **secrets})
     return Submission(
         name=unit_name(run.id, run.attempt),
         flow_run_id=run.id,
@@ -109,7 +111,7 @@ def plan_submission(
         image_is_default=image is not None and asked is None,
         image_variable=workload.image_variable if image else None,
         env=env,
-        secret_env=workload.secrets,
+        secret_env=secrets,
         reserved=workload.reserved,
         ignored=ignored,
         address_variables=frozenset(n for n in workload.address_variables if env.get(n) == workload.defaults.get(n)),

@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 from prefect.agent.domain.errors import AgentError
+from prefect.agent.domain.secrets import passwords_of
 from prefect.agent.domain.texts import cut
 from prefect.agent.entrypoints import logs, outlet
 from prefect.agent.entrypoints.cli import options
@@ -102,7 +103,7 @@ def _run(class_name: str, given: Mapping[str, Any]) -> None:
     """Make the agent and start it; end the process with its exit code."""
     verbose, before = given["verbose"], threading.enumerate()
     end = AgentExit(ExitCode.OK, "")
-    outlet.know(given[name] or "" for name in ("key", "flow_run_key"))
+    outlet.know(_secrets_of(given))
     try:
         _start(class_name, _with_patience(given))
     except AgentExit as problem:
@@ -120,6 +121,11 @@ def _run(class_name: str, given: Mapping[str, Any]) -> None:
     leave(end.code, before=before)
 
 
+def _secrets_of(given: Mapping[str, Any]) -> list[str]:
+    """Secrets on the command line: keys, and the password of the address."""
+    return [given["key"] or "", given["flow_run_key"] or "", *passwords_of(given["api"] or "")]
+
+
 def _with_patience(given: Mapping[str, Any]) -> dict[str, Any]:
     """``--no-wait`` is no patience at all."""
     options = dict(given)
@@ -133,7 +139,7 @@ def _with_patience(given: Mapping[str, Any]) -> dict[str, Any]:
 def _start(class_name: str, given: dict[str, Any]) -> None:
     strip_proxies(os.environ)
     configuration = Configuration.load(os.environ)
-    mask = outlet.know([given["key"] or "", given["flow_run_key"] or "", *configuration.secrets()])
+    mask = outlet.know([*_secrets_of(given), *configuration.secrets()])
     level = given.pop("log_level") or configuration.level("cloud.agent.level") or "INFO"
     if given.pop("verbose"):
         level = "DEBUG"

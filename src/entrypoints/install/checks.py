@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.model.settings import as_labels
 from prefect.agent.domain.model.workloads import is_loopback as is_loopback_host
-from prefect.agent.domain.secrets import read_secret
+from prefect.agent.domain.secrets import read_secret, without_password
+from prefect.agent.entrypoints.addresses import check_address
 from prefect.agent.entrypoints.secret_sources import read_file
 
 _LABEL: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -66,15 +67,14 @@ def image(text: str) -> str:
 
 
 def address(text: str) -> str:
-    """The address of a Prefect API."""
-    try:
-        parts = urlsplit(text)
-        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    if not good or not text.isprintable() or " " in text:
-        raise ConfigurationError(f"{text!r} is not the address of a Prefect API; it looks like https://api.prefect.io")
-    return text.rstrip("/")
+    """The address of a Prefect API, without a login: what is printed is no place for a password."""
+    found = check_address(text, "--api")
+    if "@" in urlsplit(found).netloc:
+        raise ConfigurationError(
+            f"--api {without_password(found)} is given with a name or password, which all who see the configuration "
+            "could read: give it without, and set PREFECT__CLOUD__API there from a Secret or a file of the agent's user"
+        )
+    return found
 
 
 def port_of(api: str) -> int:

@@ -217,6 +217,9 @@ def test_with_an_own_image_nobody_is_told_to_build_one() -> None:
         (["-a", "server:4200"], "not the address of a Prefect API"),
         (["-a", "http://[::1"], "not the address of a Prefect API"),
         (["-a", "http://a b"], "not the address of a Prefect API"),
+        (["-a", "http://a..b"], "not the address of a Prefect API"),
+        (["-a", "https://user:s3cr3t@h"], "--api https://h is given with a name or password"),
+        (["-a", "https://token@h"], "--api https://h is given with a name or password"),
         (["--tenant-id", "main"], "not a UUID"),
         (["-e", "A"], "KEY=VALUE"),
         (["-e", "1A=b"], "KEY=VALUE"),
@@ -244,6 +247,7 @@ def test_what_is_wrong_is_one_sentence(words: list[str], about: str) -> None:
 
     assert result.exit_code == 2
     assert about in result.stderr
+    assert "s3cr3t" not in result.stderr
     assert not result.stdout
 
 

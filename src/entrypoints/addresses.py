@@ -1,0 +1,54 @@
+"""Addresses of a Prefect API as people write them: refused before anything is sent if they cannot be one."""
+
+import re
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from prefect.agent.domain.errors import ConfigurationError
+from prefect.agent.domain.secrets import without_password
+
+EXAMPLE: Final = "https://api.prefect.io"
+
+_LABEL: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.IGNORECASE)
+_LONGEST_NAME: Final = 253
+_SHOWN: Final = 200
+
+
+def check_address(text: str, source: str) -> str:
+    """Return *text*, the address of a Prefect API, without the slash at its end.
+
+    Args:
+        source: Where it comes from, for the message.
+
+    Raises:
+        ConfigurationError: It cannot be one. A password in it is not shown.
+    """
+    if _is_address(text):
+        return text.rstrip("/")
+    hint, shown = f"it looks like {EXAMPLE}", without_password(text)[:_SHOWN]
+    if ":/" not in text and _is_address(f"http://{text}"):
+        hint = f"write http://{shown} or https://{shown}"
+    raise ConfigurationError(f"{source} is {shown!r}, which is not the address of a Prefect API; {hint}")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:  # brackets or a port that make no sense
+        return False
+    is_plain = text.isprintable() and not set(text) & set(" \\")
+    return is_plain and parts.scheme in {"http", "https"} and (port is None or port > 0) and _is_host(parts)
+
+
+def _is_host(parts: SplitResult) -> bool:
+    host = parts.hostname or ""
+    if not host or parts.path.startswith("//"):  # the latter is a scheme twice
+        return False
+    if ":" in host:  # in brackets, which urlsplit has looked at
+        return True
+    try:
+        plain = (host if host.isascii() else host.encode("idna").decode()).removesuffix(".")
+    except UnicodeError:
+        return False
+    return len(plain) <= _LONGEST_NAME and all(map(_LABEL.fullmatch, plain.split(".")))

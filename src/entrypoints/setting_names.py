@@ -1,0 +1,120 @@
+"""Every setting of the agent: its name, its kind, what it is for; and names that look like one but are none. Pure."""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final, Literal
+
+import attrs
+
+PREFIX: Final = "PREFECT__"
+"""Of all variables of the 1.x line."""
+
+Kind = Literal["text", "address", "secret", "list", "variables", "flag", "level", "number", "path", "uuid"]
+
+
+@attrs.frozen
+class Setting:
+    """One setting.
+
+    Attributes:
+        name: Its dotted name in ``config.toml``, or the name of a variable of this product's own.
+        kind: What its value is.
+        used: What for.
+        default: What a reference to it means if it is not set, as in 1.x; None for nothing.
+    """
+
+    name: str
+    kind: Kind
+    used: str
+    default: str | None = None
+
+    @property
+    def variable(self) -> str:
+        """The variable of the environment that sets it."""
+        return variable_of(self.name)
+
+
+def variable_of(name: str) -> str:
+    """The variable for a setting with a dotted name; a variable's own name stays."""
+    return name if name.isupper() else PREFIX + name.upper().replace(".", "__")
+
+
+FLOW_RUN_KEY: Final = "PREFECT_AGENT_FLOW_RUN_KEY"
+"""Variable with the API key of flow runs; with ``_FILE`` at its end it names a file."""
+
+KEY_SETTINGS: Final = ("cloud.api_key", "cloud.agent.auth_token", "cloud.auth_token")
+"""Where an API key or token may be, the first one found wins."""
+
+SETTINGS: Final = (
+    Setting("backend", "text", "which backend the API is", "cloud"),
+    Setting("home_dir", "path", "where the files of 1.x are", "~/.prefect"),
+    Setting("user_config_path", "path", "config.toml"),
+    Setting("backend_config_path", "path", "backend.toml"),
+    Setting("cloud.api", "address", "the API", "${${backend}.endpoint}"),
+    Setting("cloud.endpoint", "address", "the API of Prefect Cloud", "https://api.prefect.io"),
+    Setting("cloud.tenant_id", "uuid", "the tenant"),
+    *(Setting(name, "secret", "the API key") for name in KEY_SETTINGS),
+    *(Setting(f"{name}_file", "path", "a file with the API key") for name in KEY_SETTINGS),
+    Setting("cloud.send_flow_run_logs", "flag", "whether flow runs send their logs"),
+    Setting("cloud.agent.name", "text", "the agent's name", "agent"),
+    Setting("cloud.agent.labels", "list", "the agent's labels"),
+    Setting("cloud.agent.env_vars", "variables", "variables of every flow run"),
+    Setting("cloud.agent.level", "level", "the agent's log", "INFO"),
+    Setting("cloud.agent.agent_address", "address", "where health is served"),
+    Setting("cloud.agent.resource_manager.loop_interval", "number", "nothing; manifests of 1.x set it"),
+    Setting("logging.level", "level", "the flow runs' logs", "INFO"),
+    Setting("server.host", "address", "the API of a Server", "http://localhost"),
+    Setting("server.port", "number", "the API of a Server", "4200"),
+    Setting("server.host_port", "number", "references to it", "4200"),
+    Setting("server.endpoint", "address", "the API of a Server", "${server.host}:${server.port}"),
+    Setting(FLOW_RUN_KEY, "secret", "the API key of flow runs"),
+    Setting(f"{FLOW_RUN_KEY}_FILE", "path", "a file with the API key of flow runs"),
+    Setting("PREFECT_AGENT_LIMIT", "number", "units alive at once"),
+    Setting("PREFECT_AGENT_MAX_LATENESS", "number", "seconds late that a flow run may start"),
+    Setting("PREFECT_AGENT_START_PATIENCE", "number", "seconds to wait at start"),
+    Setting("PREFECT_AGENT_AUTH_PATIENCE", "number", "seconds of refusals of the key"),
+    Setting("PREFECT_AGENT_STALL_PATIENCE", "number", "seconds of a loop that stands still"),
+    Setting("PREFECT_AGENT_STOP_PATIENCE", "number", "seconds for calls at the end"),
+    Setting("PREFECT_AGENT_STATE_DIRECTORY", "path", "reports that are not confirmed"),
+    Setting("PREFECT_AGENT_POLICY", "text", "what flow runs may ask for"),
+    Setting("PREFECT_AGENT_TEMPLATE_PATHS", "list", "places of job templates"),
+    Setting("PREFECT_AGENT_REG_ALLOW_LIST", "list", "registries of the Docker agent"),
+    Setting("PREFECT_AGENT_INTERPRETER", "path", "the Python of the process agent"),
+    Setting("PREFECT_AGENT_OUTPUT_LIMIT", "number", "MiB that the output of a process may take"),
+    Setting("PREFECT_AGENT_API_KEY_SECRET", "text", "the Secret of the Kubernetes agent"),
+    Setting("PREFECT_AGENT_JOB_SECURITY", "text", "the Jobs' pod security"),
+    Setting("PREFECT_AGENT_CLUSTER_WIDE", "flag", "other namespaces"),
+    Setting("PREFECT_AGENT_WITHOUT", "list", "features that the Kubernetes agent does without"),
+)
+"""All of them."""
+
+DEFAULTS: Final = {setting.name: setting.default for setting in SETTINGS if setting.default is not None}
+"""What a reference to a setting that was not set means, as in 1.x."""
+
+ADDRESSES: Final = tuple(setting.name for setting in SETTINGS if setting.kind == "address")
+"""Settings that may have a password in them."""
+
+_VARIABLES: Final = frozenset(setting.variable for setting in SETTINGS)
+_LOOKED_AT: Final = (f"{PREFIX}CLOUD__AGENT__", "PREFECT_AGENT_")
+_TABLES: Final = (f"{PREFIX}CLOUD__AGENT__ENV_VARS__",)
+_OF_OTHERS: Final = re.compile(
+    r"PREFECT_AGENT_(UNIT|ABOUT|TEST_.*|(.*_)?SERVICE_HOST|(.*_)?SERVICE_PORT(_.*)?|(.*_)?PORT(_[0-9]+_(TCP|UDP|SCTP).*)?)"
+)
+"""What the agent sets for its units, what tests of this project use, and what Kubernetes makes of a Service's name."""
+
+
+def unknown_settings(environ: Mapping[str, str]) -> Iterator[str]:
+    """A sentence for each variable that looks like a setting of the agent but is none; its value is not shown."""
+    for name in sorted(environ):
+        upper = name.upper()
+        if not upper.startswith(_LOOKED_AT) or _is_known(name, upper) or not environ[name].strip():
+            continue
+        close = difflib.get_close_matches(upper, sorted(_VARIABLES), 1, 0.75)
+        yield f"{name} is no setting of the agent" + (f": is {close[0]} meant?" if close else ", it does nothing")
+
+
+def _is_known(name: str, upper: str) -> bool:
+    if name.startswith(PREFIX):
+        return upper in _VARIABLES or upper.startswith(_TABLES)
+    return name in _VARIABLES or _OF_OTHERS.fullmatch(name) is not None
