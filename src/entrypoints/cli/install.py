@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
 
-from prefect.agent.domain.secrets import passwords_of
+from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.entrypoints.cli import install_options as options
 from prefect.agent.entrypoints.cli.install_command import InstallCommand
 from prefect.agent.entrypoints.exits import ExitCode
@@ -84,6 +84,10 @@ def kubernetes(kind: str | None, **given: Any) -> None:  # noqa: ARG001 - 0.6.7 
     from prefect.agent.entrypoints.install.kubernetes import manifest  # noqa: PLC0415 - only who installs pays for YAML
     from prefect.agent.entrypoints.install.obstacles import obstacle  # noqa: PLC0415
 
+    try:
+        checks.check_no_login(given["api"])
+    except ConfigurationError as problem:
+        raise click.UsageError(str(problem)) from None
     chosen = _chosen(given)
     in_the_way = "" if given["offline"] else obstacle(chosen)
     if in_the_way:
@@ -94,8 +98,6 @@ def kubernetes(kind: str | None, **given: Any) -> None:  # noqa: ARG001 - 0.6.7 
         _say_how_to_build(chosen.image)
     if chosen.needs_key:
         _say_how_to_set_the_key(chosen.namespace)
-    if passwords_of(chosen.api):
-        _say("The address has a password, which every reader of the Deployment sees: give the API a key instead")
     _say_if_loopback(chosen.api, "pod")
 
 

@@ -67,14 +67,21 @@ def image(text: str) -> str:
 
 
 def address(text: str) -> str:
-    """The address of a Prefect API, without a login: what is printed is no place for a password."""
-    found = check_address(text, "--api")
-    if "@" in urlsplit(found).netloc:
+    """The address of a Prefect API."""
+    return check_address(text, "--api")
+
+
+def check_no_login(api: str | None) -> None:
+    """Refuse an address with a name or password: what is printed is no place for it.
+
+    Raises:
+        ConfigurationError: It has one.
+    """
+    if api and "@" in urlsplit(api).netloc:
         raise ConfigurationError(
-            f"--api {without_password(found)} is given with a name or password, which all who see the configuration "
-            "could read: give it without, and set PREFECT__CLOUD__API there from a Secret or a file of the agent's user"
+            f"--api {without_password(api)} is given with a name or password, which all who see the configuration "
+            "could read: give it without, and set PREFECT__CLOUD__API in the Deployment from a Secret"
         )
-    return found
 
 
 def port_of(api: str) -> int:

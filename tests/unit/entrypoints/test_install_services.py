@@ -69,7 +69,6 @@ def test_an_address_with_a_password_is_in_no_command() -> None:
         (["systemd"], "/etc/prefect-agent.env (owner root, mode 0600), as a line PREFECT__CLOUD__API="),
         (["compose"], "prefect-agent.env (mode 0600), as a line PREFECT__CLOUD__API="),
         (["supervisor"], "the environment of supervisord, as a line PREFECT__CLOUD__API="),
-        (["kubernetes", "--offline"], "The address has a password, which every reader of the Deployment sees"),
     ],
 )
 def test_it_is_said_where_an_address_with_a_password_goes(words: list[str], said: str) -> None:
