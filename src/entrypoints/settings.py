@@ -26,6 +26,7 @@ from prefect.agent.entrypoints.values import (
     as_variables,
     expanded,
     resolved,
+    sound,
     typed,
 )
 
@@ -283,7 +284,7 @@ def labels(configuration: Configuration, given: Iterable[str]) -> list[str]:
     Raises:
         ConfigurationError: Those configured are no list.
     """
-    chosen = list(given)
+    chosen = [sound(each, "--label") for each in given]
     if chosen:
         return chosen
     return as_list(configuration.find(LABELS), configuration.source(LABELS))
@@ -293,7 +294,7 @@ def env_vars(configuration: Configuration, given: Iterable[str]) -> dict[str, st
     """Variables of ``--env KEY=VALUE`` over those configured.
 
     Raises:
-        ConfigurationError: One of them is not KEY=VALUE, or those configured are no variables.
+        ConfigurationError: One of them is not KEY=VALUE, cannot be a variable, or those configured are no variables.
     """
     result = configuration.variables(ENV_VARS)
     for pair in given:
@@ -301,7 +302,16 @@ def env_vars(configuration: Configuration, given: Iterable[str]) -> dict[str, st
         if not equals or not name:
             raise ConfigurationError(f"--env takes KEY=VALUE, not {pair!r}")
         result[name] = value
+    for name, value in result.items():
+        _check_variable(name, value)
     return result
+
+
+def _check_variable(name: str, value: str) -> None:
+    """Refuse a variable that no flow run could be given; the value is not shown."""
+    if not name or "=" in name:
+        raise ConfigurationError(f"the variable {name!r} of {ENV_VARS} or --env has no name, or '=' in its name")
+    sound(name + value, f"the variable {name!a} of {ENV_VARS} or --env")
 
 
 def _endpoint(configuration: Configuration, backend: str | None) -> str:
@@ -323,10 +333,14 @@ def _read_toml(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return {}
-    except (OSError, UnicodeDecodeError) as problem:
-        raise ConfigurationError(f"cannot read {path}: {problem}") from problem
+    except OSError as problem:
+        raise ConfigurationError(f"cannot read {str(path)[:200]}: {problem.strerror}") from problem
+    except UnicodeDecodeError as problem:
+        raise ConfigurationError(f"cannot read {path}: it is no text in UTF-8") from problem
     try:
         return _toml_loads()(text)
+    except RecursionError as problem:
+        raise ConfigurationError(f"{path} is nested too deeply") from problem
     except ValueError as problem:
         raise ConfigurationError(f"{path} is not valid TOML: {problem}") from problem
 

@@ -67,7 +67,13 @@ def _place(bind: str) -> str:
 
 def _mounted(mounts: object) -> set[str]:
     entries = mounts if isinstance(mounts, list) else []
-    return {_normal(entry["Target"]) for entry in entries if isinstance(entry, Mapping) and entry.get("Target")}
+    return {
+        _normal(value)  # the engine reads names of fields in any case
+        for entry in entries
+        if isinstance(entry, Mapping)
+        for key, value in entry.items()
+        if str(key).lower() == "target" and value
+    }
 
 
 def _temporary(tmpfs: object) -> set[str]:

@@ -34,8 +34,8 @@ LOOPBACK_NAMES: Final = frozenset(
 )
 """Names of the machine itself in the usual ``/etc/hosts``."""
 
-_SHORT_LOOPBACK: Final = re.compile(r"0|127(\.[0-9]+){1,2}")
-"""Addresses that every resolver completes: ``127.1`` is ``127.0.0.1``."""
+_NUMBER: Final = re.compile(r"0x(?P<hex>[0-9a-f]{1,8})|0(?P<octal>[0-7]{1,11})|(?P<decimal>[0-9]{1,10})")
+"""A part of an IPv4 address as every resolver reads it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -173,14 +173,31 @@ def is_loopback(host: str) -> bool:
     A client that connects to an unspecified address (``0.0.0.0``) reaches its own machine, too.
     """
     name = host.lower().rstrip(".")
-    if name in LOOPBACK_NAMES or name.endswith(".localhost") or _SHORT_LOOPBACK.fullmatch(name):
+    if name in LOOPBACK_NAMES or name.endswith(".localhost"):
         return True
     try:
-        address = ipaddress.ip_address(name)
+        address = ipaddress.ip_address(_completed(name) or name)
     except ValueError:
         return False
     meant = getattr(address, "ipv4_mapped", None) or address
     return meant.is_loopback or meant.is_unspecified
+
+
+def _completed(host: str) -> bytes | None:
+    """The IPv4 address that resolvers read in *host*; None if it is none.
+
+    ``127.1``, ``0x7f.1`` and ``2130706433`` are ``127.0.0.1``: the last part stands for all bytes that are left.
+    """
+    parts = [_NUMBER.fullmatch(part) for part in host.split(".")]
+    *first, last = [0 if part is None else _number(part) for part in parts]
+    left = 4 - len(first)
+    if None in parts or left < 1 or last >= 256**left or any(number > 255 for number in first):
+        return None
+    return bytes(first) + last.to_bytes(left, "big")
+
+
+def _number(part: re.Match[str]) -> int:
+    return int(part["hex"] or part["octal"] or part["decimal"], 16 if part["hex"] else 8 if part["octal"] else 10)
 
 
 def asked_image(run: FlowRun, config: RunConfig) -> str | None:

@@ -112,6 +112,11 @@ class TestAddresses:
             ("http://ip6-localhost:4200", "http://host.docker.internal:4200"),
             ("http://127.1:4200", "http://host.docker.internal:4200"),
             ("http://0:4200", "http://host.docker.internal:4200"),
+            ("http://0.0:4200", "http://host.docker.internal:4200"),
+            ("http://2130706433:4200", "http://host.docker.internal:4200"),
+            ("http://0x7f000001:4200", "http://host.docker.internal:4200"),
+            ("http://0177.0.0.1:4200", "http://host.docker.internal:4200"),
+            ("http://127.000.000.001:4200", "http://host.docker.internal:4200"),
         ],
     )
     def test_loopback_becomes_the_host(self, outside: str, inside: str) -> None:
@@ -126,6 +131,10 @@ class TestAddresses:
             "http://localhost.x:1",
             "http://mylocalhost:1",
             "http://128.0.0.1:1",
+            "http://10.1:1",
+            "http://167772161:1",
+            "http://0x0a000001:1",
+            "http://feed:1",
             "localhost:1",
             "",
             "http://[",
@@ -193,6 +202,7 @@ class TestHostConfig:
             ({"binds": {"/x": {"bind": "/b", "mode": "ro"}}}, ["/x:/b:ro"]),
             ({"binds": {"/x": "/y"}}, ["/a:/b:rw", "/x:/y:rw"]),
             ({"mounts": [{"Target": "/b", "Source": "v", "Type": "volume"}]}, []),
+            ({"mounts": [{"target": "/b/", "source": "v", "type": "volume"}]}, []),
             ({"mounts": [{"Target": "/c", "Source": "v", "Type": "volume"}]}, ["/a:/b:rw"]),
             ({"tmpfs": {"/b": "size=1m"}}, []),
             ({"tmpfs": ["/b/:size=1m"]}, []),
@@ -201,6 +211,23 @@ class TestHostConfig:
     def test_volumes_are_merged_by_their_place_in_the_container(self, given: dict[str, Any], together: Any) -> None:
         """Whatever kind of mount the run puts there."""
         assert self.options(**given)["binds"] == together
+
+    @pytest.mark.parametrize(
+        ("given", "words"),
+        [
+            ({"nope": 1}, "'nope' makes no sense to Docker: there is no such key"),
+            ({"Binds": ["/x:/y"]}, "'Binds' makes no sense to Docker: there is no such key"),
+            ({"binds": "/x:/y"}, "'binds' makes no sense to Docker: its value does not have the form"),
+            ({"binds": {"/x": {}}}, "'binds' makes no sense to Docker: its value does not have the form"),
+            ({"ulimits": {"nofile": 1}}, "'ulimits' .* expected list but found dict"),
+        ],
+    )
+    def test_a_refused_key_is_explained_without_types_of_the_sdk(self, given: dict[str, Any], words: str) -> None:
+        """The author of the flow reads it, who never saw the SDK's classes."""
+        with pytest.raises(SubmissionRefused, match=words) as refusal:
+            containers.host_config(APIClient(version="1.43").create_host_config, given)
+        assert "HostConfig" not in str(refusal.value)
+        assert "object has no" not in str(refusal.value)
 
     @pytest.mark.parametrize("binds", ["/x:/y", 5, {"/x": {}}])
     def test_binds_that_make_no_sense_are_left_for_the_sdk_to_refuse(self, binds: Any) -> None:

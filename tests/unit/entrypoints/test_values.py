@@ -45,7 +45,9 @@ def test_labels_as_people_write_them(text: str, expected: list[str]) -> None:
     assert labels(configured({LABELS: text}), ()) == expected
 
 
-@pytest.mark.parametrize("text", ["{'a': 'b'}", "[['a']]", "[None]", '[{"a": 1}]'])
+@pytest.mark.parametrize(
+    "text", ["{'a': 'b'}", "[['a']]", "[None]", '[{"a": 1}]', '["a" "b"', "[a", "[[a]", '["\\ud800"]']
+)
 def test_labels_that_are_no_list_are_refused_by_name(text: str) -> None:
     """Never silently nothing."""
     with pytest.raises(ConfigurationError, match=LABELS):
@@ -134,7 +136,7 @@ def test_levels_in_any_case(text: str, level: str | None) -> None:
     assert configured({"PREFECT__LOGGING__LEVEL": text}).level("logging.level") == level
 
 
-@pytest.mark.parametrize("text", ["loud", "['DEBUG']", "-1", "1.5", "true"])
+@pytest.mark.parametrize("text", ["loud", "['DEBUG']", "-1", "1.5", "true", "٣", "9" * 5, "9" * 6000])
 def test_a_level_that_does_not_exist_is_refused_by_name(text: str) -> None:
     """At the start of the agent, not of every flow run."""
     with pytest.raises(ConfigurationError, match="PREFECT__LOGGING__LEVEL"):
@@ -168,3 +170,28 @@ def test_a_switch_of_the_kubernetes_agent_that_is_none_is_refused_by_name() -> N
         kubernetes_options({"PREFECT_AGENT_CLUSTER_WIDE": "perhaps"})
     with pytest.raises(ConfigurationError, match="DELETE_FINISHED_JOBS"):
         KubernetesAgent(environ={"DELETE_FINISHED_JOBS": "perhaps"})
+
+
+@pytest.mark.parametrize("text", ["\udcff", '"\\ud800"', '"a\\u0000"'])
+def test_a_text_that_no_cloud_takes_is_refused_by_name(text: str) -> None:
+    """Bytes that are no UTF-8, half a surrogate pair, a NUL byte."""
+    with pytest.raises(ConfigurationError, match="PREFECT__CLOUD__AGENT__NAME"):
+        configured({"PREFECT__CLOUD__AGENT__NAME": text}).text("cloud.agent.name")
+
+
+@pytest.mark.parametrize(
+    "text", ['{"A=": "secret"}', '{"": "secret"}', '{"A": "secret\\u0000"}', '{"A": "secret\\ud800"}']
+)
+def test_variables_that_no_flow_run_can_be_given_are_refused_at_the_start(text: str) -> None:
+    """Else every flow run would fail of them; the value is not shown."""
+    with pytest.raises(ConfigurationError, match="env_vars") as refusal:
+        env_vars(configured({ENV_VARS: text}), ())
+    assert "secret" not in str(refusal.value)
+
+
+def test_options_that_are_no_text_are_refused_by_name() -> None:
+    """The command line has bytes that are no UTF-8 as well."""
+    with pytest.raises(ConfigurationError, match="--label"):
+        labels(configured(), ["\udcff"])
+    with pytest.raises(ConfigurationError, match="'A'"):
+        env_vars(configured(), ["A=\udcff"])
