@@ -8,6 +8,7 @@ from typing import Any, Final
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.model.policy import OWN, PRESETS, Policy
 from prefect.agent.domain.model.template_paths import FILES, split_path
+from prefect.agent.entrypoints.home_paths import expanded
 
 VARIABLE: Final = "PREFECT_AGENT_POLICY"
 TEMPLATE_PATHS: Final = "PREFECT_AGENT_TEMPLATE_PATHS"
@@ -35,7 +36,7 @@ def policy_of(given: Policy | str | None, environ: Mapping[str, str]) -> Policy:
     if isinstance(given, Policy):
         return given
     chosen = given or environ.get(VARIABLE, "").strip() or "open"
-    return Policy(preset=chosen) if chosen in PRESETS else _of_file(Path(chosen).expanduser())
+    return Policy(preset=chosen) if chosen in PRESETS else _of_file(expanded(chosen))
 
 
 def with_template_paths(policy: Policy, given: Iterable[str] | None, environ: Mapping[str, str]) -> Policy:
@@ -62,7 +63,7 @@ def warning(policy: Policy, kind: str) -> str:
 
 def _absolute(place: str) -> str:
     scheme, rest = split_path(place)
-    return str(Path(rest).expanduser().absolute()) if scheme in FILES and place != "public" else place
+    return str(expanded(rest).absolute()) if scheme in FILES and place != "public" else place
 
 
 def _of_file(path: Path) -> Policy:

@@ -2,11 +2,11 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from pathlib import Path
 from typing import Final
 
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.secrets import passwords_of, read_secret
+from prefect.agent.entrypoints.home_paths import expanded
 
 LONGEST: Final = 64 * 1024
 """Bytes of a file with one secret; a larger one is the wrong file."""
@@ -32,7 +32,7 @@ def read_file(path: str, source: str) -> str:
         if path == "-":
             content = sys.stdin.buffer.read(LONGEST + 1)
         else:
-            with Path(path).expanduser().open("rb") as file:
+            with expanded(path).open("rb") as file:
                 content = file.read(LONGEST + 1)
     except OSError as problem:
         raise ConfigurationError(f"cannot read {path}, which {source} names: {problem.strerror}") from None

@@ -16,6 +16,7 @@ import attrs
 
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.secrets import read_secret, without_password
+from prefect.agent.entrypoints import home_paths
 from prefect.agent.entrypoints.local_keys import find_key
 from prefect.agent.entrypoints.secret_sources import check_proxies, read_file, secrets_in
 from prefect.agent.entrypoints.values import (
@@ -108,6 +109,10 @@ class Configuration:
         source = self.source(name)
         return as_text(self._resolved(self._raw(name), source), source)
 
+    def variable(self, name: str) -> str | None:
+        """One text of a variable that is no setting of 1.x, read like :meth:`text`."""
+        return as_text(self._resolved(self.environ.get(name, "").strip(), name), name)
+
     def level(self, name: str) -> str | None:
         """A setting that is a level of Python's logging, in capitals; None if nobody set it."""
         return as_level(self.text(name), self.source(name))
@@ -183,8 +188,8 @@ class Configuration:
     def secret_files(self, *more: str | None) -> list[Path]:
         """Files that hold a secret: those that settings name, those of the 1.x client, and *more*."""
         named = [self.text(f"{name}_file") for name in KEY_SETTINGS]
-        named += [self.environ.get(f"{FLOW_RUN_KEY}_FILE"), *more]
-        found = [Path(path).expanduser() for path in named if path and path != "-"]
+        named += [self.variable(f"{FLOW_RUN_KEY}_FILE"), *more]
+        found = [home_paths.expanded(path) for path in named if path and path != "-"]
         has_key = any(self._filed(name) for name in (*KEY_SETTINGS, "context.secrets"))
         return [*found, *(self.paths[:1] if has_key else ()), *(self.paths[2:] if self.auth else ())]
 
@@ -246,8 +251,8 @@ def connection(
         api=address.rstrip("/"),
         backend=cast("Backend", backend),
         key=secret,
-        tenant_id=tenant,
-        flow_run_key=_flow_run_key(configuration.environ, flow_run_key, flow_run_key_file),
+        tenant_id=tenant and str(uuid.UUID(tenant)),
+        flow_run_key=_flow_run_key(configuration, flow_run_key, flow_run_key_file),
     )
 
 
@@ -262,13 +267,13 @@ def _key(
     return next((value for value in found if value), None) or (login and read_secret(login, "api_key in auth.toml"))
 
 
-def _flow_run_key(environ: Mapping[str, str], given: str | None, given_file: str | None) -> str | None:
+def _flow_run_key(configuration: Configuration, given: str | None, given_file: str | None) -> str | None:
     """The key of flow runs, if they have one of their own."""
     if given or given_file:
         return _given_secret(given, given_file, "--flow-run-key")
-    if environ.get(FLOW_RUN_KEY):
-        return read_secret(environ[FLOW_RUN_KEY], FLOW_RUN_KEY)
-    path = environ.get(f"{FLOW_RUN_KEY}_FILE")
+    if configuration.environ.get(FLOW_RUN_KEY):
+        return read_secret(configuration.variable(FLOW_RUN_KEY) or "", FLOW_RUN_KEY)
+    path = configuration.variable(f"{FLOW_RUN_KEY}_FILE")
     return read_file(path, f"{FLOW_RUN_KEY}_FILE") if path else None
 
 
@@ -318,7 +323,7 @@ def _endpoint(configuration: Configuration, backend: str | None) -> str:
     if backend != "server":
         return configuration.text("cloud.endpoint") or CLOUD_API
     host, port = configuration.text("server.host"), configuration.text("server.port")
-    default = f"{host or 'http://localhost'}:{port or 4200}" if host or port else SERVER_API
+    default = f"{(host or 'http://localhost').rstrip('/')}:{port or 4200}" if host or port else SERVER_API
     return configuration.text("server.endpoint") or default
 
 
@@ -330,7 +335,7 @@ def _path(variable: str, environ: Mapping[str, str]) -> Path | None:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return {}
     except OSError as problem:
