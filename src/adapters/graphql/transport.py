@@ -127,7 +127,7 @@ class Transport:
         with calling(CALL_TIMEOUT + patience, READ_TIMEOUT + patience) as call:
             try:
                 return self._post(body.encode(), lost, wait)
-            except (OSError, LocationValueError) as problem:  # an OSError: what requests raises, and what it lets pass
+            except (OSError, LocationValueError, UnicodeError) as problem:  # what requests raises, and lets pass
                 raise self._unanswered(problem, call, lost) from problem
 
     def ask(

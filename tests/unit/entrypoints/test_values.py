@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from prefect.agent.adapters.docker.engine import Engine
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.entrypoints.agents import KubernetesAgent, kubernetes_options
 from prefect.agent.entrypoints.policies import policy_of
@@ -255,3 +256,10 @@ def test_a_configuration_file_of_windows_is_read(tmp_path: Path) -> None:
     """It begins with a byte order mark."""
     (tmp_path / "config.toml").write_bytes(b'\xef\xbb\xbf[cloud.agent]\r\nname = "x"\r\n')
     assert Configuration.load({"PREFECT__HOME_DIR": str(tmp_path)}).text("cloud.agent.name") == "x"
+
+
+@pytest.mark.parametrize("address", ["tcp://a..b:2375", "npipe:////./pipe/docker_engine", "tcp://" + "a" * 80 + ":1"])
+def test_an_engine_that_no_waiting_helps_to_is_refused_at_once(address: str) -> None:
+    """Its code says that a person must change something."""
+    with pytest.raises(ConfigurationError, match=r"a name that no host has|of Windows"):
+        Engine(address, timeout=1)
