@@ -71,6 +71,8 @@ class HealthServer:
         try:
             self._pokes = _Pokes(self.poke)
             server = _listen(parts.hostname or "", port, _handler(self.health, self._pokes))
+        except (TypeError, UnicodeError) as problem:  # what Python raises for a name that no host has
+            raise ConfigurationError(f"--agent-address {address!r} has a name that no host has") from problem
         except OSError as problem:
             raise ConfigurationError(f"cannot listen at --agent-address {address!r}: {problem.strerror}") from problem
         self._server = server

@@ -31,6 +31,7 @@ from prefect.agent.entrypoints.values import (
     bare,
     expanded,
     resolved,
+    sound,
     typed,
 )
 
@@ -90,6 +91,10 @@ class Configuration:
         """Like :meth:`find`, as one text; a number stays as it was written."""
         source = self.source(name)
         return as_text(self._resolved(self._raw(name), source), source)
+
+    def variable(self, name: str) -> str | None:
+        """One text of a variable that is no setting of 1.x, read like :meth:`text`."""
+        return as_text(self._resolved(self.environ.get(name, "").strip(), name), name)
 
     def level(self, name: str) -> str | None:
         """A setting that is a level of Python's logging, in capitals; None if nobody set it."""
@@ -175,7 +180,7 @@ class Configuration:
     def secret_files(self, *more: str | None) -> list[Path]:
         """Files that hold a secret: those that settings name, those of the 1.x client, and *more*."""
         named = [self.text(f"{name}_file") for name in KEY_SETTINGS]
-        named += [self.environ.get(f"{FLOW_RUN_KEY}_FILE"), *more]
+        named += [self.variable(f"{FLOW_RUN_KEY}_FILE"), *more]
         found = [at_home(path, "the file of a secret") for path in named if path and path != "-"]
         has_key = any(self._filed(name) for name in (*KEY_SETTINGS, "context.secrets"))
         return [*found, *(self.paths[:1] if has_key else ()), *(self.paths[2:] if self.auth else ())]
@@ -235,8 +240,8 @@ def connection(
         api=address,
         backend=cast("Backend", backend),
         key=secret,
-        tenant_id=tenant,
-        flow_run_key=_flow_run_key(configuration.environ, flow_run_key, flow_run_key_file),
+        tenant_id=tenant and str(uuid.UUID(tenant)),
+        flow_run_key=_flow_run_key(configuration, flow_run_key, flow_run_key_file),
     )
 
 
@@ -251,13 +256,13 @@ def _key(
     return next((value for value in found if value), None) or (login and read_secret(login, "api_key in auth.toml"))
 
 
-def _flow_run_key(environ: Mapping[str, str], given: str | None, given_file: str | None) -> str | None:
+def _flow_run_key(configuration: Configuration, given: str | None, given_file: str | None) -> str | None:
     """The key of flow runs, if they have one of their own."""
     if given or given_file:
         return _given_secret(given, given_file, "--flow-run-key")
-    if environ.get(FLOW_RUN_KEY):
-        return read_secret(environ[FLOW_RUN_KEY], FLOW_RUN_KEY)
-    path = environ.get(f"{FLOW_RUN_KEY}_FILE")
+    if configuration.environ.get(FLOW_RUN_KEY):
+        return read_secret(configuration.variable(FLOW_RUN_KEY) or "", FLOW_RUN_KEY)
+    path = configuration.variable(f"{FLOW_RUN_KEY}_FILE")
     return read_file(path, f"{FLOW_RUN_KEY}_FILE") if path else None
 
 
@@ -273,7 +278,7 @@ def labels(configuration: Configuration, given: Iterable[str]) -> list[str]:
     Raises:
         ConfigurationError: Those configured are no list.
     """
-    chosen = list(given)
+    chosen = [sound(each, "--label") for each in given]
     if chosen:
         return chosen
     return as_list(configuration.find(LABELS), configuration.source(LABELS))
@@ -283,8 +288,8 @@ def env_vars(configuration: Configuration, given: Iterable[str]) -> dict[str, st
     """Variables of ``--env KEY=VALUE`` over those configured.
 
     Raises:
-        ConfigurationError: One of them is not KEY=VALUE, or those configured are no variables, or one is a level of
-            logging that does not exist.
+        ConfigurationError: One of them is not KEY=VALUE or cannot be a variable, those configured are no variables, or
+            one is a level of logging that does not exist.
     """
     result = configuration.variables(ENV_VARS)
     for pair in given:
@@ -294,7 +299,16 @@ def env_vars(configuration: Configuration, given: Iterable[str]) -> dict[str, st
         result[name] = value
     for name in {"PREFECT__LOGGING__LEVEL", "PREFECT__CLOUD__AGENT__LEVEL"} & result.keys():
         result[name] = as_level(result[name], f"{name} among the variables of flow runs") or ""
+    for name, value in result.items():
+        _check_variable(name, value)
     return result
+
+
+def _check_variable(name: str, value: str) -> None:
+    """Refuse a variable that no flow run could be given; the value is not shown."""
+    if not name or "=" in name:
+        raise ConfigurationError(f"the variable {name!r} of {ENV_VARS} or --env has no name, or '=' in its name")
+    sound(name + value, f"the variable {name!a} of {ENV_VARS} or --env")
 
 
 def _address(configuration: Configuration, given: str, backend: str | None) -> tuple[str, str]:
@@ -308,7 +322,7 @@ def _address(configuration: Configuration, given: str, backend: str | None) -> t
     if backend != "server":
         return CLOUD_API, "the address"
     host, port = configuration.text("server.host"), configuration.text("server.port")
-    default = f"{host or 'http://localhost'}:{port or 4200}" if host or port else SERVER_API
+    default = f"{(host or 'http://localhost').rstrip('/')}:{port or 4200}" if host or port else SERVER_API
     return default, "the address of the settings server.host and server.port"
 
 
@@ -323,12 +337,16 @@ def _read_toml(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, UnicodeDecodeError) as problem:
+    except OSError as problem:
         if isinstance(problem, PermissionError) and not os.path.lexists(path):
             return {}  # in a folder of another user: whether it is there cannot be known
-        raise ConfigurationError(f"cannot read {path}: {problem}") from problem
+        raise ConfigurationError(f"cannot read {str(path)[:200]}: {problem.strerror}") from problem
+    except UnicodeDecodeError as problem:
+        raise ConfigurationError(f"cannot read {path}: it is no text in UTF-8") from problem
     try:
         return _toml_loads()(text)
+    except RecursionError as problem:
+        raise ConfigurationError(f"{path} is nested too deeply") from problem
     except ValueError as problem:
         raise ConfigurationError(f"{path} is not valid TOML: {problem}") from problem
 

@@ -31,6 +31,9 @@ LEVELS: Final = {
 }
 """Levels of Python's logging, by what they are called."""
 
+MAX_LEVEL_DIGITS: Final = 4
+"""Digits of a level that is a number; one beyond hides every message."""
+
 _REFERENCE: Final = re.compile(r"\$\{([^${}]+)\}")
 _VARIABLE: Final = re.compile(r"\$(\w+)")
 _PAIR: Final = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_.-]*)\s*=(.*)", re.DOTALL)
@@ -146,11 +149,26 @@ def _literal(text: str) -> Any:
     return text
 
 
+def sound(text: str, source: str) -> str:
+    """*text* as it is.
+
+    Raises:
+        ConfigurationError: It holds a NUL byte, or what UTF-8 cannot write: no Cloud and no platform takes it.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ConfigurationError(f"{source} holds characters that are no text in UTF-8") from None
+    if "\0" in text:
+        raise ConfigurationError(f"{source} holds a NUL byte")
+    return text
+
+
 def as_text(value: Any, source: str) -> str | None:
     """A setting that is one text; None if it is empty.
 
     Raises:
-        ConfigurationError: It is a list or a table.
+        ConfigurationError: It is a list or a table, or holds characters that are no text.
     """
     if isinstance(value, str):
         value = None if value.strip() == "None" else _literal(value.strip())
@@ -159,7 +177,7 @@ def as_text(value: Any, source: str) -> str | None:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str | int | float):
-        return str(value)
+        return sound(str(value), source)
     raise ConfigurationError(f"{source} must be one text, not a {_kind(value)}")
 
 
@@ -174,7 +192,7 @@ def as_list(value: Any, source: str) -> list[str]:
         if any(inner.count(one) != inner.count(other) for one, other in ("[]", "{}")):
             raise ConfigurationError(f"{source} must be a list such as ['a', 'b']; a bracket is missing in it")
         parts = (part.strip().strip("'\"").strip() for part in re.split(r"[,\n]", inner))
-        return [part for part in parts if part]
+        return [sound(part, source) for part in parts if part]
     if value is None:
         return []
     if isinstance(value, Mapping):
@@ -183,7 +201,7 @@ def as_list(value: Any, source: str) -> list[str]:
     for entry in entries:
         if not isinstance(entry, str | int | float):
             raise ConfigurationError(f"{source} must be a list of texts, but holds a {_kind(entry)}")
-    return [str(entry).lower() if isinstance(entry, bool) else str(entry).strip() for entry in entries]
+    return [str(each).lower() if isinstance(each, bool) else sound(str(each).strip(), source) for each in entries]
 
 
 def as_variables(value: Any, source: str) -> dict[str, str]:
@@ -226,7 +244,7 @@ def as_level(value: Any, source: str) -> str | None:
         ConfigurationError: There is no such level: a flow run that gets it would die at its start.
     """
     text = as_text(value, source)
-    if text is None or text.isdecimal():
+    if text is None or (text.isascii() and text.isdecimal() and len(text) <= MAX_LEVEL_DIGITS):
         return text
     if text.upper() not in LEVELS:
         raise ConfigurationError(f"{source} is {text[:40]!r}; the levels are {', '.join(sorted(set(LEVELS.values())))}")

@@ -16,7 +16,7 @@ from test_cloud_api_stub import CLAIMED, ROW, RUN, Asked, Reply, Stub, a_request
 from prefect.agent.adapters.graphql import GraphQLCloudApi, transport
 from prefect.agent.adapters.graphql.transport import Transport
 from prefect.agent.adapters.system import SystemClock
-from prefect.agent.domain.errors import CloudError, CloudUnavailable, OutcomeUnknown
+from prefect.agent.domain.errors import CloudError, CloudMisconfigured, CloudUnavailable, OutcomeUnknown
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.ports.cloud_api import CloudApi, LogLine
 
@@ -348,6 +348,16 @@ def test_the_identity_is_backend_and_tenant(stub: Stub, tenant: str | None, back
     url = stub.url.replace("http://", "http://a-person:URL-SECRET@")
     with closing(GraphQLCloudApi(url, clock=SystemClock(), tenant_id=tenant, backend=backend)) as cloud:
         assert cloud.identity == (expected or f"server:{stub.url}")
+
+
+def test_a_configured_tenant_that_does_not_exist_is_for_a_person_to_change(stub: Stub) -> None:
+    """Its code says that no restart helps; a Server without any tenant yet is waited for."""
+    stub.answers(says(data={"tenant": [{"id": "t2", "name": "other"}]}))
+    with (
+        closing(GraphQLCloudApi(stub.url, clock=SystemClock(), tenant_id="t1", backend="server")) as cloud,
+        pytest.raises(CloudMisconfigured, match="no tenant t1"),
+    ):
+        cloud.connect()
 
 
 def test_characters_that_databases_refuse_are_replaced(cloud: CloudApi, stub: Stub) -> None:

@@ -9,7 +9,7 @@ import pytest
 from prefect.agent.adapters import trust
 from prefect.agent.adapters.graphql import transport
 from prefect.agent.adapters.graphql.transport import Transport
-from prefect.agent.domain.errors import CloudUnavailable
+from prefect.agent.domain.errors import CloudMisconfigured, CloudUnavailable
 from support.http_proxy import HttpProxy
 from support.pki import Pki
 from support.tls_answers import answering, needs_openssl, strict
@@ -103,3 +103,17 @@ def test_a_proxy_that_is_not_there(cloud: str, pki: Pki, monkeypatch: pytest.Mon
         pytest.raises(CloudUnavailable, match=r"cannot reach https://127\.0\.0\.1"),
     ):
         conversation.ask("mutation { hello }", changes=True)
+
+
+@pytest.mark.parametrize("variable", [None, "HTTP_PROXY", "ALL_PROXY"])
+def test_a_name_that_no_host_has_is_for_a_person_to_change(
+    variable: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the API itself or of its proxy; the codec of names refuses it before any name is looked up."""
+    if variable:
+        monkeypatch.setenv(variable, "http://a..b:1")
+    with (
+        closing(Transport("http://example.invalid" if variable else "http://a..b", KEY)) as there,
+        pytest.raises(CloudMisconfigured, match="no host has such a name"),
+    ):
+        there.ask("query { hello }")

@@ -1,5 +1,6 @@
 """From a submission to what the engine is told to make (protocol 6.3, 6.4). Pure."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -28,6 +29,9 @@ HOST: Final = "host.docker.internal"
 
 _BAD_OPTION: Final = (TypeError, ValueError, AttributeError, LookupError, DockerException)
 """What the SDK raises for a host_config that makes no sense."""
+
+
+_CLASS: Final = re.compile(r"<class '([\w.]+)'>")
 
 
 def labels(submission: Submission) -> dict[str, str]:
@@ -126,7 +130,16 @@ def host_config(make: Callable[..., dict[str, Any]], wanted: Mapping[str, Any]) 
     except _BAD_OPTION as problem:
         culprit = next((name for name, value in wanted.items() if not _takes(make, name, value)), None)
         where = "host_config" if culprit is None else f"host_config key {culprit!r}"
-        raise SubmissionRefused(f"the run config's {where} makes no sense to Docker: {problem}") from problem
+        raise SubmissionRefused(f"the run config's {where} makes no sense to Docker: {_why(problem)}") from problem
+
+
+def _why(problem: Exception) -> str:
+    """What is wrong with a setting, for people: without the names of the SDK's own types."""
+    if isinstance(problem, TypeError) and "keyword" in str(problem):
+        return "there is no such key; keys are written as in the SDK for Python, as 'extra_hosts' or 'binds'"
+    if isinstance(problem, AttributeError | LookupError) or "not supported between" in str(problem):
+        return "its value does not have the form that Docker takes"
+    return _CLASS.sub(r"\1", str(problem))
 
 
 def _takes(make: Callable[..., dict[str, Any]], name: str, value: Any) -> bool:

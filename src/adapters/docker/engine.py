@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import datetime, timezone
 from functools import cached_property
+from importlib.util import find_spec
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -53,6 +54,7 @@ class Engine:
         except (DockerException, ValueError) as problem:
             raise ConfigurationError(f"cannot tell where the Docker engine is: {problem}") from problem
         default = "npipe:////./pipe/docker_engine" if os.name == "nt" else "unix:///var/run/docker.sock"
+        _check_address(self._options.get("base_url") or "")
         self.address: str = self._options.get("base_url") or default
         self._guard = threading.Lock()
         self._client: APIClient | None = None
@@ -132,6 +134,21 @@ class Engine:
                     self.clock, version="auto", timeout=self.timeout, max_pool_size=CONNECTIONS, **self._options
                 )
             return self._client
+
+
+def _check_address(address: str) -> None:
+    """Raise ConfigurationError if no engine can be asked at *address*, however long one waits."""
+    parts = urlsplit(address)
+    if parts.scheme == "ssh" and find_spec("paramiko") is None:
+        raise ConfigurationError(f"{address} needs a package more: pip install 'docker[ssh]'")
+    if parts.scheme == "npipe" and os.name != "nt":
+        raise ConfigurationError(
+            f"{address} is a Docker engine of Windows; here it looks like unix:///var/run/docker.sock"
+        )
+    try:
+        (parts.hostname or "").encode("idna")
+    except UnicodeError:
+        raise ConfigurationError(f"{address} has a name that no host has: check DOCKER_HOST") from None
 
 
 class _Client(APIClient):

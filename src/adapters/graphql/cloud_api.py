@@ -18,7 +18,7 @@ from prefect.agent.adapters.graphql.reading import Reading
 from prefect.agent.adapters.graphql.records import printable
 from prefect.agent.adapters.graphql.transport import Transport
 from prefect.agent.adapters.graphql.workloads import workload
-from prefect.agent.domain.errors import RequestRejected
+from prefect.agent.domain.errors import CloudMisconfigured, RequestRejected
 from prefect.agent.domain.model.ends import End, EndOutcome
 from prefect.agent.domain.model.explaining import Reference, RunFacts
 from prefect.agent.domain.model.flow_runs import ClaimOutcome, FlowRun, FlowRunId
@@ -174,6 +174,7 @@ class GraphQLCloudApi(CloudApi):
         tenants = [row for row in rows if isinstance(row, Mapping) and row.get("id")] if isinstance(rows, list) else []
         fitting = [row for row in tenants if self._tenant_id in {None, row["id"]}]
         if not fitting:
-            wanted = f"no tenant {self._tenant_id}" if self._tenant_id else "no tenant yet: create one first"
-            raise RequestRejected(f"the API at {self._transport.shown} has {wanted}")
+            if self._tenant_id:
+                raise CloudMisconfigured(f"the API at {self._transport.shown} has no tenant {self._tenant_id}")
+            raise RequestRejected(f"the API at {self._transport.shown} has no tenant yet: create one first")
         return Tenant(id=str(fitting[0]["id"]), name=str(fitting[0].get("name") or ""))

@@ -66,6 +66,8 @@ def _is_no_tls(problem: BaseException) -> bool:
 def _of_proxy(problem: BaseException) -> str | None:
     if isinstance(problem, exceptions.InvalidSchema) and "SOCKS" in str(problem):
         return "its proxy is one for SOCKS, which needs a package more: pip install 'requests[socks]'"
+    if isinstance(problem, UnicodeError):  # of the codec for names, before any name is looked up
+        return "no host has such a name: check --api, HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"
     words = str(problem).lower()
     if isinstance(problem, exceptions.InvalidProxyURL | LocationValueError) or (
         isinstance(problem, exceptions.InvalidSchema | exceptions.InvalidURL) and "proxy" in words

@@ -33,8 +33,45 @@ Answer = TypeVar("Answer")
 
 OWN_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
-_NONSENSE: Final = (ConfigException, OSError, ValueError, TypeError, AttributeError, LookupError, yaml.YAMLError)
+_NONSENSE: Final = (
+    ConfigException,
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    ModuleNotFoundError,
+    yaml.YAMLError,
+)
 """What the SDK raises of a kubeconfig that makes no sense."""
+
+
+def _why(problem: Exception) -> str:
+    """What is wrong with the configuration, for people. Of the file it shows names only: the rest may be secret."""
+    if isinstance(problem, yaml.YAMLError):
+        return "the kubeconfig is not YAML"
+    if isinstance(problem, ConfigException):
+        return str(problem).partition("/{")[0].rstrip(".")  # the SDK goes on with the entry itself
+    if isinstance(problem, ModuleNotFoundError):
+        return "its proxy is one for SOCKS, which needs a package more: pip install 'urllib3[socks]'"
+    if isinstance(problem, OSError) and problem.strerror:
+        return f"cannot read {problem.filename}: {problem.strerror}"
+    if isinstance(problem, RuntimeError) and not isinstance(problem, RecursionError):
+        return "the kubeconfig is under a home directory that does not exist"
+    return "the kubeconfig holds a value of the wrong kind"
+
+
+def _check_address(server: str) -> None:
+    """Raise ConfigException if no API server can be asked at *server*, however long one waits."""
+    try:
+        parts = urlsplit(server)
+        is_address = parts.scheme in {"http", "https"} and bool((parts.hostname or "").encode("idna"))
+        is_address = is_address and parts.port != 0
+    except ValueError:  # a name that no host has, brackets, a port
+        is_address = False
+    if not is_address:
+        raise ConfigException("the server of the kubeconfig is no address; it looks like https://10.0.0.1:6443")
 
 
 @attrs.frozen(eq=False)
@@ -65,6 +102,7 @@ class Login:
                 load_incluster_config(client_configuration=configuration)
             else:
                 acts_as = load_kubeconfig(kubeconfig, context, configuration)
+            _check_address(configuration.host)
             configuration.connection_pool_maxsize = CONNECTIONS
             configuration.socket_options = _socket_options()
             pool = timed(trusting(RESTClientObject(configuration).pool_manager))
@@ -72,11 +110,9 @@ class Login:
         except NoCredentials:
             raise
         except _NONSENSE as problem:
-            # What YAML has to say shows a part of the file, perhaps a token.
-            why = "the kubeconfig is not YAML" if isinstance(problem, yaml.YAMLError) else str(problem).rstrip(".")
-            raise ConfigurationError(
-                f"cannot tell where the Kubernetes cluster is: {why}. Set KUBECONFIG, or run the agent in a pod"
-            ) from problem
+            why = f"cannot tell where the Kubernetes cluster is: {_why(problem)}"
+            # Without its cause: the SDK's own words show entries of the file with their tokens.
+            raise ConfigurationError(f"{why}. Set KUBECONFIG, or run the agent in a pod") from None
 
     @property
     def secrets(self) -> frozenset[str]:

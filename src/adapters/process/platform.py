@@ -359,4 +359,5 @@ def _translated(problem: OSError, directory: Path) -> Exception:
         return PlatformForbidden(f"the agent may not use {problem.filename or directory}: {problem.strerror}")
     if problem.errno in PASSING:
         return PlatformUnavailable(f"this machine is out of something for {directory}: {problem.strerror}")
-    return PlatformUnavailable(f"cannot use processes and {directory}: {problem}")
+    words = problem.strerror or type(problem).__name__
+    return PlatformUnavailable(f"cannot use processes and {directory}: {words}")

@@ -15,6 +15,7 @@ from prefect.agent.entrypoints.cli import options
 from prefect.agent.entrypoints.exits import AgentExit, ExitCode, exit_for, leave
 from prefect.agent.entrypoints.secret_sources import strip_proxies
 from prefect.agent.entrypoints.settings import Configuration, env_vars, labels
+from prefect.agent.entrypoints.values import sound
 
 Starter = Callable[..., None]
 
@@ -143,7 +144,7 @@ def _start(class_name: str, given: dict[str, Any]) -> None:
     level = given.pop("log_level") or configuration.level("cloud.agent.level") or "INFO"
     if given.pop("verbose"):
         level = "DEBUG"
-    name = given.pop("name") or configuration.text("cloud.agent.name") or "agent"
+    name = sound(given.pop("name") or "", "--name") or configuration.text("cloud.agent.name") or "agent"
     logs.set_up(
         level=int(level) if level.isdecimal() else level.upper(),
         form=given.pop("log_format"),

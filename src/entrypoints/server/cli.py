@@ -17,7 +17,7 @@ from click.core import ParameterSource
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.secrets import read_secret
 from prefect.agent.entrypoints.secret_sources import read_file
-from prefect.agent.entrypoints.server.command import DATABASE, Refused, explained
+from prefect.agent.entrypoints.server.command import DATABASE, Refused, expanded, explained
 from prefect.agent.entrypoints.server.gate import host_name
 from prefect.agent.entrypoints.server.key_commands import COMMANDS
 
@@ -162,7 +162,7 @@ def start(
     from prefect.agent.entrypoints.server.starting import Start, serve  # noqa: PLC0415 - extra "server"
 
     accepted = _keys(keys, key_files)
-    with _ended_by_signals(), _file(database.expanduser(), ephemeral=ephemeral) as path:
+    with _ended_by_signals(), _file(expanded(database), ephemeral=ephemeral) as path:
         serve(
             Start(
                 host=host,

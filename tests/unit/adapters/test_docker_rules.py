@@ -50,6 +50,12 @@ class TestAddresses:
             ("http://ip6-localhost:4200", "http://host.docker.internal:4200"),
             ("http://prefect.localhost.:4200", "http://host.docker.internal:4200"),
             ("http://127.1:4200", "http://host.docker.internal:4200"),
+            ("http://0:4200", "http://host.docker.internal:4200"),
+            ("http://0.0:4200", "http://host.docker.internal:4200"),
+            ("http://2130706433:4200", "http://host.docker.internal:4200"),
+            ("http://0x7f000001:4200", "http://host.docker.internal:4200"),
+            ("http://0177.0.0.1:4200", "http://host.docker.internal:4200"),
+            ("http://127.000.000.001:4200", "http://host.docker.internal:4200"),
         ],
     )
     def test_loopback_becomes_the_host(self, outside: str, inside: str) -> None:
@@ -62,6 +68,12 @@ class TestAddresses:
             "https://a.b",
             "http://10.0.0.1:1",
             "http://localhost.x:1",
+            "http://mylocalhost:1",
+            "http://128.0.0.1:1",
+            "http://10.1:1",
+            "http://167772161:1",
+            "http://0x0a000001:1",
+            "http://feed:1",
             "localhost:1",
             "",
             "http://[",
@@ -101,6 +113,23 @@ class TestHostConfig:
         hosts = ["a:1.2.3.4", "host.docker.internal:host-gateway"]
         options = self.options(extra_hosts={"a": "1.2.3.4"}, mem_limit="1g")
         assert options == {"binds": ["/a:/b:rw"], "extra_hosts": hosts, "mem_limit": "1g"}
+
+    @pytest.mark.parametrize(
+        ("given", "words"),
+        [
+            ({"nope": 1}, "'nope' makes no sense to Docker: there is no such key"),
+            ({"Binds": ["/x:/y"]}, "'Binds' makes no sense to Docker: there is no such key"),
+            ({"binds": "/x:/y"}, "'binds' makes no sense to Docker: its value does not have the form"),
+            ({"binds": {"/x": {}}}, "'binds' makes no sense to Docker: its value does not have the form"),
+            ({"ulimits": {"nofile": 1}}, "'ulimits' .* expected list but found dict"),
+        ],
+    )
+    def test_a_refused_key_is_explained_without_types_of_the_sdk(self, given: dict[str, Any], words: str) -> None:
+        """The author of the flow reads it, who never saw the SDK's classes."""
+        with pytest.raises(SubmissionRefused, match=words) as refusal:
+            containers.host_config(APIClient(version="1.43").create_host_config, given)
+        assert "HostConfig" not in str(refusal.value)
+        assert "object has no" not in str(refusal.value)
 
     @pytest.mark.parametrize("key", ["auto_remove", "AutoRemove"])
     def test_containers_are_never_removed_by_the_engine(self, key: str) -> None:

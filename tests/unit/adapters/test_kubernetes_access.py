@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -11,7 +12,7 @@ import urllib3
 
 from prefect.agent.adapters.kubernetes.access import Cluster, Stream, path_of
 from prefect.agent.adapters.kubernetes.errors import NoCredentials
-from prefect.agent.adapters.kubernetes.logins import NOT_AGAIN, Door
+from prefect.agent.adapters.kubernetes.logins import NOT_AGAIN, Door, Login
 from prefect.agent.adapters.kubernetes.plugins import impersonation
 from prefect.agent.adapters.kubernetes.throttle import Throttle
 from prefect.agent.domain.errors import ConfigurationError, PlatformUnavailable
@@ -150,3 +151,63 @@ def test_lines_of_a_stream() -> None:
     stream = Stream(cast("urllib3.BaseHTTPResponse", Response()))
     assert list(stream.lines()) == [b"one", b"two", b"three"]
     stream.cut()
+
+
+def kubeconfig_of(folder: Path, server: Any = "https://127.0.0.1:1", user: Any = None, **cluster: Any) -> str:
+    """The path of a kubeconfig with one cluster and one user."""
+    content = {
+        "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": server, **cluster}}],
+        "users": [{"name": "u", "user": user or {}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+    }
+    path = folder / "kubeconfig"
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+SECRET = "s3cret-token"
+
+
+@pytest.mark.parametrize(
+    ("user", "words"),
+    [
+        ({"exec": {"apiVersion": "v1", "command": None, "args": [SECRET]}}, "Expected key command"),
+        ({"exec": {"command": "x", "apiVersion": "v1", "env": [{"name": None, "value": SECRET}]}}, "Expected key name"),
+        ({"exec": {"command": 5, "apiVersion": "v1"}}, "a value of the wrong kind"),
+        ({"tokenFile": "/nope"}, "cannot read /nope: No such file or directory"),
+        ([1], "a value of the wrong kind"),
+        ({"username": "u", "password": 5}, "a value of the wrong kind"),
+    ],
+)
+def test_a_user_of_a_kubeconfig_that_cannot_be_understood(tmp_path: Path, user: Any, words: str) -> None:
+    """One sentence, without secrets of the file, names of Python's types and numbers of the system."""
+    with pytest.raises(ConfigurationError, match=words) as refusal:
+        Login.find(kubeconfig_of(tmp_path, user=user), None)
+    text = str(refusal.value)
+    assert not [each for each in (SECRET, "Errno", "{", "object", "NoneType", "str") if each in text]
+    assert refusal.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    "server", ["", "x", "ftp://x", "https://", "https://a..b:6443", "https://h:99999", "10.0.0.1:6443"]
+)
+def test_the_server_of_a_kubeconfig_has_to_be_an_address(tmp_path: Path, server: str) -> None:
+    """No waiting helps, so no restart does."""
+    with pytest.raises(ConfigurationError, match="the server of the kubeconfig is no address"):
+        Login.find(kubeconfig_of(tmp_path, server), None)
+
+
+def test_a_kubeconfig_under_a_home_that_does_not_exist() -> None:
+    """A UID without an entry in a container has no home."""
+    with pytest.raises(ConfigurationError, match="under a home directory that does not exist"):
+        Login.find("~no-such-user/config", None)
+
+
+@pytest.mark.filterwarnings("ignore::urllib3.exceptions.DependencyWarning")
+def test_a_proxy_for_socks_needs_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sentence names it."""
+    monkeypatch.setitem(sys.modules, "socks", None)
+    monkeypatch.delitem(sys.modules, "urllib3.contrib.socks", raising=False)
+    with pytest.raises(ConfigurationError, match="SOCKS"):
+        Login.find(kubeconfig_of(tmp_path, **{"proxy-url": "socks5://127.0.0.1:1"}), None)

@@ -349,3 +349,10 @@ def test_a_port_that_is_taken_is_said_so(agent: Watched) -> None:
     """Two agents cannot have the same address."""
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ConfigurationError, match="cannot listen"):
         HealthServer(agent.health, lambda: None).start(f"http://127.0.0.1:{taken.getsockname()[1]}")
+
+
+@pytest.mark.parametrize("host", ["\u4e2d" + "x" * 70, "a..b"])
+def test_an_address_whose_name_no_host_has_is_refused(host: str) -> None:
+    """Python's own error for it is no OSError."""
+    with pytest.raises(ConfigurationError, match="--agent-address"):
+        HealthServer(dict, lambda: None).start(f"http://{host}:80")
