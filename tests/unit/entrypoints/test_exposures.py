@@ -86,7 +86,6 @@ def test_the_files_are_those_that_were_read(tmp_path: Path) -> None:
         ("tcp://engine.test:2375", "", True),
         ("tcp://127.0.0.1:2375", "", False),
         ("unix:///var/run/docker.sock", "", False),
-        ("ssh://me@engine.test", "", False),
     ],
 )
 def test_a_docker_engine_that_is_asked_in_the_clear_is_said(

@@ -204,13 +204,13 @@ def test_options_that_are_no_text_are_refused_by_name() -> None:
 def test_a_file_under_a_home_that_does_not_exist_is_refused_by_name(name: str) -> None:
     """A UID without an entry in a container has no home, and a name may have a slip."""
     environ = {"PREFECT__CLOUD__API": "http://127.0.0.1:1", name: "~no-such-user/key"}
-    with pytest.raises(ConfigurationError, match="~no-such-user/key is under a home directory"):
+    with pytest.raises(ConfigurationError, match="~no-such-user/key', but there is no such home"):
         connection(configured(environ))
 
 
 def test_a_policy_under_a_home_that_does_not_exist_is_refused_by_name() -> None:
     """As any other file."""
-    with pytest.raises(ConfigurationError, match="~no-such-user/policy is under a home directory"):
+    with pytest.raises(ConfigurationError, match="~no-such-user/policy', but there is no such home"):
         policy_of(None, {"PREFECT_AGENT_POLICY": "~no-such-user/policy"})
 
 
