@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Final
+from urllib.parse import urlsplit
 
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.secrets import passwords_of, read_secret
@@ -54,7 +55,7 @@ def strip_proxies(environ: MutableMapping[str, str]) -> None:
 
 
 def check_proxies(environ: Mapping[str, str]) -> None:
-    """Raise ConfigurationError if the address of a proxy has characters that no address has; it is never shown."""
+    """Raise ConfigurationError if the address of a proxy can be none; it is never shown."""
     for name in PROXIES:
         text = environ.get(name, "")
         if not (text.isascii() and text.isprintable()) or " " in text:
@@ -62,6 +63,12 @@ def check_proxies(environ: Mapping[str, str]) -> None:
                 f"{name} has characters that no address has (spaces, line ends, or letters outside ASCII): set it "
                 "anew, with such characters of a password percent-encoded"
             )
+        try:
+            _ = urlsplit(text if "://" in text else f"http://{text}").port
+        except ValueError:
+            raise ConfigurationError(
+                f"{name} is not the address of a proxy; it looks like http://proxy.example:3128"
+            ) from None
 
 
 def secrets_in(environ: Mapping[str, str]) -> set[str]:

@@ -79,7 +79,7 @@ def check_size(path: str | None) -> None:
         ConfigException: One of them costs more to parse than any real one (only regular files are looked at).
     """
     for name in (path or KUBE_CONFIG_DEFAULT_LOCATION).split(os.pathsep):
-        file = Path(name).expanduser()
+        file = Path(os.path.expanduser(name))  # noqa: PTH111 - as the SDK does; pathlib raises without such a home
         if not name or not file.is_file():
             continue
         with file.open("rb") as opened:

@@ -17,9 +17,10 @@ from click.core import ParameterSource
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.secrets import read_secret
 from prefect.agent.entrypoints.secret_sources import read_file
-from prefect.agent.entrypoints.server.command import DATABASE, Refused, expanded, explained
+from prefect.agent.entrypoints.server.command import DATABASE, Refused, explained
 from prefect.agent.entrypoints.server.gate import host_name
 from prefect.agent.entrypoints.server.key_commands import COMMANDS
+from prefect.agent.entrypoints.values import at_home
 
 if TYPE_CHECKING:
     from prefect.agent.entrypoints.server.services import Routine
@@ -162,7 +163,7 @@ def start(
     from prefect.agent.entrypoints.server.starting import Start, serve  # noqa: PLC0415 - extra "server"
 
     accepted = _keys(keys, key_files)
-    with _ended_by_signals(), _file(expanded(database), ephemeral=ephemeral) as path:
+    with _ended_by_signals(), _file(database, ephemeral=ephemeral) as path:
         serve(
             Start(
                 host=host,
@@ -212,7 +213,7 @@ def _ended_by_signals() -> Generator[None]:
 @contextmanager
 def _file(path: Path, *, ephemeral: bool) -> Generator[Path]:
     if not ephemeral:
-        yield path
+        yield at_home(str(path), "--database")
         return
     folder = tempfile.mkdtemp(prefix="prefect-cloud-")
     try:

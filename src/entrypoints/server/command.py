@@ -28,20 +28,6 @@ class Refused(Exception):
     """The command cannot be carried out; the message is one sentence that says why and what to do."""
 
 
-def expanded(database: Path) -> Path:
-    """*database* with a leading ``~`` replaced.
-
-    Raises:
-        Refused: There is no home directory: a UID without an entry in a container, for example.
-    """
-    try:
-        return database.expanduser()
-    except RuntimeError:
-        raise Refused(
-            f"{database} is under a home directory that does not exist: set HOME, or give --database"
-        ) from None
-
-
 def explained(command: Callable[P, T]) -> Callable[P, T]:
     """A command whose refusals are a sentence and the exit status 78."""
 

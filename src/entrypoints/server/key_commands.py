@@ -6,8 +6,9 @@ from typing import Final
 
 import click
 
-from prefect.agent.entrypoints.server.command import DATABASE, Refused, expanded, explained
+from prefect.agent.entrypoints.server.command import DATABASE, Refused, explained
 from prefect.agent.entrypoints.server.scopes import ADMIN, SCOPES
+from prefect.agent.entrypoints.values import at_home
 
 _LIST: Final = "SELECT id, created, expires_at, scope, name FROM auth_api_key ORDER BY created"
 
@@ -32,8 +33,9 @@ def create_key(database: Path, name: str, expires: datetime | None, scope: str) 
     from prefect.agent.entrypoints.server.keys import add_key, check_private, opened_beside  # noqa: PLC0415 - extra
 
     until = expires.replace(tzinfo=timezone.utc).isoformat(timespec="microseconds") if expires else None
-    with opened_beside(expanded(database)) as connection:
-        check_private(expanded(database).resolve())
+    path = at_home(str(database), "--database")
+    with opened_beside(path) as connection:
+        check_private(path.resolve())
         tenant = connection.execute("SELECT id FROM tenant ORDER BY created LIMIT 1").fetchone()
         if tenant is None:
             raise Refused("there is no tenant to make a key for: create one first")
@@ -49,7 +51,7 @@ def list_keys(database: Path) -> None:
     """Show the names and ids of the API keys; the keys themselves are not stored."""
     from prefect.agent.entrypoints.server.keys import opened_beside  # noqa: PLC0415 - extra "server"
 
-    with opened_beside(expanded(database)) as connection:
+    with opened_beside(at_home(str(database), "--database")) as connection:
         rows = connection.execute(_LIST).fetchall()
     for row_id, created, expires, scope, name in rows:
         click.echo(f"{row_id}  created {created[:19]}  expires {(expires or 'never')[:19]}  {scope}  {name}")
@@ -65,7 +67,7 @@ def revoke_key(database: Path, key_id: str) -> None:
     """Refuse an API key from now on, with those that were made through it. ID is what list-keys shows."""
     from prefect.agent.entrypoints.server.keys import opened_beside, revoke  # noqa: PLC0415 - extra "server"
 
-    with opened_beside(expanded(database)) as connection:
+    with opened_beside(at_home(str(database), "--database")) as connection:
         gone = revoke(connection, key_id)
         left = connection.execute("SELECT count(*) FROM auth_api_key").fetchone()[0]
     if not gone:
@@ -86,7 +88,7 @@ def unlock(database: Path) -> None:
     """
     from prefect.agent.entrypoints.server import keys  # noqa: PLC0415 - extra "server"
 
-    with keys.opened_beside(expanded(database)) as connection:
+    with keys.opened_beside(at_home(str(database), "--database")) as connection:
         keys.unlock(connection)
     click.echo("No API key is asked for from now on")
 

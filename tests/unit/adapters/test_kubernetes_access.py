@@ -71,6 +71,12 @@ def test_kubeconfigs_that_make_no_sense(tmp_path: Path, changes: Mapping[str, An
         cluster(kubeconfig(tmp_path, **changes))
 
 
+def test_a_kubeconfig_under_a_home_that_does_not_exist() -> None:
+    """It is not there, as any other file that is not."""
+    with pytest.raises(ConfigurationError, match="no kubeconfig"):
+        cluster("~nosuchuser/config")
+
+
 @pytest.mark.parametrize("text", ["", "null", "[1]", "text", "\t- x", "a: [", "token: s3cret\n\t: ["])
 def test_files_that_are_no_kubeconfig(tmp_path: Path, text: str) -> None:
     """Nothing of what is in them is shown."""

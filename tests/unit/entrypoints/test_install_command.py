@@ -374,3 +374,14 @@ def test_a_compose_file_names_what_it_needs() -> None:
     assert "127.0.0.1" in result.stderr
     assert "env_file" not in result.stdout
     assert "env_file" in run("install compose --image agent:1").stdout
+
+
+@pytest.mark.parametrize("path", ["~nosuchuser/config", "~/config"])
+def test_a_kubeconfig_without_a_home_is_no_obstacle(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    """A user without an entry in the password file has none."""
+    monkeypatch.setenv("KUBECONFIG", path)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 54321)
+    result = run(["install", "kubernetes", "--existing-secret", "s"])
+
+    assert result.exit_code == 0, result.stderr

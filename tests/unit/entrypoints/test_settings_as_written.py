@@ -12,7 +12,7 @@ from prefect.agent.domain.secrets import passwords_of
 from prefect.agent.entrypoints.agents import DockerAgent, ProcessAgent, kubernetes_options
 from prefect.agent.entrypoints.bounds import bounds
 from prefect.agent.entrypoints.policies import policy_of, with_template_paths
-from prefect.agent.entrypoints.secret_sources import read_file
+from prefect.agent.entrypoints.secret_sources import check_proxies, read_file
 from prefect.agent.entrypoints.settings import Configuration, connection, env_vars, labels
 from prefect.agent.entrypoints.values import as_flag, as_level
 
@@ -236,3 +236,14 @@ def test_a_name_in_an_address_that_is_no_token_is_not_masked() -> None:
     """The user of a Docker engine by SSH would take a word out of the log."""
     assert passwords_of("ssh://root@h") == set()
     assert passwords_of("http://user:pa%24s@h") == {"pa%24s", "pa$s"}
+
+
+@pytest.mark.parametrize("proxy", ["http://[::1", "http://u:s3cr3t@h:x", "h:x", "http://h:99999"])
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "http_proxy", "ALL_PROXY"])
+def test_the_address_of_a_proxy_that_can_be_none_is_refused_by_name(name: str, proxy: str) -> None:
+    """The key and the address of the API are not to blame; it may have a password."""
+    with pytest.raises(ConfigurationError, match=f"^{name} is not the address of a proxy") as problem:
+        check_proxies({name: proxy})
+    assert "s3cr3t" not in str(problem.value)
+    check_proxies({name: "h:3128"})
+    check_proxies({name: "http://u:p@[::1]:3128"})

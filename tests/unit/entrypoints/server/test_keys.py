@@ -206,3 +206,12 @@ def test_what_cannot_be_started_is_one_sentence(tmp_path: Path) -> None:
         assert (result.exit_code, result.stderr.count("\n")) == (78, 1)
         assert words in result.stderr
     assert not (tmp_path / "c.db").exists()
+
+
+@pytest.mark.parametrize("words", [["start"], ["create-key"], ["list-keys"], ["revoke-key", "an-id"], ["unlock"]])
+def test_a_database_under_a_home_that_does_not_exist_is_one_sentence(words: list[str]) -> None:
+    """A user of a container has none, for example."""
+    result = command(*words, "--database", "~nosuchuser/x")
+
+    assert result.exit_code == 78
+    assert "--database is '~nosuchuser/x', but there is no such home" in result.stderr
