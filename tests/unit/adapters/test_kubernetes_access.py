@@ -204,12 +204,6 @@ def test_the_server_of_a_kubeconfig_has_to_be_an_address(tmp_path: Path, server:
         Login.find(kubeconfig_of(tmp_path, server), None)
 
 
-def test_a_kubeconfig_under_a_home_that_does_not_exist() -> None:
-    """A UID without an entry in a container has no home."""
-    with pytest.raises(ConfigurationError, match="under a home directory that does not exist"):
-        Login.find("~no-such-user/config", None)
-
-
 @pytest.mark.filterwarnings("ignore::urllib3.exceptions.DependencyWarning")
 def test_a_proxy_for_socks_needs_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sentence names it."""
