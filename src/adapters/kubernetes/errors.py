@@ -59,7 +59,7 @@ class StatusError(Exception):
 
     @property
     def is_unknown_account(self) -> bool:
-        """Whether it does not know who asks: it took the agent for nobody, whose rights say nothing of the agent's."""
+        """Whether it does not know who asks: it took the agent for an anonymous one, whose rights say nothing."""
         return self.code == 401 or (self.code == 403 and f'"{ANONYMOUS}"' in self.message)
 
     @property

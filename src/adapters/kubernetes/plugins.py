@@ -1,4 +1,4 @@
-"""Who a kubeconfig says we are: also by a program (Kubernetes, "client-go credential plugins"), and as somebody else.
+"""Who a kubeconfig says we are: also by a program (Kubernetes, "client-go credential plugins"), and as whom we act.
 
 The SDK waits for such a program for ever, goes on without credentials if there are none, and knows no impersonation.
 """

@@ -125,8 +125,8 @@ def test_install_names_a_secret_for_flow_runs(env: dict[str, str], key_file: str
 
 def test_a_systemd_unit_names_the_file_that_it_is_given(env: dict[str, str]) -> None:
     """Without a word about its content: it is on another machine, perhaps."""
-    done = run(env, "agent", "install", "systemd", "--api", "http://server:4200", "--token-file", "/root/key")
-    assert "LoadCredential=api-key:/root/key\n" in done.stdout
+    done = run(env, "agent", "install", "systemd", "--api", "http://server:4200", "--token-file", "/srv/keys/agent")
+    assert "LoadCredential=api-key:/srv/keys/agent\n" in done.stdout
     assert run(env, "agent", "install", "systemd", "--token-file", "key").returncode == 2
 
 

@@ -171,7 +171,7 @@ def test_a_user_of_the_machine_may_be_named() -> None:
     assert "DynamicUser" not in found
 
 
-@pytest.mark.parametrize("path", ["/etc/prefect-agent/api-key", "/root/key"])
+@pytest.mark.parametrize("path", ["/etc/prefect-agent/api-key", "/srv/keys/agent"])
 def test_systemd_gives_the_agent_its_key(path: str) -> None:
     """From a file of root's, which must be there: neither in the environment nor in the command."""
     found = lines(unit(SystemdUnit(started=DOCKER, key_file=path)))
