@@ -168,7 +168,8 @@ def test_an_address_that_moved_for_good_is_a_wrong_one(stub: Stub, status: int, 
 def test_a_host_that_can_be_no_name_is_one_sentence() -> None:
     """Also if it was not checked before."""
     problem = refused("http://a..b")
-    assert type(problem) is CloudUnavailable
+    assert isinstance(problem, CloudMisconfigured)
+    assert "no host has such a name" in str(problem)
 
 
 def test_an_address_of_the_agents_own_variables_wins() -> None:
