@@ -30,6 +30,13 @@ class Served:
 
     port: int
     pokes: list[float] = attrs.field(factory=list)
+    others: set[threading.Thread] = attrs.field(factory=lambda: set(threading.enumerate()))
+    """Threads of this process that were there before, such as those of other tests' servers."""
+
+    def threads(self) -> int:
+        """Threads that serve a connection now."""
+        names = [thread.name for thread in threading.enumerate() if thread not in self.others]
+        return sum("process_request_thread" in name for name in names)
 
     def ask(self, method: str, path: str) -> int:
         """The status of an answer; 0 for none."""
@@ -53,12 +60,7 @@ def served() -> Iterator[Served]:
     server.stop()
 
 
-def serving_threads() -> int:
-    """Threads that serve a connection now."""
-    return sum("process_request_thread" in thread.name for thread in threading.enumerate())
-
-
-def drip(port: int, over: threading.Event, most: list[int]) -> None:
+def drip(served: Served, over: threading.Event, most: list[int]) -> None:
     """All clients of the attack: each sends a byte now and then, and comes back when it is cut off."""
     clients: list[socket.socket | None] = [None] * CLIENTS
     with ExitStack() as stack:
@@ -68,23 +70,23 @@ def drip(port: int, over: threading.Event, most: list[int]) -> None:
                     return
                 try:
                     if client is None:
-                        clients[number] = stack.enter_context(socket.create_connection(("127.0.0.1", port), 1))
+                        clients[number] = stack.enter_context(socket.create_connection(("127.0.0.1", served.port), 1))
                     else:
                         client.send(b"G")
                 except OSError:
                     if client is not None:
                         client.close()
                     clients[number] = None
-            most.append(serving_threads())
+            most.append(served.threads())
 
 
 def test_five_hundred_dripping_clients_keep_no_probe_out(served: Served) -> None:
     """Health answers while they drip, with few threads and descriptors; once they are gone all is as before."""
     over, most = threading.Event(), [0]
-    attack = threading.Thread(target=drip, args=(served.port, over, most), daemon=True)
+    attack = threading.Thread(target=drip, args=(served, over, most), daemon=True)
     attack.start()
     try:
-        wait_until(lambda: serving_threads() >= MOST_CONNECTIONS // 2, 30)
+        wait_until(lambda: served.threads() >= MOST_CONNECTIONS // 2, 30)
         for _ in range(3):
             wait_until(lambda: served.ask("GET", "/api/health") in {200, 503}, 30)
             wait_until(lambda: served.ask("GET", "/api/none") == 404, 30)
@@ -93,19 +95,19 @@ def test_five_hundred_dripping_clients_keep_no_probe_out(served: Served) -> None
         attack.join(60)
     assert not attack.is_alive()
     assert max(most) <= 2 * MOST_CONNECTIONS
-    wait_until(lambda: serving_threads() == 0, 30)
+    wait_until(lambda: served.threads() == 0, 30)
 
 
 def test_a_probe_takes_the_place_of_the_oldest_client(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """All places are taken by clients that say nothing: the next one does not wait for them."""
     with ExitStack() as stack:
         clients = [stack.enter_context(socket.create_connection(("127.0.0.1", served.port), 5)) for _ in range(16)]
-        wait_until(lambda: serving_threads() == len(clients) == MOST_CONNECTIONS, 30)
+        wait_until(lambda: served.threads() == len(clients) == MOST_CONNECTIONS, 30)
         monkeypatch.setattr(health_server, "YOUNG", 0.0)
         assert served.ask("GET", "/api/none") == 404
         clients[0].settimeout(30)
         assert clients[0].recv(1) == b""
-    wait_until(lambda: serving_threads() == 0, 30)
+    wait_until(lambda: served.threads() == 0, 30)
 
 
 def test_clients_that_stay_hold_no_descriptors(served: Served) -> None:
@@ -119,7 +121,7 @@ def test_clients_that_stay_hold_no_descriptors(served: Served) -> None:
             with suppress(OSError):
                 stack.enter_context(socket.create_connection(("127.0.0.1", served.port), 5))
         wait_until(lambda: len(list(own.iterdir())) - before <= 100 + 2 * MOST_CONNECTIONS, 30)
-    wait_until(lambda: serving_threads() == 0, 30)
+    wait_until(lambda: served.threads() == 0, 30)
 
 
 def test_pokes_come_once_a_second(served: Served) -> None:

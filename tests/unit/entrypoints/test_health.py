@@ -270,9 +270,20 @@ def test_one_connection_too_many_is_turned_away(served: Watched) -> None:
     assert served.ask("GET", "/api/health")[0] == 200
 
 
+OTHERS: set[threading.Thread] = set()
+"""Threads that were there before a test, such as those of other tests' servers."""
+
+
+@pytest.fixture(autouse=True)
+def _others() -> None:
+    OTHERS.clear()
+    OTHERS.update(threading.enumerate())
+
+
 def threads_of_the_server() -> int:
     """How many connections are served now."""
-    return sum("process_request_thread" in thread.name for thread in threading.enumerate())
+    found = [thread.name for thread in threading.enumerate() if thread not in OTHERS]
+    return sum("process_request_thread" in name for name in found)
 
 
 def test_a_client_that_drips_is_cut_off(served: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
