@@ -4,6 +4,7 @@ import re
 import shlex
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import urlsplit
@@ -130,9 +131,14 @@ def reference(text: str) -> Reference:
     return Reference(name=text.strip())
 
 
+def fits(labels: AbstractSet[str], agents: AbstractSet[str]) -> bool:
+    """Whether the Cloud offers a run with *labels* to an agent with these: one without goes to agents without any."""
+    return labels <= agents and bool(labels) == bool(agents)
+
+
 def takes(agent: SeenAgent, labels: frozenset[str]) -> bool:
-    """Whether the Cloud offers a run with *labels* to *agent*: one without labels goes to agents without labels."""
-    return labels <= agent.labels and bool(labels) == bool(agent.labels)
+    """Whether the Cloud offers a run with *labels* to *agent*."""
+    return fits(labels, agent.labels)
 
 
 def span(length: timedelta) -> str:

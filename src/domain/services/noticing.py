@@ -7,7 +7,7 @@ from typing import Final
 import attrs
 
 from prefect.agent.domain.errors import CloudError
-from prefect.agent.domain.model.explaining import LATE, Finding, Reference, RunFacts, explain, span
+from prefect.agent.domain.model.explaining import LATE, Finding, Reference, RunFacts, explain, fits, span
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.ports import events
 from prefect.agent.ports.clock import Clock
@@ -74,8 +74,8 @@ class NoticeLateRuns:
             self._report(facts, finding)
 
     def _concerns(self, facts: RunFacts, finding: Finding) -> bool:
-        fits = facts.labels <= set(self.labels) and bool(facts.labels) == bool(self.labels)
-        return finding.stops and facts.state.is_scheduled and (fits or finding.cause in OTHERS)
+        is_ours = fits(facts.labels, set(self.labels))
+        return finding.stops and facts.state.is_scheduled and (is_ours or finding.cause in OTHERS)
 
     def _report(self, facts: RunFacts, finding: Finding) -> None:
         remedy = f" Do: {finding.remedies[0]}" if finding.remedies else ""
