@@ -22,7 +22,7 @@ from side_by_side import OFFICIAL, OWN, ROOT, Cloud, Door, agent, cpu, official_
 
 sys.path.insert(0, str(ROOT / "tests"))
 
-from prefect.agent.entrypoints.agents import KUBERNETES_PARALLEL
+from prefect.agent.entrypoints.library.kinds import KUBERNETES_PARALLEL
 from prefect.agent.entrypoints.server.testing import running_server
 from support.kubernetes.api import Api
 from support.kubernetes.control_plane import ControlPlane

@@ -22,7 +22,8 @@ from prefect.agent.adapters.kubernetes import manifest, templates  # noqa: E402
 from prefect.agent.adapters.kubernetes.throttle import Throttle  # noqa: E402
 from prefect.agent.domain.model.flow_runs import FlowRunId  # noqa: E402
 from prefect.agent.domain.model.run_configs import KubernetesRun  # noqa: E402
-from prefect.agent.domain.model.units import Submission, UnitStatus  # noqa: E402
+from prefect.agent.domain.model.submissions import Submission  # noqa: E402
+from prefect.agent.domain.model.units import UnitStatus  # noqa: E402
 
 VARIABLES: Final = 12
 JSON: Final = {"Content-Type": "application/json"}

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import attrs
 
-from prefect.agent.entrypoints.server.database import Database
-from prefect.agent.entrypoints.server.execution import Executor
+from prefect.agent.entrypoints.server.graphql.execution import Executor
+from prefect.agent.entrypoints.server.storage.database import Database
 
 TASKS: Final = 2
 """Tasks of the flow, and so task runs of each run."""

@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from prefect.agent.domain.errors import AgentError as AgentError
     from prefect.agent.domain.model.policy import Policy as Policy
     from prefect.agent.domain.model.settings import AgentSettings as AgentSettings
-    from prefect.agent.entrypoints.agents import Agent as Agent
-    from prefect.agent.entrypoints.agents import DockerAgent as DockerAgent
-    from prefect.agent.entrypoints.agents import KubernetesAgent as KubernetesAgent
-    from prefect.agent.entrypoints.agents import LocalAgent as LocalAgent
-    from prefect.agent.entrypoints.agents import ProcessAgent as ProcessAgent
-    from prefect.agent.entrypoints.exits import AgentExit as AgentExit
+    from prefect.agent.entrypoints.library.kinds import Agent as Agent
+    from prefect.agent.entrypoints.library.kinds import DockerAgent as DockerAgent
+    from prefect.agent.entrypoints.library.kinds import KubernetesAgent as KubernetesAgent
+    from prefect.agent.entrypoints.library.kinds import LocalAgent as LocalAgent
+    from prefect.agent.entrypoints.library.kinds import ProcessAgent as ProcessAgent
+    from prefect.agent.entrypoints.runtime.exits import AgentExit as AgentExit
 
-_AGENTS = "prefect.agent.entrypoints.agents"
+_AGENTS = "prefect.agent.entrypoints.library.kinds"
 
 _HOMES = {
     "Agent": _AGENTS,
     "AgentError": "prefect.agent.domain.errors",
-    "AgentExit": "prefect.agent.entrypoints.exits",
+    "AgentExit": "prefect.agent.entrypoints.runtime.exits",
     "AgentSettings": "prefect.agent.domain.model.settings",
     "DockerAgent": _AGENTS,
     "KubernetesAgent": _AGENTS,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from prefect.agent.entrypoints.agents import ProcessAgent
+from prefect.agent.entrypoints.library.kinds import ProcessAgent
 
 __all__ = ["LocalAgent"]
 

@@ -13,12 +13,13 @@ from urllib.parse import urlsplit
 
 from demo_places import FLOW, Place, Unsuitable
 
-from prefect.agent.adapters.kubernetes.access import Cluster, path_of
+from prefect.agent.adapters.kubernetes.api_server import Cluster, path_of
 from prefect.agent.adapters.kubernetes.options import BURST, QPS
 from prefect.agent.adapters.kubernetes.throttle import Throttle
 from prefect.agent.domain.errors import AgentError
 from prefect.agent.domain.model.flow_runs import FlowRunId
-from prefect.agent.domain.model.units import Submission, Unit
+from prefect.agent.domain.model.submissions import Submission
+from prefect.agent.domain.model.units import Unit
 from prefect.agent.ports.platform import ExecutionPlatform
 
 IMAGE: Final = "prefecthq/prefect:1.4.1"

@@ -12,8 +12,8 @@ import host_image
 from docker.errors import DockerException
 
 from prefect.agent import DockerAgent, KubernetesAgent, ProcessAgent
-from prefect.agent.entrypoints.agents import Agent
 from prefect.agent.entrypoints.container import platform_factory
+from prefect.agent.entrypoints.library.kinds import Agent
 from prefect.agent.ports.platform import ExecutionPlatform
 
 FLOW: Final = Path(__file__).resolve().with_name("demo_flow.py")

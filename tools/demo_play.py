@@ -24,7 +24,7 @@ from demo_view import LiveView, PlainView, Row, View
 from prefect.agent.domain.errors import AgentError
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.times import read_time
-from prefect.agent.entrypoints.agents import Agent
+from prefect.agent.entrypoints.library.kinds import Agent
 from prefect.agent.entrypoints.server.testing import running_server
 from prefect.agent.ports import events
 from prefect.agent.ports.events import Event

@@ -27,8 +27,8 @@ from prefect.agent.domain.services.noticing import NoticeLateRuns
 from prefect.agent.domain.services.recovering import RecoverClaims
 from prefect.agent.domain.services.reporting import Outbox, SendReports
 from prefect.agent.domain.services.submission import CreateUnit, StartFlowRun
-from prefect.agent.entrypoints.engine import Engine
-from prefect.agent.entrypoints.settings import Connection
+from prefect.agent.entrypoints.runtime.loops import Engine
+from prefect.agent.entrypoints.settings.configuration import Connection
 from prefect.agent.ports import events
 from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.cloud_api import CloudApi

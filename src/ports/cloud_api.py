@@ -10,7 +10,7 @@ from prefect.agent.domain.errors import RequestRejected
 from prefect.agent.domain.model.ends import End, EndOutcome
 from prefect.agent.domain.model.explaining import Reference, RunFacts
 from prefect.agent.domain.model.flow_runs import ClaimOutcome, ClaimRecord, FlowRun, FlowRunId
-from prefect.agent.domain.model.workloads import Workload
+from prefect.agent.domain.model.submissions import Workload
 
 
 @attrs.frozen(kw_only=True)

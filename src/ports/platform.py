@@ -4,8 +4,8 @@ import abc
 from collections.abc import Collection, Iterator, Sequence
 
 from prefect.agent.domain.model.demands import Demands, asked
-from prefect.agent.domain.model.units import Submission, Unit
-from prefect.agent.domain.model.workloads import PlatformTraits
+from prefect.agent.domain.model.submissions import PlatformTraits, Submission
+from prefect.agent.domain.model.units import Unit
 from prefect.agent.ports.presence import Presence
 
 

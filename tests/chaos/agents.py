@@ -15,7 +15,7 @@ from chaos.world import World
 from prefect.agent import Agent
 from prefect.agent.adapters.fakes import InMemoryPlatform
 from prefect.agent.domain.model.settings import AgentSettings
-from prefect.agent.entrypoints.exits import AgentExit
+from prefect.agent.entrypoints.runtime.exits import AgentExit
 from prefect.agent.ports import events
 from prefect.agent.ports.events import Event
 from prefect.agent.ports.presence import Presence

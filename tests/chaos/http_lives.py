@@ -14,11 +14,11 @@ import attrs
 from prefect.agent import Agent
 from prefect.agent.adapters.fakes import InMemoryPlatform
 from prefect.agent.domain.model.settings import AgentSettings
-from prefect.agent.entrypoints.exits import AgentExit
+from prefect.agent.entrypoints.runtime.exits import AgentExit
 from prefect.agent.ports.events import Event
+from support.embedded import Embedded, Json
 from support.fault_proxy import Fault, FaultProxy
 from support.waiting import wait_until
-from unit.embedded import Embedded, Json
 
 FATES: Final = {"well": "Success", "dies": "Failed", "cancelled": "Cancelled", "deleted": "Failed"}
 """What a run goes through, and how it has to end."""

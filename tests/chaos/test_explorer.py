@@ -64,7 +64,7 @@ def test_an_end_without_a_fence_is_noticed(monkeypatch: pytest.MonkeyPatch) -> N
         return EndOutcome(verdict=EndVerdict.SETTLED)
 
     monkeypatch.setattr(InMemoryCloudApi, "_end", end)
-    monkeypatch.setattr("prefect.agent.domain.model.reconciling.speaks_for", lambda unit, run: True, raising=False)
+    monkeypatch.setattr("prefect.agent.domain.model.verdicts.speaks_for", lambda unit, run: True, raising=False)
     assert _seen(by_seed, "an end speaks for its claim") or _seen(by_seed, "no end of what executes")
 
 

@@ -10,7 +10,8 @@ from docker.errors import NotFound
 
 from prefect.agent.adapters.docker import DockerPlatform
 from prefect.agent.domain.model.flow_runs import FlowRunId, SimpleAttempt
-from prefect.agent.domain.model.units import Submission, Unit, unit_name
+from prefect.agent.domain.model.submissions import Submission
+from prefect.agent.domain.model.units import Unit, unit_name
 from support.waiting import wait_until
 
 RUN: Final = uuid.uuid4().hex[:8]

@@ -10,7 +10,8 @@ import attrs
 
 from prefect.agent.adapters.process import ProcessPlatform
 from prefect.agent.domain.model.flow_runs import FlowRunId, SimpleAttempt
-from prefect.agent.domain.model.units import Submission, Unit, unit_name
+from prefect.agent.domain.model.submissions import Submission
+from prefect.agent.domain.model.units import Unit, unit_name
 from support.waiting import wait_until
 
 

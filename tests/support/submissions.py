@@ -10,7 +10,8 @@ import attrs
 
 from prefect.agent.domain.model.flow_runs import FlowRunId, SimpleAttempt
 from prefect.agent.domain.model.run_configs import RunConfig, UniversalRun
-from prefect.agent.domain.model.units import Submission, unit_name
+from prefect.agent.domain.model.submissions import Submission
+from prefect.agent.domain.model.units import unit_name
 
 PAD: Final = 2000
 

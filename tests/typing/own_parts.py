@@ -6,8 +6,8 @@ from prefect.agent import Agent, AgentSettings, DockerAgent
 from prefect.agent.adapters.fakes import InMemoryCloudApi, InMemoryPlatform, ManualClock
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.run_configs import UniversalRun
-from prefect.agent.domain.model.units import Submission, Unit, UnitStatus
-from prefect.agent.domain.model.workloads import PlatformTraits
+from prefect.agent.domain.model.submissions import PlatformTraits, Submission
+from prefect.agent.domain.model.units import Unit, UnitStatus
 from prefect.agent.ports.events import Event
 from prefect.agent.ports.platform import ExecutionPlatform
 

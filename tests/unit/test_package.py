@@ -64,7 +64,7 @@ def loaded_by(statement: str) -> set[str]:
         "import prefect.agent",
         "from prefect.agent import AgentError, AgentSettings, AgentExit",
         "import prefect.agent.ports.cloud_api, prefect.agent.ports.platform, prefect.agent.ports.clock",
-        "import prefect.agent.domain.services.reconciliation, prefect.agent.domain.cloud.transitions",
+        "import prefect.agent.domain.services.sweep, prefect.agent.domain.cloud.transitions",
     ],
     ids=["package", "names", "ports", "domain"],
 )

@@ -9,15 +9,15 @@ import pytest
 from prefect.agent.adapters.docker import containers
 from prefect.agent.adapters.kubernetes import manifest
 from prefect.agent.adapters.reports import VARIABLES
+from prefect.agent.domain.model.desk import FRESH
 from prefect.agent.domain.model.leases import GRACE, MOST_RECOVERIES, PAUSES
-from prefect.agent.domain.model.planning import FRESH
 from prefect.agent.domain.model.settings import AgentSettings
-from prefect.agent.entrypoints.bounds import BOUNDS
 from prefect.agent.entrypoints.cli.selftest import selftest
 from prefect.agent.entrypoints.cli.start import start
 from prefect.agent.entrypoints.cli.why import why
-from prefect.agent.entrypoints.exits import ExitCode
-from prefect.agent.entrypoints.server.cli import start as serve
+from prefect.agent.entrypoints.runtime.exits import ExitCode
+from prefect.agent.entrypoints.server.cli.commands import start as serve
+from prefect.agent.entrypoints.settings.bounds import BOUNDS
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -10,9 +10,9 @@ from docker.errors import DockerException
 from prefect.agent.adapters.docker.merging import merged
 from prefect.agent.adapters.docker.volumes import Volume
 from prefect.agent.domain.errors import SubmissionRefused
+from prefect.agent.domain.model.addresses import is_loopback
 from prefect.agent.domain.model.run_configs import DockerRun
-from prefect.agent.domain.model.units import Submission
-from prefect.agent.domain.model.workloads import is_loopback
+from prefect.agent.domain.model.submissions import Submission
 
 UNIT: Final = "io.prefect.agent.unit"
 """The mark of this product: a container whose label of this name holds the container's own name is a unit."""

@@ -13,7 +13,7 @@ from prefect.agent.adapters.docker.images import ImageAbsent, Images, absent
 from prefect.agent.adapters.docker.volumes import Volume
 from prefect.agent.domain.errors import PlatformUnavailable
 from prefect.agent.domain.model.run_configs import DockerRun
-from prefect.agent.domain.model.units import Submission
+from prefect.agent.domain.model.submissions import Submission
 
 HOST_GATEWAY_API: Final = "1.41"
 """The API version of engine 20.10, which introduced ``host-gateway``."""

@@ -17,7 +17,8 @@ from docker.api.client import APIClient
 from docker.errors import APIError, NotFound
 
 from prefect.agent.adapters.bounded_json import BeyondBounds
-from prefect.agent.adapters.docker import containers, listing, reading
+from prefect.agent.adapters.docker import containers, listing
+from prefect.agent.adapters.docker import units as reading
 from prefect.agent.adapters.docker.demanding import asked_of_the_engine
 from prefect.agent.adapters.docker.doubts import Doubts
 from prefect.agent.adapters.docker.engine import Engine
@@ -34,8 +35,8 @@ from prefect.agent.domain.errors import (
 )
 from prefect.agent.domain.model.demands import Demands
 from prefect.agent.domain.model.run_configs import DockerRun
-from prefect.agent.domain.model.units import Submission, Unit, UnitStatus
-from prefect.agent.domain.model.workloads import PlatformTraits
+from prefect.agent.domain.model.submissions import PlatformTraits, Submission
+from prefect.agent.domain.model.units import Unit, UnitStatus
 from prefect.agent.ports.platform import ExecutionPlatform
 
 TIMEOUT: Final = 60

@@ -40,7 +40,7 @@ from prefect.agent.domain.model.flow_runs import (
 )
 from prefect.agent.domain.model.run_configs import RunConfig, UniversalRun
 from prefect.agent.domain.model.states import CANCELLED, CANCELLING, FAILED, RUNNING, SUBMITTED
-from prefect.agent.domain.model.workloads import Workload
+from prefect.agent.domain.model.submissions import Workload
 from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.cloud_api import AgentIdentity, Changes, ClaimRequest, LogLine, Tenant
 

@@ -10,8 +10,8 @@ from prefect.agent.domain.model.demands import Demands
 from prefect.agent.domain.model.ends import End, EndOutcome, EndVerdict
 from prefect.agent.domain.model.explaining import Reference, RunFacts
 from prefect.agent.domain.model.flow_runs import ClaimOutcome, FlowRun, FlowRunId
-from prefect.agent.domain.model.units import Submission, Unit
-from prefect.agent.domain.model.workloads import PlatformTraits, Workload
+from prefect.agent.domain.model.submissions import PlatformTraits, Submission, Workload
+from prefect.agent.domain.model.units import Unit
 from prefect.agent.ports.cloud_api import AgentIdentity, Changes, ClaimRequest, CloudApi, LogLine, Tenant
 from prefect.agent.ports.platform import ExecutionPlatform
 from prefect.agent.ports.presence import Presence

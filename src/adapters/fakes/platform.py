@@ -12,8 +12,8 @@ import attrs
 from prefect.agent.adapters.fakes.failing import TroublesomePlatform
 from prefect.agent.domain.errors import PlatformUnavailable, UnitNameTaken
 from prefect.agent.domain.model.demands import Demands
-from prefect.agent.domain.model.units import Evidence, Submission, Unit, UnitStatus
-from prefect.agent.domain.model.workloads import PlatformTraits
+from prefect.agent.domain.model.submissions import PlatformTraits, Submission
+from prefect.agent.domain.model.units import Evidence, Unit, UnitStatus
 from prefect.agent.ports.clock import Clock
 
 TRAITS: Final = PlatformTraits(kind="memory", default_image="memory/flow:latest")

@@ -22,7 +22,7 @@ from prefect.agent.domain.errors import CloudMisconfigured, RequestRejected
 from prefect.agent.domain.model.ends import End, EndOutcome
 from prefect.agent.domain.model.explaining import Reference, RunFacts
 from prefect.agent.domain.model.flow_runs import ClaimOutcome, FlowRun, FlowRunId
-from prefect.agent.domain.model.workloads import Workload
+from prefect.agent.domain.model.submissions import Workload
 from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.cloud_api import AgentIdentity, Changes, ClaimRequest, CloudApi, LogLine, Tenant
 

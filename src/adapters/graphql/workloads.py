@@ -6,7 +6,7 @@ from typing import Final
 
 from prefect.agent.adapters.graphql.logins import has_login, without_login
 from prefect.agent.domain.model.flow_runs import FlowRun
-from prefect.agent.domain.model.workloads import Workload
+from prefect.agent.domain.model.submissions import Workload
 
 IMAGE: Final = "prefecthq/prefect"
 API_VARIABLE: Final = "PREFECT__CLOUD__API"

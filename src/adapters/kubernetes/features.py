@@ -5,7 +5,7 @@ import logging
 from collections.abc import Generator
 from typing import Final
 
-from prefect.agent.adapters.kubernetes.access import Cluster
+from prefect.agent.adapters.kubernetes.api_server import Cluster
 from prefect.agent.adapters.kubernetes.errors import StatusError
 from prefect.agent.adapters.kubernetes.permissions import FEATURES
 from prefect.agent.domain.errors import PlatformForbidden, PlatformUnavailable

@@ -8,15 +8,15 @@ from typing import Any, Final
 import attrs
 
 from prefect.agent.adapters.kubernetes import manifest, permissions
-from prefect.agent.adapters.kubernetes.access import MERGE_PATCH, Cluster, items_of, path_of
+from prefect.agent.adapters.kubernetes.api_server import MERGE_PATCH, Cluster, items_of, path_of
 from prefect.agent.adapters.kubernetes.errors import StatusError, translate_submission
 from prefect.agent.adapters.kubernetes.facts import EventFacts, JobFacts, PodFacts, event_facts, version_of
 from prefect.agent.adapters.kubernetes.features import Features
 from prefect.agent.adapters.kubernetes.mirror import Mirror, misses_pods
-from prefect.agent.adapters.kubernetes.reading import blamed
 from prefect.agent.adapters.kubernetes.reflector import Rhythm
+from prefect.agent.adapters.kubernetes.units import blamed
 from prefect.agent.domain.errors import PlatformError, PlatformUnavailable
-from prefect.agent.domain.model.units import Submission
+from prefect.agent.domain.model.submissions import Submission
 from prefect.agent.domain.texts import from_a_whole_word
 
 MAX_TAIL: Final = 64 * 1024

@@ -10,10 +10,10 @@ from typing import Final
 
 import attrs
 
-from prefect.agent.adapters.kubernetes.access import Cluster
+from prefect.agent.adapters.kubernetes.api_server import Cluster
 from prefect.agent.adapters.kubernetes.facts import JobFacts, PodFacts, job_facts, pod_facts
-from prefect.agent.adapters.kubernetes.reading import by_age, trouble_of
 from prefect.agent.adapters.kubernetes.reflector import Object, Reflector, Rhythm
+from prefect.agent.adapters.kubernetes.units import by_age, trouble_of
 from prefect.agent.domain.errors import PlatformError, PlatformUnavailable
 
 KEPT_CHANGES: Final = 10_000

@@ -8,13 +8,13 @@ from typing import Any, Final
 import attrs
 
 from prefect.agent.adapters.kubernetes import manifest, permissions, templates
-from prefect.agent.adapters.kubernetes.access import Cluster
+from prefect.agent.adapters.kubernetes.api_server import Cluster
 from prefect.agent.adapters.kubernetes.jobs import Scope
 from prefect.agent.adapters.kubernetes.manifest import JobDefaults, SecretReference
 from prefect.agent.adapters.kubernetes.platform import KubernetesPlatform
 from prefect.agent.adapters.kubernetes.presence import PodProcess
-from prefect.agent.adapters.kubernetes.reading import Patience
 from prefect.agent.adapters.kubernetes.throttle import Throttle
+from prefect.agent.adapters.kubernetes.units import Patience
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.model.template_paths import PUBLIC
 from prefect.agent.ports.platform import ExecutionPlatform

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from prefect.agent.adapters.kubernetes.access import Cluster, items_of, path_of
+from prefect.agent.adapters.kubernetes.api_server import Cluster, items_of, path_of
 from prefect.agent.adapters.kubernetes.errors import RAISED
 from prefect.agent.adapters.kubernetes.manifest import SecretReference
 from prefect.agent.adapters.kubernetes.presence import PodProcess

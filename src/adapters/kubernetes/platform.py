@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import attrs
 
-from prefect.agent.adapters.kubernetes import locations, manifest, permissions, reading, templates
-from prefect.agent.adapters.kubernetes.access import Cluster
-from prefect.agent.adapters.kubernetes.accounts import account
+from prefect.agent.adapters.kubernetes import locations, manifest, permissions, templates
+from prefect.agent.adapters.kubernetes import units as reading
+from prefect.agent.adapters.kubernetes.api_server import Cluster
 from prefect.agent.adapters.kubernetes.demanding import asked_of_the_cluster
 from prefect.agent.adapters.kubernetes.facts import JobFacts, PodFacts
 from prefect.agent.adapters.kubernetes.features import Features
@@ -21,13 +21,14 @@ from prefect.agent.adapters.kubernetes.jobs import Jobs, Scope
 from prefect.agent.adapters.kubernetes.manifest import JobDefaults, SecretReference
 from prefect.agent.adapters.kubernetes.own_pod import renamed_secret
 from prefect.agent.adapters.kubernetes.presence import PodPresence, PodProcess
-from prefect.agent.adapters.kubernetes.reading import Patience
 from prefect.agent.adapters.kubernetes.references import OwnerReferences
 from prefect.agent.adapters.kubernetes.reflector import Rhythm
-from prefect.agent.adapters.kubernetes.reports import Reports
 from prefect.agent.adapters.kubernetes.self_check import OwnAccount, missing_permissions
+from prefect.agent.adapters.kubernetes.start_events import Reports
 from prefect.agent.adapters.kubernetes.templates import TemplatesOfRuns
 from prefect.agent.adapters.kubernetes.trial import Trial
+from prefect.agent.adapters.kubernetes.unit_report import account
+from prefect.agent.adapters.kubernetes.units import Patience
 from prefect.agent.domain.errors import (
     CreateBlocked,
     PlatformForbidden,
@@ -37,9 +38,9 @@ from prefect.agent.domain.errors import (
 )
 from prefect.agent.domain.model.demands import Demands
 from prefect.agent.domain.model.run_configs import KubernetesRun
+from prefect.agent.domain.model.submissions import PlatformTraits, Submission
 from prefect.agent.domain.model.template_paths import PUBLIC
-from prefect.agent.domain.model.units import Evidence, Submission, Unit, UnitStatus
-from prefect.agent.domain.model.workloads import PlatformTraits
+from prefect.agent.domain.model.units import Evidence, Unit, UnitStatus
 from prefect.agent.ports.platform import ExecutionPlatform
 from prefect.agent.ports.presence import Presence
 

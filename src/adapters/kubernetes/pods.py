@@ -9,8 +9,7 @@ import attrs
 from prefect.agent.adapters.kubernetes.fields import BadTemplate, Section, plain_copy
 from prefect.agent.adapters.kubernetes.pod_security import restrict
 from prefect.agent.domain.model.run_configs import KubernetesRun
-from prefect.agent.domain.model.units import Submission
-from prefect.agent.domain.model.workloads import is_reserved
+from prefect.agent.domain.model.submissions import Submission, is_reserved
 
 CONTAINER: Final = "flow"
 """Name of the container that runs the flow; if a template has none of that name, its first one does."""

@@ -12,7 +12,7 @@ from typing import Final
 import attrs
 import urllib3
 
-from prefect.agent.adapters.kubernetes.access import Cluster, items_of, path_of
+from prefect.agent.adapters.kubernetes.api_server import Cluster, items_of, path_of
 from prefect.agent.adapters.kubernetes.errors import RAISED
 from prefect.agent.domain.errors import AgentError
 from prefect.agent.ports.presence import Presence

@@ -6,7 +6,7 @@ A template that was once a Job, exported with kubectl, often has one of an owner
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from prefect.agent.adapters.kubernetes.access import Cluster, items_of, path_of
+from prefect.agent.adapters.kubernetes.api_server import Cluster, items_of, path_of
 from prefect.agent.adapters.kubernetes.errors import StatusError
 from prefect.agent.domain.errors import SubmissionRefused
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import attrs
 
 from prefect.agent.adapters import bounded_json
-from prefect.agent.adapters.kubernetes.access import Cluster, Stream, items_of
+from prefect.agent.adapters.kubernetes.api_server import Cluster, Stream, items_of
 from prefect.agent.adapters.kubernetes.errors import RAISED, StatusError, translate
 from prefect.agent.adapters.kubernetes.facts import version_of
 from prefect.agent.domain.errors import AgentError, PlatformError, PlatformUnavailable

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import attrs
 
-from prefect.agent.adapters.kubernetes.access import Cluster, path_of
+from prefect.agent.adapters.kubernetes.api_server import Cluster, path_of
 from prefect.agent.adapters.kubernetes.errors import StatusError, missing_rule
 from prefect.agent.adapters.kubernetes.permissions import Rule, rules
 

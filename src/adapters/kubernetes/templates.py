@@ -19,7 +19,7 @@ from prefect.agent.adapters.kubernetes.fields import (
 )
 from prefect.agent.domain.errors import ConfigurationError, PlatformUnavailable, SubmissionRefused
 from prefect.agent.domain.model.run_configs import KubernetesRun, RunConfig
-from prefect.agent.domain.model.units import Submission
+from prefect.agent.domain.model.submissions import Submission
 
 BUILT_IN: Final[Mapping[str, Any]] = {
     "apiVersion": "batch/v1",

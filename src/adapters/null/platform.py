@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from prefect.agent.domain.errors import SubmissionRefused
-from prefect.agent.domain.model.units import Submission, Unit
-from prefect.agent.domain.model.workloads import PlatformTraits
+from prefect.agent.domain.model.submissions import PlatformTraits, Submission
+from prefect.agent.domain.model.units import Unit
 from prefect.agent.ports.platform import ExecutionPlatform
 
 TRAITS: Final = PlatformTraits(kind="none", runs_images=False)

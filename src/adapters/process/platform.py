@@ -24,8 +24,8 @@ from prefect.agent.adapters.process.reaper import Reaper
 from prefect.agent.adapters.process.unit_dir import UnitDir
 from prefect.agent.domain.errors import PlatformForbidden, PlatformUnavailable, SubmissionRefused
 from prefect.agent.domain.model.run_configs import LocalRun
-from prefect.agent.domain.model.units import Submission, Unit, UnitStatus
-from prefect.agent.domain.model.workloads import PlatformTraits
+from prefect.agent.domain.model.submissions import PlatformTraits, Submission
+from prefect.agent.domain.model.units import Unit, UnitStatus
 from prefect.agent.domain.texts import MAX_NAME, cut
 from prefect.agent.ports.platform import ExecutionPlatform
 

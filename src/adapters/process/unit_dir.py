@@ -29,7 +29,8 @@ from prefect.agent.adapters import state_files
 from prefect.agent.adapters.process.machine import Machine
 from prefect.agent.domain.errors import PlatformUnavailable, UnitNameTaken
 from prefect.agent.domain.model.flow_runs import FlowRunId
-from prefect.agent.domain.model.units import Evidence, Owner, Submission, Unit, UnitStatus
+from prefect.agent.domain.model.submissions import Submission
+from prefect.agent.domain.model.units import Evidence, Owner, Unit, UnitStatus
 from prefect.agent.domain.texts import from_a_whole_word
 from prefect.agent.domain.times import iso, read_time
 

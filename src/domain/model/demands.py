@@ -9,7 +9,7 @@ import attrs
 
 from prefect.agent.domain.model.images import image_reference
 from prefect.agent.domain.model.run_configs import KubernetesRun
-from prefect.agent.domain.model.units import Submission
+from prefect.agent.domain.model.submissions import Submission
 
 SOCKETS: Final = (
     "/run/docker.sock",

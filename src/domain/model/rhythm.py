@@ -4,7 +4,7 @@ from typing import Final
 
 import attrs
 
-from prefect.agent.domain.model.planning import back_off
+from prefect.agent.domain.model.pauses import back_off
 
 PATIENCE: Final = 2.0
 """How many times longer the longest pause is with a Cloud that answers as soon as there is a run."""

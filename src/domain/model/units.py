@@ -1,18 +1,16 @@
-"""Submissions (what to run) and units of execution (what is running)."""
+"""Units of execution: their names, their owners, how they stand and how they ended."""
 
 import enum
 import hashlib
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 
 import attrs
 
 from prefect.agent.domain.model.flow_runs import Attempt, FlowRunId
-from prefect.agent.domain.model.run_configs import RunConfig, UniversalRun, frozen_mapping
-from prefect.agent.domain.texts import readable_name
 
 UNIT_NAME_LIMIT: Final = 63
 """Longest DNS-1123 label (RFC 1123 section 2.1), the strictest rule of any platform."""
@@ -58,46 +56,6 @@ def owner(cloud_identity: str, agent_name: str, labels: Collection[str]) -> Owne
 
 def _mark(*words: str) -> str:
     return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:16]
-
-
-@attrs.frozen(kw_only=True)
-class Submission:
-    """Everything a platform needs to start one unit of execution.
-
-    Attributes:
-        name: From :func:`unit_name`; a platform refuses a second unit of that name by itself.
-        owner: Kept with the unit; None leaves it unmarked.
-        attempt: ``str()`` of the attempt; goes into labels so that a unit found later can be told from its siblings.
-        image: Only for platforms that run images.
-        image_is_default: Whether nobody asked for *image*: a template of the platform's own may name a better one.
-        image_variable: Name of a variable in *env* that carries the image, to be changed with it.
-        command: Words, never a shell line.
-        env: Plain variables, precedence already applied.
-        secret_env: Variables that must never be shown: by Secret reference where the platform has such a thing.
-        address_variables: Names in *env* whose value is the Cloud's address as the agent's machine sees it. A platform
-            whose units live on another network may have to rewrite a loopback address in them.
-        reserved: Names (``workloads.plain_name``) that nothing of the flow run's own may set, a template neither.
-        ignored: Names of the run config's variables that are left out for that reason.
-        run_config: What the flow run asks of this very platform (resources, template, ports, ...).
-    """
-
-    name: str = attrs.field(validator=attrs.validators.max_len(UNIT_NAME_LIMIT))
-    flow_run_id: FlowRunId
-    attempt: str
-    command: tuple[str, ...]
-    image: str | None = None
-    image_is_default: bool = False
-    image_variable: str | None = None
-    env: Mapping[str, str] = attrs.field(factory=dict, converter=frozen_mapping)
-    secret_env: Mapping[str, str] = attrs.field(factory=dict, converter=frozen_mapping, repr=False)
-    address_variables: frozenset[str] = frozenset()
-    reserved: frozenset[str] = frozenset()
-    ignored: tuple[str, ...] = ()
-    run_config: RunConfig = UniversalRun()
-    flow_id: str = ""
-    flow_name: str = attrs.field(default="", converter=readable_name)
-    flow_run_name: str = attrs.field(default="", converter=readable_name)
-    owner: Owner | None = None
 
 
 class UnitStatus(enum.Enum):

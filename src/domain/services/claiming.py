@@ -19,7 +19,7 @@ from prefect.agent.domain.model.flow_runs import (
     SimpleAttempt,
 )
 from prefect.agent.domain.model.leases import Claimant, new_record, taken_over, waits_for_its_unit
-from prefect.agent.domain.model.planning import back_off
+from prefect.agent.domain.model.pauses import back_off
 from prefect.agent.domain.model.units import unit_name
 from prefect.agent.domain.services.batches import in_halves
 from prefect.agent.ports import events

@@ -8,8 +8,8 @@ import attrs
 
 from prefect.agent.domain.errors import PlatformError
 from prefect.agent.domain.model.ends import End, EndKind
-from prefect.agent.domain.model.reconciling import Conclusion, ReportCancelled, ReportFailed
 from prefect.agent.domain.model.units import Unit
+from prefect.agent.domain.model.verdicts import Conclusion, ReportCancelled, ReportFailed
 from prefect.agent.domain.services.outbox import Outbox
 from prefect.agent.ports import events
 from prefect.agent.ports.events import Event, EventSink

@@ -9,7 +9,7 @@ import attrs
 
 from prefect.agent.domain.model.ends import End, EndKind
 from prefect.agent.domain.model.flow_runs import FlowRunId
-from prefect.agent.domain.model.planning import back_off
+from prefect.agent.domain.model.pauses import back_off
 from prefect.agent.domain.model.reports import Due, Line, RunReports, entry_of, read_entry, readable, size
 from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.reports import MemoryReports, ReportStore

@@ -9,8 +9,8 @@ from prefect.agent.domain.errors import PlatformError
 from prefect.agent.domain.model.ends import End, EndKind
 from prefect.agent.domain.model.flow_runs import Claimed, ClaimRecord, Deferred, FlowRun
 from prefect.agent.domain.model.leases import LeaseVerdict, is_expired, judge_lease, waits_for_its_unit
-from prefect.agent.domain.model.reconciling import is_plausible
 from prefect.agent.domain.model.units import UnitStatus
+from prefect.agent.domain.model.verdicts import is_plausible
 from prefect.agent.domain.services.claiming import ClaimFlowRuns
 from prefect.agent.domain.services.gate import PlatformGate
 from prefect.agent.domain.services.reporting import Outbox

@@ -9,10 +9,10 @@ import attrs
 from prefect.agent.domain.errors import PlatformError
 from prefect.agent.domain.model.ends import End, EndKind
 from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId
-from prefect.agent.domain.model.reconciling import Conclusion, is_hopeless, overdue, speaks_for
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.model.states import CANCELLING
 from prefect.agent.domain.model.units import Unit
+from prefect.agent.domain.model.verdicts import Conclusion, is_hopeless, overdue, speaks_for
 from prefect.agent.domain.services.ending import ReportEnd
 from prefect.agent.domain.services.reporting import Outbox
 from prefect.agent.ports import events

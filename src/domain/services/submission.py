@@ -16,12 +16,12 @@ from prefect.agent.domain.model.demands import Demands, asked
 from prefect.agent.domain.model.ends import End, EndKind
 from prefect.agent.domain.model.flow_runs import Claimed, FlowRun, FlowRunId
 from prefect.agent.domain.model.leases import is_expired
-from prefect.agent.domain.model.planning import back_off
+from prefect.agent.domain.model.pauses import back_off
 from prefect.agent.domain.model.policy import OPEN, Policy, judge
 from prefect.agent.domain.model.run_configs import frozen_mapping
 from prefect.agent.domain.model.states import RUNNING, SUBMITTED
-from prefect.agent.domain.model.units import Submission, Unit, UnitStatus, owner
-from prefect.agent.domain.model.workloads import plan_submission
+from prefect.agent.domain.model.submissions import Submission, plan_submission
+from prefect.agent.domain.model.units import Unit, UnitStatus, owner
 from prefect.agent.domain.services.gate import PlatformGate
 from prefect.agent.domain.services.reporting import Outbox
 from prefect.agent.domain.services.waits import Waits

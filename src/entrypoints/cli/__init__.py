@@ -6,10 +6,10 @@ from typing import Final
 
 import click
 
-from prefect.agent.entrypoints import memory, outlet
 from prefect.agent.entrypoints.cli.agent import agent
+from prefect.agent.entrypoints.runtime import memory, outlet
 
-_LATER: Final = {"server": "prefect.agent.entrypoints.server.cli:server"}
+_LATER: Final = {"server": "prefect.agent.entrypoints.server.cli.commands:server"}
 """Commands whose modules are loaded when they are used: most starts are of an agent."""
 
 

@@ -72,7 +72,7 @@ _spelling(
 _spelling(
     "process",
     "Flow runs as processes of this machine",
-    starter("prefect.agent.entrypoints.agents:ProcessAgent", options.process, "Start the agent of processes."),
+    starter("prefect.agent.entrypoints.library.kinds:ProcessAgent", options.process, "Start the agent of processes."),
 )
 _spelling(
     "kubernetes",

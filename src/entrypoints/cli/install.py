@@ -9,9 +9,9 @@ import click
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.entrypoints.cli import install_options as options
 from prefect.agent.entrypoints.cli.install_command import InstallCommand
-from prefect.agent.entrypoints.exits import ExitCode
 from prefect.agent.entrypoints.install import checks
-from prefect.agent.entrypoints.settings import CLOUD_API, Backend
+from prefect.agent.entrypoints.runtime.exits import ExitCode
+from prefect.agent.entrypoints.settings.configuration import CLOUD_API, Backend
 
 if TYPE_CHECKING:
     from prefect.agent.entrypoints.install.command_line import Started

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from prefect.agent.domain.errors import AgentError
-from prefect.agent.entrypoints import logs, outlet
-from prefect.agent.entrypoints.exits import ExitCode, exit_for
+from prefect.agent.entrypoints.runtime import logs, outlet
+from prefect.agent.entrypoints.runtime.exits import ExitCode, exit_for
 
 IMAGE = "busybox:latest"
 
@@ -47,7 +47,7 @@ def selftest(platform: str, *, verbose: bool, **given: str | None) -> None:
 def _prove(kind: str, options: dict[str, Any], image: str) -> bool:
     from prefect.agent.adapters.system.clock import SystemClock  # noqa: PLC0415 - heavy, as all below
     from prefect.agent.entrypoints.container import platform_factory  # noqa: PLC0415
-    from prefect.agent.entrypoints.selftest import SelfTest  # noqa: PLC0415
+    from prefect.agent.entrypoints.library.selftest import SelfTest  # noqa: PLC0415
 
     with closing(platform_factory(kind)(**options)) as platform:
         return SelfTest(platform=platform, clock=SystemClock(), say=outlet.say, image=image)()

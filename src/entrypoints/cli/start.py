@@ -10,12 +10,12 @@ import click
 from prefect.agent.domain.errors import AgentError
 from prefect.agent.domain.secrets import passwords_of
 from prefect.agent.domain.texts import cut
-from prefect.agent.entrypoints import logs, outlet
 from prefect.agent.entrypoints.cli import options
-from prefect.agent.entrypoints.exits import AgentExit, ExitCode, exit_for, leave
-from prefect.agent.entrypoints.secret_sources import strip_proxies
-from prefect.agent.entrypoints.settings import Configuration, env_vars, labels
-from prefect.agent.entrypoints.values import sound
+from prefect.agent.entrypoints.runtime import logs, outlet
+from prefect.agent.entrypoints.runtime.exits import AgentExit, ExitCode, exit_for, leave
+from prefect.agent.entrypoints.settings.configuration import Configuration, env_vars, labels
+from prefect.agent.entrypoints.settings.secret_sources import strip_proxies
+from prefect.agent.entrypoints.settings.values import sound
 
 Starter = Callable[..., None]
 
@@ -95,7 +95,7 @@ def _check_platform(ctx: click.Context, platform: str, kind: str) -> None:
 
 
 def _class(platform: str) -> str:
-    agents = "prefect.agent.entrypoints.agents"
+    agents = "prefect.agent.entrypoints.library.kinds"
     known = {"local": "LocalAgent", "docker": "DockerAgent", "process": "ProcessAgent", "kubernetes": "KubernetesAgent"}
     return f"{agents}:{known[platform]}" if platform in known else platform
 
@@ -167,7 +167,7 @@ def _load(class_name: str) -> Any:
     module, colon, attribute = class_name.partition(":")
     if colon:
         return getattr(import_module(module), attribute)
-    from prefect.agent.entrypoints.agents import Agent  # noqa: PLC0415
+    from prefect.agent.entrypoints.library.kinds import Agent  # noqa: PLC0415
 
     return type("Agent", (Agent,), {"platform_name": class_name, "__doc__": f"Starts flow runs on {class_name}."})
 

@@ -14,8 +14,8 @@ from prefect.agent.domain.errors import AgentError
 from prefect.agent.domain.model.explaining import Finding, RunFacts, UnitFacts, explain, reference, span
 from prefect.agent.domain.secrets import passwords_of
 from prefect.agent.domain.texts import escaped
-from prefect.agent.entrypoints import outlet
-from prefect.agent.entrypoints.exits import exit_for
+from prefect.agent.entrypoints.runtime import outlet
+from prefect.agent.entrypoints.runtime.exits import exit_for
 
 
 @click.command()
@@ -61,7 +61,7 @@ def why(run: str, platform: str | None, *, output: str, namespace: str | None, *
 def _facts(run: str, login: dict[str, str | None]) -> RunFacts | None:
     from prefect.agent.adapters.graphql import GraphQLCloudApi  # noqa: PLC0415 - heavy, as all below
     from prefect.agent.adapters.system.clock import SystemClock  # noqa: PLC0415
-    from prefect.agent.entrypoints.settings import Configuration, connection  # noqa: PLC0415
+    from prefect.agent.entrypoints.settings.configuration import Configuration, connection  # noqa: PLC0415
 
     configuration = Configuration.load(os.environ)
     mask = outlet.know([login["key"] or "", *configuration.secrets()])

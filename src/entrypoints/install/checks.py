@@ -7,11 +7,11 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from prefect.agent.domain.errors import ConfigurationError
+from prefect.agent.domain.model.addresses import is_loopback as is_loopback_host
 from prefect.agent.domain.model.settings import as_labels
-from prefect.agent.domain.model.workloads import is_loopback as is_loopback_host
 from prefect.agent.domain.secrets import read_secret, without_password
-from prefect.agent.entrypoints.addresses import check_address
-from prefect.agent.entrypoints.secret_sources import read_file
+from prefect.agent.entrypoints.settings.addresses import check_address
+from prefect.agent.entrypoints.settings.secret_sources import read_file
 
 _LABEL: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _DNS_LABEL: Final = re.compile(_LABEL)

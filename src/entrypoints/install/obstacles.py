@@ -36,7 +36,7 @@ def _deployment(namespace: str) -> Mapping[str, Any]:
     kubeconfig = os.path.expanduser(os.environ.get("KUBECONFIG") or f"~/{KUBECONFIG}")  # noqa: PTH111 - never raises
     if not os.environ.get("KUBECONFIG") and not Path(kubeconfig).exists():
         return {}
-    from prefect.agent.adapters.kubernetes.access import Cluster, path_of  # noqa: PLC0415 - slow to import
+    from prefect.agent.adapters.kubernetes.api_server import Cluster, path_of  # noqa: PLC0415 - slow to import
     from prefect.agent.adapters.kubernetes.errors import RAISED  # noqa: PLC0415
     from prefect.agent.adapters.kubernetes.throttle import Throttle  # noqa: PLC0415
 

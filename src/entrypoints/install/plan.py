@@ -8,8 +8,8 @@ import attrs
 from prefect.agent.adapters.kubernetes import permissions
 from prefect.agent.domain.model.run_configs import frozen_mapping
 from prefect.agent.domain.model.settings import AgentSettings
-from prefect.agent.entrypoints.engine import LAST_REPORTS
-from prefect.agent.entrypoints.settings import CLOUD_API, Backend
+from prefect.agent.entrypoints.runtime.loops import LAST_REPORTS
+from prefect.agent.entrypoints.settings.configuration import CLOUD_API, Backend
 
 NAME: Final = "prefect-agent"
 """Of every document; the official manifest's Deployment has it too, so applying this one replaces that one."""

@@ -4,9 +4,9 @@ from typing import Final
 
 import attrs
 
-from prefect.agent.entrypoints.exits import ExitCode
 from prefect.agent.entrypoints.install.command_line import Started, systemd_words
 from prefect.agent.entrypoints.install.plan import DRAIN
+from prefect.agent.entrypoints.runtime.exits import ExitCode
 
 NAME: Final = "prefect-agent"
 KEY_FILE: Final = "/etc/prefect-agent/api-key"

@@ -25,12 +25,12 @@ from prefect.agent.domain.cloud.rescue import (
     resurrect_flow_run,
 )
 from prefect.agent.domain.times import iso
-from prefect.agent.entrypoints.server.database import Database, Tx, explain
-from prefect.agent.entrypoints.server.execution import utc_now
-from prefect.agent.entrypoints.server.mutation import Request
+from prefect.agent.entrypoints.server.mutations.registry import Request
 from prefect.agent.entrypoints.server.mutations.schedules import plan_runs, usable_schedule
 from prefect.agent.entrypoints.server.mutations.states import put_flow_run, set_task_run_states
-from prefect.agent.entrypoints.server.retention import PERIOD, Retention, prune
+from prefect.agent.entrypoints.server.storage.clock import utc_now
+from prefect.agent.entrypoints.server.storage.database import Database, Tx, explain
+from prefect.agent.entrypoints.server.storage.retention import PERIOD, Retention, prune
 
 SCHEDULER: Final = "scheduler"
 LAZARUS: Final = "lazarus"

@@ -12,11 +12,11 @@ from typing import Final
 import uvicorn
 
 from prefect.agent.domain.cloud.strictness import LOOSE, STRICT
-from prefect.agent.entrypoints.server.database import Database
-from prefect.agent.entrypoints.server.execution import utc_now
-from prefect.agent.entrypoints.server.gate import hosts_of
+from prefect.agent.entrypoints.server.http.gate import hosts_of
+from prefect.agent.entrypoints.server.http.serving import listen, make_server
 from prefect.agent.entrypoints.server.services import Routine
-from prefect.agent.entrypoints.server.serving import listen, make_server
+from prefect.agent.entrypoints.server.storage.clock import utc_now
+from prefect.agent.entrypoints.server.storage.database import Database
 
 END_WITHIN: Final = 60.0
 """Seconds."""

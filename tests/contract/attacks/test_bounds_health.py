@@ -16,9 +16,9 @@ import attrs
 import pytest
 
 from prefect.agent.adapters.fakes import ManualClock
-from prefect.agent.entrypoints import health_server
-from prefect.agent.entrypoints.health import Health
-from prefect.agent.entrypoints.health_server import MOST_CONNECTIONS, HealthServer
+from prefect.agent.entrypoints.runtime import health_server
+from prefect.agent.entrypoints.runtime.health import Health
+from prefect.agent.entrypoints.runtime.health_server import MOST_CONNECTIONS, HealthServer
 from support.waiting import wait_until
 
 CLIENTS: Final = 500

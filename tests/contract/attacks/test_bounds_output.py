@@ -15,10 +15,11 @@ from prefect.agent.adapters.process import output
 from prefect.agent.adapters.process.output import MIB, Outputs, shorten
 from prefect.agent.adapters.process.platform import ProcessPlatform
 from prefect.agent.domain.errors import ConfigurationError
-from prefect.agent.domain.model.units import Submission, UnitStatus
-from prefect.agent.entrypoints.agents import ProcessAgent
+from prefect.agent.domain.model.submissions import Submission
+from prefect.agent.domain.model.units import UnitStatus
+from prefect.agent.entrypoints.library.kinds import ProcessAgent
+from support.builders import an_id
 from support.waiting import wait_until
-from unit.builders import an_id
 
 TALKS: Final = 12
 """MiB that the flow writes before it waits."""

@@ -25,7 +25,7 @@ from prefect.agent.adapters.process.unit_dir import UnitDir
 from prefect.agent.adapters.reports import reports_store
 from prefect.agent.adapters.reports.journal import Journal
 from prefect.agent.domain.errors import ConfigurationError
-from prefect.agent.entrypoints.exits import AgentExit, ExitCode, exit_for
+from prefect.agent.entrypoints.runtime.exits import AgentExit, ExitCode, exit_for
 from prefect.agent.entrypoints.server.testing import running_server
 from support.waiting import wait_until
 

@@ -13,8 +13,8 @@ import yaml
 
 from prefect.agent.adapters import plain_yaml
 from prefect.agent.adapters.kubernetes import templates
+from prefect.agent.adapters.kubernetes.credentials import Login
 from prefect.agent.adapters.kubernetes.fields import BadTemplate
-from prefect.agent.adapters.kubernetes.logins import Login
 from prefect.agent.domain.errors import ConfigurationError
 
 MOST: Final = 1024 * 1024

@@ -6,12 +6,13 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
-from attacks.cloud_raw import ask, connect, head_of, read
 
-from prefect.agent.entrypoints.server import bodies, connections, patience
+from contract.attacks.cloud_raw import ask, connect, head_of, read
+from prefect.agent.entrypoints.server.http import bodies, connections
+from prefect.agent.entrypoints.server.http import long_poll as patience
 from prefect.agent.entrypoints.server.testing import running_server
+from support.embedded import Embedded
 from support.waiting import wait_until
-from unit.embedded import Embedded
 
 JSON = "application/json"
 QUEUE = "mutation { get_runs_in_queue(input: {}) { flow_run_ids } }"

@@ -12,15 +12,15 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from attacks.cloud_raw import ask, connect, get, head_of, read
 
-from prefect.agent.entrypoints.server.database import Database, DatabaseProblem
-from prefect.agent.entrypoints.server.execution import utc_now
-from prefect.agent.entrypoints.server.retention import PORTION, Retention, prune
+from contract.attacks.cloud_raw import ask, connect, get, head_of, read
 from prefect.agent.entrypoints.server.services import Routine
+from prefect.agent.entrypoints.server.storage.clock import utc_now
+from prefect.agent.entrypoints.server.storage.database import Database, DatabaseProblem
+from prefect.agent.entrypoints.server.storage.retention import PORTION, Retention, prune
 from prefect.agent.entrypoints.server.testing import running_server
+from support.embedded import Embedded
 from support.waiting import wait_until
-from unit.embedded import Embedded
 
 JSON = "application/json"
 LONG_AGO = "2001-01-01T00:00:00.000000+00:00"

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from attacks.cloud_raw import Raw, ask, authority, get
 
+from contract.attacks.cloud_raw import Raw, ask, authority, get
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.entrypoints.server.testing import running_server
-from prefect.agent.entrypoints.settings import Configuration, connection
+from prefect.agent.entrypoints.settings.configuration import Configuration, connection
 
 JSON = "application/json"
 MAKE_KEY = 'mutation { create_api_key(input: { name: "evil" }) { key } }'

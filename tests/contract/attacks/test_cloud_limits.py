@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from prefect.agent.domain.cloud.errors import MAX_MESSAGE
-from prefect.agent.entrypoints.server.json_text import read_json
-from unit.embedded import Embedded
+from prefect.agent.entrypoints.server.graphql.json_text import read_json
+from support.embedded import Embedded
 
 SET_VALUE = "mutation($i: set_key_value_input!) { set_key_value(input: $i) { id } }"
 

@@ -15,15 +15,16 @@ from pathlib import Path
 
 import attrs
 import pytest
-from attacks.cloud_raw import ask, connect, head_of, read
 
-from prefect.agent.entrypoints.server import bodies, connections, database
-from prefect.agent.entrypoints.server.effort import MAX_PATTERN
-from prefect.agent.entrypoints.server.literals import outline
-from prefect.agent.entrypoints.server.quiet import PERIOD, OncePerMinute
+from contract.attacks.cloud_raw import ask, connect, head_of, read
+from prefect.agent.entrypoints.server.graphql.parse_cache import outline
+from prefect.agent.entrypoints.server.http import bodies, connections
+from prefect.agent.entrypoints.server.http.quiet import PERIOD, OncePerMinute
+from prefect.agent.entrypoints.server.storage import database
+from prefect.agent.entrypoints.server.storage.effort import MAX_PATTERN
 from prefect.agent.entrypoints.server.testing import running_server
+from support.embedded import Embedded
 from support.waiting import wait_until
-from unit.embedded import Embedded
 
 JSON = "application/json"
 AT_MOST = 20.0

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from prefect.agent.entrypoints.server.cli import server
-from prefect.agent.entrypoints.server.database import Database
-from prefect.agent.entrypoints.server.keys import is_locked
-from unit.embedded import Embedded
+from prefect.agent.entrypoints.server.cli.commands import server
+from prefect.agent.entrypoints.server.storage.database import Database
+from prefect.agent.entrypoints.server.storage.keys import is_locked
+from support.embedded import Embedded
 
 
 @pytest.fixture

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from prefect.agent.entrypoints.server import database
-from prefect.agent.entrypoints.server.cli import server
-from prefect.agent.entrypoints.server.execution import Executor
-from prefect.agent.entrypoints.server.keys import add_key
+from prefect.agent.entrypoints.server.cli.commands import server
+from prefect.agent.entrypoints.server.graphql.execution import Executor
+from prefect.agent.entrypoints.server.graphql.resolvers import QUERIES
 from prefect.agent.entrypoints.server.mutations import MUTATIONS
-from prefect.agent.entrypoints.server.resolvers import QUERIES
-from prefect.agent.entrypoints.server.scopes import RUNNER_MUTATIONS, RUNNER_QUERIES
-from prefect.agent.entrypoints.server.tables import HIDDEN, TABLES
-from unit.embedded import Embedded
+from prefect.agent.entrypoints.server.storage import database
+from prefect.agent.entrypoints.server.storage.keys import add_key
+from prefect.agent.entrypoints.server.storage.scopes import RUNNER_MUTATIONS, RUNNER_QUERIES
+from prefect.agent.entrypoints.server.storage.tables import HIDDEN, TABLES
+from support.embedded import Embedded
 
 Headers = dict[str, str]
 

@@ -14,11 +14,10 @@ from prefect.agent.adapters.kubernetes import manifest, templates
 from prefect.agent.adapters.kubernetes.manifest import JobDefaults, SecretReference
 from prefect.agent.domain.model.flow_runs import FlowRun
 from prefect.agent.domain.model.run_configs import DockerRun, KubernetesRun, LocalRun, RunConfig
-from prefect.agent.domain.model.units import Submission
-from prefect.agent.domain.model.workloads import PlatformTraits, Workload, plan_submission
+from prefect.agent.domain.model.submissions import PlatformTraits, Submission, Workload, plan_submission
+from support.builders import a_run
 from support.kubernetes.control_plane import ControlPlane
 from support.kubernetes.lab import Lab, laboratory, submission, with_pod
-from unit.builders import a_run
 
 KEY: Final = "pak_SECRET-that-must-never-be-seen"
 OURS: Final = "http://cloud.test:4200"

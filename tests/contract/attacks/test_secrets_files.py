@@ -14,9 +14,9 @@ import yaml
 
 from prefect.agent.adapters.process import processes
 from prefect.agent.domain.errors import ConfigurationError
-from prefect.agent.entrypoints.agents import KubernetesAgent
+from prefect.agent.entrypoints.library.kinds import KubernetesAgent
 from prefect.agent.entrypoints.server.testing import running_server
-from prefect.agent.entrypoints.settings import Configuration, connection
+from prefect.agent.entrypoints.settings.configuration import Configuration, connection
 from support.commands import PREFECT, bare_environment, run
 from support.waiting import wait_until
 

@@ -140,7 +140,7 @@ def test_a_process_that_hides_can_be_read_by_no_other_of_its_user() -> None:
 
 FIRST_PROCESS: Final = """
 import os, sys
-from prefect.agent.entrypoints import init
+from prefect.agent.entrypoints.cli import pid1 as init
 real, reap = os.getpid, init.reap_until_child_ends
 def reap_once():
     reap()

@@ -8,8 +8,8 @@ import attrs
 import pytest
 import requests
 
-from prefect.agent.entrypoints.server.keys import add_key, opened_beside
-from prefect.agent.entrypoints.server.scopes import RUNNER
+from prefect.agent.entrypoints.server.storage.keys import add_key, opened_beside
+from prefect.agent.entrypoints.server.storage.scopes import RUNNER
 from prefect.agent.entrypoints.server.testing import running_server
 from support.real_prefect import RealPrefect
 from support.waiting import wait_until

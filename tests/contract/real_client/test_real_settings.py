@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from prefect.agent.domain.errors import ConfigurationError
-from prefect.agent.entrypoints.settings import Configuration, env_vars, labels
+from prefect.agent.entrypoints.settings.configuration import Configuration, env_vars, labels
 from support.real_prefect import RealPrefect
 
 pytestmark = pytest.mark.real_prefect

@@ -17,9 +17,9 @@ from graphql import (
 )
 from hypothesis import strategies as st
 
-from prefect.agent.entrypoints.server.documents import MAX_DEPTH
-from prefect.agent.entrypoints.server.schema import schema
-from unit.embedded import Embedded
+from prefect.agent.entrypoints.server.graphql.documents import MAX_DEPTH
+from prefect.agent.entrypoints.server.graphql.schema import schema
+from support.embedded import Embedded
 
 TEXTS: Final = ("", "t-0", "flow", "'; DROP TABLE flow; --", "%_[*?", "\x00", "\ud800", "é" * 40, "Scheduled", "INFO")
 TIMES: Final = ("2022-01-02T03:04:05+00:00", "2022-01-02 03:04:05", "0001-01-01T00:00:00+14:00", "no time", "")

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from prefect.agent.entrypoints.server.services import Services
-from unit.embedded import Embedded, Json, task_run
+from support.embedded import Embedded, Json, task_run
 
 LATER = datetime(2050, 1, 1, 12, tzinfo=timezone.utc)
 """Within the schedules below: none of their runs is near the real time."""

@@ -19,7 +19,7 @@ from typing import Any, Final
 import attrs
 import pytest
 
-from prefect.agent.entrypoints.server.database import Database
+from prefect.agent.entrypoints.server.storage.database import Database
 from support.waiting import wait_until
 
 KILLS: Final = 50
@@ -31,9 +31,9 @@ LINES: Final = 20
 SERVERS: Final = """
 import os, sys
 from pathlib import Path
-from prefect.agent.entrypoints.server.database import Database
-from prefect.agent.entrypoints.server.schema import schema
-from prefect.agent.entrypoints.server.serving import listen, make_server
+from prefect.agent.entrypoints.server.storage.database import Database
+from prefect.agent.entrypoints.server.graphql.schema import schema
+from prefect.agent.entrypoints.server.http.serving import listen, make_server
 schema()
 for _ in sys.stdin:
     pid = os.fork()
@@ -155,7 +155,7 @@ def kill(process: "subprocess.Popen[str]", pid: int) -> None:
 
 def make_flow(path: Path) -> tuple[str, str]:
     """Ids of a flow of some tasks, and of one of these."""
-    from unit.embedded import Embedded  # noqa: PLC0415 - only here a Cloud without HTTP is needed
+    from support.embedded import Embedded  # noqa: PLC0415 - only here a Cloud without HTTP is needed
 
     cloud = Embedded(path)
     flow = cloud.flow(cloud.project(), tasks=TASKS)

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import pytest
 
-from prefect.agent.entrypoints.server.database import Database, DatabaseProblem
-from unit.embedded import Embedded
+from prefect.agent.entrypoints.server.storage.database import Database, DatabaseProblem
+from support.embedded import Embedded
 
 NOBODY: Final = 65534
 PROJECT: Final = "mutation($input: create_project_input!) { create_project(input: $input) { id } }"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from unit.embedded import Embedded
+from support.embedded import Embedded
 
 
 @pytest.fixture

@@ -13,14 +13,14 @@ import pytest
 import requests
 from starlette.types import Receive
 
-from contract.test_cloud_api_stub import running_stub, says
 from prefect.agent.adapters.graphql import GraphQLCloudApi
 from prefect.agent.adapters.system import SystemClock
 from prefect.agent.domain.times import iso
-from prefect.agent.entrypoints.server import patience
-from prefect.agent.entrypoints.server.execution import Answer
-from prefect.agent.entrypoints.server.patience import LONGEST, RESERVED, WaitingRoom, preferred, ready
+from prefect.agent.entrypoints.server.graphql.execution import Answer
+from prefect.agent.entrypoints.server.http import long_poll as patience
+from prefect.agent.entrypoints.server.http.long_poll import LONGEST, RESERVED, WaitingRoom, preferred, ready
 from prefect.agent.entrypoints.server.testing import running_server
+from support.stub_cloud import running_stub, says
 from support.waiting import wait_until
 
 QUEUE: Final = "mutation($input: get_runs_in_queue_input!) { get_runs_in_queue(input: $input) { flow_run_ids } }"

@@ -9,7 +9,7 @@ import pytest
 from contract.server.rounds import LATER, a_silent_run, logs, put_task, services, silence, states
 from prefect.agent.domain.times import read_time
 from prefect.agent.entrypoints.server.services import BATCH, PERIODS, Routine, Services
-from unit.embedded import Embedded
+from support.embedded import Embedded
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import pytest
 import requests
 
 from contract.server.rounds import LATER, services
-from prefect.agent.entrypoints.server.database import Database
 from prefect.agent.entrypoints.server.services import BATCH, SERVICES, Routine, Services
+from prefect.agent.entrypoints.server.storage.database import Database
 from prefect.agent.entrypoints.server.testing import running_server
+from support.embedded import Embedded, Json
 from support.waiting import wait_until
-from unit.embedded import Embedded, Json
 
 DAY = 86_400_000_000
 

@@ -9,8 +9,8 @@ import pytest
 
 from prefect.agent.adapters.graphql import documents
 from prefect.agent.domain.times import read_time
-from prefect.agent.entrypoints.server.page import page
-from unit.embedded import LATER, Embedded, task_run
+from prefect.agent.entrypoints.server.http.page import page
+from support.embedded import LATER, Embedded, task_run
 
 GROWING: Final = ("flow_run", "task_run", "flow_run_state", "task_run_state", "log", "task", "edge", "flow")
 _SCAN: Final = re.compile(r"^SCAN (\w+)(?! USING)")

@@ -17,7 +17,7 @@ import pytest
 import requests
 
 from prefect.agent.domain.cloud.rescue import LOST
-from prefect.agent.entrypoints.server import cli
+from prefect.agent.entrypoints.server.cli import commands as cli
 from prefect.agent.entrypoints.server.services import PERIODS
 from prefect.agent.entrypoints.server.testing import running_server
 from support.waiting import wait_until

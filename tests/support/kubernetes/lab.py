@@ -9,16 +9,17 @@ from typing import Any, Final
 import attrs
 
 from prefect.agent.adapters.kubernetes import KubernetesPlatform, templates
-from prefect.agent.adapters.kubernetes.access import Cluster
+from prefect.agent.adapters.kubernetes.api_server import Cluster
 from prefect.agent.adapters.kubernetes.jobs import Scope
 from prefect.agent.adapters.kubernetes.manifest import JobDefaults, SecretReference
 from prefect.agent.adapters.kubernetes.presence import PodProcess
-from prefect.agent.adapters.kubernetes.reading import Patience
 from prefect.agent.adapters.kubernetes.reflector import Rhythm
 from prefect.agent.adapters.kubernetes.throttle import Throttle
+from prefect.agent.adapters.kubernetes.units import Patience
 from prefect.agent.domain.model.flow_runs import FlowRunId, SimpleAttempt
 from prefect.agent.domain.model.run_configs import KubernetesRun
-from prefect.agent.domain.model.units import Submission, Unit, unit_name
+from prefect.agent.domain.model.submissions import Submission
+from prefect.agent.domain.model.units import Unit, unit_name
 from prefect.agent.ports.platform import ExecutionPlatform
 from support.kubernetes.api import Account, Object
 from support.kubernetes.control_plane import ControlPlane

@@ -10,7 +10,7 @@ from prefect.agent.adapters.fakes.contracts import PlatformWorld
 from prefect.agent.adapters.fakes.contracts.worlds import eventually
 from prefect.agent.adapters.kubernetes import factory, manifest, permissions
 from prefect.agent.domain.model.run_configs import KubernetesRun, RunConfig
-from prefect.agent.domain.model.units import Submission
+from prefect.agent.domain.model.submissions import Submission
 from prefect.agent.ports.platform import ExecutionPlatform
 from support.kubernetes.api import Account, Api
 from support.kubernetes.control_plane import ControlPlane

@@ -18,7 +18,7 @@ from prefect.agent.domain.texts import (
     from_a_whole_word,
     readable_name,
 )
-from unit.builders import a_run
+from support.builders import a_run
 
 ACTIVE = "\n\r\t\0\x07\x1b[2J\x7f\x9b31m\u061c\u202e\u2066\u2028\u2029\ud800"
 anything = st.text(st.characters(exclude_categories=[]), max_size=80) | st.text(ACTIVE, max_size=20)

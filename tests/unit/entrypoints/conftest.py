@@ -4,7 +4,7 @@ from collections.abc import Generator
 
 import pytest
 
-from unit.lab import Lab
+from support.lab import Lab
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.model.flow_runs import FlowRun
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.entrypoints.container import Container, Options, build, platform_factory, platform_names
-from prefect.agent.entrypoints.settings import Connection
-from unit.builders import HandClock, Heard, a_run
+from prefect.agent.entrypoints.settings.configuration import Connection
+from support.builders import HandClock, Heard, a_run
 
 CONNECTION = Connection(api="http://127.0.0.1:9", backend="server")
 

@@ -3,7 +3,8 @@
 import pytest
 
 from prefect.agent.adapters.fakes.contracts.worlds import PlatformWorld, eventually
-from prefect.agent.domain.model.units import Submission, Unit
+from prefect.agent.domain.model.submissions import Submission
+from prefect.agent.domain.model.units import Unit
 from prefect.agent.ports.platform import ExecutionPlatform
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from prefect.agent.adapters.fakes.contracts.platform_base import PlatformContractBase, names
 from prefect.agent.adapters.fakes.contracts.worlds import PlatformWorld, eventually
-from prefect.agent.domain.model.units import Submission, Unit, UnitStatus
+from prefect.agent.domain.model.submissions import Submission
+from prefect.agent.domain.model.units import Unit, UnitStatus
 from prefect.agent.ports.platform import ExecutionPlatform
 
 PATIENCE = 60.0

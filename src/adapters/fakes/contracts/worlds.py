@@ -7,7 +7,7 @@ from typing import Protocol
 
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.run_configs import RunConfig
-from prefect.agent.domain.model.units import Submission
+from prefect.agent.domain.model.submissions import Submission
 from prefect.agent.ports.cloud_api import CloudApi, LogLine
 from prefect.agent.ports.platform import ExecutionPlatform
 

@@ -1,10 +1,9 @@
 """Everything that can be changed (protocol section 12.1). Importing this package registers all mutations."""
 
-from prefect.agent.entrypoints.server import dialect06
-from prefect.agent.entrypoints.server.mutation import INPUTS, MUTATIONS
 from prefect.agent.entrypoints.server.mutations import (
     agent_configs,
     agents,
+    dialect06,
     flow_groups,
     flows,
     keys,
@@ -15,6 +14,7 @@ from prefect.agent.entrypoints.server.mutations import (
     states,
     tasks,
 )
+from prefect.agent.entrypoints.server.mutations.registry import INPUTS, MUTATIONS
 
 __all__ = [
     "INPUTS",

@@ -1,7 +1,7 @@
 """Settings that agents fetch by id (protocol sections 2.2 and 12.1)."""
 
 from prefect.agent.domain.cloud.errors import CloudError
-from prefect.agent.entrypoints.server.mutation import ID, SUCCESS, Answer, Given, Request, mutation
+from prefect.agent.entrypoints.server.mutations.registry import ID, SUCCESS, Answer, Given, Request, mutation
 
 _TAKES = "name: String, settings: JSON"
 

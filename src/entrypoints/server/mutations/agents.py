@@ -7,8 +7,8 @@ from prefect.agent.domain.cloud.errors import NotFound
 from prefect.agent.domain.cloud.selection import LIMIT, STARTED, labels_match
 from prefect.agent.domain.cloud.states import read_time
 from prefect.agent.domain.times import iso
-from prefect.agent.entrypoints.server.database import Tx
-from prefect.agent.entrypoints.server.mutation import ID, SUCCESS, Answer, Given, Request, mutation
+from prefect.agent.entrypoints.server.mutations.registry import ID, SUCCESS, Answer, Given, Request, mutation
+from prefect.agent.entrypoints.server.storage.database import Tx
 
 
 @mutation("type: String!, name: String, labels: [String!], tenant_id: UUID, agent_config_id: UUID", ID)

@@ -4,12 +4,21 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
+from prefect.agent.domain.cloud.calendar.clocks import read_zone
+from prefect.agent.domain.cloud.calendar.schedules import read_schedule
 from prefect.agent.domain.cloud.errors import CloudError
-from prefect.agent.domain.cloud.schedule_clocks import read_zone
-from prefect.agent.domain.cloud.schedules import read_schedule
 from prefect.agent.domain.times import iso
-from prefect.agent.entrypoints.server.mutation import ID, INPUTS, SUCCESS, Answer, Given, Request, mutation, required
 from prefect.agent.entrypoints.server.mutations.projects import UNIQUE, tenant_slug
+from prefect.agent.entrypoints.server.mutations.registry import (
+    ID,
+    INPUTS,
+    SUCCESS,
+    Answer,
+    Given,
+    Request,
+    mutation,
+    required,
+)
 from prefect.agent.entrypoints.server.mutations.schedules import drop_planned, set_schedule_active
 
 INPUTS["cron_clock_input"] = "cron: String!, parameter_defaults: JSON, labels: [String!]"

@@ -13,7 +13,7 @@ from prefect.agent.domain.cloud.registration import (
     task_columns,
 )
 from prefect.agent.domain.cloud.states import plain
-from prefect.agent.entrypoints.server.mutation import ID, SUCCESS, Answer, Given, Request, mutation
+from prefect.agent.entrypoints.server.mutations.registry import ID, SUCCESS, Answer, Given, Request, mutation
 from prefect.agent.entrypoints.server.mutations.schedules import drop_planned, set_schedule_active
 from prefect.agent.entrypoints.server.mutations.states import put_flow_run
 

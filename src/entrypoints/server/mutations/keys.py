@@ -6,9 +6,9 @@ from typing import Any
 from prefect.agent.domain.cloud.errors import CloudError
 from prefect.agent.domain.cloud.states import read_time
 from prefect.agent.domain.times import iso
-from prefect.agent.entrypoints.server.keys import add_key, revoke
-from prefect.agent.entrypoints.server.mutation import SUCCESS, Answer, Given, Request, mutation, required
-from prefect.agent.entrypoints.server.scopes import SCOPES, Caller
+from prefect.agent.entrypoints.server.mutations.registry import SUCCESS, Answer, Given, Request, mutation, required
+from prefect.agent.entrypoints.server.storage.keys import add_key, revoke
+from prefect.agent.entrypoints.server.storage.scopes import SCOPES, Caller
 
 
 @mutation("name: String!, user_id: UUID, expires_at: DateTime, tenant_id: UUID, scope: String", "key: String, id: UUID")

@@ -12,8 +12,8 @@ from prefect.agent.domain.cloud.limits import (
     queued,
 )
 from prefect.agent.domain.cloud.states import State
-from prefect.agent.entrypoints.server.database import Tx
-from prefect.agent.entrypoints.server.mutation import ID, SUCCESS, Answer, Given, Request, mutation, required
+from prefect.agent.entrypoints.server.mutations.registry import ID, SUCCESS, Answer, Given, Request, mutation, required
+from prefect.agent.entrypoints.server.storage.database import Tx
 
 _TAKING = ", ".join(f"'{state}'" for state in TAKING)
 

@@ -4,7 +4,7 @@ import json
 import re
 
 from prefect.agent.domain.cloud.errors import CloudError
-from prefect.agent.entrypoints.server.mutation import ID, SUCCESS, Answer, Given, Request, mutation, required
+from prefect.agent.entrypoints.server.mutations.registry import ID, SUCCESS, Answer, Given, Request, mutation, required
 
 UNIQUE = "Uniqueness violation."
 """The text by which official clients know that something exists already (protocol section 1.4)."""

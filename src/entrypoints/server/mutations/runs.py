@@ -6,7 +6,7 @@ from prefect.agent.domain.cloud.errors import CloudError, NotFound
 from prefect.agent.domain.cloud.runs import run_labels, run_name, run_parameters
 from prefect.agent.domain.cloud.states import read_time, scheduled
 from prefect.agent.domain.times import iso
-from prefect.agent.entrypoints.server.mutation import ID, SUCCESS, Answer, Given, Request, mutation, required
+from prefect.agent.entrypoints.server.mutations.registry import ID, SUCCESS, Answer, Given, Request, mutation, required
 from prefect.agent.entrypoints.server.mutations.states import put_flow_run
 from prefect.agent.entrypoints.server.mutations.tasks import add_task_runs
 

@@ -3,8 +3,7 @@
 import logging
 from typing import Any, Final
 
-from prefect.agent.domain.cloud.errors import CloudError
-from prefect.agent.domain.cloud.schedules import (
+from prefect.agent.domain.cloud.calendar.schedules import (
     KEY,
     Schedule,
     check_covered,
@@ -12,8 +11,9 @@ from prefect.agent.domain.cloud.schedules import (
     next_events,
     read_schedule,
 )
+from prefect.agent.domain.cloud.errors import CloudError
 from prefect.agent.domain.times import read_time
-from prefect.agent.entrypoints.server.mutation import SUCCESS, Answer, Given, Request, mutation
+from prefect.agent.entrypoints.server.mutations.registry import SUCCESS, Answer, Given, Request, mutation
 from prefect.agent.entrypoints.server.mutations.runs import add_flow_run
 
 _log: Final = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from prefect.agent.domain.cloud.selection import READY_TYPES, due_time
 from prefect.agent.domain.cloud.states import FINISHED, State, read_state
 from prefect.agent.domain.cloud.transitions import Accepted, cancel, set_flow_run_state, set_task_run_state
 from prefect.agent.domain.times import iso
-from prefect.agent.entrypoints.server.mutation import INPUTS, SUCCESS, Answer, Given, Request, mutation
 from prefect.agent.entrypoints.server.mutations.limits import hold_flow_run, hold_task_run
+from prefect.agent.entrypoints.server.mutations.registry import INPUTS, SUCCESS, Answer, Given, Request, mutation
 
 INPUTS["set_flow_run_state_input"] = "flow_run_id: UUID!, state: JSON!, version: Int"
 INPUTS["set_task_run_state_input"] = "task_run_id: UUID!, state: JSON!, version: Int, flow_run_version: Int"

@@ -8,7 +8,7 @@ from prefect.agent.domain.cloud.logs import check_texts
 from prefect.agent.domain.cloud.states import plain, read_time
 from prefect.agent.domain.cloud.transitions import set_task_run_state
 from prefect.agent.domain.times import iso
-from prefect.agent.entrypoints.server.mutation import ID, INPUTS, SUCCESS, Answer, Given, Request, mutation
+from prefect.agent.entrypoints.server.mutations.registry import ID, INPUTS, SUCCESS, Answer, Given, Request, mutation
 
 INPUTS["run_log_input"] = (
     "flow_run_id: UUID!, task_run_id: UUID, timestamp: DateTime, name: String, level: log_level, "

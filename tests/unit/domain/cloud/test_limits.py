@@ -19,7 +19,7 @@ from prefect.agent.domain.cloud.limits import (
 )
 from prefect.agent.domain.cloud.states import PARENTS, SCHEDULED
 from prefect.agent.domain.cloud.transitions import set_flow_run_state
-from unit.builders import NOW, an_id
+from support.builders import NOW, an_id
 
 NAMES = st.sampled_from("abcd")
 COUNTS = st.dictionaries(NAMES, st.integers(0, 3))

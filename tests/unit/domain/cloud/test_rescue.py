@@ -17,7 +17,7 @@ from prefect.agent.domain.cloud.rescue import (
 )
 from prefect.agent.domain.cloud.states import PARENTS, read_state
 from prefect.agent.domain.times import iso
-from unit.builders import NOW
+from support.builders import NOW
 
 LIMIT = lost_before(NOW, NOW - timedelta(days=1)) or ""
 TICK = timedelta(microseconds=1)

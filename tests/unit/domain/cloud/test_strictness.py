@@ -6,7 +6,7 @@ import pytest
 
 from prefect.agent.domain.cloud.errors import CloudError
 from prefect.agent.domain.cloud.strictness import LOOSE, STRICT, Claims
-from unit.builders import NOW
+from support.builders import NOW
 
 SECOND = timedelta(seconds=1)
 

@@ -14,7 +14,7 @@ from prefect.agent.domain.cloud.states import FINISHED, PARENTS, SCHEDULED, Stat
 from prefect.agent.domain.cloud.strictness import LOOSE
 from prefect.agent.domain.cloud.transitions import Accepted, cancel, set_flow_run_state, set_task_run_state
 from prefect.agent.domain.times import iso
-from unit.builders import NOW, an_id
+from support.builders import NOW, an_id
 
 ALL = sorted(PARENTS)
 

@@ -1,0 +1,93 @@
+"""What Kubernetes reported of units that do not come on: a quota, a policy, a volume that is not there."""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final
+
+from prefect.agent.adapters.kubernetes.facts import EventFacts, JobFacts, PodFacts
+from prefect.agent.adapters.kubernetes.mirror import now
+from prefect.agent.adapters.kubernetes.units import by_age
+from prefect.agent.domain.model.units import Evidence
+
+NO_POD_AFTER: Final = 5.0
+"""Seconds after which events are asked why a Job has no pod."""
+
+SLOW_START: Final = 60.0
+"""Seconds after which events are asked why a pod does not start, though nothing is wrong with it."""
+
+ASK_AGAIN: Final = 15.0
+"""Seconds between two such questions about one unit."""
+
+QUESTIONS: Final = 50
+"""Questions at once, about whatever units: a full quota may keep thousands of Jobs waiting."""
+
+QUESTIONS_PER_SECOND: Final = 5.0
+
+MOST_REPORTS: Final = 10_000
+"""Answers kept."""
+
+
+class Reports:
+    """Asks now and then, and remembers. Safe to use from several threads.
+
+    Args:
+        ask: Events about the object of a namespace and uid, oldest first.
+        clock: The monotonic time in seconds.
+        today: The time of day.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[str, str], Sequence[EventFacts]],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        today: Callable[[], datetime] = now,
+    ) -> None:
+        self._ask, self._clock, self._today = ask, clock, today
+        self._guard = threading.Lock()
+        self._kept: dict[str, tuple[float, Evidence | None]] = {}
+        self._questions, self._counted_at = float(QUESTIONS), clock()
+
+    def of(self, job: JobFacts, pods: Sequence[PodFacts]) -> Evidence | None:
+        """The latest that was reported of a pending unit; None if it is young or nothing is known."""
+        age = (self._today() - job.created_at).total_seconds() if job.created_at else 0.0
+        if age < (SLOW_START if pods else NO_POD_AFTER):
+            return None
+        if self._may_ask(job.uid):
+            about = by_age(pods)[-1].uid if pods else job.uid
+            warnings = [each for each in self._ask(job.namespace, about) if each.type == "Warning"]
+            if warnings:
+                self._keep(job.uid, Evidence(reason=warnings[-1].reason, message=warnings[-1].message))
+            elif age >= SLOW_START and self._known(job.uid) is None:
+                self._keep(job.uid, Evidence(reason="Slow", message="Kubernetes does not say what it waits for"))
+        return self._known(job.uid)
+
+    def _may_ask(self, uid: str) -> bool:
+        """Whether it is time to ask about this one; if so, it is as good as asked."""
+        with self._guard:
+            moment = self._clock()
+            earned = (moment - self._counted_at) * QUESTIONS_PER_SECOND
+            self._questions, self._counted_at = min(QUESTIONS, self._questions + earned), moment
+            asked_at, said = self._kept.get(uid, (-math.inf, None))
+            # The more of them wait, the less often each is asked about: else the first would take all questions.
+            pause = max(ASK_AGAIN, 2 * len(self._kept) / QUESTIONS_PER_SECOND)
+            if moment - asked_at <= pause or self._questions < 1:
+                return False
+            self._questions -= 1
+            self._kept.pop(uid, None)
+            self._kept[uid] = (moment, said)
+            if len(self._kept) > MOST_REPORTS:
+                del self._kept[next(iter(self._kept))]
+            return True
+
+    def _keep(self, uid: str, said: Evidence) -> None:
+        with self._guard:
+            if uid in self._kept:
+                self._kept[uid] = (self._kept[uid][0], said)
+
+    def _known(self, uid: str) -> Evidence | None:
+        with self._guard:
+            return self._kept.get(uid, (0.0, None))[1]

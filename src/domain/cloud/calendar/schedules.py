@@ -1,0 +1,302 @@
+"""Serialized schedules and the runs they ask for (protocol sections 12.4 and 13.5)."""
+
+import hashlib
+import heapq
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, time, timedelta, timezone
+from itertools import islice
+from typing import Any, Final
+
+import attrs
+
+from prefect.agent.domain.cloud.calendar.clocks import Clock, read_clock
+from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.runs import run_parameters
+from prefect.agent.domain.cloud.states import read_time
+
+AHEAD: Final = 10
+"""Runs that are planned ahead."""
+
+MAX_CANDIDATES: Final = 10_000
+"""Events that are looked at before filters are taken to let nothing more through."""
+
+KEY: Final = "auto-scheduled:"
+"""How idempotency keys of planned runs begin; their order is the order of time."""
+
+Filter = Callable[[datetime], bool]
+Adjustment = Callable[[datetime], datetime]
+
+
+@attrs.frozen
+class Event:
+    """One run that a schedule asks for.
+
+    Attributes:
+        time: When; UTC.
+    """
+
+    time: datetime
+    parameter_defaults: Mapping[str, Any]
+    labels: tuple[str, ...] | None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the clock says nothing but the time."""
+        return not (self.parameter_defaults or self.labels)
+
+    @property
+    def key(self) -> str:
+        """The run's idempotency key: the same event never makes a second run."""
+        key = f"{KEY}{self.time.isoformat()}"
+        if self.is_plain:
+            return key
+        said = json.dumps([self.parameter_defaults, self.labels], sort_keys=True)
+        return f"{key}:{hashlib.md5(said.encode(), usedforsecurity=False).hexdigest()}"
+
+
+@attrs.frozen(kw_only=True)
+class Schedule:
+    """Clocks, what of their times counts, and how the rest is moved.
+
+    Attributes:
+        filters: All must let a time through.
+        or_filters: One must, if there are any.
+        not_filters: None may.
+    """
+
+    clocks: Sequence[Clock]
+    filters: Sequence[Filter] = ()
+    or_filters: Sequence[Filter] = ()
+    not_filters: Sequence[Filter] = ()
+    adjustments: Sequence[Adjustment] = ()
+
+    def accepts(self, local: datetime) -> bool:
+        """Whether a time counts; it is in the zone of its clock."""
+        return (
+            all(fits(local) for fits in self.filters)
+            and (not self.or_filters or any(fits(local) for fits in self.or_filters))
+            and not any(fits(local) for fits in self.not_filters)
+        )
+
+    def adjusted(self, local: datetime) -> datetime:
+        """The time after all adjustments, UTC."""
+        for adjust in self.adjustments:
+            local = adjust(local)
+        return local.astimezone(timezone.utc)
+
+
+def read_schedule(payload: object) -> Schedule:
+    """Read a serialized schedule.
+
+    Raises:
+        CloudError: It is not one, or it uses something that is not supported; the text names it.
+    """
+    if not isinstance(payload, Mapping):
+        raise CloudError("A schedule is an object")
+    clocks = payload.get("clocks")
+    if not isinstance(clocks, list) or not clocks:
+        raise CloudError("A schedule has a list of clocks")
+    return Schedule(
+        clocks=[read_clock(clock) for clock in clocks],
+        filters=_functions(payload, "filters", _FILTERS),
+        or_filters=_functions(payload, "or_filters", _FILTERS),
+        not_filters=_functions(payload, "not_filters", _FILTERS),
+        adjustments=_functions(payload, "adjustments", _ADJUSTMENTS),
+    )
+
+
+def next_events(schedule: Schedule, after: datetime, count: int = AHEAD) -> list[Event]:
+    """The next events later than *after*, in the order of their clocks' times; none twice."""
+    found: dict[str, Event] = {}
+    for local, clock in islice(_merged(schedule, after), MAX_CANDIDATES):
+        try:
+            if schedule.accepts(local):
+                event = Event(schedule.adjusted(local), clock.parameter_defaults, clock.labels)
+                found.setdefault(event.key, event)
+        except OverflowError:  # moved beyond the calendar
+            break
+        if len(found) >= count:
+            break
+    return list(found.values())
+
+
+def missing_events(events: Sequence[Event], planned: Mapping[str, datetime | None]) -> list[Event]:
+    """Which of *events* need a run.
+
+    Args:
+        events: What the schedule asks for.
+        planned: Idempotency keys of runs that were made for events, whatever became of them; the start times of those
+            that still wait. A plain event before the last that waits was deleted by somebody: it is not made again.
+    """
+    latest = max((start for start in planned.values() if start is not None), default=None)
+    return [
+        event
+        for event in events
+        if event.key not in planned and not (event.is_plain and latest is not None and event.time <= latest)
+    ]
+
+
+def check_covered(schedule: Schedule, declared: object, defaults: Mapping[str, Any] | None) -> None:
+    """Make sure that the runs of every clock have all required parameters.
+
+    Args:
+        declared: The flow's parameters.
+        defaults: The flow group's default parameters.
+
+    Raises:
+        CloudError: They do not; the text names what is missing.
+    """
+    for clock in schedule.clocks:
+        run_parameters(declared, defaults, clock.parameter_defaults)
+
+
+def _merged(schedule: Schedule, after: datetime) -> Iterator[tuple[datetime, Clock]]:
+    def times(clock: Clock) -> Iterator[tuple[datetime, Clock]]:
+        return ((local, clock) for local in clock.times(after))
+
+    return heapq.merge(
+        *(times(clock) for clock in schedule.clocks), key=lambda found: found[0].astimezone(timezone.utc)
+    )
+
+
+# --- functions that schedules refer to by name ---
+
+
+def _on_datetime(dt: datetime) -> Filter:
+    return lambda local: local.astimezone(timezone.utc) == dt  # across zones, a repeated hour equals nothing
+
+
+def _between_datetimes(start: datetime, end: datetime) -> Filter:
+    return lambda local: start <= local <= end
+
+
+def _on_date(month: int, day: int) -> Filter:
+    return lambda local: (local.month, local.day) == (month, day)
+
+
+def _between_dates(start_month: int, start_day: int, end_month: int, end_day: int) -> Filter:
+    first, last = (start_month, start_day), (end_month, end_day)
+    # Which months begin and end decides whether the year's end lies between; so do clients, whatever the days.
+    if start_month <= end_month:
+        return lambda local: first <= (local.month, local.day) <= last
+    return lambda local: (local.month, local.day) >= first or (local.month, local.day) <= last
+
+
+def _at_time(t: time) -> Filter:
+    return lambda local: local.time() == t
+
+
+def _between_times(start: time, end: time) -> Filter:
+    if start <= end:
+        return lambda local: start <= local.time() <= end
+    return lambda local: local.time() >= start or local.time() <= end
+
+
+def _is_day_of_week(day_of_week: int) -> Filter:
+    return lambda local: local.weekday() == day_of_week
+
+
+def _is_weekday(local: datetime) -> bool:
+    return local.isoweekday() <= 5
+
+
+def _is_month_end(local: datetime) -> bool:
+    return (local + timedelta(days=1)).month != local.month
+
+
+def _add(interval: timedelta) -> Adjustment:
+    def adjust(local: datetime) -> datetime:
+        return (local.astimezone(timezone.utc) + interval).astimezone(local.tzinfo)
+
+    return adjust
+
+
+def _next_weekday(local: datetime) -> datetime:
+    while not _is_weekday(local):
+        local += timedelta(days=1)
+    return local
+
+
+_FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
+    "prefect.schedules.filters.on_datetime": _on_datetime,
+    "prefect.schedules.filters.between_datetimes": _between_datetimes,
+    "prefect.schedules.filters.on_date": _on_date,
+    "prefect.schedules.filters.between_dates": _between_dates,
+    "prefect.schedules.filters.at_time": _at_time,
+    "prefect.schedules.filters.between_times": _between_times,
+    "prefect.schedules.filters.is_weekday": lambda: _is_weekday,
+    "prefect.schedules.filters.is_weekend": lambda: lambda local: not _is_weekday(local),
+    "prefect.schedules.filters.is_month_end": lambda: _is_month_end,
+    "prefect.schedules.filters.is_month_start": lambda: lambda local: local.day == 1,
+    "prefect.schedules.filters.is_day_of_week": _is_day_of_week,
+}
+_ADJUSTMENTS: Final[Mapping[str, Callable[..., Any]]] = {
+    "prefect.schedules.adjustments.add": _add,
+    "prefect.schedules.adjustments.next_weekday": lambda: _next_weekday,
+}
+_KINDS: Final[Mapping[str, type]] = {
+    "dt": datetime,
+    "t": time,
+    "interval": timedelta,
+}
+"""What an argument must be, by its name; ``start`` and ``end`` depend on the function, all others are numbers."""
+
+
+def _functions(
+    payload: Mapping[str, Any], name: str, known: Mapping[str, Callable[..., Any]]
+) -> list[Callable[..., Any]]:
+    listed = payload.get(name) or []
+    if not isinstance(listed, list):
+        raise CloudError(f"{name} of a schedule must be a list")
+    return [_function(reference, name, known) for reference in listed]
+
+
+def _function(reference: object, name: str, known: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
+    path = reference.get("fn") if isinstance(reference, Mapping) else reference
+    if not isinstance(path, str) or path not in known:
+        raise CloudError(f"{name} of the schedule: the function {path!r:.80} is not supported")
+    given = reference.get("kwargs") or {} if isinstance(reference, Mapping) else {}
+    if not isinstance(given, Mapping):
+        raise CloudError(f"{name} of the schedule: kwargs of {path} must be an object")
+    arguments = {str(key): _argument(path, str(key), value) for key, value in given.items()}
+    try:
+        made: Callable[..., Any] = known[path](**arguments)
+    except TypeError as problem:
+        raise CloudError(
+            f"{name} of the schedule: {path} does not take {', '.join(arguments) or 'nothing'}"
+        ) from problem
+    return made
+
+
+def _argument(path: str, name: str, value: object) -> object:
+    """An argument of the type that the function needs.
+
+    Raises:
+        CloudError: It is of another type.
+    """
+    wanted = _KINDS.get(name, int)
+    if name in {"start", "end"}:
+        wanted = datetime if path.endswith("datetimes") else time
+    found = _decoded(value) if isinstance(value, str) else value
+    if not isinstance(found, wanted) or isinstance(found, bool):
+        raise CloudError(f"{path}: {value!r:.80} does not fit {name}")
+    return found
+
+
+def _decoded(text: str) -> object:
+    """A value that clients write as text with its type in front (``//time:04:05:00``)."""
+    for prefix, read in _CODED.items():
+        if text.startswith(prefix):
+            try:
+                return read(text[len(prefix) :])
+            except (ValueError, OverflowError) as problem:
+                raise CloudError(f"{text!r:.80} cannot be read") from problem
+    return text
+
+
+_CODED: Final[Mapping[str, Callable[[str], object]]] = {
+    "//datetime:": read_time,
+    "//timedelta:": lambda text: timedelta(seconds=float(text)),
+    "//time:": lambda text: time.fromisoformat(text).replace(tzinfo=None),
+}

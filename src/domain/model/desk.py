@@ -1,0 +1,177 @@
+"""Which flow runs are in hand: read, waiting for their time, being claimed, or put aside for a while. Pure."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Final
+
+import attrs
+
+from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId
+
+REMEMBER: Final = timedelta(minutes=5)
+"""How long an attempt that was claimed is not taken up again if an old answer still offers it."""
+
+SKIP: Final = timedelta(seconds=15)
+"""How long after its claim a run is not even asked for; the same run may wait for another attempt after that."""
+
+FRESH: Final = 3.0
+"""Seconds. A run that was read longer ago is read again before it is claimed."""
+
+REST_FIRST, REST_LAST = 10.0, 300.0
+"""Shortest and longest rest of a run that the Cloud deferred without naming a time, in seconds."""
+
+REFUSED_FIRST, REFUSED_LAST = 60.0, 600.0
+"""Shortest and longest rest of a run whose claim the Cloud calls invalid, in seconds."""
+
+AHEAD: Final = 4
+"""How many times its capacity an agent keeps of runs that are not due yet."""
+
+
+@attrs.frozen
+class Seen:
+    """A flow run that waits for its claim, and when it was read (monotonic, seconds)."""
+
+    run: FlowRun
+    at: float
+
+
+@attrs.define
+class Desk:
+    """The flow runs this agent has in hand.
+
+    A run *waits* for its due time, is *started* from its claim until its unit exists or it has failed, *rests* after
+    the Cloud deferred or refused its claim, and its claimed attempt is *remembered* for a while. Slots are counted from
+    these sets, never by a counter. Not thread-safe, but reading membership from other threads is.
+    """
+
+    capacity: int
+    _waiting: dict[FlowRunId, Seen] = attrs.field(factory=dict, init=False)
+    _started: set[FlowRunId] = attrs.field(factory=set, init=False)
+    _resting: dict[FlowRunId, datetime] = attrs.field(factory=dict, init=False)
+    _rests: dict[FlowRunId, int] = attrs.field(factory=dict, init=False)
+    """How often each run has rested in a row."""
+    _remembered: dict[tuple[FlowRunId, str], datetime] = attrs.field(factory=dict, init=False)
+    _skipped: dict[FlowRunId, datetime] = attrs.field(factory=dict, init=False)
+
+    def __contains__(self, run_id: FlowRunId) -> bool:
+        return run_id in self._started
+
+    @property
+    def waiting(self) -> int:
+        """Runs that wait for their due time."""
+        return len(self._waiting)
+
+    @property
+    def started(self) -> int:
+        """Runs that are being claimed or started now."""
+        return len(self._started)
+
+    def room(self, now: datetime) -> int:
+        """How many more ready runs are worth asking for: what waits and is due takes a place, too.
+
+        Runs that are not due yet take none, but only so many are kept.
+        """
+        due = sum(1 for seen in self._waiting.values() if (seen.run.due or now) <= now)
+        room = self.capacity - due - len(self._started)
+        return max(0, min(room, AHEAD * self.capacity - len(self._waiting)))
+
+    def held(self, now: datetime) -> set[FlowRunId]:
+        """Runs that need not be offered: in hand, resting, or claimed a moment ago."""
+        self._forget(now)
+        return {*self._waiting, *self._started, *self._resting, *self._skipped}
+
+    def offer(self, runs: Iterable[FlowRun], now: datetime, at: float) -> int:
+        """Take up runs that the Cloud says are ready; return how many of them are news.
+
+        Args:
+            at: When they were read (monotonic, seconds).
+        """
+        self._forget(now)
+        news = 0
+        for run in runs:
+            known = run.id in self._started or run.id in self._resting
+            if known or (run.id, str(run.attempt)) in self._remembered:
+                continue
+            news += run.id not in self._waiting
+            self._waiting[run.id] = Seen(run, at)
+        return news
+
+    def take_due(self, now: datetime, most: int, *, from_the_end: bool = False) -> list[Seen]:
+        """Move up to *most* runs whose time has come from waiting to started, earliest first.
+
+        Args:
+            from_the_end: Take the latest instead; agents that ask for the same runs then meet less often.
+        """
+        due = sorted(
+            (seen for seen in self._waiting.values() if (seen.run.due or now) <= now),
+            key=lambda seen: (seen.run.due or now, seen.run.id),
+            reverse=from_the_end,
+        )
+        taken = due[: max(0, most)]
+        for seen in taken:
+            del self._waiting[seen.run.id]
+            self._started.add(seen.run.id)
+        return taken
+
+    def next_due(self, now: datetime) -> float | None:
+        """Seconds until the next waiting run is due; None if none waits. Never negative."""
+        times = [seen.run.due or now for seen in self._waiting.values()]
+        return max(0.0, (min(times) - now).total_seconds()) if times else None
+
+    def rest(self, run_id: FlowRunId, now: datetime, *, until: datetime | None, first: float, last: float) -> None:
+        """Forget the run as it was read and do not take it up before *until*; without one, after ever longer rests.
+
+        Args:
+            first, last: Shortest and longest rest, in seconds.
+        """
+        rests = self._rests.get(run_id, 0)
+        self._rests[run_id] = rests + 1
+        seconds = min(last, first * 2.0 ** min(rests, 32))
+        shortest = now + timedelta(seconds=1)
+        self._resting[run_id] = max(until, shortest) if until else now + timedelta(seconds=seconds)
+        self._drop(run_id)
+
+    def rests_of(self, run_id: FlowRunId) -> int:
+        """How often the run has rested in a row."""
+        return self._rests.get(run_id, 0)
+
+    def forget(self, run_id: FlowRunId) -> None:
+        """The run is no longer in hand, and may be offered again."""
+        self._drop(run_id)
+
+    def forget_due(self, now: datetime) -> None:
+        """Forget the waiting runs that are due: other agents take from them, so they are read again."""
+        for run_id in [run_id for run_id, seen in self._waiting.items() if (seen.run.due or now) <= now]:
+            del self._waiting[run_id]
+
+    def remember(self, run: FlowRun, now: datetime) -> None:
+        """Do not take this attempt up again for a while, whatever an old answer says."""
+        self._remembered[run.id, str(run.attempt)] = now + REMEMBER
+        if len(self._remembered) > self._most_remembered:
+            del self._remembered[next(iter(self._remembered))]
+        self._skipped[run.id] = now + SKIP
+        self._rests.pop(run.id, None)
+
+    @property
+    def _most_remembered(self) -> int:
+        """More than enough: between a question and its answer only runs are claimed that were waiting here."""
+        return 10 * self.capacity + 1000
+
+    def done(self, run_id: FlowRunId) -> None:
+        """The run is no longer in hand."""
+        self._started.discard(run_id)
+
+    def _drop(self, run_id: FlowRunId) -> None:
+        self._started.discard(run_id)
+        self._waiting.pop(run_id, None)
+
+    def _forget(self, now: datetime) -> None:
+        for key in [key for key, until in self._remembered.items() if until <= now]:
+            del self._remembered[key]
+        for run_id in [run_id for run_id, until in self._skipped.items() if until <= now]:
+            del self._skipped[run_id]
+        for run_id in [run_id for run_id, until in self._resting.items() if until <= now]:
+            del self._resting[run_id]
+        # A run that is not resting and not offered again for long has moved on: its count of rests is worth nothing.
+        if len(self._rests) > self._most_remembered:
+            self._rests = {run_id: rests for run_id, rests in self._rests.items() if run_id in self._resting}

@@ -1,0 +1,1 @@
+"""The agent as a Python library: the classes that people start, compose and subclass."""

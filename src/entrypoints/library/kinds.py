@@ -1,0 +1,242 @@
+"""The agents that people start: :class:`Agent` with a platform."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import attrs
+
+from prefect.agent.domain.errors import ConfigurationError
+from prefect.agent.domain.model.policy import OPEN, Policy
+from prefect.agent.domain.model.settings import AgentSettings
+from prefect.agent.entrypoints.library.agent import Agent, process_environ
+from prefect.agent.entrypoints.settings.configuration import Connection
+from prefect.agent.entrypoints.settings.policies import policy_of, with_template_paths
+from prefect.agent.entrypoints.settings.values import as_flag, own, own_list
+
+__all__ = ["Agent", "DockerAgent", "KubernetesAgent", "LocalAgent", "ProcessAgent"]
+
+
+class DockerAgent(Agent):
+    """Starts flow runs as Docker containers. Arguments of 1.4.1 (protocol section 6.5), and those of :class:`Agent`."""
+
+    platform_name = "docker"
+
+    def __init__(
+        self,
+        *args: Any,
+        base_url: str | None = None,
+        no_pull: bool | None = None,
+        volumes: Iterable[str] | None = None,
+        show_flow_logs: bool = False,
+        networks: Iterable[str] | None = None,
+        reg_allow_list: Iterable[str] | None = None,
+        docker_client_timeout: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        environ = kwargs.get("environ") or process_environ()
+        listed = own_list(environ, REG_ALLOW_LIST)
+        options = {
+            "base_url": base_url,
+            "no_pull": no_pull,
+            "volumes": volumes,
+            "show_flow_logs": show_flow_logs or None,
+            "networks": networks,
+            "reg_allow_list": reg_allow_list or listed or None,
+            "docker_client_timeout": docker_client_timeout,
+        }
+        super().__init__(*args, **_with_options(kwargs, options))
+
+
+REG_ALLOW_LIST: Final = "PREFECT_AGENT_REG_ALLOW_LIST"
+"""Variable with registries, commas between them."""
+
+
+class ProcessAgent(Agent):
+    """Starts flow runs as processes of this machine. Arguments of the 1.4.1 local agent, and those of :class:`Agent`.
+
+    Args:
+        import_paths: Put on the flow runs' ``PYTHONPATH``.
+        show_flow_logs: Let the flow runs' output through to the agent's own.
+        hostname_label: Add this machine's name to the labels, as 1.4.1 does.
+        interpreter: Path of a Python that has Prefect. Default: setting ``PREFECT_AGENT_INTERPRETER``, else ``PATH``.
+        output_limit: MiB that the output of one flow run may take on disk, 0 for no limit. Default: setting
+            ``PREFECT_AGENT_OUTPUT_LIMIT``, else 100.
+    """
+
+    platform_name = "process"
+
+    def __init__(
+        self,
+        *args: Any,
+        import_paths: Iterable[str] | None = None,
+        show_flow_logs: bool = False,
+        hostname_label: bool = False,
+        interpreter: str | None = None,
+        output_limit: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        environ = kwargs.get("environ") or process_environ()
+        options = {
+            "import_paths": import_paths,
+            "show_flow_logs": show_flow_logs or None,
+            "interpreter": interpreter or own(environ, "PREFECT_AGENT_INTERPRETER") or None,
+            "output_limit": _output_limit(environ) if output_limit is None else output_limit,
+        }
+        self._hostname_label = hostname_label
+        super().__init__(*args, **_with_options(kwargs, options))
+
+    def _merge(self, *args: Any) -> AgentSettings:
+        settings = super()._merge(*args)
+        if not self._hostname_label:
+            return settings
+        import socket  # noqa: PLC0415
+
+        return attrs.evolve(settings, labels=(*settings.labels, socket.gethostname()))
+
+
+def _output_limit(environ: Mapping[str, str]) -> int | None:
+    """What ``PREFECT_AGENT_OUTPUT_LIMIT`` says, in MiB; None if it says nothing.
+
+    Raises:
+        ConfigurationError: That is no size.
+    """
+    text = own(environ, "PREFECT_AGENT_OUTPUT_LIMIT")
+    if text and not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise ConfigurationError(f"PREFECT_AGENT_OUTPUT_LIMIT {text!r:.60} is no whole number of MiB, like 100")
+    return int(text) if text else None
+
+
+class LocalAgent(DockerAgent):
+    """The default agent: containers on this machine's Docker engine, as the Local Agent of the 0.x documentation."""
+
+
+class KubernetesAgent(Agent):
+    """Starts flow runs as Kubernetes Jobs. Arguments of 1.4.1 (protocol section 7.1), and those of :class:`Agent`.
+
+    What is not given is looked for in the variables that the manifests of 1.x and ours set, see :data:`VARIABLES`.
+
+    Args:
+        namespace: For the Jobs.
+        job_template_path: Of the agent's own Job template: a file, or an http(s), s3 or gs address.
+        delete_finished_jobs: Whether finished Jobs are removed after their keep time.
+        volumes, volume_mounts: Added to every Job, in the words of the Kubernetes API.
+        template_paths: Places more from where job templates of run configs are read: a folder or file of this
+            machine, or an address. Default: ``PREFECT_AGENT_TEMPLATE_PATHS``. See docs/policy.md.
+        kwargs: Also every other attribute of ``prefect.agent.adapters.kubernetes.options.Options``.
+    """
+
+    platform_name = "kubernetes"
+
+    def __init__(
+        self,
+        agent_config_id: str | None = None,
+        namespace: str | None = None,
+        service_account_name: str | None = None,
+        image_pull_secrets: Iterable[str] | None = None,
+        job_template_path: str | None = None,
+        *args: Any,
+        delete_finished_jobs: bool | None = None,
+        policy: Policy | str | None = None,
+        template_paths: Iterable[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        environ = kwargs.get("environ") or process_environ()
+        given = {
+            "namespace": namespace,
+            "service_account_name": service_account_name,
+            "image_pull_secrets": image_pull_secrets,
+            "job_template_path": job_template_path,
+            **{name: kwargs.pop(name) for name in KUBERNETES_OPTIONS & kwargs.keys()},
+        }
+        chosen = {**kubernetes_options(environ), **{name: value for name, value in given.items() if value is not None}}
+        configured = as_flag(environ.get("DELETE_FINISHED_JOBS"), "DELETE_FINISHED_JOBS")
+        wanted = delete_finished_jobs is not False and configured is not False
+        self._keeps_jobs = not wanted or "clean-up" in chosen.get("without", ())
+        allowed = with_template_paths(policy_of(policy, environ), template_paths, environ)
+        places = None if allowed.template_paths == OPEN.template_paths else allowed.template_paths
+        keywords = _with_options({**kwargs, "policy": allowed}, {**chosen, "template_paths": places})
+        if self._keeps_jobs:
+            keywords["platform_options"].setdefault("job_ttl", None)
+        super().__init__(agent_config_id, *args, **keywords)
+
+    def _know(self, login: Connection | None) -> None:
+        super()._know(login)
+        if login is not None and login.flow_run_key and self._platform_options.get("api_key_secret"):
+            raise ConfigurationError(
+                "--flow-run-key and --api-key-secret exclude each other: name the Secret with the flow runs' key alone"
+            )
+
+    def _merge(self, settings: AgentSettings, *args: Any) -> AgentSettings:
+        merged = super()._merge(settings, *args)
+        if settings == AgentSettings():
+            merged = attrs.evolve(merged, parallel=KUBERNETES_PARALLEL)
+        return attrs.evolve(merged, keep_ended=None) if self._keeps_jobs else merged
+
+
+KUBERNETES_PARALLEL: Final = 16
+"""Creates at once, unless somebody sets them: an API server takes more of them together than a Docker engine."""
+
+KUBERNETES_OPTIONS: Final = frozenset(
+    {
+        "api_key_secret",
+        "burst",
+        "cluster_wide",
+        "context",
+        "image_pull_policy",
+        "job_cpu_limit",
+        "job_cpu_request",
+        "job_mem_limit",
+        "job_mem_request",
+        "job_security",
+        "job_ttl",
+        "kubeconfig",
+        "qps",
+        "start_deadline",
+        "start_trouble",
+        "template_paths",
+        "volume_mounts",
+        "volumes",
+        "without",
+    }
+)
+"""Options of the Kubernetes platform that 1.x did not have, or that it read from variables only."""
+
+VARIABLES: Final = {
+    "namespace": "NAMESPACE",
+    "service_account_name": "SERVICE_ACCOUNT_NAME",
+    "image_pull_secrets": "IMAGE_PULL_SECRETS",
+    "image_pull_policy": "IMAGE_PULL_POLICY",
+    "job_cpu_request": "JOB_CPU_REQUEST",
+    "job_cpu_limit": "JOB_CPU_LIMIT",
+    "job_mem_request": "JOB_MEM_REQUEST",
+    "job_mem_limit": "JOB_MEM_LIMIT",
+    "job_template_path": "YAML_TEMPLATE",
+    "api_key_secret": "PREFECT_AGENT_API_KEY_SECRET",
+    "job_security": "PREFECT_AGENT_JOB_SECURITY",
+    "cluster_wide": "PREFECT_AGENT_CLUSTER_WIDE",
+    "without": "PREFECT_AGENT_WITHOUT",
+}
+"""By option of the Kubernetes platform: the variable that the manifest of 1.x or of ``prefect agent install`` sets."""
+
+
+def kubernetes_options(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Options of the Kubernetes platform that *environ* sets; an empty variable sets nothing.
+
+    Raises:
+        ConfigurationError: A switch is neither on nor off.
+    """
+    texts = {name: own(environ, variable) for name, variable in VARIABLES.items()}
+    found: dict[str, Any] = {name: text for name, text in texts.items() if text}
+    if "cluster_wide" in found:
+        found["cluster_wide"] = as_flag(found["cluster_wide"], VARIABLES["cluster_wide"])
+    if "without" in found:
+        found["without"] = own_list(environ, VARIABLES["without"])
+    if "image_pull_secrets" in found:
+        found["image_pull_secrets"] = ",".join(own_list(environ, VARIABLES["image_pull_secrets"]))
+    return found
+
+
+def _with_options(kwargs: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Put platform options that somebody set among the keywords of :class:`Agent`."""
+    chosen = {name: value for name, value in options.items() if value is not None}
+    return {**kwargs, "platform_options": {**chosen, **(kwargs.get("platform_options") or {})}}

@@ -1,0 +1,126 @@
+"""The start of an agent: reach the Cloud and the platform, wait for them if need be, and make the agent known."""
+
+import random
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Final, TypeVar
+
+import attrs
+
+from prefect.agent.domain.errors import (
+    AgentError,
+    CloudUnavailable,
+    ConfigurationError,
+    OutcomeUnknown,
+    PlatformUnavailable,
+    RequestRejected,
+    Unauthorised,
+)
+from prefect.agent.domain.model.pauses import back_off
+from prefect.agent.ports import events
+from prefect.agent.ports.clock import Clock
+from prefect.agent.ports.cloud_api import AgentIdentity, CloudApi, Tenant
+from prefect.agent.ports.events import Event, EventSink
+from prefect.agent.ports.platform import ExecutionPlatform
+
+Result = TypeVar("Result")
+
+MAY_PASS: Final = (CloudUnavailable, OutcomeUnknown, RequestRejected, PlatformUnavailable)
+"""What is waited for. A rejection is: a Server may get its tenant while the agent waits."""
+
+REPEAT_AFTER: Final = 60.0
+"""Seconds within which the same text is not logged again."""
+
+LOOK_EVERY: Final = 0.1
+"""Seconds between two looks at whether the start is given up while a call does not return."""
+
+LONGEST_PAUSE: Final = 10.0
+"""Longest own pause between two tries, in seconds."""
+
+LONGEST_WAIT: Final = 60.0
+"""Longest pause between two tries if a server asks for one, in seconds."""
+
+
+@attrs.define(kw_only=True)
+class StartUp:
+    """Everything that must have succeeded once before the first poll.
+
+    Attributes:
+        agent: How the agent presents itself to the Cloud.
+        patience: Seconds after which a step that fails is not tried again; 0 tries each step once.
+        stopping: Set to give the start up.
+        prepare: Called when the platform answers, and tried again like the rest.
+    """
+
+    cloud: CloudApi
+    platform: ExecutionPlatform
+    clock: Clock
+    agent: AgentIdentity
+    patience: float
+    stopping: threading.Event
+    tell: EventSink = events.ignore
+    prepare: Callable[[], object] = lambda: None
+    chance: Callable[[], float] = random.random
+    _changed: threading.Event = attrs.field(factory=threading.Event, init=False)
+    _logged: dict[str, float] = attrs.field(factory=dict, init=False)
+    _deadline: float = attrs.field(default=0.0, init=False)
+
+    def __call__(self) -> Tenant | None:
+        """Connect, check the platform and register, in a thread of its own; return the tenant.
+
+        Returns None as soon as :attr:`stopping` is set, also while a call hangs.
+
+        Raises:
+            AgentError: The last error of the step that did not succeed in time, or one that waiting cannot mend: a key
+                that is refused, a permission that is missing, a wrong configuration.
+        """
+        self._deadline = self.clock.monotonic() + self.patience
+        work: Future[Tenant | None] = Future()
+        threading.Thread(target=self._work, args=(work,), name="start-up", daemon=True).start()
+        while not work.done() and not self.stopping.is_set():
+            self._changed.wait(LOOK_EVERY)
+        return None if self.stopping.is_set() else work.result()
+
+    def _work(self, work: "Future[Tenant | None]") -> None:
+        try:
+            work.set_result(self._steps())
+        except BaseException as problem:  # noqa: BLE001 - raised again by the thread that waits
+            work.set_exception(problem)
+        self._changed.set()
+
+    def _steps(self) -> Tenant | None:
+        tenant = self._persist(self.cloud.connect, MAY_PASS)
+        self._persist(self.platform.check, MAY_PASS)
+        self._persist(self.prepare, MAY_PASS)
+        # The Cloud has accepted the key by now: a refusal may pass too.
+        self._persist(lambda: self.cloud.register(self.agent), (*MAY_PASS, Unauthorised))
+        return tenant
+
+    def _persist(self, step: Callable[[], Result], may_pass: tuple[type[AgentError], ...]) -> Result | None:
+        """Try *step* until it succeeds, its error cannot pass, or the time is over. None: the start is given up."""
+        misses = 0
+        while not self.stopping.is_set():
+            try:
+                return step()
+            except may_pass as problem:
+                if isinstance(problem, ConfigurationError):
+                    raise
+                left = self._deadline - self.clock.monotonic()
+                if left <= 0:
+                    raise
+                self._report(str(problem))
+                asked = min(getattr(problem, "retry_after", None) or 0.0, LONGEST_WAIT)
+            pause = back_off(misses, first=0.5, last=LONGEST_PAUSE, chance=self.chance())
+            self.clock.pause(min(max(pause, asked), left), self.stopping)
+            misses += 1
+        return None
+
+    def _report(self, text: str) -> None:
+        """Log the reason of a wait, the same one not again within a minute."""
+        now = self.clock.monotonic()
+        is_news = now - self._logged.get(text, -REPEAT_AFTER) >= REPEAT_AFTER
+        if is_news:
+            self._logged[text] = now
+        message = f"Starting: {text}. Trying again for up to {max(0.0, self._deadline - now):.0f} s"
+        self.tell(Event(name=events.STARTING, level="WARNING" if is_news else "DEBUG", message=message))

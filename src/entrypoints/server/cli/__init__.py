@@ -1,0 +1,1 @@
+"""The embedded Cloud's command line: ``prefect server``."""

@@ -1,0 +1,96 @@
+"""``prefect server create-key``, ``list-keys``, ``revoke-key``, ``unlock``: beside a running server or without one."""
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Final
+
+import click
+
+from prefect.agent.entrypoints.server.cli.common import DATABASE, Refused, explained
+from prefect.agent.entrypoints.server.storage.scopes import ADMIN, SCOPES
+from prefect.agent.entrypoints.settings.values import at_home
+
+_LIST: Final = "SELECT id, created, expires_at, scope, name FROM auth_api_key ORDER BY created"
+
+
+@click.command()
+@DATABASE
+@click.option("--name", default="key", show_default=True, help="What the key is for.")
+@click.option("--expires", type=click.DateTime(), help="UTC time from which on it is refused.")
+@click.option(
+    "--scope",
+    type=click.Choice(SCOPES),
+    default=ADMIN,
+    show_default=True,
+    help="What it may do: runner is for agents and their flow runs, admin for everything.",
+)
+@explained
+def create_key(database: Path, name: str, expires: datetime | None, scope: str) -> None:
+    """Make an API key and print it. It is stored as a hash only: this is the one time to see it.
+
+    From the first key on, every request needs one, for good. A running server takes notice at once.
+    """
+    from prefect.agent.entrypoints.server.storage.keys import add_key, check_private, opened_beside  # noqa: PLC0415 - extra
+
+    until = expires.replace(tzinfo=timezone.utc).isoformat(timespec="microseconds") if expires else None
+    path = at_home(str(database), "--database")
+    with opened_beside(path) as connection:
+        check_private(path.resolve())
+        tenant = connection.execute("SELECT id FROM tenant ORDER BY created LIMIT 1").fetchone()
+        if tenant is None:
+            raise Refused("there is no tenant to make a key for: create one first")
+        _, key = add_key(connection, tenant[0], name, expires_at=until, scope=scope)
+    click.echo(key)
+    click.echo("Set PREFECT__CLOUD__API_KEY to it for clients; agents read it from a file: --token-file PATH", err=True)
+
+
+@click.command()
+@DATABASE
+@explained
+def list_keys(database: Path) -> None:
+    """Show the names and ids of the API keys; the keys themselves are not stored."""
+    from prefect.agent.entrypoints.server.storage.keys import opened_beside  # noqa: PLC0415 - extra "server"
+
+    with opened_beside(at_home(str(database), "--database")) as connection:
+        rows = connection.execute(_LIST).fetchall()
+    for row_id, created, expires, scope, name in rows:
+        click.echo(f"{row_id}  created {created[:19]}  expires {(expires or 'never')[:19]}  {scope}  {name}")
+    if not rows:
+        click.echo("There are no API keys: make one with prefect server create-key", err=True)
+
+
+@click.command()
+@DATABASE
+@click.argument("key_id", metavar="ID")
+@explained
+def revoke_key(database: Path, key_id: str) -> None:
+    """Refuse an API key from now on, with those that were made through it. ID is what list-keys shows."""
+    from prefect.agent.entrypoints.server.storage.keys import opened_beside, revoke  # noqa: PLC0415 - extra "server"
+
+    with opened_beside(at_home(str(database), "--database")) as connection:
+        gone = revoke(connection, key_id)
+        left = connection.execute("SELECT count(*) FROM auth_api_key").fetchone()[0]
+    if not gone:
+        raise Refused(f"there is no API key with the id {key_id}: see prefect server list-keys")
+    click.echo(f"Revoked {key_id}")
+    if not left:
+        click.echo("No key of the file is left, and the Cloud stays locked: prefect server create-key", err=True)
+
+
+@click.command()
+@DATABASE
+@explained
+def unlock(database: Path) -> None:
+    """Ask for no API key any more: everyone who reaches the Cloud may use it and run code on its agents.
+
+    The keys stay; the next one that is made locks the Cloud again. A running server takes notice at once, unless it
+    listens beyond this machine or was started with --api-key.
+    """
+    from prefect.agent.entrypoints.server.storage import keys  # noqa: PLC0415 - extra "server"
+
+    with keys.opened_beside(at_home(str(database), "--database")) as connection:
+        keys.unlock(connection)
+    click.echo("No API key is asked for from now on")
+
+
+COMMANDS = (create_key, list_keys, revoke_key, unlock)

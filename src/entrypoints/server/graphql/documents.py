@@ -1,0 +1,207 @@
+"""From the text of a document to something that can be executed: limits, parsing, validation, a memory."""
+
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from typing import Final, Generic, TypeVar
+
+import attrs
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    OperationDefinitionNode,
+    SelectionSetNode,
+    get_operation_ast,
+    parse,
+    validate,
+)
+
+from prefect.agent.entrypoints.server.graphql.fast_path import Plan, make_plan
+from prefect.agent.entrypoints.server.graphql.parse_cache import Outlined, Template, make_template, outline
+from prefect.agent.entrypoints.server.graphql.schema import schema
+
+INVALID: Final = "GRAPHQL_VALIDATION_FAILED"
+UNPARSABLE: Final = "GRAPHQL_PARSE_FAILED"
+BAD_INPUT: Final = "BAD_USER_INPUT"
+
+MAX_TOKENS: Final = 50_000
+"""Longest document, so that a small request cannot keep the parser busy."""
+
+MAX_DEPTH: Final = 7
+"""Levels of fields below a root field (protocol section 1.4)."""
+
+MAX_FIELDS: Final = 2_000
+"""Fields of a document, each fragment counted wherever it is used."""
+
+MAX_INTROSPECTED: Final = 300
+"""Fields that ask about the schema; tools that draw it need less than 200."""
+
+MAX_ALIKE: Final = 10
+"""Fields with one key in one selection: validation compares each with each."""
+
+_REMEMBERED: Final = 150_000
+"""Characters of documents of each kind that are kept parsed; a parsed document takes some hundred times its text."""
+
+
+class Refused(Exception):
+    """The document cannot be executed."""
+
+    def __init__(self, errors: Sequence[GraphQLError], code: str) -> None:
+        super().__init__(code)
+        self.errors, self.code = errors, code
+
+
+@attrs.frozen
+class Prepared:
+    """A valid document of one operation, to be executed before the next one is prepared.
+
+    Attributes:
+        plan: Its short cut, if it has one.
+    """
+
+    document: DocumentNode
+    operation: OperationDefinitionNode
+    plan: Plan | None
+    _template: Template | None = None
+    _outlined: Outlined | None = None
+
+    def locate(self, errors: Sequence[GraphQLError]) -> None:
+        """Let errors of its execution point into its text."""
+        if self._template is not None and self._outlined is not None:
+            self._template.locate(errors, self._outlined)
+
+
+Kept = TypeVar("Kept")
+
+
+@attrs.define
+class _Memory(Generic[Kept]):
+    """The latest things that were kept under a text."""
+
+    _known: OrderedDict[str, Kept] = attrs.field(factory=OrderedDict, init=False)
+    _size: int = attrs.field(default=0, init=False)
+
+    def get(self, text: str) -> Kept | None:
+        known = self._known.get(text)
+        if known is not None:
+            self._known.move_to_end(text)
+        return known
+
+    def keep(self, text: str, thing: Kept) -> None:
+        self._size += 0 if text in self._known else len(text)
+        self._known[text] = thing
+        while self._size > _REMEMBERED:
+            self._size -= len(self._known.popitem(last=False)[0])
+
+
+@attrs.define
+class Documents:
+    """Prepares documents and remembers the latest: the same ones come again and again, but for their literals."""
+
+    _texts: _Memory[Prepared] = attrs.field(factory=_Memory, init=False)
+    _outlines: _Memory[tuple[Prepared, Template]] = attrs.field(factory=_Memory, init=False)
+
+    def prepare(self, text: str) -> Prepared:
+        """The document, ready to be executed.
+
+        Raises:
+            Refused: It is not valid, or too large.
+        """
+        known = self._texts.get(text)
+        if known is not None:
+            return known
+        outlined = outline(text)
+        alike = self._outlines.get(outlined.outline) if outlined else None
+        if outlined and alike and alike[1].fill(outlined):
+            return attrs.evolve(alike[0], template=alike[1], outlined=outlined)
+        try:
+            prepared = _prepare(text)
+            template = make_template(prepared.document, outlined) if outlined else None
+        except RecursionError:
+            raise Refused([GraphQLError("The document is nested too deeply")], UNPARSABLE) from None
+        if outlined and template:
+            self._outlines.keep(outlined.outline, (prepared, template))
+        else:
+            self._texts.keep(text, prepared)
+        return prepared
+
+
+def _prepare(text: str) -> Prepared:
+    try:
+        document = parse(text, max_tokens=MAX_TOKENS)
+    except GraphQLError as problem:
+        raise Refused([problem], UNPARSABLE) from problem
+    too_much = _Measure(document).complaint()
+    if too_much:
+        raise Refused([GraphQLError(too_much)], INVALID)
+    errors = validate(schema(), document)
+    if errors:
+        raise Refused(errors, INVALID)
+    operation = get_operation_ast(document)
+    if operation is None:
+        raise Refused([GraphQLError("A request holds exactly one operation")], INVALID)
+    return Prepared(document, operation, make_plan(document))
+
+
+_ABOUT_SCHEMA: Final = frozenset({"__schema", "__type"})
+
+
+def _is_of_rows(fragment: FragmentDefinitionNode) -> bool:
+    """Whether a fragment is about what is stored, not about the schema."""
+    return not fragment.type_condition.name.value.startswith("__")
+
+
+class _Measure:
+    """How deep and how large a document is with its fragments put in.
+
+    What is asked about the schema has a bound of its own and may be deeper; ``__typename`` is a field like others.
+    """
+
+    def __init__(self, document: DocumentNode) -> None:
+        self._roots = [n.selection_set for n in document.definitions if isinstance(n, OperationDefinitionNode)]
+        self._fragments = {n.name.value: n for n in document.definitions if isinstance(n, FragmentDefinitionNode)}
+        self._sizes: dict[str, tuple[int, int]] = {}
+        self._introspected = 0
+
+    def complaint(self) -> str | None:
+        """What is too much, if anything is."""
+        selections = [*self._roots, *(one.selection_set for one in self._fragments.values() if _is_of_rows(one))]
+        measured = [self._size(selected) for selected in selections]
+        depth, fields = max(d for d, _ in measured) if measured else 0, sum(n for _, n in measured)
+        if depth > MAX_DEPTH + 1:
+            return f"The document selects more than {MAX_DEPTH} levels deep"
+        if fields > MAX_FIELDS:
+            return f"The document selects more than {MAX_FIELDS} fields"
+        if self._introspected > MAX_INTROSPECTED:
+            return f"The document asks for more than {MAX_INTROSPECTED} fields of the schema"
+        return None
+
+    def _size(self, selected: SelectionSetNode) -> tuple[int, int]:
+        """Levels and fields."""
+        keys = Counter((n.alias or n.name).value for n in selected.selections if isinstance(n, FieldNode))
+        if keys and max(keys.values()) > MAX_ALIKE:
+            return 0, MAX_FIELDS + 1
+        depth = fields = 0
+        for node in selected.selections:
+            if isinstance(node, FieldNode):
+                if node.name.value in _ABOUT_SCHEMA:
+                    self._introspected += self._size(node.selection_set)[1] + 1 if node.selection_set else 1
+                    fields += 1
+                    continue
+                below = self._size(node.selection_set) if node.selection_set else (0, 0)
+                inner = below[0] + 1, below[1] + 1
+            elif isinstance(node, FragmentSpreadNode):
+                inner = self._fragment(node.name.value)
+            else:
+                inner = self._size(node.selection_set)  # type: ignore[attr-defined]
+            depth, fields = max(depth, inner[0]), fields + inner[1]
+        return depth, fields
+
+    def _fragment(self, name: str) -> tuple[int, int]:
+        if name not in self._sizes:
+            self._sizes[name] = (0, 0)  # one that holds itself is refused by validation
+            if name in self._fragments:
+                self._sizes[name] = self._size(self._fragments[name].selection_set)
+        return self._sizes[name]

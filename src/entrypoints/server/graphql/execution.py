@@ -1,0 +1,159 @@
+"""One GraphQL request in, one answer out: parsing, validation, transaction, execution, the shape of errors."""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import attrs
+from graphql import ExecutionResult, GraphQLError, OperationType, execute_sync
+
+from prefect.agent.domain.cloud.errors import INTERNAL, CloudError
+from prefect.agent.domain.cloud.strictness import STRICT, Claims, Strictness
+from prefect.agent.entrypoints.server.graphql.documents import BAD_INPUT, Documents, Prepared, Refused
+from prefect.agent.entrypoints.server.graphql.fast_path import Misfit, run_plan
+from prefect.agent.entrypoints.server.graphql.json_text import read_json
+from prefect.agent.entrypoints.server.graphql.schema import failure, schema
+from prefect.agent.entrypoints.server.mutations.registry import Request
+from prefect.agent.entrypoints.server.storage.answer_sizes import check_answer
+from prefect.agent.entrypoints.server.storage.clock import utc_now
+from prefect.agent.entrypoints.server.storage.database import Database
+from prefect.agent.entrypoints.server.storage.keys import caller as find_caller
+from prefect.agent.entrypoints.server.storage.scopes import Caller
+
+Answer = tuple[int, dict[str, Any]]
+"""HTTP status and body."""
+
+UNAUTHENTICATED: Final = "UNAUTHENTICATED"
+
+REFUSED_KEY: Final[Answer] = (
+    200,
+    {"errors": [{"message": "The API key is not accepted", "extensions": {"code": UNAUTHENTICATED}}]},
+)
+"""The answer to a request without a key that is accepted."""
+
+
+@attrs.frozen
+class Executor:
+    """Answers requests from one database. One thread at a time.
+
+    Attributes:
+        keys: If not empty, the API keys that are accepted; else no key is asked for.
+        strictness: Of this Cloud.
+        now: The Cloud's clock.
+    """
+
+    database: Database
+    keys: frozenset[str] = frozenset()
+    strictness: Strictness = STRICT
+    now: Callable[[], datetime] = utc_now
+    _claims: Claims = attrs.field(factory=Claims, init=False)
+    _documents: Documents = attrs.field(factory=Documents, init=False)
+
+    def __call__(self, body: object, headers: Mapping[str, str]) -> Answer:
+        """Answer the request *body*; *headers* have lower-case names. Never raises."""
+        try:
+            return self._answer(body, headers)
+        except Exception as problem:  # noqa: BLE001 - failure() logs it; the next request must find a server that works
+            return 200, {**_failed([failure(problem)], INTERNAL), "data": None}
+
+    def _answer(self, body: object, headers: Mapping[str, str]) -> Answer:
+        caller = self.caller(headers)
+        if caller is None:
+            return REFUSED_KEY
+        try:
+            text, variables = _read(body)
+        except ValueError as problem:
+            return 400, _failed([GraphQLError(str(problem))], BAD_INPUT)
+        try:
+            prepared = self._documents.prepare(text)
+        except Refused as refused:
+            return 400, _failed(refused.errors, refused.code)
+        try:
+            result = self._execute(prepared, variables, headers, caller)
+        except CloudError as refused:
+            errors = [GraphQLError(refused.message)]
+            return 200, {**_failed(errors, refused.code), "data": None}
+        prepared.locate(result.errors or ())
+        if result.data is None and result.errors and not any(error.path for error in result.errors):
+            return 400, _failed(result.errors, BAD_INPUT)  # the variables do not fit
+        answer: dict[str, Any] = {"data": result.data}
+        return 200, {**_failed(result.errors), **answer} if result.errors else answer
+
+    def accepts(self, headers: Mapping[str, str]) -> bool:
+        """Whether the request has a key that is accepted, if one is needed."""
+        return self.caller(headers) is not None
+
+    def caller(self, headers: Mapping[str, str]) -> Caller | None:
+        """Who asks; None if the request needs a key that is accepted, and has none."""
+        return find_caller(self.database, self.keys, headers.get("authorization", ""))
+
+    def _execute(
+        self, prepared: Prepared, variables: dict[str, Any], headers: Mapping[str, str], caller: Caller
+    ) -> ExecutionResult:
+        """Run the document in one transaction.
+
+        Raises:
+            CloudError: Nothing of it was done.
+        """
+        changes = prepared.operation.operation is OperationType.MUTATION
+        with self.database.write() if changes else self.database.read() as tx:
+            request = Request(
+                tx=tx,
+                now=self.now(),
+                choose=random.choice,
+                agent_id=headers.get("x-prefect-agent-id"),
+                core_version=headers.get("x-prefect-core-version"),
+                strictness=self.strictness,
+                claims=self._claims,
+                caller=caller,
+            )
+            result = _run(prepared, request, variables)
+            check_answer(result.data)
+            return result
+
+
+def _run(prepared: Prepared, request: Request, variables: dict[str, Any]) -> ExecutionResult:
+    if prepared.plan is not None:
+        try:
+            data, errors = run_plan(prepared.plan, request, variables)
+            return ExecutionResult(data, errors or None)
+        except Misfit:
+            pass
+    return execute_sync(schema(), prepared.document, context_value=request, variable_values=variables)
+
+
+def _read(body: object) -> tuple[str, dict[str, Any]]:
+    """Document and variables; these may be JSON within JSON, as official clients send them (protocol section 1.3)."""
+    if not isinstance(body, Mapping) or not isinstance(body.get("query"), str):
+        raise ValueError("the body must be a JSON object with a query")  # noqa: TRY004 - one error for the caller
+    variables = body.get("variables")
+    if isinstance(variables, str):
+        try:
+            variables = read_json(variables) if variables.strip() else None
+        except RecursionError as problem:
+            raise ValueError("variables are nested too deeply") from problem
+    if variables is None:
+        variables = {}
+    if not isinstance(variables, dict):
+        raise ValueError("variables must be an object")  # noqa: TRY004
+    return body["query"], variables
+
+
+def _failed(errors: Sequence[GraphQLError], code: str | None = None) -> dict[str, Any]:
+    """Errors as they are sent.
+
+    Args:
+        code: Of those that say none; None: that of the client, unless graphql-core names a failure behind it.
+    """
+    shown = []
+    for error in errors:
+        entry: dict[str, Any] = dict(error.formatted)
+        entry["extensions"] = {"code": code or _code(error), **(error.extensions or {})}
+        shown.append(entry)
+    return {"errors": shown}
+
+
+def _code(error: GraphQLError) -> str:
+    behind = error.original_error
+    return BAD_INPUT if behind is None or isinstance(behind, GraphQLError) else INTERNAL

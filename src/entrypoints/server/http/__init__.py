@@ -1,0 +1,1 @@
+"""The embedded Cloud over HTTP: who may ask, how long an answer may take, pages for people."""

@@ -1,0 +1,75 @@
+"""Bodies of requests: how large each may be, and all of them that are being read at one time."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import attrs
+from starlette.types import Receive
+
+from prefect.agent.entrypoints.server.graphql.execution import Answer
+
+MAX_BODY: Final = 5 * 1024 * 1024
+"""Bytes of the largest body, as at real gateways."""
+
+MAX_HELD: Final = 64 * 1024 * 1024
+"""Bytes of all bodies that are being read at one time."""
+
+
+ALWAYS_HELD: Final = 64 * 1024
+"""Bytes of each body for which there is always room: large ones do not keep agents out."""
+
+
+def error_answer(status: int, message: str, code: str) -> Answer:
+    """An error in the protocol's shape."""
+    return status, {"errors": [{"message": message, "extensions": {"code": code}}]}
+
+
+TOO_LARGE: Final = error_answer(413, f"the body is larger than {MAX_BODY} bytes", "PAYLOAD_TOO_LARGE")
+BUSY: Final = error_answer(503, "too many requests are being read at once; repeat this one", "SERVICE_UNAVAILABLE")
+
+
+class Unreadable(Exception):
+    """The rest of the body is not kept; *answer* says why."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+@attrs.define
+class Bodies:
+    """Bodies that are being read.
+
+    Attributes:
+        held: Bytes of all of them.
+    """
+
+    held: int = 0
+
+    async def read(self, receive: Receive) -> bytes | None:
+        """One body; None if the client has gone.
+
+        Raises:
+            Unreadable: It is too large, or there is no room for it.
+        """
+        chunks, size = [], 0
+        try:
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    return None
+                chunk = message.get("body", b"")
+                size, self.held = size + len(chunk), self.held + len(chunk)
+                if size > MAX_BODY or (self.held > MAX_HELD and size > ALWAYS_HELD):
+                    raise Unreadable(TOO_LARGE if size > MAX_BODY else BUSY)
+                chunks.append(chunk)
+                if not message.get("more_body"):
+                    return b"".join(chunks)
+        finally:
+            self.held -= size
+
+
+def length_of(headers: Mapping[str, str]) -> int:
+    """Bytes of the body, as its sender says; 0 if it does not."""
+    text = headers.get("content-length", "0")
+    return int(text[:20]) if text.isdecimal() else 0

@@ -1,0 +1,1 @@
+"""The embedded Cloud's file: tables, transactions, filters, keys."""

@@ -1,0 +1,1 @@
+"""Settings of the agent: where they come from, what they are called, which values they take."""

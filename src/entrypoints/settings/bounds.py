@@ -1,0 +1,74 @@
+"""Settings that are numbers, each an option, an argument and a variable."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+
+from prefect.agent.domain.errors import ConfigurationError
+from prefect.agent.entrypoints.settings.values import own
+
+
+@attrs.frozen
+class Bound:
+    """A setting that is a number.
+
+    Attributes:
+        name: Of the attribute of ``AgentSettings``.
+        variable: Of the environment.
+        least: The smallest value.
+        is_whole: Whether it counts something; else it is seconds.
+        is_open: Whether *least* itself is too small.
+    """
+
+    name: str
+    variable: str
+    least: float
+    is_whole: bool = False
+    is_open: bool = False
+
+    def read(self, text: str, source: str) -> float:
+        """Return the number in *text*; *source* is the name of the variable or argument it comes from.
+
+        Raises:
+            ConfigurationError: It is none, or too small.
+        """
+        try:
+            value = int(text) if self.is_whole else float(text)
+            is_possible = math.isfinite(value) and (value > self.least if self.is_open else value >= self.least)
+        except (ValueError, OverflowError):
+            is_possible = False
+        if is_possible:
+            return value
+        wanted = "a whole number" if self.is_whole else "a number of seconds"
+        border = f"more than {self.least:g}" if self.is_open else f"at least {self.least:g}"
+        raise ConfigurationError(f"{source} is {text[:40]!r}; give {wanted}, {border}")
+
+
+BOUNDS: Final = (
+    Bound("limit", "PREFECT_AGENT_LIMIT", 1, is_whole=True),
+    Bound("max_lateness", "PREFECT_AGENT_MAX_LATENESS", 0, is_open=True),
+    Bound("start_patience", "PREFECT_AGENT_START_PATIENCE", 0),
+    Bound("auth_patience", "PREFECT_AGENT_AUTH_PATIENCE", 0),
+    Bound("stall_patience", "PREFECT_AGENT_STALL_PATIENCE", 0),
+    Bound("stop_patience", "PREFECT_AGENT_STOP_PATIENCE", 0),
+)
+"""The numbers of an agent that a person may set by variable."""
+
+
+def bounds(environ: Mapping[str, str], given: Mapping[str, float | None]) -> dict[str, Any]:
+    """Return the bounds of an agent that are set, by attribute of ``AgentSettings``; *given* wins over variables.
+
+    Raises:
+        ConfigurationError: One of them is no number, or one that cannot be.
+    """
+    found: dict[str, Any] = {}
+    for bound in BOUNDS:
+        value = given.get(bound.name)
+        text = own(environ, bound.variable)
+        if value is not None:
+            found[bound.name] = bound.read(str(value), bound.name)
+        elif text:
+            found[bound.name] = bound.read(text, bound.variable)
+    return found

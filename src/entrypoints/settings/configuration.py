@@ -1,0 +1,379 @@
+"""From options, environment and files to settings. One precedence, everywhere: option, environment, file, default.
+
+Files and variables are those of the 1.x line (protocol section 11.3), so that an existing installation works unchanged:
+``~/.prefect/config.toml``, ``~/.prefect/backend.toml``, ``~/.prefect/auth.toml`` and ``PREFECT__SECTION__KEY``.
+"""
+
+import os
+import re
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final, Literal, cast
+from urllib.parse import urlsplit
+
+import attrs
+
+from prefect.agent.domain.errors import ConfigurationError
+from prefect.agent.domain.secrets import passwords_of, read_secret, without_password
+from prefect.agent.entrypoints.settings.addresses import check_address
+from prefect.agent.entrypoints.settings.local_keys import find_key
+from prefect.agent.entrypoints.settings.names import (
+    ADDRESSES,
+    DEFAULTS,
+    FLOW_RUN_KEY,
+    KEY_SETTINGS,
+    PREFIX,
+    variable_of,
+)
+from prefect.agent.entrypoints.settings.secret_sources import check_proxies, read_file, secrets_in
+from prefect.agent.entrypoints.settings.values import (
+    as_flag,
+    as_level,
+    as_list,
+    as_text,
+    as_variables,
+    at_home,
+    bare,
+    expanded,
+    resolved,
+    sound,
+    typed,
+)
+
+CLOUD_API: Final = "https://api.prefect.io"
+SERVER_API: Final = "http://localhost:4200"
+
+Backend = Literal["cloud", "server"]
+
+LABELS: Final = "cloud.agent.labels"
+ENV_VARS: Final = "cloud.agent.env_vars"
+
+
+@attrs.frozen(kw_only=True)
+class Connection:
+    """Which Cloud, and as whom."""
+
+    api: str = attrs.field(repr=without_password)
+    backend: Backend
+    key: str | None = attrs.field(default=None, repr=False)
+    tenant_id: str | None = None
+    flow_run_key: str | None = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen
+class Configuration:
+    """Looks settings up by their dotted name in environment and files."""
+
+    environ: Mapping[str, str]
+    files: Mapping[str, Any]
+    auth: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    paths: tuple[Path, ...] = ()
+    """Where *files* and *auth* may have been read."""
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str]) -> "Configuration":
+        """Read the files of the person who runs this process. Files that are not there are empty.
+
+        Raises:
+            ConfigurationError: A file is there but is not TOML.
+        """
+        home = _path("PREFECT__HOME_DIR", environ) or Path(expanded("~/.prefect", environ))
+        config = _path("PREFECT__USER_CONFIG_PATH", environ) or home / "config.toml"
+        backend = _path("PREFECT__BACKEND_CONFIG_PATH", environ) or home / "backend.toml"
+        auth = home / "auth.toml"
+        files = {**_read_toml(config), **_read_toml(backend)}
+        return cls(environ, files, _read_toml(auth), (config, backend, auth))
+
+    def find(self, name: str) -> Any | None:
+        """The value of a setting such as ``cloud.agent.labels``; None if nobody set it. Empty counts as not set.
+
+        Raises:
+            ConfigurationError: It refers to what is not there.
+        """
+        return self._typed(self._resolved(self._raw(name), self.source(name)))
+
+    def text(self, name: str) -> str | None:
+        """Like :meth:`find`, as one text; a number stays as it was written."""
+        source = self.source(name)
+        return as_text(self._resolved(self._raw(name), source), source)
+
+    def variable(self, name: str) -> str | None:
+        """One text of a variable that is no setting of 1.x, read like :meth:`text`."""
+        return as_text(self._resolved(self.environ.get(name, "").strip(), name), name)
+
+    def level(self, name: str) -> str | None:
+        """A setting that is a level of Python's logging, in capitals; None if nobody set it."""
+        return as_level(self.text(name), self.source(name))
+
+    def flag(self, name: str) -> bool | None:
+        """A setting that is on or off; None if nobody set it."""
+        return as_flag(self.text(name), self.source(name))
+
+    def variables(self, name: str) -> dict[str, str]:
+        """A setting that is a table of variables: as a whole, or one variable of the environment for each."""
+        prefix = f"{variable_of(name)}__"
+        found = as_variables(self.find(name), self.source(name))
+        alike = (each for each in self.environ if each.startswith(PREFIX) and each.upper().startswith(prefix))
+        one_by_one = {each[len(prefix) :]: self._resolved(self.environ[each], each) for each in alike}
+        return {**found, **{each: text for each, text in one_by_one.items() if each}}
+
+    def source(self, name: str) -> str:
+        """The name of a setting and where its value comes from, for people."""
+        variable = variable_of(name)
+        place = variable if self._said(name) else "in config.toml or backend.toml"
+        return f"the setting {name} ({place})"
+
+    def _raw(self, name: str) -> Any:
+        """A value as it was written: of the environment, else of the files."""
+        return self._said(name) or self._filed(name)
+
+    def _said(self, name: str) -> str:
+        """A value as the environment has it; after the prefix case counts for nothing, as in 1.x."""
+        variable = variable_of(name)
+        alike = (each for each in self.environ if each.startswith(PREFIX) and each.upper() == variable)
+        texts = (self.environ.get(each, "").strip() for each in (variable, *alike))
+        return next(filter(None, texts), "")
+
+    def _filed(self, name: str) -> Any:
+        """A value as it was written in the files; None if they have none."""
+        value: Any = self.files
+        for part in name.split("."):
+            if value is not None and not isinstance(value, Mapping):
+                raise ConfigurationError(f"{name.rpartition('.')[0]} in config.toml must be a table")
+            value = None if value is None else value.get(part)
+        return value
+
+    def _resolved(self, value: Any, source: str) -> Any:
+        """*value* with the references in all its texts replaced."""
+        if isinstance(value, str):
+            return resolved(value, self.environ, self._referred, source)
+        if isinstance(value, Mapping):
+            return {key: self._resolved(each, source) for key, each in value.items()}
+        return [self._resolved(each, source) for each in value] if isinstance(value, list) else value
+
+    def _referred(self, name: str) -> str | None:
+        value = self._raw(name)
+        value = DEFAULTS.get(name) if value is None or value == "" else value
+        return None if value is None else str(value)
+
+    @staticmethod
+    def _typed(value: Any) -> Any:
+        return (typed(value) if value.strip() else None) if isinstance(value, str) else value
+
+    def secret(self, name: str) -> str | None:
+        """The secret that a setting holds, or that is in the file which the setting ``NAME_file`` names.
+
+        Raises:
+            ConfigurationError: It has characters that no secret has, or the file cannot be read. It is not shown.
+        """
+        text = self.text(name)
+        if text is not None:
+            return read_secret(text, self._source(name))
+        path = self.text(f"{name}_file")
+        return None if path is None else read_file(path, self._source(f"{name}_file"))
+
+    def secrets(self) -> set[str]:
+        """Every secret that environment and files hold, for them to be masked; unchecked."""
+        stored = [table.get("api_key") for table in self.auth.values() if isinstance(table, Mapping)]
+        of_flows = self._filed("context.secrets")
+        stored += of_flows.values() if isinstance(of_flows, Mapping) else ()
+        found = [*(self._filed(name) for name in KEY_SETTINGS), *stored]
+        addresses = filter(lambda each: isinstance(each, str), map(self._filed, ADDRESSES))
+        passwords = {password for address in addresses for password in passwords_of(address)}
+        return secrets_in(self.environ) | passwords | {each.strip() for each in found if isinstance(each, str)}
+
+    def secret_files(self, *more: str | None) -> list[Path]:
+        """Files that hold a secret: those that settings name, those of the 1.x client, and *more*."""
+        named = [self.text(f"{name}_file") for name in KEY_SETTINGS]
+        named += [self.variable(f"{FLOW_RUN_KEY}_FILE"), *more]
+        found = [at_home(path, "the file of a secret") for path in named if path and path != "-"]
+        has_key = any(self._filed(name) for name in (*KEY_SETTINGS, "context.secrets"))
+        return [*found, *(self.paths[:1] if has_key else ()), *(self.paths[2:] if self.auth else ())]
+
+    def _source(self, name: str) -> str:
+        variable = variable_of(name)
+        section, _, last = name.rpartition(".")
+        return variable if self._said(name) else f"{last} under [{section}] in config.toml"
+
+    def stored_login(self, api: str) -> Mapping[str, Any]:
+        """What ``auth.toml`` holds for the server at *api* (protocol section 1.6)."""
+        table = self.auth.get(re.sub(r"[^-.a-z0-9]+", "-", urlsplit(api).netloc.lower()))
+        return table if isinstance(table, Mapping) else {}
+
+
+def connection(
+    configuration: Configuration,
+    *,
+    api: str | None = None,
+    key: str | None = None,
+    tenant_id: str | None = None,
+    key_file: str | None = None,
+    flow_run_key: str | None = None,
+    flow_run_key_file: str | None = None,
+) -> Connection:
+    """Decide which Cloud to talk to and as whom; the keywords are options and win.
+
+    Raises:
+        ConfigurationError: No key for Prefect Cloud, or a key, an address or a tenant id that cannot be one.
+    """
+    backend = (configuration.text("backend") or "").lower() or None
+    if backend not in {None, "cloud", "server"}:
+        raise ConfigurationError(f"the backend is {backend!r}; it can only be 'cloud' or 'server'")
+    address = check_address(*_address(configuration, bare(api or ""), backend))
+    check_proxies(configuration.environ)
+    stored = configuration.stored_login(address)
+    secret = _key(configuration, key, key_file, stored)
+    secret = secret or find_key(address, Path(expanded("~", configuration.environ)))
+    tenant = (
+        (tenant_id or "").strip()
+        or configuration.text("cloud.tenant_id")
+        or (_text(stored.get("tenant_id")) if secret else None)
+    )
+    if tenant is not None and not _is_uuid(tenant):
+        raise ConfigurationError(
+            f"the tenant id {tenant!r} is not a UUID; leave it out to have it found by the API key"
+        )
+    if backend is None:
+        backend = "cloud" if secret or address == CLOUD_API else "server"
+    if backend == "cloud" and not secret:
+        raise ConfigurationError(
+            "no API key for Prefect Cloud: give --token-file PATH, set PREFECT__CLOUD__API_KEY or "
+            "PREFECT__CLOUD__API_KEY_FILE, or put api_key under [cloud] in ~/.prefect/config.toml. "
+            "For a Prefect Server give --api URL or set PREFECT__BACKEND=server"
+        )
+    return Connection(
+        api=address,
+        backend=cast("Backend", backend),
+        key=secret,
+        tenant_id=tenant and str(uuid.UUID(tenant)),
+        flow_run_key=_flow_run_key(configuration, flow_run_key, flow_run_key_file),
+    )
+
+
+def _key(
+    configuration: Configuration, given: str | None, given_file: str | None, stored: Mapping[str, Any]
+) -> str | None:
+    """The API key: of the options, else the first one configured, else what the client of 1.x has stored."""
+    if given or given_file:
+        return _given_secret(given, given_file, "--token")
+    found = (configuration.secret(name) for name in KEY_SETTINGS)
+    login = _text(stored.get("api_key"))
+    return next((value for value in found if value), None) or (login and read_secret(login, "api_key in auth.toml"))
+
+
+def _flow_run_key(configuration: Configuration, given: str | None, given_file: str | None) -> str | None:
+    """The key of flow runs, if they have one of their own."""
+    if given or given_file:
+        return _given_secret(given, given_file, "--flow-run-key")
+    if configuration.environ.get(FLOW_RUN_KEY):
+        return read_secret(configuration.variable(FLOW_RUN_KEY) or "", FLOW_RUN_KEY)
+    path = configuration.variable(f"{FLOW_RUN_KEY}_FILE")
+    return read_file(path, f"{FLOW_RUN_KEY}_FILE") if path else None
+
+
+def _given_secret(given: str | None, path: str | None, option: str) -> str:
+    if given and path:
+        raise ConfigurationError(f"{option} and {option}-file exclude each other: give the file")
+    return read_file(path, f"{option}-file") if path else read_secret(given or "", option)
+
+
+def labels(configuration: Configuration, given: Iterable[str]) -> list[str]:
+    """Labels of the options, else those configured.
+
+    Raises:
+        ConfigurationError: Those configured are no list.
+    """
+    chosen = [sound(each, "--label") for each in given]
+    if chosen:
+        return chosen
+    return as_list(configuration.find(LABELS), configuration.source(LABELS))
+
+
+def env_vars(configuration: Configuration, given: Iterable[str]) -> dict[str, str]:
+    """Variables of ``--env KEY=VALUE`` over those configured.
+
+    Raises:
+        ConfigurationError: One of them is not KEY=VALUE or cannot be a variable, those configured are no variables, or
+            one is a level of logging that does not exist.
+    """
+    result = configuration.variables(ENV_VARS)
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise ConfigurationError(f"--env takes KEY=VALUE, not {pair!r}")
+        result[name] = value
+    for name in {"PREFECT__LOGGING__LEVEL", "PREFECT__CLOUD__AGENT__LEVEL"} & result.keys():
+        result[name] = as_level(result[name], f"{name} among the variables of flow runs") or ""
+    for name, value in result.items():
+        _check_variable(name, value)
+    return result
+
+
+def _check_variable(name: str, value: str) -> None:
+    """Refuse a variable that no flow run could be given; the value is not shown."""
+    if not name or "=" in name:
+        raise ConfigurationError(f"the variable {name!r} of {ENV_VARS} or --env has no name, or '=' in its name")
+    sound(name + value, f"the variable {name!a} of {ENV_VARS} or --env")
+
+
+def _address(configuration: Configuration, given: str, backend: str | None) -> tuple[str, str]:
+    """The address of the API, unchecked, and where it comes from."""
+    if given:
+        return given, "--api"
+    for name in ("cloud.api", "server.endpoint" if backend == "server" else "cloud.endpoint"):
+        found = configuration.text(name)
+        if found:
+            return found, configuration.source(name)
+    if backend != "server":
+        return CLOUD_API, "the address"
+    host, port = configuration.text("server.host"), configuration.text("server.port")
+    default = f"{(host or 'http://localhost').rstrip('/')}:{port or 4200}" if host or port else SERVER_API
+    return default, "the address of the settings server.host and server.port"
+
+
+def _path(variable: str, environ: Mapping[str, str]) -> Path | None:
+    """The path that a variable holds; None if it holds none."""
+    text = environ.get(variable, "").strip()
+    return at_home(resolved(text, environ, DEFAULTS.get, variable), variable) if text else None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as problem:
+        if isinstance(problem, PermissionError) and not os.path.lexists(path):
+            return {}  # in a folder of another user: whether it is there cannot be known
+        raise ConfigurationError(f"cannot read {str(path)[:200]}: {problem.strerror}") from problem
+    except UnicodeDecodeError as problem:
+        raise ConfigurationError(f"cannot read {path}: it is no text in UTF-8") from problem
+    try:
+        return _toml_loads()(text)
+    except RecursionError as problem:
+        raise ConfigurationError(f"{path} is nested too deeply") from problem
+    except ValueError as problem:
+        raise ConfigurationError(f"{path} is not valid TOML: {problem}") from problem
+
+
+def _toml_loads() -> Callable[[str], dict[str, Any]]:
+    try:
+        toml = import_module("tomllib")
+    except ModuleNotFoundError:  # Python 3.10
+        toml = import_module("tomli")
+    loads: Callable[[str], dict[str, Any]] = toml.loads
+    return loads
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True

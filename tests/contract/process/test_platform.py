@@ -1,0 +1,241 @@
+"""What a submission can do to its own bookkeeping: hostile environments, full disks, shells that do not start."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import attrs
+import pytest
+
+from prefect.agent.adapters.process import launcher
+from prefect.agent.adapters.process.platform import ProcessPlatform
+from prefect.agent.domain.errors import PlatformUnavailable, SubmissionRefused
+from prefect.agent.domain.model.units import UnitStatus
+from support.process_place import Place, over
+from support.waiting import wait_until
+
+TELL = "import os, sys; open(sys.argv[1] + '.new', 'wb').write(open('/proc/self/environ', 'rb').read())"
+RENAME = "os.rename(sys.argv[1] + '.new', sys.argv[1])"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Generator[Place]:
+    """See :class:`Place`. All that was started is ended."""
+    place = Place(tmp_path)
+    yield place
+    place.clean()
+
+
+def test_flow_runs_get_the_agents_own_python_path_first(place: Place, tmp_path: Path) -> None:
+    """As in 1.x: then the working directory, then the import paths; a run's own variable replaces all of it."""
+    environ = {**os.environ, "PYTHONPATH": "/agent/one:/agent/two"}
+    agent = ProcessPlatform(place.units, import_paths=["/imported"], environ=environ)
+    script = "import os, sys; print(os.environ['PYTHONPATH'], file=open(sys.argv[1], 'w'))"
+    for env, expected in (({}, f"/agent/one:/agent/two:{Path.cwd()}:/imported"), ({"PYTHONPATH": "/run"}, "/run")):
+        told = tmp_path / f"told-{len(env)}"
+        submission = place.submission(sys.executable, "-S", "-c", script, str(told), env=env)
+        agent.create(submission)
+        assert over(agent, submission.name).status is UnitStatus.SUCCEEDED
+        assert told.read_text().strip() == expected
+    agent.close()
+
+
+# --- the bookkeeping and the submission's environment ---
+
+
+HOSTILE = {
+    "no programs": {"PATH": ""},
+    "programs that fail": {"PATH": "{bin}"},
+    "library that fails": {"LD_PRELOAD": "{bin}/broken.so", "LD_LIBRARY_PATH": "{bin}"},
+    "options of shells": {"SHELLOPTS": "noexec", "BASH_ENV": "{bin}/false", "ENV": "{bin}/false", "BASHOPTS": "x"},
+    "functions of shells": {"BASH_FUNC_printf%%": "() { exit 9; }", "BASH_FUNC_read%%": "() { exit 9; }"},
+    "names of our own": {"unit": "/x", "code": "9", "pid": "1", "began": "", "IFS": "0123456789", "PWD": "/x"},
+    "names that shells keep": {"PPID": "1", "UID": "x", "EUID": "x", "OPTIND": "x", "LINENO": "x", "RANDOM": "x"},
+    "names that no shell takes": {"a.b": "1", "1": "1", "a-b c": "x", "%": "1"},
+}
+
+
+@pytest.mark.parametrize("env", HOSTILE.values(), ids=HOSTILE)
+def test_the_submissions_environment_cannot_break_the_bookkeeping(place: Place, env: dict[str, str]) -> None:
+    """Whatever a flow's author sets: the unit begins, once, and its exit code is kept."""
+    folder = place.folder / "bin"
+    folder.mkdir()
+    for name in ("mv", "echo", "printf", "cat", "false"):
+        (folder / name).write_text("#!/bin/sh\nexit 1\n", encoding="ascii")
+        (folder / name).chmod(0o755)
+    (folder / "libc.so.6").write_text("broken", encoding="ascii")
+    env = {name: value.replace("{bin}", str(folder)) for name, value in env.items()}
+    agent = place.agent()
+    words = ("/bin/sh", "-c", f": > {place.folder}/began; exit 3") if "LD_PRELOAD" not in env else ("/bin/sh",)
+    submission = place.submission(*words, env=env)
+
+    unit = agent.create(submission)
+
+    assert unit.id
+    ended = over(agent, submission.name)
+    assert ended.evidence is not None
+    assert ended.evidence.exit_code == (127 if "LD_PRELOAD" in env else 3)
+    assert ended.status is UnitStatus.FAILED
+
+
+def test_every_character_reaches_the_command(place: Place) -> None:
+    """Values pass a shell on their way: nothing of them is read by it. The secret is in no command line."""
+    value = bytes(range(1, 256)).decode(errors="surrogateescape")
+    env = {"ALL": value, "QUOTES": "'\"'\\''", "LINES": "a\nb\n\n", "EMPTY": "", "_": "x"}
+    trace = place.folder / "environment"
+    code = f"{TELL}; {RENAME}; import time; time.sleep(600)"
+    submission = place.submission(sys.executable, "-I", "-S", "-c", code, str(trace), env=env)
+    submission = attrs.evolve(submission, secret_env={"SECRET": "s3cr3t of 'mine'"})
+
+    unit = place.agent().create(submission)
+
+    wait_until(trace.exists, 60, "the command says what it was given")
+    pairs = (word.split(b"=", 1) for word in trace.read_bytes().split(b"\0") if word)
+    given = {os.fsdecode(name): os.fsdecode(content) for name, content in pairs}
+    wanted = {**env, "SECRET": "s3cr3t of 'mine'"}
+    assert {name: given.get(name) for name in wanted if name != "_"} == {n: v for n, v in wanted.items() if n != "_"}
+    assert launcher.ABOUT not in given
+    lines = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in (unit.id, os.getppid())]
+    shell = Path(f"/proc/{unit.id}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[1]
+    lines.append(Path(f"/proc/{shell}/cmdline").read_bytes())
+    assert b"s3cr3t" not in b"".join(lines)
+    assert b"s3cr3t" not in Path(f"/proc/{shell}/environ").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("env", "words"),
+    [({"BIG": "x" * 140_000}, "larger"), ({"NUL": "a\0b"}, "NUL"), ({"A=B": "x"}, "name"), ({"": "x"}, "name")],
+    ids=["big", "nul", "equals", "nameless"],
+)
+def test_an_environment_that_no_process_can_have_is_refused(place: Place, env: dict[str, str], words: str) -> None:
+    """It is the run's fault, is said so, and leaves nothing."""
+    agent, submission = place.agent(), place.submission("/bin/true", env=env)
+
+    with pytest.raises(SubmissionRefused, match=words):
+        agent.create(submission)
+
+    assert agent.units() == []
+    assert not (place.units / submission.name).exists()
+
+
+def test_the_pid_that_is_told_is_the_commands(place: Place) -> None:
+    """A person who looks for it finds the flow, not our shell."""
+    agent = place.agent()
+
+    unit = agent.create(place.sleeper())
+
+    wait_until(place.starts, 60, "it is started")
+    assert place.starts() == [int(unit.id)]
+    assert unit.info == f"PID: {unit.id}"
+
+
+def test_what_is_kept_of_a_unit_is_private_and_what_it_makes_is_as_usual(place: Place) -> None:
+    """Its directory is for the own user only; the command makes files as it would without us."""
+    agent = place.agent()
+    mask = os.umask(0)
+    os.umask(mask)
+    submission = place.submission("/bin/sh", "-c", f"echo x; : > {place.folder}/made")
+    agent.create(submission)
+    over(agent, submission.name)
+
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (place.units / submission.name).iterdir()}
+    assert modes == dict.fromkeys(("lock", "unit.json", "pid", "exit", "output"), 0o600)
+    assert (place.units / submission.name).stat().st_mode & 0o777 == 0o700
+    assert (place.folder / "made").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+# --- begun, or not ---
+
+
+def test_a_unit_that_does_not_begin_is_an_error_and_leaves_nothing(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shell cannot be executed, or ends before its first act: create does not return, and may be repeated."""
+    agent, submission = place.agent(), place.sleeper()
+    for shell in ("/bin/false", str(place.folder / "gone")):
+        monkeypatch.setattr(launcher, "SHELL", shell)
+        with pytest.raises(PlatformUnavailable):
+            agent.create(submission)
+        assert agent.units() == []
+    monkeypatch.undo()
+
+    assert agent.create(submission).status is UnitStatus.RUNNING
+
+
+def test_an_exit_code_that_cannot_be_kept_is_no_kill(place: Place) -> None:
+    """The disk is full when a unit ends: the evidence says that, not that it was killed."""
+    agent = place.agent()
+    submission = place.submission("/bin/sh", "-c", f"until [ -e {place.folder}/go ]; do sleep 0.01; done; exit 3")
+    agent.create(submission)
+    path = place.units / submission.name / "exit"
+    path.unlink()
+    path.symlink_to("/dev/full")
+
+    (place.folder / "go").touch()
+
+    unit = over(agent, submission.name)
+    assert unit.status is UnitStatus.FAILED
+    assert "no space" in str(unit.evidence)
+    assert "Killed" not in str(unit.evidence)
+
+
+FULL = """
+import os, sys
+from pathlib import Path
+from prefect.agent.adapters.process import ProcessPlatform
+from prefect.agent.domain.errors import PlatformUnavailable
+from prefect.agent.domain.model.submissions import Submission
+
+folder = Path(sys.argv[1])
+agent = ProcessPlatform(folder / "units", environ={"PATH": os.environ["PATH"]})
+agent.identity
+
+def fill():
+    with (folder / "filler").open("wb") as file:
+        try:
+            while True:
+                os.write(file.fileno(), b"x" * 512)
+        except OSError:
+            pass
+
+def submission(number, script):
+    name = f"prefect-full-{os.getpid()}-{number}"
+    return Submission(name=name, flow_run_id="x", attempt="1", command=("/bin/sh", "-c", script))
+
+fill()
+first = submission(1, "exit 0")
+try:
+    agent.create(first)
+    print("created")
+except PlatformUnavailable as problem:
+    print("unavailable:", problem)
+print("left:", [path.name for path in (folder / "units").iterdir() if path.is_dir()], agent.unit(first.name))
+(folder / "filler").unlink()
+second = submission(2, "read x < %s/pipe; exit 5" % folder)
+os.mkfifo(folder / "pipe")
+print("second:", agent.create(second).status.value)
+fill()
+(folder / "pipe").write_text("go\\n")
+while not agent.unit(second.name).status.has_ended:
+    pass
+print("ended:", agent.unit(second.name).evidence)
+"""
+
+
+def test_a_full_disk_starts_nothing_and_loses_no_exit_code(place: Place) -> None:
+    """At the start: unavailable, and nothing that counts as begun is left. At the end: the code has its room."""
+    program, disk = place.folder / "full.py", place.folder / "disk"
+    program.write_text(FULL, encoding="ascii")
+    disk.mkdir()
+    mount = f'mount -t tmpfs -o size=64k none "{disk}" || exit 77; exec "{sys.executable}" "{program}" "{disk}"'
+    words = ["unshare", "--mount", *([] if os.getuid() == 0 else ["--map-root-user"]), "/bin/sh", "-c", mount]
+
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+
+    if done.returncode in {1, 77} and not done.stdout:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("unavailable: this machine is out of something"), done.stdout + done.stderr
+    assert lines[1:] == ["left: [] None", "second: running", "ended: Error, exit code 5"], done.stdout + done.stderr

@@ -1,0 +1,323 @@
+"""Turning a claimed flow run into a unit of execution, and saying what came of it."""
+
+from collections.abc import Callable
+
+import attrs
+import pytest
+
+from prefect.agent.adapters.fakes import ManualClock
+from prefect.agent.domain.errors import (
+    CloudUnavailable,
+    PlatformError,
+    PlatformForbidden,
+    PlatformUnavailable,
+    SubmissionRefused,
+    UnitNameTaken,
+)
+from prefect.agent.domain.model.demands import Demands
+from prefect.agent.domain.model.ends import End, EndKind
+from prefect.agent.domain.model.flow_runs import Claimed, FlowRun
+from prefect.agent.domain.model.policy import Policy
+from prefect.agent.domain.model.run_configs import UnusableRunConfig
+from prefect.agent.domain.model.units import owner, unit_name
+from prefect.agent.domain.services.reporting import Outbox
+from prefect.agent.domain.services.submission import CreateUnit, NoLongerOurs, StartFlowRun
+from prefect.agent.ports import events
+from support.builders import Heard, a_record, a_run
+from support.yards import Yard
+
+
+@pytest.fixture
+def yard() -> Yard:
+    """An empty platform."""
+    return Yard()
+
+
+def test_a_unit_is_created_as_planned(yard: Yard) -> None:
+    """By the name that was claimed, with the environment of the agent."""
+    run = yard.claimed()
+
+    unit = yard.create(run)
+
+    [submission] = yard.platform.created
+    assert unit.name == submission.name == unit_name(run.id, run.attempt)
+    assert submission.env["A"] == "1"
+    assert unit.owner == submission.owner == owner(yard.cloud.identity, "ann", ["x"])
+    assert yard.heard.names() == [events.UNIT_CREATED]
+
+
+def test_creating_again_finds_the_unit(yard: Yard) -> None:
+    """A second create is a success without a second unit: promise P1."""
+    run = yard.claimed()
+
+    assert yard.create(run) == yard.create(run)
+    assert len(yard.platform.created) == 1
+
+
+@pytest.mark.parametrize("trouble", [PlatformUnavailable("busy"), PlatformForbidden("no")], ids=["busy", "forbidden"])
+def test_trouble_that_passes_is_sat_out(yard: Yard, trouble: PlatformError) -> None:
+    """The platform is away for a while: the run starts when it is back."""
+    yard.platform.fail_next("create", trouble, times=5)
+
+    yard.create(yard.claimed())
+
+    assert len(yard.platform.created) == 1
+    assert yard.heard.names() == [events.UNIT_RETRIED] * 5 + [events.UNIT_CREATED]
+
+
+def test_an_answer_that_was_lost_costs_no_second_unit(yard: Yard) -> None:
+    """The create took effect all the same."""
+    yard.platform.lose_answers("create", 2)
+
+    yard.create(yard.claimed())
+
+    assert len(yard.platform.created) == 1
+
+
+def test_trouble_that_stays_is_raised_at_the_deadline(yard: Yard) -> None:
+    """Neither before nor long after; the last try is at the deadline itself."""
+    yard.platform.fail_next("create", PlatformUnavailable("busy"), times=1000)
+    start = yard.clock.monotonic()
+
+    with pytest.raises(PlatformUnavailable):
+        yard.create(yard.claimed())
+
+    assert yard.clock.monotonic() - start == pytest.approx(120)
+
+
+def test_the_platform_may_ask_for_patience(yard: Yard) -> None:
+    """Retry-After is honoured, inside the deadline."""
+    yard.platform.fail_next("create", PlatformUnavailable("busy", retry_after=30))
+    start = yard.clock.monotonic()
+
+    yard.create(yard.claimed())
+
+    assert yard.clock.monotonic() - start == pytest.approx(30)
+
+
+def test_patience_ends_at_the_deadline(yard: Yard) -> None:
+    """An hour is not waited for."""
+    yard.platform.fail_next("create", PlatformUnavailable("busy", retry_after=3600), times=5)
+    start = yard.clock.monotonic()
+
+    with pytest.raises(PlatformUnavailable):
+        yard.create(yard.claimed())
+
+    assert yard.clock.monotonic() - start == pytest.approx(120)
+
+
+def refusing(yard: Yard, **rules: list[str]) -> CreateUnit:
+    """The way to the yard's platform under a policy."""
+    return attrs.evolve(yard.create, policy=Policy.read({"preset": "open", **rules}))
+
+
+def test_the_policy_is_asked_before_the_platform(yard: Yard) -> None:
+    """Nothing is prepared, pulled or created, and no time passes."""
+    run, start = yard.claimed(), yard.clock.monotonic()
+
+    with pytest.raises(SubmissionRefused, match=r"policy does not allow .*rule images: the image 'docker\.io/memory"):
+        refusing(yard, images=[])(run)
+
+    assert not {"prepare", "create"} & set(yard.platform.calls)
+    assert yard.clock.monotonic() == start
+
+
+def test_what_only_the_platform_knows_is_judged_before_it_prepares(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The platform says what the unit would be given; a refusal leaves it untouched."""
+    run = yard.claimed()
+    monkeypatch.setattr(yard.platform, "demands", lambda _: Demands(privileges=frozenset({"privileged"})))
+
+    with pytest.raises(SubmissionRefused, match="rule privileges"):
+        refusing(yard, privileges=[])(run)
+
+    assert not {"prepare", "create"} & set(yard.platform.calls)
+    assert refusing(yard, images=["**"])(run).flow_run_id == run.id
+
+
+def test_a_platform_that_cannot_say_what_is_asked_is_asked_again(yard: Yard) -> None:
+    """Nothing is created meanwhile: an error that passes is no permission."""
+    yard.platform.fail_next("demands", PlatformUnavailable("busy"), times=3)
+
+    refusing(yard, privileges=[])(yard.claimed())
+
+    assert yard.platform.calls.count("demands") == 4
+    assert yard.platform.calls.count("prepare") == yard.platform.calls.count("create") == 1
+
+
+def test_an_open_policy_costs_the_platform_nothing(yard: Yard) -> None:
+    """Then there is nothing to ask."""
+    yard.create(yard.claimed())
+    assert "demands" not in yard.platform.calls
+
+
+def test_a_refusal_of_the_policy_is_the_runs_reason(yard: Yard) -> None:
+    """The run is Failed with the rule's name, at once."""
+    yard.create = refusing(yard, images=["registry.example.com/**"])
+    start, outbox = yard.starting()
+
+    assert not start(yard.claims())
+
+    [reports] = outbox.due()
+    end = reports.run.end
+    assert end is not None
+    assert end.kind is EndKind.FAILED
+    assert "rule images" in end.message
+
+
+def test_a_refusal_is_raised_at_once(yard: Yard) -> None:
+    """Trying again cannot help: what cannot be planned, and what the platform refuses."""
+    run = attrs.evolve(yard.claimed(), run_config=UnusableRunConfig(reason="cheese"))
+    with pytest.raises(SubmissionRefused, match="cheese"):
+        yard.create(run)
+    run = yard.claimed()
+    yard.platform.take_name(unit_name(run.id, run.attempt), "a stranger")
+    with pytest.raises(UnitNameTaken, match="a stranger"):
+        yard.create(run)
+
+    assert yard.clock.monotonic() == 0
+    assert yard.platform.created == []
+
+
+@pytest.mark.parametrize("state", ["Cancelled", "Cancelling", "Failed", "Scheduled"])
+def test_a_run_that_moved_on_while_its_platform_was_away_is_not_started(yard: Yard, state: str) -> None:
+    """Cancelled, failed or taken back: nothing starts when the platform comes back."""
+    run = yard.claimed()
+    yard.cloud.set_state(run.id, state)
+    yard.platform.fail_next("create", PlatformUnavailable("busy"), times=10)
+
+    with pytest.raises(NoLongerOurs, match=state):
+        yard.create(run)
+    assert yard.platform.created == []
+
+
+def test_a_deleted_run_is_not_started(yard: Yard) -> None:
+    """It is gone from the Cloud."""
+    yard.platform.fail_next("create", PlatformUnavailable("busy"), times=10)
+
+    with pytest.raises(NoLongerOurs, match="deleted"):
+        yard.create(attrs.evolve(yard.claimed(), id=a_run(99).id))
+
+
+@pytest.mark.parametrize("state", ["Cancelled", "Failed", "Success"])
+def test_a_running_run_that_moved_on_is_not_started_either(yard: Yard, state: str) -> None:
+    """A run whose task runs were claimed may be cancelled meanwhile, too."""
+    run_id = yard.cloud.add_flow_run(state="Running")
+    yard.cloud.add_task_run(run_id)
+    run = yard.claimed(run_id)
+    yard.cloud.set_state(run.id, state)
+    yard.platform.fail_next("create", PlatformUnavailable("busy"), times=10)
+
+    with pytest.raises(NoLongerOurs, match=state):
+        yard.create(run)
+
+
+def test_a_run_that_was_claimed_again_meanwhile_is_not_started(yard: Yard) -> None:
+    """Taken back, then claimed anew: its unit is there; a second one would execute the run twice."""
+    run = yard.claimed()
+    yard.cloud.set_state(run.id, "Scheduled")
+    yard.claimer("b")(yard.cloud.flow_runs([run.id]))
+    yard.platform.fail_next("create", PlatformUnavailable("busy"), times=10)
+
+    with pytest.raises(NoLongerOurs, match="no longer"):
+        yard.create(run)
+    assert yard.platform.created == []
+
+
+def test_if_both_sides_are_away_nothing_is_given_up(yard: Yard) -> None:
+    """A Cloud that does not answer says nothing about the run."""
+    run = yard.claimed()
+    yard.platform.fail_next("create", PlatformUnavailable("busy"), times=6)
+    yard.cloud.fail_next("flow_runs", CloudUnavailable("away"), times=6)
+
+    yard.create(run)
+
+    assert len(yard.platform.created) == 1
+
+
+# --- saying what came of it ---
+
+
+@attrs.define
+class Start:
+    """Starts a run in some way, and its outbox."""
+
+    deploy: Callable[[FlowRun], str]
+    outbox: Outbox = attrs.field(factory=lambda: Outbox(clock=ManualClock(auto=True)))
+    heard: Heard = attrs.field(factory=Heard)
+    run: FlowRun = attrs.field(factory=a_run)
+
+    def __call__(self) -> bool:
+        """Start it."""
+        start = StartFlowRun(deploy=self.deploy, outbox=self.outbox, tell=self.heard)
+        return start(Claimed(self.run, a_record(self.run)))
+
+    def log(self) -> list[tuple[str, str]]:
+        """Messages and levels that will be on the run's log."""
+        return [(line.message, line.level) for reports in self.outbox.due() for line in reports.lines]
+
+    def end(self) -> End | None:
+        """What will become of the run."""
+        [reports] = self.outbox.due()
+        return reports.run.end
+
+
+@pytest.mark.parametrize(("info", "shown"), [("PID: 7", "PID: 7"), ("", a_record(a_run()).unit)])
+def test_a_start_is_on_the_runs_log(info: str, shown: str) -> None:
+    """With what the platform says about the unit, else with its name."""
+    start = Start(lambda _run: info)
+
+    assert start() is True
+    assert start.log() == [(f"Submitted for execution: {shown}", "INFO")]
+    assert start.end() is None
+
+
+def raising(trouble: BaseException) -> Callable[[FlowRun], str]:
+    """A way to start that fails."""
+
+    def deploy(_run: FlowRun) -> str:
+        raise trouble
+
+    return deploy
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        SubmissionRefused("no such image"),
+        PlatformUnavailable("no such image"),
+        PlatformForbidden("no such image"),
+        ValueError("no such image"),
+        KeyError("no such image"),
+        OSError("no such image"),
+        TimeoutError("no such image"),
+        SystemExit("no such image"),
+    ],
+    ids=lambda trouble: type(trouble).__name__,
+)
+def test_whatever_goes_wrong_is_the_runs_end(trouble: BaseException) -> None:
+    """A subclass's deploy_flow may raise anything: the run is Failed with the reason, and the agent goes on (P3)."""
+    start = Start(raising(trouble))
+
+    assert start() is False
+    end = start.end()
+    assert end is not None
+    assert (end.kind, end.unit) == (EndKind.FAILED, a_record(a_run()).unit)
+    assert "no such image" in end.message
+    assert (end.message, "ERROR") in start.log()
+
+
+def test_an_error_without_words_still_has_a_reason() -> None:
+    """Its type is better than nothing."""
+    start = Start(raising(ValueError()))
+    start()
+
+    assert "ValueError" in start.log()[0][0]
+
+
+def test_a_run_that_moved_on_is_dropped_quietly() -> None:
+    """It is not failed over its new state."""
+    start = Start(raising(NoLongerOurs("it is Cancelled now")))
+
+    assert start() is False
+    assert len(start.outbox) == 0
+    assert start.heard.names() == [events.RUN_DROPPED]

@@ -1,0 +1,112 @@
+"""Flow runs whose platform answers, but has no room for them: they wait, their logs say so, and they cost no others."""
+
+import pytest
+
+from prefect.agent.domain.errors import CreateBlocked
+from prefect.agent.domain.model.ends import End, EndKind
+from prefect.agent.domain.model.flow_runs import FlowRunId
+from prefect.agent.domain.model.reports import entry_of, read_entry
+from prefect.agent.domain.model.settings import AgentSettings
+from prefect.agent.domain.services.reporting import SendReports
+from prefect.agent.domain.services.waits import MOST, SAY_AGAIN, Waits
+from support.sweeps import World
+from support.yards import Yard
+
+FULL = CreateBlocked("the quota is full", patience=6 * 3600, needs_room=True, retry_after=5)
+
+
+@pytest.fixture
+def yard() -> Yard:
+    """An empty platform."""
+    return Yard()
+
+
+def full(yard: Yard, error: CreateBlocked = FULL) -> None:
+    """Let the platform take nothing."""
+    for method in ("create", "check"):
+        yard.platform.fail_next(method, error, times=10_000)
+
+
+def test_a_log_says_at_once_what_its_run_waits_for(yard: Yard) -> None:
+    """Once, and again only after a long time; what takes room is asked to go."""
+    full(yard)
+    said: list[str] = []
+    asked: list[bool] = []
+    yard.create.note = lambda _, message, _level: said.append(message)
+    yard.create.make_room = lambda: asked.append(True)
+    start, _ = yard.starting()
+
+    assert not start(yard.claims())
+
+    assert said == ["The flow run waits to be started: the quota is full"]
+    assert asked
+
+
+def test_a_run_that_waits_is_handed_back_and_that_costs_nothing(yard: Yard) -> None:
+    """However often: it is no recovery, and nothing is claimed until there is room."""
+    start, outbox = yard.starting()
+    run_id = yard.cloud.add_flow_run()
+    for _ in range(8):
+        full(yard)
+        assert not start(yard.claims(run_id))
+        assert not yard.gate.is_open
+        SendReports(cloud=yard.cloud, outbox=outbox, tell=yard.heard)()
+        assert yard.cloud.flow_run(run_id).state == "Scheduled"
+        yard.platform.fail_next("check", FULL, times=0)
+        yard.clock.advance(61)
+
+    yard.platform.fail_next("create", FULL, times=0)
+    yard.platform.fail_next("check", FULL, times=0)
+    claimed = yard.claims(run_id)
+    assert claimed.record.recoveries == 0
+
+
+def test_a_run_does_not_wait_for_ever(yard: Yard) -> None:
+    """The time of all its claims counts."""
+    start, outbox = yard.starting()
+    run_id = yard.cloud.add_flow_run()
+    full(yard, CreateBlocked("the quota is full", patience=300))
+    for _ in range(3):
+        start(yard.claims(run_id))
+        SendReports(cloud=yard.cloud, outbox=outbox, tell=yard.heard)()
+        if yard.cloud.flow_run(run_id).state == "Failed":
+            break
+        yard.clock.advance(61)
+
+    found = yard.cloud.flow_run(run_id)
+    assert found.state == "Failed"
+    assert "it waited for 3" in (found.message or "")
+    assert "the quota is full" in (found.message or "")
+
+
+def test_what_is_known_of_waits() -> None:
+    """Said at once and again after half an hour; the oldest are forgotten."""
+    waits, run = Waits(), FlowRunId("a")
+    assert [waits.is_to_be_said(run, at) for at in (0, 1, SAY_AGAIN - 1, SAY_AGAIN)] == [True, False, False, True]
+    assert waits.seconds(run, 50) == 50
+    for number in range(MOST):
+        waits.seconds(FlowRunId(str(number)), 60)
+    assert waits.seconds(run, 70) == 0
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_a_report_keeps_whether_it_counts(counts: bool) -> None:
+    """Beyond the process, too; reports of older agents count."""
+    end = End(run_id=FlowRunId("a"), unit="u", kind=EndKind.HANDED_BACK, message="m", counts=counts)
+    assert read_entry(end.run_id, entry_of(end)) == end
+    assert ("counts" in entry_of(end)) is not counts
+
+
+@pytest.mark.parametrize(("keep", "is_removed"), [(300, True), (None, False)])
+def test_ended_units_make_room(keep: float | None, is_removed: bool) -> None:
+    """Before their time, once their ends are reported, but not if they are to be kept for ever."""
+    world = World(settings=AgentSettings(keep_ended=keep))
+    _, name = world.started("Success")
+    world.platform.end(name)
+    world.turn()
+    assert world.platform.unit(name) is not None
+
+    world.sweep.make_room()
+    world.turn()
+
+    assert (world.platform.unit(name) is None) is is_removed
