@@ -12,7 +12,7 @@ import host_image
 from docker.errors import DockerException
 
 from prefect.agent import DockerAgent, KubernetesAgent, ProcessAgent
-from prefect.agent.entrypoints.container import platform_factory
+from prefect.agent.entrypoints.factories import platform_factory
 from prefect.agent.entrypoints.library.kinds import Agent
 from prefect.agent.ports.platform import ExecutionPlatform
 

@@ -1,256 +1,126 @@
-"""The composition root: the only module that knows every class.
+"""The composition root: what each part of one agent is given. How adapters are made is in ``factories.py``."""
 
-dependency-injector stays behind :func:`build`; SDKs are imported by the small factories below, when first asked for.
-"""
-
-import socket
 import threading
-import uuid
-from collections.abc import Callable, Mapping
-from importlib import import_module, metadata
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import attrs
-from dependency_injector import containers, providers
+from dependency_injector import containers
+from dependency_injector.providers import Callable, Dependency, List, Object, Provider, Singleton
 
 from prefect.agent.domain.errors import ConfigurationError
-from prefect.agent.domain.model.flow_runs import FlowRun
-from prefect.agent.domain.model.leases import Claimant, fingerprint
-from prefect.agent.domain.model.policy import OPEN, Policy
-from prefect.agent.domain.model.run_configs import frozen_mapping
-from prefect.agent.domain.model.settings import AgentSettings
-from prefect.agent.domain.model.units import Owner, owner
-from prefect.agent.domain.secrets import Mask
+from prefect.agent.domain.model.desk import Desk
 from prefect.agent.domain.services.claiming import ClaimFlowRuns
+from prefect.agent.domain.services.claims_view import ClaimsView
+from prefect.agent.domain.services.ending import ReportEnd
 from prefect.agent.domain.services.gate import PlatformGate
 from prefect.agent.domain.services.noticing import NoticeLateRuns
+from prefect.agent.domain.services.outbox import Outbox
 from prefect.agent.domain.services.recovering import RecoverClaims
-from prefect.agent.domain.services.reporting import Outbox, SendReports
+from prefect.agent.domain.services.reporting import SendReports
+from prefect.agent.domain.services.stopping import StopUnits
 from prefect.agent.domain.services.submission import CreateUnit, StartFlowRun
-from prefect.agent.entrypoints.runtime.loops import Engine
-from prefect.agent.entrypoints.settings.configuration import Connection
+from prefect.agent.domain.services.sweep import Sweep
+from prefect.agent.domain.services.work_in_hand import WorkInHand
+from prefect.agent.entrypoints import factories
+from prefect.agent.entrypoints.factories import Options
+from prefect.agent.entrypoints.runtime.announcer import Announcer
+from prefect.agent.entrypoints.runtime.health import Health
+from prefect.agent.entrypoints.runtime.loops import Loops
+from prefect.agent.entrypoints.runtime.polling import PollLoop
+from prefect.agent.entrypoints.runtime.pools import Pools
+from prefect.agent.entrypoints.runtime.recoveries import Recoveries
+from prefect.agent.entrypoints.runtime.reporting import ReportLoop
+from prefect.agent.entrypoints.runtime.startup import StartUp
+from prefect.agent.entrypoints.runtime.supervision import Supervisor
+from prefect.agent.entrypoints.runtime.sweeping import SweepLoop, WatchLoop
+from prefect.agent.entrypoints.runtime.systemd import Notifier
+from prefect.agent.entrypoints.runtime.wakes import Wakes
 from prefect.agent.ports import events
 from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.cloud_api import CloudApi
 from prefect.agent.ports.events import EventSink
 from prefect.agent.ports.platform import ExecutionPlatform
 from prefect.agent.ports.presence import Presence
-from prefect.agent.ports.reports import MemoryReports, ReportStore
-
-ENTRY_POINTS: Final = "prefect.agent.platforms"
-"""Entry point group through which other distributions add platforms: a name, and a callable that takes options."""
-
-BUILT_IN: Final = {
-    "docker": "prefect.agent.adapters.docker:factory",
-    "kubernetes": "prefect.agent.adapters.kubernetes:factory",
-    "process": "prefect.agent.adapters.process:factory",
-}
-
+from prefect.agent.ports.reports import ReportStore
 
 PORTS: Final = ("cloud", "platform", "clock", "tell", "store", "presence")
 """What :func:`build` takes in place of the defaults."""
 
 
-@attrs.frozen(kw_only=True)
-class Options:
-    """Everything :func:`build` needs to know.
-
-    Attributes:
-        platform: Name of a built-in platform or of an entry point in the group ``prefect.agent.platforms``.
-        platform_options: Keywords for that platform's factory.
-        policy: What flow runs may ask for.
-        send_logs: Whether flow runs send their logs to the Cloud.
-        flow_log_level: Level of the flow runs' loggers.
-        recovers: Whether claims without a unit are started again, see :class:`Engine`.
-        sees_units: Whether what is started shows on the platform; not where there is none.
-        reads_parameters: Whether flow runs are read with their parameters, for code of the 1.x line that wants them.
-        keeps_reports: Whether reports that the Cloud has not confirmed are kept on disk.
-        mask: Takes secrets out of what leaves this process.
-        state_directory: Where; None for the environment's, or ``~/.prefect-agent``.
-    """
-
-    connection: Connection | None = None
-    settings: AgentSettings = AgentSettings()
-    platform: str = "docker"
-    platform_options: Mapping[str, Any] = attrs.field(factory=dict, converter=frozen_mapping)
-    policy: Policy = OPEN
-    send_logs: bool = True
-    flow_log_level: str = "INFO"
-    recovers: bool = True
-    sees_units: bool = True
-    reads_parameters: bool = False
-    keeps_reports: bool = False
-    mask: Mask = attrs.field(factory=Mask, eq=False)
-    state_directory: str | None = None
-
-
-def _system_clock() -> Clock:
-    from prefect.agent.adapters.system.clock import SystemClock  # noqa: PLC0415
-
-    return SystemClock()
-
-
-def _graphql_cloud(options: Options, clock: Clock) -> CloudApi:
-    from prefect.agent.adapters.graphql import GraphQLCloudApi  # noqa: PLC0415 - requests costs 30 ms
-
-    connection = options.connection
-    if connection is None:
-        raise ConfigurationError("no Cloud: give an address and an API key, or an own CloudApi as cloud=...")
-    return GraphQLCloudApi(
-        url=connection.api,
-        clock=clock,
-        key=connection.key,
-        tenant_id=connection.tenant_id,
-        backend=connection.backend,
-        send_logs=options.send_logs,
-        log_level=options.flow_log_level,
-        labels=options.settings.labels,
-        flow_run_key=connection.flow_run_key,
-        parameters=options.reads_parameters,
-    )
-
-
-def _platform(options: Options) -> ExecutionPlatform:
-    platform: ExecutionPlatform = platform_factory(options.platform)(**options.platform_options)
-    return platform
-
-
-def platform_factory(name: str) -> Callable[..., Any]:
-    """The factory of the platform called *name*.
-
-    Raises:
-        ConfigurationError: There is none; the message lists those there are.
-    """
-    if name in BUILT_IN:
-        module, _, attribute = BUILT_IN[name].partition(":")
-        factory: Callable[..., Any] = getattr(import_module(module), attribute)
-        return factory
-    found = {entry.name: entry for entry in metadata.entry_points(group=ENTRY_POINTS)}
-    if name not in found:
-        names = ", ".join(sorted(platform_names()))
-        raise ConfigurationError(f"there is no platform {name!r}; this installation has: {names}")
-    loaded: Callable[..., Any] = found[name].load()
-    return loaded
-
-
-def platform_names() -> set[str]:
-    """Names of all platforms that this installation has."""
-    return {*BUILT_IN, *(entry.name for entry in metadata.entry_points(group=ENTRY_POINTS))}
-
-
-def _store(options: Options, marks: Owner) -> ReportStore:
-    if not options.keeps_reports:
-        return MemoryReports()
-    from prefect.agent.adapters.reports import reports_store  # noqa: PLC0415
-
-    return reports_store(options.state_directory, f"{marks.cloud}-{marks.agent}", is_strict=True)
-
-
-def _presence(platform: ExecutionPlatform) -> Presence:
-    from prefect.agent.adapters.system.presence import SystemPresence  # noqa: PLC0415
-
-    return platform.presence or SystemPresence()
-
-
-def _claimant(options: Options, platform: ExecutionPlatform, presence: Presence) -> Claimant:
-    """What this process writes into its claims; its id is of use to a person who reads it."""
-    settings = options.settings
-    shape = platform.fingerprint + options.policy.fingerprint
-    return Claimant(
-        id=f"{settings.name}@{socket.gethostname()}/{uuid.uuid4().hex[:12]}",
-        platform=platform.identity,
-        agent_name=settings.name,
-        place=presence.place,
-        fingerprint=fingerprint(settings.labels, settings.env, shape),
-        aliases=tuple(platform.aliases),
-    )
-
-
-def _owner(settings: AgentSettings, cloud: CloudApi) -> Owner:
-    return owner(cloud.identity, settings.name, settings.labels)
-
-
 class Container(containers.DeclarativeContainer):
     """One agent. A port is replaced by overriding its provider."""
 
-    options: providers.Dependency[Options] = providers.Dependency(instance_of=Options)
-    tell: providers.Provider[EventSink] = providers.Object(events.ignore)
-    deploy: providers.Provider[Callable[[FlowRun], str] | None] = providers.Object(None)
-
+    options: Dependency[Options] = Dependency(instance_of=Options)
     settings = options.provided.settings
-    # Not settings.name: providers have a name of their own.
-    agent_name = providers.Callable(lambda chosen: chosen.name, settings)
-    clock: providers.Provider[Clock] = providers.Singleton(_system_clock)
-    cloud: providers.Provider[CloudApi] = providers.Singleton(_graphql_cloud, options, clock)
-    platform: providers.Provider[ExecutionPlatform] = providers.Singleton(_platform, options)
+    agent_name = Callable(lambda chosen: chosen.name, settings)  # not settings.name: providers have a name of their own
 
-    marks: providers.Provider[Owner] = providers.Singleton(_owner, settings, cloud)
-    store: providers.Provider[ReportStore] = providers.Singleton(_store, options, marks)
-    presence: providers.Provider[Presence] = providers.Singleton(_presence, platform)
+    # Ports, and who hears what happens
+    clock: Provider[Clock] = Singleton(factories.system_clock)
+    cloud: Provider[CloudApi] = Singleton(factories.graphql_cloud, options, clock)
+    platform: Provider[ExecutionPlatform] = Singleton(factories.platform, options)
+    presence: Provider[Presence] = Singleton(factories.presence, platform)
+    marks = Singleton(factories.marks, settings, cloud)
+    store: Provider[ReportStore] = Singleton(factories.store, options, marks)
+    tell: Provider[EventSink] = Object(events.ignore)
+    health = Singleton(Health.for_polls, clock, settings.poll_last)
+    notifier = Singleton(factories.notifier)
+    sinks = List(health.provided.take, notifier.provided.take, tell)
+    announcer = Singleton(Announcer, mask=options.provided.mask, sinks=sinks)
+    time = {"clock": clock, "tell": announcer}
+    sides = {"cloud": cloud, "platform": platform, **time}
 
-    outbox = providers.Singleton(
-        Outbox,
-        clock=clock,
-        agent_name=agent_name,
-        store=store,
-        guard=providers.Singleton(threading.RLock),
-        clean=options.provided.mask,
-    )
-    gate = providers.Singleton(PlatformGate, platform=platform, clock=clock, tell=tell)
-    create_unit = providers.Singleton(
-        CreateUnit,
-        cloud=cloud,
-        platform=platform,
-        clock=clock,
-        gate=gate,
-        env=settings.env,
-        agent_name=agent_name,
-        labels=settings.labels,
-        deadline=settings.create_deadline,
-        note=outbox.provided.log,
-        policy=options.provided.policy,
-        tell=tell,
-    )
-    claim = providers.Singleton(
-        ClaimFlowRuns,
-        cloud=cloud,
-        clock=clock,
-        claimant=providers.Singleton(_claimant, options, platform, presence),
-        create_within=settings.create_deadline,
-        tell=tell,
-    )
-    recover_claims = providers.Singleton(
-        RecoverClaims,
-        claim=claim,
-        platform=platform,
-        clock=clock,
-        outbox=outbox,
-        gate=gate,
-        presence=presence,
-        recovers=options.provided.recovers,
-        sees_units=options.provided.sees_units,
-        tell=tell,
-    )
-    start_run = providers.Singleton(StartFlowRun, deploy=deploy, outbox=outbox, tell=tell)
-    send_reports = providers.Singleton(SendReports, cloud=cloud, outbox=outbox, tell=tell)
-    engine = providers.Singleton(
-        Engine,
-        cloud=cloud,
-        platform=platform,
-        clock=clock,
-        settings=settings,
-        outbox=outbox,
-        owner=marks,
-        claim=claim,
-        recover_claims=recover_claims,
-        start_run=start_run,
-        send_reports=send_reports,
-        gate=gate,
-        create_unit=create_unit,
-        notice=providers.Singleton(NoticeLateRuns, cloud=cloud, clock=clock, labels=settings.labels, tell=tell),
-        judges_absence=providers.Callable(lambda chosen: chosen.recovers and chosen.sees_units, options),
-        tell=tell,
-    )
+    # What several parts share
+    wakes = Singleton(Wakes)
+    desk = Singleton(Desk.for_parallel, settings.parallel)
+    work = Singleton(WorkInHand, desk=desk, limit=settings.limit, wake_sweep=wakes.provided.sweep.set)
+    supervisor = Singleton(Supervisor, settings=settings, on_fatal=wakes.provided.stop, **time)
+    pools = Singleton(Pools, parallel=settings.parallel, supervisor=supervisor, wakes=wakes)
+    gate = Singleton(PlatformGate, platform=platform, **time)
+    boxes = {"store": store, "guard": Singleton(threading.RLock), "clean": options.provided.mask}
+    outbox = Singleton(Outbox, clock=clock, agent_name=agent_name, **boxes)
+    shared = {"work": work, "wakes": wakes, "supervisor": supervisor}
+
+    # From a claim to a unit
+    claimant = Singleton(factories.claimant, options, platform, presence)
+    deadline = settings.create_deadline
+    claim = Singleton(ClaimFlowRuns, cloud=cloud, claimant=claimant, create_within=deadline, **time)
+    marked = {"agent_name": agent_name, "labels": settings.labels, "env": settings.env}
+    bounds = {"deadline": deadline, "policy": options.provided.policy, "note": outbox.provided.log}
+    create_unit = Singleton(CreateUnit, gate=gate, work=work, **marked, **bounds, **sides)
+    own = options.provided.own_deploy
+    start_run = Singleton(StartFlowRun, create=create_unit, own=own, outbox=outbox, work=work, **time)
+    recovers = {"recovers": options.provided.recovers, "platform": platform, "outbox": outbox, "work": work, **time}
+    recover_claims = Singleton(RecoverClaims, claim=claim, gate=gate, presence=presence, **recovers)
+    recoveries = Singleton(Recoveries, recover_claims=recover_claims, start_run=start_run, pools=pools, **shared)
+
+    # From a unit to its run's end
+    ending = {"platform": platform, "outbox": outbox, "tell": announcer}
+    report = Singleton(ReportEnd, together=pools.provided.together, **ending)
+    background = pools.provided.background
+    stops = Singleton(StopUnits, clock=clock, settings=settings, report=report, background=background, **ending)
+    view = Singleton(ClaimsView, cloud=cloud, clock=clock, platforms=claimant.provided.platforms)
+    left = recover_claims.provided.is_left_to_claimant
+    judges = {"owner": marks, "settings": settings, "view": view, "recover": recoveries, "is_left_to_claimant": left}
+    sweep = Singleton(Sweep, cloud=cloud, report=report, stops=stops, **judges, **recovers)
+    send_reports = Singleton(SendReports, cloud=cloud, outbox=outbox, tell=announcer)
+
+    # Loops
+    claims = {"claim": claim, "start_run": start_run, "gate": gate, "outbox": outbox, "pools": pools}
+    poll_loop = Singleton(PollLoop, cloud=cloud, settings=settings, **claims, **shared, **time)
+    notice = Singleton(NoticeLateRuns, cloud=cloud, labels=settings.labels, **time)
+    sweep_loop = Singleton(SweepLoop, sweep=sweep, clock=clock, settings=settings, notice=notice, **shared)
+    watch_loop = Singleton(WatchLoop, platform=platform, settings=settings, owner=marks, wakes=wakes, **time)
+    sends = {"outbox": outbox, "send_reports": send_reports}
+    report_loop = Singleton(ReportLoop, settings=settings, wakes=wakes, **sends, **time)
+    all_loops = {"poll": poll_loop, "sweep": sweep_loop, "watch": watch_loop, "reports": report_loop}
+    common = {"settings": settings, "supervisor": supervisor, "pools": pools, "wakes": wakes, "tell": announcer}
+    loops = Singleton(Loops, **all_loops, **common)
+
+    # The start
+    identity = Singleton(factories.identity, options)
+    stopping, patience = wakes.provided.stopping, settings.start_patience
+    begins = {"agent": identity, "patience": patience, "stopping": stopping, "prepare": loops.provider}
+    start_up = Singleton(StartUp, **begins, **sides)
 
 
 @attrs.frozen
@@ -262,40 +132,69 @@ class Parts:
     @property
     def cloud(self) -> CloudApi:
         """The Cloud API port."""
-        cloud: CloudApi = self._container.cloud()
-        return cloud
+        return cast("CloudApi", self._container.cloud())
 
     @property
     def platform(self) -> ExecutionPlatform:
         """The execution platform port."""
-        platform: ExecutionPlatform = self._container.platform()
-        return platform
+        return cast("ExecutionPlatform", self._container.platform())
 
     @property
     def clock(self) -> Clock:
         """The clock port."""
-        clock: Clock = self._container.clock()
-        return clock
+        return cast("Clock", self._container.clock())
+
+    @property
+    def announcer(self) -> Announcer:
+        """Takes every event of the agent."""
+        return cast("Announcer", self._container.announcer())
+
+    @property
+    def health(self) -> Health:
+        """How the agent is."""
+        return cast("Health", self._container.health())
+
+    @property
+    def notifier(self) -> Notifier:
+        """The service manager, if there is one."""
+        return cast("Notifier", self._container.notifier())
+
+    @property
+    def wakes(self) -> Wakes:
+        """What ends the loops."""
+        return cast("Wakes", self._container.wakes())
+
+    @property
+    def supervisor(self) -> Supervisor:
+        """Runs loops."""
+        return cast("Supervisor", self._container.supervisor())
 
     @property
     def create_unit(self) -> CreateUnit:
         """Plans and creates the unit of a claimed flow run."""
-        create: CreateUnit = self._container.create_unit()
-        return create
+        return cast("CreateUnit", self._container.create_unit())
 
     @property
-    def engine(self) -> Engine:
+    def recover_claims(self) -> RecoverClaims:
+        """Sees to claims that have no unit."""
+        return cast("RecoverClaims", self._container.recover_claims())
+
+    @property
+    def start_up(self) -> StartUp:
+        """Everything that must have succeeded once before the first poll."""
+        return cast("StartUp", self._container.start_up())
+
+    @property
+    def loops(self) -> Loops:
         """The loops. Asks the platform for its identity."""
-        engine: Engine = self._container.engine()
-        return engine
+        return cast("Loops", self._container.loops())
 
 
-def build(options: Options, *, deploy: Callable[[FlowRun], str] | None = None, **ports: Any) -> Parts:
+def build(options: Options, **ports: Any) -> Parts:
     """Wire one agent.
 
     Args:
         options: What a person decided.
-        deploy: What starts a claimed flow run; the platform's own way if None.
         ports: ``cloud``, ``platform``, ``clock``, ``tell``, ``store`` or ``presence``: an object of yours in place of
             the default.
 
@@ -306,7 +205,5 @@ def build(options: Options, *, deploy: Callable[[FlowRun], str] | None = None, *
     for name, port in ports.items():
         if name not in PORTS:
             raise ConfigurationError(f"there is no port {name!r}; there are {', '.join(PORTS)}")
-        getattr(container, name).override(providers.Object(port))
-    parts = Parts(container)
-    container.deploy.override(providers.Object(deploy or (lambda run: parts.create_unit(run).info)))
-    return parts
+        getattr(container, name).override(Object(port))
+    return Parts(container)

@@ -19,7 +19,8 @@ from typing import Any, Final, cast
 
 from prefect.agent import Agent
 from prefect.agent.domain.model.settings import AgentSettings
-from prefect.agent.entrypoints.container import Options, build
+from prefect.agent.entrypoints.container import build
+from prefect.agent.entrypoints.factories import Options
 from prefect.agent.entrypoints.runtime.exits import AgentExit
 from prefect.agent.entrypoints.settings.configuration import Configuration, connection
 from prefect.agent.ports.cloud_api import CloudApi

@@ -1,5 +1,7 @@
 """Flow runs of a person who may make them, and no more: claimed by an agent that has a policy."""
 
+from typing import Any
+
 from prefect.agent.adapters.fakes import InMemoryCloudApi, ManualClock
 from prefect.agent.domain.model.flow_runs import Claimed, FlowRun
 from prefect.agent.domain.model.leases import Claimant
@@ -8,6 +10,7 @@ from prefect.agent.domain.model.run_configs import RunConfig
 from prefect.agent.domain.services.claiming import ClaimFlowRuns
 from prefect.agent.domain.services.gate import PlatformGate
 from prefect.agent.domain.services.submission import CreateUnit
+from prefect.agent.domain.services.work_in_hand import WorkInHand
 from prefect.agent.ports.platform import ExecutionPlatform
 
 
@@ -22,5 +25,6 @@ def claimed(
     [outcome] = claim(cloud.flow_runs([run_id]))
     assert isinstance(outcome, Claimed)
     gate = PlatformGate(platform=platform, clock=clock)
-    create = CreateUnit(cloud=cloud, platform=platform, clock=clock, gate=gate, policy=policy, deadline=deadline)
+    parts: dict[str, Any] = {"cloud": cloud, "platform": platform, "clock": clock, "gate": gate, "work": WorkInHand()}
+    create = CreateUnit(**parts, policy=policy, deadline=deadline)
     return create, outcome.run

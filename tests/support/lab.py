@@ -1,7 +1,7 @@
 """Agents' engines in threads, on a Cloud and a platform in memory that they share."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -9,10 +9,12 @@ import attrs
 
 from prefect.agent.adapters.fakes import InMemoryCloudApi, InMemoryPlatform
 from prefect.agent.adapters.system.clock import SystemClock
-from prefect.agent.domain.model.flow_runs import FlowRunId
+from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.model.units import Unit
-from prefect.agent.entrypoints.container import Options, Parts, build
+from prefect.agent.domain.services.submission import OwnDeploy
+from prefect.agent.entrypoints.container import Parts, build
+from prefect.agent.entrypoints.factories import Options
 from prefect.agent.entrypoints.runtime.exits import AgentExit
 from prefect.agent.ports.clock import Wake
 from support.builders import Heard
@@ -55,11 +57,11 @@ class Agent:
 
     def start(self) -> "Agent":
         """Run the engine."""
-        parts_engine = self.parts.engine
+        loops = self.parts.loops
 
         def run() -> None:
             try:
-                parts_engine.run()
+                loops.run()
             except BaseException as end:  # noqa: BLE001 - whatever it is, the test looks at it
                 self.end = end
 
@@ -75,7 +77,7 @@ class Agent:
 
     def stop(self) -> None:
         """Stop, and wait for it."""
-        self.parts.engine.stop()
+        self.parts.loops.stop()
         self.join()
 
     def exit_code(self) -> int:
@@ -92,11 +94,13 @@ class Lab:
     platform: WatchedPlatform = attrs.field(factory=WatchedPlatform)
     agents: list[Agent] = attrs.field(factory=list)
 
-    def agent(self, settings: AgentSettings = FAST, *, recovers: bool = True, **ports: Any) -> Agent:
-        """An agent that is not started yet."""
+    def agent(
+        self, settings: AgentSettings = FAST, *, deploy: Callable[[FlowRun], str] | None = None, **ports: Any
+    ) -> Agent:
+        """An agent that is not started yet; with a *deploy* of its own it starts no claim twice."""
         heard = Heard()
         given: dict[str, Any] = {"cloud": self.cloud, "platform": self.platform, "clock": SystemClock(), "tell": heard}
-        parts = build(Options(settings=settings, recovers=recovers), **{**given, **ports})
+        parts = build(Options(settings=settings, own_deploy=deploy and OwnDeploy(deploy)), **{**given, **ports})
         self.agents.append(Agent(parts, heard))
         return self.agents[-1]
 

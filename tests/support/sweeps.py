@@ -12,11 +12,14 @@ from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.model.units import Owner, owner
 from prefect.agent.domain.services.claiming import ClaimFlowRuns
 from prefect.agent.domain.services.claims_view import ClaimsView
+from prefect.agent.domain.services.ending import ReportEnd
 from prefect.agent.domain.services.gate import PlatformGate
 from prefect.agent.domain.services.recovering import RecoverClaims
 from prefect.agent.domain.services.reporting import Outbox, SendReports
+from prefect.agent.domain.services.stopping import StopUnits
 from prefect.agent.domain.services.submission import CreateUnit
-from prefect.agent.domain.services.sweep import Reconcile
+from prefect.agent.domain.services.sweep import Sweep
+from prefect.agent.domain.services.work_in_hand import WorkInHand
 from support.builders import Heard
 
 
@@ -25,7 +28,7 @@ class World:
     """A Cloud, a platform and an agent's sweep between them.
 
     Attributes:
-        in_hand: Runs that this process is seeing to.
+        work: What this process is seeing to.
         later: Background work that waits because the background is busy.
         recovers: Whether the agent may start claims again; set it before the agent is made.
         fingerprint: Of the agent.
@@ -34,7 +37,7 @@ class World:
 
     clock: ManualClock = attrs.field(factory=lambda: ManualClock(auto=True))
     heard: Heard = attrs.field(factory=Heard)
-    in_hand: set[FlowRunId] = attrs.field(factory=set)
+    work: WorkInHand = attrs.field(factory=WorkInHand)
     settings: AgentSettings = attrs.field(factory=lambda: AgentSettings(cancel_grace=60, keep_ended=300))
     pending: bool = False
     is_busy: bool = False
@@ -51,7 +54,7 @@ class World:
     )
     place: str = attrs.field(default="", init=False)
     outbox: Outbox = attrs.field(init=False)
-    sweep: Reconcile = attrs.field(init=False)
+    sweep: Sweep = attrs.field(init=False)
     claims: ClaimFlowRuns = attrs.field(init=False)
     recovery: RecoverClaims = attrs.field(init=False)
     gate: PlatformGate = attrs.field(init=False)
@@ -86,9 +89,10 @@ class World:
         self.outbox = Outbox(clock=self.clock)
         self.sweep = self.agent()
 
-    def agent(self, name: str = "a") -> Reconcile:
+    def agent(self, name: str = "a") -> Sweep:
         """A new process: it remembers nothing, and the one before it is gone."""
         self.die()
+        self.work = WorkInHand()
         self.place = self.presence.new_place(alone=False)
         here = Claimant(
             id=f"{name}/{next(self.presence.numbers)}",
@@ -104,11 +108,13 @@ class World:
             clock=self.clock,
             outbox=self.outbox,
             gate=self.gate,
+            work=self.work,
             presence=self.presence,
             recovers=self.recovers,
             tell=self.heard,
         )
-        return Reconcile(
+        report = ReportEnd(platform=self.platform, outbox=self.outbox, tell=self.heard)
+        return Sweep(
             cloud=self.cloud,
             platform=self.platform,
             clock=self.clock,
@@ -117,10 +123,19 @@ class World:
             owner=self.owner,
             view=ClaimsView(cloud=self.cloud, clock=self.clock, platforms=[self.platform.identity]),
             recover=self.recover,
-            in_hand=self.in_hand.__contains__,
+            work=self.work,
+            report=report,
+            stops=StopUnits(
+                platform=self.platform,
+                clock=self.clock,
+                outbox=self.outbox,
+                settings=self.settings,
+                report=report,
+                background=self.background,
+                tell=self.heard,
+            ),
             is_left_to_claimant=self.recovery.is_left_to_claimant,
-            judges_absence=self.recovers,
-            background=self.background,
+            recovers=self.recovers,
             tell=self.heard,
         )
 
@@ -151,9 +166,8 @@ class World:
         Args:
             remembers: Whether the agent knows later that it has made it.
         """
-        create = CreateUnit(cloud=self.cloud, platform=self.platform, clock=self.clock, gate=self.gate)
-        if remembers:
-            create.made = self.sweep.made
+        work = self.work if remembers else WorkInHand()
+        create = CreateUnit(cloud=self.cloud, platform=self.platform, clock=self.clock, gate=self.gate, work=work)
         return create(claimed.run).name
 
     def recover(self, runs: Sequence[FlowRun]) -> None:

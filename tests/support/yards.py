@@ -17,6 +17,7 @@ from prefect.agent.domain.services.claiming import ClaimFlowRuns
 from prefect.agent.domain.services.gate import PlatformGate
 from prefect.agent.domain.services.reporting import Outbox
 from prefect.agent.domain.services.submission import CreateUnit, StartFlowRun
+from prefect.agent.domain.services.work_in_hand import WorkInHand
 from support.builders import Heard
 
 
@@ -53,6 +54,7 @@ class Yard:
 
     clock: ManualClock = attrs.field(factory=lambda: ManualClock(auto=True))
     heard: Heard = attrs.field(factory=Heard)
+    work: WorkInHand = attrs.field(factory=WorkInHand)
     cloud: InMemoryCloudApi = attrs.field(init=False)
     platform: SlowPlatform = attrs.field(init=False)
     gate: PlatformGate = attrs.field(init=False)
@@ -69,6 +71,7 @@ class Yard:
             platform=self.platform,
             clock=self.clock,
             gate=self.gate,
+            work=self.work,
             env={"A": "1"},
             agent_name="ann",
             labels=["x"],
@@ -105,4 +108,5 @@ class Yard:
     def starting(self) -> tuple[StartFlowRun, Outbox]:
         """What starts claims here, and where its reports are."""
         outbox = Outbox(clock=self.clock)
-        return StartFlowRun(deploy=lambda run: self.create(run).info, outbox=outbox, tell=self.heard), outbox
+        start = StartFlowRun(create=self.create, clock=self.clock, outbox=outbox, work=self.work, tell=self.heard)
+        return start, outbox

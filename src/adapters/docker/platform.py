@@ -39,6 +39,13 @@ from prefect.agent.domain.model.submissions import PlatformTraits, Submission
 from prefect.agent.domain.model.units import Unit, UnitStatus
 from prefect.agent.ports.platform import ExecutionPlatform
 
+TRAITS: Final = PlatformTraits(
+    kind="docker",
+    run_config=DockerRun,
+    units_are="Docker containers",
+    rights="they are root on the machine of the Docker engine",
+)
+
 TIMEOUT: Final = 60
 """Seconds to wait for an answer of the engine."""
 
@@ -102,7 +109,7 @@ class DockerPlatform(ExecutionPlatform):
 
     @property
     def traits(self) -> PlatformTraits:
-        return PlatformTraits(kind="docker", run_config=DockerRun, runs_images=True)
+        return TRAITS
 
     @property
     def identity(self) -> str:

@@ -44,7 +44,12 @@ from prefect.agent.domain.model.units import Evidence, Unit, UnitStatus
 from prefect.agent.ports.platform import ExecutionPlatform
 from prefect.agent.ports.presence import Presence
 
-TRAITS: Final = PlatformTraits(kind="kubernetes", run_config=KubernetesRun)
+TRAITS: Final = PlatformTraits(
+    kind="kubernetes",
+    run_config=KubernetesRun,
+    units_are="Kubernetes Jobs",
+    rights="they may do what the namespace allows, with any Secret and service account in it",
+)
 
 STOP_MARGIN: Final = 60.0
 """Seconds beyond its grace that a node has to report that a pod is gone. If the Job's controller is the first to delete

@@ -13,7 +13,7 @@ from prefect.agent.domain.model.submissions import PlatformTraits, Submission
 from prefect.agent.domain.model.units import Unit
 from prefect.agent.ports.platform import ExecutionPlatform
 
-TRAITS: Final = PlatformTraits(kind="none", runs_images=False)
+TRAITS: Final = PlatformTraits(kind="none", has_units=False, runs_images=False, units_are="its deploy_flow does")
 
 MACHINE_ID: Final = Path("/etc/machine-id")
 

@@ -29,6 +29,14 @@ from prefect.agent.domain.model.units import Unit, UnitStatus
 from prefect.agent.domain.texts import MAX_NAME, cut
 from prefect.agent.ports.platform import ExecutionPlatform
 
+TRAITS: Final = PlatformTraits(
+    kind="process",
+    run_config=LocalRun,
+    runs_images=False,
+    units_are="processes of this machine",
+    rights="they may do what the agent's user may do on this machine",
+)
+
 DEFAULT_DIRECTORY: Final = "~/.prefect-agent/units"
 
 LOOK_EVERY: Final = 0.02
@@ -87,7 +95,7 @@ class ProcessPlatform(ExecutionPlatform):
 
     @property
     def traits(self) -> PlatformTraits:
-        return PlatformTraits(kind="process", run_config=LocalRun, runs_images=False)
+        return TRAITS
 
     @property
     def identity(self) -> str:

@@ -26,6 +26,10 @@ REFUSED_FIRST, REFUSED_LAST = 60.0, 600.0
 AHEAD: Final = 4
 """How many times its capacity an agent keeps of runs that are not due yet."""
 
+WORTH_ASKING: Final = 25
+"""Flow runs that one answer of a Cloud's queue holds at the most. While more are known to wait and others are being
+started, an agent asks once it has room for so many, not for each place that becomes free."""
+
 
 @attrs.frozen
 class Seen:
@@ -45,6 +49,12 @@ class Desk:
     """
 
     capacity: int
+
+    @classmethod
+    def for_parallel(cls, parallel: int) -> "Desk":
+        """The desk of an agent that creates so many units at the same time."""
+        return cls(capacity=max(4 * parallel, 2 * WORTH_ASKING))
+
     _waiting: dict[FlowRunId, Seen] = attrs.field(factory=dict, init=False)
     _started: set[FlowRunId] = attrs.field(factory=set, init=False)
     _resting: dict[FlowRunId, datetime] = attrs.field(factory=dict, init=False)

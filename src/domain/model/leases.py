@@ -47,6 +47,11 @@ class Claimant:
     fingerprint: str = ""
     aliases: tuple[str, ...] = ()
 
+    @property
+    def platforms(self) -> tuple[str, ...]:
+        """All identities of its platform, the present one first."""
+        return (self.platform, *self.aliases)
+
 
 class LeaseVerdict(enum.Enum):
     """What is to be done about a claim that has no unit."""

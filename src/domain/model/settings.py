@@ -1,6 +1,7 @@
 """What a person may set of an agent, validated at birth. Seconds everywhere."""
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -26,7 +27,10 @@ def as_labels(values: Iterable[str]) -> tuple[str, ...]:
 class AgentSettings:
     """One agent.
 
+    A copy that ``attrs.evolve`` makes counts as named in full: it leaves nothing to environment and files.
+
     Attributes:
+        named: Settings that were named when this object was made, also those that equal the default.
         name: For people, and the logger's name in run logs.
         labels: Sorted. A flow run is ours if its labels are a subset (the Cloud decides, protocol section 3.2).
         env: ``--env``: variables for every flow run.
@@ -72,3 +76,10 @@ class AgentSettings:
     auth_patience: float = attrs.field(default=600.0, validator=attrs.validators.ge(0))
     stall_patience: float = attrs.field(default=900.0, validator=attrs.validators.ge(0))
     stop_patience: float = attrs.field(default=30.0, validator=attrs.validators.ge(0))
+    named: frozenset[str] = attrs.field(factory=frozenset, init=False, eq=False, repr=False)
+
+    if not TYPE_CHECKING:  # type checkers see what attrs would make: every setting by its name
+
+        def __init__(self, **given: Any) -> None:
+            self.__attrs_init__(**given)
+            object.__setattr__(self, "named", frozenset(given))

@@ -107,14 +107,20 @@ class PlatformTraits:
     Attributes:
         kind: For people and for agent registration: ``docker``, ``kubernetes``, ``process``.
         run_config: The run config type of its own.
+        has_units: Whether what is started shows on the platform; not where code of the agent's user starts it.
         runs_images: Whether a unit is made from an image. If not, flows stored in an image cannot run here.
         default_image: The image of the agent's own template, if any; beats the backend's default.
+        units_are: What its units are, in the plural, for people.
+        rights: What a unit may do if the policy refuses nothing, as a sentence about flow authors ("they are root").
     """
 
     kind: str
     run_config: type[RunConfig] = UniversalRun
+    has_units: bool = True
     runs_images: bool = True
     default_image: str | None = None
+    units_are: str = "units"
+    rights: str = ""
 
 
 def plan_submission(

@@ -14,14 +14,12 @@ from prefect.agent.domain.model.verdicts import is_plausible
 from prefect.agent.domain.services.claiming import ClaimFlowRuns
 from prefect.agent.domain.services.gate import PlatformGate
 from prefect.agent.domain.services.reporting import Outbox
+from prefect.agent.domain.services.work_in_hand import WorkInHand
 from prefect.agent.ports import events
 from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.events import Event, EventSink
 from prefect.agent.ports.platform import ExecutionPlatform
 from prefect.agent.ports.presence import Presence
-
-MEMORY: Final = 3600.0
-"""Seconds for which a start is remembered at least; longer while its run waits to report."""
 
 PORTION: Final = 25
 """Claims taken over in one request."""
@@ -32,10 +30,11 @@ class RecoverClaims:
     """Sees to claims that have no unit. Every decision is made on what Cloud and platform say at that moment.
 
     Attributes:
+        work: Knows which claims this process has started.
         presence: Knows whether a claimant still lives; None if that cannot be known.
         recovers: Whether such claims may be started again; not if code of a subclass starts flow runs in its own way.
-        sees_units: Whether what was started shows on the platform; if not, only a claim whose claimant is gone, or that
-            is late by an hour, counts as not started.
+
+    On a platform without units only a claim whose claimant is gone, or that is late by an hour, counts as not started.
     """
 
     claim: ClaimFlowRuns
@@ -43,16 +42,10 @@ class RecoverClaims:
     clock: Clock
     outbox: Outbox
     gate: PlatformGate
+    work: WorkInHand
     presence: Presence | None = None
     recovers: bool = True
-    sees_units: bool = True
     tell: EventSink = events.ignore
-    _started: dict[str, float] = attrs.field(factory=dict, init=False)
-    """Units of claims that this process has started, with the time of the start (monotonic, seconds)."""
-
-    def started(self, unit: str) -> None:
-        """Note that this process has started the claim of that unit; what a subclass starts may have no unit here."""
-        self._started[unit] = self.clock.monotonic()
 
     def wanted(self, runs: Sequence[FlowRun]) -> list[FlowRun]:
         """Those of *runs* about which something is to be done, as far as their records say.
@@ -61,9 +54,7 @@ class RecoverClaims:
             runs: All claims that wait for a unit and have none.
         """
         claims = {run.claim.unit for run in runs if run.claim is not None}
-        old = self.clock.monotonic() - MEMORY
-        for unit in [unit for unit, at in tuple(self._started.items()) if at <= old and unit not in claims]:
-            del self._started[unit]
+        self.work.forget_starts(claims, self.clock.monotonic())
         return [run for run in runs if self._verdict(run) is not LeaseVerdict.LEAVE]
 
     def is_left_to_claimant(self, run: FlowRun) -> bool:
@@ -119,13 +110,13 @@ class RecoverClaims:
             return LeaseVerdict.LEAVE
         now, me = self.claim.now(), self.claim.claimant
         gone = self._is_gone(record)
-        able = {"recovers": self.recovers, "sees_units": self.sees_units}
+        able = {"recovers": self.recovers, "sees_units": self.platform.traits.has_units}
         verdict = judge_lease(record, me, now, claimant_is_gone=gone, **able)
         return LeaseVerdict.LEAVE if verdict is LeaseVerdict.RECOVER and not self.gate.is_open else verdict
 
     def _has_started(self, record: ClaimRecord) -> bool:
         """Whether this process has started the claim: it does not start it again, whatever became of the unit."""
-        return record.claimant == self.claim.claimant.id and record.unit in self._started
+        return record.claimant == self.claim.claimant.id and self.work.has_started(record.unit)
 
     def _is_gone(self, record: ClaimRecord) -> bool:
         return self.presence is not None and bool(record.place) and self.presence.is_gone(record.place)

@@ -25,6 +25,7 @@ from prefect.agent.domain.model.units import Unit, UnitStatus, owner
 from prefect.agent.domain.services.gate import PlatformGate
 from prefect.agent.domain.services.reporting import Outbox
 from prefect.agent.domain.services.waits import Waits
+from prefect.agent.domain.services.work_in_hand import WorkInHand
 from prefect.agent.domain.texts import readable_name
 from prefect.agent.ports import events
 from prefect.agent.ports.clock import Clock
@@ -67,23 +68,21 @@ class CreateUnit:
         deadline: Seconds from the first try until passing trouble is raised.
         gate: Knows whether the platform answers at all.
         policy: What flow runs may ask for; asked before the platform does anything for one.
-        made: Takes each unit that was made.
+        work: Learns of each unit that was made, and of runs that wait for the room of ended ones.
         note: Takes a flow run's id, and a line for its log with its level.
-        make_room: Asks for the removal of units that have ended: they take room that a flow run waits for.
     """
 
     cloud: CloudApi
     platform: ExecutionPlatform
     clock: Clock
     gate: PlatformGate
+    work: WorkInHand
     env: Mapping[str, str] = attrs.field(factory=dict, converter=frozen_mapping)
     agent_name: str = "agent"
     labels: Collection[str] = ()
     deadline: float = 120.0
     policy: Policy = OPEN
-    made: Callable[[Unit], None] = attrs.field(default=lambda unit: None)  # noqa: ARG005 - by default it is not wanted
     note: Callable[[FlowRunId, str, str], None] = attrs.field(default=lambda *_: None)
-    make_room: Callable[[], None] = lambda: None
     tell: EventSink = events.ignore
     _waits: Waits = attrs.field(factory=Waits, init=False)
 
@@ -177,7 +176,7 @@ class CreateUnit:
     def _wait_for_room(self, run: FlowRun, problem: CreateBlocked) -> None:
         """Say in the run's log what it waits for, at once and then rarely; give it up after a time."""
         if problem.needs_room:
-            self.make_room()
+            self.work.ask_for_room()
         if self._waits.is_to_be_said(run.id, self.clock.monotonic()):
             self.note(run.id, f"The flow run waits to be started: {problem}", "WARNING")
         self._check_patience(run, problem)
@@ -191,7 +190,7 @@ class CreateUnit:
 
     def _say_created(self, run: FlowRun, unit: Unit) -> Unit:
         self._waits.forget(run.id)
-        self.made(unit)
+        self.work.note_unit(unit)
         message = f"Started flow run {run.name or run.id} as {unit.name} ({unit.info})"
         self.tell(Event(name=events.UNIT_CREATED, message=message, fields={**_fields(run), "unit": unit.name}))
         return unit
@@ -241,23 +240,41 @@ class CreateUnit:
         self.tell(Event(name=events.UNIT_RETRIED, level="WARNING", message=message, fields=_fields(run)))
 
 
-@attrs.define(kw_only=True)
-class StartFlowRun:
-    """Deploy one claimed flow run and report what came of it: nothing that goes wrong leaves here unreported.
+@attrs.frozen
+class OwnDeploy:
+    """A user's own way to start flow runs, in place of the platform's; what it starts may have no unit here.
 
     Attributes:
-        deploy: Starts the run and returns what the run's log shall say about it.
+        deploy: Starts a claimed run and returns what the run's log shall say about it; may raise anything.
+        recovers: Whether it may be called again for a claim of which it is not known whether the run was started.
     """
 
     deploy: Callable[[FlowRun], str]
+    recovers: bool = False
+
+
+@attrs.define(kw_only=True)
+class StartFlowRun:
+    """Start one claimed flow run and report what came of it: nothing that goes wrong leaves here unreported.
+
+    Attributes:
+        create: Starts runs on the platform.
+        own: Starts runs instead, if the user has a way of their own.
+        work: Counts what was started.
+    """
+
+    create: Callable[[FlowRun], Unit]
+    clock: Clock
     outbox: Outbox
+    work: WorkInHand
+    own: OwnDeploy | None = None
     tell: EventSink = events.ignore
 
     def __call__(self, claimed: Claimed) -> bool:
         """Whether *claimed* was started. If not, the outbox has the reason."""
         run, unit = claimed.run, claimed.record.unit
         try:
-            info = self.deploy(run)
+            info = self.create(run).info if self.own is None else self.own.deploy(run)
         except NoLongerOurs as turn:
             self.tell(Event(name=events.RUN_DROPPED, message=f"Flow run {run.id}: {turn}", fields=_fields(run)))
             return False
@@ -281,6 +298,7 @@ class StartFlowRun:
         except (Exception, SystemExit) as problem:  # noqa: BLE001 - a user's deploy_flow may raise anything
             return self._fail(claimed, f"The flow run could not be started: {str(problem) or repr(problem)}")
         self.outbox.log(run.id, f"Submitted for execution: {info or unit}")
+        self.work.note_start(unit, self.clock.monotonic())
         return True
 
     def _fail(self, claimed: Claimed, reason: str) -> bool:

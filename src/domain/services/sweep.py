@@ -1,6 +1,5 @@
 """Bring claims and units together again, whatever was missed: one sweep."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
@@ -31,9 +30,10 @@ from prefect.agent.domain.model.verdicts import (
     without_unit,
 )
 from prefect.agent.domain.services.claims_view import ClaimsView
-from prefect.agent.domain.services.ending import ReportEnd, Together, one_by_one
+from prefect.agent.domain.services.ending import ReportEnd
 from prefect.agent.domain.services.reporting import Outbox
-from prefect.agent.domain.services.stopping import Background, StopUnits, at_once
+from prefect.agent.domain.services.stopping import StopUnits
+from prefect.agent.domain.services.work_in_hand import Census, WorkInHand
 from prefect.agent.ports import events
 from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.cloud_api import CloudApi
@@ -43,16 +43,8 @@ from prefect.agent.ports.platform import ExecutionPlatform
 Runs = dict[FlowRunId, FlowRun]
 
 
-@attrs.frozen
-class Census:
-    """How many units of this agent were alive, and when that was counted (monotonic, seconds)."""
-
-    alive: int = 0
-    counted_at: float = 0.0
-
-
 @attrs.define(kw_only=True)
-class Reconcile:
+class Sweep:
     """One sweep over everything that is claimed, alive or ended on this platform.
 
     Called from one thread. Only units with the own Cloud's mark are judged, counted, stopped and removed. Each step is
@@ -62,12 +54,12 @@ class Reconcile:
     Attributes:
         owner: The marks of this agent's units.
         view: The claims on this platform.
+        work: What this process is seeing to already.
+        report: Reports ends.
+        stops: Stops units in the background.
         recover: Takes the claims that wait for a unit and have none.
         is_left_to_claimant: Whether a claim that has no unit is another process's, which lives and has time left.
-        judges_absence: Whether a run without a unit is over; not if code of a subclass starts flow runs in its own way.
-        in_hand: Whether this process is seeing to a run already.
-        background: Runs what may take long (stopping a unit).
-        together: Looks at several units that have ended.
+        recovers: Whether all runs have units here, so that one without is over; not if code of the user starts them.
     """
 
     cloud: CloudApi
@@ -77,20 +69,17 @@ class Reconcile:
     settings: AgentSettings
     owner: Owner
     view: ClaimsView
+    work: WorkInHand
+    report: ReportEnd
+    stops: StopUnits
     recover: Callable[[Sequence[FlowRun]], None]
-    in_hand: Callable[[FlowRunId], bool]
     is_left_to_claimant: Callable[[FlowRun], bool] = lambda run: False  # noqa: ARG005 - of one agent alone
-    judges_absence: bool = True
-    background: Background = at_once
-    together: Together = one_by_one
+    recovers: bool = True
     tell: EventSink = events.ignore
     is_idle: bool = attrs.field(default=True, init=False)
     """Whether the last sweep found no unit and no claim."""
-    census: Census = attrs.field(factory=Census, init=False)
     look_soon: bool = attrs.field(default=False, init=False)
     """Whether the last sweep passed over a unit that calls for something because its run was in hand."""
-    _report: ReportEnd = attrs.field(init=False)
-    _stops: StopUnits = attrs.field(init=False)
     _settled: set[str] = attrs.field(factory=set, init=False)
     """Ended units about which nothing more is to be reported."""
     _look_again: set[str] = attrs.field(factory=set, init=False)
@@ -98,24 +87,9 @@ class Reconcile:
     """Units of claims that were absent at the last sweep."""
     _remembered: dict[str, Unit] = attrs.field(factory=dict, init=False)
     """Units that had begun and not ended when they were last seen, and those whose absence is yet to be judged."""
-    _made: deque[Unit] = attrs.field(factory=deque, init=False)
-    """Units made by this process since the last sweep."""
     _waits_reported: dict[str, set[str]] = attrs.field(factory=dict, init=False)
     """Of units that live: what the logs of their runs say they waited for."""
-    _needs_room: bool = attrs.field(default=False, init=False)
     _orphans_reported: set[str] = attrs.field(factory=set, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._report = ReportEnd(platform=self.platform, outbox=self.outbox, tell=self.tell, together=self.together)
-        self._stops = StopUnits(
-            platform=self.platform,
-            clock=self.clock,
-            outbox=self.outbox,
-            settings=self.settings,
-            report=self._report,
-            background=self.background,
-            tell=self.tell,
-        )
 
     def __call__(self) -> None:
         """Sweep once.
@@ -132,7 +106,7 @@ class Reconcile:
         units = own(everything, self.owner.cloud)
         alive = [unit for unit in units if not unit.status.has_ended]
         mine = sum(1 for unit in alive if unit.owner is not None and unit.owner.agent == self.owner.agent)
-        self.census = Census(mine, asked_at)
+        self.work.census = Census(mine, asked_at)
         missing = self._remember(units, alive)
         absent = self._absent_claims(everything, missing)
         self._each(waiting(alive, self._platform_time()), self._report_wait, "report why it waits of")
@@ -144,25 +118,21 @@ class Reconcile:
         fields = {"units": len(units), "alive": len(alive), "claimed": len(self.view.open_runs())}
         self.tell(Event(name=events.SWEPT, level="DEBUG", message="Compared claims with units", fields=fields))
 
-    def make_room(self) -> None:
-        """Let the next sweep remove all ended units whose ends are reported, unless they are kept for ever."""
-        self._needs_room = True
-
-    def made(self, unit: Unit) -> None:
-        """Remember a unit that this process has made: if it is deleted before a sweep sees it, its run fails."""
-        self._made.append(unit)
+    @property
+    def judges_absence(self) -> bool:
+        """Whether a run without a unit is over."""
+        return self.recovers and self.platform.traits.has_units
 
     # --- what is there ---
 
     def _take_stopped(self) -> None:
         """Units that this agent has stopped may be absent; they are settled once their runs are over."""
-        for name in self._stops.take_notes():
+        for name in self.stops.take_notes():
             self._remembered.pop(name, None)
 
     def _remember(self, units: Sequence[Unit], alive: Sequence[Unit]) -> list[Unit]:
         """Return the units that have vanished; they stay remembered until they are judged."""
-        while self._made:
-            unit = self._made.popleft()
+        for unit in self.work.take_units():
             self._remembered[unit.name] = unit
         missing = vanished(self._remembered.values(), units)
         living = {unit.name: unit for unit in alive}
@@ -198,8 +168,8 @@ class Reconcile:
 
     def _is_free(self, run_id: FlowRunId) -> bool:
         """Whether nothing of this process is seeing to the run."""
-        stopping = run_id in self._stops.under_way.values()
-        return not (stopping or self.in_hand(run_id) or self.outbox.is_pending(run_id))
+        stopping = run_id in self.stops.under_way.values()
+        return not (stopping or run_id in self.work or self.outbox.is_pending(run_id))
 
     # --- what it means ---
 
@@ -207,7 +177,7 @@ class Reconcile:
         """Compare units that ended, vanished or cannot start with their runs, which are all read in one request."""
         ended = [unit for unit in units if unit.status.has_ended and unit.name not in self._settled]
         stuck = hopeless(units, self._platform_time())
-        found = [unit for unit in (*ended, *missing, *stuck) if unit.name not in self._stops.under_way]
+        found = [unit for unit in (*ended, *missing, *stuck) if unit.name not in self.stops.under_way]
         free = {unit.name for unit in found if self._is_free(unit.flow_run_id)}
         self.look_soon = any(self._is_urgent(unit) for unit in found if unit.name not in free)
         ended, stuck = ([unit for unit in some if unit.name in free] for some in (ended, stuck))
@@ -220,13 +190,13 @@ class Reconcile:
         self._each(gone, lambda unit: self._judge_gone(unit, runs), "judge the absence of")
         for seen in lost:
             self._judge_absent(seen, runs.get(seen.id))
-        self._stops.hopeless(judge_hopeless(unit, runs.get(unit.flow_run_id)) for unit in stuck)
+        self.stops.hopeless(judge_hopeless(unit, runs.get(unit.flow_run_id)) for unit in stuck)
 
     def _is_urgent(self, unit: Unit) -> bool:
         """Whether this process is about to learn of the unit: a unit of an earlier claim is not what it is starting."""
         run = self.view.get(unit.flow_run_id)
         is_older = run is not None and run.claim is not None and run.claim.unit != unit.name
-        return self.in_hand(unit.flow_run_id) and not is_older
+        return unit.flow_run_id in self.work and not is_older
 
     def _is_gone(self, name: str) -> bool:
         """The second proof that a unit was deleted; without it the unit is looked for again at the next sweep."""
@@ -249,19 +219,19 @@ class Reconcile:
                 self._look_again.add(unit.name)
             elif isinstance(verdict, Settled):
                 self._settled.add(unit.name)
-            elif isinstance(verdict, ReportFailed) and unit.name in self._stops.unconfirmed:
-                conclusion, findings = self._stops.unconfirmed.pop(unit.name)
-                self._report(conclusion, proof=f"The unit of execution {unit.name} has ended", findings=findings)
+            elif isinstance(verdict, ReportFailed) and unit.name in self.stops.unconfirmed:
+                conclusion, findings = self.stops.unconfirmed.pop(unit.name)
+                self.report(conclusion, proof=f"The unit of execution {unit.name} has ended", findings=findings)
             elif verdict is not None:
                 conclusions.append(verdict)
-        for _ in self._report.each(conclusions):
+        for _ in self.report.each(conclusions):
             pass  # settled once the Cloud has confirmed the end: the run is read as finished then
 
     def _judge_gone(self, unit: Unit, runs: Runs) -> None:
         run = runs.get(unit.flow_run_id)
         if run is not None and speaks_for(unit, run) and waits_for_its_unit(run) and self.is_left_to_claimant(run):
             return  # its claimant may be about to create it again; it stays remembered
-        self._report(judge_vanished(unit, run), proof=f"The unit of execution {unit.name} is gone")
+        self.report(judge_vanished(unit, run), proof=f"The unit of execution {unit.name} is gone")
         del self._remembered[unit.name]
 
     def _judge_absent(self, seen: FlowRun, run: FlowRun | None) -> None:
@@ -297,15 +267,15 @@ class Reconcile:
             self._doubt_deletions(orphans)
             orphans = []
         self._each(orphans, self._report_orphan, "report the deletion of the run of")
-        self._stops.orphaned(orphans)
+        self.stops.orphaned(orphans)
         known = (self.view.get(run_id) for run_id in {unit.flow_run_id for unit in alive})
         cancelled = [run for run in known if run is not None and run.state.type in {CANCELLING, CANCELLED}]
-        self._stops.cancelled(cancelled, alive)
+        self.stops.cancelled(cancelled, alive)
 
     def _stop_lingering(self, units: Sequence[Unit]) -> None:
         """Helpers go once their unit's end is reported: what explains it may go with them."""
         over = [unit for unit in units if unit.lingers and unit.name not in self._look_again]
-        self._stops.lingering([unit for unit in over if self._is_free(unit.flow_run_id)])
+        self.stops.lingering([unit for unit in over if self._is_free(unit.flow_run_id)])
 
     def _read(self, run_ids: set[FlowRunId]) -> Sequence[FlowRun]:
         found = self.cloud.flow_runs(run_ids) if run_ids else []
@@ -335,8 +305,7 @@ class Reconcile:
 
     def _remove_old(self, units: Sequence[Unit]) -> None:
         now, keep = self._platform_time(), self.settings.keep_ended
-        needs_room, self._needs_room = self._needs_room, False
-        if needs_room and keep is not None:
+        if self.work.take_need_of_room() and keep is not None:
             keep = 0.0
         old = [
             unit

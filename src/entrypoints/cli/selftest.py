@@ -46,7 +46,7 @@ def selftest(platform: str, *, verbose: bool, **given: str | None) -> None:
 
 def _prove(kind: str, options: dict[str, Any], image: str) -> bool:
     from prefect.agent.adapters.system.clock import SystemClock  # noqa: PLC0415 - heavy, as all below
-    from prefect.agent.entrypoints.container import platform_factory  # noqa: PLC0415
+    from prefect.agent.entrypoints.factories import platform_factory  # noqa: PLC0415
     from prefect.agent.entrypoints.library.selftest import SelfTest  # noqa: PLC0415
 
     with closing(platform_factory(kind)(**options)) as platform:

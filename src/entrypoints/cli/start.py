@@ -13,7 +13,7 @@ from prefect.agent.domain.texts import cut
 from prefect.agent.entrypoints.cli import options
 from prefect.agent.entrypoints.runtime import logs, outlet
 from prefect.agent.entrypoints.runtime.exits import AgentExit, ExitCode, exit_for, leave
-from prefect.agent.entrypoints.settings.configuration import Configuration, env_vars, labels
+from prefect.agent.entrypoints.settings.configuration import Configuration, pairs
 from prefect.agent.entrypoints.settings.secret_sources import strip_proxies
 from prefect.agent.entrypoints.settings.values import sound
 
@@ -87,7 +87,7 @@ def starter(class_name: str, own: Callable[[Starter], Starter], help_text: str) 
 
 def _check_platform(ctx: click.Context, platform: str, kind: str) -> None:
     """A name that is no platform is a usage error, with the names there are."""
-    from prefect.agent.entrypoints.container import platform_names  # noqa: PLC0415 - costs the container
+    from prefect.agent.entrypoints.factories import platform_names  # noqa: PLC0415 - costs the container
 
     names = sorted({"local", "kubernetes", *platform_names()})
     if kind not in names:
@@ -153,9 +153,10 @@ def _start(class_name: str, given: dict[str, Any]) -> None:
     )
     chosen = {option: value for option, value in given.items() if value not in {None, ()}}
     chosen.update(
+        configuration=configuration,
         name=name,
-        labels=labels(configuration, given["labels"]),
-        env_vars=env_vars(configuration, given["env"]),
+        labels=[sound(each, "--label") for each in given["labels"]] or None,
+        env_vars=pairs(given["env"]),
     )
     chosen.pop("env", None)
     _load(class_name)(**chosen).start()

@@ -76,7 +76,7 @@ def _facts(run: str, login: dict[str, str | None]) -> RunFacts | None:
 
 
 def _unit(facts: RunFacts, name: str, options: dict[str, Any]) -> UnitFacts | None:
-    from prefect.agent.entrypoints.container import platform_factory  # noqa: PLC0415
+    from prefect.agent.entrypoints.factories import platform_factory  # noqa: PLC0415
 
     with closing(platform_factory(name)(**options)) as platform:
         places = (platform.identity, *platform.aliases)

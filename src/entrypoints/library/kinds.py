@@ -9,8 +9,9 @@ from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.model.policy import OPEN, Policy
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.entrypoints.library.agent import Agent, process_environ
-from prefect.agent.entrypoints.settings.configuration import Connection
+from prefect.agent.entrypoints.settings.configuration import Configuration
 from prefect.agent.entrypoints.settings.policies import policy_of, with_template_paths
+from prefect.agent.entrypoints.settings.precedence import Given, agent_settings
 from prefect.agent.entrypoints.settings.values import as_flag, own, own_list
 
 __all__ = ["Agent", "DockerAgent", "KubernetesAgent", "LocalAgent", "ProcessAgent"]
@@ -33,7 +34,7 @@ class DockerAgent(Agent):
         docker_client_timeout: int | None = None,
         **kwargs: Any,
     ) -> None:
-        environ = kwargs.get("environ") or process_environ()
+        environ = _environ(kwargs)
         listed = own_list(environ, REG_ALLOW_LIST)
         options = {
             "base_url": base_url,
@@ -75,7 +76,7 @@ class ProcessAgent(Agent):
         output_limit: int | None = None,
         **kwargs: Any,
     ) -> None:
-        environ = kwargs.get("environ") or process_environ()
+        environ = _environ(kwargs)
         options = {
             "import_paths": import_paths,
             "show_flow_logs": show_flow_logs or None,
@@ -85,13 +86,13 @@ class ProcessAgent(Agent):
         self._hostname_label = hostname_label
         super().__init__(*args, **_with_options(kwargs, options))
 
-    def _merge(self, *args: Any) -> AgentSettings:
-        settings = super()._merge(*args)
+    def _decide(self, found: Configuration, given: Given, settings: AgentSettings | None) -> AgentSettings:
+        decided = super()._decide(found, given, settings)
         if not self._hostname_label:
-            return settings
+            return decided
         import socket  # noqa: PLC0415
 
-        return attrs.evolve(settings, labels=(*settings.labels, socket.gethostname()))
+        return attrs.evolve(decided, labels=(*decided.labels, socket.gethostname()))
 
 
 def _output_limit(environ: Mapping[str, str]) -> int | None:
@@ -140,7 +141,7 @@ class KubernetesAgent(Agent):
         template_paths: Iterable[str] | None = None,
         **kwargs: Any,
     ) -> None:
-        environ = kwargs.get("environ") or process_environ()
+        environ = _environ(kwargs)
         given = {
             "namespace": namespace,
             "service_account_name": service_account_name,
@@ -158,19 +159,15 @@ class KubernetesAgent(Agent):
         if self._keeps_jobs:
             keywords["platform_options"].setdefault("job_ttl", None)
         super().__init__(agent_config_id, *args, **keywords)
-
-    def _know(self, login: Connection | None) -> None:
-        super()._know(login)
-        if login is not None and login.flow_run_key and self._platform_options.get("api_key_secret"):
+        login = self._options.connection
+        if login is not None and login.flow_run_key and self._options.platform_options.get("api_key_secret"):
             raise ConfigurationError(
                 "--flow-run-key and --api-key-secret exclude each other: name the Secret with the flow runs' key alone"
             )
 
-    def _merge(self, settings: AgentSettings, *args: Any) -> AgentSettings:
-        merged = super()._merge(settings, *args)
-        if settings == AgentSettings():
-            merged = attrs.evolve(merged, parallel=KUBERNETES_PARALLEL)
-        return attrs.evolve(merged, keep_ended=None) if self._keeps_jobs else merged
+    def _decide(self, found: Configuration, given: Given, settings: AgentSettings | None) -> AgentSettings:
+        decided = agent_settings(found, given, settings, {"parallel": KUBERNETES_PARALLEL})
+        return attrs.evolve(decided, keep_ended=None) if self._keeps_jobs else decided
 
 
 KUBERNETES_PARALLEL: Final = 16
@@ -234,6 +231,12 @@ def kubernetes_options(environ: Mapping[str, str]) -> dict[str, Any]:
     if "image_pull_secrets" in found:
         found["image_pull_secrets"] = ",".join(own_list(environ, VARIABLES["image_pull_secrets"]))
     return found
+
+
+def _environ(kwargs: Mapping[str, Any]) -> Mapping[str, str]:
+    """The variables that an agent with these keywords reads."""
+    found: Configuration | None = kwargs.get("configuration")
+    return found.environ if found is not None else kwargs.get("environ") or process_environ()
 
 
 def _with_options(kwargs: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:

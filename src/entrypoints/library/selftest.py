@@ -13,7 +13,8 @@ from prefect.agent.domain.model.flow_runs import Claimed, FlowRun, FlowRunId
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.model.submissions import Workload
 from prefect.agent.domain.model.units import Unit
-from prefect.agent.entrypoints.container import Options, Parts, build
+from prefect.agent.entrypoints.container import Parts, build
+from prefect.agent.entrypoints.factories import Options
 from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.platform import ExecutionPlatform
 
@@ -164,7 +165,7 @@ class SelfTest:
         return build(Options(settings=settings), cloud=self._cloud, platform=self.platform, clock=self.clock)
 
     def _claim(self, parts: Parts, run_id: FlowRunId) -> Claimed:
-        [outcome] = parts.engine.claim(self._cloud.flow_runs([run_id]))
+        [outcome] = parts.loops.poll.claim(self._cloud.flow_runs([run_id]))
         if not isinstance(outcome, Claimed):
             raise NotProvenError(f"the claim came out as {type(outcome).__name__}")
         return outcome
@@ -172,13 +173,13 @@ class SelfTest:
     @contextmanager
     def _agent(self) -> Generator[None]:
         """An agent that works until the block is left."""
-        engine = self._parts(SETTINGS).engine
-        thread = threading.Thread(target=engine.run, name="selftest", daemon=True)
+        loops = self._parts(SETTINGS).loops
+        thread = threading.Thread(target=loops.run, name="selftest", daemon=True)
         thread.start()
         try:
             yield
         finally:
-            engine.stop()
+            loops.stop()
             thread.join(self.within)
 
     def _wait(self, condition: Callable[[], bool], what: str) -> None:

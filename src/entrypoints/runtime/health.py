@@ -46,6 +46,11 @@ class Health:
     _stalled: dict[str, str] = attrs.field(factory=dict, init=False)
     """By loop or thread: what is reported of it."""
 
+    @classmethod
+    def for_polls(cls, clock: Clock, poll_last: float) -> "Health":
+        """Health of an agent whose longest pause between polls is *poll_last* seconds."""
+        return cls(clock=clock, stale_after=max(STALE_AFTER, 6 * poll_last))
+
     def __attrs_post_init__(self) -> None:
         self._since = self.clock.monotonic()
 

@@ -2,18 +2,24 @@
 
 import collections
 import random
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final
 
 import attrs
 
 from prefect.agent.domain.errors import CloudUnavailable
 from prefect.agent.domain.model.contention import Contention
-from prefect.agent.domain.model.desk import FRESH, REFUSED_FIRST, REFUSED_LAST, REST_FIRST, REST_LAST, Desk, Seen
+from prefect.agent.domain.model.desk import (
+    FRESH,
+    REFUSED_FIRST,
+    REFUSED_LAST,
+    REST_FIRST,
+    REST_LAST,
+    WORTH_ASKING,
+    Seen,
+)
 from prefect.agent.domain.model.flow_runs import (
     Claimed,
     ClaimOutcome,
@@ -29,10 +35,11 @@ from prefect.agent.domain.services.claiming import ClaimFlowRuns
 from prefect.agent.domain.services.gate import LOOK_EVERY, PlatformGate
 from prefect.agent.domain.services.reporting import Outbox
 from prefect.agent.domain.services.submission import StartFlowRun
-from prefect.agent.domain.services.sweep import Census
+from prefect.agent.domain.services.work_in_hand import WorkInHand
+from prefect.agent.entrypoints.runtime.pools import Pools
 from prefect.agent.entrypoints.runtime.skew import SkewWarning
 from prefect.agent.entrypoints.runtime.supervision import LONGEST_WAIT, Supervisor
-from prefect.agent.entrypoints.runtime.workers import Workers
+from prefect.agent.entrypoints.runtime.wakes import Wakes
 from prefect.agent.ports import events
 from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.cloud_api import CloudApi
@@ -40,28 +47,17 @@ from prefect.agent.ports.events import Event, EventSink
 
 Ask = Callable[[], Sequence[FlowRun]]
 
-UNLIMITED: Final = 1_000_000
-"""More units than any agent starts at once."""
-
-WORTH_ASKING: Final = 25
-"""Flow runs that one answer of a Cloud's queue holds at the most. While more are known to wait and others are being
-started, an agent asks once it has room for so many, not for each place that becomes free."""
-
 
 @attrs.define(kw_only=True)
 class PollLoop:
-    """Lives in one thread; the pool's threads and the sweep only put notes into its two boxes.
+    """Lives in one thread; what other threads know for it is in ``work`` or waits among the notes of ended starts.
 
     A Cloud that waits until there is something to answer with is asked aside, so that the loop can go on meanwhile.
 
     Attributes:
         gate: While it is closed nothing is claimed.
-        pool: Starts claims.
-        aside: Asks in a thread of its own.
-        started: Takes the unit's name of each claim that was started.
-        sweep_instead: Has the sweep run now if its turn comes soon anyway, and says whether it does: the sweep's answer
-            also says whether a flow run is due, which saves a poll.
-        census: How many units of this agent were alive at the last sweep.
+        work: Shared with sweep and recoveries.
+        pools: Start claims, and ask aside.
     """
 
     cloud: CloudApi
@@ -72,21 +68,12 @@ class PollLoop:
     start_run: StartFlowRun
     gate: PlatformGate
     supervisor: Supervisor
-    pool: Workers
-    stopping: threading.Event
-    census: Callable[[], Census]
-    aside: Callable[[Ask], Future[Sequence[FlowRun]]]
-    started: Callable[[str], None]
-    sweep_instead: Callable[[], bool] = lambda: False
+    work: WorkInHand
+    pools: Pools
+    wakes: Wakes
     tell: EventSink = events.ignore
     chance: Callable[[], float] = random.random
-    wake: threading.Event = attrs.field(factory=threading.Event, init=False)
-    _desk: Desk = attrs.field(init=False)
     _done: collections.deque[FlowRunId] = attrs.field(factory=collections.deque, init=False)
-    _begun: collections.deque[float] = attrs.field(factory=collections.deque, init=False)
-    """When units were begun that the last sweep may not have counted."""
-    _news: collections.deque[float | None] = attrs.field(factory=collections.deque, init=False)
-    """Since when (monotonic) the Cloud is known to have nothing due, or None if it has: found by sweeps."""
     _hurries: bool = attrs.field(default=False, init=False)
     _rhythm: PollRhythm = attrs.field(init=False)
     _asked: Future[Sequence[FlowRun]] | None = attrs.field(default=None, init=False)
@@ -98,74 +85,36 @@ class PollLoop:
     _said_busy: float = attrs.field(default=float("-inf"), init=False)
     _contention: Contention = attrs.field(init=False)
     _warn_of_skew: SkewWarning = attrs.field(init=False)
-    _adopted: set[FlowRunId] = attrs.field(factory=set, init=False)
-    """Runs whose claims are being recovered, in another thread."""
 
     def __attrs_post_init__(self) -> None:
         self._rhythm = PollRhythm(first=self.settings.poll_first, last=self.settings.poll_last)
-        self._desk = Desk(capacity=max(4 * self.settings.parallel, 2 * WORTH_ASKING))
         self._contention = Contention(self.claim.claimant.id, self.chance)
         self._warn_of_skew = SkewWarning(self.tell)
 
     # --- for other threads ---
 
-    def in_hand(self, run_id: FlowRunId) -> bool:
-        """Whether this agent is claiming, starting or recovering the run now."""
-        return run_id in self._desk or run_id in self._adopted
-
-    def adopt(self, run_id: FlowRunId) -> bool:
-        """Reserve a run whose claim is to be recovered; False if it is in hand already."""
-        if self.in_hand(run_id):
-            return False
-        self._adopted.add(run_id)
-        return True
-
-    def room_for_recoveries(self) -> int:
-        """How many claims may be recovered now without more units than ``--limit`` allows."""
-        return self._room_below_limit()
-
-    def release(self, run_id: FlowRunId) -> None:
-        """The recovery of a run is over."""
-        self._adopted.discard(run_id)
-
-    def begin(self, claimed: Claimed) -> None:
-        """Start one claim, in any thread, and count its unit."""
-        if self.start_run(claimed):
-            self._begun.append(self.clock.monotonic())
-            self.started(claimed.record.unit)
-
-    def swept(self, quiet_since: float | None) -> None:
-        """Take what a sweep learned.
-
-        Args:
-            quiet_since: When the Cloud was asked and had no flow run that is due (monotonic); None if it may have some.
-        """
-        self._news.append(quiet_since)
-        if self._rhythm.is_held_back:
-            self.wake.set()
-
     def hurry(self) -> None:
         """Poll now instead of after the present pause."""
         self._hurries = True
-        self.wake.set()
+        self.wakes.poll.set()
 
     def _start(self, claimed: Claimed) -> None:
         """In a thread of the pool: start one claim; its place is given back on every way out."""
         try:
-            self.begin(claimed)
+            self.start_run(claimed)
         except Exception as bug:  # noqa: BLE001 - one bad run must not take a pool thread's future with it
             self.supervisor.bug("start", bug)
         finally:
             self._done.append(claimed.run.id)
-            self.wake.set()
+            self.wakes.poll.set()
 
     # --- one turn ---
 
     def step(self) -> bool:
         """One turn; False when it is time to stop."""
-        self.wake.clear()
+        self.wakes.poll.clear()
         self._read_notes()
-        if self.stopping.is_set():
+        if self.wakes.stopping.is_set():
             return False
         found = self._take_late_answer()
         if self._may_poll():
@@ -174,9 +123,9 @@ class PollLoop:
         taken = self._claim_due()
         if found or taken:
             self._rhythm.found(self.clock.monotonic(), at_once=bool(taken))
-        if self._polls_are_over() and self._asked is None and not (self._desk.waiting and self.gate.is_open):
+        if self._polls_are_over() and self._asked is None and not (self.work.desk.waiting and self.gate.is_open):
             return False
-        self.clock.pause(self._pause(), self.wake)
+        self.clock.pause(self._pause(), self.wakes.poll)
         return True
 
     def _read_notes(self) -> None:
@@ -184,9 +133,8 @@ class PollLoop:
             self._hurries = False
             self._rhythm.hurry()
         while self._done:
-            self._desk.done(self._done.popleft())
-        while self._news:
-            quiet_since = self._news.popleft()
+            self.work.desk.done(self._done.popleft())
+        for quiet_since in self.work.take_sweeps():
             self._rhythm.swept(None if self.cloud.waits else quiet_since)
 
     def _now(self) -> datetime:
@@ -194,22 +142,10 @@ class PollLoop:
         return self.claim.now()
 
     def _room(self) -> int:
-        room = self._desk.room(self._now())
+        room = self.work.desk.room(self._now())
         if self.settings.limit is not None:
-            room = min(room, self._room_below_limit() - self._desk.waiting)
+            room = min(room, self.work.room() - self.work.desk.waiting)
         return room
-
-    def _room_below_limit(self) -> int:
-        """How many more units this agent may start, those aside that it is about to start."""
-        limit = self.settings.limit
-        return UNLIMITED if limit is None else limit - self._alive() - self._desk.started
-
-    def _alive(self) -> int:
-        """Units alive: those that the last sweep saw, and those begun or recovered since. One too many does no harm."""
-        census = self.census()
-        while self._begun and self._begun[0] < census.counted_at:
-            self._begun.popleft()
-        return census.alive + len(self._begun) + len(self._adopted)
 
     def _polls_are_over(self) -> bool:
         return self.settings.max_polls is not None and self._rhythm.polls >= self.settings.max_polls
@@ -219,9 +155,19 @@ class PollLoop:
         if not self._wants_to_poll() or now < self._rhythm.next:
             return False
         # A Cloud that waits with its answer costs fewer requests anyway.
-        if self._rhythm.may_be_spared and not self.cloud.waits and self.sweep_instead():
+        if self._rhythm.may_be_spared and not self.cloud.waits and self._sweep_instead():
             self._rhythm.hold_back(now)
             return False
+        return True
+
+    def _sweep_instead(self) -> bool:
+        """Have the sweep run now if it begins within half the longest pause between polls; return whether it does.
+
+        The sweep's answer also says whether a flow run is due, which saves a poll.
+        """
+        if self.work.sweep_at - self.clock.monotonic() > self.settings.poll_last / 2:
+            return False
+        self.work.wake_sweep()
         return True
 
     def _wants_to_poll(self) -> bool:
@@ -229,7 +175,7 @@ class PollLoop:
 
     def _has_room(self) -> bool:
         room = self._room()
-        return room > 0 and (room >= WORTH_ASKING or not self._more_wait or not self._desk.started)
+        return room > 0 and (room >= WORTH_ASKING or not self._more_wait or not self.work.desk.started)
 
     def _report_busy(self) -> None:
         """An agent that does not ask because it has no room is well."""
@@ -249,12 +195,12 @@ class PollLoop:
             labels=settings.labels,
             before=now + timedelta(seconds=settings.prefetch),
             limit=limit,
-            skip=self._desk.held(now),
+            skip=self.work.desk.held(now),
         )
         if not waits:
             return self._take_answer(ask, limit)
         self._limit = limit
-        self._asked = self.aside(partial(ask, wait=wait))
+        self._asked = self.pools.aside(partial(ask, wait=wait))
         return 0
 
     def _take_late_answer(self) -> int:
@@ -280,7 +226,7 @@ class PollLoop:
         self._warn_of_skew(self.cloud.skew, self.gate.platform.skew)
         self._more_wait = len(runs) >= min(limit, WORTH_ASKING)
         # Room may have become less while the answer was waited for.
-        news = self._desk.offer(runs[: max(0, self._room())], self._now(), self.clock.monotonic())
+        news = self.work.desk.offer(runs[: max(0, self._room())], self._now(), self.clock.monotonic())
         fields = {"ready": len(runs), "news": news}
         self.tell(Event(name=events.POLLED, level="DEBUG", message=f"{len(runs)} flow runs are ready", fields=fields))
         return news
@@ -300,10 +246,10 @@ class PollLoop:
                     lost.append(outcome.run.id)
         finally:
             for run_id in open_ids:  # the claim raised, or they wait no more: nothing was learned about these
-                self._desk.forget(run_id)
+                self.work.desk.forget(run_id)
         self._learn(seen, lost)
         if seen and self._contention.is_contested(self.clock.monotonic()):
-            self._desk.forget_due(self._now())
+            self.work.desk.forget_due(self._now())
         return claimed
 
     def _learn(self, seen: Sequence[Seen], lost: Sequence[FlowRunId]) -> None:
@@ -321,9 +267,9 @@ class PollLoop:
     def _take_due(self) -> list[Seen]:
         """What is claimed in this turn."""
         now, at = self._now(), self.clock.monotonic()
-        most = self._contention.portion(self._desk.capacity, self._desk.waiting, at)
-        most = min(most, self._room_below_limit())
-        return self._desk.take_due(now, most, from_the_end=self._contention.from_the_end)
+        most = self._contention.portion(self.work.desk.capacity, self.work.desk.waiting, at)
+        most = min(most, self.work.room())
+        return self.work.desk.take_due(now, most, from_the_end=self._contention.from_the_end)
 
     def _fresh(self, seen: Sequence[Seen], open_ids: set[FlowRunId]) -> list[FlowRun]:
         """The runs as they are now: a claim is never made from an old view."""
@@ -335,8 +281,8 @@ class PollLoop:
         early = [run for run in found if run.due is not None and run.due > self._now()]
         for run in early:  # it was scheduled for another time meanwhile
             open_ids.discard(run.id)
-            self._desk.forget(run.id)
-        self._desk.offer(early, self._now(), at)
+            self.work.desk.forget(run.id)
+        self.work.desk.offer(early, self._now(), at)
         return [run for run in found if run not in early and self._is_in_time(run)]
 
     def _is_in_time(self, run: FlowRun) -> bool:
@@ -345,45 +291,45 @@ class PollLoop:
         late = 0.0 if run.due is None else (self._now() - run.due).total_seconds()
         if most is None or late <= most:
             return True
-        if not self._desk.rests_of(run.id):
+        if not self.work.desk.rests_of(run.id):
             message = f"Not started: {late:.0f} s late, and this agent starts nothing later than {most:g} s"
             self.tell(
                 Event(name=events.RUN_DROPPED, level="WARNING", message=f"Flow run {run.name or run.id}: {message}")
             )
             self.outbox.log(run.id, f"{message} (--max-lateness); schedule it again to have it started", "WARNING")
-        self._desk.rest(run.id, self._now(), until=None, first=REFUSED_LAST, last=REFUSED_LAST)
+        self.work.desk.rest(run.id, self._now(), until=None, first=REFUSED_LAST, last=REFUSED_LAST)
         return False
 
     def _act(self, outcome: ClaimOutcome) -> bool:
         """Whether *outcome* is a claim of ours."""
         run, now = outcome.run, self._now()
         if isinstance(outcome, Deferred):
-            self._desk.rest(run.id, now, until=outcome.until, first=REST_FIRST, last=REST_LAST)
+            self.work.desk.rest(run.id, now, until=outcome.until, first=REST_FIRST, last=REST_LAST)
             return False
         if isinstance(outcome, Refused):
             self._refuse(outcome)
             return False
-        self._desk.remember(run, now)
+        self.work.desk.remember(run, now)
         if isinstance(outcome, Claimed):
-            self.pool.submit(self._start, outcome)
+            self.pools.starts.submit(self._start, outcome)
             return True
-        self._desk.done(run.id)
+        self.work.desk.done(run.id)
         return False
 
     def _refuse(self, refused: Refused) -> None:
         """The Cloud calls the claim invalid: the run is left alone, which is reported once."""
         run = refused.run
-        if not self._desk.rests_of(run.id):
+        if not self.work.desk.rests_of(run.id):
             message = f"Flow run {run.name or run.id} cannot be claimed, and is tried again later: {refused.reason}"
             fields = {"flow_run_id": run.id}
             self.tell(Event(name=events.CLAIM_REFUSED, level="ERROR", message=message, fields=fields))
             self.outbox.log(run.id, f"The flow run could not be claimed yet: {refused.reason}", "ERROR")
-        self._desk.rest(run.id, self._now(), until=None, first=REFUSED_FIRST, last=REFUSED_LAST)
+        self.work.desk.rest(run.id, self._now(), until=None, first=REFUSED_FIRST, last=REFUSED_LAST)
 
     def _pause(self) -> float:
         """Seconds until the next poll or the next due run."""
         waits = [self.settings.poll_last]
-        due = self._desk.next_due(self._now())
+        due = self.work.desk.next_due(self._now())
         if due is not None:
             waits.append(due if self.gate.is_open else max(due, LOOK_EVERY))
         if self._wants_to_poll():

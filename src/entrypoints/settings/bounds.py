@@ -1,7 +1,7 @@
 """Settings that are numbers, each an option, an argument and a variable."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import attrs
@@ -57,8 +57,13 @@ BOUNDS: Final = (
 """The numbers of an agent that a person may set by variable."""
 
 
-def bounds(environ: Mapping[str, str], given: Mapping[str, float | None]) -> dict[str, Any]:
+def bounds(
+    environ: Mapping[str, str], given: Mapping[str, float | None], settled: Collection[str] = ()
+) -> dict[str, Any]:
     """Return the bounds of an agent that are set, by attribute of ``AgentSettings``; *given* wins over variables.
+
+    Args:
+        settled: Names of bounds whose variables are not looked at.
 
     Raises:
         ConfigurationError: One of them is no number, or one that cannot be.
@@ -69,6 +74,6 @@ def bounds(environ: Mapping[str, str], given: Mapping[str, float | None]) -> dic
         text = own(environ, bound.variable)
         if value is not None:
             found[bound.name] = bound.read(str(value), bound.name)
-        elif text:
+        elif text and bound.name not in settled:
             found[bound.name] = bound.read(text, bound.variable)
     return found

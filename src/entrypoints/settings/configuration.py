@@ -298,12 +298,29 @@ def env_vars(configuration: Configuration, given: Iterable[str]) -> dict[str, st
         ConfigurationError: One of them is not KEY=VALUE or cannot be a variable, those configured are no variables, or
             one is a level of logging that does not exist.
     """
-    result = configuration.variables(ENV_VARS)
-    for pair in given:
-        name, equals, value = pair.partition("=")
+    return checked_variables({**configuration.variables(ENV_VARS), **pairs(given)})
+
+
+def pairs(given: Iterable[str]) -> dict[str, str]:
+    """Variables of ``--env KEY=VALUE``.
+
+    Raises:
+        ConfigurationError: One of them is not KEY=VALUE.
+    """
+    split = [(pair, *pair.partition("=")) for pair in given]
+    for pair, name, equals, _ in split:
         if not equals or not name:
             raise ConfigurationError(f"--env takes KEY=VALUE, not {pair!r}")
-        result[name] = value
+    return {name: value for _, name, _, value in split}
+
+
+def checked_variables(variables: Mapping[str, str]) -> dict[str, str]:
+    """Variables for flow runs, levels of logging in capitals.
+
+    Raises:
+        ConfigurationError: One of them cannot be a variable, or is a level of logging that does not exist.
+    """
+    result = dict(variables)
     for name in {"PREFECT__LOGGING__LEVEL", "PREFECT__CLOUD__AGENT__LEVEL"} & result.keys():
         result[name] = as_level(result[name], f"{name} among the variables of flow runs") or ""
     for name, value in result.items():

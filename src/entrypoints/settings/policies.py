@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.model.policy import OWN, PRESETS, Policy
+from prefect.agent.domain.model.submissions import PlatformTraits
 from prefect.agent.domain.model.template_paths import FILES, split_path
 from prefect.agent.entrypoints.settings.values import at_home, own, own_list
 
@@ -15,13 +16,6 @@ TEMPLATE_PATHS: Final = "PREFECT_AGENT_TEMPLATE_PATHS"
 """Places with commas between them."""
 
 MOST_BYTES: Final = 1024 * 1024
-
-RIGHTS: Final = {
-    "docker": "they are root on the machine of the Docker engine",
-    "kubernetes": "they may do what the namespace allows, with any Secret and service account in it",
-    "process": "they may do what the agent's user may do on this machine",
-}
-"""By kind of platform: what its unit may do if nothing is refused."""
 
 
 def policy_of(given: Policy | str | None, environ: Mapping[str, str]) -> Policy:
@@ -51,11 +45,11 @@ def with_template_paths(policy: Policy, given: Iterable[str] | None, environ: Ma
     return policy.replacing("template_paths", [OWN, *places]) if places else policy
 
 
-def warning(policy: Policy, kind: str) -> str:
-    """What is to be said at the start of an agent on this kind of platform; empty if there is nothing to say."""
-    if kind == "none" or not policy.is_open:
+def warning(policy: Policy, traits: PlatformTraits) -> str:
+    """What is to be said at the start of an agent on such a platform; empty if there is nothing to say."""
+    if not traits.has_units or not policy.is_open:
         return ""
-    rights = f": {RIGHTS[kind]}" if kind in RIGHTS else ""
+    rights = f": {traits.rights}" if traits.rights else ""
     return (
         f"The policy is open: who writes flows has the rights of this agent's platform here{rights}. "
         "Start with --policy restricted to refuse what a flow does not need"

@@ -53,7 +53,7 @@ def assert_proven(done: "subprocess.CompletedProcess[str]") -> list[str]:
 @contextmanager
 def platform(name: str, **options: Any) -> Iterator[Any]:
     """A platform of that kind, to look at what is left."""
-    from prefect.agent.entrypoints.container import platform_factory  # noqa: PLC0415
+    from prefect.agent.entrypoints.factories import platform_factory  # noqa: PLC0415
 
     made = platform_factory(name)(**options)
     try:

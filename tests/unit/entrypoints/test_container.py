@@ -5,11 +5,13 @@ import pytest
 from prefect.agent.adapters.fakes import InMemoryCloudApi, InMemoryPlatform
 from prefect.agent.adapters.system.clock import SystemClock
 from prefect.agent.domain.errors import ConfigurationError
-from prefect.agent.domain.model.flow_runs import FlowRun
+from prefect.agent.domain.model.flow_runs import Claimed, FlowRun
 from prefect.agent.domain.model.settings import AgentSettings
-from prefect.agent.entrypoints.container import Container, Options, build, platform_factory, platform_names
+from prefect.agent.domain.services.submission import OwnDeploy
+from prefect.agent.entrypoints.container import Container, build
+from prefect.agent.entrypoints.factories import Options, platform_factory, platform_names
 from prefect.agent.entrypoints.settings.configuration import Connection
-from support.builders import HandClock, Heard, a_run
+from support.builders import HandClock, Heard, a_record, a_run
 
 CONNECTION = Connection(api="http://127.0.0.1:9", backend="server")
 
@@ -22,10 +24,12 @@ def test_ports_can_be_replaced() -> None:
     parts = build(Options(), cloud=cloud, platform=platform, clock=clock, tell=heard)
 
     assert (parts.cloud, parts.platform, parts.clock) == (cloud, platform, clock)
-    engine = parts.engine
-    assert (engine.cloud, engine.platform, engine.clock, engine.tell) == (cloud, platform, clock, heard)
-    assert (engine.claim.cloud, engine.claim.claimant.platform) == (cloud, platform.identity)
-    assert engine.send_reports.outbox is engine.start_run.outbox is engine.outbox
+    poll, sweep, watch = parts.loops.poll, parts.loops.sweep.sweep, parts.loops.watch
+    assert (poll.cloud, watch.platform, sweep.platform, poll.clock) == (cloud, platform, platform, clock)
+    assert (poll.claim.cloud, poll.claim.claimant.platform) == (cloud, platform.identity)
+    assert parts.loops.reports.send_reports.outbox is poll.start_run.outbox is sweep.outbox
+    parts.announcer.say("starting", "hello")
+    assert heard.names() == ["starting"]
 
 
 def test_there_are_no_other_ports() -> None:
@@ -40,16 +44,15 @@ def test_every_provider_can_be_called() -> None:
     container.platform.override(InMemoryPlatform(clock=HandClock()))
     for name, provider in container.providers.items():
         if name != "options":
-            made = provider()
-            assert made is not None or name == "deploy", name
+            assert provider() is not None or name in {"own", "limit"}, name
 
 
 def test_parts_are_made_once() -> None:
     """All loops share one conversation with the Cloud."""
     parts = build(Options(connection=CONNECTION), platform=InMemoryPlatform(clock=HandClock()))
 
-    assert parts.cloud is parts.cloud is parts.engine.cloud
-    assert parts.engine is parts.engine
+    assert parts.cloud is parts.cloud is parts.loops.poll.cloud
+    assert parts.loops is parts.loops
     assert isinstance(parts.clock, SystemClock)
     parts.cloud.close()
 
@@ -59,26 +62,26 @@ def test_two_agents_of_one_name_are_two_claimants() -> None:
     cloud, platform = InMemoryCloudApi(clock=HandClock()), InMemoryPlatform(clock=HandClock())
     options = Options(settings=AgentSettings(name="ann"))
 
-    one, other = (build(options, cloud=cloud, platform=platform).engine.claim.claimant for _ in range(2))
+    one, other = (build(options, cloud=cloud, platform=platform).loops.poll.claim.claimant for _ in range(2))
 
     assert one != other
     assert one.id.startswith("ann@")
 
 
 def test_settings_reach_the_parts() -> None:
-    """Environment, deadline and name are the person's."""
+    """Environment, deadline and name are the person's; an own way to start flow runs is not taken twice."""
     settings = AgentSettings(name="ann", env={"A": "1"}, create_deadline=7)
     clock = HandClock()
     parts = build(
-        Options(settings=settings, recovers=False),
+        Options(settings=settings, own_deploy=OwnDeploy(lambda _: "mine")),
         cloud=InMemoryCloudApi(clock=clock),
         platform=InMemoryPlatform(clock=clock),
     )
 
     assert (dict(parts.create_unit.env), parts.create_unit.deadline) == ({"A": "1"}, 7)
-    assert parts.engine.outbox.agent_name == parts.engine.claim.claimant.agent_name == "ann"
-    assert not parts.engine.recover_claims.recovers
-    assert not parts.engine.sweep.judges_absence
+    assert parts.loops.reports.outbox.agent_name == parts.loops.poll.claim.claimant.agent_name == "ann"
+    assert not parts.recover_claims.recovers
+    assert not parts.loops.sweep.sweep.recovers
 
 
 def test_a_deploy_of_ones_own_is_used() -> None:
@@ -90,10 +93,13 @@ def test_a_deploy_of_ones_own_is_used() -> None:
         return "mine"
 
     clock = HandClock()
-    parts = build(Options(), deploy=deploy, cloud=InMemoryCloudApi(clock=clock), platform=InMemoryPlatform(clock=clock))
+    platform = InMemoryPlatform(clock=clock)
+    options = Options(own_deploy=OwnDeploy(deploy))
+    parts = build(options, cloud=InMemoryCloudApi(clock=clock), platform=platform, clock=clock)
 
-    assert parts.engine.start_run.deploy(a_run(3)) == "mine"
+    assert parts.loops.poll.start_run(Claimed(a_run(3), a_record(a_run(3))))
     assert deployed == [a_run(3)]
+    assert platform.created == []
 
 
 def test_without_a_connection_there_is_no_cloud() -> None:

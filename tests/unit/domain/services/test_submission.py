@@ -19,9 +19,10 @@ from prefect.agent.domain.model.ends import End, EndKind
 from prefect.agent.domain.model.flow_runs import Claimed, FlowRun
 from prefect.agent.domain.model.policy import Policy
 from prefect.agent.domain.model.run_configs import UnusableRunConfig
-from prefect.agent.domain.model.units import owner, unit_name
+from prefect.agent.domain.model.units import Unit, owner, unit_name
 from prefect.agent.domain.services.reporting import Outbox
-from prefect.agent.domain.services.submission import CreateUnit, NoLongerOurs, StartFlowRun
+from prefect.agent.domain.services.submission import CreateUnit, NoLongerOurs, OwnDeploy, StartFlowRun
+from prefect.agent.domain.services.work_in_hand import WorkInHand
 from prefect.agent.ports import events
 from support.builders import Heard, a_record, a_run
 from support.yards import Yard
@@ -237,6 +238,11 @@ def test_if_both_sides_are_away_nothing_is_given_up(yard: Yard) -> None:
 # --- saying what came of it ---
 
 
+def never(run: FlowRun) -> Unit:
+    """The platform's way, which nothing takes here."""
+    raise AssertionError(run)
+
+
 @attrs.define
 class Start:
     """Starts a run in some way, and its outbox."""
@@ -248,7 +254,14 @@ class Start:
 
     def __call__(self) -> bool:
         """Start it."""
-        start = StartFlowRun(deploy=self.deploy, outbox=self.outbox, tell=self.heard)
+        start = StartFlowRun(
+            create=never,
+            own=OwnDeploy(self.deploy),
+            clock=ManualClock(auto=True),
+            outbox=self.outbox,
+            work=WorkInHand(),
+            tell=self.heard,
+        )
         return start(Claimed(self.run, a_record(self.run)))
 
     def log(self) -> list[tuple[str, str]]:

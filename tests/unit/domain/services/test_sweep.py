@@ -5,7 +5,7 @@ import pytest
 
 from prefect.agent.domain.errors import CloudUnavailable, PlatformUnavailable
 from prefect.agent.domain.model.ends import End, EndKind
-from prefect.agent.domain.services.sweep import Census
+from prefect.agent.domain.services.work_in_hand import Census
 from prefect.agent.ports import events
 from support.sweeps import World
 
@@ -42,7 +42,7 @@ def test_claims_of_other_platforms_are_left_alone(world: World) -> None:
 def test_runs_in_hand_are_left_alone(world: World) -> None:
     """This very process is about to create the unit, or to report why there is none."""
     claimed, reported = world.claim(), world.claim()
-    world.in_hand.add(claimed.run.id)
+    world.work.adopt(claimed.run.id)
     end = End(run_id=reported.run.id, unit=reported.record.unit, kind=EndKind.FAILED, message="could not be started")
     world.outbox.end(end)
 
@@ -355,7 +355,7 @@ def test_a_sweep_counts_what_is_alive(world: World) -> None:
 
     world.sweep()
 
-    assert world.sweep.census == Census(1, world.clock.monotonic())
+    assert world.work.census == Census(1, world.clock.monotonic())
 
 
 def test_a_retry_of_the_flow_has_a_unit_of_its_own(world: World) -> None:

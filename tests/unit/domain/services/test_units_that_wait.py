@@ -237,12 +237,12 @@ def test_a_stop_that_removes_the_unit(world: World, monkeypatch: pytest.MonkeyPa
 def test_a_run_in_hand_keeps_its_unit(world: World) -> None:
     """This very process is about to learn of the unit: it is looked at again soon."""
     run_id, _ = stuck(world)
-    world.in_hand.add(run_id)
+    world.work.adopt(run_id)
     world.turn()
     assert world.state(run_id) == "Submitted"
     assert world.sweep.look_soon
 
-    world.in_hand.clear()
+    world.work.release(run_id)
     world.turn()
     assert world.state(run_id) == "Failed"
     assert not world.sweep.look_soon

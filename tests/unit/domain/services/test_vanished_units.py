@@ -233,12 +233,12 @@ def test_ended_and_vanished_runs_are_read_together(world: World) -> None:
 def test_a_run_in_hand_is_judged_later(world: World) -> None:
     """This very process may be making its next unit; once it is not, the run is judged."""
     run_id, _ = deleted(world)
-    world.in_hand.add(run_id)
+    world.work.adopt(run_id)
     world.turn()
     assert world.state(run_id) == "Running"
     assert world.sweep.look_soon
 
-    world.in_hand.clear()
+    world.work.release(run_id)
     world.turn()
     assert world.state(run_id) == "Failed"
 

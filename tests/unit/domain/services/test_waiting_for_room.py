@@ -33,13 +33,14 @@ def test_a_log_says_at_once_what_its_run_waits_for(yard: Yard) -> None:
     said: list[str] = []
     asked: list[bool] = []
     yard.create.note = lambda _, message, _level: said.append(message)
-    yard.create.make_room = lambda: asked.append(True)
+    yard.work.wake_sweep = lambda: asked.append(True)
     start, _ = yard.starting()
 
     assert not start(yard.claims())
 
     assert said == ["The flow run waits to be started: the quota is full"]
     assert asked
+    assert yard.work.take_need_of_room()
 
 
 def test_a_run_that_waits_is_handed_back_and_that_costs_nothing(yard: Yard) -> None:
@@ -106,7 +107,7 @@ def test_ended_units_make_room(keep: float | None, is_removed: bool) -> None:
     world.turn()
     assert world.platform.unit(name) is not None
 
-    world.sweep.make_room()
+    world.work.ask_for_room()
     world.turn()
 
     assert (world.platform.unit(name) is None) is is_removed

@@ -186,7 +186,7 @@ def test_tenants_on_one_platform_leave_each_others_units_alone(world: World) -> 
     units = {unit.name: unit.status.has_ended for unit in world.platform.units()}
 
     assert units == {ended_unit: True, alive: False, cancelled_unit: False}
-    assert world.sweep.census.alive == 0
+    assert world.work.census.alive == 0
     assert (tenant.state(ended), tenant.state(cancelled)) == ("Running", "Cancelling")
     assert not {events.UNIT_STOPPED, events.UNIT_REMOVED, events.UNIT_WAITS} & set(world.heard.names())
 
@@ -205,7 +205,7 @@ def test_a_unit_without_a_mark_is_looked_at_only(world: World) -> None:
     assert world.made() == [claimed.record.unit]
     assert world.state(run.id) == "Submitted"
     assert len(world.platform.units()) == 1
-    assert world.sweep.census.alive == 0
+    assert world.work.census.alive == 0
 
 
 def test_an_agent_counts_its_own_units_and_judges_its_siblings(world: World) -> None:
@@ -213,7 +213,7 @@ def test_an_agent_counts_its_own_units_and_judges_its_siblings(world: World) -> 
     run_id, name = world.started()
     world.sweep.owner = attrs.evolve(world.owner, agent="other")
     world.sweep()
-    assert world.sweep.census.alive == 0
+    assert world.work.census.alive == 0
 
     world.platform.end(name, 1)
     world.turn()
@@ -316,7 +316,7 @@ def test_a_unit_of_an_older_claim_does_not_hurry_the_sweep(world: World) -> None
     world.platform.end(old, 1)
     world.clock.advance(1)
     world.claim(run_id)
-    world.in_hand.add(run_id)
+    world.work.adopt(run_id)
     world.turn()
 
     assert not world.sweep.look_soon

@@ -60,11 +60,11 @@ def test_events_and_health_have_no_secret() -> None:
     cloud.fail_next("connect", CloudUnavailable(f"{KEY} {CLUSTER}"))
     with pytest.raises(AgentExit):
         made.start()
-    made._take(Event(name="cloud_trouble", message=f"answer: {KEY}", fields={"loop": KEY}))
+    made._life.parts.announcer(Event(name="cloud_trouble", message=f"answer: {KEY}", fields={"loop": KEY}))
 
     assert heard[0].message == f"others can read {MASK}"
     assert heard[0].level == "WARNING"
     assert heard[-1].message == f"answer: {MASK}"
     assert KEY not in repr(heard)
     assert CLUSTER not in repr(heard)
-    assert KEY not in repr(made._health.report())
+    assert KEY not in repr(made._life.parts.health.report())

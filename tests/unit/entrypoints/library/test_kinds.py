@@ -165,7 +165,7 @@ def test_a_start_waits_for_the_cloud_and_health_says_so() -> None:
     running.start()
     try:
         wait_until(lambda: heard)
-        healthy, facts = agent._health.report()
+        healthy, facts = agent._life.parts.health.report()
         assert (healthy, facts["status"]) == (False, "starting")
         assert "the Cloud is away" in facts["trouble"]
         assert any(thread.name == "health" for thread in threading.enumerate())
@@ -197,17 +197,19 @@ def test_an_event_sink_that_raises_does_not_stop_the_agent(capsys: pytest.Captur
         ({}, {}, None),
         ({}, {"PREFECT_AGENT_LIMIT": "4"}, 4),
         ({"limit": 2}, {"PREFECT_AGENT_LIMIT": "4"}, 2),
-        ({"settings": QUICK}, {"PREFECT_AGENT_LIMIT": "4"}, None),
+        ({"settings": QUICK}, {"PREFECT_AGENT_LIMIT": "4"}, 4),
+        ({"settings": AgentSettings(limit=3)}, {"PREFECT_AGENT_LIMIT": "4"}, 3),
+        ({"settings": AgentSettings(limit=None)}, {"PREFECT_AGENT_LIMIT": "4"}, None),
         ({"settings": QUICK, "limit": 2}, {}, 2),
     ],
 )
 def test_a_limit_comes_from_argument_or_variable(
     given: dict[str, Any], environ: dict[str, str], limit: int | None
 ) -> None:
-    """Settings that a program gives as a whole are not changed by variables."""
+    """What a program names in its settings wins over variables; what it leaves out does not."""
     agent = Agent(cloud=InMemoryCloudApi(), platform=InMemoryPlatform(), environ={**NOWHERE, **environ}, **given)
 
-    assert agent._settings.limit == limit
+    assert agent._options.settings.limit == limit
 
 
 def test_an_agent_needs_something_that_starts_flow_runs() -> None:

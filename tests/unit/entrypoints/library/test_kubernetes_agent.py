@@ -30,7 +30,7 @@ def options_of(environ: dict[str, str] | None = None, **given: Any) -> dict[str,
     """What the platform's factory would be called with."""
     home = {"HOME": "/nonexistent", **(environ or {})}
     agent = KubernetesAgent(cloud=InMemoryCloudApi(), environ=home, **given)
-    return dict(agent._platform_options)
+    return dict(agent._options.platform_options)
 
 
 def test_variables_of_the_manifests_are_read() -> None:
@@ -73,7 +73,7 @@ def test_arguments_stand_where_1x_has_them() -> None:
     )
 
     assert (agent.agent_config_id, agent.name, agent.labels) == ("id", "ann", ["l"])
-    assert agent._platform_options == {
+    assert agent._options.platform_options == {
         "namespace": "ns",
         "service_account_name": "sa",
         "image_pull_secrets": ["s"],
@@ -101,8 +101,8 @@ def test_finished_jobs_can_be_kept(environ: dict[str, str], given: dict[str, Any
     """By argument, by the variable of 1.x (only ``True`` deletes), by feature: nobody removes them then."""
     agent = KubernetesAgent(cloud=InMemoryCloudApi(), environ={"HOME": "/nonexistent", **environ}, **given)
 
-    assert agent._settings.keep_ended is None
-    assert agent._platform_options["job_ttl"] is None
+    assert agent._options.settings.keep_ended is None
+    assert agent._options.platform_options["job_ttl"] is None
 
 
 def test_finished_jobs_go_by_themselves() -> None:
@@ -111,8 +111,8 @@ def test_finished_jobs_go_by_themselves() -> None:
     settings = AgentSettings(keep_ended=7)
     agent = KubernetesAgent(cloud=InMemoryCloudApi(), environ=environ, settings=settings)
 
-    assert agent._settings.keep_ended == 7
-    assert "job_ttl" not in agent._platform_options
+    assert agent._options.settings.keep_ended == 7
+    assert "job_ttl" not in agent._options.platform_options
 
 
 def test_every_option_is_one_of_the_factory() -> None:

@@ -38,7 +38,7 @@ def test_a_class_says_whether_its_claims_are_deployed_again(kind: type[Agent], r
     """By default only if the platform itself refuses a second unit."""
     agent = kind(cloud=InMemoryCloudApi(), platform=InMemoryPlatform(), environ=NOWHERE)
 
-    assert agent._parts.engine.recover_claims.recovers is recovers
+    assert agent._life.parts.recover_claims.recovers is recovers
 
 
 @pytest.mark.parametrize(
@@ -52,15 +52,17 @@ def test_a_class_says_whether_its_claims_are_deployed_again(kind: type[Agent], r
 )
 def test_only_a_platform_shows_that_a_unit_is_absent(kind: type[Agent], ports: dict[str, Any], judges: bool) -> None:
     """Without one a Running run has no unit. Before, a class with ``recovers = True`` made such runs Failed."""
-    engine = kind(cloud=InMemoryCloudApi(), environ=NOWHERE, **ports)._parts.engine
+    parts = kind(cloud=InMemoryCloudApi(), environ=NOWHERE, **ports)._life.parts
 
-    assert engine.judges_absence is judges
-    assert engine.recover_claims.sees_units is bool(ports)
+    assert parts.loops.sweep.sweep.judges_absence is judges
+    assert parts.platform.traits.has_units is bool(ports)
 
 
 def test_an_agent_without_a_platform_has_none_of_a_test() -> None:
     """Its place is the same after a restart."""
-    places = {Deploying(cloud=InMemoryCloudApi(), name="ann", environ=NOWHERE)._parts.platform.identity for _ in "ab"}
+    places = {
+        Deploying(cloud=InMemoryCloudApi(), name="ann", environ=NOWHERE)._life.parts.platform.identity for _ in "ab"
+    }
 
     [place] = places
     assert place.startswith("none:")

@@ -15,7 +15,8 @@ from prefect.agent.adapters.graphql import GraphQLCloudApi
 from prefect.agent.adapters.graphql.transport import Transport
 from prefect.agent.adapters.system.clock import SystemClock
 from prefect.agent.domain.model.settings import AgentSettings
-from prefect.agent.entrypoints.container import Options, build
+from prefect.agent.entrypoints.container import build
+from prefect.agent.entrypoints.factories import Options
 from prefect.agent.entrypoints.server.testing import running_server
 from support.waiting import wait_until
 
@@ -72,11 +73,11 @@ def drained(cloud: Counted, runs: int, platform: InMemoryPlatform) -> int:
     api.connect()
     parts = build(Options(settings=AgentSettings()), cloud=api, platform=platform)
     before = cloud.asked.total() - cloud.asked[LOGS]
-    thread = threading.Thread(target=parts.engine.run, daemon=True)
+    thread = threading.Thread(target=parts.loops.run, daemon=True)
     thread.start()
     wait_until(lambda: len(platform.created) >= runs, 60, "every run is started")
     asked = cloud.asked.total() - cloud.asked[LOGS] - before
-    parts.engine.stop()
+    parts.loops.stop()
     thread.join(60)
     api.close()
     return asked
@@ -99,7 +100,7 @@ def test_a_sweep_takes_one_request_whatever_lives(cloud: Counted, living: int) -
         drained(cloud, living, platform)
     api = GraphQLCloudApi(cloud.url, clock=SystemClock())
     api.connect()
-    sweep = build(Options(), cloud=api, platform=platform).engine.sweep
+    sweep = build(Options(), cloud=api, platform=platform).loops.sweep.sweep
     sweep()
     before = cloud.asked.total()
 
@@ -107,5 +108,5 @@ def test_a_sweep_takes_one_request_whatever_lives(cloud: Counted, living: int) -
         sweep()
 
     assert cloud.asked.total() - before == 3
-    assert sweep.census.alive == living
+    assert sweep.work.census.alive == living
     api.close()

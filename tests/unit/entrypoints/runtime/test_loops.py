@@ -129,7 +129,7 @@ def test_a_poke_ends_the_pause(lab: Lab) -> None:
     wait_until(lambda: events.POLLED in agent.heard.names())
     runs = lab.add(1)
 
-    agent.parts.engine.poke()
+    agent.parts.loops.poke()
 
     lab.wait_started(runs)
 
@@ -143,7 +143,7 @@ def test_a_poke_during_a_poll_is_not_forgotten(lab: Lab, monkeypatch: pytest.Mon
         if runs:
             return ready(**asked)
         runs.extend(lab.add(1))
-        agent.parts.engine.poke()
+        agent.parts.loops.poke()
         raise CloudUnavailable("restarted", retry_after=600)
 
     monkeypatch.setattr(lab.cloud, "ready_flow_runs", ready_flow_runs)
@@ -172,10 +172,10 @@ def test_stop_finishes_what_is_in_hand(lab: Lab, monkeypatch: pytest.MonkeyPatch
         assert go_on.wait(120)
         return f"slow {run.id}"
 
-    agent = lab.agent(recovers=False, deploy=deploy).start()
+    agent = lab.agent(deploy=deploy).start()
     assert entered.wait(30)
     wait_until(lambda: lab.states(runs) == {"Submitted"})
-    agent.parts.engine.stop()
+    agent.parts.loops.stop()
     assert polls_are_over.wait(30)  # a poll that had begun before may still find something
     late = lab.add(1)
     assert agent.thread is not None
@@ -204,7 +204,7 @@ def test_a_unit_that_dies_is_seen_at_once(lab: Lab) -> None:
     runs = lab.add(1)
     agent = lab.agent(attrs.evolve(FAST, sweep_every=600)).start()
     lab.wait_started(runs)
-    wait_until(lambda: not agent.parts.engine.polling.in_hand(runs[0]))
+    wait_until(lambda: runs[0] not in agent.parts.loops.sweep.work)
     lab.cloud.set_state(runs[0], "Running")
     assert lab.platform.is_watched.wait(30)
     [unit] = lab.platform.units()

@@ -25,7 +25,7 @@ def started(lab: Lab, agent: Agent) -> tuple[FlowRunId, Unit]:
     """A run and its unit, which the agent has out of its hands and is watching."""
     [run] = lab.add(1)
     lab.wait_started([run])
-    wait_until(lambda: not agent.parts.engine.polling.in_hand(run))
+    wait_until(lambda: run not in agent.parts.loops.sweep.work)
     assert lab.platform.is_watched.wait(30)
     [unit] = lab.platform.units()
     return run, unit
@@ -41,7 +41,7 @@ def test_a_unit_deleted_by_hand(lab: Lab) -> None:
     agent = lab.agent().start()
     run, unit = started(lab, agent)
     lab.cloud.set_state(run, "Running")
-    wait_until(lambda: agent.parts.engine.sweep.census.alive == 1)
+    wait_until(lambda: agent.parts.loops.sweep.work.census.alive == 1)
 
     lab.platform.vanish(unit.name)
 

@@ -61,7 +61,7 @@ def test_an_agent_that_must_not_recover_does_not(lab: Lab) -> None:
     [run] = lab.add(1)
     claim_by_a_dead_agent(lab, [run])
 
-    agent = lab.agent(recovers=False).start()
+    agent = lab.agent(deploy=lambda _run: "started in a way of its own").start()
     wait_until(lambda: agent.heard.names().count(events.SWEPT) >= 3)
 
     assert lab.units() == []
@@ -114,7 +114,7 @@ def test_deploy_flow_may_raise_anything(lab: Lab) -> None:
         deployed.append(run.id)
         return "mine"
 
-    agent = lab.agent(recovers=False, deploy=deploy).start()
+    agent = lab.agent(deploy=deploy).start()
     wait_until(lambda: lab.states(runs) == {"Failed", "Submitted"} and deployed == [runs[-1]])
     wait_until(lambda: sum(lab.cloud.flow_run(run).state == "Failed" for run in runs) == 11)
     wait_until(lambda: submitted(lab, runs[-1]))
@@ -130,7 +130,7 @@ def test_deploy_flow_may_even_leave(lab: Lab) -> None:
     def deploy(_run: FlowRun) -> str:
         raise SystemExit(3)
 
-    lab.agent(attrs.evolve(FAST, parallel=1), recovers=False, deploy=deploy).start()
+    lab.agent(attrs.evolve(FAST, parallel=1), deploy=deploy).start()
 
     wait_until(lambda: lab.states(runs) == {"Failed"}, what="every run is Failed")
 

@@ -84,7 +84,7 @@ def test_a_run_starts_when_the_cloud_answers(lab: Lab, cloud: WaitingCloud) -> N
     cloud.bell.set()
     lab.wait_started(runs)
     assert cloud.waits_for[0] > 400
-    lab.agents[0].parts.engine.stop()
+    lab.agents[0].parts.loops.stop()
     cloud.bell.set()
 
 
@@ -107,7 +107,7 @@ def test_what_is_in_hand_goes_on(lab: Lab, cloud: WaitingCloud) -> None:
     lab.wait_started([run])
     assert datetime.now(timezone.utc) >= due
     waits(cloud, 2)
-    agent.parts.engine.stop()
+    agent.parts.loops.stop()
     cloud.bell.set()
 
 

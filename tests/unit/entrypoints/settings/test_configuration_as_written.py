@@ -171,7 +171,7 @@ def test_lists_of_our_own_variables_are_read_like_all_lists(text: str) -> None:
     """Registries and places of job templates, as people write lists."""
     agent = DockerAgent(environ={"PREFECT_AGENT_REG_ALLOW_LIST": text, "PREFECT__CLOUD__API": "http://h:1"})
 
-    assert agent._platform_options["reg_allow_list"] == ["/a", "/b"]
+    assert agent._options.platform_options["reg_allow_list"] == ["/a", "/b"]
     found = with_template_paths(OPEN, None, {"PREFECT_AGENT_TEMPLATE_PATHS": text})
     assert found == with_template_paths(OPEN, ["/a", "/b"], {})
 
@@ -180,7 +180,7 @@ def test_texts_of_our_own_variables_are_bare() -> None:
     """A preset of the policy, an interpreter, a size, in quotes."""
     assert policy_of(None, {"PREFECT_AGENT_POLICY": " 'restricted' "}).preset == "restricted"
     given = {"PREFECT_AGENT_INTERPRETER": "'/usr/bin/python3'", "PREFECT_AGENT_OUTPUT_LIMIT": '"5"'}
-    options = ProcessAgent(environ={**given, "PREFECT__CLOUD__API": "http://h:1"})._platform_options
+    options = ProcessAgent(environ={**given, "PREFECT__CLOUD__API": "http://h:1"})._options.platform_options
 
     assert (options["interpreter"], options["output_limit"]) == ("/usr/bin/python3", 5)
 

@@ -6,19 +6,25 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import yaml
 from click.testing import CliRunner
 
 from prefect.agent import Agent, DockerAgent, KubernetesAgent
+from prefect.agent.adapters.docker import platform as docker_platform
 from prefect.agent.adapters.fakes import InMemoryCloudApi, InMemoryPlatform
+from prefect.agent.adapters.kubernetes import platform as kubernetes_platform
+from prefect.agent.adapters.null import platform as null_platform
+from prefect.agent.adapters.process import platform as process_platform
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.model.demands import Demands
 from prefect.agent.domain.model.policy import OPEN, PRESETS, RESTRICTED, RULES, Policy, judge
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.model.submissions import PlatformTraits
 from prefect.agent.entrypoints.cli import prefect
-from prefect.agent.entrypoints.container import Options, build
+from prefect.agent.entrypoints.container import build
+from prefect.agent.entrypoints.factories import Options
 from prefect.agent.entrypoints.settings.policies import policy_of, with_template_paths
 from prefect.agent.ports.events import Event, ignore
 
@@ -101,6 +107,11 @@ class TestChoice:
         assert "Traceback" not in done.stderr
 
 
+def template_places(agent: Agent) -> object:
+    """Where the platform may read templates."""
+    return agent._options.platform_options["template_paths"]
+
+
 class TestPlatforms:
     """What reaches the platform and the domain."""
 
@@ -116,13 +127,13 @@ class TestPlatforms:
             for each in (OPEN, RESTRICTED)
         ]
         assert [parts.create_unit.policy for parts in made] == [OPEN, RESTRICTED]
-        assert len({parts.engine.claim.claimant.fingerprint for parts in made}) == 2
+        assert len({parts.loops.poll.claim.claimant.fingerprint for parts in made}) == 2
 
     def test_registries_by_argument_and_variable(self) -> None:
         """The argument of 1.4.1 wins."""
         variable = {"PREFECT_AGENT_REG_ALLOW_LIST": "a.example, b.example"}
         found = [
-            self.agent(DockerAgent, *given, **named)._platform_options.get("reg_allow_list")
+            self.agent(DockerAgent, *given, **named)._options.platform_options.get("reg_allow_list")
             for given, named in [((), {}), ((variable,), {}), ((variable,), {"reg_allow_list": ["c.example"]})]
         ]
         assert found == [None, ["a.example", "b.example"], ["c.example"]]
@@ -130,13 +141,13 @@ class TestPlatforms:
     def test_template_paths_are_one_list(self) -> None:
         """Of option and policy, for the domain and for what reads templates."""
         agent = self.agent(KubernetesAgent, template_paths=["/srv/jobs"])
-        assert agent._platform_options["template_paths"] == agent._policy.template_paths == ("public", "/srv/jobs")
+        assert template_places(agent) == agent._options.policy.template_paths == ("public", "/srv/jobs")
         restricted = self.agent(KubernetesAgent, policy="restricted")
-        assert restricted._platform_options["template_paths"] == restricted._policy.template_paths == ()
+        assert template_places(restricted) == restricted._options.policy.template_paths == ()
         variable = {"PREFECT_AGENT_TEMPLATE_PATHS": "https://h.example/jobs, /srv/jobs"}
         both = self.agent(KubernetesAgent, variable, policy="restricted")
-        assert both._policy.template_paths == ("https://h.example/jobs", "/srv/jobs")
-        assert "template_paths" not in self.agent(KubernetesAgent)._platform_options
+        assert both._options.policy.template_paths == ("https://h.example/jobs", "/srv/jobs")
+        assert "template_paths" not in self.agent(KubernetesAgent)._options.platform_options
 
     def test_a_relative_folder_is_of_where_the_agent_starts(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -169,10 +180,10 @@ def test_a_refusal_is_in_state_and_log() -> None:
 class TestWarning:
     """One sentence at the start."""
 
-    def warned(self, kind: str = "docker", **given: Any) -> list[str]:
+    def warned(self, traits: PlatformTraits = docker_platform.TRAITS, **given: Any) -> list[str]:
         """Warnings of a start that ends at once."""
         heard: list[Event] = []
-        platform = InMemoryPlatform(traits=PlatformTraits(kind=kind, default_image="i"))
+        platform = InMemoryPlatform(traits=attrs.evolve(traits, default_image="i"))
         settings = AgentSettings(max_polls=1, poll_first=0.005)
         Agent(
             cloud=InMemoryCloudApi(), platform=platform, settings=settings, tell=heard.append, environ=NOWHERE, **given
@@ -180,24 +191,25 @@ class TestWarning:
         return [event.message for event in heard if event.level == "WARNING" and "policy" in event.message]
 
     @pytest.mark.parametrize(
-        ("kind", "words"),
+        ("traits", "words"),
         [
-            ("docker", "root on the machine of the Docker engine"),
-            ("kubernetes", "what the namespace allows"),
-            ("process", "what the agent's user may do"),
-            ("nomad", "the rights of this agent's platform here. Start"),
+            (docker_platform.TRAITS, "root on the machine of the Docker engine"),
+            (kubernetes_platform.TRAITS, "what the namespace allows"),
+            (process_platform.TRAITS, "what the agent's user may do"),
+            (PlatformTraits(kind="nomad"), "the rights of this agent's platform here. Start"),
         ],
+        ids=["docker", "kubernetes", "process", "nomad"],
     )
-    def test_an_open_policy_is_said(self, kind: str, words: str) -> None:
+    def test_an_open_policy_is_said(self, traits: PlatformTraits, words: str) -> None:
         """Once, with what it means here and what to do."""
-        [said] = self.warned(kind)
+        [said] = self.warned(traits)
         assert words in said
         assert "--policy restricted" in said
 
     def test_all_else_is_silent(self) -> None:
         """A policy that refuses something, and an agent whose own code starts flow runs."""
         assert self.warned(policy="restricted") == []
-        assert self.warned("none") == []
+        assert self.warned(null_platform.TRAITS) == []
 
 
 class TestPage:

@@ -1,0 +1,99 @@
+"""From the arguments of an agent, and what environment and files say, to the options of its wiring."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from prefect.agent.domain.model.policy import Policy
+from prefect.agent.domain.model.settings import AgentSettings
+from prefect.agent.domain.secrets import Mask, passwords_of
+from prefect.agent.domain.services.submission import OwnDeploy
+from prefect.agent.entrypoints.factories import NO_PLATFORM, Options
+from prefect.agent.entrypoints.settings.configuration import Configuration, Connection, connection
+from prefect.agent.entrypoints.settings.exposures import of_login
+from prefect.agent.entrypoints.settings.names import unknown_settings
+from prefect.agent.entrypoints.settings.policies import policy_of
+
+
+@attrs.frozen(kw_only=True)
+class Login:
+    """Which Cloud, and as whom, as far as arguments say; see :class:`~prefect.agent.Agent`."""
+
+    api: str | None = None
+    tenant_id: str | None = None
+    key: str | None = attrs.field(default=None, repr=False)
+    key_file: str | None = None
+    flow_run_key: str | None = attrs.field(default=None, repr=False)
+    flow_run_key_file: str | None = None
+
+    def connection(self, found: Configuration) -> Connection:
+        """The connection of these arguments over *found*.
+
+        Raises:
+            ConfigurationError: No key for Prefect Cloud, or an argument that cannot be.
+        """
+        return connection(found, **attrs.asdict(self))
+
+
+@attrs.frozen(kw_only=True)
+class Composition:
+    """Everything that is decided before anything is made.
+
+    Attributes:
+        found: Environment and files.
+        settings: All settings of the agent.
+        login: What arguments say of the Cloud; None if the agent was given a Cloud.
+        policy: A policy, the name of a preset, the path of a file, or None for the environment's.
+        no_cloud_logs: True keeps flow runs from sending their logs to the Cloud; else the setting decides.
+        own_deploy: The user's own way to start flow runs.
+    """
+
+    found: Configuration
+    settings: AgentSettings
+    login: Login | None
+    platform: str | None
+    platform_options: Mapping[str, Any]
+    policy: Policy | str | None
+    no_cloud_logs: bool | None
+    state_directory: str | None
+    own_deploy: OwnDeploy | None
+    agent_type: str
+    agent_config_id: str | None
+
+    def options(self) -> Options:
+        """The options of the wiring; secrets of the login are known to their mask.
+
+        Raises:
+            ConfigurationError: Something that was decided cannot be.
+        """
+        login = None if self.login is None else self.login.connection(self.found)
+        return Options(
+            connection=login,
+            settings=self.settings,
+            agent_type=self.agent_type,
+            agent_config_id=self.agent_config_id,
+            platform=self.platform or NO_PLATFORM,
+            platform_options=self.platform_options,
+            own_deploy=self.own_deploy,
+            policy=policy_of(self.policy, self.found.environ),
+            send_logs=not self.no_cloud_logs and self.found.flag("cloud.send_flow_run_logs") is not False,
+            flow_log_level=self.found.level("logging.level") or "INFO",
+            mask=Mask([*self.found.secrets(), *_secrets_of(login)]),
+            state_directory=self.state_directory,
+        )
+
+    def cautions(self, login: Connection | None) -> Iterator[str]:
+        """Sentences about secrets on the way to the Cloud that others can read."""
+        if self.login is not None and login is not None:
+            yield from of_login(login, self.found, (self.login.key_file, self.login.flow_run_key_file))
+
+    def unknown(self) -> Iterable[str]:
+        """Sentences about variables that look like settings and are none."""
+        return unknown_settings(self.found.environ)
+
+
+def _secrets_of(login: Connection | None) -> list[str]:
+    if login is None:
+        return []
+    return [login.key or "", login.flow_run_key or "", *passwords_of(login.api)]

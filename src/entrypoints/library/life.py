@@ -1,0 +1,142 @@
+"""The life of one agent, from the first attempt to reach its Cloud to its last report."""
+
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, ExitStack
+
+import attrs
+
+from prefect.agent.domain.secrets import Mask
+from prefect.agent.entrypoints.container import Parts
+from prefect.agent.entrypoints.factories import Options
+from prefect.agent.entrypoints.runtime import logs
+from prefect.agent.entrypoints.runtime.health_server import HealthServer
+from prefect.agent.entrypoints.runtime.periodic import periodically
+from prefect.agent.entrypoints.runtime.signals import stop_on_signals
+from prefect.agent.entrypoints.settings.policies import warning
+from prefect.agent.ports import events
+from prefect.agent.ports.cloud_api import Tenant
+from prefect.agent.ports.events import Event
+
+
+@attrs.frozen(kw_only=True)
+class Hooks:
+    """What the user's code does at fixed points of an agent's life.
+
+    Attributes:
+        stop: Called on the first signal; leads to :meth:`Life.stop`.
+        heartbeat: Called every *heartbeat_period* seconds, in a thread of its own; None: not wanted.
+    """
+
+    stop: Callable[[], None]
+    on_startup: Callable[[], None]
+    on_shutdown: Callable[[], None]
+    heartbeat: Callable[[], None] | None = None
+    heartbeat_period: float = 60.0
+
+
+@attrs.define(kw_only=True)
+class Life:
+    """Starts the parts of an agent in order, and ends them in reverse.
+
+    Attributes:
+        address: Where to serve health; empty: nowhere.
+        cautions: Sentences about unprotected secrets, read at the start.
+        unknown: Sentences about settings that do not exist.
+    """
+
+    parts: Parts
+    options: Options
+    hooks: Hooks
+    address: str = ""
+    cautions: Iterable[str] = ()
+    unknown: Iterable[str] = ()
+    _works: bool = attrs.field(default=False, init=False)
+
+    def run(self) -> None:
+        """Work until SIGINT, SIGTERM, :meth:`stop` or ``max_polls``; then finish what is in hand.
+
+        Raises:
+            AgentError: The agent could not start or cannot go on.
+            AgentExit: A loop cannot go on.
+        """
+        with ExitStack() as at_end:
+            self._run(at_end)
+        self._say(events.AGENT_STOPPED, "Stopped")
+
+    def stop(self) -> None:
+        """Finish what is in hand and let :meth:`run` return. From any thread or signal handler."""
+        self.parts.notifier.stopping()
+        self.parts.wakes.stop()
+
+    def poke(self) -> None:
+        """Poll now, if the agent has started."""
+        if self._works:
+            self.parts.loops.poke()
+
+    def _run(self, at_end: ExitStack) -> None:
+        parts = self.parts
+        at_end.enter_context(stop_on_signals(self.hooks.stop))
+        for port in (parts.cloud, parts.platform):
+            at_end.callback(port.close)
+        self.options.mask.add_source(lambda: parts.platform.secrets)
+        server = HealthServer(parts.health, self.poke)
+        at_end.callback(server.stop)
+        parts.health.start_up("The agent starts")
+        self._warn()
+        address = server.start(self.address) if self.address else ""
+        tenant = parts.start_up()
+        if tenant is None:
+            return
+        self._works = True
+        parts.announcer.add(parts.supervisor.take)
+        parts.supervisor.accepted()
+        if server.thread is not None:
+            parts.supervisor.watch_thread(server.thread, server.over)
+        self._introduce(tenant)
+        if address:
+            self._say(events.AGENT_STARTED, f"Health is served at {address}")
+        at_end.callback(self.hooks.on_shutdown)
+        self.hooks.on_startup()
+        with parts.supervisor.on_guard(), self._heartbeats(), self._signs_of_life():
+            parts.loops.run()
+
+    def _warn(self) -> None:
+        for sentence in (*self.parts.platform.exposures, *self.cautions):
+            self._say(events.SECRET_UNPROTECTED, sentence, "WARNING")
+        for sentence in self.unknown:
+            self._say(events.STARTING, sentence, "WARNING")
+
+    def _introduce(self, tenant: Tenant) -> None:
+        platform, settings, kind = self.parts.platform, self.options.settings, self.options.agent_type
+        text = f"{kind} {settings.name!r} starts flow runs as {platform.traits.units_are}"
+        fields = {"platform": platform.traits.kind, "identity": platform.identity, "tenant": tenant.id}
+        message = f"{text} ({platform.identity})"
+        self.parts.announcer(Event(name=events.AGENT_STARTED, message=message, fields=fields))
+        shown = ", ".join(settings.labels) or "none: only flow runs without labels are taken"
+        self._say(events.AGENT_STARTED, f"Labels: {shown}. Tenant {tenant.id}. Waiting for flow runs")
+        caution = warning(self.options.policy, platform.traits)
+        if caution:
+            self._say(events.AGENT_STARTED, caution, "WARNING")
+
+    def _heartbeats(self) -> AbstractContextManager[None]:
+        """Call the user's heartbeat periodically, if there is one."""
+        period = None if self.hooks.heartbeat is None else self.hooks.heartbeat_period
+        return self._every(period, "heartbeat", self.hooks.heartbeat or (lambda: None))
+
+    def _signs_of_life(self) -> AbstractContextManager[None]:
+        """Let a service manager that asks for it know that the agent lives."""
+        notifier, health = self.parts.notifier, self.parts.health
+        return self._every(notifier.period, "watchdog", lambda: notifier.watchdog(healthy=health.lives))
+
+    def _every(self, seconds: float | None, name: str, act: Callable[[], None]) -> AbstractContextManager[None]:
+        return periodically(self.parts.supervisor, self.parts.clock, seconds, name, act)
+
+    def _say(self, name: str, message: str, level: str = "INFO") -> None:
+        self.parts.announcer.say(name, message, level)
+
+
+def set_up_log(logger: logging.Logger, name: str, mask: Mask) -> None:
+    """Write the agent's log to stderr, unless the logger has handlers already."""
+    if not logger.handlers:
+        logs.set_up(level="INFO", agent_name=name, secrets=mask)

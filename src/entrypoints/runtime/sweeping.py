@@ -1,0 +1,121 @@
+"""The loops that look at the platform: one compares it with the Cloud, one waits for what happens on it."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from math import inf
+from typing import Final
+
+import attrs
+
+from prefect.agent.domain.errors import AgentError
+from prefect.agent.domain.model.settings import AgentSettings
+from prefect.agent.domain.model.units import Owner, Unit, UnitStatus
+from prefect.agent.domain.model.verdicts import is_hopeless
+from prefect.agent.domain.services.sweep import Sweep
+from prefect.agent.domain.services.work_in_hand import WorkInHand
+from prefect.agent.entrypoints.runtime.supervision import Supervisor
+from prefect.agent.entrypoints.runtime.wakes import Wakes
+from prefect.agent.ports import events
+from prefect.agent.ports.clock import Clock
+from prefect.agent.ports.events import Event, EventSink
+from prefect.agent.ports.platform import ExecutionPlatform
+
+WATCH_SECONDS: Final = 60.0
+"""How long one watch lasts before it is renewed."""
+
+IDLE: Final = 2
+"""How many times longer the pause between sweeps is while nothing is alive or claimed here."""
+
+SWEEP_GAP: Final = 1.0
+"""Shortest pause between two sweeps, however many units end."""
+
+
+@attrs.define(kw_only=True)
+class SweepLoop:
+    """Compares claims with units again and again.
+
+    Attributes:
+        notice: Looks at flow runs that are late; called while the Cloud has some that are due.
+    """
+
+    sweep: Sweep
+    clock: Clock
+    settings: AgentSettings
+    work: WorkInHand
+    wakes: Wakes
+    supervisor: Supervisor
+    notice: Callable[[], None] = lambda: None
+
+    def first(self) -> None:
+        """Sweep before the first poll, to finish what an earlier process left (P2); the loop repeats what fails."""
+        try:
+            self.sweep()
+        except AgentError as problem:
+            self.supervisor.trouble("sweep", problem)
+            self.wakes.sweep.set()
+        except Exception as bug:  # noqa: BLE001 - P3; the loop will meet it again and count
+            self.supervisor.bug("sweep", bug)
+            self.wakes.sweep.set()
+
+    def step(self) -> bool:
+        """Wait for the next sweep, and sweep; return False when it is time to stop."""
+        every = self.settings.sweep_every * (IDLE if self.sweep.is_idle else 1)
+        self.work.sweep_at = self.clock.monotonic() + every
+        self.clock.pause(every, self.wakes.sweep)
+        self.work.sweep_at = inf
+        if self.wakes.stopping.is_set():
+            return False
+        self.wakes.sweep.clear()
+        self.sweep()
+        self._hand_on()
+        self.clock.pause(SWEEP_GAP, self.wakes.stopping)
+        return not self.wakes.stopping.is_set()
+
+    def _hand_on(self) -> None:
+        """Let the poll loop know what this sweep has learned."""
+        quiet_since = self.sweep.view.quiet_since
+        self.work.note_sweep(quiet_since)
+        self.wakes.poll.set()
+        if quiet_since is None:
+            self._notice()
+        if self.sweep.look_soon:
+            self.wakes.sweep.set()
+
+    def _notice(self) -> None:
+        try:
+            self.notice()
+        except Exception as bug:  # noqa: BLE001 - a message about other runs must not stop the sweep
+            self.supervisor.bug("notice", bug)
+
+
+@attrs.define(kw_only=True)
+class WatchLoop:
+    """Follows the platform's events and wakes the sweep when one of them is worth it."""
+
+    platform: ExecutionPlatform
+    clock: Clock
+    settings: AgentSettings
+    owner: Owner
+    wakes: Wakes
+    tell: EventSink = events.ignore
+
+    def step(self) -> bool:
+        """Watch for a while; return False when it is time to stop."""
+        started = self.clock.monotonic()
+        for unit in self.platform.watch(seconds=WATCH_SECONDS):
+            if self.wakes.stopping.is_set():
+                return False
+            if self._concerns_the_sweep(unit):
+                self.wakes.sweep.set()
+        self.tell(Event(name=events.WATCHED, level="DEBUG", message="Watched the units"))
+        if self.clock.monotonic() - started < SWEEP_GAP:
+            self.clock.pause(SWEEP_GAP, self.wakes.stopping)
+        return not self.wakes.stopping.is_set()
+
+    def _concerns_the_sweep(self, unit: Unit) -> bool:
+        """Whether what the watch saw is worth a sweep now. Units of other Clouds and tenants are not."""
+        if unit.owner is None or unit.owner.cloud != self.owner.cloud:
+            return False
+        if unit.status.has_ended:
+            return unit.status is UnitStatus.FAILED or self.settings.limit is not None
+        return is_hopeless(unit, self.clock.now() + timedelta(seconds=self.platform.skew))
