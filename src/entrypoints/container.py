@@ -62,7 +62,7 @@ class Container(containers.DeclarativeContainer):
     marks = Singleton(factories.marks, settings, cloud)
     store: Provider[ReportStore] = Singleton(factories.store, options, marks)
     tell: Provider[EventSink] = Object(events.ignore)
-    health = Singleton(Health.for_polls, clock, settings.poll_last)
+    health = Singleton(Health.of, clock, settings)
     notifier = Singleton(factories.notifier)
     sinks = List(health.provided.take, notifier.provided.take, tell)
     announcer = Singleton(Announcer, mask=options.provided.mask, sinks=sinks)

@@ -129,6 +129,17 @@ class FlowRun:
     source: Mapping[str, Any] = attrs.field(factory=dict, converter=frozen_mapping, eq=False, repr=False)
 
     @property
+    def title(self) -> str:
+        """Flow, name and id, for people."""
+        known = "/".join(part for part in (self.flow.name, self.name) if part)
+        return f"{known} ({self.id})" if known else self.id
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """What tells this run from others, for the fields of an event."""
+        return {"flow_run_id": self.id, "flow_run_name": self.name, "flow_name": self.flow.name}
+
+    @property
     def due(self) -> datetime | None:
         """When the run is to start (aware, UTC); None means now."""
         return self.state.start_time

@@ -174,7 +174,8 @@ class ClaimFlowRuns:
         """Say once, however many requests it took to find the culprit."""
         away = [problem for problem in problems if isinstance(problem, CloudUnavailable)]
         if away:
-            self.tell(Event(name=events.CLOUD_TROUBLE, level="WARNING", message=f"Cannot claim now: {away[0]}"))
+            message, fields = f"Cannot claim now: {away[0]}", {"loop": "claim"}
+            self.tell(Event(name=events.CLOUD_TROUBLE, level="WARNING", message=message, fields=fields))
 
     def _confirmed(self, requests: Sequence[ClaimRequest], outcomes: list[ClaimOutcome]) -> list[ClaimOutcome]:
         """Where the Cloud does not compare and set, only what is read back with our record is ours."""
@@ -281,8 +282,8 @@ def _as_first_claimed(outcome: ClaimOutcome) -> ClaimOutcome:
 
 
 def _event(outcome: ClaimOutcome) -> Event:
-    fields = {"flow_run_id": outcome.run.id, "attempt": str(outcome.run.attempt)}
-    name = outcome.run.name or outcome.run.id
+    fields = {**outcome.run.fields, "attempt": str(outcome.run.attempt)}
+    name = outcome.run.title
     match outcome:
         case Claimed(record=record):
             return Event(

@@ -106,7 +106,7 @@ class CreateUnit:
         misses, in_doubt = 0, False
         while True:
             try:
-                return self._create(run, submission)
+                return self._say_created(run, self._create(run, submission), since=give_up - self.deadline)
             except (PlatformUnavailable, PlatformForbidden) as problem:
                 in_doubt |= isinstance(problem, UnitInDoubt)
                 left = give_up - self.clock.monotonic()
@@ -147,7 +147,7 @@ class CreateUnit:
         except (PlatformUnavailable, PlatformForbidden):
             raise UnitInDoubt(str(problem)) from problem
         if unit is not None and unit.status is not UnitStatus.CREATED:
-            return self._say_created(run, unit)
+            return self._say_created(run, unit, since=self.clock.monotonic() - self.deadline)
         if isinstance(problem, PlatformForbidden):
             raise problem
         raise StartOverdue(str(problem)) from problem
@@ -171,7 +171,7 @@ class CreateUnit:
             raise UnitInDoubt(str(problem), retry_after=problem.retry_after) from problem
         if self._has_expired(run):
             self._stop_if_not_ours(run, unit)
-        return self._say_created(run, unit)
+        return unit
 
     def _wait_for_room(self, run: FlowRun, problem: CreateBlocked) -> None:
         """Say in the run's log what it waits for, at once and then rarely; give it up after a time."""
@@ -188,11 +188,17 @@ class CreateUnit:
             self._waits.forget(run.id)
             raise StartOverdue(f"it waited for {waited:.0f} s: {problem}") from problem
 
-    def _say_created(self, run: FlowRun, unit: Unit) -> Unit:
+    def _say_created(self, run: FlowRun, unit: Unit, *, since: float) -> Unit:
+        """Note the unit, and say how long it took since the first try and since the run was due."""
         self._waits.forget(run.id)
         self.work.note_unit(unit)
-        message = f"Started flow run {run.name or run.id} as {unit.name} ({unit.info})"
-        self.tell(Event(name=events.UNIT_CREATED, message=message, fields={**_fields(run), "unit": unit.name}))
+        message = f"Started flow run {run.title} as {unit.name} ({unit.info})"
+        fields: dict[str, object] = {**_fields(run), "unit": unit.name}
+        fields["duration_s"] = round(self.clock.monotonic() - since, 3)
+        if run.due is not None:
+            now = self.clock.now() + timedelta(seconds=self.cloud.skew)
+            fields["late_s"] = round(max(0.0, (now - run.due).total_seconds()), 3)
+        self.tell(Event(name=events.UNIT_CREATED, message=message, fields=fields))
         return unit
 
     def _say_ignored(self, submission: Submission) -> None:
@@ -236,7 +242,7 @@ class CreateUnit:
             raise NoLongerOurs(f"it is {now.name} now; no unit is created")
 
     def _say_retried(self, run: FlowRun, problem: Exception) -> None:
-        message = f"Cannot start flow run {run.name or run.id} yet: {problem}"
+        message = f"Cannot start flow run {run.title} yet: {problem}"
         self.tell(Event(name=events.UNIT_RETRIED, level="WARNING", message=message, fields=_fields(run)))
 
 
@@ -311,4 +317,4 @@ class StartFlowRun:
 
 
 def _fields(run: FlowRun) -> dict[str, str]:
-    return {"flow_run_id": run.id, "attempt": str(run.attempt)}
+    return {**run.fields, "attempt": str(run.attempt)}

@@ -7,6 +7,7 @@ import attrs
 
 from prefect.agent.domain.errors import AgentError, PlatformError
 from prefect.agent.domain.model.ends import End
+from prefect.agent.domain.model.explaining import span
 from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId
 from prefect.agent.domain.model.leases import waits_for_its_unit
 from prefect.agent.domain.model.settings import AgentSettings
@@ -81,6 +82,8 @@ class Sweep:
     """Whether the last sweep passed over a unit that calls for something because its run was in hand."""
     _settled: set[str] = attrs.field(factory=set, init=False)
     """Ended units about which nothing more is to be reported."""
+    _unannounced: set[str] = attrs.field(factory=set, init=False)
+    """Units that lived while this process did, and whose runs' ends have not been announced."""
     _look_again: set[str] = attrs.field(factory=set, init=False)
     _absent_before: set[str] = attrs.field(factory=set, init=False)
     """Units of claims that were absent at the last sweep."""
@@ -104,8 +107,8 @@ class Sweep:
         everything = self.platform.units()
         units = own(everything, self.owner.cloud)
         alive = [unit for unit in units if not unit.status.has_ended]
-        mine = sum(1 for unit in alive if unit.owner is not None and unit.owner.agent == self.owner.agent)
-        self.work.census = Census(mine, asked_at)
+        mine = tuple(unit for unit in alive if unit.owner is not None and unit.owner.agent == self.owner.agent)
+        self.work.census = Census(units=mine, counted_at=asked_at)
         missing = self._remember(units, alive)
         absent = self._absent_claims(everything, missing)
         self._each(waiting(alive, self._platform_time()), self._report_wait, "report why it waits of")
@@ -138,6 +141,7 @@ class Sweep:
         begun = {name: unit for name, unit in living.items() if unit.status is not UnitStatus.CREATED}
         self._remembered = {**begun, **{unit.name: unit for unit in missing}}
         self._settled &= {unit.name for unit in units if unit.status.has_ended}
+        self._unannounced = (self._unannounced & {unit.name for unit in units}) | set(self._remembered)
         self._waits_reported = {name: said for name, said in self._waits_reported.items() if name in living}
         self._orphans_reported &= set(living)
         return missing
@@ -213,6 +217,7 @@ class Sweep:
         looked_before, self._look_again = self._look_again, set()
         conclusions: list[Conclusion] = []
         for unit in ended:
+            self._announce(unit, runs.get(unit.flow_run_id))
             verdict = judge(unit, runs.get(unit.flow_run_id), seen_before=unit.name in looked_before)
             if isinstance(verdict, LookAgain):
                 self._look_again.add(unit.name)
@@ -225,6 +230,14 @@ class Sweep:
                 conclusions.append(verdict)
         for _ in self.report.each(conclusions):
             pass  # settled once the Cloud has confirmed the end: the run is read as finished then
+
+    def _announce(self, unit: Unit, run: FlowRun | None) -> None:
+        """Say once how a run has ended that reported its own end."""
+        if run is None or not run.state.is_finished or unit.name not in self._unannounced:
+            return
+        self._unannounced.discard(unit.name)
+        if run.claim is not None and run.claim.unit == unit.name:
+            self.tell(_ended(unit, run))
 
     def _judge_gone(self, unit: Unit, runs: Runs) -> None:
         run = runs.get(unit.flow_run_id)
@@ -328,3 +341,14 @@ class Sweep:
             except Exception as bug:  # noqa: BLE001 - an adapter's bug on one unit must not stop the sweep of all
                 message = f"Bug while trying to {doing} the unit {unit.name}: {bug!r}"
                 self.tell(Event(name=events.BUG, level="ERROR", message=message))
+
+
+def _ended(unit: Unit, run: FlowRun) -> Event:
+    """What is said of a run that has ended."""
+    fields: dict[str, object] = {**run.fields, "unit": unit.name, "state": run.state.name}
+    lasted = ""
+    if unit.created_at is not None and unit.ended_at is not None:
+        length = max(timedelta(), unit.ended_at - unit.created_at)
+        fields["duration_s"], lasted = round(length.total_seconds(), 3), f" after {span(length)}"
+    message = f"Flow run {run.title} ended as {run.state.name}{lasted}"
+    return Event(name=events.RUN_ENDED, message=message, fields=fields)

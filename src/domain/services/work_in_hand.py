@@ -20,10 +20,15 @@ MEMORY: Final = 3600.0
 
 @attrs.frozen
 class Census:
-    """How many units of this agent were alive, and when that was counted (monotonic, seconds)."""
+    """The units of this agent that were alive, and when they were counted (monotonic, seconds)."""
 
-    alive: int = 0
+    units: tuple[Unit, ...] = ()
     counted_at: float = 0.0
+
+    @property
+    def alive(self) -> int:
+        """How many they were."""
+        return len(self.units)
 
 
 @attrs.define(kw_only=True)

@@ -5,41 +5,46 @@ from typing import Any, Final
 
 import attrs
 
+from prefect.agent.domain.model.pipeline import LEAST, Step, StepRecord, steps, unwell
+from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.ports import events
 from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.events import Event
 
-STALE_AFTER: Final = 60.0
+STALE_AFTER: Final = LEAST
 """Seconds without a good poll after which an agent that polls every 10 s is unwell: several polls have failed."""
 
-WATCHED: Final = {
-    events.POLLED: "last_poll",
-    events.CLAIMED: "last_claim",
-    events.UNIT_CREATED: "last_create",
-    events.SWEPT: "last_sweep",
-    events.WATCHED: "last_watch",
-    events.REPORTED: "last_report",
+SUCCESSES: Final = {
+    events.POLLED: "poll",
+    events.CLAIMED: "claim",
+    events.CLAIM_LOST: "claim",
+    events.UNIT_CREATED: "create",
+    events.WATCHED: "watch",
+    events.SWEPT: "sweep",
+    events.REPORTED: "report",
 }
+"""By event: the step that went well."""
 
-
-TROUBLES: Final = frozenset({events.CLOUD_TROUBLE, events.PLATFORM_TROUBLE, events.BUG})
-"""Events that are shown, but do not make an agent unwell by themselves."""
+FAILURES: Final = frozenset({events.CLOUD_TROUBLE, events.PLATFORM_TROUBLE, events.BUG, events.UNIT_RETRIED})
+"""Events that say what went wrong. One alone makes no agent unwell; a step that goes on failing does."""
 
 
 @attrs.define(kw_only=True)
 class Health:
-    """Remembers when things last went well, and what went wrong since. Takes events from any thread.
+    """Remembers when each step last went well, and what went wrong since. Takes events from any thread.
 
     Attributes:
-        stale_after: Seconds without a good poll after which the agent is unwell.
+        steps: The steps of the agent's work, with their times.
     """
 
     clock: Clock
-    stale_after: float = STALE_AFTER
+    steps: tuple[Step, ...] = steps(AgentSettings())
+    paused: bool = False
     _since: float = attrs.field(init=False)
-    _last: dict[str, datetime] = attrs.field(factory=dict, init=False)
-    _good_poll: float | None = attrs.field(default=None, init=False)
-    _trouble: str = attrs.field(default="", init=False)
+    _records: dict[str, StepRecord] = attrs.field(factory=dict, init=False)
+    _moments: dict[str, datetime] = attrs.field(factory=dict, init=False)
+    """By step: when it last went well, as a time of day."""
+    _problem: str = attrs.field(default="", init=False)
     _busy: bool = attrs.field(default=False, init=False)
     _starting: str = attrs.field(default="", init=False)
     _refused: str = attrs.field(default="", init=False)
@@ -47,9 +52,9 @@ class Health:
     """By loop or thread: what is reported of it."""
 
     @classmethod
-    def for_polls(cls, clock: Clock, poll_last: float) -> "Health":
-        """Health of an agent whose longest pause between polls is *poll_last* seconds."""
-        return cls(clock=clock, stale_after=max(STALE_AFTER, 6 * poll_last))
+    def of(cls, clock: Clock, settings: AgentSettings) -> "Health":
+        """The health of an agent with these settings."""
+        return cls(clock=clock, steps=steps(settings))
 
     def __attrs_post_init__(self) -> None:
         self._since = self.clock.monotonic()
@@ -60,38 +65,56 @@ class Health:
 
     def take(self, event: Event) -> None:
         """Learn from one event."""
-        if event.name in WATCHED:
-            self._last[WATCHED[event.name]] = self.clock.now()
-        if event.name == events.POLLED:
-            self._take_poll(is_busy=bool(event.fields.get("busy")))
-        elif event.name in TROUBLES:
-            self._trouble = event.message
+        if event.name in SUCCESSES:
+            self._went_well(SUCCESSES[event.name], is_busy=bool(event.fields.get("busy")))
+        elif event.name in FAILURES:
+            self._went_wrong(event)
         else:
             self._take_condition(event)
 
     @property
     def lives(self) -> bool:
         """Whether a restart would be no help: the agent is well, starts, or waits for its key to be accepted again."""
-        return not self._stalled and (bool(self._starting or self._refused) or not self._is_stale())
+        waits = self._starting or self._refused or self.paused
+        return not self._stalled and (bool(waits) or self._age("poll") <= self._allowed("poll"))
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the agent takes flow runs: it has started, and does not pause."""
+        return not self._starting and not self.paused
 
     def report(self) -> tuple[bool, dict[str, Any]]:
         """Whether the agent is well, and the facts as JSON-ready values."""
-        reason = self._starting or self._refused or next(iter(list(self._stalled.values())), "")
-        healthy = not reason and not self._is_stale()
+        reason = self._reason()
+        healthy = not reason
         facts: dict[str, Any] = {
-            "status": "starting" if self._starting else "healthy" if healthy else "unhealthy",
+            "status": self._status(healthy=healthy),
             "busy": self._busy,
-            "seconds_since_good_poll": round(self._age(), 1),
-            "trouble": reason or self._trouble or None,
+            "seconds_since_good_poll": round(self._age("poll"), 1),
+            "reason": reason or None,
+            "trouble": self._at_once() or self._problem or reason or None,
         }
-        facts.update({name: self._last[name].isoformat() if name in self._last else None for name in WATCHED.values()})
+        facts.update({f"last_{step.name}": self._moment(step.name) for step in self.steps})
+        facts["steps"] = {step.name: self._facts_of(step) for step in self.steps}
         return healthy, facts
 
-    def _take_poll(self, *, is_busy: bool) -> None:
-        """A poll that did not ask, since there is no room, is a good one, but proves nothing about the Cloud."""
-        self._good_poll, self._busy = self.clock.monotonic(), is_busy
-        if not is_busy:
-            self._trouble = self._refused = ""
+    # --- what it learns ---
+
+    def _went_well(self, step: str, *, is_busy: bool) -> None:
+        """A poll that did not ask, since there is no room, went well, but proves nothing about the Cloud."""
+        self._moments[step] = self.clock.now()
+        self._records[step] = self._record(step).after_success(self.clock.monotonic())
+        if step == "poll":
+            self._busy = is_busy
+            if not is_busy:
+                self._problem = self._refused = ""
+
+    def _went_wrong(self, event: Event) -> None:
+        step = "create" if event.name == events.UNIT_RETRIED else str(event.fields.get("loop"))
+        if event.name != events.UNIT_RETRIED:
+            self._problem = event.message
+        if step in self._names():
+            self._records[step] = self._record(step).after_failure(self.clock.monotonic(), event.message)
 
     def _take_condition(self, event: Event) -> None:
         """Learn what makes the agent unwell at once, and that it is over."""
@@ -110,8 +133,42 @@ class Health:
         elif event.name == events.THREAD_ENDED:
             self._stalled[f"thread {event.fields.get('thread')}"] = event.message
 
-    def _age(self) -> float:
-        return self.clock.monotonic() - (self._since if self._good_poll is None else self._good_poll)
+    # --- what it says ---
 
-    def _is_stale(self) -> bool:
-        return self._age() > self.stale_after
+    def _reason(self) -> str:
+        """Why the agent is unwell; empty if it is well."""
+        considered = tuple(step for step in self.steps if not (self.paused and step.name == "poll"))
+        late = unwell(considered, dict(self._records), self._since, self.clock.monotonic())
+        return self._at_once() or next(late, "")
+
+    def _at_once(self) -> str:
+        """What makes the agent unwell whatever the steps do."""
+        return self._starting or self._refused or next(iter(list(self._stalled.values())), "")
+
+    def _status(self, *, healthy: bool) -> str:
+        if self._starting:
+            return "starting"
+        if not healthy:
+            return "unhealthy"
+        return "paused" if self.paused else "healthy"
+
+    def _facts_of(self, step: Step) -> dict[str, Any]:
+        record = self._record(step.name)
+        age = None if record.succeeded_at is None else round(self._age(step.name), 1)
+        return {"last_success": self._moment(step.name), "seconds_since": age, "problem": record.problem or None}
+
+    def _moment(self, step: str) -> str | None:
+        return self._moments[step].isoformat() if step in self._moments else None
+
+    def _record(self, step: str) -> StepRecord:
+        return self._records.get(step, StepRecord())
+
+    def _age(self, step: str) -> float:
+        at = self._record(step).succeeded_at
+        return self.clock.monotonic() - (self._since if at is None else at)
+
+    def _allowed(self, step: str) -> float:
+        return next(each.silence for each in self.steps if each.name == step)
+
+    def _names(self) -> set[str]:
+        return {step.name for step in self.steps}

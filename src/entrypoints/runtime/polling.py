@@ -293,9 +293,7 @@ class PollLoop:
             return True
         if not self.work.desk.rests_of(run.id):
             message = f"Not started: {late:.0f} s late, and this agent starts nothing later than {most:g} s"
-            self.tell(
-                Event(name=events.RUN_DROPPED, level="WARNING", message=f"Flow run {run.name or run.id}: {message}")
-            )
+            self.tell(Event(name=events.RUN_DROPPED, level="WARNING", message=f"Flow run {run.title}: {message}"))
             self.outbox.log(run.id, f"{message} (--max-lateness); schedule it again to have it started", "WARNING")
         self.work.desk.rest(run.id, self._now(), until=None, first=REFUSED_LAST, last=REFUSED_LAST)
         return False
@@ -320,7 +318,7 @@ class PollLoop:
         """The Cloud calls the claim invalid: the run is left alone, which is reported once."""
         run = refused.run
         if not self.work.desk.rests_of(run.id):
-            message = f"Flow run {run.name or run.id} cannot be claimed, and is tried again later: {refused.reason}"
+            message = f"Flow run {run.title} cannot be claimed, and is tried again later: {refused.reason}"
             fields = {"flow_run_id": run.id}
             self.tell(Event(name=events.CLAIM_REFUSED, level="ERROR", message=message, fields=fields))
             self.outbox.log(run.id, f"The flow run could not be claimed yet: {refused.reason}", "ERROR")

@@ -5,7 +5,6 @@ import pytest
 
 from prefect.agent.domain.errors import CloudUnavailable, PlatformUnavailable
 from prefect.agent.domain.model.ends import End, EndKind
-from prefect.agent.domain.services.work_in_hand import Census
 from prefect.agent.ports import events
 from support.sweeps import World
 
@@ -355,7 +354,7 @@ def test_a_sweep_counts_what_is_alive(world: World) -> None:
 
     world.sweep()
 
-    assert world.work.census == Census(1, world.clock.monotonic())
+    assert (world.work.census.alive, world.work.census.counted_at) == (1, world.clock.monotonic())
 
 
 def test_a_retry_of_the_flow_has_a_unit_of_its_own(world: World) -> None:
@@ -371,3 +370,34 @@ def test_a_retry_of_the_flow_has_a_unit_of_its_own(world: World) -> None:
 
     assert new != name
     assert world.state(run_id) == "Submitted"
+
+
+@pytest.mark.parametrize("state", ["Success", "Failed", "Cancelled"])
+def test_how_a_run_ended_is_said_once(state: str) -> None:
+    """With its flow, name and id, and after how long; the process itself has reported the end."""
+    world = World()
+    run_id, name = world.started()
+    world.turn()
+    world.clock.advance(12)
+    world.cloud.set_state(run_id, state)
+    world.platform.end(name, 0)
+
+    world.turn(3)
+
+    [ended] = [event for event in world.heard.events if event.name == events.RUN_ENDED]
+    assert run_id in ended.message
+    assert f"ended as {state} after 12 s" in ended.message
+    assert (ended.fields["flow_run_id"], ended.fields["unit"], ended.fields["duration_s"]) == (run_id, name, 12)
+
+
+def test_an_end_before_this_process_is_not_said_again() -> None:
+    """A restarted agent does not repeat the story of its predecessor."""
+    world = World()
+    run_id, name = world.started()
+    world.cloud.set_state(run_id, "Success")
+    world.platform.end(name, 0)
+    world.restart()
+
+    world.turn(2)
+
+    assert events.RUN_ENDED not in world.heard.names()

@@ -14,7 +14,7 @@ import pytest
 
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.entrypoints.runtime import health_server
-from prefect.agent.entrypoints.runtime.health import STALE_AFTER, WATCHED, Health
+from prefect.agent.entrypoints.runtime.health import STALE_AFTER, SUCCESSES, Health
 from prefect.agent.entrypoints.runtime.health_server import MOST_CONNECTIONS, SECONDS, HealthServer, _is_here
 from prefect.agent.ports import events
 from prefect.agent.ports.events import Event
@@ -65,7 +65,7 @@ def test_an_agent_that_just_started_is_well(agent: Watched) -> None:
 
     assert healthy
     assert facts["status"] == "healthy"
-    assert {facts[name] for name in WATCHED.values()} == {None}
+    assert {facts[f"last_{step}"] for step in SUCCESSES.values()} == {None}
     assert facts["trouble"] is None
 
 
@@ -85,7 +85,8 @@ def test_a_good_poll_makes_it_well_again(agent: Watched) -> None:
     agent.hear(events.CLOUD_TROUBLE, "the Cloud is away")
     assert agent.facts()["trouble"] == "the Cloud is away"
 
-    agent.hear(events.POLLED)
+    for name in (events.SWEPT, events.WATCHED, events.POLLED):
+        agent.hear(name)
 
     assert agent.health.report()[0]
     assert agent.facts()["trouble"] is None
@@ -99,7 +100,79 @@ def test_other_good_news_do_not_stand_for_polls(agent: Watched, name: str) -> No
     agent.hear(name)
 
     assert not agent.health.report()[0]
-    assert agent.facts()[WATCHED[name]] is not None
+    assert agent.facts()[f"last_{SUCCESSES[name]}"] is not None
+
+
+def work_for(agent: Watched, seconds: float, *names: str) -> None:
+    """Let time pass in which these events go on happening."""
+    for _ in range(int(seconds // 10)):
+        agent.clock.seconds += 10
+        for name in names:
+            agent.hear(name)
+
+
+@pytest.mark.parametrize(
+    ("step", "others"),
+    [
+        ("watch", [events.POLLED, events.SWEPT]),
+        ("sweep", [events.POLLED, events.WATCHED]),
+        ("poll", [events.SWEPT, events.WATCHED]),
+    ],
+)
+def test_a_step_that_stays_away_makes_the_agent_unwell(agent: Watched, step: str, others: list[str]) -> None:
+    """However well the others go. Before, an agent without a watch for 18 minutes was healthy."""
+    work_for(agent, 50, *others)
+    assert agent.health.report()[0]
+
+    work_for(agent, 200, *others)
+
+    healthy, facts = agent.health.report()
+    assert not healthy
+    assert facts["reason"].startswith(f"no {step} has gone well for ")
+
+
+@pytest.mark.parametrize(
+    ("step", "failure", "success"),
+    [
+        ("claim", Event(name=events.CLOUD_TROUBLE, message="503", fields={"loop": "claim"}), events.CLAIMED),
+        ("create", Event(name=events.UNIT_RETRIED, message="quota"), events.UNIT_CREATED),
+        ("report", Event(name=events.CLOUD_TROUBLE, message="503", fields={"loop": "report"}), events.REPORTED),
+    ],
+)
+def test_a_step_that_goes_on_failing_makes_the_agent_unwell(
+    agent: Watched, step: str, failure: Event, success: str
+) -> None:
+    """With what was said last; a success mends it."""
+    well = [events.POLLED, events.SWEPT, events.WATCHED]
+    for _ in range(32):
+        work_for(agent, 10, *well)
+        agent.health.take(failure)
+
+    assert agent.facts()["reason"].startswith(f"no {step} has gone well for ")
+    assert agent.facts()["reason"].endswith(failure.message)
+    agent.hear(success)
+    assert agent.health.report()[0]
+
+
+def test_a_step_that_is_not_tried_any_more_does_not_fail(agent: Watched) -> None:
+    """Another agent may have started the flow run meanwhile."""
+    well = [events.POLLED, events.SWEPT, events.WATCHED]
+    work_for(agent, 10, *well)
+    agent.hear(events.UNIT_RETRIED)
+
+    work_for(agent, 400, *well)
+
+    assert agent.health.report()[0]
+
+
+def test_a_paused_agent_is_well_and_not_ready(agent: Watched) -> None:
+    """It does not poll, on purpose."""
+    agent.health.paused = True
+    work_for(agent, 120, events.SWEPT, events.WATCHED)
+
+    healthy, facts = agent.health.report()
+
+    assert (healthy, facts["status"], agent.health.is_ready) == (True, "paused", False)
 
 
 @pytest.mark.parametrize("name", [events.CLOUD_TROUBLE, events.PLATFORM_TROUBLE, events.BUG])
@@ -153,6 +226,8 @@ def test_an_agent_at_its_limit_is_busy_not_unwell(agent: Watched) -> None:
     for _ in range(10):
         agent.clock.seconds += STALE_AFTER / 2
         agent.hear(events.POLLED, busy=True)
+        agent.hear(events.SWEPT)
+        agent.hear(events.WATCHED)
 
     assert agent.health.report()[0]
     assert agent.facts()["busy"] is True

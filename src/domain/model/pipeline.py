@@ -1,0 +1,93 @@
+"""The steps of an agent's work, and how long each may go without success. Pure; seconds of a clock that only grows."""
+
+from collections.abc import Iterator, Mapping
+from math import inf
+from typing import Final
+
+import attrs
+
+from prefect.agent.domain.model.settings import AgentSettings
+
+LEAST: Final = 60.0
+"""Shortest time that any step is given: several tries have failed by then."""
+
+WATCH: Final = 180.0
+"""How long the watch may bring no answer: it is renewed every minute."""
+
+REPORT: Final = 300.0
+"""How long reports may fail; they are kept, and sent later."""
+
+IDLE_SWEEPS: Final = 6
+"""How many times its pause a sweep may stay away: the pause is twice as long while nothing is alive."""
+
+
+@attrs.frozen(kw_only=True)
+class Step:
+    """One step of the agent's work.
+
+    Attributes:
+        name: ``poll``, ``claim``, ``create``, ``watch``, ``sweep`` or ``report``.
+        silence: Longest time without success; endless for a step that is only taken when there is something to do.
+        failing: Longest time that it may go on failing. A step that is not tried any more does not fail.
+    """
+
+    name: str
+    silence: float = inf
+    failing: float = inf
+
+
+@attrs.frozen(kw_only=True)
+class StepRecord:
+    """What is known of one step.
+
+    Attributes:
+        succeeded_at: When it last went well (monotonic); None: never.
+        failing_since: When it first failed after that; None: it has not.
+        failed_at: When it failed last.
+        problem: What the last failure said; empty once it goes well.
+    """
+
+    succeeded_at: float | None = None
+    failing_since: float | None = None
+    failed_at: float = -inf
+    problem: str = ""
+
+    def after_success(self, now: float) -> "StepRecord":
+        """The record once the step went well."""
+        return StepRecord(succeeded_at=now)
+
+    def after_failure(self, now: float, problem: str) -> "StepRecord":
+        """The record once the step failed."""
+        since = now if self.failing_since is None else self.failing_since
+        return attrs.evolve(self, failing_since=since, failed_at=now, problem=problem)
+
+    def seconds_failing(self, now: float, *, until: float) -> float:
+        """For how long the step has gone on failing; 0 if its last failure is more than *until* seconds ago."""
+        return 0.0 if self.failing_since is None or now - self.failed_at > until else now - self.failing_since
+
+
+def steps(settings: AgentSettings) -> tuple[Step, ...]:
+    """The steps of an agent with these settings, in the order of a run's way."""
+    return (
+        Step(name="poll", silence=max(LEAST, 6 * settings.poll_last)),
+        Step(name="claim", failing=max(LEAST, 6 * settings.poll_last)),
+        Step(name="create", failing=settings.create_deadline + LEAST),
+        Step(name="watch", silence=WATCH),
+        Step(name="sweep", silence=max(LEAST, IDLE_SWEEPS * settings.sweep_every)),
+        Step(name="report", failing=REPORT),
+    )
+
+
+def unwell(all_steps: tuple[Step, ...], records: Mapping[str, StepRecord], since: float, now: float) -> Iterator[str]:
+    """Say of each step that has not gone well for its time, in a sentence.
+
+    Args:
+        since: When the agent began to work: before that no step could go well.
+    """
+    for step in all_steps:
+        record = records.get(step.name, StepRecord())
+        silent = now - (since if record.succeeded_at is None else record.succeeded_at)
+        failing = record.seconds_failing(now, until=step.failing)
+        if silent > step.silence or failing > step.failing:
+            lasts = silent if silent > step.silence else failing
+            yield f"no {step.name} has gone well for {lasts:.0f} s{f': {record.problem}' if record.problem else ''}"
