@@ -26,11 +26,13 @@ from prefect.agent.entrypoints.factories import Options
 from prefect.agent.entrypoints.runtime.announcer import Announcer
 from prefect.agent.entrypoints.runtime.health import Health
 from prefect.agent.entrypoints.runtime.loops import Loops
+from prefect.agent.entrypoints.runtime.meter import Meter
 from prefect.agent.entrypoints.runtime.polling import PollLoop
 from prefect.agent.entrypoints.runtime.pools import Pools
 from prefect.agent.entrypoints.runtime.recoveries import Recoveries
 from prefect.agent.entrypoints.runtime.reporting import ReportLoop
 from prefect.agent.entrypoints.runtime.startup import StartUp
+from prefect.agent.entrypoints.runtime.status import StatusBoard
 from prefect.agent.entrypoints.runtime.supervision import Supervisor
 from prefect.agent.entrypoints.runtime.sweeping import SweepLoop, WatchLoop
 from prefect.agent.entrypoints.runtime.systemd import Notifier
@@ -56,7 +58,8 @@ class Container(containers.DeclarativeContainer):
 
     # Ports, and who hears what happens
     clock: Provider[Clock] = Singleton(factories.system_clock)
-    cloud: Provider[CloudApi] = Singleton(factories.graphql_cloud, options, clock)
+    meter = Singleton(Meter)
+    cloud: Provider[CloudApi] = Singleton(factories.graphql_cloud, options, clock, meter.provided.request)
     platform: Provider[ExecutionPlatform] = Singleton(factories.platform, options)
     presence: Provider[Presence] = Singleton(factories.presence, platform)
     marks = Singleton(factories.marks, settings, cloud)
@@ -64,7 +67,7 @@ class Container(containers.DeclarativeContainer):
     tell: Provider[EventSink] = Object(events.ignore)
     health = Singleton(Health.of, clock, settings)
     notifier = Singleton(factories.notifier)
-    sinks = List(health.provided.take, notifier.provided.take, tell)
+    sinks = List(health.provided.take, notifier.provided.take, meter.provided.take, tell)
     announcer = Singleton(Announcer, mask=options.provided.mask, sinks=sinks)
     time = {"clock": clock, "tell": announcer}
     sides = {"cloud": cloud, "platform": platform, **time}
@@ -79,6 +82,9 @@ class Container(containers.DeclarativeContainer):
     boxes = {"store": store, "guard": Singleton(threading.RLock), "clean": options.provided.mask}
     outbox = Singleton(Outbox, clock=clock, agent_name=agent_name, **boxes)
     shared = {"work": work, "wakes": wakes, "supervisor": supervisor}
+
+    watched = {"health": health, "work": work, "outbox": outbox}
+    board = Singleton(StatusBoard, clock=clock, settings=settings, agent=Callable(factories.about, options), **watched)
 
     # From a claim to a unit
     claimant = Singleton(factories.claimant, options, platform, presence)
@@ -158,6 +164,21 @@ class Parts:
     def notifier(self) -> Notifier:
         """The service manager, if there is one."""
         return cast("Notifier", self._container.notifier())
+
+    @property
+    def meter(self) -> Meter:
+        """Numbers about the agent's work."""
+        return cast("Meter", self._container.meter())
+
+    @property
+    def board(self) -> StatusBoard:
+        """What the agent does, as facts."""
+        return cast("StatusBoard", self._container.board())
+
+    @property
+    def work(self) -> WorkInHand:
+        """What the agent has in hand."""
+        return cast("WorkInHand", self._container.work())
 
     @property
     def wakes(self) -> Wakes:

@@ -15,7 +15,7 @@ from prefect.agent.domain.model.policy import OPEN, Policy
 from prefect.agent.domain.model.run_configs import frozen_mapping
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.model.units import Owner, owner
-from prefect.agent.domain.secrets import Mask
+from prefect.agent.domain.secrets import Mask, without_password
 from prefect.agent.domain.services.submission import OwnDeploy
 from prefect.agent.entrypoints.runtime.systemd import Notifier
 from prefect.agent.entrypoints.settings.configuration import Connection
@@ -105,8 +105,8 @@ def system_clock() -> Clock:
     return SystemClock()
 
 
-def graphql_cloud(options: Options, clock: Clock) -> CloudApi:
-    """The Cloud of the options' connection.
+def graphql_cloud(options: Options, clock: Clock, observe: Callable[[str, str, float], None]) -> CloudApi:
+    """The Cloud of the options' connection; *observe* takes what each request asked for and what came of it.
 
     Raises:
         ConfigurationError: They have none.
@@ -127,6 +127,7 @@ def graphql_cloud(options: Options, clock: Clock) -> CloudApi:
         labels=options.settings.labels,
         flow_run_key=connection.flow_run_key,
         parameters=options.own_deploy is not None,
+        observe=observe,
     )
 
 
@@ -185,6 +186,12 @@ def identity(options: Options) -> AgentIdentity:
     return AgentIdentity(
         name=settings.name, type=options.agent_type, labels=settings.labels, config_id=options.agent_config_id
     )
+
+
+def about(options: Options) -> dict[str, Any]:
+    """What is known of an agent before it starts."""
+    login = options.connection
+    return {"type": options.agent_type, "cloud": None if login is None else without_password(login.api)}
 
 
 def notifier() -> Notifier:

@@ -16,7 +16,7 @@ from prefect.agent.adapters.graphql.facts import read_facts
 from prefect.agent.adapters.graphql.logs import batches, log_entry
 from prefect.agent.adapters.graphql.reading import Reading
 from prefect.agent.adapters.graphql.records import printable
-from prefect.agent.adapters.graphql.transport import Transport
+from prefect.agent.adapters.graphql.transport import Observer, Transport
 from prefect.agent.adapters.graphql.workloads import workload
 from prefect.agent.domain.errors import CloudMisconfigured, RequestRejected
 from prefect.agent.domain.model.ends import End, EndOutcome
@@ -42,6 +42,7 @@ class GraphQLCloudApi(CloudApi):
         log_level: Level of the flow runs' loggers.
         labels: The agent's, for the flow runs to know.
         flow_run_key: The key that flow runs get; None for the agent's own.
+        observe: Takes what each request asked for, what came of it, and how many seconds it took.
         parameters: Whether ``FlowRun.source`` has the parameters of runs; they may be large.
     """
 
@@ -58,11 +59,12 @@ class GraphQLCloudApi(CloudApi):
         labels: Collection[str] = (),
         flow_run_key: str | None = None,
         parameters: bool = False,
+        observe: Observer = lambda *_: None,
     ) -> None:
         self._flow_run_key = flow_run_key or key
         self._key, self._tenant_id, self._backend = key, tenant_id, backend
         self._send_logs, self._log_level, self._labels = send_logs, log_level, sorted(labels)
-        self._transport = Transport(url, key, clock=clock)
+        self._transport = Transport(url, key, clock=clock, observe=observe)
         self._reading = Reading(self._transport, parameters=parameters)
         self._claiming = Claiming(self._transport)
         self._ending = Ending(self._transport, self._reading)

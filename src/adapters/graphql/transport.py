@@ -4,7 +4,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
 from http.cookiejar import DefaultCookiePolicy
 from importlib import metadata
@@ -54,7 +54,17 @@ COMPARES: Final = "compare-and-set"
 
 _SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
+_FIELD: Final = re.compile(r"\{\s*(?:\w+\s*:\s*)?(\w+)")
+
 Lost = type[CloudUnavailable | OutcomeUnknown]
+
+Observer = Callable[[str, str, float], None]
+
+
+def operation(document: str) -> str:
+    """What a document asks for: the name of its first field."""
+    found = _FIELD.search(document)
+    return found[1] if found else "unknown"
 
 
 class AnswerTooLarge(CloudUnavailable):
@@ -77,13 +87,17 @@ class Transport:
         url: Address of the API. A name and password in it are sent only if there is no key.
         key: API key or token.
         clock: This machine's; without it no skew is measured.
+        observe: Takes what each request asked for, what came of it (``ok``, or the error's name), and its seconds.
 
     Attributes:
         waits: Whether the backend does what ``Prefer: wait`` asks for (RFC 7240 section 4.3), by its last answer.
         compares: Whether the backend says that claims are compared and set, by its last answer.
     """
 
-    def __init__(self, url: str, key: str | None, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, url: str, key: str | None, *, clock: Clock | None = None, observe: Observer = lambda *_: None
+    ) -> None:
+        self._observe = observe
         self.waits = False
         self.compares = False
         self._clock, self._skew = clock, SkewMeter()
@@ -135,12 +149,14 @@ class Transport:
         """
         body = json.dumps({"query": document, "variables": json.dumps(variables) if variables else "null"})
         lost: Lost = OutcomeUnknown if changes else CloudUnavailable
-        patience = wait or 0.0
-        with calling(CALL_TIMEOUT + patience, READ_TIMEOUT + patience) as call:
-            try:
-                return self._post(body.encode(), lost, wait)
-            except (OSError, ValueError) as problem:  # requests raises OSErrors, and lets ValueErrors pass
-                raise self._unanswered(problem, call, lost) from problem
+        began, outcome = time.monotonic(), "ok"
+        try:
+            return self._call(body.encode(), lost, wait)
+        except CloudError as problem:
+            outcome = type(problem).__name__
+            raise
+        finally:
+            self._observe(operation(document), outcome, time.monotonic() - began)
 
     def ask(
         self,
@@ -168,6 +184,14 @@ class Transport:
         self._session.close()
 
     # --- inside ---
+
+    def _call(self, body: bytes, lost: Lost, wait: float | None) -> Answer:
+        patience = wait or 0.0
+        with calling(CALL_TIMEOUT + patience, READ_TIMEOUT + patience) as call:
+            try:
+                return self._post(body, lost, wait)
+            except (OSError, ValueError) as problem:  # requests raises OSErrors, and lets ValueErrors pass
+                raise self._unanswered(problem, call, lost) from problem
 
     def _post(self, body: bytes, lost: Lost, wait: float | None) -> Answer:
         began = time.monotonic()

@@ -41,6 +41,7 @@ class WorkInHand:
     Attributes:
         desk: Runs that wait for their claim, are being claimed, or are being started.
         limit: How many units may be alive at once; None for no limit.
+        is_paused: Whether nothing new is claimed or started, by an operator's word.
         census: What the last sweep counted.
         wake_sweep: Has the next sweep begin now.
         sweep_at: When the next sweep begins (monotonic, seconds), while it is waited for.
@@ -48,6 +49,7 @@ class WorkInHand:
 
     desk: Desk = attrs.field(factory=lambda: Desk.for_parallel(1))
     limit: int | None = None
+    is_paused: bool = False
     census: Census = Census()
     wake_sweep: Callable[[], None] = lambda: None
     sweep_at: float = inf
@@ -98,7 +100,9 @@ class WorkInHand:
             del self._started[unit]
 
     def room(self) -> int:
-        """How many more units may be started below the limit, those aside that are about to be started."""
+        """How many more units may be started now, those aside that are about to be started."""
+        if self.is_paused:
+            return 0
         return UNLIMITED if self.limit is None else self.limit - self._alive() - self.desk.started
 
     def _alive(self) -> int:

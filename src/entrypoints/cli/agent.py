@@ -4,6 +4,7 @@ import click
 
 from prefect.agent.entrypoints.cli import install as installing
 from prefect.agent.entrypoints.cli import options
+from prefect.agent.entrypoints.cli.running import pause, resume, status, stop
 from prefect.agent.entrypoints.cli.selftest import selftest
 from prefect.agent.entrypoints.cli.start import start, starter
 from prefect.agent.entrypoints.cli.why import why
@@ -23,6 +24,10 @@ def agent(ctx: click.Context) -> None:
         start       Start an agent: it waits for flow runs and starts each one
         install     Print the configuration that installs an agent
         why         Say why a flow run does not start, and what to do about it
+        status      Show what the agents of this machine do
+        pause       Let an agent claim nothing new
+        resume      Let a paused agent claim again
+        stop        Let an agent finish what it has in hand, and end
         selftest    Kill and recover harmless units here, and print what that proves
 
     \b
@@ -48,6 +53,8 @@ agent.add_command(start)
 agent.add_command(installing.install)
 agent.add_command(selftest)
 agent.add_command(why)
+for command in (status, pause, resume, stop):
+    agent.add_command(command)
 
 
 def _spelling(name: str, short_help: str, *commands: click.Command) -> None:

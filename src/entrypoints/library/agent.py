@@ -242,6 +242,7 @@ class Agent:
             address=self.agent_address or "",
             cautions=composition.cautions(options.connection),
             unknown=composition.unknown(),
+            runtime_directory=composition.runtime_directory(),
         )
 
 

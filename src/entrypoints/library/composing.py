@@ -1,6 +1,7 @@
 """From the arguments of an agent, and what environment and files say, to the options of its wiring."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -14,6 +15,7 @@ from prefect.agent.entrypoints.settings.configuration import Configuration, Conn
 from prefect.agent.entrypoints.settings.exposures import of_login
 from prefect.agent.entrypoints.settings.names import unknown_settings
 from prefect.agent.entrypoints.settings.policies import policy_of
+from prefect.agent.entrypoints.settings.runtime_directory import runtime_directory
 
 
 @attrs.frozen(kw_only=True)
@@ -87,6 +89,10 @@ class Composition:
         """Sentences about secrets on the way to the Cloud that others can read."""
         if self.login is not None and login is not None:
             yield from of_login(login, self.found, (self.login.key_file, self.login.flow_run_key_file))
+
+    def runtime_directory(self) -> Path | None:
+        """Where the agent has its socket; an agent with a Cloud of a program's own has none."""
+        return None if self.login is None else runtime_directory(self.found.environ)
 
     def unknown(self) -> Iterable[str]:
         """Sentences about variables that look like settings and are none."""

@@ -1,8 +1,10 @@
 """The life of one agent, from the first attempt to reach its Cloud to its last report."""
 
 import logging
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, ExitStack
+import threading
+from collections.abc import Callable, Generator, Iterable
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
 
 import attrs
 
@@ -10,9 +12,13 @@ from prefect.agent.domain.secrets import Mask
 from prefect.agent.entrypoints.container import Parts
 from prefect.agent.entrypoints.factories import Options
 from prefect.agent.entrypoints.runtime import logs
+from prefect.agent.entrypoints.runtime.controls import Controls
+from prefect.agent.entrypoints.runtime.draining import Draining
 from prefect.agent.entrypoints.runtime.health_server import HealthServer
+from prefect.agent.entrypoints.runtime.local_endpoint import LocalEndpoint
 from prefect.agent.entrypoints.runtime.periodic import periodically
 from prefect.agent.entrypoints.runtime.signals import stop_on_signals
+from prefect.agent.entrypoints.runtime.site import Site, health_pages, status_pages
 from prefect.agent.entrypoints.settings.policies import warning
 from prefect.agent.ports import events
 from prefect.agent.ports.cloud_api import Tenant
@@ -43,6 +49,7 @@ class Life:
         address: Where to serve health; empty: nowhere.
         cautions: Sentences about unprotected secrets, read at the start.
         unknown: Sentences about settings that do not exist.
+        runtime_directory: Where the socket for the agent's own user is; None: there is none.
     """
 
     parts: Parts
@@ -51,6 +58,8 @@ class Life:
     address: str = ""
     cautions: Iterable[str] = ()
     unknown: Iterable[str] = ()
+    runtime_directory: Path | None = None
+    _cause: str = attrs.field(default="Stop", init=False)
     _works: bool = attrs.field(default=False, init=False)
 
     def run(self) -> None:
@@ -76,15 +85,19 @@ class Life:
 
     def _run(self, at_end: ExitStack) -> None:
         parts = self.parts
-        at_end.enter_context(stop_on_signals(self.hooks.stop))
+        at_end.enter_context(stop_on_signals(self.hooks.stop, self._note_cause))
         for port in (parts.cloud, parts.platform):
             at_end.callback(port.close)
         self.options.mask.add_source(lambda: parts.platform.secrets)
-        server = HealthServer(parts.health, self.poke)
+        server = HealthServer(self._site(), self.poke)
         at_end.callback(server.stop)
+        parts.announcer.add(parts.board.take)
         parts.health.start_up("The agent starts")
         self._warn()
         address = server.start(self.address) if self.address else ""
+        parts.board.agent["address"] = address or None
+        if self.runtime_directory is not None:
+            self._open_local_endpoint(self.runtime_directory, at_end)
         tenant = parts.start_up()
         if tenant is None:
             return
@@ -98,8 +111,33 @@ class Life:
             self._say(events.AGENT_STARTED, f"Health is served at {address}")
         at_end.callback(self.hooks.on_shutdown)
         self.hooks.on_startup()
-        with parts.supervisor.on_guard(), self._heartbeats(), self._signs_of_life():
+        with parts.supervisor.on_guard(), self._heartbeats(), self._signs_of_life(), self._last_words():
             parts.loops.run()
+
+    def _site(self) -> Site:
+        """What is served at the agent's address, and to its own user."""
+        board, meter = self.parts.board, self.parts.meter
+
+        def metrics() -> tuple[bytes, str]:
+            from prefect.agent.entrypoints.runtime.metrics import CONTENT_TYPE, exposition  # noqa: PLC0415 - costs 20 ms
+
+            return exposition(meter, board), CONTENT_TYPE
+
+        return Site(pages={**health_pages(self.parts.health), **status_pages(board.facts, metrics)})
+
+    def _open_local_endpoint(self, folder: Path, at_end: ExitStack) -> None:
+        parts = self.parts
+        controls = Controls(
+            work=parts.work, health=parts.health, announcer=parts.announcer, stop=self.hooks.stop, poke=self.poke
+        )
+        site = attrs.evolve(self._site(), actions=controls.actions())
+        endpoint = LocalEndpoint(HealthServer(site, self.poke), folder, self.options.settings.name)
+        at_end.callback(endpoint.stop)
+        try:
+            endpoint.start()
+        except OSError as problem:
+            why = problem.strerror or problem
+            self._say(events.STARTING, f"`prefect agent status` will not find this agent: {why}", "DEBUG")
 
     def _warn(self) -> None:
         for sentence in (*self.parts.platform.exposures, *self.cautions):
@@ -128,6 +166,33 @@ class Life:
         """Let a service manager that asks for it know that the agent lives."""
         notifier, health = self.parts.notifier, self.parts.health
         return self._every(notifier.period, "watchdog", lambda: notifier.watchdog(healthy=health.lives))
+
+    def _note_cause(self, cause: str) -> None:
+        self._cause = cause
+
+    @contextmanager
+    def _last_words(self) -> Generator[None]:
+        """Say while the agent stops what it still waits for: in a thread of its own, since signal handlers must not."""
+        over, parts = threading.Event(), self.parts
+
+        def narrate() -> bool:
+            parts.wakes.stopping.wait()
+            draining = Draining(
+                clock=parts.clock,
+                work=parts.work,
+                announcer=parts.announcer,
+                patience=self.options.settings.stop_patience,
+                names=parts.board.starting,
+                cause=self._cause,
+            )
+            return not over.is_set() and draining.step(over)
+
+        thread = threading.Thread(target=narrate, name="last-words", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
 
     def _every(self, seconds: float | None, name: str, act: Callable[[], None]) -> AbstractContextManager[None]:
         return periodically(self.parts.supervisor, self.parts.clock, seconds, name, act)

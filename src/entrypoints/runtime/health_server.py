@@ -7,19 +7,19 @@ ends the present pause between polls, at most once a second.
 import contextlib
 import io
 import ipaddress
-import json
 import socket
 import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 import attrs
 
 from prefect.agent.domain.errors import ConfigurationError
-from prefect.agent.entrypoints.runtime.health import Health
+from prefect.agent.entrypoints.runtime.site import Page, Reply, Site, done, refused
 
 MOST_CONNECTIONS: Final = 16
 """Connections that are served at once."""
@@ -36,6 +36,9 @@ BETWEEN_POKES: Final = 1.0
 LONGEST_HEAD: Final = 8192
 """Bytes of the head of a request."""
 
+LOCAL: Final = "local"
+"""Stands for the address of a client that came by a unix socket."""
+
 TURNED_AWAY: Final = b"HTTP/1.0 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -44,10 +47,12 @@ class HealthServer:
     """A small HTTP server in a daemon thread: at most 16 connections at once, one request for each, 5 s for it.
 
     Attributes:
+        site: What it answers, poke aside.
+        poke: Has the agent poll now.
         thread: The one that listens; None unless it does.
     """
 
-    health: Health
+    site: Site
     poke: Callable[[], None]
     thread: threading.Thread | None = attrs.field(default=None, init=False)
     over: threading.Event = attrs.field(factory=threading.Event, init=False)
@@ -70,7 +75,7 @@ class HealthServer:
             raise ConfigurationError(f"--agent-address {address!r} has no port; it looks like http://127.0.0.1:8080")
         try:
             self._pokes = _Pokes(self.poke)
-            server = _listen(parts.hostname or "", port, _handler(self.health, self._pokes))
+            server = _listen(parts.hostname or "", port, _handler(self.site, self._pokes))
         except (TypeError, UnicodeError) as problem:  # what Python raises for a name that no host has
             raise ConfigurationError(f"--agent-address {address!r} has a name that no host has") from problem
         except OSError as problem:
@@ -79,6 +84,17 @@ class HealthServer:
         self.thread = threading.Thread(target=server.serve_forever, name="health", daemon=True)
         self.thread.start()
         return f"http://{parts.hostname or '0.0.0.0'}:{server.server_address[1]}"  # noqa: S104 - as asked for
+
+    def start_local(self, path: Path) -> None:
+        """Listen at a unix socket that only this user can open.
+
+        Raises:
+            OSError: It cannot be made.
+        """
+        self._pokes = _Pokes(self.poke)
+        self._server = _LocalServer(str(path), _handler(self.site, self._pokes))
+        self.thread = threading.Thread(target=self._server.serve_forever, name="local-endpoint", daemon=True)
+        self.thread.start()
 
     def stop(self) -> None:
         """Stop listening. May be repeated."""
@@ -190,6 +206,19 @@ class _DualStackServer(_Server):
         super().server_bind()
 
 
+class _LocalServer(_Server):
+    """Listens at a unix socket."""
+
+    address_family = getattr(socket, "AF_UNIX", socket.AF_INET)
+
+    def server_bind(self) -> None:
+        """Bind in a folder of this user's own, and take the socket from all others."""
+        path = str(self.server_address)
+        self.socket.bind(path)
+        Path(path).chmod(0o600)
+        self.server_name, self.server_port = LOCAL, 0
+
+
 def _listen(host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
     """Raises OSError if that cannot be."""
     if not host and socket.has_dualstack_ipv6():
@@ -231,7 +260,7 @@ def _is_here(address: str) -> bool:
 class _Handler(BaseHTTPRequestHandler):
     """Answers one request. The server makes a subclass with its own health."""
 
-    health: ClassVar[Health]
+    site: ClassVar[Site]
     poke: ClassVar[Callable[[], None]]
 
     def setup(self) -> None:
@@ -242,46 +271,60 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile = io.BufferedReader(io.BytesIO(head))
 
     def do_GET(self) -> None:
-        """Answer with health, or poke."""
+        """Answer with a page, or poke."""
         path = urlsplit(self.path).path
-        if path == "/api/health":
-            healthy, facts = self.health.report()
-            self._answer(200 if healthy else 503, json.dumps(facts).encode(), "application/json")
+        if path in self.site.pages:
+            self._answer(self.site.pages[path]())
         elif path == "/api/poke":
-            self._poke()
+            self._act(done(type(self).poke))
+        elif path in self.site.actions:
+            self._answer(refused(405, f"{path} takes POST"))
         else:
-            self._answer(404, b"", "text/plain")
+            self._answer(refused(404, f"there is no {path[:100]!r}; there are {', '.join(self.site.pages)}"))
+
+    def do_HEAD(self) -> None:
+        """Answer like GET, without the body."""
+        self.do_GET()
 
     def do_POST(self) -> None:
-        """Poke."""
-        if urlsplit(self.path).path == "/api/poke":
-            self._poke()
+        """Poke, or do what else may be done here."""
+        path = urlsplit(self.path).path
+        if path == "/api/poke":
+            self._act(done(type(self).poke))
+        elif path in self.site.actions:
+            self._act(self.site.actions[path])
         else:
             self._refuse()
 
-    def _poke(self) -> None:
-        if not _is_here(self.client_address[0]):
-            self._answer(403, b"only from the agent's own machine\n", "text/plain")
-            return
-        type(self).poke()
-        self._answer(200, b"", "text/html")
+    def _act(self, action: Page) -> None:
+        client = self.address_string()
+        if client == LOCAL or _is_here(client):
+            self._answer(action())
+        else:
+            self._answer(refused(403, "only from the agent's own machine"))
 
     def _refuse(self) -> None:
-        self._answer(405, b"", "text/plain")
+        self._answer(refused(405, f"{self.command[:20]} is not for this path"))
 
     do_PUT = do_DELETE = do_PATCH = _refuse  # noqa: N815
 
-    def _answer(self, status: int, body: bytes, content_type: str) -> None:
+    def _answer(self, reply: Reply) -> None:
         self.close_connection = True
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_response(reply.status)
+        self.send_header("Content-Type", reply.content_type)
+        self.send_header("Content-Length", str(len(reply.body)))
+        self.send_header("X-Content-Type-Options", "nosniff")
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(reply.body)
+
+    def address_string(self) -> str:
+        """The client's address; one of a unix socket has none."""
+        return str(next(iter(self.client_address), LOCAL))
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Say nothing: the agent's log is for facts about flow runs."""
 
 
-def _handler(health: Health, poke: Callable[[], None]) -> type[BaseHTTPRequestHandler]:
-    return type("Handler", (_Handler,), {"health": health, "poke": staticmethod(poke)})
+def _handler(site: Site, poke: Callable[[], None]) -> type[BaseHTTPRequestHandler]:
+    return type("Handler", (_Handler,), {"site": site, "poke": staticmethod(poke)})

@@ -142,10 +142,8 @@ class PollLoop:
         return self.claim.now()
 
     def _room(self) -> int:
-        room = self.work.desk.room(self._now())
-        if self.settings.limit is not None:
-            room = min(room, self.work.room() - self.work.desk.waiting)
-        return room
+        """How many more flow runs may be asked for."""
+        return min(self.work.desk.room(self._now()), self.work.room() - self.work.desk.waiting)
 
     def _polls_are_over(self) -> bool:
         return self.settings.max_polls is not None and self._rhythm.polls >= self.settings.max_polls

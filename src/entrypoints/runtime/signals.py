@@ -1,34 +1,47 @@
-"""SIGINT and SIGTERM: the first one asks the agent to stop, the second one ends the process."""
+"""SIGINT, SIGTERM and SIGHUP: the first one asks the agent to stop, one that comes a second later ends the process."""
 
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Final
 
 from prefect.agent.entrypoints.runtime.exits import end_now
 
+TOGETHER: Final = 1.0
+"""Seconds within which signals count as one: shells, wrappers and terminals send several."""
+
+STOPPING: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
 
 @contextmanager
-def stop_on_signals(stop: Callable[[], None]) -> Generator[None]:
-    """Call *stop* on the first SIGINT or SIGTERM during the block; end the process at once on the second.
+def stop_on_signals(stop: Callable[[], None], cause: Callable[[str], None] = lambda _: None) -> Generator[None]:
+    """Call *stop* on the first signal during the block; end the process at once on a later one.
 
     Outside the main thread, which alone may handle signals, nothing changes.
+
+    Args:
+        stop: Has the agent finish what is in hand. Called in a signal handler: it must take no locks.
+        cause: Takes the name of the first signal, before that.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    seen: list[int] = []
+    first: list[float] = []
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        if seen:
+        if not first:
+            first.append(time.monotonic())
+            cause(signal.Signals(number).name)
+            stop()
+        elif time.monotonic() - first[0] > TOGETHER:
             sys.stderr.write("second signal: stopping at once\n")
             end_now(128 + number)
-        seen.append(number)
-        stop()
 
-    old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    old = {number: signal.signal(number, handle) for number in STOPPING}
     try:
         yield
     finally:

@@ -19,6 +19,7 @@ from prefect.agent.adapters.fakes import ManualClock
 from prefect.agent.entrypoints.runtime import health_server
 from prefect.agent.entrypoints.runtime.health import Health
 from prefect.agent.entrypoints.runtime.health_server import MOST_CONNECTIONS, HealthServer
+from prefect.agent.entrypoints.runtime.site import Site, health_pages
 from support.waiting import wait_until
 
 CLIENTS: Final = 500
@@ -54,7 +55,7 @@ class Served:
 def served() -> Iterator[Served]:
     """One on loopback."""
     pokes: list[float] = []
-    server = HealthServer(Health(clock=ManualClock()), lambda: pokes.append(time.monotonic()))
+    server = HealthServer(Site(pages=health_pages(Health(clock=ManualClock()))), lambda: pokes.append(time.monotonic()))
     url = server.start("http://127.0.0.1:0")
     yield Served(int(url.rpartition(":")[2]), pokes)
     server.stop()

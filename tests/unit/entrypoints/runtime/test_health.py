@@ -16,6 +16,7 @@ from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.entrypoints.runtime import health_server
 from prefect.agent.entrypoints.runtime.health import STALE_AFTER, SUCCESSES, Health
 from prefect.agent.entrypoints.runtime.health_server import MOST_CONNECTIONS, SECONDS, HealthServer, _is_here
+from prefect.agent.entrypoints.runtime.site import Site, health_pages
 from prefect.agent.ports import events
 from prefect.agent.ports.events import Event
 from support.builders import HandClock
@@ -262,7 +263,7 @@ def test_one_loop_that_goes_on_does_not_hide_another(agent: Watched) -> None:
 @pytest.fixture
 def served(agent: Watched) -> Generator[Watched]:
     """The agent with its health served at a free port."""
-    server = HealthServer(agent.health, lambda: agent.pokes.append("poke"))
+    server = HealthServer(Site(pages=health_pages(agent.health)), lambda: agent.pokes.append("poke"))
     url = server.start("http://127.0.0.1:0")
     agent.address = url.removeprefix("http://")
     yield agent
@@ -400,7 +401,7 @@ def test_a_head_without_end_is_cut_off(served: Watched) -> None:
 
 def test_a_stopped_server_does_not_listen(agent: Watched) -> None:
     """Stopping may be repeated, and is fine without a start."""
-    server = HealthServer(agent.health, lambda: None)
+    server = HealthServer(Site(pages=health_pages(agent.health)), lambda: None)
     server.stop()
     port = int(server.start("127.0.0.1:0").rpartition(":")[2])
     server.stop()
@@ -423,7 +424,7 @@ def test_a_stopped_server_does_not_listen(agent: Watched) -> None:
 )
 def test_an_address_that_cannot_be_listened_at_is_refused(agent: Watched, address: str) -> None:
     """A typing error ends the start with a sentence that shows the address."""
-    server = HealthServer(agent.health, lambda: None)
+    server = HealthServer(Site(pages=health_pages(agent.health)), lambda: None)
     try:
         with pytest.raises(ConfigurationError, match="--agent-address"):
             server.start(address)
@@ -434,7 +435,9 @@ def test_an_address_that_cannot_be_listened_at_is_refused(agent: Watched, addres
 def test_a_port_that_is_taken_is_said_so(agent: Watched) -> None:
     """Two agents cannot have the same address."""
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ConfigurationError, match="cannot listen"):
-        HealthServer(agent.health, lambda: None).start(f"http://127.0.0.1:{taken.getsockname()[1]}")
+        HealthServer(Site(pages=health_pages(agent.health)), lambda: None).start(
+            f"http://127.0.0.1:{taken.getsockname()[1]}"
+        )
 
 
 @pytest.mark.parametrize("host", ["\u4e2d" + "x" * 70, "a..b"])

@@ -1,0 +1,85 @@
+"""What an agent answers over HTTP: health, status, metrics; and what its own user can have it do."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import attrs
+
+from prefect.agent.entrypoints.runtime.health import Health
+
+JSON: Final = "application/json"
+
+
+@attrs.frozen
+class Reply:
+    """One answer."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = "text/plain; charset=utf-8"
+
+
+Page = Callable[[], Reply]
+
+
+@attrs.frozen(kw_only=True)
+class Site:
+    """Pages and actions by path.
+
+    Attributes:
+        pages: Answer GET and HEAD, and change nothing.
+        actions: Answer POST, to clients on the agent's own machine only.
+    """
+
+    pages: Mapping[str, Page]
+    actions: Mapping[str, Page] = attrs.field(factory=dict)
+
+
+def as_json(status: int, facts: Any) -> Reply:
+    """A reply with *facts* as JSON."""
+    return Reply(status, json.dumps(facts).encode(), JSON)
+
+
+def refused(status: int, why: str) -> Reply:
+    """A reply that says why there is no other."""
+    return as_json(status, {"error": why})
+
+
+def done(act: Callable[[], object]) -> Page:
+    """A page that acts and says nothing."""
+
+    def page() -> Reply:
+        act()
+        return Reply(200, b"", "text/html")
+
+    return page
+
+
+def health_pages(health: Health) -> Mapping[str, Page]:
+    """``/api/health`` of 1.x, and what Kubernetes asks for."""
+
+    def report() -> Reply:
+        healthy, facts = health.report()
+        return as_json(200 if healthy else 503, facts)
+
+    def ready() -> Reply:
+        healthy, facts = health.report()
+        is_ready = healthy and health.is_ready
+        shown = {"ready": is_ready, "status": facts["status"], "reason": facts["reason"]}
+        return as_json(200 if is_ready else 503, shown)
+
+    def lives() -> Reply:
+        return as_json(200 if health.lives else 503, {"alive": health.lives})
+
+    return {"/api/health": report, "/readyz": ready, "/livez": lives}
+
+
+def status_pages(facts: Callable[[], dict[str, Any]], metrics: Callable[[], tuple[bytes, str]]) -> Mapping[str, Page]:
+    """``/status.json``, and ``/metrics`` with the content type of its text."""
+
+    def exposition() -> Reply:
+        body, content_type = metrics()
+        return Reply(200, body, content_type)
+
+    return {"/status.json": lambda: as_json(200, facts()), "/metrics": exposition}

@@ -1,0 +1,168 @@
+"""What an agent does, as facts for people and machines: the document ``/status.json``, in its version 1."""
+
+import os
+import platform as machine
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from datetime import datetime
+from importlib import metadata
+from typing import Any, Final
+
+import attrs
+
+from prefect.agent.domain.model.settings import AgentSettings
+from prefect.agent.domain.model.units import Unit
+from prefect.agent.domain.services.outbox import Outbox
+from prefect.agent.domain.services.work_in_hand import WorkInHand
+from prefect.agent.entrypoints.runtime.health import Health
+from prefect.agent.ports import events
+from prefect.agent.ports.clock import Clock
+from prefect.agent.ports.events import Event
+
+VERSION: Final = 1
+"""Of the document. A later one may have more members; one that means something else has another number."""
+
+MOST_RUNS: Final = 200
+"""Flow runs that are remembered, the latest ones."""
+
+MOST_UNITS: Final = 500
+"""Living units that are listed."""
+
+MOST_PROBLEMS: Final = 50
+"""Kinds of warnings and errors that are remembered."""
+
+_STORY: Final = {
+    events.CLAIMED: "claimed_at",
+    events.UNIT_CREATED: "created_at",
+    events.RUN_ENDED: "ended_at",
+    events.UNIT_ENDED: "ended_at",
+    events.RUN_FAILED: "failed_at",
+    events.UNIT_STOPPED: "stopped_at",
+    events.RUN_DROPPED: "dropped_at",
+    events.UNIT_RETRIED: "retried_at",
+    events.RUN_RECOVERED: "recovered_at",
+}
+"""By event: the member of a run's story that has its time."""
+
+_SETTLED: Final = frozenset({"created_at", "ended_at", "failed_at", "dropped_at", "stopped_at"})
+"""Members of a run's story that say that it is not being started any more."""
+
+_KEPT: Final = ("flow_run_name", "flow_name", "unit", "state", "late_s")
+"""Fields of events that become members of a run's story under the same name."""
+
+
+@attrs.define(kw_only=True)
+class StatusBoard:
+    """Remembers what happened to the latest flow runs, and puts it together with what the agent knows of itself.
+
+    Attributes:
+        agent: Name, kind, platform, Cloud: what does not change while the agent works.
+    """
+
+    clock: Clock
+    health: Health
+    work: WorkInHand
+    outbox: Outbox
+    settings: AgentSettings
+    agent: dict[str, Any] = attrs.field(factory=dict)
+    _runs: "OrderedDict[str, dict[str, Any]]" = attrs.field(factory=OrderedDict, init=False)
+    _problems: "OrderedDict[str, dict[str, Any]]" = attrs.field(factory=OrderedDict, init=False)
+    _guard: threading.Lock = attrs.field(factory=threading.Lock, init=False)
+    _started_at: datetime = attrs.field(init=False)
+    _since: float = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._started_at, self._since = self.clock.now(), self.clock.monotonic()
+
+    def take(self, event: Event) -> None:
+        """Learn from one event."""
+        run_id = event.fields.get("flow_run_id")
+        with self._guard:
+            if event.name in _STORY and isinstance(run_id, str):
+                self._note_run(run_id, event)
+            if event.level in {"WARNING", "ERROR"}:
+                self._note_problem(event)
+            if event.name == events.AGENT_STARTED and "identity" in event.fields:
+                self.agent.update(event.fields)
+
+    def facts(self) -> dict[str, Any]:
+        """The whole document."""
+        healthy, health = self.health.report()
+        census, limit = self.work.census, self.settings.limit
+        with self._guard:
+            runs = [dict(run) for run in reversed(self._runs.values())]
+            problems = [dict(problem) for problem in reversed(self._problems.values())]
+        return {
+            "version": VERSION,
+            "agent": {**self._about(), **self.agent},
+            "healthy": healthy,
+            "status": health["status"],
+            "reason": health["reason"],
+            "steps": health["steps"],
+            "slots": {
+                "limit": limit,
+                "alive": census.alive,
+                "starting": self.work.desk.started,
+                "waiting": self.work.desk.waiting,
+            },
+            "units": [_unit(unit) for unit in census.units[:MOST_UNITS]],
+            "reports_waiting": len(self.outbox),
+            "runs": runs,
+            "problems": problems,
+        }
+
+    def starting(self) -> list[str]:
+        """Names of the flow runs that were claimed and are being started."""
+        with self._guard:
+            runs = [run for run in self._runs.values() if not run.keys() & _SETTLED]
+        return [str(run.get("flow_run_name") or run["flow_run_id"]) for run in runs]
+
+    def _about(self) -> dict[str, Any]:
+        return {
+            "name": self.settings.name,
+            "labels": list(self.settings.labels),
+            "agent_version": metadata.version("prefect-agent"),
+            "python": machine.python_version(),
+            "pid": os.getpid(),
+            "started_at": self._started_at.isoformat(),
+            "uptime_s": round(self.clock.monotonic() - self._since, 1),
+        }
+
+    def _note_run(self, run_id: str, event: Event) -> None:
+        run = self._runs.pop(run_id, {"flow_run_id": run_id})
+        self._runs[run_id] = run
+        run[_STORY[event.name]] = self.clock.now().isoformat()
+        run.update({name: event.fields[name] for name in _KEPT if event.fields.get(name) not in {None, ""}})
+        if event.name == events.UNIT_CREATED:
+            run["create_s"] = event.fields.get("duration_s")
+        elif "duration_s" in event.fields:
+            run["duration_s"] = event.fields["duration_s"]
+        run["message"] = event.message
+        while len(self._runs) > MOST_RUNS:
+            self._runs.popitem(last=False)
+
+    def _note_problem(self, event: Event) -> None:
+        key = f"{event.name} {event.fields.get('loop', '')}".strip()
+        now = self.clock.now().isoformat()
+        problem = self._problems.pop(key, {"kind": key, "first_at": now, "count": 0})
+        self._problems[key] = {
+            **problem,
+            "count": problem["count"] + 1,
+            "last_at": now,
+            "level": event.level,
+            "message": event.message,
+        }
+        while len(self._problems) > MOST_PROBLEMS:
+            self._problems.popitem(last=False)
+
+
+def _unit(unit: Unit) -> Mapping[str, Any]:
+    return {
+        "name": unit.name,
+        "flow_run_id": unit.flow_run_id,
+        "status": unit.status.value,
+        "since": unit.created_at.isoformat() if unit.created_at else None,
+        "info": unit.info,
+        "waits_for": str(unit.evidence) if unit.evidence and not unit.status.has_ended else None,
+    }
