@@ -62,7 +62,7 @@ class Container(containers.DeclarativeContainer):
     cloud: Provider[CloudApi] = Singleton(factories.graphql_cloud, options, clock, meter.provided.request)
     platform: Provider[ExecutionPlatform] = Singleton(factories.platform, options)
     presence: Provider[Presence] = Singleton(factories.presence, platform)
-    marks = Singleton(factories.marks, settings, cloud)
+    marks = Singleton(factories.marks, settings, cloud)  # it names the tenant: for parts made after the connection
     store: Provider[ReportStore] = Singleton(factories.store, options, marks)
     tell: Provider[EventSink] = Object(events.ignore)
     health = Singleton(Health.of, clock, settings)
@@ -83,8 +83,8 @@ class Container(containers.DeclarativeContainer):
     outbox = Singleton(Outbox, clock=clock, agent_name=agent_name, **boxes)
     shared = {"work": work, "wakes": wakes, "supervisor": supervisor}
 
-    watched = {"health": health, "work": work, "outbox": outbox}
-    board = Singleton(StatusBoard, clock=clock, settings=settings, agent=Callable(factories.about, options), **watched)
+    about = Callable(factories.about, options)
+    board = Singleton(StatusBoard, clock=clock, settings=settings, agent=about, health=health, work=work)
 
     # From a claim to a unit
     claimant = Singleton(factories.claimant, options, platform, presence)
@@ -179,6 +179,11 @@ class Parts:
     def work(self) -> WorkInHand:
         """What the agent has in hand."""
         return cast("WorkInHand", self._container.work())
+
+    @property
+    def outbox(self) -> Outbox:
+        """Reports that are not confirmed. Asks the Cloud for its identity."""
+        return cast("Outbox", self._container.outbox())
 
     @property
     def wakes(self) -> Wakes:

@@ -190,7 +190,8 @@ class World:
             return
         row = self._row(run)
         assert row is not None
-        if not any(task.state == "Submitted" for task in row.task_runs.values()) and not self._set(run, "Running"):
+        resumes = state == "Running" and any(task.state == "Submitted" for task in row.task_runs.values())
+        if not resumes and not self._set(run, "Running"):
             self._die(unit, 0)
             return
         self._take_tasks(run)

@@ -101,7 +101,7 @@ class Life:
         tenant = parts.start_up()
         if tenant is None:
             return
-        self._works = True
+        self._works, parts.board.outbox = True, parts.outbox
         parts.announcer.add(parts.supervisor.take)
         parts.supervisor.accepted()
         if server.thread is not None:

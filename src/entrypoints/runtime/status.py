@@ -58,14 +58,15 @@ class StatusBoard:
 
     Attributes:
         agent: Name, kind, platform, Cloud: what does not change while the agent works.
+        outbox: Where reports wait, once the agent has started.
     """
 
     clock: Clock
     health: Health
     work: WorkInHand
-    outbox: Outbox
     settings: AgentSettings
     agent: dict[str, Any] = attrs.field(factory=dict)
+    outbox: Outbox | None = None
     _runs: "OrderedDict[str, dict[str, Any]]" = attrs.field(factory=OrderedDict, init=False)
     _problems: "OrderedDict[str, dict[str, Any]]" = attrs.field(factory=OrderedDict, init=False)
     _guard: threading.Lock = attrs.field(factory=threading.Lock, init=False)
@@ -107,7 +108,7 @@ class StatusBoard:
                 "waiting": self.work.desk.waiting,
             },
             "units": [_unit(unit) for unit in census.units[:MOST_UNITS]],
-            "reports_waiting": len(self.outbox),
+            "reports_waiting": 0 if self.outbox is None else len(self.outbox),
             "runs": runs,
             "problems": problems,
         }

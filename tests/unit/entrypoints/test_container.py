@@ -1,6 +1,7 @@
 """The composition root: what is replaced, what is refused, and that everything fits together."""
 
 import pytest
+from dependency_injector.providers import Factory
 
 from prefect.agent.adapters.fakes import InMemoryCloudApi, InMemoryPlatform
 from prefect.agent.adapters.system.clock import SystemClock
@@ -120,3 +121,16 @@ def test_an_unknown_option_of_a_platform_is_refused(name: str) -> None:
     """Not silently ignored."""
     with pytest.raises(TypeError, match="colour"):
         platform_factory(name)(colour="red")
+
+
+def test_what_is_asked_before_the_connection_names_no_tenant() -> None:
+    """Status is served while the agent starts; units and reports bear the tenant that it learns then."""
+    container = Container(options=Options(connection=CONNECTION, platform="process"))
+    for name in ("announcer", "board", "health", "meter", "notifier", "supervisor", "wakes", "work"):
+        container.providers[name]()
+
+    made: list[object] = []
+    container.marks.override(Factory(made.append, "marks"))
+    container.board().facts()
+
+    assert made == []
