@@ -22,7 +22,7 @@ from prefect.agent.adapters.graphql.answers import (
 from prefect.agent.adapters.graphql.records import submitted_state
 from prefect.agent.adapters.graphql.transport import Transport
 from prefect.agent.adapters.graphql.wire import TaskAttempt, VersionAttempt
-from prefect.agent.domain.errors import CloudError, CloudUnavailable, OutcomeUnknown, RequestRejected
+from prefect.agent.domain.errors import CloudError, OutcomeUnknown, RequestRejected, asked_to_wait
 from prefect.agent.domain.model.flow_runs import Claimed, ClaimOutcome, Deferred, FlowRun, Lost, Refused, TaskRun
 from prefect.agent.ports.cloud_api import ClaimRequest
 
@@ -102,7 +102,7 @@ class Claiming:
         return Deferred(request.run, message=message)
 
     def _deferred(self, run: FlowRun, problem: CloudError) -> Deferred:
-        wait = problem.retry_after if isinstance(problem, CloudUnavailable) else None
+        wait = asked_to_wait(problem)
         return Deferred(run, self.transport.now() + timedelta(seconds=wait) if wait else None, str(problem))
 
 

@@ -11,6 +11,7 @@ from prefect.agent.domain.errors import (
     PlatformForbidden,
     PlatformUnavailable,
     SubmissionRefused,
+    asked_to_wait,
 )
 from prefect.agent.domain.model.demands import Demands, asked
 from prefect.agent.domain.model.ends import End, EndKind
@@ -113,7 +114,7 @@ class CreateUnit:
                 left = give_up - self.clock.monotonic()
                 if left <= 0:
                     return self._last_look(run, submission.name, problem, in_doubt=in_doubt)
-                pause = max(back_off(misses, first=0.5, last=10.0, chance=0.5), getattr(problem, "retry_after", 0) or 0)
+                pause = max(back_off(misses, first=0.5, last=10.0, chance=0.5), asked_to_wait(problem))
                 self._say_retried(run, problem)
                 if isinstance(problem, CreateBlocked):
                     self._wait_for_room(run, problem)
