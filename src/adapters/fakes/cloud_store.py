@@ -10,6 +10,7 @@ import attrs
 
 from prefect.agent.adapters.phases import hold_of, named_state
 from prefect.agent.domain.cloud import limits, transitions
+from prefect.agent.domain.cloud.changing import Columns, RunStore, change_flow_run, change_task_run
 from prefect.agent.domain.cloud.errors import NotFound
 from prefect.agent.domain.cloud.runs import run_labels
 from prefect.agent.domain.cloud.selection import LIMIT, STARTED, is_due, is_ready, labels_match
@@ -19,7 +20,7 @@ from prefect.agent.domain.model import states as model
 from prefect.agent.domain.model.explaining import RunFacts, SeenAgent
 from prefect.agent.domain.model.flow_runs import Attempt, ClaimRecord, Flow, FlowRun, FlowRunId, TaskRun, TaskRunId
 from prefect.agent.domain.model.run_configs import RunConfig
-from prefect.agent.domain.state_names import FINISHED, PARENTS, RUNNING, SCHEDULED, SUBMITTED
+from prefect.agent.domain.state_names import PARENTS, RUNNING, SCHEDULED, SUBMITTED
 from prefect.agent.domain.times import iso, read_time
 
 RECORD: Final = "claim"
@@ -152,23 +153,7 @@ class Store:
         Raises:
             CloudError: The rules refuse it.
         """
-        accepted = transitions.set_flow_run_state(
-            row.columns, state, now=now, version=version, strictness=self.strictness
-        )
-        if state.type == SUBMITTED:
-            self.claims.take(row.id, self.strictness, now)
-        full = self._full(row) if limits.begins(row.state, state.type) else []
-        if full:
-            state = limits.queued(row.columns["serialized_state"], full, limits.FLOW_RUNS_QUEUED, now)
-            accepted = transitions.set_flow_run_state(row.columns, state, now=now)
-        row.apply(accepted)
-        row.changed_at = now
-        if state.type in {"Submitted", "Scheduled"}:
-            row.claim = state.payload.get(RECORD)
-        if accepted.cancels_tasks:
-            for task_run in row.task_runs.values():
-                if task_run.state not in FINISHED:
-                    self.set_task_state(row, task_run, state, now=now)
+        change_flow_run(_Change(self, now), row.columns, state, version=version)
 
     def set_task_state(
         self, run: FlowRunRow, row: Row, state: State, *, now: datetime, version: int | None = None
@@ -178,13 +163,7 @@ class Store:
         Raises:
             CloudError: The rules refuse it.
         """
-        accepted = transitions.set_task_run_state(
-            row.columns, state, now=now, flow_run_state=run.state, version=version, strictness=self.strictness
-        )
-        row.apply(accepted)
-        run.columns.update(accepted.flow_run_values)
-        if state.type == "Submitted":
-            run.claim, run.changed_at = state.payload.get(RECORD), now
+        change_task_run(_Change(self, now), run.columns, row.columns, state, version=version)
 
     def hand_back(self, row: FlowRunRow, message: str, *, now: datetime, counts: bool = True) -> None:
         """Let a claimed run, or its claimed task runs, wait again as before the claim.
@@ -204,8 +183,8 @@ class Store:
                 self.set_task_state(row, task, _waits_again(task, message, recoveries, now), now=now)
         row.claim = None
 
-    def _full(self, row: FlowRunRow) -> list[str]:
-        """The limits that keep a flow run from running."""
+    def full(self, row: FlowRunRow) -> list[str]:
+        """Return the limits that keep a flow run from running."""
         taking = (other.labels for other in self.runs.values() if other is not row and other.state in limits.TAKING)
         return limits.full(self.limits, limits.count_taken(taking), row.labels) if self.limits else []
 
@@ -235,6 +214,52 @@ class Store:
             if is_ready(row.columns, [task.columns for task in tasks], before):
                 waiting: Sequence[Row] = tasks if row.state == "Running" else [row]
                 yield min(str(each.columns["state_start_time"]) for each in waiting), row.id, row
+
+
+@attrs.frozen
+class _Change(RunStore):
+    """The runs of a store while one of them is changed."""
+
+    store: Store
+    now: datetime
+
+    @property
+    def strictness(self) -> Strictness:
+        return self.store.strictness
+
+    @property
+    def claims(self) -> Claims:
+        return self.store.claims
+
+    def is_version_locked(self, flow_run: Columns) -> bool:  # noqa: ARG002 - no flow of this Cloud is locked
+        return False
+
+    def full_limits_of_flow_run(self, flow_run: Columns) -> list[str]:
+        return self.store.full(self._row(flow_run))
+
+    def full_limits_of_task_run(self, task_run: Columns) -> list[str]:  # noqa: ARG002 - this Cloud limits no tags
+        return []
+
+    def task_runs(self, flow_run: Columns) -> Iterable[Columns]:
+        return [task_run.columns for task_run in self._row(flow_run).task_runs.values()]
+
+    def write_flow_run(self, flow_run: Columns, accepted: transitions.Accepted) -> None:
+        row = self._row(flow_run)
+        row.apply(accepted)
+        row.changed_at = self.now
+        if row.state in {SUBMITTED, "Scheduled"}:
+            row.claim = row.columns["serialized_state"].get(RECORD)
+
+    def write_task_run(self, flow_run: Columns, task_run: Columns, accepted: transitions.Accepted) -> None:
+        run = self._row(flow_run)
+        row = run.task_runs[TaskRunId(task_run["id"])]
+        row.apply(accepted)
+        run.columns.update(accepted.flow_run_values)
+        if row.state == SUBMITTED:
+            run.claim, run.changed_at = row.columns["serialized_state"].get(RECORD), self.now
+
+    def _row(self, flow_run: Columns) -> FlowRunRow:
+        return self.store.runs[FlowRunId(flow_run["id"])]
 
 
 def facts(row: FlowRunRow, agents: Sequence[SeenAgent], now: datetime) -> RunFacts:
