@@ -61,6 +61,13 @@ class RequestRejected(CloudError):
     """The Cloud API understood the request and refused it: a bug, or a bad flow run. Repeating it cannot help."""
 
 
+class ForeignAttempt(CloudError):
+    """A run was given with an attempt that was not read together with it: nothing may be changed by that attempt.
+
+    It never leaves an adapter: the claim is ``Refused``.
+    """
+
+
 # --- the platform ---
 
 

@@ -16,6 +16,7 @@ from prefect.agent.domain.cloud.runs import run_labels
 from prefect.agent.domain.cloud.selection import LIMIT, STARTED, is_due, is_ready, labels_match
 from prefect.agent.domain.cloud.states import State, plain, scheduled
 from prefect.agent.domain.cloud.strictness import STRICT, Claims, Strictness
+from prefect.agent.domain.errors import ForeignAttempt
 from prefect.agent.domain.model import states as model
 from prefect.agent.domain.model.explaining import RunFacts, SeenAgent
 from prefect.agent.domain.model.flow_runs import Attempt, ClaimRecord, Flow, FlowRun, FlowRunId, TaskRun, TaskRunId
@@ -39,13 +40,26 @@ class MemoryAttempt(Attempt):
 
     Attributes:
         due: Short hash of the due task runs; empty if the run itself is claimed.
+        of: Id of the run or task run that it was read from: no claim of another one is taken with it.
     """
 
     version: int
     due: str = ""
+    of: str = attrs.field(default="", eq=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.version}-{self.due}" if self.due else str(self.version)
+
+
+def fence_of(run: FlowRun | TaskRun) -> MemoryAttempt:
+    """Return the attempt that a claim of *run* is compared with.
+
+    Raises:
+        ForeignAttempt: It was not read with this very run.
+    """
+    if isinstance(run.attempt, MemoryAttempt) and run.attempt.of == run.id:
+        return run.attempt
+    raise ForeignAttempt(f"the attempt {run.attempt} of {run.id} was not read from this Cloud")
 
 
 @attrs.define
@@ -285,7 +299,7 @@ def view(row: FlowRunRow, now: datetime) -> FlowRun:
     due = tuple(_task_view(task) for task in row.due(now)) if is_running else ()
     return FlowRun(
         id=row.id,
-        attempt=MemoryAttempt(row.columns["version"], _hash(due)),
+        attempt=MemoryAttempt(row.columns["version"], _hash(due), row.id),
         state=_state_view(row.columns, with_time=not due),
         flow=row.flow,
         name=row.name,
@@ -325,7 +339,7 @@ def _blank(row_id: str) -> dict[str, Any]:
 
 def _task_view(row: Row) -> TaskRun:
     columns = row.columns
-    attempt = MemoryAttempt(columns["version"])
+    attempt = MemoryAttempt(columns["version"], of=str(columns["id"]))
     return TaskRun(id=TaskRunId(columns["id"]), attempt=attempt, state=_state_view(columns, with_time=True))
 
 
