@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
+from prefect.agent.domain.addresses import is_loopback as is_loopback_host
 from prefect.agent.domain.errors import ConfigurationError
-from prefect.agent.domain.model.addresses import is_loopback as is_loopback_host
 from prefect.agent.domain.model.settings import as_labels
 from prefect.agent.domain.secrets import read_secret, without_password
 from prefect.agent.entrypoints.settings.addresses import check_address, check_tenant

@@ -6,7 +6,6 @@ ends the present pause between polls, at most once a second.
 
 import contextlib
 import io
-import ipaddress
 import json
 import socket
 import threading
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from prefect.agent.domain.addresses import is_loopback_address
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.entrypoints.runtime.health import Health
 
@@ -221,13 +221,6 @@ def _read_head(connection: socket.socket, deadline: float) -> bytes:
     return head
 
 
-def _is_here(address: str) -> bool:
-    """Whether a client's address is one of this machine's loopback addresses."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(found, "ipv4_mapped", None)
-    return (mapped or found).is_loopback
-
-
 class _Handler(BaseHTTPRequestHandler):
     """Answers one request. The server makes a subclass with its own health."""
 
@@ -260,7 +253,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse()
 
     def _poke(self) -> None:
-        if not _is_here(self.client_address[0]):
+        if not is_loopback_address(self.client_address[0]):
             self._answer(403, b"only from the agent's own machine\n", "text/plain")
             return
         type(self).poke()
