@@ -10,8 +10,8 @@ from typing import Any, Final
 import attrs
 
 from prefect.agent.adapters.fakes.cloud_store import (
-    FlowRunRow,
     Store,
+    StoredFlowRun,
     facts,
     fence_of,
     made_state,
@@ -375,7 +375,7 @@ class InMemoryCloudApi(TroublesomeCloudApi):
             return Lost(run)
         return Claimed(run, request.record)
 
-    def _claim_task_runs(self, row: FlowRunRow, request: ClaimRequest) -> None:
+    def _claim_task_runs(self, row: StoredFlowRun, request: ClaimRequest) -> None:
         """The first decides; the others may have moved on, which is their business.
 
         Raises:

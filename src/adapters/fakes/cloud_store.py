@@ -63,7 +63,7 @@ def fence_of(run: FlowRun | TaskRun) -> MemoryAttempt:
 
 
 @attrs.define
-class Row:
+class StoredRun:
     """A flow run or a task run: ``columns`` as the Cloud's rules know them, and everything that ever happened to it."""
 
     columns: dict[str, Any]
@@ -81,14 +81,14 @@ class Row:
 
 
 @attrs.define
-class FlowRunRow(Row):
+class StoredFlowRun(StoredRun):
     """A flow run with its task runs."""
 
     name: str = ""
     flow: Flow = Flow(id="flow")
     run_config: RunConfig = RunConfig()
     labels: list[str] = attrs.field(factory=list)
-    task_runs: dict[TaskRunId, Row] = attrs.field(factory=dict)
+    task_runs: dict[TaskRunId, StoredRun] = attrs.field(factory=dict)
     claim: ClaimRecord | None = None
     changed_at: datetime | None = None
 
@@ -97,7 +97,7 @@ class FlowRunRow(Row):
         """The flow run's id."""
         return FlowRunId(self.columns["id"])
 
-    def due(self, before: datetime) -> list[Row]:
+    def due(self, before: datetime) -> list[StoredRun]:
         """Task runs that wait to be started before *before*, by id."""
         ready = [row for row in self.task_runs.values() if is_due(row.columns, before)]
         return sorted(ready, key=lambda row: str(row.columns["id"]))
@@ -115,7 +115,7 @@ class Store:
 
     strictness: Strictness = STRICT
     claims: Claims = attrs.field(factory=Claims)
-    runs: dict[FlowRunId, FlowRunRow] = attrs.field(factory=dict)
+    runs: dict[FlowRunId, StoredFlowRun] = attrs.field(factory=dict)
     limits: dict[str, int] = attrs.field(factory=dict)
 
     def add(
@@ -128,9 +128,9 @@ class Store:
         run_config: RunConfig,
         name: str,
         run_id: str | None,
-    ) -> FlowRunRow:
+    ) -> StoredFlowRun:
         """A new Scheduled flow run."""
-        row = FlowRunRow(
+        row = StoredFlowRun(
             _blank(run_id or str(uuid.uuid4())),
             name=name or f"flow-run-{len(self.runs) + 1}",
             flow=flow,
@@ -141,15 +141,15 @@ class Store:
         self.set_state(row, scheduled(due, "Flow run scheduled."), now=now)
         return row
 
-    def add_task_run(self, run: FlowRunRow, state: str, start_time: datetime | None, *, now: datetime) -> TaskRunId:
+    def add_task_run(self, run: StoredFlowRun, state: str, start_time: datetime | None, *, now: datetime) -> TaskRunId:
         """A new task run in a state."""
-        row = Row(_blank(str(uuid.uuid4())))
+        row = StoredRun(_blank(str(uuid.uuid4())))
         task_run_id = TaskRunId(row.columns["id"])
         run.task_runs[task_run_id] = row
         self.set_task_state(run, row, made_state(state, "", start_time), now=now)
         return task_run_id
 
-    def get(self, run_id: FlowRunId) -> FlowRunRow:
+    def get(self, run_id: FlowRunId) -> StoredFlowRun:
         """The flow run of that id.
 
         Raises:
@@ -159,7 +159,7 @@ class Store:
             raise NotFound(f"Flow run {run_id} not found")
         return self.runs[run_id]
 
-    def set_state(self, row: FlowRunRow, state: State, *, now: datetime, version: int | None = None) -> None:
+    def set_state(self, row: StoredFlowRun, state: State, *, now: datetime, version: int | None = None) -> None:
         """Update a flow run by the Cloud's rules, and its task runs if the update cancels them.
 
         A run that wants to begin and finds no free place is Queued instead.
@@ -170,7 +170,7 @@ class Store:
         change_flow_run(_Change(self, now), row.columns, state, version=version)
 
     def set_task_state(
-        self, run: FlowRunRow, row: Row, state: State, *, now: datetime, version: int | None = None
+        self, run: StoredFlowRun, row: StoredRun, state: State, *, now: datetime, version: int | None = None
     ) -> None:
         """Update a task run by the Cloud's rules.
 
@@ -179,7 +179,7 @@ class Store:
         """
         change_task_run(_Change(self, now), run.columns, row.columns, state, version=version)
 
-    def hand_back(self, row: FlowRunRow, message: str, *, now: datetime, counts: bool = True) -> None:
+    def hand_back(self, row: StoredFlowRun, message: str, *, now: datetime, counts: bool = True) -> None:
         """Let a claimed run, or its claimed task runs, wait again as before the claim.
 
         Args:
@@ -197,14 +197,14 @@ class Store:
                 self.set_task_state(row, task, _waits_again(task, message, recoveries, now), now=now)
         row.claim = None
 
-    def full(self, row: FlowRunRow) -> list[str]:
+    def full(self, row: StoredFlowRun) -> list[str]:
         """Return the limits that keep a flow run from running."""
         taking = (other.labels for other in self.runs.values() if other is not row and other.state in limits.TAKING)
         return limits.full(self.limits, limits.count_taken(taking), row.labels) if self.limits else []
 
     def ready(
         self, labels: Collection[str], before: datetime, now: datetime, skip: Collection[FlowRunId] = ()
-    ) -> list[FlowRunRow]:
+    ) -> list[StoredFlowRun]:
         """The queue: due flow runs that fit *labels*, oldest first. Task runs count once they are due *now*."""
         left_out = set(skip)
         found = [each for each in self._due(before, now) if each[1] not in left_out]
@@ -219,14 +219,14 @@ class Store:
         """Runs that were due *before*, whatever their labels, oldest first."""
         return [run_id for _, run_id, _ in sorted(self._due(before, before), key=lambda each: each[:2])][:LIMIT]
 
-    def _due(self, before: datetime, now: datetime) -> Iterator[tuple[str, FlowRunId, FlowRunRow]]:
+    def _due(self, before: datetime, now: datetime) -> Iterator[tuple[str, FlowRunId, StoredFlowRun]]:
         """Since when each due run waits, its id and the run."""
         for row in self.runs.values():
             if row.state not in STARTED:
                 continue
             tasks = row.due(min(before, now))
             if is_ready(row.columns, [task.columns for task in tasks], before):
-                waiting: Sequence[Row] = tasks if row.state == "Running" else [row]
+                waiting: Sequence[StoredRun] = tasks if row.state == "Running" else [row]
                 yield min(str(each.columns["state_start_time"]) for each in waiting), row.id, row
 
 
@@ -272,11 +272,11 @@ class _Change(RunStore):
         if row.state == SUBMITTED:
             run.claim, run.changed_at = row.columns["serialized_state"].get(RECORD), self.now
 
-    def _row(self, flow_run: Columns) -> FlowRunRow:
+    def _row(self, flow_run: Columns) -> StoredFlowRun:
         return self.store.runs[FlowRunId(flow_run["id"])]
 
 
-def facts(row: FlowRunRow, agents: Sequence[SeenAgent], now: datetime) -> RunFacts:
+def facts(row: StoredFlowRun, agents: Sequence[SeenAgent], now: datetime) -> RunFacts:
     """What an explanation of the run starts from."""
     seen = view(row, now)
     return RunFacts(
@@ -293,7 +293,7 @@ def facts(row: FlowRunRow, agents: Sequence[SeenAgent], now: datetime) -> RunFac
     )
 
 
-def view(row: FlowRunRow, now: datetime) -> FlowRun:
+def view(row: StoredFlowRun, now: datetime) -> FlowRun:
     """The flow run as the port shows it."""
     is_running = row.state == RUNNING
     due = tuple(_task_view(task) for task in row.due(now)) if is_running else ()
@@ -337,7 +337,7 @@ def _blank(row_id: str) -> dict[str, Any]:
     return {"id": row_id, "version": 0, "state": "Pending", "serialized_state": {}, "state_start_time": None}
 
 
-def _task_view(row: Row) -> TaskRun:
+def _task_view(row: StoredRun) -> TaskRun:
     columns = row.columns
     attempt = MemoryAttempt(columns["version"], of=str(columns["id"]))
     return TaskRun(id=TaskRunId(columns["id"]), attempt=attempt, state=_state_view(columns, with_time=True))
@@ -350,18 +350,18 @@ def _state_view(columns: Mapping[str, Any], *, with_time: bool) -> model.State:
     return named_state(str(columns["state"]), message, due)
 
 
-def _claimed_tasks(row: FlowRunRow) -> list[Row]:
+def _claimed_tasks(row: StoredFlowRun) -> list[StoredRun]:
     claimed = [task for task in row.task_runs.values() if task.state == SUBMITTED]
     return sorted(claimed, key=lambda task: str(task.columns["id"]))
 
 
-def _recoveries(row: Row, task_runs: Iterable[Row]) -> int:
+def _recoveries(row: StoredRun, task_runs: Iterable[StoredRun]) -> int:
     """What the waiting states of a run, or of its task runs, remember."""
     waiting = [each for each in (row, *task_runs) if each.state in SCHEDULED]
     return max((each.columns["serialized_state"].get(RECOVERIES, 0) for each in waiting), default=0)
 
 
-def _waits_again(row: Row, message: str, recoveries: int, now: datetime) -> State:
+def _waits_again(row: StoredRun, message: str, recoveries: int, now: datetime) -> State:
     """The state that *row* waited in before its claim, for a while longer."""
     waited = row.columns["serialized_state"].get("state") or {}
     kind = str(waited.get("type"))

@@ -23,7 +23,7 @@ STOPPED: Final = 143
 
 
 @attrs.define
-class _Place:
+class _SharedPlace:
     """What the platform objects of one place share."""
 
     identity: str
@@ -63,8 +63,8 @@ class InMemoryPlatform(TroublesomePlatform):
         aliases: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        new = _Place(identity or f"memory:{uuid.uuid4().hex[:8]}")
-        self._place: _Place = beside._place if beside else new  # noqa: SLF001
+        new = _SharedPlace(identity or f"memory:{uuid.uuid4().hex[:8]}")
+        self._place: _SharedPlace = beside._place if beside else new  # noqa: SLF001
         self._traits, self._clock, self._pending = traits, clock, pending
         self._aliases = tuple(aliases)
 

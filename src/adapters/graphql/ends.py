@@ -26,7 +26,7 @@ Said = tuple[FlowRunId, EndOutcome]
 
 
 @attrs.frozen
-class Ending:
+class RunEnding:
     """The method ``end`` of the port."""
 
     transport: Transport

@@ -41,7 +41,7 @@ def _is_uuid(text: str) -> bool:
 
 @attrs.frozen(kw_only=True)
 class Owner:
-    """Whose unit it is. Platforms keep both marks with the unit and hand them out again; they do not read them.
+    """The owner of a unit. Platforms keep both marks with the unit and return them; they do not read them.
 
     Attributes:
         cloud: Mark of the Cloud and tenant: only units with the own one are judged, stopped and removed.
@@ -65,7 +65,7 @@ class UnitStatus(enum.Enum):
     """Where a unit of execution is in its life."""
 
     CREATED = "created"
-    """Made but never started: whoever made it went away in between. Creating it again starts it."""
+    """Created but never started: its creator stopped in between. Creating it again starts it."""
 
     PENDING = "pending"
     """Accepted by the platform, not executing yet (image pull, scheduling)."""

@@ -35,11 +35,11 @@ from prefect.agent.ports.platform import ExecutionPlatform
 
 
 class NoLongerOurs(Exception):
-    """While the platform was in trouble the run moved on (cancelled, taken back): nothing is to be started."""
+    """The run was cancelled or taken back before its unit could be created: nothing is to be started."""
 
 
 class PlatformAway(Exception):
-    """Nothing was created until the deadline, for want of an answer: the claim is to be handed back."""
+    """The platform gave no answer until the deadline, and created nothing: the claim is to be handed back."""
 
 
 class NoRoom(PlatformAway):
@@ -60,12 +60,12 @@ class ClaimUnconfirmed(PlatformUnavailable):
 
 @attrs.define(kw_only=True)
 class CreateUnit:
-    """Plan and create the unit of one claimed flow run; trouble that passes is sat out inside a deadline.
+    """Plan and create the unit of one claimed flow run; errors that may pass are retried until a deadline.
 
     Attributes:
         env: Variables of ``--env``.
         agent_name, labels: The agent's: they mark its units.
-        deadline: Seconds from the first try until passing trouble is raised.
+        deadline: Seconds from the first try until an error that may pass is raised.
         gate: Knows whether the platform answers at all.
         policy: What flow runs may ask for; asked before the platform does anything for one.
         made: Takes each unit that was made.
