@@ -194,8 +194,8 @@ class InMemoryPlatform(TroublesomePlatform):
             KeyError: There is no such unit.
         """
         with self._place.changed:
-            reason = reason or ("Error" if exit_code else "")
-            evidence = Evidence(exit_code=exit_code, reason=reason, message=message)
+            said = Evidence.of_exit_code(exit_code, message=message)
+            evidence = attrs.evolve(said, reason=reason, message=message) if reason else said
             self._end(attrs.evolve(self._place.units[name], lingers=lingers), evidence)
 
     def vanish(self, name: str) -> None:
