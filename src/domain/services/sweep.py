@@ -100,7 +100,7 @@ class Reconcile:
     _made: deque[Unit] = attrs.field(factory=deque, init=False)
     """Units made by this process since the last sweep."""
     _waits_reported: dict[str, set[str]] = attrs.field(factory=dict, init=False)
-    """For each living unit, the reasons for waiting that its run's log has already."""
+    """Of units that live: what the logs of their runs say they waited for."""
     _needs_room: bool = attrs.field(default=False, init=False)
     _orphans_reported: set[str] = attrs.field(factory=set, init=False)
 
