@@ -14,6 +14,23 @@ class ConfigurationError(AgentError):
     """Something a person typed or configured cannot work; the message says what to do instead."""
 
 
+class Unavailable(AgentError):
+    """What was asked did not answer usefully, and nothing was changed. The same call may work later.
+
+    Attributes:
+        retry_after: Seconds it asked us to wait, or None if it did not say.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+def asked_to_wait(problem: BaseException) -> float:
+    """Return the seconds that whatever raised *problem* asked us to wait; 0.0 if it did not."""
+    return (problem.retry_after or 0.0) if isinstance(problem, Unavailable) else 0.0
+
+
 # --- the Cloud API ---
 
 
@@ -21,16 +38,8 @@ class CloudError(AgentError):
     """Base of what a Cloud API port raises. Never raised itself."""
 
 
-class CloudUnavailable(CloudError):
-    """The Cloud API did not answer usefully, and nothing was changed. The same call may work later.
-
-    Attributes:
-        retry_after: Seconds the server asked us to wait, or None if it did not say.
-    """
-
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
+class CloudUnavailable(CloudError, Unavailable):
+    """The Cloud API did not answer usefully, and nothing was changed. The same call may work later."""
 
 
 class CloudMisconfigured(CloudUnavailable, ConfigurationError):
@@ -52,6 +61,13 @@ class RequestRejected(CloudError):
     """The Cloud API understood the request and refused it: a bug, or a bad flow run. Repeating it cannot help."""
 
 
+class ForeignAttempt(CloudError):
+    """A run was given with an attempt that was not read together with it: nothing may be changed by that attempt.
+
+    It never leaves an adapter: the claim is ``Refused``.
+    """
+
+
 # --- the platform ---
 
 
@@ -59,16 +75,8 @@ class PlatformError(AgentError):
     """Base of what an execution platform raises. Never raised itself."""
 
 
-class PlatformUnavailable(PlatformError):
-    """The platform did not answer, or is out of something that comes back. The same call may work later.
-
-    Attributes:
-        retry_after: Seconds the platform asked us to wait, or None if it did not say.
-    """
-
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
+class PlatformUnavailable(PlatformError, Unavailable):
+    """The platform did not answer, or is out of something that comes back. The same call may work later."""
 
 
 class CreateBlocked(PlatformUnavailable):

@@ -161,7 +161,8 @@ class CloudApi(abc.ABC):
         its record is replaced, by one agent only, if it is still at the attempt given. A Cloud may refuse that for
         some time after the last claim (``Lost`` or ``Deferred``).
 
-        One bad request never spoils the others. An attempt that this adapter did not make is ``Refused``, unsent.
+        One bad request never spoils the others. An attempt that this adapter did not read together with this very
+        run, or task run, is ``Refused``, unsent: no claim goes without its fence.
         Raises ``OutcomeUnknown`` if it is not known of *any* of them: read back with :meth:`flow_runs` and compare
         ``claim.claimant``. Repeating a claim is safe: it is answered ``Lost`` if the first one was committed.
         """

@@ -11,7 +11,7 @@ from chaos.fibers import Scheduler, VirtualClock
 from chaos.ledger import OFFICIAL, Claim, Ledger
 from chaos.making import memory_cloud
 from prefect.agent.adapters.fakes import InMemoryCloudApi, InMemoryPlatform
-from prefect.agent.adapters.fakes.cloud_store import FlowRunRow
+from prefect.agent.adapters.fakes.cloud_store import StoredFlowRun
 from prefect.agent.domain.cloud.errors import CloudError
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.units import Unit
@@ -81,7 +81,7 @@ class World:
         row = self._row(run)
         return GONE if row is None else row.state
 
-    def _row(self, run: FlowRunId) -> FlowRunRow | None:
+    def _row(self, run: FlowRunId) -> StoredFlowRun | None:
         return self.clouds[self.cloud_of[run]]._store.runs.get(run)
 
     def tasks_wait(self, run: FlowRunId) -> bool:

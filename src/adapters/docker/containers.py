@@ -9,8 +9,8 @@ from docker.errors import DockerException
 
 from prefect.agent.adapters.docker.merging import merged
 from prefect.agent.adapters.docker.volumes import Volume
+from prefect.agent.domain.addresses import is_loopback
 from prefect.agent.domain.errors import SubmissionRefused
-from prefect.agent.domain.model.addresses import is_loopback
 from prefect.agent.domain.model.run_configs import DockerRun
 from prefect.agent.domain.model.submissions import Submission
 

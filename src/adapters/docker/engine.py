@@ -24,8 +24,8 @@ from prefect.agent.adapters.docker import credentials
 from prefect.agent.adapters.docker.errors import RAISED, translate
 from prefect.agent.adapters.skew import SkewMeter
 from prefect.agent.adapters.trust import TlsAdapter
+from prefect.agent.domain.addresses import is_loopback
 from prefect.agent.domain.errors import AgentError, ConfigurationError, PlatformUnavailable
-from prefect.agent.domain.model.addresses import is_loopback
 
 CONNECTIONS: Final = 32
 """Kept open at most; more are made when needed and closed afterwards."""

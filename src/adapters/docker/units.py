@@ -28,9 +28,6 @@ STATUSES: Final = {
 }
 """By the engine's word for a container's state; whether an ended one succeeded is in its exit code."""
 
-SIGNALS: Final = range(129, 193)
-"""Exit codes that say by which signal."""
-
 _EXITED: Final = re.compile(r"Exited \((\d{1,3})\)")
 """What a list says of an ended container, for people."""
 
@@ -106,9 +103,7 @@ def evidence(state: Mapping[str, Any], limits: Mapping[str, Any]) -> Evidence:
             f"out of memory, the limit is {limit // 2**20} MiB" if limit else "the engine's machine ran out of memory"
         )
         return Evidence(exit_code=exit_code, reason="OOMKilled", message=message)
-    if exit_code in SIGNALS:
-        return Evidence(exit_code=exit_code, reason="Killed", message=said or f"ended by signal {exit_code - 128}")
-    return Evidence(exit_code=exit_code, reason="Error" if exit_code else "", message=said)
+    return Evidence.of_exit_code(exit_code, message=said)
 
 
 def owner(marks: Mapping[str, Any]) -> Owner | None:

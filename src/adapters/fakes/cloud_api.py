@@ -10,10 +10,10 @@ from typing import Any, Final
 import attrs
 
 from prefect.agent.adapters.fakes.cloud_store import (
-    FlowRunRow,
-    MemoryAttempt,
     Store,
+    StoredFlowRun,
     facts,
+    fence_of,
     made_state,
     submitted,
     view,
@@ -25,7 +25,7 @@ from prefect.agent.domain.cloud.logs import LEVELS, check_texts
 from prefect.agent.domain.cloud.states import plain
 from prefect.agent.domain.cloud.strictness import LOOSE, STRICT
 from prefect.agent.domain.cloud.transitions import cancel
-from prefect.agent.domain.errors import OutcomeUnknown, RequestRejected
+from prefect.agent.domain.errors import ForeignAttempt, OutcomeUnknown, RequestRejected
 from prefect.agent.domain.model.ends import End, EndKind, EndOutcome, EndVerdict, judge_end
 from prefect.agent.domain.model.explaining import Reference, RunFacts, SeenAgent
 from prefect.agent.domain.model.flow_runs import (
@@ -353,12 +353,16 @@ class InMemoryCloudApi(TroublesomeCloudApi):
         return [view(self._store.runs[run_id], now) for run_id in dict.fromkeys(ids) if run_id in self._store.runs]
 
     def _claim(self, request: ClaimRequest) -> ClaimOutcome:
-        run, attempt = request.run, request.run.attempt
+        run = request.run
         answer, row = self._answers.get(run.id), self._store.runs.get(run.id)
         if answer is not None:
             return answer(run)
-        if not isinstance(attempt, MemoryAttempt):
-            return Refused(run, f"{attempt!r} is not an attempt of this Cloud")
+        try:
+            fence = fence_of(run)
+            for task_run in (*run.due_task_runs, *run.claimed_task_runs):
+                fence_of(task_run)
+        except ForeignAttempt as problem:
+            return Refused(run, str(problem))
         if row is None:
             return Lost(run)
         try:
@@ -366,12 +370,12 @@ class InMemoryCloudApi(TroublesomeCloudApi):
                 self._claim_task_runs(row, request)
             else:
                 new = submitted(request.record, _waiting(row.columns["serialized_state"]))
-                self._store.set_state(row, new, now=self._now(), version=attempt.version)
+                self._store.set_state(row, new, now=self._now(), version=fence.version)
         except CloudError:
             return Lost(run)
         return Claimed(run, request.record)
 
-    def _claim_task_runs(self, row: FlowRunRow, request: ClaimRequest) -> None:
+    def _claim_task_runs(self, row: StoredFlowRun, request: ClaimRequest) -> None:
         """The first decides; the others may have moved on, which is their business.
 
         Raises:
@@ -379,10 +383,9 @@ class InMemoryCloudApi(TroublesomeCloudApi):
         """
         for number, wanted in enumerate(request.run.due_task_runs or request.run.claimed_task_runs):
             task = row.task_runs[wanted.id]
-            version = wanted.attempt.version if isinstance(wanted.attempt, MemoryAttempt) else None
             new = submitted(request.record, _waiting(task.columns["serialized_state"]))
             try:
-                self._store.set_task_state(row, task, new, now=self._now(), version=version)
+                self._store.set_task_state(row, task, new, now=self._now(), version=fence_of(wanted).version)
             except CloudError:
                 if not number:
                     raise

@@ -10,16 +10,18 @@ import attrs
 
 from prefect.agent.adapters.phases import hold_of, named_state
 from prefect.agent.domain.cloud import limits, transitions
+from prefect.agent.domain.cloud.changing import Columns, RunStore, change_flow_run, change_task_run
 from prefect.agent.domain.cloud.errors import NotFound
 from prefect.agent.domain.cloud.runs import run_labels
 from prefect.agent.domain.cloud.selection import LIMIT, STARTED, is_due, is_ready, labels_match
 from prefect.agent.domain.cloud.states import State, plain, scheduled
 from prefect.agent.domain.cloud.strictness import STRICT, Claims, Strictness
+from prefect.agent.domain.errors import ForeignAttempt
 from prefect.agent.domain.model import states as model
 from prefect.agent.domain.model.explaining import RunFacts, SeenAgent
 from prefect.agent.domain.model.flow_runs import Attempt, ClaimRecord, Flow, FlowRun, FlowRunId, TaskRun, TaskRunId
 from prefect.agent.domain.model.run_configs import RunConfig
-from prefect.agent.domain.state_names import FINISHED, PARENTS, RUNNING, SCHEDULED, SUBMITTED
+from prefect.agent.domain.state_names import PARENTS, RUNNING, SCHEDULED, SUBMITTED
 from prefect.agent.domain.times import iso, read_time
 
 RECORD: Final = "claim"
@@ -38,17 +40,30 @@ class MemoryAttempt(Attempt):
 
     Attributes:
         due: Short hash of the due task runs; empty if the run itself is claimed.
+        of: Id of the run or task run that it was read from: no claim of another one is taken with it.
     """
 
     version: int
     due: str = ""
+    of: str = attrs.field(default="", eq=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.version}-{self.due}" if self.due else str(self.version)
 
 
+def fence_of(run: FlowRun | TaskRun) -> MemoryAttempt:
+    """Return the attempt that a claim of *run* is compared with.
+
+    Raises:
+        ForeignAttempt: It was not read with this very run.
+    """
+    if isinstance(run.attempt, MemoryAttempt) and run.attempt.of == run.id:
+        return run.attempt
+    raise ForeignAttempt(f"the attempt {run.attempt} of {run.id} was not read from this Cloud")
+
+
 @attrs.define
-class Row:
+class StoredRun:
     """A flow run or a task run: ``columns`` as the Cloud's rules know them, and everything that ever happened to it."""
 
     columns: dict[str, Any]
@@ -66,14 +81,14 @@ class Row:
 
 
 @attrs.define
-class FlowRunRow(Row):
+class StoredFlowRun(StoredRun):
     """A flow run with its task runs."""
 
     name: str = ""
     flow: Flow = Flow(id="flow")
     run_config: RunConfig = RunConfig()
     labels: list[str] = attrs.field(factory=list)
-    task_runs: dict[TaskRunId, Row] = attrs.field(factory=dict)
+    task_runs: dict[TaskRunId, StoredRun] = attrs.field(factory=dict)
     claim: ClaimRecord | None = None
     changed_at: datetime | None = None
 
@@ -82,7 +97,7 @@ class FlowRunRow(Row):
         """The flow run's id."""
         return FlowRunId(self.columns["id"])
 
-    def due(self, before: datetime) -> list[Row]:
+    def due(self, before: datetime) -> list[StoredRun]:
         """Task runs that wait to be started before *before*, by id."""
         ready = [row for row in self.task_runs.values() if is_due(row.columns, before)]
         return sorted(ready, key=lambda row: str(row.columns["id"]))
@@ -100,7 +115,7 @@ class Store:
 
     strictness: Strictness = STRICT
     claims: Claims = attrs.field(factory=Claims)
-    runs: dict[FlowRunId, FlowRunRow] = attrs.field(factory=dict)
+    runs: dict[FlowRunId, StoredFlowRun] = attrs.field(factory=dict)
     limits: dict[str, int] = attrs.field(factory=dict)
 
     def add(
@@ -113,9 +128,9 @@ class Store:
         run_config: RunConfig,
         name: str,
         run_id: str | None,
-    ) -> FlowRunRow:
+    ) -> StoredFlowRun:
         """A new Scheduled flow run."""
-        row = FlowRunRow(
+        row = StoredFlowRun(
             _blank(run_id or str(uuid.uuid4())),
             name=name or f"flow-run-{len(self.runs) + 1}",
             flow=flow,
@@ -126,15 +141,15 @@ class Store:
         self.set_state(row, scheduled(due, "Flow run scheduled."), now=now)
         return row
 
-    def add_task_run(self, run: FlowRunRow, state: str, start_time: datetime | None, *, now: datetime) -> TaskRunId:
+    def add_task_run(self, run: StoredFlowRun, state: str, start_time: datetime | None, *, now: datetime) -> TaskRunId:
         """A new task run in a state."""
-        row = Row(_blank(str(uuid.uuid4())))
+        row = StoredRun(_blank(str(uuid.uuid4())))
         task_run_id = TaskRunId(row.columns["id"])
         run.task_runs[task_run_id] = row
         self.set_task_state(run, row, made_state(state, "", start_time), now=now)
         return task_run_id
 
-    def get(self, run_id: FlowRunId) -> FlowRunRow:
+    def get(self, run_id: FlowRunId) -> StoredFlowRun:
         """The flow run of that id.
 
         Raises:
@@ -144,7 +159,7 @@ class Store:
             raise NotFound(f"Flow run {run_id} not found")
         return self.runs[run_id]
 
-    def set_state(self, row: FlowRunRow, state: State, *, now: datetime, version: int | None = None) -> None:
+    def set_state(self, row: StoredFlowRun, state: State, *, now: datetime, version: int | None = None) -> None:
         """Update a flow run by the Cloud's rules, and its task runs if the update cancels them.
 
         A run that wants to begin and finds no free place is Queued instead.
@@ -152,41 +167,19 @@ class Store:
         Raises:
             CloudError: The rules refuse it.
         """
-        accepted = transitions.set_flow_run_state(
-            row.columns, state, now=now, version=version, strictness=self.strictness
-        )
-        if state.type == SUBMITTED:
-            self.claims.take(row.id, self.strictness, now)
-        full = self._full(row) if limits.begins(row.state, state.type) else []
-        if full:
-            state = limits.queued(row.columns["serialized_state"], full, limits.FLOW_RUNS_QUEUED, now)
-            accepted = transitions.set_flow_run_state(row.columns, state, now=now)
-        row.apply(accepted)
-        row.changed_at = now
-        if state.type in {"Submitted", "Scheduled"}:
-            row.claim = state.payload.get(RECORD)
-        if accepted.cancels_tasks:
-            for task_run in row.task_runs.values():
-                if task_run.state not in FINISHED:
-                    self.set_task_state(row, task_run, state, now=now)
+        change_flow_run(_Change(self, now), row.columns, state, version=version)
 
     def set_task_state(
-        self, run: FlowRunRow, row: Row, state: State, *, now: datetime, version: int | None = None
+        self, run: StoredFlowRun, row: StoredRun, state: State, *, now: datetime, version: int | None = None
     ) -> None:
         """Update a task run by the Cloud's rules.
 
         Raises:
             CloudError: The rules refuse it.
         """
-        accepted = transitions.set_task_run_state(
-            row.columns, state, now=now, flow_run_state=run.state, version=version, strictness=self.strictness
-        )
-        row.apply(accepted)
-        run.columns.update(accepted.flow_run_values)
-        if state.type == "Submitted":
-            run.claim, run.changed_at = state.payload.get(RECORD), now
+        change_task_run(_Change(self, now), run.columns, row.columns, state, version=version)
 
-    def hand_back(self, row: FlowRunRow, message: str, *, now: datetime, counts: bool = True) -> None:
+    def hand_back(self, row: StoredFlowRun, message: str, *, now: datetime, counts: bool = True) -> None:
         """Let a claimed run, or its claimed task runs, wait again as before the claim.
 
         Args:
@@ -204,14 +197,14 @@ class Store:
                 self.set_task_state(row, task, _waits_again(task, message, recoveries, now), now=now)
         row.claim = None
 
-    def _full(self, row: FlowRunRow) -> list[str]:
-        """The limits that keep a flow run from running."""
+    def full(self, row: StoredFlowRun) -> list[str]:
+        """Return the limits that keep a flow run from running."""
         taking = (other.labels for other in self.runs.values() if other is not row and other.state in limits.TAKING)
         return limits.full(self.limits, limits.count_taken(taking), row.labels) if self.limits else []
 
     def ready(
         self, labels: Collection[str], before: datetime, now: datetime, skip: Collection[FlowRunId] = ()
-    ) -> list[FlowRunRow]:
+    ) -> list[StoredFlowRun]:
         """The queue: due flow runs that fit *labels*, oldest first. Task runs count once they are due *now*."""
         left_out = set(skip)
         found = [each for each in self._due(before, now) if each[1] not in left_out]
@@ -226,18 +219,64 @@ class Store:
         """Runs that were due *before*, whatever their labels, oldest first."""
         return [run_id for _, run_id, _ in sorted(self._due(before, before), key=lambda each: each[:2])][:LIMIT]
 
-    def _due(self, before: datetime, now: datetime) -> Iterator[tuple[str, FlowRunId, FlowRunRow]]:
+    def _due(self, before: datetime, now: datetime) -> Iterator[tuple[str, FlowRunId, StoredFlowRun]]:
         """Since when each due run waits, its id and the run."""
         for row in self.runs.values():
             if row.state not in STARTED:
                 continue
             tasks = row.due(min(before, now))
             if is_ready(row.columns, [task.columns for task in tasks], before):
-                waiting: Sequence[Row] = tasks if row.state == "Running" else [row]
+                waiting: Sequence[StoredRun] = tasks if row.state == "Running" else [row]
                 yield min(str(each.columns["state_start_time"]) for each in waiting), row.id, row
 
 
-def facts(row: FlowRunRow, agents: Sequence[SeenAgent], now: datetime) -> RunFacts:
+@attrs.frozen
+class _Change(RunStore):
+    """The runs of a store while one of them is changed."""
+
+    store: Store
+    now: datetime
+
+    @property
+    def strictness(self) -> Strictness:
+        return self.store.strictness
+
+    @property
+    def claims(self) -> Claims:
+        return self.store.claims
+
+    def is_version_locked(self, flow_run: Columns) -> bool:  # noqa: ARG002 - no flow of this Cloud is locked
+        return False
+
+    def full_limits_of_flow_run(self, flow_run: Columns) -> list[str]:
+        return self.store.full(self._row(flow_run))
+
+    def full_limits_of_task_run(self, task_run: Columns) -> list[str]:  # noqa: ARG002 - this Cloud limits no tags
+        return []
+
+    def task_runs(self, flow_run: Columns) -> Iterable[Columns]:
+        return [task_run.columns for task_run in self._row(flow_run).task_runs.values()]
+
+    def write_flow_run(self, flow_run: Columns, accepted: transitions.Accepted) -> None:
+        row = self._row(flow_run)
+        row.apply(accepted)
+        row.changed_at = self.now
+        if row.state in {SUBMITTED, "Scheduled"}:
+            row.claim = row.columns["serialized_state"].get(RECORD)
+
+    def write_task_run(self, flow_run: Columns, task_run: Columns, accepted: transitions.Accepted) -> None:
+        run = self._row(flow_run)
+        row = run.task_runs[TaskRunId(task_run["id"])]
+        row.apply(accepted)
+        run.columns.update(accepted.flow_run_values)
+        if row.state == SUBMITTED:
+            run.claim, run.changed_at = row.columns["serialized_state"].get(RECORD), self.now
+
+    def _row(self, flow_run: Columns) -> StoredFlowRun:
+        return self.store.runs[FlowRunId(flow_run["id"])]
+
+
+def facts(row: StoredFlowRun, agents: Sequence[SeenAgent], now: datetime) -> RunFacts:
     """What an explanation of the run starts from."""
     seen = view(row, now)
     return RunFacts(
@@ -254,13 +293,13 @@ def facts(row: FlowRunRow, agents: Sequence[SeenAgent], now: datetime) -> RunFac
     )
 
 
-def view(row: FlowRunRow, now: datetime) -> FlowRun:
+def view(row: StoredFlowRun, now: datetime) -> FlowRun:
     """The flow run as the port shows it."""
     is_running = row.state == RUNNING
     due = tuple(_task_view(task) for task in row.due(now)) if is_running else ()
     return FlowRun(
         id=row.id,
-        attempt=MemoryAttempt(row.columns["version"], _hash(due)),
+        attempt=MemoryAttempt(row.columns["version"], _hash(due), row.id),
         state=_state_view(row.columns, with_time=not due),
         flow=row.flow,
         name=row.name,
@@ -298,9 +337,9 @@ def _blank(row_id: str) -> dict[str, Any]:
     return {"id": row_id, "version": 0, "state": "Pending", "serialized_state": {}, "state_start_time": None}
 
 
-def _task_view(row: Row) -> TaskRun:
+def _task_view(row: StoredRun) -> TaskRun:
     columns = row.columns
-    attempt = MemoryAttempt(columns["version"])
+    attempt = MemoryAttempt(columns["version"], of=str(columns["id"]))
     return TaskRun(id=TaskRunId(columns["id"]), attempt=attempt, state=_state_view(columns, with_time=True))
 
 
@@ -311,18 +350,18 @@ def _state_view(columns: Mapping[str, Any], *, with_time: bool) -> model.State:
     return named_state(str(columns["state"]), message, due)
 
 
-def _claimed_tasks(row: FlowRunRow) -> list[Row]:
+def _claimed_tasks(row: StoredFlowRun) -> list[StoredRun]:
     claimed = [task for task in row.task_runs.values() if task.state == SUBMITTED]
     return sorted(claimed, key=lambda task: str(task.columns["id"]))
 
 
-def _recoveries(row: Row, task_runs: Iterable[Row]) -> int:
+def _recoveries(row: StoredRun, task_runs: Iterable[StoredRun]) -> int:
     """What the waiting states of a run, or of its task runs, remember."""
     waiting = [each for each in (row, *task_runs) if each.state in SCHEDULED]
     return max((each.columns["serialized_state"].get(RECOVERIES, 0) for each in waiting), default=0)
 
 
-def _waits_again(row: Row, message: str, recoveries: int, now: datetime) -> State:
+def _waits_again(row: StoredRun, message: str, recoveries: int, now: datetime) -> State:
     """The state that *row* waited in before its claim, for a while longer."""
     waited = row.columns["serialized_state"].get("state") or {}
     kind = str(waited.get("type"))

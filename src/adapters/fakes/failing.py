@@ -36,7 +36,7 @@ class TroublesomeCloudApi(CloudApi):
 
     @property
     def calls(self) -> list[str]:
-        """Names of the methods called so far, in order; ``workload`` and ``close``, which ask nobody, aside."""
+        """Names of the methods called so far, in order; ``workload`` and ``close``, which send nothing, aside."""
         return self._troubles.calls
 
     def fail_next(self, method: str, error: CloudError, *, times: int = 1) -> None:

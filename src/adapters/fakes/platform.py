@@ -23,7 +23,7 @@ STOPPED: Final = 143
 
 
 @attrs.define
-class _Place:
+class _SharedPlace:
     """What the platform objects of one place share."""
 
     identity: str
@@ -63,8 +63,8 @@ class InMemoryPlatform(TroublesomePlatform):
         aliases: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        new = _Place(identity or f"memory:{uuid.uuid4().hex[:8]}")
-        self._place: _Place = beside._place if beside else new  # noqa: SLF001
+        new = _SharedPlace(identity or f"memory:{uuid.uuid4().hex[:8]}")
+        self._place: _SharedPlace = beside._place if beside else new  # noqa: SLF001
         self._traits, self._clock, self._pending = traits, clock, pending
         self._aliases = tuple(aliases)
 
@@ -194,8 +194,8 @@ class InMemoryPlatform(TroublesomePlatform):
             KeyError: There is no such unit.
         """
         with self._place.changed:
-            reason = reason or ("Error" if exit_code else "")
-            evidence = Evidence(exit_code=exit_code, reason=reason, message=message)
+            said = Evidence.of_exit_code(exit_code, message=message)
+            evidence = attrs.evolve(said, reason=reason, message=message) if reason else said
             self._end(attrs.evolve(self._place.units[name], lingers=lingers), evidence)
 
     def vanish(self, name: str) -> None:

@@ -21,8 +21,8 @@ from prefect.agent.adapters.graphql.answers import (
 )
 from prefect.agent.adapters.graphql.records import submitted_state
 from prefect.agent.adapters.graphql.transport import Transport
-from prefect.agent.adapters.graphql.wire import TaskAttempt, VersionAttempt
-from prefect.agent.domain.errors import CloudError, CloudUnavailable, OutcomeUnknown, RequestRejected
+from prefect.agent.adapters.graphql.wire import fence_of, fence_of_task
+from prefect.agent.domain.errors import CloudError, ForeignAttempt, OutcomeUnknown, RequestRejected, asked_to_wait
 from prefect.agent.domain.model.flow_runs import Claimed, ClaimOutcome, Deferred, FlowRun, Lost, Refused, TaskRun
 from prefect.agent.ports.cloud_api import ClaimRequest
 
@@ -102,7 +102,7 @@ class Claiming:
         return Deferred(request.run, message=message)
 
     def _deferred(self, run: FlowRun, problem: CloudError) -> Deferred:
-        wait = problem.retry_after if isinstance(problem, CloudUnavailable) else None
+        wait = asked_to_wait(problem)
         return Deferred(run, self.transport.now() + timedelta(seconds=wait) if wait else None, str(problem))
 
 
@@ -130,17 +130,16 @@ def _entries(request: ClaimRequest) -> list[Entry]:
     if task_runs:
         return [_task_entry(task_run, request) for task_run in task_runs]
     state = submitted_state(run.source.get("serialized_state"), request.record)
-    entry = {"flow_run_id": run.id, "version": getattr(run.attempt, "version", None), "state": state}
+    entry = {"flow_run_id": run.id, "version": fence_of(run).version, "state": state}
     return [(documents.SET_FLOW_RUN, entry)]
 
 
 def _task_entry(task_run: TaskRun, request: ClaimRequest) -> Entry:
-    attempt = task_run.attempt
-    payload = attempt.payload if isinstance(attempt, TaskAttempt) else {}
+    fence = fence_of_task(task_run)
     entry = {
         "task_run_id": task_run.id,
-        "version": getattr(attempt, "version", None),
-        "state": submitted_state(dict(payload), request.record),
+        "version": fence.version,
+        "state": submitted_state(dict(fence.payload), request.record),
     }
     return documents.SET_TASK_RUN, entry
 
@@ -148,8 +147,12 @@ def _task_entry(task_run: TaskRun, request: ClaimRequest) -> Entry:
 def _unsent(run: FlowRun) -> ClaimOutcome | None:
     """The outcome of a claim that is not sent: a Cloud that compares nothing might accept it."""
     tasks = (*run.due_task_runs, *run.claimed_task_runs)
-    if not isinstance(run.attempt, VersionAttempt) or not all(isinstance(t.attempt, TaskAttempt) for t in tasks):
-        return Refused(run, "not read from this Cloud")
+    try:
+        fence_of(run)
+        for task_run in tasks:
+            fence_of_task(task_run)
+    except ForeignAttempt as problem:
+        return Refused(run, str(problem))
     return None if tasks or run.state.is_waiting or run.state.is_claimed else Lost(run)
 
 

@@ -11,7 +11,7 @@ from typing import Final
 from prefect.agent.adapters.graphql import documents
 from prefect.agent.adapters.graphql.answers import dig
 from prefect.agent.adapters.graphql.claims import Claiming
-from prefect.agent.adapters.graphql.ends import Ending
+from prefect.agent.adapters.graphql.ends import RunEnding
 from prefect.agent.adapters.graphql.facts import read_facts
 from prefect.agent.adapters.graphql.logs import batches, log_entry
 from prefect.agent.adapters.graphql.reading import Reading
@@ -67,7 +67,7 @@ class GraphQLCloudApi(CloudApi):
         self._transport = Transport(url, key, clock=clock, observe=observe)
         self._reading = Reading(self._transport, parameters=parameters)
         self._claiming = Claiming(self._transport)
-        self._ending = Ending(self._transport, self._reading)
+        self._ending = RunEnding(self._transport, self._reading)
         self._know_tenant(tenant_id)
 
     def connect(self) -> Tenant:

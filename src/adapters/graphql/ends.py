@@ -12,7 +12,7 @@ from prefect.agent.adapters.graphql.claims import BATCH, Entry, check_whole
 from prefect.agent.adapters.graphql.reading import Found, Reading
 from prefect.agent.adapters.graphql.records import ended_state, handed_back_state
 from prefect.agent.adapters.graphql.transport import Transport
-from prefect.agent.adapters.graphql.wire import TaskAttempt, VersionAttempt
+from prefect.agent.adapters.graphql.wire import fence_of, fence_of_task
 from prefect.agent.domain.errors import CloudError, CloudUnavailable, OutcomeUnknown, RequestRejected, Unauthorised
 from prefect.agent.domain.model.ends import End, EndKind, EndOutcome, EndVerdict, judge_end
 from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId
@@ -26,7 +26,7 @@ Said = tuple[FlowRunId, EndOutcome]
 
 
 @attrs.frozen
-class Ending:
+class RunEnding:
     """The method ``end`` of the port."""
 
     transport: Transport
@@ -119,18 +119,16 @@ class Ending:
                 documents.SET_TASK_RUN,
                 {
                     "task_run_id": task_run.id,
-                    "version": task_run.attempt.version,
-                    "state": handed_back_state(task_run.attempt.payload, end.message, **waits),
+                    "version": fence.version,
+                    "state": handed_back_state(fence.payload, end.message, **waits),
                 },
             )
-            for task_run in run.claimed_task_runs
-            if isinstance(task_run.attempt, TaskAttempt)
+            for task_run, fence in ((task_run, fence_of_task(task_run)) for task_run in run.claimed_task_runs)
         ]
 
 
 def _flow_run_entry(run: FlowRun, state: Mapping[str, Any]) -> Entry:
-    version = run.attempt.version if isinstance(run.attempt, VersionAttempt) else None
-    return documents.SET_FLOW_RUN, {"flow_run_id": run.id, "version": version, "state": state}
+    return documents.SET_FLOW_RUN, {"flow_run_id": run.id, "version": fence_of(run).version, "state": state}
 
 
 def _judged(end: End, seen: Found) -> EndVerdict | None:

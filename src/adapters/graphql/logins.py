@@ -7,7 +7,7 @@ import requests
 from requests.auth import AuthBase
 
 
-class Login(AuthBase):
+class ApiLogin(AuthBase):
     """Sets the key, else the login of the address, or nothing.
 
     Without an auth of its own, requests would take one from ``.netrc``.

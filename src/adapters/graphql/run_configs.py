@@ -1,4 +1,4 @@
-"""Run configs and storage from JSON. What makes no sense becomes a sentence for its maker."""
+"""Run configs and storage from JSON. What cannot be used becomes a sentence for its maker."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final

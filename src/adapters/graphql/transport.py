@@ -15,7 +15,7 @@ import requests
 from prefect.agent.adapters import bounded_json
 from prefect.agent.adapters.graphql.answers import Answer, describe, is_rejection, is_unauthenticated, read_errors
 from prefect.agent.adapters.graphql.connections import Call, CallAdapter, calling
-from prefect.agent.adapters.graphql.logins import Login, without_login
+from prefect.agent.adapters.graphql.logins import ApiLogin, without_login
 from prefect.agent.adapters.graphql.misconfigurations import is_alert, misconfiguration, wants_tls
 from prefect.agent.adapters.graphql.problems import why
 from prefect.agent.adapters.graphql.records import DIALECT
@@ -105,7 +105,7 @@ class Transport:
         self.shown = without_login(self.url)
         self._session = _Session()
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # they would add up for ever
-        self._session.auth = self._login = Login(url, key)
+        self._session.auth = self._login = ApiLogin(url, key)
         for prefix in ("http://", "https://"):
             self._session.mount(prefix, CallAdapter(pool_connections=1, pool_maxsize=CONNECTIONS))
         self._session.headers.update(

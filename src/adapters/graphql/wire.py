@@ -21,6 +21,7 @@ from prefect.agent.adapters.graphql.records import (
 )
 from prefect.agent.adapters.graphql.run_configs import read_environment_image, read_run_config, read_storage
 from prefect.agent.adapters.phases import named_state
+from prefect.agent.domain.errors import ForeignAttempt
 from prefect.agent.domain.model.flow_runs import Attempt, ClaimRecord, Flow, FlowRun, FlowRunId, TaskRun, TaskRunId
 from prefect.agent.domain.model.states import State
 from prefect.agent.domain.state_names import PAUSED, RUNNING, SUBMITTED
@@ -35,10 +36,12 @@ class VersionAttempt(Attempt):
     Attributes:
         version: Of the flow run.
         due: Short hash of the due task runs and their versions; empty if the run itself is claimed.
+        of: Id of the flow run that it was read from: no claim of another run is sent with it.
     """
 
     version: int
     due: str = ""
+    of: str = attrs.field(default="", eq=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.version}-{self.due}" if self.due else str(self.version)
@@ -46,13 +49,40 @@ class VersionAttempt(Attempt):
 
 @attrs.frozen
 class TaskAttempt(Attempt):
-    """A task run's version, and its state as it came, which a claim wraps."""
+    """A task run's version, and its state as it came, which a claim wraps.
+
+    Attributes:
+        of: Id of the task run that it was read from.
+    """
 
     version: int
     payload: Mapping[str, Any] = attrs.field(factory=dict, eq=False, repr=False)
+    of: str = attrs.field(default="", eq=False, repr=False)
 
     def __str__(self) -> str:
         return str(self.version)
+
+
+def fence_of(run: FlowRun) -> VersionAttempt:
+    """Return the attempt that every change of *run* is compared with.
+
+    Raises:
+        ForeignAttempt: It was not read with this very run.
+    """
+    if isinstance(run.attempt, VersionAttempt) and run.attempt.of == run.id:
+        return run.attempt
+    raise ForeignAttempt(f"the attempt {run.attempt} of flow run {run.id:.100} was not read from this Cloud")
+
+
+def fence_of_task(task_run: TaskRun) -> TaskAttempt:
+    """Return the attempt that every change of *task_run* is compared with.
+
+    Raises:
+        ForeignAttempt: It was not read with this very task run.
+    """
+    if isinstance(task_run.attempt, TaskAttempt) and task_run.attempt.of == task_run.id:
+        return task_run.attempt
+    raise ForeignAttempt(f"the attempt {task_run.attempt} of task run {task_run.id:.100} was not read from this Cloud")
 
 
 def read_flow_run(row: object, due_before: datetime) -> FlowRun | None:
@@ -76,7 +106,7 @@ def read_flow_run(row: object, due_before: datetime) -> FlowRun | None:
     state = _read_state(kind, payload, due=bool(due))
     return FlowRun(
         id=FlowRunId(run_id),
-        attempt=VersionAttempt(version, _hash(due)),
+        attempt=VersionAttempt(version, _hash(due), run_id),
         state=state,
         flow=Flow(
             id=text(flow.get("id")),
@@ -118,7 +148,9 @@ def _read_task_run(row: object) -> TaskRun | None:
     if not isinstance(task_run_id, str) or version is None or not isinstance(kind, str):
         return None
     return TaskRun(
-        id=TaskRunId(task_run_id), attempt=TaskAttempt(version, payload), state=_read_state(kind, payload, due=False)
+        id=TaskRunId(task_run_id),
+        attempt=TaskAttempt(version, payload, task_run_id),
+        state=_read_state(kind, payload, due=False),
     )
 
 

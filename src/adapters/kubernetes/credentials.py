@@ -20,8 +20,8 @@ from prefect.agent.adapters.answers import timed
 from prefect.agent.adapters.kubernetes.errors import NoCredentials
 from prefect.agent.adapters.kubernetes.plugins import Headers, check_size, load_kubeconfig
 from prefect.agent.adapters.trust import trusting
+from prefect.agent.domain.addresses import is_loopback
 from prefect.agent.domain.errors import ConfigurationError
-from prefect.agent.domain.model.addresses import is_loopback
 
 CONNECTIONS: Final = 32
 """Kept open at most; more are made when needed and closed afterwards."""

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from prefect.agent.adapters.kubernetes import pods, templates
 from prefect.agent.adapters.kubernetes.fields import BadTemplate, Section
 from prefect.agent.adapters.kubernetes.pods import JobDefaults, SecretReference
+from prefect.agent.domain.addresses import is_loopback
 from prefect.agent.domain.errors import ConfigurationError, SubmissionRefused
-from prefect.agent.domain.model.addresses import is_loopback
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.submissions import Submission
 

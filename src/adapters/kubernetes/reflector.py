@@ -17,7 +17,7 @@ from prefect.agent.adapters import bounded_json
 from prefect.agent.adapters.kubernetes.api_server import Cluster, Stream, items_of
 from prefect.agent.adapters.kubernetes.errors import RAISED, StatusError, translate
 from prefect.agent.adapters.kubernetes.facts import version_of
-from prefect.agent.domain.errors import AgentError, PlatformError, PlatformUnavailable
+from prefect.agent.domain.errors import AgentError, PlatformError, PlatformUnavailable, asked_to_wait
 
 PAGE: Final = 500
 """Objects of one answer to a list."""
@@ -140,8 +140,7 @@ class Reflector:
         self.trouble = trouble
         self._news()
         drawn = random.uniform(0.5, 1.0) * min(LONGEST_PAUSE, self._rhythm.pause * (1 << min(misses, 10)))  # noqa: S311
-        asked_to_wait: float = getattr(trouble, "retry_after", None) or 0.0
-        return max(drawn, asked_to_wait)
+        return max(drawn, asked_to_wait(trouble))
 
     def _list(self) -> str:
         """Page by page; return the version to watch from."""

@@ -10,6 +10,7 @@ from typing import Final
 from prefect.agent.adapters.kubernetes.facts import EventFacts, JobFacts, PodFacts
 from prefect.agent.adapters.kubernetes.mirror import now
 from prefect.agent.adapters.kubernetes.units import by_age
+from prefect.agent.domain.model.pacing import TokenBucket
 from prefect.agent.domain.model.units import Evidence
 
 NO_POD_AFTER: Final = 5.0
@@ -49,7 +50,7 @@ class Reports:
         self._ask, self._clock, self._today = ask, clock, today
         self._guard = threading.Lock()
         self._kept: dict[str, tuple[float, Evidence | None]] = {}
-        self._questions, self._counted_at = float(QUESTIONS), clock()
+        self._questions = TokenBucket(rate=QUESTIONS_PER_SECOND, size=QUESTIONS, counted_at=clock())
 
     def of(self, job: JobFacts, pods: Sequence[PodFacts]) -> Evidence | None:
         """The latest that was reported of a pending unit; None if it is young or nothing is known."""
@@ -69,14 +70,11 @@ class Reports:
         """Whether it is time to ask about this one; if so, it is as good as asked."""
         with self._guard:
             moment = self._clock()
-            earned = (moment - self._counted_at) * QUESTIONS_PER_SECOND
-            self._questions, self._counted_at = min(QUESTIONS, self._questions + earned), moment
             asked_at, said = self._kept.get(uid, (-math.inf, None))
             # The more of them wait, the less often each is asked about: else the first would take all questions.
             pause = max(ASK_AGAIN, 2 * len(self._kept) / QUESTIONS_PER_SECOND)
-            if moment - asked_at <= pause or self._questions < 1:
+            if moment - asked_at <= pause or not self._questions.take_if_any(moment):
                 return False
-            self._questions -= 1
             self._kept.pop(uid, None)
             self._kept[uid] = (moment, said)
             if len(self._kept) > MOST_REPORTS:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from prefect.agent.domain.errors import ConfigurationError
+from prefect.agent.domain.model.pacing import TokenBucket
 
 LONGEST_HOLD: Final = 60.0
 """Seconds: however long a server asks everybody to wait, somebody tries again then."""
@@ -36,19 +37,15 @@ class Throttle:
     ) -> None:
         if qps <= 0 or burst < 1:
             raise ConfigurationError(f"a limit of {qps:g} requests per second, {burst} at once, lets nothing through")
-        self._qps, self._burst = qps, burst
         self._clock, self._wait = clock, wait
         self._guard = threading.Lock()
-        self._tokens, self._counted_at = float(burst), clock()
-        self._held_until = self._counted_at
+        self._held_until = clock()
+        self._bucket = TokenBucket(rate=qps, size=burst, counted_at=self._held_until)
 
     def take(self) -> None:
         """Wait for the turn of one request."""
         with self._guard:
-            now = self._clock()
-            self._tokens = min(self._burst, self._tokens + (now - self._counted_at) * self._qps) - 1
-            self._counted_at = now
-            turn = now - self._tokens / self._qps
+            turn = self._bucket.take(self._clock())
         while (pause := max(turn, self._held_until) - self._clock()) > 0:  # the server may say so while others wait
             self._wait(pause)
 

@@ -25,9 +25,6 @@ FORBIDS: Final = re.compile("is forbidden|denied the request|is invalid")
 
 _SILENT: Final = "does not answer, so it is not known whether the flow run goes on there"
 
-SIGNALS: Final = range(129, 193)
-"""Exit codes that say by which signal."""
-
 
 @attrs.frozen(kw_only=True)
 class Patience:
@@ -262,11 +259,7 @@ def _of_main(pod: PodFacts, main: ContainerFacts) -> Evidence | None:
         return None
     if main.reason == "OOMKilled":
         return _out_of_memory(pod, main)
-    if main.exit_code in SIGNALS:
-        return Evidence(
-            exit_code=main.exit_code, reason="Killed", message=main.message or f"ended by signal {main.exit_code - 128}"
-        )
-    return Evidence(exit_code=main.exit_code, reason=main.reason or "Error", message=main.message)
+    return Evidence.of_exit_code(main.exit_code, reason=main.reason, message=main.message)
 
 
 def _out_of_memory(pod: PodFacts, container: ContainerFacts) -> Evidence:

@@ -283,9 +283,7 @@ class UnitDir:
             return Evidence(reason="Killed", message="the process vanished without an exit code")
         if exit_code < 0:
             return Evidence(reason="Error", message="its exit code cannot be read")
-        if exit_code > 128:
-            return Evidence(exit_code=exit_code, reason="Killed", message=f"ended by signal {exit_code - 128}")
-        return Evidence(exit_code=exit_code, reason="" if not exit_code else "Error")
+        return Evidence.of_exit_code(exit_code)
 
     def _ended_at(self) -> datetime | None:
         """When the exit code was written; of a unit that was killed, when it was last heard."""

@@ -1,4 +1,4 @@
-"""Which flow runs are in hand: read, waiting for their time, being claimed, or put aside for a while. Pure."""
+"""Flow runs that the agent is working on: read, waiting for their time, being claimed, or put aside. Pure."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -41,7 +41,7 @@ class Seen:
 
 @attrs.define
 class Desk:
-    """The flow runs this agent has in hand.
+    """The flow runs that this agent is working on.
 
     A run *waits* for its due time, is *started* from its claim until its unit exists or it has failed, *rests* after
     the Cloud deferred or refused its claim, and its claimed attempt is *remembered* for a while. Slots are counted from
@@ -86,7 +86,7 @@ class Desk:
         return max(0, min(room, AHEAD * self.capacity - len(self._waiting)))
 
     def held(self, now: datetime) -> set[FlowRunId]:
-        """Runs that need not be offered: in hand, resting, or claimed a moment ago."""
+        """Return the runs that need not be offered: those worked on, resting, or claimed a moment ago."""
         self._forget(now)
         return {*self._waiting, *self._started, *self._resting, *self._skipped}
 
@@ -146,7 +146,7 @@ class Desk:
         return self._rests.get(run_id, 0)
 
     def forget(self, run_id: FlowRunId) -> None:
-        """The run is no longer in hand, and may be offered again."""
+        """Stop working on the run; it may be offered again."""
         self._drop(run_id)
 
     def forget_due(self, now: datetime) -> None:
@@ -168,7 +168,7 @@ class Desk:
         return 10 * self.capacity + 1000
 
     def done(self, run_id: FlowRunId) -> None:
-        """The run is no longer in hand."""
+        """Note that the run has its unit, or has failed."""
         self._started.discard(run_id)
 
     def _drop(self, run_id: FlowRunId) -> None:

@@ -54,7 +54,7 @@ class EndVerdict(enum.Enum):
     """The Cloud calls the request itself wrong. Try again later, behind all others."""
 
     UNKNOWN = "unknown"
-    """Not confirmed: no answer, trouble of the Cloud, or another state than expected was read back. Try again."""
+    """Not confirmed: no answer, an error of the Cloud, or another state than expected was read back. Try again."""
 
 
 @attrs.frozen(kw_only=True)

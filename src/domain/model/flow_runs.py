@@ -158,7 +158,7 @@ class Claimed:
 
 @attrs.frozen
 class Lost:
-    """Somebody else was first, or the run moved on. Normal; forget it."""
+    """Another agent was first, or the run moved on. This is normal; forget the run."""
 
     run: FlowRun
 

@@ -39,7 +39,7 @@ class AgentSettings:
         limit: How many units may be alive at once; None for no limit.
         max_lateness: A flow run that is later than this is not started any more; None starts them however late.
         poll_first, poll_last: Shortest and longest pause between polls.
-        create_deadline: How long passing trouble of the platform is retried before the flow run fails.
+        create_deadline: How long errors of the platform that may pass are retried before the flow run fails.
         sweep_every: Pause between two reconciliations.
         cancel_grace: How long a flow run may take to end by itself after it was cancelled; then its unit is stopped.
         stop_grace: How long a stopped unit may take to end before it is killed.

@@ -37,9 +37,9 @@ class Submission:
     Attributes:
         name: From ``unit_name``; a platform refuses a second unit of that name by itself.
         owner: Kept with the unit; None leaves it unmarked.
-        attempt: ``str()`` of the attempt; goes into labels so that a unit found later can be told from its siblings.
+        attempt: ``str()`` of the attempt; goes into labels so that a unit found later is not mistaken for its siblings.
         image: Only for platforms that run images.
-        image_is_default: Whether nobody asked for *image*: a template of the platform's own may name a better one.
+        image_is_default: Whether *image* is only the default: a template of the platform's own may name a better one.
         image_variable: Name of a variable in *env* that carries the image, to be changed with it.
         command: Words, never a shell line.
         env: Plain variables, precedence already applied.
@@ -76,9 +76,9 @@ class Workload:
 
     Attributes:
         command: What to run inside the unit.
-        default_image: The image if nobody named one.
+        default_image: The image if neither the run nor its flow names one.
         defaults: Variables that agent and run config may override.
-        fixed: Variables that nobody may override (which run this is, where the Cloud is).
+        fixed: Variables that neither agent nor run config may override (which run this is, where the Cloud is).
         secrets: Like *fixed*, but never to be shown.
         image_variable: Name of a variable that is to carry the resolved image, if the backend has one.
         kept: Names, as :func:`plain_name` writes them, that a run config may not set: where the Cloud is, and the key.

@@ -37,7 +37,7 @@ def is_place(text: str) -> bool:
 
 
 def is_below(path: str, places: Iterable[str]) -> bool:
-    """As :func:`is_listed`, of the places that are spelled out."""
+    """Whether a place that is spelled out is listed; see :func:`is_listed`."""
     wanted = _plain(path)
     return wanted is not None and any(_covers(_plain(place), wanted) for place in places)
 

@@ -15,6 +15,9 @@ from prefect.agent.domain.model.flow_runs import Attempt, FlowRunId
 UNIT_NAME_LIMIT: Final = 63
 """Longest DNS-1123 label (RFC 1123 section 2.1), the strictest rule of any platform."""
 
+SIGNAL_CODES: Final = range(129, 193)
+"""Exit codes that say which signal ended a process: 128 and its number, as a shell says it."""
+
 _NOT_IN_A_NAME: Final = re.compile(r"[^a-z0-9]+")
 
 
@@ -38,7 +41,7 @@ def _is_uuid(text: str) -> bool:
 
 @attrs.frozen(kw_only=True)
 class Owner:
-    """Whose unit it is. Platforms keep both marks with the unit and hand them out again; they do not read them.
+    """The owner of a unit. Platforms keep both marks with the unit and return them; they do not read them.
 
     Attributes:
         cloud: Mark of the Cloud and tenant: only units with the own one are judged, stopped and removed.
@@ -62,7 +65,7 @@ class UnitStatus(enum.Enum):
     """Where a unit of execution is in its life."""
 
     CREATED = "created"
-    """Made but never started: whoever made it went away in between. Creating it again starts it."""
+    """Created but never started: its creator stopped in between. Creating it again starts it."""
 
     PENDING = "pending"
     """Accepted by the platform, not executing yet (image pull, scheduling)."""
@@ -93,6 +96,18 @@ class Evidence:
     exit_code: int | None = None
     reason: str = ""
     message: str = ""
+
+    @classmethod
+    def of_exit_code(cls, code: int, *, reason: str = "", message: str = "") -> "Evidence":
+        """Return what an exit code says: nothing for 0, the signal for 128 and a signal's number, else an error.
+
+        Args:
+            reason: The platform's own word, if it has one that says more than ``Error``.
+            message: The platform's own sentence, if it has one.
+        """
+        if code in SIGNAL_CODES:
+            return cls(exit_code=code, reason="Killed", message=message or f"ended by signal {code - 128}")
+        return cls(exit_code=code, reason=(reason or "Error") if code else "", message=message)
 
     def __str__(self) -> str:
         parts = [

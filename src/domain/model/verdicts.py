@@ -191,7 +191,7 @@ def removable(unit: Unit, now: datetime, keep: float | None) -> bool:
 
 
 def overdue(cancelled: Iterable[FlowRun], since: Mapping[FlowRunId, float], now: float, grace: float) -> list[FlowRun]:
-    """Of the cancelled runs whose units still live, those whose *grace* seconds are over."""
+    """Return the cancelled runs whose units still live although their *grace* seconds are over."""
     return [run for run in cancelled if now - since.get(run.id, now) >= grace]
 
 

@@ -6,7 +6,14 @@ from typing import Final
 
 import attrs
 
-from prefect.agent.domain.errors import CloudError, CloudUnavailable, OutcomeUnknown, RequestRejected, Unauthorised
+from prefect.agent.domain.errors import (
+    CloudError,
+    CloudUnavailable,
+    OutcomeUnknown,
+    RequestRejected,
+    Unauthorised,
+    asked_to_wait,
+)
 from prefect.agent.domain.model.flow_runs import (
     Claimed,
     ClaimOutcome,
@@ -167,7 +174,7 @@ class ClaimFlowRuns:
         """The outcome of a claim that failed alone, or that was not asked for."""
         if isinstance(problem, RequestRejected):
             return Refused(request.run, str(problem))
-        wait = getattr(problem, "retry_after", None)
+        wait = asked_to_wait(problem)
         return Deferred(request.run, self.now() + timedelta(seconds=wait) if wait else None, str(problem))
 
     def _say_why(self, problems: Sequence[CloudError]) -> None:

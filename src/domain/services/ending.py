@@ -26,7 +26,7 @@ Together = Callable[[Sequence[Look]], list[list[str]]]
 
 
 def one_by_one(looks: Sequence[Look]) -> list[list[str]]:
-    """Together in one thread."""
+    """Take the looks one after the other, in the calling thread."""
     return [look() for look in looks]
 
 
@@ -44,7 +44,7 @@ class ReportEnd:
     together: Together = one_by_one
 
     def findings(self, unit: Unit) -> list[str]:
-        """What the platform can tell of *unit* now, as entries for the run's log; what cannot be read is said there."""
+        """Return what the platform says of *unit* now, as entries for the run's log; they name what cannot be read."""
         account = _read(lambda: self.platform.account(unit.name), "how it stands")
         tail = _read(lambda: self.platform.logs_tail(unit.name, lines=TAIL_LINES), "its output")
         entries = ((f"How the unit {unit.name} stands:", account), (f"Last output of {unit.name}:", tail))

@@ -22,7 +22,7 @@ class PlatformGate:
     problem: str = attrs.field(default="", init=False)
     """Why the gate is closed; empty while it is open."""
     blocked: CreateBlocked | None = attrs.field(default=None, init=False)
-    """The same as an error, if the platform answers."""
+    """The error that the gate is closed for, if the platform answers and only creates nothing."""
     _looked: float | None = attrs.field(default=None, init=False)
 
     @property
@@ -47,21 +47,21 @@ class PlatformGate:
         return self.is_open
 
     def close(self, problem: str) -> None:
-        """The platform does not answer."""
+        """Note that the platform does not answer."""
         if self.is_open:
             message = f"The platform does not answer; nothing is claimed until it does: {problem}"
             self.tell(Event(name=events.PLATFORM_TROUBLE, level="WARNING", message=message))
         self.problem, self.blocked = problem or "no answer", None
 
     def block(self, problem: CreateBlocked) -> None:
-        """The platform answers, but creates nothing at present."""
+        """Note that the platform answers, but creates nothing at present."""
         if self.is_open:
             message = f"Nothing is claimed until the platform takes flow runs again: {problem}"
             self.tell(Event(name=events.PLATFORM_TROUBLE, level="WARNING", message=message))
         self.problem, self.blocked = str(problem), problem
 
     def open(self) -> None:
-        """The platform answers."""
+        """Note that the platform answers."""
         if not self.is_open:
             self.tell(Event(name=events.PLATFORM_BACK, message="The platform answers again"))
         self.problem, self.blocked = "", None

@@ -1,4 +1,4 @@
-"""What the Cloud has yet to be told: log lines and ends, kept until they are confirmed, in memory and beyond it."""
+"""Reports that the Cloud has not confirmed yet: log lines and ends, kept in memory and in a store."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +30,7 @@ def _nothing() -> None:
 
 @attrs.define(kw_only=True)
 class Outbox:
-    """What the Cloud has yet to be told, a queue for each flow run. Any thread may add; one thread sends.
+    """Reports that the Cloud has not confirmed yet, a queue for each flow run. Any thread may add; one thread sends.
 
     Attributes:
         on_news: Called after each addition, to wake the sender.

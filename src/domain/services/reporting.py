@@ -7,7 +7,7 @@ from typing import Final
 
 import attrs
 
-from prefect.agent.domain.errors import CloudError, CloudUnavailable, Unauthorised
+from prefect.agent.domain.errors import CloudError, CloudUnavailable, Unauthorised, asked_to_wait
 from prefect.agent.domain.model.ends import End, EndKind, EndOutcome, EndVerdict
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.reports import Due, Line, RunReports, size
@@ -124,7 +124,7 @@ class SendReports:
         level = "WARNING" if sure and run.line_refusals == 1 else "DEBUG"
         message = f"Log lines of flow run {run.run_id} are not taken: {problem}"
         self.tell(Event(name=events.CLOUD_TROUBLE, level=level, message=message))
-        self.outbox.missed(run, at_least=getattr(problem, "retry_after", None) or 0.0)
+        self.outbox.missed(run, at_least=asked_to_wait(problem))
 
     def _narrow(
         self, run: RunReports, lines: tuple[Line, ...], problem: CloudError
@@ -170,7 +170,7 @@ class SendReports:
                 raise CloudUnavailable(unknown[0])
 
         def spoiled(culprit: tuple[RunReports, End], problem: CloudError, _sure: bool) -> None:  # noqa: FBT001
-            wait = getattr(problem, "retry_after", None) or 0.0
+            wait = asked_to_wait(problem)
             self._take(*culprit, EndOutcome(verdict=EndVerdict.UNKNOWN, reason=str(problem)), at_least=wait)
 
         in_halves([ready[begin : begin + ENDS] for begin in range(0, len(ready), ENDS)], send, spoiled)

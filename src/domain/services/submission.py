@@ -11,6 +11,7 @@ from prefect.agent.domain.errors import (
     PlatformForbidden,
     PlatformUnavailable,
     SubmissionRefused,
+    asked_to_wait,
 )
 from prefect.agent.domain.model.demands import Demands, asked
 from prefect.agent.domain.model.ends import End, EndKind
@@ -35,11 +36,11 @@ from prefect.agent.ports.platform import ExecutionPlatform
 
 
 class NoLongerOurs(Exception):
-    """While the platform was in trouble the run moved on (cancelled, taken back): nothing is to be started."""
+    """The run was cancelled or taken back before its unit could be created: nothing is to be started."""
 
 
 class PlatformAway(Exception):
-    """Nothing was created until the deadline, for want of an answer: the claim is to be handed back."""
+    """The platform gave no answer until the deadline, and created nothing: the claim is to be handed back."""
 
 
 class NoRoom(PlatformAway):
@@ -60,12 +61,12 @@ class ClaimUnconfirmed(PlatformUnavailable):
 
 @attrs.define(kw_only=True)
 class CreateUnit:
-    """Plan and create the unit of one claimed flow run; trouble that passes is sat out inside a deadline.
+    """Plan and create the unit of one claimed flow run; errors that may pass are retried until a deadline.
 
     Attributes:
         env: Variables of ``--env``.
         agent_name, labels: The agent's: they mark its units.
-        deadline: Seconds from the first try until passing trouble is raised.
+        deadline: Seconds from the first try until an error that may pass is raised.
         gate: Knows whether the platform answers at all.
         policy: What flow runs may ask for; asked before the platform does anything for one.
         work: Learns of each unit that was made, and of runs that wait for the room of ended ones.
@@ -112,7 +113,7 @@ class CreateUnit:
                 left = give_up - self.clock.monotonic()
                 if left <= 0:
                     return self._last_look(run, submission.name, problem, in_doubt=in_doubt)
-                pause = max(back_off(misses, first=0.5, last=10.0, chance=0.5), getattr(problem, "retry_after", 0) or 0)
+                pause = max(back_off(misses, first=0.5, last=10.0, chance=0.5), asked_to_wait(problem))
                 self._say_retried(run, problem)
                 if isinstance(problem, CreateBlocked):
                     self._wait_for_room(run, problem)

@@ -1,16 +1,15 @@
 """What people type into ``install``, checked before it is printed: a wrong name is one sentence here, no 422 later."""
 
 import re
-import uuid
 from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
+from prefect.agent.domain.addresses import is_loopback as is_loopback_host
 from prefect.agent.domain.errors import ConfigurationError
-from prefect.agent.domain.model.addresses import is_loopback as is_loopback_host
 from prefect.agent.domain.model.settings import as_labels
 from prefect.agent.domain.secrets import read_secret, without_password
-from prefect.agent.entrypoints.settings.addresses import check_address
+from prefect.agent.entrypoints.settings.addresses import check_address, check_tenant
 from prefect.agent.entrypoints.settings.secret_sources import read_file
 
 _LABEL: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -97,12 +96,7 @@ def is_loopback(api: str) -> bool:
 
 def tenant(text: str) -> str:
     """A tenant id."""
-    try:
-        return str(uuid.UUID(text))
-    except ValueError:
-        raise ConfigurationError(
-            f"the tenant id {text!r} is not a UUID; leave it out to have it found by the API key"
-        ) from None
+    return check_tenant(text)
 
 
 def labels(values: Iterable[str]) -> tuple[str, ...]:

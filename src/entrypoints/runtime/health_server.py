@@ -6,7 +6,6 @@ ends the present pause between polls, at most once a second.
 
 import contextlib
 import io
-import ipaddress
 import socket
 import threading
 import time
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from prefect.agent.domain.addresses import is_loopback_address
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.entrypoints.runtime.site import Page, Reply, Site, done, refused
 
@@ -250,13 +250,6 @@ def _read_head(connection: socket.socket, deadline: float) -> bytes:
     return head
 
 
-def _is_here(address: str) -> bool:
-    """Whether a client's address is one of this machine's loopback addresses."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(found, "ipv4_mapped", None)
-    return (mapped or found).is_loopback
-
-
 class _Handler(BaseHTTPRequestHandler):
     """Answers one request. The server makes a subclass with its own health."""
 
@@ -298,7 +291,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _act(self, action: Page) -> None:
         client = self.address_string()
-        if client == LOCAL or _is_here(client):
+        if client == LOCAL or is_loopback_address(client):
             self._answer(action())
         else:
             self._answer(refused(403, "only from the agent's own machine"))

@@ -9,7 +9,7 @@ from functools import partial
 
 import attrs
 
-from prefect.agent.domain.errors import CloudUnavailable
+from prefect.agent.domain.errors import CloudUnavailable, asked_to_wait
 from prefect.agent.domain.model.contention import Contention
 from prefect.agent.domain.model.desk import (
     FRESH,
@@ -213,8 +213,7 @@ class PollLoop:
         try:
             runs = answer()
         except CloudUnavailable as problem:
-            asked_to_wait = min(problem.retry_after or 0.0, LONGEST_WAIT)
-            self._rhythm.failed(self.clock.monotonic(), asked_to_wait)
+            self._rhythm.failed(self.clock.monotonic(), min(asked_to_wait(problem), LONGEST_WAIT))
             self.supervisor.trouble("poll", problem)
             return 0
         except Exception:

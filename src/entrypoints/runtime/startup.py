@@ -16,6 +16,7 @@ from prefect.agent.domain.errors import (
     PlatformUnavailable,
     RequestRejected,
     Unauthorised,
+    asked_to_wait,
 )
 from prefect.agent.domain.model.pauses import back_off
 from prefect.agent.ports import events
@@ -110,7 +111,7 @@ class StartUp:
                 if left <= 0:
                     raise
                 self._report(str(problem))
-                asked = min(getattr(problem, "retry_after", None) or 0.0, LONGEST_WAIT)
+                asked = min(asked_to_wait(problem), LONGEST_WAIT)
             pause = back_off(misses, first=0.5, last=LONGEST_PAUSE, chance=self.chance())
             self.clock.pause(min(max(pause, asked), left), self.stopping)
             misses += 1

@@ -9,7 +9,7 @@ from typing import Final
 
 import attrs
 
-from prefect.agent.domain.errors import AgentError, CloudError, Unauthorised
+from prefect.agent.domain.errors import AgentError, CloudError, Unauthorised, asked_to_wait
 from prefect.agent.domain.model.patience import KeyTrust, Verdict, key_accepted, key_refused, key_unanswered
 from prefect.agent.domain.model.pauses import back_off
 from prefect.agent.domain.model.settings import AgentSettings
@@ -97,7 +97,7 @@ class Supervisor:
         """
         strikes = misses = 0
         while True:
-            asked_to_wait, longest = 0.0, LONGEST_PAUSE
+            at_least, longest = 0.0, LONGEST_PAUSE
             self._progress.begin(name, self.clock.monotonic(), allowed)
             try:
                 if not step():
@@ -106,7 +106,7 @@ class Supervisor:
                 continue
             except AgentError as trouble:
                 self.trouble(name, trouble)
-                asked_to_wait = getattr(trouble, "retry_after", None) or 0.0
+                at_least = asked_to_wait(trouble)
                 longest = LONGEST_PAUSE_REFUSED if isinstance(trouble, Unauthorised) else LONGEST_PAUSE
             except Exception as bug:  # noqa: BLE001 - P3: no bug of one step may silence a loop
                 strikes += 1
@@ -117,7 +117,7 @@ class Supervisor:
                 self._die(ExitCode.SOFTWARE, f"the {name} loop failed {strikes} times in a row; see the log above")
             misses += 1
             pause = back_off(misses, first=0.25, last=longest, chance=self.chance())
-            self.clock.pause(max(pause, min(asked_to_wait, LONGEST_WAIT)), until)
+            self.clock.pause(max(pause, min(at_least, LONGEST_WAIT)), until)
             if until.is_set():
                 return
 

@@ -1,6 +1,7 @@
-"""Addresses of a Prefect API as people write them: refused before anything is sent if they cannot be one."""
+"""Addresses of a Prefect API and tenant ids as people write them: refused before anything is sent if they cannot be."""
 
 import re
+import uuid
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -29,6 +30,20 @@ def check_address(text: str, source: str) -> str:
     if ":/" not in text and _is_address(f"http://{text}"):
         hint = f"write http://{shown} or https://{shown}"
     raise ConfigurationError(f"{source} is {shown!r}, which is not the address of a Prefect API; {hint}")
+
+
+def check_tenant(text: str) -> str:
+    """Return *text*, a tenant id, as UUIDs are written.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        raise ConfigurationError(
+            f"the tenant id {text!r} is not a UUID; leave it out to have it found by the API key"
+        ) from None
 
 
 def _is_address(text: str) -> bool:

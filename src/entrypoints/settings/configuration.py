@@ -6,7 +6,6 @@ Files and variables are those of the 1.x line (protocol section 11.3), so that a
 
 import os
 import re
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -17,7 +16,7 @@ import attrs
 
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.secrets import passwords_of, read_secret, without_password
-from prefect.agent.entrypoints.settings.addresses import check_address
+from prefect.agent.entrypoints.settings.addresses import check_address, check_tenant
 from prefect.agent.entrypoints.settings.local_keys import find_key
 from prefect.agent.entrypoints.settings.names import (
     ADDRESSES,
@@ -231,10 +230,7 @@ def connection(
         or configuration.text("cloud.tenant_id")
         or (_text(stored.get("tenant_id")) if secret else None)
     )
-    if tenant is not None and not _is_uuid(tenant):
-        raise ConfigurationError(
-            f"the tenant id {tenant!r} is not a UUID; leave it out to have it found by the API key"
-        )
+    tenant = None if tenant is None else check_tenant(tenant)
     if backend is None:
         backend = "cloud" if secret or address == CLOUD_API else "server"
     if backend == "cloud" and not secret:
@@ -247,7 +243,7 @@ def connection(
         api=address,
         backend=cast("Backend", backend),
         key=secret,
-        tenant_id=tenant and str(uuid.UUID(tenant)),
+        tenant_id=tenant,
         flow_run_key=_flow_run_key(configuration, flow_run_key, flow_run_key_file),
     )
 
@@ -386,11 +382,3 @@ def _toml_loads() -> Callable[[str], dict[str, Any]]:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        uuid.UUID(text)
-    except ValueError:
-        return False
-    return True

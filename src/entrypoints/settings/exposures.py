@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from prefect.agent.domain.model.addresses import is_loopback
+from prefect.agent.domain.addresses import is_loopback
 from prefect.agent.domain.secrets import passwords_of, without_password
 from prefect.agent.entrypoints.settings.configuration import Configuration, Connection
 

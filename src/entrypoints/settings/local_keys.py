@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from prefect.agent.domain.addresses import THIS_MACHINE
 from prefect.agent.domain.errors import ConfigurationError
 
 FOLDER: Final = ".prefect-agent"
 """Below the home directory: where a Cloud is kept if nothing else is said."""
 
-LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 _MAX_KEY: Final = 500
 """Bytes of a key that is read."""
@@ -42,7 +42,7 @@ def find_key(api: str, home: Path) -> str | None:
         ConfigurationError: The file is not one that only this user can read.
     """
     parts = urlsplit(api)
-    if parts.scheme != "http" or parts.hostname not in LOOPBACK or parts.username is not None:
+    if parts.scheme != "http" or parts.hostname not in THIS_MACHINE or parts.username is not None:
         return None
     return read_key(key_file(home / FOLDER, parts.port or 80))
 

@@ -1,14 +1,15 @@
 """What every Cloud API promises: the whole suite."""
 
 from prefect.agent.adapters.fakes.contracts.cloud_claims import ClaimContract
-from prefect.agent.adapters.fakes.contracts.cloud_ending import EndingContract
+from prefect.agent.adapters.fakes.contracts.cloud_ending import RunEndingContract
 from prefect.agent.adapters.fakes.contracts.cloud_explaining import ExplainingContract
+from prefect.agent.adapters.fakes.contracts.cloud_fences import FenceContract
 from prefect.agent.adapters.fakes.contracts.cloud_limits import LimitContract
 from prefect.agent.adapters.fakes.contracts.cloud_reading import ReadingContract
 from prefect.agent.adapters.fakes.contracts.cloud_writing import WritingContract
 
 
 class CloudApiContract(
-    ReadingContract, ClaimContract, EndingContract, LimitContract, WritingContract, ExplainingContract
+    ReadingContract, ClaimContract, FenceContract, RunEndingContract, LimitContract, WritingContract, ExplainingContract
 ):
     """Give the fixture ``world``: a :class:`CloudWorld` without flow runs."""

@@ -98,6 +98,15 @@ def claimed(
     return outcome
 
 
+def run_with_due_tasks(world: CloudWorld, *, tasks: int) -> FlowRunId:
+    """A Running run with task runs that are due again."""
+    run_id = world.add_flow_run()
+    world.set_state(run_id, "Running")
+    for _ in range(tasks):
+        world.add_task_run(run_id, "Retrying", now() - MINUTE)
+    return run_id
+
+
 def end_of(of: Claimed, kind: EndKind = EndKind.FAILED, message: str = "its unit is gone") -> End:
     """The end that the owner of a claim reports."""
     return End(run_id=of.run.id, unit=of.record.unit, kind=kind, message=message)

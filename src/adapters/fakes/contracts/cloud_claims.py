@@ -22,6 +22,7 @@ from prefect.agent.adapters.fakes.contracts.cloud_base import (
     one,
     ready,
     request,
+    run_with_due_tasks,
 )
 from prefect.agent.adapters.fakes.contracts.worlds import CloudWorld
 from prefect.agent.domain.errors import OutcomeUnknown
@@ -33,7 +34,6 @@ from prefect.agent.domain.model.flow_runs import (
     FlowRunId,
     Lost,
     Refused,
-    SimpleAttempt,
 )
 from prefect.agent.domain.model.states import Phase
 from prefect.agent.ports.cloud_api import ClaimRequest, CloudApi
@@ -170,16 +170,6 @@ class ClaimContract(CloudContractBase):
         assert {run.id: run.claim for run in world.connection().flow_runs(made)} == winners
         assert all([kind for kind, _ in world.flow_run(i).history].count("Submitted") == 1 for i in made)
 
-    def test_an_attempt_of_another_adapter_is_refused(self, cloud: CloudApi, world: CloudWorld) -> None:
-        """A run that was not read from this Cloud cannot be claimed; it is left alone, and spoils no other."""
-        first, second = cloud.flow_runs([world.add_flow_run(), world.add_flow_run()])
-        strange = request(attrs.evolve(first, attempt=SimpleAttempt("1")))
-
-        outcomes = cloud.claim([strange, request(second)])
-
-        assert [type(outcome) for outcome in outcomes] == [Refused, Claimed]
-        assert world.flow_run(first.id).state == "Scheduled"
-
     # --- claims over ---
 
     @pytest.mark.usefixtures("strict")
@@ -230,7 +220,7 @@ class ClaimContract(CloudContractBase):
     @pytest.mark.usefixtures("strict")
     def test_claimed_task_runs_can_be_claimed_over(self, cloud: CloudApi, world: CloudWorld) -> None:
         """A Running run is claimed over by its claimed task runs, once at the attempt that was read."""
-        run_id = _running(world, tasks=2)
+        run_id = run_with_due_tasks(world, tasks=2)
         mine = claim(cloud, run_id)
         assert isinstance(mine, Claimed)
         run = one(cloud, run_id)
@@ -258,7 +248,7 @@ class ClaimContract(CloudContractBase):
 
     def test_a_running_run_is_claimed_by_its_task_runs(self, cloud: CloudApi, world: CloudWorld) -> None:
         """Claiming a Running run takes its due task runs; it stays Running, with the record to be read back."""
-        run_id = _running(world, tasks=3)
+        run_id = run_with_due_tasks(world, tasks=3)
         (run,) = ready(cloud)
         wanted = request(run)
 
@@ -277,7 +267,7 @@ class ClaimContract(CloudContractBase):
     @pytest.mark.usefixtures("strict")
     def test_a_claimed_running_run_is_lost_to_others(self, cloud: CloudApi, world: CloudWorld) -> None:
         """A second claim of a Running run is lost, by the same agent or by another."""
-        run_id = _running(world, tasks=2)
+        run_id = run_with_due_tasks(world, tasks=2)
         run = one(cloud, run_id)
         (first,) = cloud.claim([request(run)])
 
@@ -304,7 +294,7 @@ class ClaimContract(CloudContractBase):
 
     def test_running_and_scheduled_runs_in_one_call(self, cloud: CloudApi, world: CloudWorld) -> None:
         """Runs of both kinds in one call: outcomes stay with their requests."""
-        plain, running, last = world.add_flow_run(), _running(world, tasks=3), world.add_flow_run()
+        plain, running, last = world.add_flow_run(), run_with_due_tasks(world, tasks=3), world.add_flow_run()
         runs = {run.id: run for run in cloud.flow_runs([plain, running, last])}
         claim(world.connection(), plain, "agent-2")
 
@@ -319,7 +309,7 @@ class ClaimContract(CloudContractBase):
     @pytest.mark.usefixtures("strict")
     def test_of_racing_agents_exactly_one_gets_a_running_run(self, world: CloudWorld) -> None:
         """Exactly one of four agents gets each Running run."""
-        made = [_running(world, tasks=2) for _ in range(10)]
+        made = [run_with_due_tasks(world, tasks=2) for _ in range(10)]
 
         outcomes = _race(world, made, threading.Barrier(4))
 
@@ -343,15 +333,6 @@ class ClaimContract(CloudContractBase):
         claimants = [record and record.claimant for record in (now_read[run_id].claim for run_id in made)]
         assert claimants == ["agent-1", "agent-2", "agent-1"]
         assert [type(outcome) for outcome in lossy.claim(requests)] == [Lost] * 3
-
-
-def _running(world: CloudWorld, *, tasks: int) -> FlowRunId:
-    """A Running run with task runs that are due again."""
-    run_id = world.add_flow_run()
-    world.set_state(run_id, "Running")
-    for _ in range(tasks):
-        world.add_task_run(run_id, "Retrying", now() - MINUTE)
-    return run_id
 
 
 def _race(world: CloudWorld, made: Sequence[FlowRunId], start: threading.Barrier) -> list[ClaimOutcome]:

@@ -31,7 +31,7 @@ NOT_OURS = EndOutcome(verdict=EndVerdict.NOT_OURS)
 KINDS = list(EndKind)
 
 
-class EndingContract(CloudContractBase):
+class RunEndingContract(CloudContractBase):
     """The method ``end``."""
 
     @pytest.mark.parametrize("state", ["Submitted", "Running", "Cancelling"])

@@ -1,12 +1,12 @@
 """What every execution platform promises: the whole suite."""
 
 from prefect.agent.adapters.fakes.contracts.platform_creating import CreatingContract
-from prefect.agent.adapters.fakes.contracts.platform_ending import EndingContract
+from prefect.agent.adapters.fakes.contracts.platform_ending import UnitEndingContract
 from prefect.agent.adapters.fakes.contracts.platform_seeing import SeeingContract
 from prefect.agent.adapters.fakes.contracts.platform_waiting import WaitingContract
 
 
-class ExecutionPlatformContract(CreatingContract, SeeingContract, EndingContract):
+class ExecutionPlatformContract(CreatingContract, SeeingContract, UnitEndingContract):
     """Give the fixture ``world``: a :class:`PlatformWorld` without units."""
 
 

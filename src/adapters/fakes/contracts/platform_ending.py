@@ -16,7 +16,7 @@ from prefect.agent.domain.errors import PlatformUnavailable
 from prefect.agent.ports.platform import ExecutionPlatform
 
 
-class EndingContract(PlatformContractBase):
+class UnitEndingContract(PlatformContractBase):
     """Methods ``stop`` and ``remove``."""
 
     def test_a_stopped_unit_no_longer_executes(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:

@@ -9,10 +9,11 @@ from typing import Final
 import attrs
 import click
 
+from prefect.agent.domain.addresses import THIS_MACHINE
 from prefect.agent.domain.cloud.strictness import Strictness
 from prefect.agent.entrypoints.server.cli.common import Refused
 from prefect.agent.entrypoints.server.http.connections import raise_descriptor_limit
-from prefect.agent.entrypoints.server.http.gate import LOOPBACK, hosts_of
+from prefect.agent.entrypoints.server.http.gate import hosts_of
 from prefect.agent.entrypoints.server.http.quiet import quieten
 from prefect.agent.entrypoints.server.http.serving import listen, make_server
 from prefect.agent.entrypoints.server.services import Routine
@@ -89,7 +90,7 @@ def serve(start: Start) -> None:
             with opened.write() as tx:
                 lock(tx, "started with --api-key")
         keys, locked = start.keys, is_locked(opened)
-        if start.host not in LOOPBACK and not start.allow_anonymous:
+        if start.host not in THIS_MACHINE and not start.allow_anonymous:
             if not locked:
                 raise Refused(
                     f"everyone who reaches {start.host} could run code on your agents: give --require-key, make a key "
@@ -134,7 +135,7 @@ def _who_may(start: Start, own: OwnKeys | None, *, locked: bool) -> str:
     if locked:
         words = f"Every request needs an API key{f'; one is in {own.admin_file}' if own else ''}."
     else:
-        reach = "Every user of this machine" if start.host in LOOPBACK else f"Everyone who reaches {start.host}"
+        reach = "Every user of this machine" if start.host in THIS_MACHINE else f"Everyone who reaches {start.host}"
         words = (
             f"No API key is asked for. {reach} may use this Cloud and run code on its agents; --require-key ends that."
         )

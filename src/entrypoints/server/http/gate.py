@@ -12,8 +12,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
-"""What this machine calls itself."""
+from prefect.agent.domain.addresses import THIS_MACHINE, is_loopback_address
 
 CONTAINERS: Final = frozenset({"host.docker.internal"})
 """What containers call this machine. No name below ``internal`` can be had in the public DNS."""
@@ -76,7 +75,7 @@ class Hosts:
         """Whether *host*, without port and brackets, is one of them."""
         address = _address(host)
         if address is not None:
-            return self.every_address or address.is_loopback or str(address) in self.names
+            return self.every_address or is_loopback_address(host) or str(address) in self.names
         return host.lower().removesuffix(".") in self.names
 
 
@@ -89,7 +88,7 @@ def hosts_of(bound: str, allowed: Iterable[str] = (), own_names: Iterable[str] =
     """
     address = _address(bound)
     every = address is not None and address.is_unspecified
-    names = {bound, *LOOPBACK, *CONTAINERS, *allowed, *(own_names if every else ())}
+    names = {bound, *THIS_MACHINE, *CONTAINERS, *allowed, *(own_names if every else ())}
     return Hosts(frozenset(_plain(name) for name in names if name), every_address=every)
 
 

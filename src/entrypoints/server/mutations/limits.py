@@ -3,15 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from prefect.agent.domain.cloud.limits import (
-    FLOW_RUNS_QUEUED,
-    TAKING,
-    TASK_RUNS_QUEUED,
-    check_limit,
-    full,
-    queued,
-)
-from prefect.agent.domain.cloud.states import State
+from prefect.agent.domain.cloud.limits import TAKING, check_limit, full
 from prefect.agent.entrypoints.server.mutations.registry import ID, SUCCESS, Answer, Given, Request, mutation, required
 from prefect.agent.entrypoints.server.storage.database import Tx
 
@@ -53,22 +45,20 @@ def delete_task_tag_limit(request: Request, given: Given) -> Answer:
     return {"success": request.tx.execute("DELETE FROM task_tag_limit WHERE id = ?", [given["limit_id"]]) > 0}
 
 
-def hold_flow_run(request: Request, row: Mapping[str, Any]) -> State | None:
-    """The state of a flow run that wants to begin and has to wait; None if there is room."""
-    limits = _limits(request.tx, "flow_concurrency_limit", "name", row["tenant_id"]) if row["labels"] else {}
-    names = _full(request.tx, limits, _FLOW_RUNS, row, row["labels"] or ())
-    return queued(row["serialized_state"], names, FLOW_RUNS_QUEUED, request.now) if names else None
+def full_limits_of_flow_run(tx: Tx, row: Mapping[str, Any]) -> list[str]:
+    """Return the names of the limits that keep a flow run from beginning."""
+    limits = _limits(tx, "flow_concurrency_limit", "name", row["tenant_id"]) if row["labels"] else {}
+    return _full(tx, limits, _FLOW_RUNS, row, row["labels"] or ())
 
 
-def hold_task_run(request: Request, row: Mapping[str, Any]) -> State | None:
-    """The same for a task run."""
-    limits = _limits(request.tx, "task_tag_limit", "tag", row["tenant_id"])
+def full_limits_of_task_run(tx: Tx, row: Mapping[str, Any]) -> list[str]:
+    """Return the names of the limits that keep a task run from beginning."""
+    limits = _limits(tx, "task_tag_limit", "tag", row["tenant_id"])
     if not limits:
-        return None
-    task = request.tx.row("task", "id = ?", [row["task_id"]])
+        return []
+    task = tx.row("task", "id = ?", [row["task_id"]])
     tags = task["tags"] if task and isinstance(task["tags"], list) else ()
-    names = _full(request.tx, limits, _TASK_RUNS, row, tags)
-    return queued(row["serialized_state"], names, TASK_RUNS_QUEUED, request.now) if names else None
+    return _full(tx, limits, _TASK_RUNS, row, tags)
 
 
 def _limits(tx: Tx, table: str, column: str, tenant_id: str) -> dict[str, int]:

@@ -1,18 +1,20 @@
-"""State updates: the rules are in ``domain.cloud.transitions``; here they meet rows."""
+"""State updates: steps and rules are in ``domain.cloud``; here they meet the tables."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from datetime import datetime
+from typing import Final
 
 import attrs
 
+from prefect.agent.domain.cloud.changing import Columns, RunStore, change_flow_run, change_task_run
 from prefect.agent.domain.cloud.errors import CloudError, NotFound, PartlyDone
-from prefect.agent.domain.cloud.limits import begins
 from prefect.agent.domain.cloud.selection import READY_TYPES, due_time
 from prefect.agent.domain.cloud.states import State, read_state
-from prefect.agent.domain.cloud.transitions import Accepted, cancel, set_flow_run_state, set_task_run_state
-from prefect.agent.domain.state_names import FINISHED
+from prefect.agent.domain.cloud.strictness import Claims, Strictness
+from prefect.agent.domain.cloud.transitions import Accepted, cancel
+from prefect.agent.domain.state_names import RUNNING, SUBMITTED
 from prefect.agent.domain.times import iso
-from prefect.agent.entrypoints.server.mutations.limits import hold_flow_run, hold_task_run
+from prefect.agent.entrypoints.server.mutations.limits import full_limits_of_flow_run, full_limits_of_task_run
 from prefect.agent.entrypoints.server.mutations.registry import INPUTS, SUCCESS, Answer, Given, Request, mutation
 
 INPUTS["set_flow_run_state_input"] = "flow_run_id: UUID!, state: JSON!, version: Int"
@@ -68,31 +70,73 @@ def update_task_run_heartbeat(request: Request, given: Given) -> Answer:
     return {"success": True}
 
 
-def put_flow_run(request: Request, row: dict[str, Any], state: State, version: int | None = None) -> State:
+def put_flow_run(request: Request, row: Columns, state: State, version: int | None = None) -> State:
     """Update one flow run and what follows from it; return the state it got, which is Queued if it has to wait.
 
     Raises:
         CloudError: The rules refuse it.
     """
-    locked = state.type == "Running" and version is not None and _locked(request, row["flow_id"])
-    accepted = set_flow_run_state(
-        row, state, now=request.now, version=version, locked=locked, strictness=request.strictness
-    )
-    if state.type == "Submitted":
-        request.claims.take(row["id"], request.strictness, request.now)
-    held = hold_flow_run(request, row) if begins(row["state"], state.type) else None
-    if held is not None:
-        state, accepted = held, set_flow_run_state(row, held, now=request.now)
-    if state.type == "Submitted" and request.agent_id and request.tx.row("agent", "id = ?", [request.agent_id]):
-        accepted = attrs.evolve(accepted, values={**accepted.values, "agent_id": request.agent_id})
-    due = due_time(accepted.values, _first_task(request, row["id"]) if state.type == "Running" else None)
-    _write(request, "flow_run", row, attrs.evolve(accepted, values={**accepted.values, "due": due}))
-    if accepted.cancels_tasks:
-        for task_run in request.tx.rows("task_run", "flow_run_id = ?", [row["id"]]):
-            if task_run["state"] not in FINISHED:
-                done = set_task_run_state(task_run, state, now=request.now, flow_run_state=state.type)
-                _write(request, "task_run", task_run, done)
-    return state
+    return change_flow_run(_Tables(request), row, state, version=version)
+
+
+@attrs.frozen
+class _Tables(RunStore):
+    """The runs of the database, inside one request."""
+
+    request: Request
+
+    @property
+    def now(self) -> datetime:
+        return self.request.now
+
+    @property
+    def strictness(self) -> Strictness:
+        return self.request.strictness
+
+    @property
+    def claims(self) -> Claims:
+        return self.request.claims
+
+    def is_version_locked(self, flow_run: Columns) -> bool:
+        flow = self.request.tx.row("flow", "id = ?", [flow_run["flow_id"]])
+        group = self.request.tx.row("flow_group", "id = ?", [flow["flow_group_id"]]) if flow else None
+        return bool(group and group["settings"].get("version_locking_enabled"))
+
+    def full_limits_of_flow_run(self, flow_run: Columns) -> list[str]:
+        return full_limits_of_flow_run(self.request.tx, flow_run)
+
+    def full_limits_of_task_run(self, task_run: Columns) -> list[str]:
+        return full_limits_of_task_run(self.request.tx, task_run)
+
+    def task_runs(self, flow_run: Columns) -> Iterable[Columns]:
+        return self.request.tx.rows("task_run", "flow_run_id = ?", [flow_run["id"]])
+
+    def write_flow_run(self, flow_run: Columns, accepted: Accepted) -> None:
+        state, agent = accepted.values["state"], self.request.agent_id
+        due = due_time(accepted.values, self._first_task(flow_run) if state == RUNNING else None)
+        values = {**accepted.values, "due": due}
+        if state == SUBMITTED and agent and self.request.tx.row("agent", "id = ?", [agent]):
+            values["agent_id"] = agent
+        self._write("flow_run", flow_run, attrs.evolve(accepted, values=values))
+
+    def write_task_run(self, flow_run: Columns, task_run: Columns, accepted: Accepted) -> None:
+        self._write("task_run", task_run, accepted)
+        follows = dict(accepted.flow_run_values)
+        is_queue_changed = not {task_run["state"], accepted.values["state"]}.isdisjoint(READY_TYPES)
+        if flow_run["state"] == RUNNING and is_queue_changed:
+            follows["due"] = self._first_task(flow_run)
+        if follows:
+            self.request.tx.update("flow_run", flow_run["id"], follows)
+
+    def _write(self, table: str, row: Columns, accepted: Accepted) -> None:
+        self.request.tx.update(table, row["id"], accepted.values)
+        owner = {f"{table}_id": row["id"], "tenant_id": row["tenant_id"]}
+        self.request.tx.insert(f"{table}_state", {**owner, **accepted.history})
+
+    def _first_task(self, flow_run: Columns) -> str | None:
+        """When the first of the task runs that wait is due."""
+        found = self.request.tx.one(_FIRST_TASK, {"run": flow_run["id"]})
+        return found["start"] if found else None
 
 
 def _each(request: Request, entries: Iterable[Given], change: Callable[[Request, Given], Answer]) -> list[Answer]:
@@ -128,49 +172,12 @@ def _set_task_run(request: Request, entry: Given) -> Answer:
     row = request.tx.row("task_run", "id = ?", [entry["task_run_id"]])
     if row is None:
         raise NotFound(f"State update failed for task run ID {entry['task_run_id']}")
-    flow_run = request.get("flow_run", row["flow_run_id"])
-    state, version = read_state(entry["state"]), entry.get("version")
-    locked = state.type == "Running" and version is not None and _locked(request, flow_run["flow_id"])
-    accepted = set_task_run_state(
-        row,
-        state,
-        now=request.now,
-        flow_run_state=flow_run["state"],
-        version=version,
-        locked=locked,
-        strictness=request.strictness,
-    )
-    held = hold_task_run(request, row) if begins(row["state"], state.type) else None
-    if held is not None:
-        accepted = set_task_run_state(row, held, now=request.now, flow_run_state=flow_run["state"])
-    _write(request, "task_run", row, accepted)
-    follows = dict(accepted.flow_run_values)
-    if flow_run["state"] == "Running" and not {row["state"], accepted.values["state"]}.isdisjoint(READY_TYPES):
-        follows["due"] = _first_task(request, flow_run["id"])
-    if follows:
-        request.tx.update("flow_run", flow_run["id"], follows)
-    return _answer(row, state, held or state)
+    flow_run, state = request.get("flow_run", row["flow_run_id"]), read_state(entry["state"])
+    got = change_task_run(_Tables(request), flow_run, row, state, version=entry.get("version"))
+    return _answer(row, state, got)
 
 
-def _answer(row: dict[str, Any], asked: State, got: State) -> Answer:
+def _answer(row: Columns, asked: State, got: State) -> Answer:
     if got is asked:
         return {"id": row["id"], "status": "SUCCESS", "message": None}
     return {"id": row["id"], "status": "QUEUED", "message": got.message}
-
-
-def _write(request: Request, table: str, row: dict[str, Any], accepted: Accepted) -> None:
-    request.tx.update(table, row["id"], accepted.values)
-    owner = {f"{table}_id": row["id"], "tenant_id": row["tenant_id"]}
-    request.tx.insert(f"{table}_state", {**owner, **accepted.history})
-
-
-def _first_task(request: Request, run_id: str) -> str | None:
-    """When the first of the task runs that wait is due."""
-    found = request.tx.one(_FIRST_TASK, {"run": run_id})
-    return found["start"] if found else None
-
-
-def _locked(request: Request, flow_id: str) -> bool:
-    flow = request.tx.row("flow", "id = ?", [flow_id])
-    group = request.tx.row("flow_group", "id = ?", [flow["flow_group_id"]]) if flow else None
-    return bool(group and group["settings"].get("version_locking_enabled"))

@@ -122,3 +122,31 @@ def test_an_unreadable_mark_is_refused(mark: str) -> None:
     """A platform's label that this product did not write marks nothing."""
     with pytest.raises(ValueError, match="cloud"):
         Owner(cloud=mark, agent="a")
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "words"),
+    [
+        (0, {}, "exit code 0"),
+        (0, {"reason": "Completed", "message": "done"}, "done, exit code 0"),
+        (1, {}, "Error, exit code 1"),
+        (
+            1,
+            {"reason": "ContainerCannotRun", "message": "no such file"},
+            "ContainerCannotRun, no such file, exit code 1",
+        ),
+        (128, {}, "Error, exit code 128"),
+        (137, {}, "Killed, ended by signal 9, exit code 137"),
+        (137, {"reason": "Error"}, "Killed, ended by signal 9, exit code 137"),
+        (143, {"message": "asked to end"}, "Killed, asked to end, exit code 143"),
+        (192, {}, "Killed, ended by signal 64, exit code 192"),
+        (193, {}, "Error, exit code 193"),
+        (255, {}, "Error, exit code 255"),
+        (-1, {}, "Error, exit code -1"),
+    ],
+)
+def test_an_exit_code_is_read_by_one_rule(code: int, said: dict[str, str], words: str) -> None:
+    """128 and a signal's number names the signal; there are no signals above 64."""
+    evidence = Evidence.of_exit_code(code, **said)
+
+    assert (str(evidence), evidence.exit_code) == (words, code)

@@ -12,10 +12,11 @@ from typing import Any
 import attrs
 import pytest
 
+from prefect.agent.domain.addresses import is_loopback_address
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.entrypoints.runtime import health_server
 from prefect.agent.entrypoints.runtime.health import STALE_AFTER, SUCCESSES, Health
-from prefect.agent.entrypoints.runtime.health_server import MOST_CONNECTIONS, SECONDS, HealthServer, _is_here
+from prefect.agent.entrypoints.runtime.health_server import MOST_CONNECTIONS, SECONDS, HealthServer
 from prefect.agent.entrypoints.runtime.site import Site, health_pages
 from prefect.agent.ports import events
 from prefect.agent.ports.events import Event
@@ -324,7 +325,7 @@ def test_other_methods_are_refused(served: Watched, method: str, path: str) -> N
 )
 def test_only_this_machine_may_poke(address: str, here: bool) -> None:
     """By the client's address, in every way that a socket may write it."""
-    assert _is_here(address) is here
+    assert is_loopback_address(address) is here
 
 
 def silent(served: Watched, stack: ExitStack) -> socket.socket:

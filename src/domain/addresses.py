@@ -4,6 +4,12 @@ import ipaddress
 import re
 from typing import Final
 
+THIS_MACHINE: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+"""The plain ways to write this machine as a host. An API key that belongs here is sent to these only."""
+
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
 
 def is_loopback(host: str) -> bool:
     """Whether *host* means the machine itself, which inside a unit may be another one; see ``address_variables``.
@@ -18,8 +24,27 @@ def is_loopback(host: str) -> bool:
         found = ipaddress.ip_address(_as_number(name) if _NUMERIC.fullmatch(name) else name.partition("%")[0])
     except ValueError:
         return False
-    address = getattr(found, "ipv4_mapped", None) or found
-    return bool(address.is_loopback or address.is_unspecified)
+    return _is_loopback(found) or _plain(found).is_unspecified
+
+
+def is_loopback_address(text: str) -> bool:
+    """Whether *text* is an IP address of the loopback, as a client or a listener has it; False for every name.
+
+    A zone is left out, and an IPv4 address inside of an IPv6 one counts. ``0.0.0.0`` and ``::`` are none.
+    """
+    try:
+        return _is_loopback(ipaddress.ip_address(text.partition("%")[0]))
+    except ValueError:
+        return False
+
+
+def _is_loopback(address: _Address) -> bool:
+    return _plain(address).is_loopback
+
+
+def _plain(address: _Address) -> _Address:
+    """The IPv4 address inside of an IPv6 one, if there is one."""
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 _OWN_NAMES: Final = frozenset(
