@@ -2,11 +2,15 @@
 
 import abc
 from collections.abc import Collection, Iterator, Sequence
+from typing import Final
 
 from prefect.agent.domain.model.demands import Demands, asked
 from prefect.agent.domain.model.submissions import PlatformTraits, Submission
 from prefect.agent.domain.model.units import Unit
 from prefect.agent.ports.presence import Presence
+
+TEXT_LIMIT: Final = 64 * 1024
+"""Bytes of UTF-8 that :meth:`ExecutionPlatform.logs_tail` and :meth:`ExecutionPlatform.account` return at most."""
 
 
 class ExecutionPlatform(abc.ABC):
