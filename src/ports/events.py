@@ -1,4 +1,7 @@
-"""What the agent tells about itself: one event per fact. Log lines, health and metrics are made from them."""
+"""The port of events: what the agent reports about itself, one event per fact.
+
+Log lines, health and metrics are made from events. ``Agent(tell=...)`` takes a sink of your own in place of the log.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -46,13 +49,13 @@ CLOCK_SKEW: Final = "clock_skew"
 
 @attrs.frozen(kw_only=True)
 class Event:
-    """One fact.
+    """One fact about the agent.
 
     Attributes:
-        name: One of the constants above: the same fact always has the same name.
-        message: For people; one line, no secrets.
-        level: A Python level name.
-        fields: For machines: flat, JSON-ready values. Durations are in seconds and end in ``_s``.
+        name: One of the constants of this module: the same fact always has the same name.
+        message: For people; one line, without secrets.
+        level: Name of a level of Python's ``logging``.
+        fields: For programs: flat values that JSON can hold. Durations are in seconds; their names end in ``_s``.
     """
 
     name: str
@@ -62,7 +65,7 @@ class Event:
 
 
 def masked(event: Event, mask: Mask) -> Event:
-    """*event* without the secrets that *mask* knows; the same object if it has none."""
+    """Return *event* without the secrets that *mask* knows; the same object if it holds none."""
     whole = "\n".join([event.message, *map(str, event.fields.values())])
     if mask(whole) == whole:  # one look: almost no event has a secret
         return event
@@ -70,8 +73,12 @@ def masked(event: Event, mask: Mask) -> Event:
 
 
 EventSink = Callable[[Event], None]
-"""Takes events as they happen, from any thread. Must be quick and must not raise."""
+"""A callable that takes each event when it happens, from any thread, several at once.
+
+It must return quickly: the loop that reports waits for it. An exception that it raises is reported on standard error,
+once.
+"""
 
 
 def ignore(event: Event) -> None:
-    """An event sink for those who do not want to know."""
+    """Drop *event*: the sink of an agent whose events are not wanted."""
