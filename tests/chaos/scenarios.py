@@ -16,7 +16,7 @@ from chaos.patching import installed
 from chaos.world import OVER, World
 from prefect.agent.domain.cloud.selection import labels_match
 from prefect.agent.domain.model.flow_runs import FlowRunId
-from prefect.agent.domain.model.states import SCHEDULED_TYPES
+from prefect.agent.domain.state_names import SCHEDULED
 
 QUIET: Final = 45 * 60.0
 """Virtual seconds after which everything must have settled while an agent lives and nothing goes wrong any more."""
@@ -100,7 +100,7 @@ class Stage:
             return shown if units else ""
         if state == "Running" and not units and world.tasks_wait(run):
             return ""
-        if state in SCHEDULED_TYPES:
+        if state in SCHEDULED:
             fits = any(labels_match(world.labels_of[run], agent.labels) for agent in served)
             return shown if fits else ""
         return "" if units and state != "Cancelling" else shown
@@ -245,7 +245,7 @@ def _delete_run(here: Stage, draw: random.Random) -> None:
 
 
 def _official(here: Stage, draw: random.Random) -> None:
-    waiting = [run for run in here.runs if here.world.state(run) in SCHEDULED_TYPES]
+    waiting = [run for run in here.runs if here.world.state(run) in SCHEDULED]
     if waiting:
         here.world.official(draw.choice(waiting))
 

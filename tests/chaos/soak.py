@@ -20,8 +20,8 @@ from prefect.agent.adapters.fakes import InMemoryCloudApi, InMemoryPlatform
 from prefect.agent.adapters.process import factory
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.settings import AgentSettings
-from prefect.agent.domain.model.states import FINISHED_TYPES
 from prefect.agent.domain.model.units import Unit
+from prefect.agent.domain.state_names import FINISHED
 from prefect.agent.ports.platform import ExecutionPlatform
 
 AT_ONCE: Final = 200
@@ -74,7 +74,7 @@ class Soak:
             self.platform.live(self.cloud)
         runs, now = self.cloud._store.runs, time.monotonic()
         with self.cloud._guard:
-            for run in [run for run, row in runs.items() if row.state in FINISHED_TYPES]:
+            for run in [run for run, row in runs.items() if row.state in FINISHED]:
                 self.ended.setdefault(run, now)
             for run in [run for run, since in self.ended.items() if now - since > KEEP]:
                 del runs[run], self.ended[run]

@@ -14,8 +14,8 @@ from prefect.agent.adapters.fakes import InMemoryCloudApi, InMemoryPlatform
 from prefect.agent.adapters.fakes.cloud_store import FlowRunRow
 from prefect.agent.domain.cloud.errors import CloudError
 from prefect.agent.domain.model.flow_runs import FlowRunId
-from prefect.agent.domain.model.states import FINISHED_TYPES, SCHEDULED_TYPES
 from prefect.agent.domain.model.units import Unit
+from prefect.agent.domain.state_names import FINISHED, SCHEDULED
 
 FATES: Final = ("well", "well", "well", "dies", "fails", "quiet", "stillborn", "long", "deaf", "retries")
 """How a unit ends. *quiet*: with exit code 0 and without a report; *long*: when its run is cancelled; *deaf*: never.
@@ -26,7 +26,7 @@ FATES: Final = ("well", "well", "well", "dies", "fails", "quiet", "stillborn", "
 GONE: Final = "Deleted"
 """What we call the state of a run that was deleted in the Cloud."""
 
-OVER: Final = FINISHED_TYPES | {GONE}
+OVER: Final = FINISHED | {GONE}
 
 
 @attrs.define(eq=False)
@@ -87,7 +87,7 @@ class World:
     def tasks_wait(self, run: FlowRunId) -> bool:
         """Whether a task of the run waits to be tried again."""
         row = self._row(run)
-        return row is not None and any(task.state in SCHEDULED_TYPES for task in row.task_runs.values())
+        return row is not None and any(task.state in SCHEDULED for task in row.task_runs.values())
 
     def change_fate(self, run: FlowRunId, fate: str) -> None:
         """What the next unit of the run comes to."""
@@ -123,7 +123,7 @@ class World:
 
     def official(self, run: FlowRunId) -> None:
         """An official agent takes a waiting run and executes it elsewhere."""
-        if self.state(run) not in SCHEDULED_TYPES or run in self.official_alive or not self._set(run, "Submitted"):
+        if self.state(run) not in SCHEDULED or run in self.official_alive or not self._set(run, "Submitted"):
             return
         self.ledger.owners[run] = Claim(OFFICIAL, "")
         self.ledger.note(f"{OFFICIAL} claims {run[-4:]}")
@@ -142,7 +142,7 @@ class World:
         self.official_alive.discard(run)
         kind = "Cancelled" if self.state(run) == "Cancelling" else "Success"
         owner = self.ledger.owners.get(run)
-        if owner is None or owner.agent != OFFICIAL or self.state(run) in FINISHED_TYPES:
+        if owner is None or owner.agent != OFFICIAL or self.state(run) in FINISHED:
             text = f"{run[-4:]} is {self.state(run)}, owner {owner}, while {OFFICIAL} executed it"
             self.ledger.violate("healthy runs of others are left alone", text)
         self._set(run, kind)
@@ -202,7 +202,7 @@ class World:
     def _take_tasks(self, run: FlowRunId) -> None:
         """A process that executes a run sees to all of its tasks."""
         row, cloud = self._row(run), self.clouds[self.cloud_of[run]]
-        for task in [task for task, each in row.task_runs.items() if each.state not in FINISHED_TYPES] if row else []:
+        for task in [task for task, each in row.task_runs.items() if each.state not in FINISHED] if row else []:
             cloud.set_task_state(run, task, "Running")
             cloud.set_task_state(run, task, "Success")
 

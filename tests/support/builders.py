@@ -6,6 +6,7 @@ from typing import Any
 
 import attrs
 
+from prefect.agent.adapters.phases import named_state
 from prefect.agent.domain.model.flow_runs import (
     ClaimRecord,
     Flow,
@@ -16,7 +17,6 @@ from prefect.agent.domain.model.flow_runs import (
     TaskRunId,
 )
 from prefect.agent.domain.model.run_configs import RunConfig, Storage, UniversalRun
-from prefect.agent.domain.model.states import State
 from prefect.agent.domain.model.units import Evidence, Owner, Unit, UnitStatus, unit_name
 from prefect.agent.ports.clock import Clock, Wake
 from prefect.agent.ports.events import Event
@@ -52,11 +52,11 @@ def a_run(
         id=an_id(number),
         name=f"run-{number}",
         attempt=SimpleAttempt(attempt),
-        state=State(type=state, start_time=due),
+        state=named_state(state, start_time=due),
         flow=Flow(id=an_id(900_000 + number), name="flow", storage=storage or Storage(type="Module")),
         run_config=run_config or UniversalRun(),
         due_task_runs=tuple(
-            TaskRun(id=TaskRunId(f"task-{n}"), attempt=SimpleAttempt("1"), state=State(type="Retrying"))
+            TaskRun(id=TaskRunId(f"task-{n}"), attempt=SimpleAttempt("1"), state=named_state("Retrying"))
             for n in range(waiting_tasks)
         ),
         tasks_wait=waiting_tasks > 0,

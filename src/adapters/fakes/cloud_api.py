@@ -39,13 +39,12 @@ from prefect.agent.domain.model.flow_runs import (
     TaskRunId,
 )
 from prefect.agent.domain.model.run_configs import RunConfig, UniversalRun
-from prefect.agent.domain.model.states import CANCELLED, CANCELLING, FAILED, RUNNING, SUBMITTED
 from prefect.agent.domain.model.submissions import Workload
+from prefect.agent.domain.state_names import CANCELLED, FAILED, OPEN
 from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.cloud_api import AgentIdentity, Changes, ClaimRequest, LogLine, Tenant
 
 TENANT: Final = Tenant(id="00000000-0000-4000-8000-000000000000", name="memory")
-CLAIMED_TYPES: Final = frozenset({SUBMITTED, RUNNING, CANCELLING})
 FLOW: Final = Flow(id="00000000-0000-4000-8000-00000000000f", name="flow")
 
 
@@ -133,7 +132,7 @@ class InMemoryCloudApi(TroublesomeCloudApi):
         with self._call("claimed_flow_runs"):
             rows = [row for row in self._store.runs.values() if row.claim and row.claim.platform == platform]
             if changed_since is None:
-                rows = [row for row in rows if row.state in CLAIMED_TYPES]
+                rows = [row for row in rows if row.state in OPEN]
             else:
                 rows = [row for row in rows if row.changed_at is not None and row.changed_at >= changed_since]
             return self._views([row.id for row in rows])

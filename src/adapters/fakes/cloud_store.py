@@ -8,16 +8,18 @@ from typing import Any, Final
 
 import attrs
 
+from prefect.agent.adapters.phases import hold_of, named_state
 from prefect.agent.domain.cloud import limits, transitions
 from prefect.agent.domain.cloud.errors import NotFound
 from prefect.agent.domain.cloud.runs import run_labels
 from prefect.agent.domain.cloud.selection import LIMIT, STARTED, is_due, is_ready, labels_match
-from prefect.agent.domain.cloud.states import FINISHED, PARENTS, State, plain, scheduled
+from prefect.agent.domain.cloud.states import State, plain, scheduled
 from prefect.agent.domain.cloud.strictness import STRICT, Claims, Strictness
-from prefect.agent.domain.model import states
+from prefect.agent.domain.model import states as model
 from prefect.agent.domain.model.explaining import RunFacts, SeenAgent
 from prefect.agent.domain.model.flow_runs import Attempt, ClaimRecord, Flow, FlowRun, FlowRunId, TaskRun, TaskRunId
 from prefect.agent.domain.model.run_configs import RunConfig
+from prefect.agent.domain.state_names import FINISHED, PARENTS, RUNNING, SCHEDULED, SUBMITTED
 from prefect.agent.domain.times import iso, read_time
 
 RECORD: Final = "claim"
@@ -153,7 +155,7 @@ class Store:
         accepted = transitions.set_flow_run_state(
             row.columns, state, now=now, version=version, strictness=self.strictness
         )
-        if state.type == states.SUBMITTED:
+        if state.type == SUBMITTED:
             self.claims.take(row.id, self.strictness, now)
         full = self._full(row) if limits.begins(row.state, state.type) else []
         if full:
@@ -194,11 +196,11 @@ class Store:
             CloudError: The rules refuse it.
         """
         recoveries = int(counts) + (row.claim.recoveries if row.claim else 0)
-        if row.state == states.SUBMITTED:
+        if row.state == SUBMITTED:
             self.set_state(row, _waits_again(row, message, recoveries, now), now=now)
             return
         for task in row.task_runs.values():
-            if task.state == states.SUBMITTED:
+            if task.state == SUBMITTED:
                 self.set_task_state(row, task, _waits_again(task, message, recoveries, now), now=now)
         row.claim = None
 
@@ -243,6 +245,7 @@ def facts(row: FlowRunRow, agents: Sequence[SeenAgent], now: datetime) -> RunFac
         name=row.name,
         flow=row.flow.name,
         state=seen.state,
+        hold=hold_of(seen.state.name),
         since=row.changed_at,
         labels=frozenset(row.labels),
         claim=seen.claim,
@@ -253,7 +256,7 @@ def facts(row: FlowRunRow, agents: Sequence[SeenAgent], now: datetime) -> RunFac
 
 def view(row: FlowRunRow, now: datetime) -> FlowRun:
     """The flow run as the port shows it."""
-    is_running = row.state == states.RUNNING
+    is_running = row.state == RUNNING
     due = tuple(_task_view(task) for task in row.due(now)) if is_running else ()
     return FlowRun(
         id=row.id,
@@ -263,7 +266,7 @@ def view(row: FlowRunRow, now: datetime) -> FlowRun:
         name=row.name,
         run_config=row.run_config,
         due_task_runs=due,
-        tasks_wait=is_running and any(task.state in states.SCHEDULED_TYPES for task in row.task_runs.values()),
+        tasks_wait=is_running and any(task.state in SCHEDULED for task in row.task_runs.values()),
         claimed_task_runs=tuple(_task_view(t) for t in _claimed_tasks(row)) if is_running else (),
         claim=row.claim,
         recoveries=_recoveries(row, row.task_runs.values() if is_running else ()),
@@ -301,21 +304,21 @@ def _task_view(row: Row) -> TaskRun:
     return TaskRun(id=TaskRunId(columns["id"]), attempt=attempt, state=_state_view(columns, with_time=True))
 
 
-def _state_view(columns: Mapping[str, Any], *, with_time: bool) -> states.State:
+def _state_view(columns: Mapping[str, Any], *, with_time: bool) -> model.State:
     start = columns["state_start_time"] if with_time else None
     message = columns.get("state_message") or ""
     due = None if start is None else read_time(start)
-    return states.State(type=columns["state"], message=message, start_time=due)
+    return named_state(str(columns["state"]), message, due)
 
 
 def _claimed_tasks(row: FlowRunRow) -> list[Row]:
-    claimed = [task for task in row.task_runs.values() if task.state == states.SUBMITTED]
+    claimed = [task for task in row.task_runs.values() if task.state == SUBMITTED]
     return sorted(claimed, key=lambda task: str(task.columns["id"]))
 
 
 def _recoveries(row: Row, task_runs: Iterable[Row]) -> int:
     """What the waiting states of a run, or of its task runs, remember."""
-    waiting = [each for each in (row, *task_runs) if each.state in states.SCHEDULED_TYPES]
+    waiting = [each for each in (row, *task_runs) if each.state in SCHEDULED]
     return max((each.columns["serialized_state"].get(RECOVERIES, 0) for each in waiting), default=0)
 
 
@@ -323,7 +326,7 @@ def _waits_again(row: Row, message: str, recoveries: int, now: datetime) -> Stat
     """The state that *row* waited in before its claim, for a while longer."""
     waited = row.columns["serialized_state"].get("state") or {}
     kind = str(waited.get("type"))
-    kind = kind if kind in states.SCHEDULED_TYPES else "Scheduled"  # a loose Cloud lets a Running run be claimed
+    kind = kind if kind in SCHEDULED else "Scheduled"  # a loose Cloud lets a Running run be claimed
     start = now + HANDED_BACK_FOR
     if waited.get("start_time"):
         start = max(start, read_time(waited["start_time"]))

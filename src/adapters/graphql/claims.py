@@ -24,7 +24,6 @@ from prefect.agent.adapters.graphql.transport import Transport
 from prefect.agent.adapters.graphql.wire import TaskAttempt, VersionAttempt
 from prefect.agent.domain.errors import CloudError, CloudUnavailable, OutcomeUnknown, RequestRejected
 from prefect.agent.domain.model.flow_runs import Claimed, ClaimOutcome, Deferred, FlowRun, Lost, Refused, TaskRun
-from prefect.agent.domain.model.states import SUBMITTED
 from prefect.agent.ports.cloud_api import ClaimRequest
 
 BATCH: Final = 25
@@ -122,7 +121,7 @@ def check_whole(answer: Answer) -> None:
 
 def is_taken_over(run: FlowRun) -> bool:
     """Whether a claim of *run*, as it was read, replaces another claim."""
-    return run.state.type == SUBMITTED or bool(run.claimed_task_runs and not run.due_task_runs)
+    return run.state.is_claimed or bool(run.claimed_task_runs and not run.due_task_runs)
 
 
 def _entries(request: ClaimRequest) -> list[Entry]:
@@ -151,7 +150,7 @@ def _unsent(run: FlowRun) -> ClaimOutcome | None:
     tasks = (*run.due_task_runs, *run.claimed_task_runs)
     if not isinstance(run.attempt, VersionAttempt) or not all(isinstance(t.attempt, TaskAttempt) for t in tasks):
         return Refused(run, "not read from this Cloud")
-    return None if tasks or run.state.is_scheduled or run.state.type == SUBMITTED else Lost(run)
+    return None if tasks or run.state.is_waiting or run.state.is_claimed else Lost(run)
 
 
 def _refused(request: ClaimRequest, problem: RequestRejected) -> list[ClaimOutcome]:

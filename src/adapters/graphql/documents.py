@@ -5,13 +5,13 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from prefect.agent.domain.model.states import SCHEDULED_TYPES
+from prefect.agent.domain.state_names import SCHEDULED
 from prefect.agent.domain.times import iso
 
 RETRY_SLACK: Final = timedelta(seconds=3)
 """A running flow process gets this head start for retrying its own tasks."""
 
-WAITING: Final = tuple(sorted(SCHEDULED_TYPES))
+WAITING: Final = tuple(sorted(SCHEDULED))
 """State types of task runs that wait to be started."""
 
 _ROW: Final = """id version state serialized_state scheduled_start_time run_config name

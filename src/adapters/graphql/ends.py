@@ -16,7 +16,7 @@ from prefect.agent.adapters.graphql.wire import TaskAttempt, VersionAttempt
 from prefect.agent.domain.errors import CloudError, CloudUnavailable, OutcomeUnknown, RequestRejected, Unauthorised
 from prefect.agent.domain.model.ends import End, EndKind, EndOutcome, EndVerdict, judge_end
 from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId
-from prefect.agent.domain.model.states import CANCELLED, FAILED
+from prefect.agent.domain.state_names import CANCELLED, FAILED
 
 REST: Final = timedelta(minutes=1)
 """How long a run waits at least that was handed back."""
@@ -137,7 +137,7 @@ def _judged(end: End, seen: Found) -> EndVerdict | None:
     run = seen.run(end.run_id)
     if end.run_id in seen.unreadable:
         return EndVerdict.UNKNOWN
-    if end.kind is EndKind.HANDED_BACK and run is not None and run.state.is_scheduled:
+    if end.kind is EndKind.HANDED_BACK and run is not None and run.state.is_waiting:
         return EndVerdict.SETTLED
     return judge_end(end, run)
 
@@ -148,7 +148,7 @@ def _outcome(end: End, seen: Found, said: Mapping[FlowRunId, EndOutcome]) -> End
     if verdict is not None and verdict is not EndVerdict.UNKNOWN:
         return EndOutcome(verdict=verdict)
     run = seen.run(end.run_id)
-    state = f"the run is still {run.state.type}" if run else "the run cannot be read"
+    state = f"the run is still {run.state.name}" if run else "the run cannot be read"
     return said.get(end.run_id) or _unknown(state)
 
 

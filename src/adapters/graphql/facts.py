@@ -6,7 +6,8 @@ from prefect.agent.adapters.graphql import documents
 from prefect.agent.adapters.graphql.records import items, mapping, moment, number, text
 from prefect.agent.adapters.graphql.transport import Transport
 from prefect.agent.adapters.graphql.wire import read_flow_run
-from prefect.agent.domain.model.explaining import FORGOTTEN, QUEUED, Reference, RunFacts, SeenAgent
+from prefect.agent.adapters.phases import hold_of
+from prefect.agent.domain.model.explaining import FORGOTTEN, Hold, Reference, RunFacts, SeenAgent
 
 
 def read_facts(transport: Transport, only_tenant: str | None, reference: Reference) -> RunFacts | None:
@@ -23,6 +24,7 @@ def read_facts(transport: Transport, only_tenant: str | None, reference: Referen
     if run is None or not isinstance(row, Mapping):
         return None
     labels, about = _labels(row), mapping(row.get("about"))
+    hold = hold_of(run.state.name)
     is_local = run.flow.storage.type == "Local" and len(labels) == 1
     return RunFacts(
         id=run.id,
@@ -31,11 +33,12 @@ def read_facts(transport: Transport, only_tenant: str | None, reference: Referen
         flow_version=number(about.get("version")),
         flow_is_archived=about.get("archived") is True,
         state=run.state,
+        hold=hold,
         since=moment(row.get("state_timestamp")),
         labels=labels,
         machine_label=next(iter(labels)) if is_local else "",
         claim=run.claim,
-        limited=_holders(transport, only_tenant, labels) if run.state.type == QUEUED else (),
+        limited=_holders(transport, only_tenant, labels) if hold is Hold.LIMIT else (),
         agents=tuple(_agent(mapping(each)) for each in items(data.get("agent"))),
         at=now,
     )

@@ -191,7 +191,7 @@ class Reading:
         pages = (wanted[start : start + PAGE] for start in range(0, len(wanted), PAGE))
         found = Found.together(f for some in pages for f in halved(some, page, AnswerTooLarge, alone))
         runs = [run for run in map(found.run, wanted) if run is not None]
-        return [run for run in runs if run.state.is_scheduled or run.due_task_runs]
+        return [run for run in runs if run.state.is_waiting or run.due_task_runs]
 
     def _behind(self, labels: Collection[str], before: datetime, limit: int, skip: Collection[str]) -> list[str]:
         """Ids of due runs that fit *labels*, from the table itself, oldest first."""

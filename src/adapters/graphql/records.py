@@ -8,7 +8,7 @@ from typing import Any, Final
 import attrs
 
 from prefect.agent.domain.model.flow_runs import ClaimRecord
-from prefect.agent.domain.model.states import SCHEDULED_TYPES, SUBMITTED
+from prefect.agent.domain.state_names import SCHEDULED, SUBMITTED
 from prefect.agent.domain.times import iso, read_time
 
 DIALECT: Final = "1.4.1"
@@ -97,7 +97,7 @@ def handed_back_state(submitted: object, message: str, *, earliest: datetime, re
         recoveries: What the state is to remember.
     """
     waited = mapping(waiting_state(submitted))
-    if waited.get("type") not in SCHEDULED_TYPES:
+    if waited.get("type") not in SCHEDULED:
         waited = _state("Scheduled", "")
     start = max(earliest, moment(waited.get("start_time")) or earliest)
     context = {**mapping(waited.get("context")), RECORD_KEY: {RECOVERIES: recoveries}}

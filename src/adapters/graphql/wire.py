@@ -20,8 +20,10 @@ from prefect.agent.adapters.graphql.records import (
     text,
 )
 from prefect.agent.adapters.graphql.run_configs import read_environment_image, read_run_config, read_storage
+from prefect.agent.adapters.phases import named_state
 from prefect.agent.domain.model.flow_runs import Attempt, ClaimRecord, Flow, FlowRun, FlowRunId, TaskRun, TaskRunId
-from prefect.agent.domain.model.states import RUNNING, SUBMITTED, State
+from prefect.agent.domain.model.states import State
+from prefect.agent.domain.state_names import PAUSED, RUNNING, SUBMITTED
 
 _NEVER: Final = datetime.min.replace(tzinfo=timezone.utc)
 
@@ -69,7 +71,7 @@ def read_flow_run(row: object, due_before: datetime) -> FlowRun | None:
     flow = mapping(row.get("flow"))
     task_runs = [t for t in map(_read_task_run, items(row.get("task_runs"))) if t is not None]
     task_runs = sorted(task_runs, key=lambda t: t.id) if kind == RUNNING else []
-    waiting = [t for t in task_runs if t.state.is_scheduled]
+    waiting = [t for t in task_runs if t.state.is_waiting]
     due = tuple(t for t in waiting if _is_due(t.state, due_before))
     state = _read_state(kind, payload, due=bool(due))
     return FlowRun(
@@ -87,7 +89,7 @@ def read_flow_run(row: object, due_before: datetime) -> FlowRun | None:
         run_config=read_run_config(row.get("run_config")),
         due_task_runs=due,
         tasks_wait=bool(waiting),
-        claimed_task_runs=tuple(t for t in task_runs if t.state.type == SUBMITTED),
+        claimed_task_runs=tuple(t for t in task_runs if t.state.is_claimed),
         claim=read_record(payload) if kind == SUBMITTED and payload else _latest_claim(row),
         recoveries=_recoveries_of(state, payload, waiting),
         source=row,
@@ -104,7 +106,7 @@ def _present_state(row: Json, version: int | None) -> Json:
 
 def _read_state(kind: str, payload: Json, *, due: bool) -> State:
     start = None if due else moment(payload.get("start_time"))
-    return State(type=kind, message=text(payload.get("message")), start_time=start)
+    return named_state(kind, text(payload.get("message")), start)
 
 
 def _read_task_run(row: object) -> TaskRun | None:
@@ -147,7 +149,7 @@ def _claims(row: Json) -> Iterator[tuple[datetime, ClaimRecord | None]]:
 
 def _recoveries_of(state: State, payload: Json, waiting: Sequence[TaskRun]) -> int:
     """What the waiting state remembers: the run's own, or those of its task runs."""
-    if state.is_scheduled:
+    if state.is_waiting:
         return read_recoveries(payload)
     return max((read_recoveries(t.attempt.payload) for t in waiting if isinstance(t.attempt, TaskAttempt)), default=0)
 
@@ -161,5 +163,5 @@ def _hash(due: Sequence[TaskRun]) -> str:
 
 def _is_due(state: State, due_before: datetime) -> bool:
     if state.start_time is None:
-        return state.type != "Paused"  # the others are due at once if they do not say when
+        return state.name != PAUSED  # the others are due at once if they do not say when
     return state.start_time <= due_before

@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from prefect.agent.domain.cloud.errors import CloudError
-from prefect.agent.domain.cloud.states import RUNNING, State
+from prefect.agent.domain.cloud.states import State
+from prefect.agent.domain.state_names import EXECUTING
 
-TAKING: Final = tuple(sorted(RUNNING))
+TAKING: Final = tuple(sorted(EXECUTING))
 """State types of runs that take places."""
 
 FLOW_RUNS_QUEUED: Final = "Queued by flow run label concurrency limit"
@@ -75,4 +76,4 @@ def _innermost(state: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     while state is not None and state.get("type") in {"Queued", "Submitted"}:
         inner = state.get("state")
         state = inner if isinstance(inner, Mapping) else None
-    return None if state is None or state.get("type") in RUNNING else state
+    return None if state is None or state.get("type") in EXECUTING else state

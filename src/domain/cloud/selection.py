@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from prefect.agent.domain.cloud.states import SCHEDULED
+from prefect.agent.domain.state_names import SCHEDULED
 from prefect.agent.domain.times import iso
 
 LIMIT: Final = 25

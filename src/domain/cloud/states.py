@@ -1,4 +1,4 @@
-"""State types and the JSON they travel in (protocol section 4A)."""
+"""States and the JSON they travel in (protocol section 4A); their names are in ``domain.state_names``."""
 
 import json
 from collections.abc import Mapping
@@ -9,48 +9,7 @@ import attrs
 
 from prefect.agent.domain import times
 from prefect.agent.domain.cloud.errors import CloudError
-
-PARENTS: Final[Mapping[str, str | None]] = {
-    "Pending": None,
-    "Scheduled": "Pending",
-    "Resume": "Scheduled",
-    "Retrying": "Scheduled",
-    "Paused": "Scheduled",
-    "Submitted": None,
-    "Queued": None,
-    "ClientFailed": None,
-    "Running": None,
-    "Cancelling": "Running",
-    "Finished": None,
-    "Looped": "Finished",
-    "Success": "Finished",
-    "Cached": "Success",
-    "Mapped": "Success",
-    "Skipped": "Success",
-    "Failed": "Finished",
-    "TimedOut": "Failed",
-    "TriggerFailed": "Failed",
-    "ValidationFailed": "Failed",
-    "Cancelled": "Finished",
-}
-"""Every state type and the one it specialises."""
-
-
-def ancestors(state_type: str) -> frozenset[str]:
-    """*state_type* and everything it specialises."""
-    found: list[str] = []
-    current: str | None = state_type
-    while current is not None:
-        found.append(current)
-        current = PARENTS.get(current)
-    return frozenset(found)
-
-
-SCHEDULED: Final = frozenset(t for t in PARENTS if "Scheduled" in ancestors(t)) | {"Queued"}
-"""Types from which a run can be started."""
-
-FINISHED: Final = frozenset(t for t in PARENTS if "Finished" in ancestors(t))
-RUNNING: Final = frozenset({"Running", "Cancelling"})
+from prefect.agent.domain.state_names import PARENTS
 
 ENDING: Final = frozenset({"Success", "Failed", "Cached", "TimedOut", "Looped", "Cancelled"})
 """Types whose time becomes the run's end time (protocol section 13.1)."""

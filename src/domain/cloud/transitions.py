@@ -12,11 +12,12 @@ from typing import Any
 import attrs
 
 from prefect.agent.domain.cloud.errors import VERSION_LOCKING, CloudError
-from prefect.agent.domain.cloud.states import ENDING, FINISHED, RUNNING, SCHEDULED, State, plain
+from prefect.agent.domain.cloud.states import ENDING, State, plain
 from prefect.agent.domain.cloud.strictness import STRICT, Strictness
+from prefect.agent.domain.state_names import EXECUTING, FINISHED, PAUSED, SCHEDULED
 from prefect.agent.domain.times import iso
 
-DUE_NOW = SCHEDULED - {"Paused"}
+DUE_NOW = SCHEDULED - {PAUSED}
 """Types that are due at once if they do not say when; a paused run waits to be resumed."""
 
 
@@ -61,7 +62,7 @@ def set_flow_run_state(
     """
     _check_version(row, state, version, strictness, locked=locked)
     accepted = _accept(row, state, now)
-    if state.type in RUNNING or state.type == "Submitted":
+    if state.type in EXECUTING or state.type == "Submitted":
         accepted = attrs.evolve(accepted, values={**accepted.values, "heartbeat": iso(now)})
     return attrs.evolve(accepted, cancels_tasks=state.type == "Cancelled")
 
@@ -103,7 +104,7 @@ def cancel(state_type: str) -> State | None:
     """The state that a request to cancel leads to, by the type of the present one; None if the run has finished."""
     if state_type in FINISHED:
         return None
-    if state_type in RUNNING:
+    if state_type in EXECUTING:
         return plain("Cancelling", "Flow run is cancelling")
     return plain("Cancelled", "Flow run is cancelled")
 

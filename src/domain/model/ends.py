@@ -5,7 +5,6 @@ import enum
 import attrs
 
 from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId
-from prefect.agent.domain.model.states import CANCELLING, SUBMITTED
 
 
 class EndKind(enum.Enum):
@@ -80,8 +79,8 @@ def judge_end(end: End, run: FlowRun | None) -> EndVerdict | None:
         return EndVerdict.SETTLED if end.kind is EndKind.HANDED_BACK and run.claim is None else EndVerdict.NOT_OURS
     if end.lease and run.claim.lease != end.lease:
         return EndVerdict.NOT_OURS
-    if end.kind is EndKind.CANCELLED and run.state.type != CANCELLING:
+    if end.kind is EndKind.CANCELLED and not run.state.is_cancelling:
         return EndVerdict.NOT_OURS
-    if end.kind is EndKind.HANDED_BACK and run.state.type != SUBMITTED and not run.claimed_task_runs:
+    if end.kind is EndKind.HANDED_BACK and not run.state.is_claimed and not run.claimed_task_runs:
         return EndVerdict.NOT_OURS
     return None

@@ -1,5 +1,6 @@
 """Why a flow run does not start: facts in, findings out. Pure: command line, logs and pages say the same sentence."""
 
+import enum
 import re
 import shlex
 import uuid
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from prefect.agent.domain.model.flow_runs import ClaimRecord, FlowRunId
-from prefect.agent.domain.model.states import CANCELLING, SUBMITTED, State
+from prefect.agent.domain.model.states import State
 from prefect.agent.domain.model.units import Unit, UnitStatus
 
 ALIVE: Final = timedelta(seconds=60)
@@ -26,8 +27,15 @@ LATE: Final = timedelta(seconds=60)
 
 SHOWN_AGENTS: Final = 10
 
-QUEUED: Final = "Queued"
-PAUSED: Final = "Paused"
+
+class Hold(enum.Enum):
+    """What keeps a waiting run from being started, though it may be due."""
+
+    PAUSE = "pause"
+    """It was paused: a person resumes it."""
+
+    LIMIT = "limit"
+    """A concurrency limit has no free place."""
 
 
 @attrs.frozen(kw_only=True)
@@ -50,6 +58,7 @@ class RunFacts:
     """What a Cloud says of one flow run, and of the agents that ask it for work.
 
     Attributes:
+        hold: What keeps a waiting run from being started, if anything; set by the adapter like the state's phase.
         since: When the run came into its state (aware, UTC).
         labels: Of the run; an agent needs all of them.
         machine_label: The one of its labels that may name the machine which registered the flow.
@@ -65,6 +74,7 @@ class RunFacts:
     flow_version: int | None = None
     flow_is_archived: bool = False
     state: State
+    hold: Hold | None = None
     since: datetime | None = None
     labels: frozenset[str] = frozenset()
     machine_label: str = ""
@@ -163,12 +173,12 @@ def _findings(facts: RunFacts, unit: UnitFacts | None) -> Iterator[Finding]:
     state = facts.state
     if state.is_finished:
         yield Finding(cause="finished", stops=False, text=f"It has ended. {state.message}".strip())
-    elif state.is_scheduled:
+    elif state.is_waiting:
         yield from _waiting(facts)
-    elif state.type in {SUBMITTED, CANCELLING} or state.is_running:
+    elif state.is_open:
         yield from _claimed(facts, unit)
     else:
-        yield Finding(cause="unknown-state", text=f"No agent acts on the state {state.type}.")
+        yield Finding(cause="unknown-state", text=f"No agent acts on the state {state.name}.")
 
 
 # --- it waits ---
@@ -181,13 +191,13 @@ def _waiting(facts: RunFacts) -> Iterator[Finding]:
             stops=False,
             text="Its flow version is archived: nothing schedules it any more, but this run is started all the same.",
         )
-    if facts.state.type == PAUSED:
+    if facts.hold is Hold.PAUSE:
         yield Finding(
             cause="paused",
             text=f"It is paused. {facts.state.message}".strip(),
             remedies=("resume it in the UI, or set its state to Scheduled",),
         )
-    elif facts.state.type == QUEUED:
+    elif facts.hold is Hold.LIMIT:
         yield _queued(facts)
     elif facts.late < timedelta():
         yield _early(facts)
@@ -242,7 +252,7 @@ def _agents(facts: RunFacts) -> Iterator[Finding]:
 def _taken(facts: RunFacts, alive: Sequence[SeenAgent]) -> Iterator[Finding]:
     names = ", ".join(sorted({each.name for each in alive})[:SHOWN_AGENTS])
     yield Finding(cause="agents", stops=False, text=f"An agent that takes its labels asks for work: {names}.")
-    if facts.state.type not in {QUEUED, PAUSED} and facts.late > LATE:
+    if facts.hold is None and facts.late > LATE:
         yield Finding(
             cause="late",
             text=f"It is due for {span(facts.late)}, and an agent could take it, but none has claimed it.",
@@ -297,7 +307,7 @@ def _claimed(facts: RunFacts, unit: UnitFacts | None) -> Iterator[Finding]:
         yield Finding(
             cause="foreign-claim",
             stops=not facts.state.is_running and since > LATE,
-            text=f"It is {facts.state.type} for {span(since)}, by an agent of another product, which left no record.",
+            text=f"It is {facts.state.name} for {span(since)}, by an agent of another product, which left no record.",
             remedies=("ask the operator of that agent; if it is gone, set the run's state to Scheduled",),
         )
         return
@@ -339,8 +349,9 @@ def _unit(facts: RunFacts, claim: ClaimRecord, seen: UnitFacts | None, since: ti
     if unit.status in {UnitStatus.PENDING, UnitStatus.CREATED}:
         why = unit.evidence or "the platform does not say for what"
         return Finding(cause="unit-pending", text=f"Its unit {claim.unit} waits to start: {why}.")
-    is_late = facts.state.type == SUBMITTED and since > LATE
+    is_late = facts.state.is_claimed and since > LATE
     text = f"Its unit {claim.unit} executes ({unit.info})."
     if is_late:
-        text += f" But the run is Submitted for {span(since)}: its process has not reached Prefect. Look at its output."
+        text += f" But the run is {facts.state.name} for {span(since)}: its process has not reached Prefect."
+        text += " Look at its output."
     return Finding(cause="unit-executes", stops=is_late, text=text)

@@ -15,7 +15,6 @@ from typing import Final
 import attrs
 
 from prefect.agent.domain.model.flow_runs import ClaimRecord, FlowRun
-from prefect.agent.domain.model.states import SUBMITTED
 
 MOST_RECOVERIES: Final = 5
 """How often one claim is recovered or handed back before its run fails: its unit does not last."""
@@ -108,7 +107,7 @@ def taken_over(record: ClaimRecord, claimant: Claimant, *, now: datetime, create
 
 def waits_for_its_unit(run: FlowRun) -> bool:
     """Whether the run's latest claim is still to be turned into a unit."""
-    return run.claim is not None and (run.state.type == SUBMITTED or bool(run.claimed_task_runs))
+    return run.claim is not None and (run.state.is_claimed or bool(run.claimed_task_runs))
 
 
 def is_expired(record: ClaimRecord, now: datetime) -> bool:

@@ -13,7 +13,6 @@ import attrs
 from prefect.agent.domain.model.ends import EndKind
 from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId, SimpleAttempt
 from prefect.agent.domain.model.leases import waits_for_its_unit
-from prefect.agent.domain.model.states import CANCELLING, SUBMITTED
 from prefect.agent.domain.model.units import Unit, UnitStatus, unit_name
 
 
@@ -91,15 +90,16 @@ def judge(unit: Unit, run: FlowRun | None, *, seen_before: bool) -> Verdict | No
     """
     if run is None or not speaks_for(unit, run):
         return Settled(unit)
-    if run.state.type == CANCELLING:
+    if run.state.is_cancelling:
         return None if unit.lingers else ReportCancelled(unit)
-    if run.state.type == SUBMITTED:
+    if run.state.is_claimed:
         return ReportFailed(unit, f"{_ended(unit)} before the flow run reported anything")
     if run.state.is_running and not _is_awaited(run):
         if unit.status is UnitStatus.FAILED:
-            return ReportFailed(unit, f"{_ended(unit)} while the flow run was Running")
+            return ReportFailed(unit, f"{_ended(unit)} while the flow run was {run.state.name}")
         if seen_before:
-            return ReportFailed(unit, f"{_ended(unit)}, but the flow run is still Running and none of its tasks waits")
+            reason = f"{_ended(unit)}, but the flow run is still {run.state.name} and none of its tasks waits"
+            return ReportFailed(unit, reason)
         return LookAgain(unit)
     return None
 
@@ -117,10 +117,10 @@ def judge_absent(run: FlowRun) -> tuple[EndKind, str] | None:
     if run.claim is None or run.state.is_finished or waits_for_its_unit(run):
         return None
     message = f"The unit of execution {run.claim.unit} does not exist any more"
-    if run.state.type == CANCELLING:
+    if run.state.is_cancelling:
         return EndKind.CANCELLED, message
     if run.state.is_running and not _is_awaited(run):
-        return EndKind.FAILED, f"{message}, and the flow run was still Running: it was deleted externally"
+        return EndKind.FAILED, f"{message}, and the flow run was still {run.state.name}: it was deleted externally"
     return None
 
 
@@ -140,12 +140,12 @@ def judge_vanished(unit: Unit, run: FlowRun | None) -> Conclusion:
     deleted = f"The unit of execution {unit.name} was deleted externally"
     if run is None or not speaks_for(unit, run):
         return Settled(unit)
-    if run.state.type == CANCELLING:
+    if run.state.is_cancelling:
         return ReportCancelled(unit)
-    if run.state.type == SUBMITTED and run.claim is not None:
+    if run.state.is_claimed and run.claim is not None:
         return ReportFailed(unit, f"{deleted} before the flow run reported anything", run.claim.lease)
     if run.state.is_running and not _is_awaited(run):
-        return ReportFailed(unit, f"{deleted} while the flow run was Running")
+        return ReportFailed(unit, f"{deleted} while the flow run was {run.state.name}")
     return Settled(unit)
 
 
@@ -174,9 +174,9 @@ def judge_hopeless(unit: Unit, run: FlowRun | None) -> Conclusion:
     """
     if run is None or not speaks_for(unit, run):
         return Settled(unit)
-    if run.state.type == CANCELLING:
+    if run.state.is_cancelling:
         return ReportCancelled(unit)
-    if run.state.is_running or run.state.type == SUBMITTED:
+    if run.state.is_running or run.state.is_claimed:
         reason = f"The unit of execution {unit.name} could not start ({unit.evidence or 'no evidence'})"
         return ReportFailed(unit, reason)
     return Settled(unit)

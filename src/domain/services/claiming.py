@@ -97,7 +97,7 @@ class ClaimFlowRuns:
             CloudError: They cannot be read.
         """
         now = self.cloud.flow_runs([run.id for run in runs]) if runs else []
-        return {run.id: run for run in now if run.state.is_scheduled or run.due_task_runs}
+        return {run.id: run for run in now if run.state.is_waiting or run.due_task_runs}
 
     def rivals(self, lost: Sequence[FlowRunId]) -> list[str]:
         """Claimants that have the runs that were lost, as far as a few of these tell."""

@@ -7,7 +7,6 @@ from typing import Final
 import attrs
 
 from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId
-from prefect.agent.domain.model.states import CANCELLING, SUBMITTED
 from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.cloud_api import CloudApi
 
@@ -23,7 +22,7 @@ SLACK: Final = timedelta(seconds=30)
 
 def is_open(run: FlowRun) -> bool:
     """Whether the run is claimed and not over."""
-    return run.state.type in {SUBMITTED, CANCELLING} or run.state.is_running
+    return run.state.is_open
 
 
 @attrs.define(kw_only=True)

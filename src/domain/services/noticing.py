@@ -75,7 +75,7 @@ class NoticeLateRuns:
 
     def _concerns(self, facts: RunFacts, finding: Finding) -> bool:
         is_ours = fits(facts.labels, set(self.labels))
-        return finding.stops and facts.state.is_scheduled and (is_ours or finding.cause in OTHERS)
+        return finding.stops and facts.state.is_waiting and (is_ours or finding.cause in OTHERS)
 
     def _report(self, facts: RunFacts, finding: Finding) -> None:
         remedy = f" Do: {finding.remedies[0]}" if finding.remedies else ""

@@ -10,7 +10,6 @@ from prefect.agent.domain.errors import PlatformError
 from prefect.agent.domain.model.ends import End, EndKind
 from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId
 from prefect.agent.domain.model.settings import AgentSettings
-from prefect.agent.domain.model.states import CANCELLING
 from prefect.agent.domain.model.units import Unit
 from prefect.agent.domain.model.verdicts import Conclusion, is_hopeless, overdue, speaks_for
 from prefect.agent.domain.services.ending import ReportEnd
@@ -127,7 +126,7 @@ class StopUnits:
             self.platform.stop(unit.name, grace=self.settings.stop_grace)
             message = f"Stopped {unit.name}: its flow run was cancelled and did not end by itself"
             self.tell(Event(name=events.UNIT_STOPPED, message=message, fields={"flow_run_id": run.id}))
-            if run.state.type == CANCELLING and speaks_for(unit, run):
+            if run.state.is_cancelling and speaks_for(unit, run):
                 self.outbox.end(End(run_id=run.id, unit=unit.name, kind=EndKind.CANCELLED, message=message))
             else:
                 self.outbox.log(run.id, message, "WARNING")

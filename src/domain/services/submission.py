@@ -19,7 +19,7 @@ from prefect.agent.domain.model.leases import is_expired
 from prefect.agent.domain.model.pauses import back_off
 from prefect.agent.domain.model.policy import OPEN, Policy, judge
 from prefect.agent.domain.model.run_configs import frozen_mapping
-from prefect.agent.domain.model.states import RUNNING, SUBMITTED
+from prefect.agent.domain.model.states import Phase
 from prefect.agent.domain.model.submissions import Submission, plan_submission
 from prefect.agent.domain.model.units import Unit, UnitStatus, owner
 from prefect.agent.domain.services.gate import PlatformGate
@@ -232,9 +232,9 @@ class CreateUnit:
             raise NoLongerOurs("it was deleted before its unit could be created")
         now, claim = current[0].state, current[0].claim
         if run.claim is not None and claim != run.claim:
-            raise NoLongerOurs(f"it is {now.type} now, and this claim holds it no longer; no unit is created")
-        if now.type != (RUNNING if run.state.is_running else SUBMITTED):
-            raise NoLongerOurs(f"it is {now.type} now; no unit is created")
+            raise NoLongerOurs(f"it is {now.name} now, and this claim holds it no longer; no unit is created")
+        if now.phase is not (Phase.RUNNING if run.state.is_running else Phase.CLAIMED):
+            raise NoLongerOurs(f"it is {now.name} now; no unit is created")
 
     def _say_retried(self, run: FlowRun, problem: Exception) -> None:
         message = f"Cannot start flow run {run.name or run.id} yet: {problem}"

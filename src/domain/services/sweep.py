@@ -11,7 +11,6 @@ from prefect.agent.domain.model.ends import End
 from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId
 from prefect.agent.domain.model.leases import waits_for_its_unit
 from prefect.agent.domain.model.settings import AgentSettings
-from prefect.agent.domain.model.states import CANCELLED, CANCELLING
 from prefect.agent.domain.model.units import Owner, Unit, UnitStatus
 from prefect.agent.domain.model.verdicts import (
     Conclusion,
@@ -299,7 +298,7 @@ class Reconcile:
         self._each(orphans, self._report_orphan, "report the deletion of the run of")
         self._stops.orphaned(orphans)
         known = (self.view.get(run_id) for run_id in {unit.flow_run_id for unit in alive})
-        cancelled = [run for run in known if run is not None and run.state.type in {CANCELLING, CANCELLED}]
+        cancelled = [run for run in known if run is not None and (run.state.is_cancelling or run.state.is_cancelled)]
         self._stops.cancelled(cancelled, alive)
 
     def _stop_lingering(self, units: Sequence[Unit]) -> None:

@@ -90,7 +90,7 @@ def _as_json(facts: RunFacts, findings: Sequence[Finding]) -> str:
         "id": facts.id,
         "name": facts.name,
         "flow": facts.flow,
-        "state": facts.state.type,
+        "state": facts.state.name,
         "since": facts.since.isoformat() if facts.since else None,
         "due": facts.state.start_time.isoformat() if facts.state.start_time else None,
         "labels": sorted(facts.labels),
@@ -102,7 +102,7 @@ def _as_text(facts: RunFacts, findings: Sequence[Finding]) -> Iterator[str]:
     version = f" v{facts.flow_version}" if facts.flow_version is not None else ""
     since = f" for {span(facts.at - facts.since)}" if facts.since else ""
     due = f"; it is due since {facts.state.start_time:%H:%M:%S} UTC" if _is_due(facts) else ""
-    yield f"{facts.name} (flow {facts.flow}{version}, {facts.id}) is {facts.state.type}{since}{due}."
+    yield f"{facts.name} (flow {facts.flow}{version}, {facts.id}) is {facts.state.name}{since}{due}."
     for finding in findings:
         yield f"{'x' if finding.stops else 'ok':<3}{finding.text}"
         yield from (f"     {line}" for line in _aligned(finding.rows))
@@ -112,7 +112,7 @@ def _as_text(facts: RunFacts, findings: Sequence[Finding]) -> Iterator[str]:
 
 
 def _is_due(facts: RunFacts) -> bool:
-    return facts.state.is_scheduled and facts.state.start_time is not None and facts.late.total_seconds() >= 0
+    return facts.state.is_waiting and facts.state.start_time is not None and facts.late.total_seconds() >= 0
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:

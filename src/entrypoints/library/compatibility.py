@@ -52,7 +52,7 @@ class FlowRunRow(Row):
     def of(cls, run: FlowRun) -> "FlowRunRow":
         """The row of *run*; put together from what is known if its adapter keeps no rows."""
         flow = {"id": run.flow.id, "name": run.flow.name, "core_version": run.flow.core_version}
-        known = {"id": run.id, "name": run.name, "state": run.state.type, "flow": flow}
+        known = {"id": run.id, "name": run.name, "state": run.state.name, "flow": flow}
         return cls({**known, **run.source}, run)
 
 

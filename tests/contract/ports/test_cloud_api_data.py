@@ -335,6 +335,6 @@ def test_rows_to_choose_from_are_light(cloud: CloudApi, stub: Stub) -> None:
     (run,) = cloud.claimed_flow_runs(platform="p")
 
     assert run.claim is not None
-    assert (run.claim.unit, run.state.type) == ("u", "Submitted")
+    assert (run.claim.unit, run.state.name) == ("u", "Submitted")
     for word in ("run_config", "flow {", "parameters"):
         assert word not in stub.asked[-1].query

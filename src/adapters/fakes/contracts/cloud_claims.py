@@ -35,6 +35,7 @@ from prefect.agent.domain.model.flow_runs import (
     Refused,
     SimpleAttempt,
 )
+from prefect.agent.domain.model.states import Phase
 from prefect.agent.ports.cloud_api import ClaimRequest, CloudApi
 
 RUNS = 50
@@ -209,7 +210,7 @@ class ClaimContract(CloudContractBase):
         assert end(cloud, end_of(mine, EndKind.HANDED_BACK)).verdict is EndVerdict.SETTLED
 
         run = one(cloud, mine.run.id)
-        assert (run.state.type, run.recoveries) == ("Scheduled", 3)
+        assert (run.state.phase, run.recoveries) == (Phase.WAITING, 3)
         assert run.due is not None
         assert abs(run.due - due) < MINUTE / 1000
 

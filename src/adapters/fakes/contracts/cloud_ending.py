@@ -23,6 +23,7 @@ from prefect.agent.adapters.fakes.contracts.worlds import CloudWorld
 from prefect.agent.domain.errors import CloudError
 from prefect.agent.domain.model.ends import EndKind, EndOutcome, EndVerdict
 from prefect.agent.domain.model.flow_runs import Claimed, FlowRunId
+from prefect.agent.domain.model.states import Phase
 from prefect.agent.ports.cloud_api import CloudApi
 
 SETTLED = EndOutcome(verdict=EndVerdict.SETTLED)
@@ -142,7 +143,7 @@ class EndingContract(CloudContractBase):
         assert end(cloud, end_of(mine, EndKind.HANDED_BACK, "no place for it here")) == SETTLED
 
         run = one(world.connection(), mine.run.id)
-        assert (run.state.type, run.state.message) == ("Scheduled", "no place for it here")
+        assert (run.state.phase, run.state.message) == (Phase.WAITING, "no place for it here")
         assert run.due is not None
         assert before + MINUTE - timedelta(seconds=2) <= run.due <= before + 2 * MINUTE
         assert (run.claim, run.recoveries) == (None, 1)
@@ -213,7 +214,7 @@ class EndingContract(CloudContractBase):
         assert end(cloud, end_of(mine, EndKind.HANDED_BACK)) == SETTLED
 
         run = one(world.connection(), run_id)
-        assert (run.state.type, run.tasks_wait, run.recoveries, run.claim) == ("Running", True, 1, None)
+        assert (run.state.phase, run.tasks_wait, run.recoveries, run.claim) == (Phase.RUNNING, True, 1, None)
         assert (run.claimed_task_runs, run.due_task_runs) == ((), ())
         assert ids(cloud.claimed_flow_runs(platform=HERE)) == []
         for task_run in tasks:

@@ -4,6 +4,7 @@ from prefect.agent.adapters.fakes.contracts.cloud_base import HERE, MINUTE, Clou
 from prefect.agent.adapters.fakes.contracts.worlds import CloudWorld
 from prefect.agent.domain.model.explaining import Reference
 from prefect.agent.domain.model.flow_runs import FlowRunId
+from prefect.agent.domain.model.states import Phase
 from prefect.agent.ports.cloud_api import AgentIdentity, CloudApi
 
 
@@ -39,9 +40,9 @@ class ExplainingContract(CloudContractBase):
 
         assert found is not None
         assert by_claim is not None
-        assert (found.id, found.state.type, found.labels) == (waiting, "Scheduled", frozenset({"vm", "gpu"}))
+        assert (found.id, found.state.phase, found.labels) == (waiting, Phase.WAITING, frozenset({"vm", "gpu"}))
         assert cloud.facts(Reference(name=found.name)) is not None
-        assert (by_claim.state.type, by_claim.claim) == ("Running", mine.record)
+        assert (by_claim.state.phase, by_claim.claim) == (Phase.RUNNING, mine.record)
         (agent,) = found.agents
         assert (agent.name, agent.labels) == ("vm-1", frozenset({"vm"}))
         assert agent.last_seen is not None

@@ -16,6 +16,7 @@ from prefect.agent.adapters.fakes.contracts.cloud_base import (
 from prefect.agent.adapters.fakes.contracts.worlds import CloudWorld
 from prefect.agent.domain.model.ends import EndVerdict
 from prefect.agent.domain.model.flow_runs import Claimed, FlowRunId
+from prefect.agent.domain.model.states import Phase
 from prefect.agent.ports.cloud_api import CloudApi
 
 
@@ -39,7 +40,7 @@ class LimitContract(CloudContractBase):
 
         assert [narrow.flow_run(run_id).state for run_id in (first, second)] == ["Running", "Queued"]
         assert "narrow" in narrow.flow_run(second).message
-        assert one(cloud, second).state.type == "Queued"
+        assert one(cloud, second).state.phase is Phase.WAITING
 
     def test_a_queued_run_is_its_process_business(self, cloud: CloudApi, narrow: CloudWorld) -> None:
         """No agent is given it, however long it has waited, nor counts it among what is claimed."""

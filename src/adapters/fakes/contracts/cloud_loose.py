@@ -13,6 +13,7 @@ from prefect.agent.adapters.fakes.contracts.worlds import CloudWorld
 from prefect.agent.domain.errors import OutcomeUnknown, RequestRejected
 from prefect.agent.domain.model.ends import End, EndKind, EndVerdict
 from prefect.agent.domain.model.flow_runs import Claimed, Deferred, FlowRunId, Lost
+from prefect.agent.domain.model.states import Phase
 from prefect.agent.ports.cloud_api import CloudApi, LogLine
 
 LOCK: Final = 30.0
@@ -171,7 +172,7 @@ class LooseClaimContract(LooseContractBase):
         assert isinstance(first, Claimed)
         assert isinstance(second, Claimed)
         now_read = one(cloud, run_id)
-        assert (now_read.state.type, now_read.claim) == ("Submitted", second.record)
+        assert (now_read.state.phase, now_read.claim) == (Phase.CLAIMED, second.record)
 
     def test_an_end_of_a_claim_that_was_overwritten_does_nothing(self, cloud: CloudApi, world: LooseCloudWorld) -> None:
         """The fence of an end is the record, not the version."""

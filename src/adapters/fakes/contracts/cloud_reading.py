@@ -22,7 +22,21 @@ from prefect.agent.adapters.fakes.contracts.cloud_base import (
 from prefect.agent.adapters.fakes.contracts.worlds import CloudWorld
 from prefect.agent.domain.model.flow_runs import Claimed, FlowRunId
 from prefect.agent.domain.model.run_configs import DockerRun, UniversalRun, UnusableRunConfig
+from prefect.agent.domain.model.states import Outcome, Phase
 from prefect.agent.ports.cloud_api import AgentIdentity, CloudApi
+
+PHASES = [
+    ("Scheduled", Phase.WAITING, None),
+    ("Retrying", Phase.WAITING, None),
+    ("Queued", Phase.WAITING, None),
+    ("Submitted", Phase.CLAIMED, None),
+    ("Running", Phase.RUNNING, None),
+    ("Success", Phase.FINISHED, Outcome.SUCCESS),
+    ("Failed", Phase.FINISHED, Outcome.FAILURE),
+    ("TimedOut", Phase.FINISHED, Outcome.FAILURE),
+    ("Cancelled", Phase.FINISHED, Outcome.CANCELLED),
+]
+"""States in the words of 1.x, and what the agent is to make of them."""
 
 AGENT = AgentIdentity(name="agent", type="DockerAgent", labels=("a", "b"))
 
@@ -66,7 +80,7 @@ class ReadingContract(CloudContractBase):
 
         (run,) = ready(cloud)
 
-        assert (run.id, run.name, run.state.type, run.claim) == (run_id, "amber-fox", "Scheduled", None)
+        assert (run.id, run.name, run.state.phase, run.claim) == (run_id, "amber-fox", Phase.WAITING, None)
         assert run.due is not None
         assert abs(run.due - due) < timedelta(milliseconds=1)
         assert run.run_config == UniversalRun(env={"A": "1"})
@@ -181,7 +195,7 @@ class ReadingContract(CloudContractBase):
 
         (run,) = ready(cloud)
 
-        assert (run.id, run.state.type) == (run_id, "Running")
+        assert (run.id, run.state.phase) == (run_id, Phase.RUNNING)
         assert [task_run.id for task_run in run.due_task_runs] == [due]
         assert run.due is None or run.due <= now()
         assert str(run.attempt) != str(before)
@@ -227,9 +241,22 @@ class ReadingContract(CloudContractBase):
         found = cloud.flow_runs([*made, *unknown, *made])
 
         assert sorted(ids(found)) == sorted(made)
-        assert {run.id: run.state.type for run in found}[made[0]] == "Running"
+        assert {run.id: run.state.phase for run in found}[made[0]] is Phase.RUNNING
         assert list(cloud.flow_runs([])) == []
         assert list(cloud.flow_runs(unknown[:1])) == []
+
+    @pytest.mark.parametrize(("state", "phase", "outcome"), PHASES)
+    def test_a_state_is_read_with_its_phase(
+        self, cloud: CloudApi, world: CloudWorld, state: str, phase: Phase, outcome: Outcome | None
+    ) -> None:
+        """The agent decides by the phase alone; the name is for people, and is never empty."""
+        run_id = world.add_flow_run()
+        world.set_state(run_id, state)
+
+        found = one(cloud, run_id).state
+
+        assert (found.phase, found.outcome) == (phase, outcome)
+        assert found.name
 
     def test_attempts_are_equal_until_something_happens(self, cloud: CloudApi, world: CloudWorld) -> None:
         """Two agents read the same attempt of a run; scheduling it again makes another one."""
@@ -255,10 +282,10 @@ class ReadingContract(CloudContractBase):
 
         expected = {each.run.id: each.record for each in (mine, siblings, started, cancelling)}
         assert {run.id: run.claim for run in found.values()} == expected
-        assert [found[each.run.id].state.type for each in (mine, started, cancelling)] == [
-            "Submitted",
-            "Running",
-            "Cancelling",
+        assert [found[each.run.id].state.phase for each in (mine, started, cancelling)] == [
+            Phase.CLAIMED,
+            Phase.RUNNING,
+            Phase.CANCELLING,
         ]
 
     def test_what_changed_is_found_whatever_its_state(self, cloud: CloudApi, world: CloudWorld) -> None:

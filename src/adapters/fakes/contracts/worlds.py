@@ -32,7 +32,11 @@ class RunSeen(Protocol):
 
 
 class CloudWorld(Protocol):
-    """A Cloud that belongs to one test, and what people and flow processes do there."""
+    """A Cloud that belongs to one test, and what people and flow processes do there.
+
+    The suites name states in the words of 1.x (``Running``, ``Success``). A world of another backend translates them
+    into its own, both ways; the adapter under test is looked at by phases only.
+    """
 
     @property
     def is_strict(self) -> bool:

@@ -8,8 +8,9 @@ import attrs
 from prefect.agent.domain.cloud.errors import CloudError, NotFound, PartlyDone
 from prefect.agent.domain.cloud.limits import begins
 from prefect.agent.domain.cloud.selection import READY_TYPES, due_time
-from prefect.agent.domain.cloud.states import FINISHED, State, read_state
+from prefect.agent.domain.cloud.states import State, read_state
 from prefect.agent.domain.cloud.transitions import Accepted, cancel, set_flow_run_state, set_task_run_state
+from prefect.agent.domain.state_names import FINISHED
 from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.mutations.limits import hold_flow_run, hold_task_run
 from prefect.agent.entrypoints.server.mutations.registry import INPUTS, SUCCESS, Answer, Given, Request, mutation

@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 
-from prefect.agent.domain.cloud.states import FINISHED
+from prefect.agent.domain.state_names import FINISHED
 from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.storage.database import Database, Tx
 

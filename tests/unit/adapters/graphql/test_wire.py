@@ -361,7 +361,7 @@ def test_t14_a_running_run_with_a_due_retry() -> None:
     run = read(T14)
 
     [task_run] = run.due_task_runs
-    assert (task_run.id, str(task_run.attempt), task_run.state.type) == (TaskRunId(an_id(7)), "4", "Retrying")
+    assert (task_run.id, str(task_run.attempt), task_run.state.name) == (TaskRunId(an_id(7)), "4", "Retrying")
     assert run.due is None
     assert str(run.attempt).startswith("2-")
 

@@ -17,8 +17,8 @@ from prefect.agent.domain.cloud.limits import (
     full,
     queued,
 )
-from prefect.agent.domain.cloud.states import PARENTS, SCHEDULED
 from prefect.agent.domain.cloud.transitions import set_flow_run_state
+from prefect.agent.domain.state_names import PARENTS, SCHEDULED
 from support.builders import NOW, an_id
 
 NAMES = st.sampled_from("abcd")

@@ -15,7 +15,8 @@ from prefect.agent.domain.cloud.rescue import (
     lost_before,
     resurrect_flow_run,
 )
-from prefect.agent.domain.cloud.states import PARENTS, read_state
+from prefect.agent.domain.cloud.states import read_state
+from prefect.agent.domain.state_names import PARENTS
 from prefect.agent.domain.times import iso
 from support.builders import NOW
 

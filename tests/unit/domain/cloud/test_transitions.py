@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefect.agent.domain.cloud.errors import VERSION_LOCKING, CloudError
-from prefect.agent.domain.cloud.states import FINISHED, PARENTS, SCHEDULED, State, plain, scheduled
+from prefect.agent.domain.cloud.states import State, plain, scheduled
 from prefect.agent.domain.cloud.strictness import LOOSE
 from prefect.agent.domain.cloud.transitions import Accepted, cancel, set_flow_run_state, set_task_run_state
+from prefect.agent.domain.state_names import FINISHED, PARENTS, SCHEDULED
 from prefect.agent.domain.times import iso
 from support.builders import NOW, an_id
 

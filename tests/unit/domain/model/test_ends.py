@@ -3,14 +3,15 @@
 import attrs
 import pytest
 
+from prefect.agent.adapters.phases import named_state
 from prefect.agent.domain.model.ends import End, EndKind, EndVerdict, judge_end
 from prefect.agent.domain.model.flow_runs import FlowRun, SimpleAttempt, TaskRun, TaskRunId
-from prefect.agent.domain.model.states import FINISHED_TYPES, State
+from prefect.agent.domain.state_names import FINISHED
 from support.builders import a_record, a_run, an_id
 
 RUN = a_run(state="Running")
 UNIT = a_record(a_run()).unit
-CLAIMED_TASK = TaskRun(id=TaskRunId("t"), attempt=SimpleAttempt("2"), state=State(type="Submitted"))
+CLAIMED_TASK = TaskRun(id=TaskRunId("t"), attempt=SimpleAttempt("2"), state=named_state("Submitted"))
 CLAIMED_TASKS = attrs.evolve(RUN, claimed_task_runs=(CLAIMED_TASK,))
 KINDS = list(EndKind)
 
@@ -27,7 +28,7 @@ def test_a_run_that_does_not_exist_needs_no_end(kind: EndKind) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("state", sorted(FINISHED_TYPES))
+@pytest.mark.parametrize("state", sorted(FINISHED))
 def test_a_finished_run_settles_every_end(kind: EndKind, state: str) -> None:
     """What was read back as finished is over, whoever reported it."""
     assert verdict(kind, a_run(state=state)) is EndVerdict.SETTLED

@@ -6,6 +6,7 @@ from typing import Any
 import attrs
 import pytest
 
+from prefect.agent.adapters.phases import hold_of, named_state
 from prefect.agent.domain.model.explaining import (
     Finding,
     RunFacts,
@@ -16,7 +17,6 @@ from prefect.agent.domain.model.explaining import (
     span,
 )
 from prefect.agent.domain.model.flow_runs import ClaimRecord, FlowRunId
-from prefect.agent.domain.model.states import State
 from prefect.agent.domain.model.units import Evidence, Unit, UnitStatus
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
@@ -34,8 +34,10 @@ def seen(name: str = "agent", *labels: str, ago: timedelta = SECOND) -> SeenAgen
 
 def facts(state: str = "Scheduled", message: str = "", due: timedelta = SECOND, **more: Any) -> RunFacts:
     """Of a run that is due for a second."""
-    told = State(type=state, message=message, start_time=NOW - due)
-    return RunFacts(id=RUN, name="crimson-dolphin", flow="f", state=told, since=NOW - due, at=NOW, **more)
+    told = named_state(state, message, NOW - due)
+    return RunFacts(
+        id=RUN, name="crimson-dolphin", flow="f", state=told, hold=hold_of(state), since=NOW - due, at=NOW, **more
+    )
 
 
 def unit(status: UnitStatus, evidence: Evidence | None = None) -> UnitFacts:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from prefect.agent.adapters.phases import named_state
 from prefect.agent.domain.model.flow_runs import ClaimRecord, FlowRun, SimpleAttempt, TaskRun, TaskRunId
 from prefect.agent.domain.model.leases import (
     GRACE,
@@ -22,7 +23,6 @@ from prefect.agent.domain.model.leases import (
     taken_over,
     waits_for_its_unit,
 )
-from prefect.agent.domain.model.states import State
 from prefect.agent.domain.model.units import unit_name
 from support.builders import NOW, a_record, a_run
 
@@ -217,7 +217,7 @@ def test_a_lease_without_an_end_has_expired() -> None:
     assert is_expired(claim_of(ME), EXPIRED)
 
 
-CLAIMED_TASK = TaskRun(id=TaskRunId("t"), attempt=SimpleAttempt("2"), state=State(type="Submitted"))
+CLAIMED_TASK = TaskRun(id=TaskRunId("t"), attempt=SimpleAttempt("2"), state=named_state("Submitted"))
 
 
 @pytest.mark.parametrize(

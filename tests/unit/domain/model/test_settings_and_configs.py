@@ -7,7 +7,6 @@ import pytest
 from prefect.agent.domain.errors import ConfigurationError, UnitNameTaken
 from prefect.agent.domain.model.run_configs import DockerRun, RunConfig, UniversalRun, frozen_mapping
 from prefect.agent.domain.model.settings import AgentSettings, as_labels
-from prefect.agent.domain.model.states import FINISHED_TYPES, SCHEDULED_TYPES, State
 
 
 def test_labels_are_stripped_unique_and_sorted() -> None:
@@ -75,25 +74,6 @@ def test_run_configs_of_different_types_are_different() -> None:
     assert len({type(config) for config in configs}) == 2
     assert configs[0] != configs[1]
     assert configs[0] == configs[2]
-
-
-def test_no_state_is_scheduled_and_finished() -> None:
-    """The groups of the state table do not overlap, and what is neither belongs to none."""
-    assert not SCHEDULED_TYPES & FINISHED_TYPES
-    unknown = State(type="Daydreaming")
-    assert (unknown.is_scheduled, unknown.is_finished, unknown.is_running) == (False, False, False)
-
-
-@pytest.mark.parametrize(("kind", "running"), [("Running", True), ("Submitted", False), ("Cancelling", False)])
-def test_only_running_is_running(kind: str, running: bool) -> None:
-    """A submitted run does not run yet, and a cancelling one is on its way out."""
-    assert State(type=kind).is_running is running
-
-
-def test_a_state_type_is_a_text() -> None:
-    """An adapter that passes on something else has a bug, found at birth."""
-    with pytest.raises(TypeError):
-        State(type=3)  # type: ignore[arg-type]
 
 
 def test_a_taken_name_says_by_whom() -> None:

@@ -5,9 +5,9 @@ from datetime import timedelta
 import attrs
 import pytest
 
+from prefect.agent.adapters.phases import named_state
 from prefect.agent.domain.model.ends import EndKind
 from prefect.agent.domain.model.flow_runs import FlowRun, SimpleAttempt, TaskRun, TaskRunId
-from prefect.agent.domain.model.states import FINISHED_TYPES, SUBMITTED, State
 from prefect.agent.domain.model.units import Evidence, Owner, Unit, UnitStatus
 from prefect.agent.domain.model.verdicts import (
     LookAgain,
@@ -27,6 +27,7 @@ from prefect.agent.domain.model.verdicts import (
     waiting,
     without_unit,
 )
+from prefect.agent.domain.state_names import FINISHED
 from support.builders import NOW, OWNER, a_record, a_run, a_unit, an_id, ids
 
 ALIVE = a_unit()
@@ -50,13 +51,13 @@ UNOWNED = tuple(
 RETRYING = attrs.evolve(claimed_run("Running"), tasks_wait=True)
 CLAIMED_TASKS = attrs.evolve(
     claimed_run("Running"),
-    claimed_task_runs=(TaskRun(id=TaskRunId("t"), attempt=SimpleAttempt("2"), state=State(type="Submitted")),),
+    claimed_task_runs=(TaskRun(id=TaskRunId("t"), attempt=SimpleAttempt("2"), state=named_state("Submitted")),),
 )
 """A Running run whose due task runs are claimed for the unit of attempt 1."""
 
 
 @pytest.mark.parametrize("unit", [ENDED_WELL, ENDED_BADLY], ids=["well", "badly"])
-@pytest.mark.parametrize("kind", sorted(FINISHED_TYPES))
+@pytest.mark.parametrize("kind", sorted(FINISHED))
 def test_a_finished_run_settles_its_unit(unit: Unit, kind: str) -> None:
     """What the flow itself reported stands, however its process ended."""
     assert judge(unit, claimed_run(kind), seen_before=False) == Settled(unit)
@@ -209,7 +210,7 @@ def test_a_unit_that_was_seen_and_is_deleted_externally_fails_its_run(run: FlowR
     A run that is Submitted may get its unit again from a new holder of the claim: the end speaks for this one only.
     """
     reason = f"The unit of execution {ALIVE.name} was deleted externally {words}"
-    lease = run.claim.lease if run.claim is not None and run.state.type == SUBMITTED else ""
+    lease = run.claim.lease if run.claim is not None and run.state.is_claimed else ""
 
     assert judge_vanished(ALIVE, run) == ReportFailed(ALIVE, reason, lease)
 
@@ -222,7 +223,7 @@ def test_a_unit_that_was_seen_and_is_deleted_externally_fails_its_run(run: FlowR
         RETRYING,
         *NEWER,
         *UNOWNED,
-        *(claimed_run(kind) for kind in sorted(FINISHED_TYPES | {"Scheduled", "Retrying", "Queued", "Daydreaming"})),
+        *(claimed_run(kind) for kind in sorted(FINISHED | {"Scheduled", "Retrying", "Queued", "Daydreaming"})),
     ],
 )
 def test_a_run_that_does_not_need_its_vanished_unit_forgets_it(run: FlowRun | None) -> None:
@@ -328,7 +329,7 @@ def test_a_cancelled_run_whose_unit_cannot_start_is_over() -> None:
         None,
         *NEWER,
         *UNOWNED,
-        *(claimed_run(kind) for kind in sorted(FINISHED_TYPES | {"Scheduled", "Retrying", "Queued"})),
+        *(claimed_run(kind) for kind in sorted(FINISHED | {"Scheduled", "Retrying", "Queued"})),
     ],
 )
 def test_a_run_that_moved_on_is_not_failed_for_a_unit_that_cannot_start(run: FlowRun | None) -> None:

@@ -73,7 +73,7 @@ class Office:
     def state(self, run_id: FlowRunId) -> str | None:
         """What the view says of a run."""
         run = self.view.get(run_id)
-        return None if run is None else run.state.type
+        return None if run is None else run.state.name
 
 
 @pytest.fixture

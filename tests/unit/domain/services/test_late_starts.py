@@ -109,7 +109,7 @@ def test_a_claim_that_cannot_be_started_in_time_is_handed_back(yard: Yard) -> No
     assert "create" not in yard.platform.calls
     SendReports(cloud=yard.cloud, outbox=outbox)()
     [run] = yard.cloud.flow_runs([claimed.run.id])
-    assert (run.state.type, run.claim, run.recoveries) == ("Scheduled", None, 1)
+    assert (run.state.name, run.claim, run.recoveries) == ("Scheduled", None, 1)
 
 
 def test_a_claim_whose_create_was_not_answered_is_not_handed_back(yard: Yard) -> None:

@@ -105,7 +105,7 @@ def test_another_kind_of_agent_never_makes_the_unit(world: World) -> None:
 
     assert world.made() == []
     [run] = world.cloud.flow_runs([claimed.run.id])
-    assert (run.state.type, run.claim, run.recoveries) == ("Scheduled", None, 1)
+    assert (run.state.name, run.claim, run.recoveries) == ("Scheduled", None, 1)
     assert "handed back" in world.log(run.id)
 
 
@@ -371,7 +371,7 @@ def test_a_claim_of_task_runs_is_handed_back_too(world: World) -> None:
     other.turn()
 
     [run] = world.cloud.flow_runs([run_id])
-    assert (run.state.type, run.tasks_wait, run.claim) == ("Running", True, None)
+    assert (run.state.name, run.tasks_wait, run.claim) == ("Running", True, None)
 
 
 # --- portions ---
