@@ -25,7 +25,7 @@ from prefect.agent.domain.errors import (
 )
 from prefect.agent.domain.model.demands import Demands
 from prefect.agent.domain.model.ends import End, EndKind, EndOutcome, EndVerdict, judge_end
-from prefect.agent.domain.model.explaining import Reference, RunFacts, SeenAgent
+from prefect.agent.domain.model.explaining import Hold, Reference, RunFacts, SeenAgent
 from prefect.agent.domain.model.flow_runs import (
     Attempt,
     Claimed,
@@ -50,7 +50,7 @@ from prefect.agent.domain.model.run_configs import (
     UniversalRun,
     UnusableRunConfig,
 )
-from prefect.agent.domain.model.states import State
+from prefect.agent.domain.model.states import Outcome, Phase, State
 from prefect.agent.domain.model.submissions import PlatformTraits, Submission, Workload
 from prefect.agent.domain.model.units import Evidence, Owner, Unit, UnitStatus, unit_name
 from prefect.agent.ports.clock import Clock, Wake
@@ -92,13 +92,16 @@ __all__ = [
     "Flow",
     "FlowRun",
     "FlowRunId",
+    "Hold",
     "KubernetesRun",
     "LocalRun",
     "LogLine",
     "Lost",
     "MemoryReports",
+    "Outcome",
     "OutcomeUnknown",
     "Owner",
+    "Phase",
     "PlatformError",
     "PlatformForbidden",
     "PlatformTraits",

@@ -36,7 +36,7 @@ class AgentIdentity:
 
     Attributes:
         name: For people; several agents may have the same name.
-        labels: Sorted; the flow runs whose labels are a subset of these are offered to the agent.
+        labels: Sorted; see :meth:`CloudApi.ready_flow_runs`.
         type: Name of the kind of agent, for example ``DockerAgent``.
         config_id: Id of an agent configuration kept in the Cloud, if the operator named one.
     """
@@ -93,8 +93,9 @@ class Changes:
 class CloudApi(abc.ABC):
     """A connection to one Cloud on behalf of one tenant.
 
-    States. The agent decides by what an adapter makes of a state, not by the backend's own words. A state that the
-    adapter does not know leaves its flow run alone.
+    States. The agent decides by the phase that the adapter gives to a state (``State.phase``), and by the outcome of a
+    finished one; the backend's own name (``State.name``) is for people. A run in a state that the adapter does not
+    know (``Phase.OTHER``) is left alone.
 
     Attempts. ``FlowRun.attempt`` says which try at a flow run this is, and ``str()`` of it becomes part of the unit's
     name. It changes when a flow run is scheduled again, and it is equal for all agents that read the same try.
@@ -156,8 +157,8 @@ class CloudApi(abc.ABC):
     def register(self, agent: AgentIdentity) -> str:
         """Register the agent with the Cloud and return its id; later calls are made in its name.
 
-        May be repeated: the same identity gets the same id. A backend that keeps no list of agents returns any
-        constant text.
+        May be repeated: the same identity gets the same id, another identity another one. An adapter for a backend
+        that keeps no list of agents makes the id from the identity.
         """
 
     @property
@@ -203,7 +204,8 @@ class CloudApi(abc.ABC):
         Nothing is reserved: the same run is returned again until it is claimed.
 
         Args:
-            labels: The agent's labels. The Cloud, or the adapter, returns only runs whose labels are a subset.
+            labels: The agent's labels. The Cloud, or the adapter, returns only runs all of whose labels are among them;
+                runs without labels are for agents without labels.
             before: A little ahead of now, so that a run is known before its time.
             limit: At most so many; zero or less makes no request and returns nothing.
             wait: If no run is due, a Cloud that can do so answers as soon as one is, or after so many seconds.

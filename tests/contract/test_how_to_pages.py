@@ -1,4 +1,4 @@
-"""The examples of docs/how-to: what a reader copies is type-checked and works, contract suites and whole agents included."""
+"""What a reader copies from docs/how-to is type-checked and works, with contract suites and whole agents."""
 
 from pathlib import Path
 
@@ -7,6 +7,8 @@ import pytest
 from support.pages import ROOT, extract, run_tests, type_check
 
 FILES = {
+    "docs/how-to/test-with-the-fakes.md": ["batch_agent.py", "test_batch_agent.py"],
+    "docs/how-to/write-a-cloud-adapter.md": ["table_cloud.py", "test_table_cloud.py"],
     "docs/how-to/write-a-platform.md": ["folder_platform.py", "test_folder_platform.py"],
 }
 
