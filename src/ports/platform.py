@@ -78,9 +78,10 @@ class ExecutionPlatform(abc.ABC):
     repeated; five in a row end the agent with code 70.
 
     Threads. Every method may be called from several threads at once. ``check``, ``identity``, ``aliases`` and
-    ``fingerprint`` are called first, from the thread that starts the agent. Up to ``parallel`` threads (8; for
-    Kubernetes 16) call ``demands``, ``prepare`` and ``create``; one thread calls ``units`` and ``remove``; one thread
-    follows ``watch``; several call ``stop``, ``logs_tail`` and ``account``. ``close`` is called last, from the main
+    ``fingerprint`` are called first, from the thread that starts the agent. Up to twice ``parallel`` threads
+    (``AgentSettings.parallel``: for new claims, and for recovered ones) call ``demands``, ``prepare`` and ``create``;
+    one thread calls ``units`` and ``remove``; one thread follows ``watch``; several call ``unit``, ``stop``,
+    ``logs_tail`` and ``account``. ``close`` is called last, from the main
     thread, perhaps while another call still hangs. A method may block, but each call needs a deadline of its own: a
     loop that stands still for long ends the agent.
 

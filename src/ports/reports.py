@@ -61,13 +61,18 @@ class ReportStore(abc.ABC):
 class MemoryReports(ReportStore):
     """A store that keeps nothing: reports that are not sent yet are lost with the process.
 
-    Attributes:
+    Args:
         reason: Why nothing is kept, if that is intended; shown in :attr:`where`.
-        problem: Why nothing is kept, if the operator should change that.
+        problem: Why nothing is kept, if the operator should change that; see :attr:`problem`.
     """
 
     reason: str = ""
-    problem: str = ""
+    _problem: str = ""
+
+    @property
+    def problem(self) -> str:
+        """Why nothing is kept, if the operator should change that; empty if it is intended."""
+        return self._problem
 
     @property
     def where(self) -> str:
