@@ -52,8 +52,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "installed"
 
 
-def imported(wheel: Path, name: str, *, without: tuple[str, ...] = ()) -> dict[str, str]:
-    """What a fresh interpreter that has the wheel says of importing *name*: home, error and the libraries loaded.
+def imported(wheel: Path, *statements: str, without: tuple[str, ...] = ()) -> tuple[list[str], set[str]]:
+    """What comes of each import in one fresh interpreter that has the wheel: an error or "", and the libraries loaded.
 
     Args:
         without: Libraries that are not installed there.
@@ -62,62 +62,70 @@ def imported(wheel: Path, name: str, *, without: tuple[str, ...] = ()) -> dict[s
 import json, sys
 sys.path.insert(0, {str(wheel)!r})
 sys.modules.update(dict.fromkeys({without!r}))
-said = {{"error": "", "home": ""}}
-try:
-    from prefect.agent.testing import {name}
-except ImportError as problem:
-    said["error"] = f"{{type(problem).__name__}}: {{problem}}"
+errors = []
+for statement in {statements!r}:
+    try:
+        exec(statement)
+        errors.append("")
+    except ImportError as problem:
+        errors.append(f"{{type(problem).__name__}}: {{problem}}")
 import prefect.agent
-said["home"] = prefect.agent.__file__
-said["loaded"] = " ".join(sorted({{each.partition(".")[0] for each, found in sys.modules.items() if found}}))
-print(json.dumps(said))
+loaded = sorted({{name.partition(".")[0] for name, found in sys.modules.items() if found}})
+print(json.dumps([prefect.agent.__file__, errors, loaded]))
 """
     done = subprocess.run([sys.executable, "-I", "-c", text], capture_output=True, text=True, check=True, timeout=60)
-    said: dict[str, str] = json.loads(done.stdout)
-    assert said["home"].startswith(str(wheel)), "it is not the wheel that was imported"
-    return said
+    home, errors, loaded = json.loads(done.stdout)
+    assert home.startswith(str(wheel)), "it is not the wheel that was imported"
+    return errors, set(loaded)
 
 
-@pytest.mark.parametrize("name", [*FAKES, *SUITES, *SERVER])
-def test_every_name_can_be_imported_from_the_wheel_with_all_extras(wheel: Path, name: str) -> None:
-    """With pytest and the server's libraries installed, each name alone can be imported in a fresh interpreter."""
-    assert imported(wheel, name)["error"] == ""
+def of(*names: str) -> list[str]:
+    """One statement for each name."""
+    return [f"from prefect.agent.testing import {name}" for name in names]
+
+
+@pytest.mark.parametrize("name", ["InMemoryCloudApi", "CloudApiContract", "eventually", "Routine", "running_server"])
+def test_each_home_can_be_imported_first_from_the_wheel(wheel: Path, name: str) -> None:
+    """With all extras installed, whichever name is imported first: no import depends on an earlier one."""
+    assert imported(wheel, *of(name, *FAKES, *SUITES, *SERVER))[0] == [""] * (1 + len(FAKES + SUITES + SERVER))
 
 
 def test_fakes_need_no_extra_and_load_none(wheel: Path) -> None:
     """Without any extra the fakes are there; with all of them, the fakes load neither pytest nor the server."""
-    names = ", ".join(FAKES)
-
-    assert imported(wheel, names, without=("pytest", *LIBRARIES))["error"] == ""
-    loaded = imported(wheel, names)["loaded"].split()
-    assert not {*loaded} & {"pytest", "docker", "kubernetes", "requests", *LIBRARIES}
+    assert imported(wheel, *of(*FAKES), without=("pytest", *LIBRARIES))[0] == [""] * len(FAKES)
+    assert not imported(wheel, *of(*FAKES))[1] & {"pytest", "docker", "kubernetes", "requests", *LIBRARIES}
 
 
-@pytest.mark.parametrize("name", SUITES)
-def test_a_suite_without_pytest_names_the_extra(wheel: Path, name: str) -> None:
+def test_a_suite_without_pytest_names_the_extra(wheel: Path) -> None:
     """One sentence says what to install; suites need nothing of the server."""
-    sentence = (
-        f"prefect.agent.testing.{name} needs pytest, which is not installed: pip install 'prefect-agent[testing]'"
-    )
+    needs = "needs pytest, which is not installed: pip install 'prefect-agent[testing]'"
 
-    assert imported(wheel, name, without=("pytest", *LIBRARIES))["error"] == f"ImportError: {sentence}"
-    assert imported(wheel, name, without=LIBRARIES)["error"] == ""
+    errors, _ = imported(wheel, *of(*SUITES), without=("pytest", *LIBRARIES))
+
+    assert errors == [f"ImportError: prefect.agent.testing.{name} {needs}" for name in SUITES]
+    assert imported(wheel, *of(*SUITES), without=LIBRARIES)[0] == [""] * len(SUITES)
 
 
 @pytest.mark.parametrize("library", ["graphql", "starlette", "uvicorn"])
 def test_a_server_without_its_libraries_names_the_extra(wheel: Path, library: str) -> None:
-    """One sentence says what to install; a server needs no pytest."""
-    said = imported(wheel, "running_server", without=(library,))["error"]
+    """One sentence says what to install."""
+    [error], _ = imported(wheel, *of("running_server"), without=(library,))
 
-    assert said.endswith("which is not installed: pip install 'prefect-agent[server]'")
-    assert said.startswith("ImportError: prefect.agent.testing.running_server needs ")
-    assert imported(wheel, "running_server", without=("pytest",))["error"] == ""
+    assert error.startswith(f"ImportError: prefect.agent.testing.running_server needs {library}")
+    assert error.endswith(", which is not installed: pip install 'prefect-agent[server]'")
+
+
+def test_a_server_needs_no_pytest(wheel: Path) -> None:
+    """A demonstration may run one where no tests are."""
+    assert imported(wheel, *of(*SERVER), without=("pytest",))[0] == ["", ""]
 
 
 def test_old_paths_go_on_working_from_the_wheel(wheel: Path) -> None:
     """The paths that README and docs named before lead to the same helpers."""
-    old = "InMemoryCloudApi\n    from prefect.agent.adapters.fakes import InMemoryCloudApi, ManualClock\n"
-    old += "    from prefect.agent.adapters.fakes.contracts import CloudApiContract\n"
-    old += "    from prefect.agent.entrypoints.server.testing import running_server"
+    old = [
+        "from prefect.agent.adapters.fakes import InMemoryCloudApi, InMemoryPlatform, ManualClock",
+        "from prefect.agent.adapters.fakes.contracts import CloudApiContract, ExecutionPlatformContract",
+        "from prefect.agent.entrypoints.server.testing import running_server",
+    ]
 
-    assert imported(wheel, old)["error"] == ""
+    assert imported(wheel, *old)[0] == ["", "", ""]
