@@ -12,39 +12,106 @@ from prefect.agent.domain.model.run_configs import frozen_mapping
 from prefect.agent.domain.secrets import Mask
 
 POLLED: Final = "polled"
+"""The Cloud was asked for due flow runs; with the field ``busy`` it was not, for want of room."""
+
 CLAIMED: Final = "claimed"
+"""This agent has claimed a flow run."""
+
 CLAIM_LOST: Final = "claim_lost"
+"""Another agent was first, or the flow run has moved on."""
+
 CLAIM_DEFERRED: Final = "claim_deferred"
+"""The Cloud has put a claim off."""
+
 CLAIM_REFUSED: Final = "claim_refused"
+"""The Cloud, or its adapter, calls a claim invalid."""
+
 CLAIM_READ_BACK: Final = "claim_read_back"
+"""The answer to a claim was lost; the flow runs are read to find out."""
+
 UNIT_CREATED: Final = "unit_created"
+"""The platform has the unit of a claimed flow run."""
+
 UNIT_RETRIED: Final = "unit_retried"
+"""The unit of a claimed flow run could not be created yet; the agent tries again."""
+
 UNIT_WAITS: Final = "unit_waits"
+"""A unit waits to start, may not end by itself, or has no flow run any more."""
+
 UNIT_ENDED: Final = "unit_ended"
+"""A unit has ended, and its flow run has not reported an end."""
+
 UNIT_STOPPED: Final = "unit_stopped"
+"""The agent has stopped a unit."""
+
 UNIT_REMOVED: Final = "unit_removed"
+"""The agent has removed an ended unit."""
+
 RUN_FAILED: Final = "run_failed"
+"""The Cloud has confirmed that a flow run failed, as this agent reported."""
+
 RUN_RECOVERED: Final = "run_recovered"
+"""A claim without a unit is started again."""
+
 RUN_DROPPED: Final = "run_dropped"
+"""The agent does not go on with a flow run: it moved on, was handed back, or belongs to another claim."""
+
 RUN_LATE: Final = "run_late"
+"""A flow run is late; the message says why, as far as that is known."""
+
 REPORTED: Final = "reported"
+"""Reports were sent to the Cloud."""
+
 REPORTS_AT_RISK: Final = "reports_at_risk"
+"""Reports cannot be kept, or had no room: some may be lost."""
+
 SWEPT: Final = "swept"
+"""Claims and units were compared."""
+
 WATCHED: Final = "watched"
+"""One watch of the platform's units is over; the next one begins."""
+
 CLOUD_TROUBLE: Final = "cloud_trouble"
+"""The Cloud did not answer, or not as it should."""
+
 PLATFORM_TROUBLE: Final = "platform_trouble"
+"""The platform did not answer, or not as it should."""
+
 PLATFORM_BACK: Final = "platform_back"
+"""The platform answers again."""
+
 AGENT_STARTED: Final = "agent_started"
+"""The agent has started; one event for each fact about it."""
+
 AGENT_STOPPED: Final = "agent_stopped"
+"""The agent has stopped."""
+
 BUG: Final = "bug"
+"""The agent, an adapter or a hook has raised what it may not raise."""
+
 STARTING: Final = "starting"
+"""The agent is not started yet: it waits for the Cloud or the platform, or warns about its settings."""
+
 KEY_REFUSED: Final = "key_refused"
+"""The Cloud refuses an API key that it accepted before."""
+
 KEY_ACCEPTED: Final = "key_accepted"
+"""The Cloud accepts the API key again."""
+
 STALLED: Final = "stalled"
+"""A loop of the agent has stood still for too long."""
+
 RESUMED: Final = "resumed"
+"""A loop that stood still goes on."""
+
 THREAD_ENDED: Final = "thread_ended"
+"""A thread that the agent needs has ended."""
+
 SECRET_UNPROTECTED: Final = "secret_unprotected"  # noqa: S105 - the name of an event
+"""A secret is not protected; the message says which one, and what to do."""
+
 CLOCK_SKEW: Final = "clock_skew"
+"""The clock of the Cloud or of the platform differs from this machine's."""
 
 
 @attrs.frozen(kw_only=True)
