@@ -98,13 +98,13 @@ class CloudApi(abc.ABC):
     know (``Phase.OTHER``) is left alone.
 
     Attempts. ``FlowRun.attempt`` says which try at a flow run this is, and ``str()`` of it becomes part of the unit's
-    name. It changes when a flow run is scheduled again, and it is equal for all agents that read the same try.
-    ``SimpleAttempt`` will do for a backend that needs nothing else to compare; an adapter that must send a version or
-    an id to the backend subclasses ``Attempt`` and keeps that inside.
+    name. It changes when a flow run is scheduled again, and it is equal for all agents that read the same try. An
+    adapter has a subclass of ``Attempt`` of its own, which holds what its backend compares a claim with (a version, an
+    id): by the type it knows the attempts that it has made.
 
     Claims. The agent takes a flow run by :meth:`claim`. The record of the claim (``ClaimRecord``) is kept by the Cloud
     for as long as the run belongs to that claim, and must survive a restart of everything: by it an agent finds the
-    runs of its own platform again, starts what was claimed and never started, and reports what ended without a word.
+    runs of its own platform again, starts what was never started, and reports units that ended without a report.
 
     Run configs. Give each flow run as a ``RunConfig`` of this package: ``UniversalRun`` fits every platform. What the
     adapter cannot understand is an ``UnusableRunConfig`` with one sentence, which becomes the reason why the run fails.
@@ -115,6 +115,8 @@ class CloudApi(abc.ABC):
     - ``CloudUnavailable``: no useful answer (connection, timeout while connecting, 5xx, 429, not JSON), nothing was
       changed. The agent tries again, not before ``retry_after``: at start for ``--start-patience`` seconds, then it
       exits with code 69; later without end, with growing pauses. Units go on, and reports are kept meanwhile.
+      ``CloudMisconfigured`` is the same for what only the operator can mend (a file that is not there, an address that
+      cannot be one): at start the agent exits at once, with code 78.
     - ``Unauthorised``: the key is not accepted. At start the agent exits with code 77; a key that was accepted before
       may be refused for ``--auth-patience`` seconds.
     - ``RequestRejected``: the Cloud names the request itself as wrong (invalid, malformed). Repeating it cannot help.
@@ -163,7 +165,7 @@ class CloudApi(abc.ABC):
 
     @property
     def identity(self) -> str:
-        """Name of this Cloud and tenant; equal for two agents if, and only if, they are offered the same flow runs.
+        """Name of this Cloud and tenant; equal for two agents if, and only if, they ask the same tenant of one Cloud.
 
         Printable, and the same after a restart: units carry a mark made from it (``Unit.owner``), and an agent judges
         only units with the mark of its own Cloud. Known once :meth:`connect` has returned.
