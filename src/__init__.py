@@ -4,7 +4,7 @@
     LocalAgent().start()
 
 Agents to start or subclass: ``LocalAgent`` (= ``DockerAgent``), ``ProcessAgent``, ``KubernetesAgent``, and ``Agent`` to
-compose from ports of your own. Fakes for tests are in ``prefect.agent.adapters.fakes``.
+compose from ports of your own (``prefect.agent.ports``). Fakes for tests are in ``prefect.agent.testing``.
 """
 
 from importlib import import_module

@@ -1,1 +1,135 @@
-"""What the domain needs from outside. The docstrings are the contract, errors included."""
+"""The ports of the agent, and every type that an adapter of yours has to name.
+
+    from prefect.agent.ports import ExecutionPlatform, PlatformTraits, Submission, Unit, UnitStatus
+
+A port is an abstract class. Its docstrings are the contract: what goes in and out, which errors may be raised and what
+the agent does about each, which threads call, what may be repeated. The contract suites of ``prefect.agent.testing``
+test each sentence that can be tested. How to: docs/how-to/write-a-platform.md, docs/how-to/write-a-cloud-adapter.md.
+"""
+
+from prefect.agent.domain.errors import (
+    AgentError,
+    CloudError,
+    CloudMisconfigured,
+    CloudUnavailable,
+    ConfigurationError,
+    CreateBlocked,
+    OutcomeUnknown,
+    PlatformError,
+    PlatformForbidden,
+    PlatformUnavailable,
+    RequestRejected,
+    SubmissionRefused,
+    Unauthorised,
+    UnitNameTaken,
+)
+from prefect.agent.domain.model.demands import Demands
+from prefect.agent.domain.model.ends import End, EndKind, EndOutcome, EndVerdict, judge_end
+from prefect.agent.domain.model.explaining import Hold, Reference, RunFacts, SeenAgent
+from prefect.agent.domain.model.flow_runs import (
+    Attempt,
+    Claimed,
+    ClaimOutcome,
+    ClaimRecord,
+    Deferred,
+    Flow,
+    FlowRun,
+    FlowRunId,
+    Lost,
+    Refused,
+    SimpleAttempt,
+    TaskRun,
+    TaskRunId,
+)
+from prefect.agent.domain.model.run_configs import (
+    DockerRun,
+    KubernetesRun,
+    LocalRun,
+    RunConfig,
+    Storage,
+    UniversalRun,
+    UnusableRunConfig,
+)
+from prefect.agent.domain.model.states import Outcome, Phase, State
+from prefect.agent.domain.model.submissions import PlatformTraits, Submission, Workload
+from prefect.agent.domain.model.units import Evidence, Owner, Unit, UnitStatus, unit_name
+from prefect.agent.ports.clock import Clock, Wake
+from prefect.agent.ports.cloud_api import AgentIdentity, Changes, ClaimRequest, CloudApi, LogLine, Tenant
+from prefect.agent.ports.events import Event, EventSink
+from prefect.agent.ports.platform import TEXT_LIMIT, ExecutionPlatform
+from prefect.agent.ports.presence import Presence
+from prefect.agent.ports.reports import Entry, MemoryReports, ReportStore
+
+__all__ = [
+    "TEXT_LIMIT",
+    "AgentError",
+    "AgentIdentity",
+    "Attempt",
+    "Changes",
+    "ClaimOutcome",
+    "ClaimRecord",
+    "ClaimRequest",
+    "Claimed",
+    "Clock",
+    "CloudApi",
+    "CloudError",
+    "CloudMisconfigured",
+    "CloudUnavailable",
+    "ConfigurationError",
+    "CreateBlocked",
+    "Deferred",
+    "Demands",
+    "DockerRun",
+    "End",
+    "EndKind",
+    "EndOutcome",
+    "EndVerdict",
+    "Entry",
+    "Event",
+    "EventSink",
+    "Evidence",
+    "ExecutionPlatform",
+    "Flow",
+    "FlowRun",
+    "FlowRunId",
+    "Hold",
+    "KubernetesRun",
+    "LocalRun",
+    "LogLine",
+    "Lost",
+    "MemoryReports",
+    "Outcome",
+    "OutcomeUnknown",
+    "Owner",
+    "Phase",
+    "PlatformError",
+    "PlatformForbidden",
+    "PlatformTraits",
+    "PlatformUnavailable",
+    "Presence",
+    "Reference",
+    "Refused",
+    "ReportStore",
+    "RequestRejected",
+    "RunConfig",
+    "RunFacts",
+    "SeenAgent",
+    "SimpleAttempt",
+    "State",
+    "Storage",
+    "Submission",
+    "SubmissionRefused",
+    "TaskRun",
+    "TaskRunId",
+    "Tenant",
+    "Unauthorised",
+    "Unit",
+    "UnitNameTaken",
+    "UnitStatus",
+    "UniversalRun",
+    "UnusableRunConfig",
+    "Wake",
+    "Workload",
+    "judge_end",
+    "unit_name",
+]

@@ -1,4 +1,4 @@
-"""Time, as a port, so that no test has to wait for it."""
+"""The port of time: the agent asks it for the time of day and for every pause, so that no test has to wait."""
 
 import abc
 from datetime import datetime
@@ -6,31 +6,34 @@ from typing import Protocol
 
 
 class Wake(Protocol):
-    """Something that ends a pause early. ``threading.Event`` is one."""
+    """An object that ends a pause early, for example a ``threading.Event``."""
 
     def is_set(self) -> bool:
-        """Whether the pause is over."""
+        """Whether the wake is set: every pause that uses it is over."""
         ...
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Block until set, or for *timeout* seconds; return :meth:`is_set`."""
+        """Block until the wake is set, or for *timeout* seconds; return :meth:`is_set`."""
         ...
 
 
 class Clock(abc.ABC):
-    """The time of day, time that only grows, and pauses. Safe to use from several threads."""
+    """The time of day, monotonic time, and pauses. Safe to use from several threads; no method raises.
+
+    All loops of the agent share one object and pause on it at the same time, each in its own thread.
+    """
 
     @abc.abstractmethod
     def now(self) -> datetime:
-        """The time of day: aware, UTC."""
+        """The time of day, aware and in UTC. It may jump when the machine's clock is set."""
 
     @abc.abstractmethod
     def monotonic(self) -> float:
-        """Seconds since some fixed moment; never goes back. For measuring and for deadlines."""
+        """Seconds since a fixed moment, for measuring and for deadlines. Never goes back."""
 
     @abc.abstractmethod
     def pause(self, seconds: float, wake: Wake | None = None) -> bool:
         """Let *seconds* pass, or return as soon as *wake* is set.
 
-        Negative and zero seconds do not pause. Returns whether *wake* is set.
+        Zero and negative seconds do not pause. Returns whether *wake* is set.
         """

@@ -1,22 +1,27 @@
-"""Whether another agent process still lives: what a recovery has to know before it takes a claim over."""
+"""The port of presence: whether another agent process still executes.
+
+A recovery asks it before it takes a claim over: the claim of an agent that is proven to be gone need not expire first.
+"""
 
 import abc
 
 
 class Presence(abc.ABC):
-    """Knows where this agent executes, and of other places whether the agent there is gone. Thread-safe.
+    """Names the place of this agent process, and says of other places whether their agent is gone.
 
-    A *place* is a short printable text that is unique to one agent process; it goes into claim records.
+    A *place* is a short printable text that is unique to one agent process; it is written into claims
+    (``ClaimRecord.place``). Safe to use from several threads; no method raises.
     """
 
     @property
     @abc.abstractmethod
     def place(self) -> str:
-        """Where this process executes; empty if that cannot be said."""
+        """The place of this process; empty if it cannot be named."""
 
     @abc.abstractmethod
     def is_gone(self, place: str) -> bool:
-        """Whether the agent process at *place* is proven to be gone. False if it lives, or if nothing is known of it.
+        """Whether the agent process at *place* is proven to have ended.
 
-        Never raises; an unreadable or foreign place is not proven gone.
+        False if it executes, and if nothing is known about it: a place that is unreadable or on another machine proves
+        nothing.
         """

@@ -1,4 +1,4 @@
-"""Where reports are kept until the Cloud has them: so that a crash of the agent loses none."""
+"""The port of report stores: they keep reports until the Cloud has them, so that a crash of the agent loses none."""
 
 import abc
 from collections.abc import Mapping, Sequence
@@ -9,76 +9,85 @@ import attrs
 from prefect.agent.domain.model.flow_runs import FlowRunId
 
 Entry = Mapping[str, Any]
-"""One report as flat JSON-ready values: an end has the key ``end``, everything else is a log line."""
+"""One report as flat values that JSON can hold: an end has the key ``end``, every other report is a log line."""
 
 
 class ReportStore(abc.ABC):
-    """Reports by flow run, in the order they were kept. Safe to use from several threads.
+    """Reports by flow run, in the order in which they were added. Safe to use from several threads.
 
-    No method raises: what cannot be kept is lost with the process only, and :attr:`problem` says why.
+    No method raises. The agent also holds each report in memory, so what cannot be kept here is lost only if the
+    process ends before the Cloud has it; :attr:`problem` says why it cannot be kept.
     """
 
     @property
     @abc.abstractmethod
     def where(self) -> str:
-        """Where reports are kept, for people; for example ``memory``."""
+        """Where reports are kept, for people: a folder, or ``memory``."""
 
     @property
     def problem(self) -> str:
-        """Why reports cannot be kept any more; empty if they can."""
+        """Why reports can no longer be kept; empty if they can."""
         return ""
 
     @property
     def dropped(self) -> int:
-        """How many log lines had no room to be kept. Ends are never dropped."""
+        """How many log lines were not kept for want of room. Ends are never dropped."""
         return 0
 
     @abc.abstractmethod
     def load(self) -> Mapping[FlowRunId, Sequence[Entry]]:
-        """Take up what an earlier process left; each entry is given out by one agent only. Call it once, first."""
+        """Return what an earlier process has left, and keep it as if it had been added.
+
+        Of several agents on one store, only one gets each entry. Called once, before everything else.
+        """
 
     @abc.abstractmethod
     def add(self, run_id: FlowRunId, entry: Entry) -> None:
-        """Keep one report."""
+        """Keep one report of a flow run."""
 
     @abc.abstractmethod
     def forget_lines(self, run_id: FlowRunId, count: int) -> None:
-        """The first *count* log lines of the flow run are sent, or given up."""
+        """Drop the first *count* log lines of the flow run: they were sent, or given up."""
 
     @abc.abstractmethod
     def forget(self, run_id: FlowRunId) -> None:
-        """All reports of the flow run are sent, or given up. May be repeated."""
+        """Drop all reports of the flow run: they were sent, or given up. May be repeated."""
 
     def close(self) -> None:  # noqa: B027 - optional
-        """Let go of files; what is added later is not kept. May be repeated."""
+        """Release files; what is added later is not kept. May be repeated."""
 
 
 @attrs.frozen(kw_only=True)
 class MemoryReports(ReportStore):
-    """Keeps nothing: the outbox itself has the reports, and those that are not sent are lost with the process.
+    """A store that keeps nothing: reports that are not sent yet are lost with the process.
 
-    Attributes:
-        reason: Why it is the memory, if that is as it should be; shown in :attr:`where`.
-        problem: Why it is the memory, if a person should mend that.
+    Args:
+        reason: Why nothing is kept, if that is intended; shown in :attr:`where`.
+        problem: Why nothing is kept, if the operator should change that; see :attr:`problem`.
     """
 
     reason: str = ""
-    problem: str = ""
+    _problem: str = ""
+
+    @property
+    def problem(self) -> str:
+        """Why nothing is kept, if the operator should change that; empty if it is intended."""
+        return self._problem
 
     @property
     def where(self) -> str:
-        """Memory: nothing outlives the process."""
+        """The word memory, with the reason if there is one."""
         return f"memory ({self.reason})" if self.reason else "memory"
 
     def load(self) -> Mapping[FlowRunId, Sequence[Entry]]:
-        """There is nothing."""
+        """Return nothing: no earlier process can have left anything."""
         return {}
 
     def add(self, run_id: FlowRunId, entry: Entry) -> None:
-        """Nothing to do."""
+        """Do nothing: the agent itself holds the report."""
 
     def forget_lines(self, run_id: FlowRunId, count: int) -> None:
-        """Nothing to do."""
+        """Do nothing: no line was kept."""
 
     def forget(self, run_id: FlowRunId) -> None:
-        """Nothing to do."""
+        """Do nothing: no report was kept."""

@@ -3,13 +3,17 @@
 from collections.abc import Iterator, Sequence
 
 from prefect.agent import Agent, AgentSettings, DockerAgent
-from prefect.agent.adapters.fakes import InMemoryCloudApi, InMemoryPlatform, ManualClock
-from prefect.agent.domain.model.flow_runs import FlowRunId
-from prefect.agent.domain.model.run_configs import UniversalRun
-from prefect.agent.domain.model.submissions import PlatformTraits, Submission
-from prefect.agent.domain.model.units import Unit, UnitStatus
-from prefect.agent.ports.events import Event
-from prefect.agent.ports.platform import ExecutionPlatform
+from prefect.agent.ports import (
+    Event,
+    ExecutionPlatform,
+    FlowRunId,
+    PlatformTraits,
+    Submission,
+    Unit,
+    UnitStatus,
+    UniversalRun,
+)
+from prefect.agent.testing import InMemoryCloudApi, InMemoryPlatform, ManualClock
 
 
 class Printer(ExecutionPlatform):

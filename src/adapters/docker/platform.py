@@ -37,7 +37,7 @@ from prefect.agent.domain.model.demands import Demands
 from prefect.agent.domain.model.run_configs import DockerRun
 from prefect.agent.domain.model.submissions import PlatformTraits, Submission
 from prefect.agent.domain.model.units import Unit, UnitStatus
-from prefect.agent.ports.platform import ExecutionPlatform
+from prefect.agent.ports.platform import TEXT_LIMIT, ExecutionPlatform
 
 TRAITS: Final = PlatformTraits(
     kind="docker",
@@ -48,8 +48,6 @@ TRAITS: Final = PlatformTraits(
 
 TIMEOUT: Final = 60
 """Seconds to wait for an answer of the engine."""
-
-TAIL_BYTES: Final = 64 * 1024
 
 VISIBLE_WITHIN: Final = 10.0
 """Seconds. The engine takes a name some time before the container of that name can be seen."""
@@ -244,8 +242,8 @@ class DockerPlatform(ExecutionPlatform):
                 return ""
             except BeyondBounds:
                 return TOO_LONG
-        text = output[-TAIL_BYTES:].decode(errors="replace").rstrip("\n")
-        return text.encode()[-TAIL_BYTES:].decode(errors="ignore")  # each replaced byte has become three
+        text = output[-TEXT_LIMIT:].decode(errors="replace").rstrip("\n")
+        return text.encode()[-TEXT_LIMIT:].decode(errors="ignore")  # each replaced byte has become three
 
     def close(self) -> None:
         if self._follower is not None:

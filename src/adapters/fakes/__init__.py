@@ -1,4 +1,4 @@
-"""A Cloud, a platform and a clock in memory: for this package's tests and for yours.
+"""A Cloud, a platform and a clock in memory: for this package's tests and for yours (``prefect.agent.testing``).
 
 They keep every promise of their ports; ``prefect.agent.adapters.fakes.contracts`` holds the suites that prove it, of
 them and of every other adapter. Each has a documented back door for tests, and fails on request.

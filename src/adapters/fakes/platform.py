@@ -15,9 +15,9 @@ from prefect.agent.domain.model.demands import Demands
 from prefect.agent.domain.model.submissions import PlatformTraits, Submission
 from prefect.agent.domain.model.units import Evidence, Unit, UnitStatus
 from prefect.agent.ports.clock import Clock
+from prefect.agent.ports.platform import TEXT_LIMIT
 
 TRAITS: Final = PlatformTraits(kind="memory", default_image="memory/flow:latest")
-MAX_TEXT: Final = 64 * 1024
 STOPPED: Final = 143
 """Exit code of a unit that was stopped: 128 and SIGTERM, as a shell says it."""
 
@@ -135,12 +135,12 @@ class InMemoryPlatform(TroublesomePlatform):
 
     def logs_tail(self, name: str, *, lines: int = 50) -> str:
         with self._troubles.call("logs_tail"), self._place.changed:
-            kept = self._place.output.get(name, "").encode()[-MAX_TEXT:].decode(errors="ignore")
+            kept = self._place.output.get(name, "").encode()[-TEXT_LIMIT:].decode(errors="ignore")
             return "\n".join(kept.splitlines()[-lines:]) if lines > 0 else ""
 
     def account(self, name: str) -> str:
         with self._troubles.call("account"), self._place.changed:
-            return self._place.accounts.get(name, "").encode()[:MAX_TEXT].decode(errors="ignore")
+            return self._place.accounts.get(name, "").encode()[:TEXT_LIMIT].decode(errors="ignore")
 
     # --- back door ---
 

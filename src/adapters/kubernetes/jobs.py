@@ -18,8 +18,8 @@ from prefect.agent.adapters.kubernetes.units import blamed
 from prefect.agent.domain.errors import PlatformError, PlatformUnavailable
 from prefect.agent.domain.model.submissions import Submission
 from prefect.agent.domain.texts import from_a_whole_word
+from prefect.agent.ports.platform import TEXT_LIMIT
 
-MAX_TAIL: Final = 64 * 1024
 MOST_OUTPUT: Final = 16 * 1024 * 1024
 """Bytes of output read for its tail: lines may be long."""
 
@@ -174,12 +174,12 @@ class Jobs:
         ):
             # Not limitBytes: it counts from the first of the lines, and the last matter.
             for piece in stream:
-                kept = (kept + piece)[-MAX_TAIL:]
+                kept = (kept + piece)[-TEXT_LIMIT:]
                 read += len(piece)
                 if read > MOST_OUTPUT:
                     break
-        text = kept.decode(errors="replace").encode()[-MAX_TAIL:].decode(errors="ignore")
-        return text if text.encode() == kept and read <= MAX_TAIL else from_a_whole_word(text)
+        text = kept.decode(errors="replace").encode()[-TEXT_LIMIT:].decode(errors="ignore")
+        return text if text.encode() == kept and read <= TEXT_LIMIT else from_a_whole_word(text)
 
     def events(self, namespace: str, uid: str) -> list[EventFacts]:
         """What Kubernetes reported of an object, oldest first; nothing if that may not be read."""

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from prefect.agent.adapters.kubernetes.facts import BEFORE_ALL, ContainerFacts, EventFacts, JobFacts, PodFacts
+from prefect.agent.ports.platform import TEXT_LIMIT
 
 MOST_EVENTS: Final = 30
-MOST_BYTES: Final = 64 * 1024
 
 Row = tuple[str, str, str, str]
 
@@ -28,7 +28,7 @@ def account(job: JobFacts | None, pods: Sequence[PodFacts], events: Iterable[Eve
     lines = _table(rows) if len(rows) > 1 else []
     if happened:
         lines += ["", "What Kubernetes reported:", *happened]
-    return "\n".join(lines).encode(errors="replace")[:MOST_BYTES].decode(errors="ignore")
+    return "\n".join(lines).encode(errors="replace")[:TEXT_LIMIT].decode(errors="ignore")
 
 
 def _pod(pod: PodFacts) -> list[Row]:

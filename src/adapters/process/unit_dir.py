@@ -33,8 +33,7 @@ from prefect.agent.domain.model.submissions import Submission
 from prefect.agent.domain.model.units import Evidence, Owner, Unit, UnitStatus
 from prefect.agent.domain.texts import from_a_whole_word
 from prefect.agent.domain.times import iso, read_time
-
-TAIL_BYTES: Final = 64 * 1024
+from prefect.agent.ports.platform import TEXT_LIMIT
 
 LOOKED_AT: Final = 2.0
 """Seconds in which an agent that only looks at a unit lets go of its lock."""
@@ -151,12 +150,12 @@ class UnitDir:
         except OSError:
             return ""
         with open(handle, "rb") as output:  # noqa: PTH123 - a descriptor
-            start = max(0, output.seek(0, os.SEEK_END) - TAIL_BYTES)
+            start = max(0, output.seek(0, os.SEEK_END) - TEXT_LIMIT)
             output.seek(start)
-            text = output.read(TAIL_BYTES).decode(errors="replace")
+            text = output.read(TEXT_LIMIT).decode(errors="replace")
         whole = (from_a_whole_word(text) if start else text).splitlines()
         tail = "\n".join(whole[-lines:]) if lines > 0 else ""
-        kept = tail.encode()[-TAIL_BYTES:].decode(errors="ignore")  # each replaced byte has become three
+        kept = tail.encode()[-TEXT_LIMIT:].decode(errors="ignore")  # each replaced byte has become three
         return kept if kept == tail else from_a_whole_word(kept)
 
     def remove(self) -> None:

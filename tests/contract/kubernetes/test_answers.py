@@ -21,6 +21,7 @@ from prefect.agent.adapters.kubernetes.reflector import Rhythm
 from prefect.agent.adapters.kubernetes.throttle import Throttle
 from prefect.agent.domain.errors import PlatformUnavailable
 from prefect.agent.domain.model.units import Unit, UnitStatus
+from prefect.agent.ports.platform import TEXT_LIMIT
 from support.kubernetes_objects import a_job_object, a_pod_object
 from support.processes import has_ended
 from support.stub_server import StubServer, drips, says, stub_api_server
@@ -131,7 +132,7 @@ class TestDeadlines:
         """What is masked later is whole words: the rest of a key would pass as it is."""
         server.answers[f"GET {JOBS}/unit"] = says(a_job_object())
         server.answers[f"GET {PODS}"] = listing("PodList", a_pod_object(phase="Running"))
-        after = b" and more ".ljust(jobs.MAX_TAIL - 5, b".")
+        after = b" and more ".ljust(TEXT_LIMIT - 5, b".")
         server.answers[f"GET {PODS}/.*/log"] = says(b"the key is SECRET-0123456789" + after)
         assert platform.logs_tail("unit").startswith("and more")
 

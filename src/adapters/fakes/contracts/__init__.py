@@ -4,6 +4,8 @@ Subclass a suite in a test module under a name that begins with ``Test`` and giv
 needs pytest (``pip install prefect-agent[testing]``). What a fixture calls a *world* is a back door that looks at the
 backend without the adapter, so that no suite checks a thing with itself::
 
+    from prefect.agent.testing import ExecutionPlatformContract, PlatformWorld
+
     class TestMyPlatform(ExecutionPlatformContract):
         @pytest.fixture
         def world(self) -> PlatformWorld: ...

@@ -18,7 +18,7 @@ from prefect.agent.adapters.fakes.contracts.platform_base import (
 from prefect.agent.adapters.fakes.contracts.worlds import PlatformWorld, eventually
 from prefect.agent.domain.errors import PlatformUnavailable
 from prefect.agent.domain.model.units import Unit, UnitStatus
-from prefect.agent.ports.platform import ExecutionPlatform
+from prefect.agent.ports.platform import TEXT_LIMIT, ExecutionPlatform
 
 ABSENT = "prefect-00000000-0000-4000-8000-000000000000-1"
 
@@ -123,7 +123,7 @@ class SeeingContract(PlatformContractBase):
 
         tail = platform.logs_tail(submission.name, lines=1000)
 
-        assert len(tail.encode()) <= 64 * 1024
+        assert len(tail.encode()) <= TEXT_LIMIT
         assert tail.splitlines()[-1] == "the end"
         assert len(tail) > 30_000
 
@@ -147,7 +147,7 @@ class SeeingContract(PlatformContractBase):
         accounts = [each.account(name) for each in (platform, world.platform()) for name in (running.name, over.name)]
 
         assert all(isinstance(account, str) for account in accounts)
-        assert all(len(account.encode()) <= 64 * 1024 for account in accounts)
+        assert all(len(account.encode()) <= TEXT_LIMIT for account in accounts)
         assert "s3cr3t" not in "".join(accounts)
 
     def test_nothing_is_no_account(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:

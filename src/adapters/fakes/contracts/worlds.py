@@ -66,7 +66,10 @@ class CloudWorld(Protocol):
         ...
 
     def add_task_run(self, run_id: FlowRunId, state: str, start_time: datetime) -> str:
-        """Give the flow run one more task run in a state that waits until *start_time*; return its id."""
+        """Give the flow run one more task run in a state that waits until *start_time*; return its id.
+
+        Where agents do not start the task runs of Running flow runs again, call ``pytest.skip``.
+        """
         ...
 
     def set_task_state(self, run_id: FlowRunId, task_run_id: str, state: str, start_time: datetime) -> None:

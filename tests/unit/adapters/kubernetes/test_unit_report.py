@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from prefect.agent.adapters.kubernetes.facts import EventFacts, event_facts
-from prefect.agent.adapters.kubernetes.unit_report import MOST_BYTES, MOST_EVENTS, account
+from prefect.agent.adapters.kubernetes.unit_report import MOST_EVENTS, account
+from prefect.agent.ports.platform import TEXT_LIMIT
 from support.kubernetes_objects import moment, state, the_job, the_pod
 
 
@@ -70,5 +71,5 @@ def test_it_is_bounded_and_text() -> None:
     """Whoever writes messages may write much, and what is no text at all."""
     pods = [the_pod({"message": "\ud800\N{SNOWMAN}" * 500, "name": f"pod-{number}"}) for number in range(200)]
     table = account(the_job(), pods, [])
-    assert len(table.encode()) <= MOST_BYTES
+    assert len(table.encode()) <= TEXT_LIMIT
     assert "?\N{SNOWMAN}" in table

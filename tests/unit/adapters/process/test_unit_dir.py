@@ -13,10 +13,11 @@ import attrs
 import pytest
 
 from prefect.agent.adapters.process.machine import Machine
-from prefect.agent.adapters.process.unit_dir import TAIL_BYTES, UnitDir
+from prefect.agent.adapters.process.unit_dir import UnitDir
 from prefect.agent.domain.errors import PlatformUnavailable, UnitNameTaken
 from prefect.agent.domain.model.submissions import Submission
 from prefect.agent.domain.model.units import Owner, UnitStatus
+from prefect.agent.ports.platform import TEXT_LIMIT
 from support.builders import an_id
 
 SUBMISSION = Submission(name="prefect-x-1", flow_run_id=an_id(1), attempt="1", command=("prefect",))
@@ -321,14 +322,14 @@ def test_the_tail_is_short_and_readable(unit: UnitDir) -> None:
 
         assert unit.tail(2) == "one\ntwo"
         assert unit.tail(0) == ""
-        assert len(unit.tail(10**9).encode()) <= TAIL_BYTES
+        assert len(unit.tail(10**9).encode()) <= TEXT_LIMIT
 
 
 @pytest.mark.parametrize("shown", range(1, 13))
 def test_a_tail_does_not_begin_in_the_middle_of_a_secret(unit: UnitDir, shown: int) -> None:
     """What is masked later is whole words: the rest of a key would pass as it is."""
     key = "SECRET-0123456789"
-    after = " and more\n".ljust(TAIL_BYTES - shown - len("the end\n"), ".") + "the end"
+    after = " and more\n".ljust(TEXT_LIMIT - shown - len("the end\n"), ".") + "the end"
     with begun(unit, output=f"the key is {key}{after}"):
         tail = unit.tail(50)
     assert tail.startswith("and more")
