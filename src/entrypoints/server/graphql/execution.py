@@ -1,8 +1,9 @@
 """One GraphQL request in, one answer out: parsing, validation, transaction, execution, the shape of errors."""
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any, Final
 
 import attrs
@@ -10,6 +11,7 @@ from graphql import ExecutionResult, GraphQLError, OperationType, execute_sync
 
 from prefect.agent.domain.cloud.errors import INTERNAL, CloudError
 from prefect.agent.domain.cloud.strictness import STRICT, Claims, Strictness
+from prefect.agent.entrypoints.server.graphql.answers import KEY_REFUSED, ApiAnswer, Operation
 from prefect.agent.entrypoints.server.graphql.documents import BAD_INPUT, Documents, Prepared, Refused
 from prefect.agent.entrypoints.server.graphql.fast_path import Misfit, run_plan
 from prefect.agent.entrypoints.server.graphql.json_text import read_json
@@ -20,17 +22,6 @@ from prefect.agent.entrypoints.server.storage.clock import utc_now
 from prefect.agent.entrypoints.server.storage.database import Database
 from prefect.agent.entrypoints.server.storage.keys import caller as find_caller
 from prefect.agent.entrypoints.server.storage.scopes import Caller
-
-Answer = tuple[int, dict[str, Any]]
-"""HTTP status and body."""
-
-UNAUTHENTICATED: Final = "UNAUTHENTICATED"
-
-REFUSED_KEY: Final[Answer] = (
-    200,
-    {"errors": [{"message": "The API key is not accepted", "extensions": {"code": UNAUTHENTICATED}}]},
-)
-"""The answer to a request without a key that is accepted."""
 
 
 @attrs.frozen
@@ -50,35 +41,31 @@ class Executor:
     _claims: Claims = attrs.field(factory=Claims, init=False)
     _documents: Documents = attrs.field(factory=Documents, init=False)
 
-    def __call__(self, body: object, headers: Mapping[str, str]) -> Answer:
+    def __call__(self, body: object, headers: Mapping[str, str]) -> ApiAnswer:
         """Answer the request *body*; *headers* have lower-case names. Never raises."""
         try:
             return self._answer(body, headers)
         except Exception as problem:  # noqa: BLE001 - failure() logs it; the next request must find a server that works
-            return 200, {**_failed([failure(problem)], INTERNAL), "data": None}
+            return ApiAnswer(status=200, body={**_failed([failure(problem)], INTERNAL), "data": None})
 
-    def _answer(self, body: object, headers: Mapping[str, str]) -> Answer:
+    def _answer(self, body: object, headers: Mapping[str, str]) -> ApiAnswer:
         caller = self.caller(headers)
         if caller is None:
-            return REFUSED_KEY
+            return KEY_REFUSED
         try:
             text, variables = _read(body)
         except ValueError as problem:
-            return 400, _failed([GraphQLError(str(problem))], BAD_INPUT)
+            return ApiAnswer(status=400, body=_failed([GraphQLError(str(problem))], BAD_INPUT))
         try:
             prepared = self._documents.prepare(text)
         except Refused as refused:
-            return 400, _failed(refused.errors, refused.code)
+            return ApiAnswer(status=400, body=_failed(refused.errors, refused.code))
         try:
-            result = self._execute(prepared, variables, headers, caller)
+            executed = self._execute(prepared, variables, headers, caller)
         except CloudError as refused:
             errors = [GraphQLError(refused.message)]
-            return 200, {**_failed(errors, refused.code), "data": None}
-        prepared.locate(result.errors or ())
-        if result.data is None and result.errors and not any(error.path for error in result.errors):
-            return 400, _failed(result.errors, BAD_INPUT)  # the variables do not fit
-        answer: dict[str, Any] = {"data": result.data}
-        return 200, {**_failed(result.errors), **answer} if result.errors else answer
+            return ApiAnswer(status=200, body={**_failed(errors, refused.code), "data": None})
+        return executed.answer(prepared)
 
     def accepts(self, headers: Mapping[str, str]) -> bool:
         """Whether the request has a key that is accepted, if one is needed."""
@@ -90,8 +77,8 @@ class Executor:
 
     def _execute(
         self, prepared: Prepared, variables: dict[str, Any], headers: Mapping[str, str], caller: Caller
-    ) -> ExecutionResult:
-        """Run the document in one transaction.
+    ) -> "_Executed":
+        """Execute the document in one transaction.
 
         Raises:
             CloudError: Nothing of it was done.
@@ -110,7 +97,40 @@ class Executor:
             )
             result = _run(prepared, request, variables)
             check_answer(result.data)
-            return result
+            return _Executed(result, tx.changed_rows > 0, request.ready_runs)
+
+
+@attrs.frozen
+class _Executed:
+    """The result of a document whose transaction is committed, with what the transaction did.
+
+    Attributes:
+        ready_runs: The answers of the root fields that asked for flow runs that are ready.
+    """
+
+    result: ExecutionResult
+    has_changed_rows: bool
+    ready_runs: Sequence[Collection[str]]
+
+    def answer(self, prepared: Prepared) -> ApiAnswer:
+        """Return the answer to the request."""
+        data, errors = self.result.data, self.result.errors or []
+        prepared.locate(errors)
+        if data is None and errors and not any(error.path for error in errors):
+            return ApiAnswer(status=400, body=_failed(errors, BAD_INPUT))  # the variables do not fit
+        asks_only = bool(data) and not errors and len(self.ready_runs) == len(data or ())
+        return ApiAnswer(
+            status=200,
+            body={**_failed(errors), "data": data} if errors else {"data": data},
+            operation=_KINDS[prepared.operation.operation],
+            root_fields=len(data or ()),
+            has_changed_rows=self.has_changed_rows,
+            ready_runs=frozenset(chain.from_iterable(self.ready_runs)) if asks_only else None,
+        )
+
+
+_KINDS: Final = {OperationType.QUERY: Operation.QUERY, OperationType.MUTATION: Operation.MUTATION}
+"""The schema has no subscriptions: validation refuses them."""
 
 
 def _run(prepared: Prepared, request: Request, variables: dict[str, Any]) -> ExecutionResult:

@@ -15,18 +15,18 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from prefect.agent.entrypoints.server.graphql.execution import REFUSED_KEY, Answer, Executor
+from prefect.agent.entrypoints.server.graphql.answers import KEY_REFUSED, ApiAnswer, error_answer
+from prefect.agent.entrypoints.server.graphql.execution import Executor
 from prefect.agent.entrypoints.server.graphql.json_text import read_json
 from prefect.agent.entrypoints.server.http.bodies import (
     MAX_BODY,
     TOO_LARGE,
     Bodies,
     Unreadable,
-    error_answer,
     length_of,
 )
 from prefect.agent.entrypoints.server.http.gate import Hosts, hosts_of, refusal
-from prefect.agent.entrypoints.server.http.long_poll import WaitingRoom, preferred, ready
+from prefect.agent.entrypoints.server.http.long_poll import WaitingRoom, preferred
 from prefect.agent.entrypoints.server.http.page import page
 
 GRAPHQL_PATHS: Final = ("/", "/graphql", "/graphql/", "/graphql/alpha")
@@ -94,7 +94,7 @@ class _App:
             await self._others(scope, receive, send)
 
     async def _refuse(
-        self, found: Answer, receive: Receive, send: Send, more: Sequence[tuple[bytes, bytes]] = ()
+        self, found: ApiAnswer, receive: Receive, send: Send, more: Sequence[tuple[bytes, bytes]] = ()
     ) -> None:
         """Answer at once, and read and drop the body: a client that is cut off while it sends never sees the answer."""
         await self._send(send, found, more, more_body=True)
@@ -106,7 +106,7 @@ class _App:
 
     async def _graphql(self, headers: dict[str, str], receive: Receive, send: Send) -> None:
         if not self._execute.accepts(headers):
-            await self._refuse(REFUSED_KEY, receive, send)
+            await self._refuse(KEY_REFUSED, receive, send)
             return
         if length_of(headers) > MAX_BODY:
             await self._refuse(TOO_LARGE, receive, send)
@@ -120,32 +120,30 @@ class _App:
             await self._reply(body, headers, receive, send)
 
     async def _reply(self, body: bytes, headers: dict[str, str], receive: Receive, send: Send) -> None:
-        told: list[tuple[bytes, bytes]] = []
-        found = self._answer(body, headers)
-        runs, wait = ready(found), preferred(headers)
-        if runs is not None and wait is not None and self._waiting_room.has_room(len(body), found):
-            told = [(b"preference-applied", b"wait")]
-            if not runs and wait:
+        more: list[tuple[bytes, bytes]] = []
+        found, wait = self._answer(body, headers), preferred(headers)
+        if wait is not None and self._waiting_room.has_room(len(body), found):
+            more = [(b"preference-applied", b"wait")]
+            if not found.ready_runs and wait:
                 later = await self._waiting_room.wait(wait, lambda: self._answer(body, headers), receive)
                 if later is None:
                     return
                 found = later
-        elif runs is None and b"mutation" in body:
+        elif found.has_changed_rows and found.ready_runs is None:
             self._waiting_room.ring()
-        await self._send(send, found, told)
+        await self._send(send, found, more)
 
     async def _send(
-        self, send: Send, found: Answer, more: Sequence[tuple[bytes, bytes]] = (), *, more_body: bool = False
+        self, send: Send, found: ApiAnswer, more: Sequence[tuple[bytes, bytes]] = (), *, more_body: bool = False
     ) -> None:
-        status, answer = found
-        content = _encode(answer).encode("ascii")
+        content = _encode(found.body).encode("ascii")
         length = str(len(content)).encode("ascii")
         kind = [(b"content-type", b"application/json"), (b"content-length", length)]
         kind += [COMPARES] if self._execute.strictness.compares else []
-        await send({"type": "http.response.start", "status": status, "headers": [*kind, *more]})
+        await send({"type": "http.response.start", "status": found.status, "headers": [*kind, *more]})
         await send({"type": "http.response.body", "body": content, "more_body": more_body})
 
-    def _answer(self, body: bytes, headers: dict[str, str]) -> Answer:
+    def _answer(self, body: bytes, headers: dict[str, str]) -> ApiAnswer:
         try:
             request = read_json(body.decode())
         except (ValueError, RecursionError) as problem:

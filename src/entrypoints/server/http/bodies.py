@@ -6,7 +6,7 @@ from typing import Final
 import attrs
 from starlette.types import Receive
 
-from prefect.agent.entrypoints.server.graphql.execution import Answer
+from prefect.agent.entrypoints.server.graphql.answers import ApiAnswer, error_answer
 
 MAX_BODY: Final = 5 * 1024 * 1024
 """Bytes of the largest body, as at real gateways."""
@@ -14,15 +14,8 @@ MAX_BODY: Final = 5 * 1024 * 1024
 MAX_HELD: Final = 64 * 1024 * 1024
 """Bytes of all bodies that are being read at one time."""
 
-
 ALWAYS_HELD: Final = 64 * 1024
 """Bytes of each body for which there is always room: large ones do not keep agents out."""
-
-
-def error_answer(status: int, message: str, code: str) -> Answer:
-    """An error in the protocol's shape."""
-    return status, {"errors": [{"message": message, "extensions": {"code": code}}]}
-
 
 TOO_LARGE: Final = error_answer(413, f"the body is larger than {MAX_BODY} bytes", "PAYLOAD_TOO_LARGE")
 BUSY: Final = error_answer(503, "too many requests are being read at once; repeat this one", "SERVICE_UNAVAILABLE")
@@ -31,7 +24,7 @@ BUSY: Final = error_answer(503, "too many requests are being read at once; repea
 class Unreadable(Exception):
     """The rest of the body is not kept; *answer* says why."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: ApiAnswer) -> None:
         super().__init__()
         self.answer = answer
 

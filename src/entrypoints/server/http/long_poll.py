@@ -9,11 +9,12 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Set as AbstractSet
+from typing import Final
 
 from starlette.types import Receive
 
-from prefect.agent.entrypoints.server.graphql.execution import Answer
+from prefect.agent.entrypoints.server.graphql.answers import ApiAnswer
 
 LONGEST: Final = 60.0
 """Seconds that a request waits at most, whatever it says."""
@@ -45,19 +46,6 @@ def preferred(headers: Mapping[str, str]) -> float | None:
     return min(float(found[1]), LONGEST) if found else None
 
 
-def ready(answer: Answer) -> set[str] | None:
-    """Ids of the runs in an answer to who asks for ready runs, and only for these; None of any other answer."""
-    data: Mapping[str, Any] | None = answer[1].get("data")
-    if not data or "errors" in answer[1]:
-        return None
-    found: set[str] = set()
-    for value in data.values():
-        if not isinstance(value, Mapping) or value.keys() != {"flow_run_ids"}:
-            return None
-        found.update(value["flow_run_ids"])
-    return found
-
-
 class WaitingRoom:
     """Where they wait. Of one event loop."""
 
@@ -77,11 +65,12 @@ class WaitingRoom:
         self._is_closed = True
         self.ring()
 
-    def has_room(self, size: int, answer: Answer) -> bool:
+    def has_room(self, size: int, answer: ApiAnswer) -> bool:
         """Whether one more request, with a body of *size* bytes, may wait for a better answer than *answer*."""
-        return self._waiting < MOST and size <= LONGEST_BODY and len(answer[1]["data"]) <= MOST_FIELDS
+        may_repeat = answer.ready_runs is not None and answer.root_fields <= MOST_FIELDS
+        return may_repeat and size <= LONGEST_BODY and self._waiting < MOST
 
-    async def wait(self, seconds: float, ask: Callable[[], Answer], receive: Receive) -> Answer | None:
+    async def wait(self, seconds: float, ask: Callable[[], ApiAnswer], receive: Receive) -> ApiAnswer | None:
         """The first answer in which there are runs, or the last one.
 
         Args:
@@ -103,14 +92,14 @@ class WaitingRoom:
                     return None
                 await asyncio.sleep(min(GATHER, left))
                 answer = ask()
-                if self._may_tell(ready(answer)):
+                if self._may_tell(answer.ready_runs):
                     return answer
             return ask()
         finally:
             self._waiting -= 1
             gone.cancel()
 
-    def _may_tell(self, runs: set[str] | None) -> bool:
+    def _may_tell(self, runs: AbstractSet[str] | None) -> bool:
         """Whether there is something in it that nobody else was just told of; if so, others are not told."""
         now = time.monotonic()
         self._told = {run: moment for run, moment in self._told.items() if now - moment < RESERVED}

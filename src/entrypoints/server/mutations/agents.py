@@ -53,11 +53,17 @@ def get_runs_in_queue(request: Request, given: Given) -> Answer:
     except NotFound:
         if request.strictness.knows_tenants:
             raise
-        return {"flow_run_ids": []}
+        return _queue(request, [])
     labels, first = given.get("labels") or [], request.strictness.queue_reads
     if first is None:
-        return {"flow_run_ids": _labels_first(request.tx, tenant_id, labels, before)[:LIMIT]}
-    return {"flow_run_ids": _labels_last(request.tx, tenant_id, labels, before, first)[:LIMIT]}
+        return _queue(request, _labels_first(request.tx, tenant_id, labels, before)[:LIMIT])
+    return _queue(request, _labels_last(request.tx, tenant_id, labels, before, first)[:LIMIT])
+
+
+def _queue(request: Request, ids: list[str]) -> Answer:
+    """Return the ids as the answer, and note in the request that it asked for flow runs that are ready."""
+    request.ready_runs.append(ids)
+    return {"flow_run_ids": ids}
 
 
 _STARTED: Final = ", ".join(f"'{state}'" for state in STARTED)

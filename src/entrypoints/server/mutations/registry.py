@@ -1,6 +1,6 @@
 """What a mutation is: its words in the schema, and a function of one request."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -26,6 +26,8 @@ class Request:
         strictness: Of this Cloud.
         claims: What this process remembers of claims.
         caller: Whose key it is, and what that may do.
+        ready_runs: Filled while the request is executed: for each root field that asked for flow runs that are ready,
+            the ids it was given.
     """
 
     tx: Tx
@@ -36,6 +38,7 @@ class Request:
     strictness: Strictness = STRICT
     claims: Claims = attrs.field(factory=Claims)
     caller: Caller = ANYONE
+    ready_runs: list[Collection[str]] = attrs.field(factory=list)
 
     def permit(self, operation: str) -> None:
         """Check whether the caller may use a root field.

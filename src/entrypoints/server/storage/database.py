@@ -106,6 +106,16 @@ class Tx:
     _left: int = attrs.field(default=MAX_ROWS, init=False)
     _spent: int = attrs.field(default=0, init=False)
     _lost: BaseException | None = attrs.field(default=None, init=False)
+    _changes_before: int = attrs.field(init=False)
+
+    @_changes_before.default
+    def _count_changes(self) -> int:
+        return self._connection.total_changes
+
+    @property
+    def changed_rows(self) -> int:
+        """How many rows this transaction has changed; changes that a savepoint took back do not count."""
+        return self._connection.total_changes - self._changes_before
 
     def all(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
         """All rows as they are stored.
@@ -174,9 +184,11 @@ class Tx:
         """What happens inside happens whole or not at all."""
         self.check_open()
         self._connection.execute("SAVEPOINT field")
+        kept = self.changed_rows
         try:
             yield
         except BaseException as problem:
+            self._changes_before = self._connection.total_changes - kept  # SQLite counts what is rolled back, too
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK TO field")
                 self._connection.execute("RELEASE field")
