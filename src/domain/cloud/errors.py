@@ -16,7 +16,7 @@ MAX_MESSAGE: Final = 1000
 """Characters of a message: a text that a client sent once may be refused a thousand times in one answer."""
 
 
-class CloudError(Exception):
+class CloudRefusal(Exception):
     """The Cloud understood and says no.
 
     Attributes:
@@ -30,12 +30,16 @@ class CloudError(Exception):
         self.message, self.code = cut, code
 
 
-class NotFound(CloudError):
+CloudError = CloudRefusal
+"""The earlier name; ``domain.errors.CloudError`` is another class."""
+
+
+class NotFound(CloudRefusal):
     """What was named does not exist."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, NOT_FOUND)
 
 
-class PartlyDone(CloudError):
+class PartlyDone(CloudRefusal):
     """Of several changes some were refused, and the others stay done."""

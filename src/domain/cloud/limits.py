@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import CloudRefusal
 from prefect.agent.domain.cloud.states import RUNNING, State
 
 TAKING: Final = tuple(sorted(RUNNING))
@@ -63,10 +63,10 @@ def check_limit(value: object) -> int:
     """*value* if it is a number of places.
 
     Raises:
-        CloudError: It is not.
+        CloudRefusal: It is not.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise CloudError("A limit is a number, 0 or more")
+        raise CloudRefusal("A limit is a number, 0 or more")
     return value
 
 

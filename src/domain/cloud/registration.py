@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import CloudRefusal
 
 MAX_FLOW_BYTES: Final = 64 * 1024 * 1024
 """Largest unpacked flow: a small request must not fill the memory."""
@@ -19,34 +19,34 @@ def decompress_flow(text: str) -> dict[str, Any]:
     """Unpack base64(gzip(JSON)).
 
     Raises:
-        CloudError: It is not that, or too large.
+        CloudRefusal: It is not that, or too large.
     """
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(base64.b64decode(text))) as packed:
             data = packed.read(MAX_FLOW_BYTES + 1)
     except (binascii.Error, OSError, EOFError, ValueError, zlib.error) as problem:
-        raise CloudError(f"The flow cannot be unpacked: {problem}") from problem
+        raise CloudRefusal(f"The flow cannot be unpacked: {problem}") from problem
     if len(data) > MAX_FLOW_BYTES:
-        raise CloudError(f"The flow is larger than {MAX_FLOW_BYTES} bytes")
+        raise CloudRefusal(f"The flow is larger than {MAX_FLOW_BYTES} bytes")
     try:
         return check_flow(json.loads(data))
     except (ValueError, RecursionError) as problem:
-        raise CloudError(f"The flow is not JSON: {problem}") from problem
+        raise CloudRefusal(f"The flow is not JSON: {problem}") from problem
 
 
 def check_flow(flow: object) -> dict[str, Any]:
     """*flow* if it is an object with a name.
 
     Raises:
-        CloudError: It is not.
+        CloudRefusal: It is not.
     """
     if isinstance(flow, str):
         try:
             flow = json.loads(flow)
         except (ValueError, RecursionError) as problem:
-            raise CloudError(f"The flow is not JSON: {problem}") from problem
+            raise CloudRefusal(f"The flow is not JSON: {problem}") from problem
     if not isinstance(flow, dict) or not isinstance(flow.get("name"), str) or not flow["name"]:
-        raise CloudError("A serialized flow is an object with a name")
+        raise CloudRefusal("A serialized flow is an object with a name")
     return flow
 
 
@@ -62,7 +62,7 @@ def core_version(flow: Mapping[str, Any]) -> str | None:
 def task_columns(task: object, *, reference: bool) -> dict[str, Any]:
     """Columns of a task row from a serialized task."""
     if not isinstance(task, Mapping) or not isinstance(task.get("slug"), str):
-        raise CloudError("A serialized task is an object with a slug")
+        raise CloudRefusal("A serialized task is an object with a slug")
     kind = task.get("type")
     return {
         "name": task.get("name"),
@@ -96,9 +96,9 @@ def edge_ends(edge: Mapping[str, Any]) -> tuple[str, str]:
     """Slugs of the upstream and the downstream task.
 
     Raises:
-        CloudError: The edge does not name both.
+        CloudRefusal: The edge does not name both.
     """
     try:
         return str(edge["upstream_task"]["slug"]), str(edge["downstream_task"]["slug"])
     except (KeyError, TypeError) as problem:
-        raise CloudError("A serialized edge names its upstream_task and downstream_task by slug") from problem
+        raise CloudRefusal("A serialized edge names its upstream_task and downstream_task by slug") from problem

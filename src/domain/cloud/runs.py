@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import CloudRefusal
 
 _FIRST: Final = (
     "amber", "brisk", "calm", "clever", "copper", "crimson", "eager", "early", "gentle", "golden", "happy", "honest",
@@ -41,7 +41,7 @@ def run_parameters(
     """Parameters of a new run: the flow's defaults, the group's, the request's; later ones win.
 
     Raises:
-        CloudError: A required parameter has no value.
+        CloudRefusal: A required parameter has no value.
     """
     known = [p for p in declared if isinstance(p, Mapping)] if isinstance(declared, list) else []
     named = {p["name"]: p for p in known if isinstance(p.get("name"), str)}
@@ -50,7 +50,7 @@ def run_parameters(
     required = {name for name, p in named.items() if p.get("required")}
     missing = sorted(required - set(parameters))
     if missing:
-        raise CloudError(f"Required parameters were not supplied: {', '.join(missing)}")
+        raise CloudRefusal(f"Required parameters were not supplied: {', '.join(missing)}")
     return parameters
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import attrs
 
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import CloudRefusal
 
 
 @attrs.frozen(kw_only=True)
@@ -59,11 +59,11 @@ class Claims:
         """Note that a flow run becomes Submitted.
 
         Raises:
-            CloudError: It comes too soon after the run's last claim; that one stays remembered.
+            CloudRefusal: It comes too soon after the run's last claim; that one stays remembered.
         """
         last = self._submitted.get(run_id)
         if last is not None and last <= now < last + strictness.claims_apart:
-            raise CloudError("State update failed: this run has already been submitted")
+            raise CloudRefusal("State update failed: this run has already been submitted")
         self._submitted.pop(run_id, None)
         self._submitted[run_id] = now
         self._forget(now - strictness.claims_apart)

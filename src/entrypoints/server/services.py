@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import attrs
 
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import CloudRefusal
 from prefect.agent.domain.cloud.rescue import (
     LOST,
     RESURRECTED_FROM,
@@ -158,7 +158,7 @@ class Services:
                 with request.tx.savepoint():
                     schedule = usable_schedule(request, flow)
                     return plan_runs(request, flow, schedule, limit) if schedule else 0
-            except CloudError as problem:
+            except CloudRefusal as problem:
                 _log.warning("Flow %s (%s) is not scheduled: %s", flow["name"], flow["id"], problem.message)
                 return 0
 
@@ -178,7 +178,7 @@ class Services:
         try:
             with request.tx.savepoint():
                 return rescue(request, row, limit)
-        except CloudError as problem:
+        except CloudRefusal as problem:
             _log.warning("Run %s was left as it is: %s", row["id"], problem.message)
             return False
 

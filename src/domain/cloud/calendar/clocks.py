@@ -13,7 +13,7 @@ import attrs
 
 from prefect.agent.domain.cloud.calendar.cron import Cron, read_cron
 from prefect.agent.domain.cloud.calendar.rule_sets import RuleSet, read_rules
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import CloudRefusal
 from prefect.agent.domain.times import read_time
 
 SHORTEST: Final = timedelta(minutes=1)
@@ -26,7 +26,7 @@ _DAY: Final = timedelta(days=1)
 
 
 @attrs.frozen(kw_only=True)
-class Clock:
+class ScheduleClock:
     """What all clocks have.
 
     Attributes:
@@ -43,7 +43,7 @@ class Clock:
 
 
 @attrs.frozen(kw_only=True)
-class IntervalClock(Clock):
+class IntervalClock(ScheduleClock):
     """Again and again after the same time.
 
     Less than a day is elapsed time, so that nothing is left out when clocks are put back; a day or more is wall-clock
@@ -59,7 +59,7 @@ class IntervalClock(Clock):
     end: datetime | None = None
 
     def times(self, after: datetime) -> Iterator[datetime]:
-        """See :class:`Clock`."""
+        """See :class:`ScheduleClock`."""
         zone, wall = self.start.tzinfo or timezone.utc, self.start.replace(tzinfo=None)
         first = _instant(wall, zone)
         count = max(0, (after - first) // self.interval - 1)  # one early: a wall clock may have been moved
@@ -80,7 +80,7 @@ class IntervalClock(Clock):
 
 
 @attrs.frozen(kw_only=True)
-class CronClock(Clock):
+class CronClock(ScheduleClock):
     """At the wall-clock times of a cron expression.
 
     Attributes:
@@ -94,7 +94,7 @@ class CronClock(Clock):
     end: datetime | None = None
 
     def times(self, after: datetime) -> Iterator[datetime]:
-        """See :class:`Clock`."""
+        """See :class:`ScheduleClock`."""
         last = after
         for day in self.cron.days_from(_day_before(max(after, self.start or after), self.zone)):
             try:
@@ -111,19 +111,19 @@ class CronClock(Clock):
 
 
 @attrs.frozen(kw_only=True)
-class DatesClock(Clock):
+class DatesClock(ScheduleClock):
     """At given times."""
 
     dates: Sequence[datetime]
 
     def times(self, after: datetime) -> Iterator[datetime]:
-        """See :class:`Clock`."""
+        """See :class:`ScheduleClock`."""
         by_time = {local.astimezone(timezone.utc): local for local in self.dates}
         return (by_time[moment] for moment in sorted(by_time) if moment > after)
 
 
 @attrs.frozen(kw_only=True)
-class RRuleClock(Clock):
+class RRuleClock(ScheduleClock):
     """At the times of recurrence rules.
 
     Attributes:
@@ -136,7 +136,7 @@ class RRuleClock(Clock):
     end: datetime | None = None
 
     def times(self, after: datetime) -> Iterator[datetime]:
-        """See :class:`Clock`."""
+        """See :class:`ScheduleClock`."""
         for moment in self.rules.times(max(after, self.start or after)):
             if self.end and moment > self.end:
                 return
@@ -144,19 +144,19 @@ class RRuleClock(Clock):
                 yield moment
 
 
-def read_clock(payload: object) -> Clock:
+def read_clock(payload: object) -> ScheduleClock:
     """Read a serialized clock.
 
     Raises:
-        CloudError: It is not one, or of a kind that is not supported.
+        CloudRefusal: It is not one, or of a kind that is not supported.
     """
     if not isinstance(payload, Mapping):
-        raise CloudError("A clock of a schedule is an object")
+        raise CloudRefusal("A clock of a schedule is an object")
     defaults, labels = payload.get("parameter_defaults") or {}, payload.get("labels")
     if not isinstance(defaults, Mapping):
-        raise CloudError("parameter_defaults of a clock must be an object")
+        raise CloudRefusal("parameter_defaults of a clock must be an object")
     if labels is not None and not (isinstance(labels, list) and all(isinstance(label, str) for label in labels)):
-        raise CloudError("labels of a clock must be a list of texts")
+        raise CloudRefusal("labels of a clock must be a list of texts")
     common: dict[str, Any] = {"parameter_defaults": dict(defaults), "labels": None if labels is None else tuple(labels)}
     start, end = _read_optional(payload.get("start_date")), _read_optional(payload.get("end_date"))
     kind = payload.get("type")
@@ -169,11 +169,11 @@ def read_clock(payload: object) -> Clock:
     if kind == "DatesClock":
         dates = payload.get("dates")
         if not isinstance(dates, list):
-            raise CloudError("A DatesClock has a list of dates")
+            raise CloudRefusal("A DatesClock has a list of dates")
         return DatesClock(dates=[_read_moment(moment) for moment in dates], **common)
     if kind == "RRuleClock":
         return RRuleClock(rules=read_rules(payload.get("rrule_obj")), start=start, end=end, **common)
-    raise CloudError(
+    raise CloudRefusal(
         f"Clocks of type {kind!r:.40} are not supported; there are CronClock, DatesClock, IntervalClock, RRuleClock"
     )
 
@@ -182,7 +182,7 @@ def read_zone(name: object) -> tzinfo:
     """A time zone by its name or its offset (``-05:00``).
 
     Raises:
-        CloudError: There is none of this name.
+        CloudRefusal: There is none of this name.
     """
     text = str(name)
     if text[:1] in {"+", "-"}:
@@ -195,7 +195,7 @@ def read_zone(name: object) -> tzinfo:
     try:
         return ZoneInfo(text)
     except (ZoneInfoNotFoundError, ValueError, OSError) as problem:  # OSError: a folder of zones, or a name too long
-        raise CloudError(f"{text!r:.40} is not a time zone") from problem
+        raise CloudRefusal(f"{text!r:.40} is not a time zone") from problem
 
 
 def _instant(wall: datetime, zone: tzinfo) -> datetime:
@@ -222,17 +222,17 @@ def _read_moment(value: object) -> datetime:
         wall = datetime.fromisoformat(str(text)) if isinstance(value, Mapping) else read_time(text)
         return (wall.astimezone(place) if wall.tzinfo else _instant(wall, place)).astimezone(place)
     except (ValueError, OverflowError) as problem:
-        raise CloudError(f"{text!r:.80} is not a time of a schedule") from problem
+        raise CloudRefusal(f"{text!r:.80} is not a time of a schedule") from problem
 
 
 def _read_interval(value: object) -> timedelta:
     """Microseconds."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise CloudError("The interval of a clock is a number of microseconds")
+        raise CloudRefusal("The interval of a clock is a number of microseconds")
     try:
         interval = timedelta(microseconds=value)
     except (OverflowError, ValueError) as problem:
-        raise CloudError(f"The interval of {value!r:.40} microseconds is out of range") from problem
+        raise CloudRefusal(f"The interval of {value!r:.40} microseconds is out of range") from problem
     if interval < SHORTEST:
-        raise CloudError("The interval of a clock is at least one minute")
+        raise CloudRefusal("The interval of a clock is at least one minute")
     return interval

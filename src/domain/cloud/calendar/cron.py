@@ -12,7 +12,7 @@ from typing import Final
 
 import attrs
 
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import CloudRefusal
 
 YEARS: Final = 40
 """How far ahead is looked: the longest wait for a February 29 on a given weekday, across a century."""
@@ -103,13 +103,13 @@ def read_cron(text: str, *, day_or: bool = True) -> Cron:
     """Read an expression.
 
     Raises:
-        CloudError: It is not one.
+        CloudRefusal: It is not one.
     """
     if len(text) > _MAX_LENGTH:
-        raise CloudError(f"A cron expression is at most {_MAX_LENGTH} characters long")
+        raise CloudRefusal(f"A cron expression is at most {_MAX_LENGTH} characters long")
     fields = _ALIASES.get(text.strip().lower(), text).lower().split()
     if len(fields) != 5:
-        raise CloudError(f"The cron expression {text!r:.80} does not have five fields")
+        raise CloudRefusal(f"The cron expression {text!r:.80} does not have five fields")
     try:
         plain_days = [part for part in fields[2].split(",") if part != "l"]
         nth, plain_weekdays = _nth_weekdays(fields[4].split(","))
@@ -124,7 +124,7 @@ def read_cron(text: str, *, day_or: bool = True) -> Cron:
             day_or=day_or,
         )
     except ValueError as problem:
-        raise CloudError(f"The cron expression {text!r:.80} makes no sense: {problem}") from problem
+        raise CloudRefusal(f"The cron expression {text!r:.80} makes no sense: {problem}") from problem
 
 
 def _nth_weekdays(parts: list[str]) -> tuple[frozenset[tuple[int, int]], list[str]]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import attrs
 
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import CloudRefusal
 
 FREQUENCIES: Final = ("YEARLY", "MONTHLY", "WEEKLY", "DAILY", "HOURLY", "MINUTELY", "SECONDLY")
 WEEKDAYS: Final = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
@@ -67,7 +67,7 @@ class RRule:
         """Times from *after* on, ascending, as far as it is looked ahead.
 
         Raises:
-            CloudError: Working it out takes too many steps.
+            CloudRefusal: Working it out takes too many steps.
         """
         rule = _without_count(_completed(self))
         left = rule.count
@@ -238,7 +238,7 @@ class _Walk:
     def _step(self) -> None:
         self._left -= 1
         if self._left < 0:
-            raise CloudError(f"A rule of the schedule was given up: it takes more than {STEPS} steps to work out")
+            raise CloudRefusal(f"A rule of the schedule was given up: it takes more than {STEPS} steps to work out")
 
 
 def _at_least(target: datetime, moment: datetime, step: timedelta) -> datetime:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import attrs
 
 from prefect.agent.domain.cloud.calendar.rrules import FREQUENCIES, WEEKDAYS, RRule
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import CloudRefusal
 
 _UNSAID: Final = "2018-06-20T00:00:00"
 """Where the client lets a rule begin that does not say."""
@@ -78,15 +78,15 @@ def read_rules(payload: object) -> RuleSet:
     """Read the ``rrule_obj`` of a serialized clock: a rule or a set of rules and dates.
 
     Raises:
-        CloudError: It is neither.
+        CloudRefusal: It is neither.
     """
     if not isinstance(payload, Mapping):
-        raise CloudError("The rrule_obj of an RRuleClock is an object")
+        raise CloudRefusal("The rrule_obj of an RRuleClock is an object")
     kind = payload.get("type")
     if kind == "rrule":
         return RuleSet(rules=[_read_rule(payload)])
     if kind != "rruleset":
-        raise CloudError(f"{kind!r:.40} is not a recurrence rule; there are rrule and rruleset")
+        raise CloudRefusal(f"{kind!r:.40} is not a recurrence rule; there are rrule and rruleset")
     return RuleSet(
         rules=_read_list(payload, "_rrule", _read_rule),
         dates=_read_list(payload, "_rdate", _read_moment),
@@ -98,13 +98,13 @@ def read_rules(payload: object) -> RuleSet:
 def _read_list(payload: Mapping[str, Any], name: str, read: Callable[[object], Any]) -> list[Any]:
     listed = payload.get(name) or []
     if not isinstance(listed, list) or len(listed) > _MOST:
-        raise CloudError(f"{name} of a set of rules is a list of at most {_MOST} entries")
+        raise CloudRefusal(f"{name} of a set of rules is a list of at most {_MOST} entries")
     return [read(each) for each in listed]
 
 
 def _read_rule(payload: object) -> ZonedRule:
     if not isinstance(payload, Mapping):
-        raise CloudError("A recurrence rule is an object")
+        raise CloudRefusal("A recurrence rule is an object")
     start = _read_moment(payload.get("_dtstart") or _UNSAID).replace(microsecond=0)
     until = None if payload.get("_until") is None else _read_moment(payload["_until"])
     zone = start.tzinfo or timezone.utc
@@ -117,7 +117,7 @@ def _read_rule(payload: object) -> ZonedRule:
             given.update(_read_part(name, value))
         return ZonedRule(RRule(**given), zone)
     except (ValueError, OverflowError, TypeError) as problem:
-        raise CloudError(f"The recurrence rule {payload.get('rr')!r:.80} makes no sense: {problem}") from problem
+        raise CloudRefusal(f"The recurrence rule {payload.get('rr')!r:.80} makes no sense: {problem}") from problem
 
 
 def _parts(text: object) -> Iterator[tuple[str, str]]:
@@ -181,5 +181,5 @@ def _read_moment(value: object) -> datetime:
         moment = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
         (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
     except (ValueError, OverflowError) as problem:
-        raise CloudError(f"{value!r:.80} is not a time of a schedule") from problem
+        raise CloudRefusal(f"{value!r:.80} is not a time of a schedule") from problem
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)

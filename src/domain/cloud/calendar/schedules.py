@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import attrs
 
-from prefect.agent.domain.cloud.calendar.clocks import Clock, read_clock
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.calendar.clocks import ScheduleClock, read_clock
+from prefect.agent.domain.cloud.errors import CloudRefusal
 from prefect.agent.domain.cloud.runs import run_parameters
 from prefect.agent.domain.cloud.states import read_time
 
@@ -29,7 +29,7 @@ Adjustment = Callable[[datetime], datetime]
 
 
 @attrs.frozen
-class Event:
+class ScheduledEvent:
     """One run that a schedule asks for.
 
     Attributes:
@@ -65,7 +65,7 @@ class Schedule:
         not_filters: None may.
     """
 
-    clocks: Sequence[Clock]
+    clocks: Sequence[ScheduleClock]
     filters: Sequence[Filter] = ()
     or_filters: Sequence[Filter] = ()
     not_filters: Sequence[Filter] = ()
@@ -90,13 +90,13 @@ def read_schedule(payload: object) -> Schedule:
     """Read a serialized schedule.
 
     Raises:
-        CloudError: It is not one, or it uses something that is not supported; the text names it.
+        CloudRefusal: It is not one, or it uses something that is not supported; the text names it.
     """
     if not isinstance(payload, Mapping):
-        raise CloudError("A schedule is an object")
+        raise CloudRefusal("A schedule is an object")
     clocks = payload.get("clocks")
     if not isinstance(clocks, list) or not clocks:
-        raise CloudError("A schedule has a list of clocks")
+        raise CloudRefusal("A schedule has a list of clocks")
     return Schedule(
         clocks=[read_clock(clock) for clock in clocks],
         filters=_functions(payload, "filters", _FILTERS),
@@ -106,13 +106,13 @@ def read_schedule(payload: object) -> Schedule:
     )
 
 
-def next_events(schedule: Schedule, after: datetime, count: int = AHEAD) -> list[Event]:
+def next_events(schedule: Schedule, after: datetime, count: int = AHEAD) -> list[ScheduledEvent]:
     """The next events later than *after*, in the order of their clocks' times; none twice."""
-    found: dict[str, Event] = {}
+    found: dict[str, ScheduledEvent] = {}
     for local, clock in islice(_merged(schedule, after), MAX_CANDIDATES):
         try:
             if schedule.accepts(local):
-                event = Event(schedule.adjusted(local), clock.parameter_defaults, clock.labels)
+                event = ScheduledEvent(schedule.adjusted(local), clock.parameter_defaults, clock.labels)
                 found.setdefault(event.key, event)
         except OverflowError:  # moved beyond the calendar
             break
@@ -121,7 +121,7 @@ def next_events(schedule: Schedule, after: datetime, count: int = AHEAD) -> list
     return list(found.values())
 
 
-def missing_events(events: Sequence[Event], planned: Mapping[str, datetime | None]) -> list[Event]:
+def missing_events(events: Sequence[ScheduledEvent], planned: Mapping[str, datetime | None]) -> list[ScheduledEvent]:
     """Which of *events* need a run.
 
     Args:
@@ -145,14 +145,14 @@ def check_covered(schedule: Schedule, declared: object, defaults: Mapping[str, A
         defaults: The flow group's default parameters.
 
     Raises:
-        CloudError: They do not; the text names what is missing.
+        CloudRefusal: They do not; the text names what is missing.
     """
     for clock in schedule.clocks:
         run_parameters(declared, defaults, clock.parameter_defaults)
 
 
-def _merged(schedule: Schedule, after: datetime) -> Iterator[tuple[datetime, Clock]]:
-    def times(clock: Clock) -> Iterator[tuple[datetime, Clock]]:
+def _merged(schedule: Schedule, after: datetime) -> Iterator[tuple[datetime, ScheduleClock]]:
+    def times(clock: ScheduleClock) -> Iterator[tuple[datetime, ScheduleClock]]:
         return ((local, clock) for local in clock.times(after))
 
     return heapq.merge(
@@ -248,22 +248,22 @@ def _functions(
 ) -> list[Callable[..., Any]]:
     listed = payload.get(name) or []
     if not isinstance(listed, list):
-        raise CloudError(f"{name} of a schedule must be a list")
+        raise CloudRefusal(f"{name} of a schedule must be a list")
     return [_function(reference, name, known) for reference in listed]
 
 
 def _function(reference: object, name: str, known: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
     path = reference.get("fn") if isinstance(reference, Mapping) else reference
     if not isinstance(path, str) or path not in known:
-        raise CloudError(f"{name} of the schedule: the function {path!r:.80} is not supported")
+        raise CloudRefusal(f"{name} of the schedule: the function {path!r:.80} is not supported")
     given = reference.get("kwargs") or {} if isinstance(reference, Mapping) else {}
     if not isinstance(given, Mapping):
-        raise CloudError(f"{name} of the schedule: kwargs of {path} must be an object")
+        raise CloudRefusal(f"{name} of the schedule: kwargs of {path} must be an object")
     arguments = {str(key): _argument(path, str(key), value) for key, value in given.items()}
     try:
         made: Callable[..., Any] = known[path](**arguments)
     except TypeError as problem:
-        raise CloudError(
+        raise CloudRefusal(
             f"{name} of the schedule: {path} does not take {', '.join(arguments) or 'nothing'}"
         ) from problem
     return made
@@ -273,14 +273,14 @@ def _argument(path: str, name: str, value: object) -> object:
     """An argument of the type that the function needs.
 
     Raises:
-        CloudError: It is of another type.
+        CloudRefusal: It is of another type.
     """
     wanted = _KINDS.get(name, int)
     if name in {"start", "end"}:
         wanted = datetime if path.endswith("datetimes") else time
     found = _decoded(value) if isinstance(value, str) else value
     if not isinstance(found, wanted) or isinstance(found, bool):
-        raise CloudError(f"{path}: {value!r:.80} does not fit {name}")
+        raise CloudRefusal(f"{path}: {value!r:.80} does not fit {name}")
     return found
 
 
@@ -291,7 +291,7 @@ def _decoded(text: str) -> object:
             try:
                 return read(text[len(prefix) :])
             except (ValueError, OverflowError) as problem:
-                raise CloudError(f"{text!r:.80} cannot be read") from problem
+                raise CloudRefusal(f"{text!r:.80} cannot be read") from problem
     return text
 
 

@@ -16,7 +16,7 @@ from click.core import ParameterSource
 
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.secrets import read_secret
-from prefect.agent.entrypoints.server.cli.common import DATABASE, Refused, explained
+from prefect.agent.entrypoints.server.cli.failures import DATABASE, CommandRefused, explained
 from prefect.agent.entrypoints.server.cli.keys import COMMANDS
 from prefect.agent.entrypoints.server.http.gate import host_name
 from prefect.agent.entrypoints.settings.secret_sources import read_file
@@ -158,7 +158,7 @@ def start(
 ) -> None:
     """Serve the GraphQL API of Prefect Server until SIGINT or SIGTERM."""
     if ephemeral and click.get_current_context().get_parameter_source("database") is not ParameterSource.DEFAULT:
-        raise Refused("--ephemeral and --database contradict each other: leave one of them out")
+        raise CommandRefused("--ephemeral and --database contradict each other: leave one of them out")
     from prefect.agent.domain.cloud.strictness import LOOSE, STRICT  # noqa: PLC0415 - a help text needs no rules
     from prefect.agent.entrypoints.server.cli.starting import Start, serve  # noqa: PLC0415 - extra "server"
 
@@ -190,7 +190,7 @@ def _keys(given: Iterable[str], files: Iterable[str]) -> frozenset[str]:
             read_file(path, "--api-key-file") for path in paths
         }
     except ConfigurationError as problem:
-        raise Refused(str(problem)) from None
+        raise CommandRefused(str(problem)) from None
     return frozenset(read)
 
 

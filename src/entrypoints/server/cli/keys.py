@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from prefect.agent.entrypoints.server.cli.common import DATABASE, Refused, explained
+from prefect.agent.entrypoints.server.cli.failures import DATABASE, CommandRefused, explained
 from prefect.agent.entrypoints.server.storage.scopes import ADMIN, SCOPES
 from prefect.agent.entrypoints.settings.values import at_home
 
@@ -38,7 +38,7 @@ def create_key(database: Path, name: str, expires: datetime | None, scope: str) 
         check_private(path.resolve())
         tenant = connection.execute("SELECT id FROM tenant ORDER BY created LIMIT 1").fetchone()
         if tenant is None:
-            raise Refused("there is no tenant to make a key for: create one first")
+            raise CommandRefused("there is no tenant to make a key for: create one first")
         _, key = add_key(connection, tenant[0], name, expires_at=until, scope=scope)
     click.echo(key)
     click.echo("Set PREFECT__CLOUD__API_KEY to it for clients; agents read it from a file: --token-file PATH", err=True)
@@ -71,7 +71,7 @@ def revoke_key(database: Path, key_id: str) -> None:
         gone = revoke(connection, key_id)
         left = connection.execute("SELECT count(*) FROM auth_api_key").fetchone()[0]
     if not gone:
-        raise Refused(f"there is no API key with the id {key_id}: see prefect server list-keys")
+        raise CommandRefused(f"there is no API key with the id {key_id}: see prefect server list-keys")
     click.echo(f"Revoked {key_id}")
     if not left:
         click.echo("No key of the file is left, and the Cloud stays locked: prefect server create-key", err=True)

@@ -10,10 +10,10 @@ import attrs
 import click
 
 from prefect.agent.domain.cloud.strictness import Strictness
-from prefect.agent.entrypoints.server.cli.common import Refused
+from prefect.agent.entrypoints.server.cli.failures import CommandRefused
+from prefect.agent.entrypoints.server.cli.logs import quieten
 from prefect.agent.entrypoints.server.http.connections import raise_descriptor_limit
 from prefect.agent.entrypoints.server.http.gate import LOOPBACK, hosts_of
-from prefect.agent.entrypoints.server.http.quiet import quieten
 from prefect.agent.entrypoints.server.http.serving import listen, make_server
 from prefect.agent.entrypoints.server.services import Routine
 from prefect.agent.entrypoints.server.storage.database import Database
@@ -72,7 +72,7 @@ def serve(start: Start) -> None:
     """Serve until the process is asked to end.
 
     Raises:
-        Refused, DatabaseProblem, ConfigurationError: It cannot be started.
+        CommandRefused, DatabaseProblem, ConfigurationError: It cannot be started.
     """
     quieten()
     raise_descriptor_limit()
@@ -91,7 +91,7 @@ def serve(start: Start) -> None:
         keys, locked = start.keys, is_locked(opened)
         if start.host not in LOOPBACK and not start.allow_anonymous:
             if not locked:
-                raise Refused(
+                raise CommandRefused(
                     f"everyone who reaches {start.host} could run code on your agents: give --require-key, make a key "
                     "with prefect server create-key, or say --allow-anonymous"
                 )
@@ -148,7 +148,9 @@ def _own_keys(opened: Database, start: Start, port: int) -> OwnKeys:
         keep_own_key(opened, own.runner_file, RUNNER)
         keep_own_key(opened, own.admin_file, ADMIN)
     except OSError as problem:
-        raise Refused(f"cannot keep a key in {folder}: {problem.strerror}; choose another --database") from problem
+        raise CommandRefused(
+            f"cannot keep a key in {folder}: {problem.strerror}; choose another --database"
+        ) from problem
     return own
 
 
@@ -157,4 +159,4 @@ def _listen(host: str, port: int) -> socket.socket:
         return listen(host, port)
     except OSError as problem:
         why, _, _ = (problem.strerror or str(problem)).partition(" (while")  # added by some versions of Python
-        raise Refused(f"cannot listen at {host}:{port}: {why}; choose another --port") from problem
+        raise CommandRefused(f"cannot listen at {host}:{port}: {why}; choose another --port") from problem

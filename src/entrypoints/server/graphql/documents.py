@@ -18,7 +18,7 @@ from graphql import (
     validate,
 )
 
-from prefect.agent.entrypoints.server.graphql.fast_path import Plan, make_plan
+from prefect.agent.entrypoints.server.graphql.fast_path import FastPath, make_fast_path
 from prefect.agent.entrypoints.server.graphql.parse_cache import Outlined, Template, make_template, outline
 from prefect.agent.entrypoints.server.graphql.schema import schema
 
@@ -45,7 +45,7 @@ _REMEMBERED: Final = 150_000
 """Characters of documents of each kind that are kept parsed; a parsed document takes some hundred times its text."""
 
 
-class Refused(Exception):
+class DocumentRefused(Exception):
     """The document cannot be executed."""
 
     def __init__(self, errors: Sequence[GraphQLError], code: str) -> None:
@@ -58,12 +58,12 @@ class Prepared:
     """A valid document of one operation, to be executed before the next one is prepared.
 
     Attributes:
-        plan: Its short cut, if it has one.
+        fast_path: How to execute it without the general machinery, if it is of the kind that allows that.
     """
 
     document: DocumentNode
     operation: OperationDefinitionNode
-    plan: Plan | None
+    fast_path: FastPath | None
     _template: Template | None = None
     _outlined: Outlined | None = None
 
@@ -107,7 +107,7 @@ class Documents:
         """The document, ready to be executed.
 
         Raises:
-            Refused: It is not valid, or too large.
+            DocumentRefused: It is not valid, or too large.
         """
         known = self._texts.get(text)
         if known is not None:
@@ -120,7 +120,7 @@ class Documents:
             prepared = _prepare(text)
             template = make_template(prepared.document, outlined) if outlined else None
         except RecursionError:
-            raise Refused([GraphQLError("The document is nested too deeply")], UNPARSABLE) from None
+            raise DocumentRefused([GraphQLError("The document is nested too deeply")], UNPARSABLE) from None
         if outlined and template:
             self._outlines.keep(outlined.outline, (prepared, template))
         else:
@@ -132,17 +132,17 @@ def _prepare(text: str) -> Prepared:
     try:
         document = parse(text, max_tokens=MAX_TOKENS)
     except GraphQLError as problem:
-        raise Refused([problem], UNPARSABLE) from problem
+        raise DocumentRefused([problem], UNPARSABLE) from problem
     too_much = _Measure(document).complaint()
     if too_much:
-        raise Refused([GraphQLError(too_much)], INVALID)
+        raise DocumentRefused([GraphQLError(too_much)], INVALID)
     errors = validate(schema(), document)
     if errors:
-        raise Refused(errors, INVALID)
+        raise DocumentRefused(errors, INVALID)
     operation = get_operation_ast(document)
     if operation is None:
-        raise Refused([GraphQLError("A request holds exactly one operation")], INVALID)
-    return Prepared(document, operation, make_plan(document))
+        raise DocumentRefused([GraphQLError("A request holds exactly one operation")], INVALID)
+    return Prepared(document, operation, make_fast_path(document))
 
 
 _ABOUT_SCHEMA: Final = frozenset({"__schema", "__type"})

@@ -9,15 +9,15 @@ from typing import Any, Final
 import attrs
 from graphql import ExecutionResult, GraphQLError, OperationType, execute_sync
 
-from prefect.agent.domain.cloud.errors import INTERNAL, CloudError
+from prefect.agent.domain.cloud.errors import INTERNAL, CloudRefusal
 from prefect.agent.domain.cloud.strictness import STRICT, Claims, Strictness
 from prefect.agent.entrypoints.server.graphql.answers import KEY_REFUSED, ApiAnswer, Operation
-from prefect.agent.entrypoints.server.graphql.documents import BAD_INPUT, Documents, Prepared, Refused
-from prefect.agent.entrypoints.server.graphql.fast_path import Misfit, run_plan
+from prefect.agent.entrypoints.server.graphql.documents import BAD_INPUT, DocumentRefused, Documents, Prepared
+from prefect.agent.entrypoints.server.graphql.fast_path import DoesNotFit, run_fast_path
 from prefect.agent.entrypoints.server.graphql.json_text import read_json
 from prefect.agent.entrypoints.server.graphql.schema import failure, schema
 from prefect.agent.entrypoints.server.mutations.registry import Request
-from prefect.agent.entrypoints.server.storage.answer_sizes import check_answer
+from prefect.agent.entrypoints.server.storage.answer_limits import check_answer
 from prefect.agent.entrypoints.server.storage.clock import utc_now
 from prefect.agent.entrypoints.server.storage.database import Database
 from prefect.agent.entrypoints.server.storage.keys import caller as find_caller
@@ -58,11 +58,11 @@ class Executor:
             return ApiAnswer(status=400, body=_failed([GraphQLError(str(problem))], BAD_INPUT))
         try:
             prepared = self._documents.prepare(text)
-        except Refused as refused:
+        except DocumentRefused as refused:
             return ApiAnswer(status=400, body=_failed(refused.errors, refused.code))
         try:
             executed = self._execute(prepared, variables, headers, caller)
-        except CloudError as refused:
+        except CloudRefusal as refused:
             errors = [GraphQLError(refused.message)]
             return ApiAnswer(status=200, body={**_failed(errors, refused.code), "data": None})
         return executed.answer(prepared)
@@ -81,7 +81,7 @@ class Executor:
         """Execute the document in one transaction.
 
         Raises:
-            CloudError: Nothing of it was done.
+            CloudRefusal: Nothing of it was done.
         """
         changes = prepared.operation.operation is OperationType.MUTATION
         with self.database.write() if changes else self.database.read() as tx:
@@ -134,11 +134,11 @@ _KINDS: Final = {OperationType.QUERY: Operation.QUERY, OperationType.MUTATION: O
 
 
 def _run(prepared: Prepared, request: Request, variables: dict[str, Any]) -> ExecutionResult:
-    if prepared.plan is not None:
+    if prepared.fast_path is not None:
         try:
-            data, errors = run_plan(prepared.plan, request, variables)
+            data, errors = run_fast_path(prepared.fast_path, request, variables)
             return ExecutionResult(data, errors or None)
-        except Misfit:
+        except DoesNotFit:
             pass
     return execute_sync(schema(), prepared.document, context_value=request, variable_values=variables)
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import attrs
 
-from prefect.agent.domain.cloud.errors import CloudError, NotFound
+from prefect.agent.domain.cloud.errors import CloudRefusal, NotFound
 from prefect.agent.entrypoints.server.mutations import dialect06
 from prefect.agent.entrypoints.server.mutations.registry import Request
 from prefect.agent.entrypoints.server.storage.row_trees import Ask, count_rows, read_by_id, read_rows
@@ -87,7 +87,7 @@ def _task_run_info(request: Request, task_run_id: str) -> dict[str, Any]:
 def _secret_value(request: Request, name: str) -> Any:
     row = request.tx.row("secret", "tenant_id = ? AND name = ?", [request.tenant(), name])
     if row is None:
-        raise CloudError("No value found for the requested key")
+        raise CloudRefusal("No value found for the requested key")
     return row["value"]
 
 

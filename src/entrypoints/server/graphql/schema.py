@@ -27,7 +27,7 @@ from graphql import (
 )
 from graphql.execution.collect_fields import collect_sub_fields
 
-from prefect.agent.domain.cloud.errors import INTERNAL, CloudError, PartlyDone
+from prefect.agent.domain.cloud.errors import INTERNAL, CloudRefusal, PartlyDone
 from prefect.agent.domain.cloud.logs import LEVELS
 from prefect.agent.domain.cloud.states import read_time
 from prefect.agent.domain.times import iso
@@ -177,7 +177,7 @@ def _uuid(value: Any) -> str:
 def _time(value: Any) -> str:
     try:
         return iso(read_time(value))
-    except CloudError as problem:
+    except CloudRefusal as problem:
         raise GraphQLError(problem.message) from None
 
 
@@ -297,7 +297,7 @@ def _guard(info: GraphQLResolveInfo, run: Callable[[], Read]) -> Read:
 def _explained(run: Callable[[], Read]) -> Read:
     try:
         return run()
-    except CloudError as refusal:
+    except CloudRefusal as refusal:
         raise GraphQLError(refusal.message, extensions={"code": refusal.code}) from refusal
     except GraphQLError:
         raise

@@ -18,11 +18,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from prefect.agent.entrypoints.server.graphql.answers import KEY_REFUSED, ApiAnswer, error_answer
 from prefect.agent.entrypoints.server.graphql.execution import Executor
 from prefect.agent.entrypoints.server.graphql.json_text import read_json
-from prefect.agent.entrypoints.server.http.bodies import (
+from prefect.agent.entrypoints.server.http.body_limits import (
     MAX_BODY,
     TOO_LARGE,
-    Bodies,
-    Unreadable,
+    BodyReader,
+    BodyRefused,
     length_of,
 )
 from prefect.agent.entrypoints.server.http.gate import Hosts, hosts_of, refusal
@@ -76,7 +76,7 @@ class _App:
     _others: ASGIApp
     _waiting_room: WaitingRoom
     _hosts: Hosts
-    _bodies: Bodies = attrs.field(factory=Bodies)
+    _body_reader: BodyReader = attrs.field(factory=BodyReader)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -112,8 +112,8 @@ class _App:
             await self._refuse(TOO_LARGE, receive, send)
             return
         try:
-            body = await self._bodies.read(receive)
-        except Unreadable as problem:
+            body = await self._body_reader.read(receive)
+        except BodyRefused as problem:
             await self._refuse(problem.answer, receive, send)
             return
         if body is not None:

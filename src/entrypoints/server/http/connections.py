@@ -55,7 +55,7 @@ def most_connections() -> int:
     return max(_FEWEST, min(MAX_CONNECTIONS, soft - _RESERVED))
 
 
-class Connection(H11Protocol):
+class ClientConnection(H11Protocol):
     """One connection, with deadlines.
 
     When too many are open, the one that has been without a request for the longest gives way.
@@ -140,14 +140,16 @@ class Connection(H11Protocol):
         return self._paused_since
 
     def _make_room(self) -> None:
-        unused = [one for one in self.connections if isinstance(one, Connection) and one.is_unused and one is not self]
+        unused = [
+            one for one in self.connections if isinstance(one, ClientConnection) and one.is_unused and one is not self
+        ]
         oldest = min(unused, key=lambda one: one.unused_since, default=self)
         oldest.connections.discard(oldest)
         oldest.transport.abort()
 
     def _give_up_unsent(self) -> None:
         """Keep what waits to be taken, by all clients, below its bound."""
-        slow = [one for one in self.connections if isinstance(one, Connection) and one.paused_since is not None]
+        slow = [one for one in self.connections if isinstance(one, ClientConnection) and one.paused_since is not None]
         total = sum(one.transport.get_write_buffer_size() for one in slow)
         for one in sorted(slow, key=lambda one: one.paused_since or 0.0):
             if total <= MAX_UNSENT:

@@ -12,7 +12,7 @@ import uvicorn
 from prefect.agent.domain.cloud.strictness import STRICT, Strictness
 from prefect.agent.entrypoints.server.graphql.execution import Executor
 from prefect.agent.entrypoints.server.http.app import make_app
-from prefect.agent.entrypoints.server.http.connections import BACKLOG, Connection
+from prefect.agent.entrypoints.server.http.connections import BACKLOG, ClientConnection
 from prefect.agent.entrypoints.server.http.gate import SECURITY_HEADERS, Hosts
 from prefect.agent.entrypoints.server.http.long_poll import WaitingRoom
 from prefect.agent.entrypoints.server.services import Routine, Services, running
@@ -40,7 +40,7 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-class _Server(uvicorn.Server):
+class _CloudServer(uvicorn.Server):
     """A server whose services work as long as it answers, and whose requests do not wait longer than that."""
 
     def __init__(self, config: uvicorn.Config, services: Services, waiting_room: WaitingRoom) -> None:
@@ -89,8 +89,8 @@ def make_server(
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=END_SECONDS,
-        http=Connection,
+        http=ClientConnection,
         headers=list(SECURITY_HEADERS),
         backlog=BACKLOG,
     )
-    return _Server(config, Services(database, routine or Routine(), now), waiting_room)
+    return _CloudServer(config, Services(database, routine or Routine(), now), waiting_room)

@@ -7,12 +7,12 @@ from prefect.agent.domain.cloud.errors import NotFound
 from prefect.agent.domain.cloud.selection import LIMIT, STARTED, labels_match
 from prefect.agent.domain.cloud.states import read_time
 from prefect.agent.domain.times import iso
-from prefect.agent.entrypoints.server.mutations.registry import ID, SUCCESS, Answer, Given, Request, mutation
+from prefect.agent.entrypoints.server.mutations.registry import ID, SUCCESS, Given, Payload, Request, mutation
 from prefect.agent.entrypoints.server.storage.database import Tx
 
 
 @mutation("type: String!, name: String, labels: [String!], tenant_id: UUID, agent_config_id: UUID", ID)
-def register_agent(request: Request, given: Given) -> Answer:
+def register_agent(request: Request, given: Given) -> Payload:
     """Make an agent known; the same agent gets the same id again."""
     row = {
         "tenant_id": request.tenant(given.get("tenant_id")),
@@ -36,14 +36,14 @@ def register_agent(request: Request, given: Given) -> Answer:
 
 
 @mutation("agent_id: UUID!", SUCCESS)
-def delete_agent(request: Request, given: Given) -> Answer:
+def delete_agent(request: Request, given: Given) -> Payload:
     """Forget an agent; its flow runs stay."""
     request.tx.execute("UPDATE flow_run SET agent_id = NULL WHERE agent_id = ?", [given["agent_id"]])
     return {"success": request.tx.execute("DELETE FROM agent WHERE id = ?", [given["agent_id"]]) > 0}
 
 
 @mutation("before: DateTime, labels: [String!], tenant_id: UUID", "flow_run_ids: [UUID!]")
-def get_runs_in_queue(request: Request, given: Given) -> Answer:
+def get_runs_in_queue(request: Request, given: Given) -> Payload:
     """Ids of flow runs that are due, oldest first."""
     before = iso(read_time(given["before"]) if given.get("before") else request.now)
     if request.agent_id:
@@ -60,7 +60,7 @@ def get_runs_in_queue(request: Request, given: Given) -> Answer:
     return _queue(request, _labels_last(request.tx, tenant_id, labels, before, first)[:LIMIT])
 
 
-def _queue(request: Request, ids: list[str]) -> Answer:
+def _queue(request: Request, ids: list[str]) -> Payload:
     """Return the ids as the answer, and note in the request that it asked for flow runs that are ready."""
     request.ready_runs.append(ids)
     return {"flow_run_ids": ids}

@@ -15,9 +15,9 @@ from prefect.agent.entrypoints.server.mutations.registry import (
     INPUTS,
     MUTATIONS,
     SUCCESS,
-    Answer,
     Given,
     Mutation,
+    Payload,
     Request,
 )
 from prefect.agent.entrypoints.server.storage.scopes import RUNNER
@@ -49,7 +49,7 @@ class _Renamed:
     now: Mutation
     spelling: Mapping[str, str]
 
-    def __call__(self, request: Request, given: Given) -> Answer:
+    def __call__(self, request: Request, given: Given) -> Payload:
         """Translate, and let today's mutation do it."""
         return self.now.run(request, _translate(given, self.spelling))
 
@@ -111,27 +111,27 @@ def _entries(name: str, value: Any, spelling: Mapping[str, str]) -> Any:
     return value
 
 
-def _create_flow_run(request: Request, given: Given) -> Answer:
+def _create_flow_run(request: Request, given: Given) -> Payload:
     made = _renamed(MUTATIONS["create_flow_run"])(request, given)
     return {"id": made["id"], "flow_run": request.get("flow_run", made["id"])}
 
 
-def _get_or_create_task_run(request: Request, given: Given) -> Answer:
+def _get_or_create_task_run(request: Request, given: Given) -> Payload:
     found = _renamed(MUTATIONS["get_or_create_task_run"])(request, given)
     row = request.get("task_run", found["id"])
     return {"id": row["id"], "task_run": {**row, "task": request.get("task", row["task_id"])}}
 
 
-def _write_run_log(request: Request, given: Given) -> Answer:
+def _write_run_log(request: Request, given: Given) -> Payload:
     log = _translate(given, _spelling(INPUTS["run_log_input"]))
     return MUTATIONS["write_run_logs"].run(request, {"logs": [log]})
 
 
-def _create_token(request: Request, given: Given) -> Answer:
+def _create_token(request: Request, given: Given) -> Payload:
     scope = RUNNER if given.get("role") == "RUNNER" or given.get("scope") == "RUNNER" else None
     made = MUTATIONS["create_api_key"].run(request, {"name": given["name"], "scope": scope})
     return {"id": made["id"], "token": made["key"]}
 
 
-def _delete_token(request: Request, given: Given) -> Answer:
+def _delete_token(request: Request, given: Given) -> Payload:
     return MUTATIONS["delete_api_key"].run(request, {"key_id": given["tokenId"]})

@@ -6,13 +6,13 @@ from typing import Any, Final
 
 import attrs
 
-from prefect.agent.domain.cloud.errors import CloudError, NotFound
+from prefect.agent.domain.cloud.errors import CloudRefusal, NotFound
 from prefect.agent.domain.cloud.strictness import STRICT, Claims, Strictness
 from prefect.agent.entrypoints.server.storage.database import Tx
 from prefect.agent.entrypoints.server.storage.scopes import ANYONE, Caller
 
 Given = Mapping[str, Any]
-Answer = dict[str, Any]
+Payload = dict[str, Any]
 
 
 @attrs.frozen(kw_only=True)
@@ -44,10 +44,10 @@ class Request:
         """Check whether the caller may use a root field.
 
         Raises:
-            CloudError: The key is not for that.
+            CloudRefusal: The key is not for that.
         """
         if not self.caller.may(operation):
-            raise CloudError(f"A key of the scope {self.caller.scope} may not use {operation}", "FORBIDDEN")
+            raise CloudRefusal(f"A key of the scope {self.caller.scope} may not use {operation}", "FORBIDDEN")
 
     def tenant(self, given: str | None = None) -> str:
         """The tenant that is named, else the first there is.
@@ -73,7 +73,7 @@ class Request:
         return row
 
 
-Run = Callable[[Request, Given], Answer]
+Run = Callable[[Request, Given], Payload]
 
 
 @attrs.frozen(kw_only=True)
@@ -120,9 +120,9 @@ def required(given: Given, name: str) -> str:
     """A text that must not be empty.
 
     Raises:
-        CloudError: It is.
+        CloudRefusal: It is.
     """
     value = given.get(name)
     if not isinstance(value, str) or not value.strip():
-        raise CloudError(f"{name} must not be empty")
+        raise CloudRefusal(f"{name} must not be empty")
     return value

@@ -11,23 +11,23 @@ from prefect.agent.domain.cloud.calendar.schedules import (
     next_events,
     read_schedule,
 )
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import CloudRefusal
 from prefect.agent.domain.times import read_time
-from prefect.agent.entrypoints.server.mutations.registry import SUCCESS, Answer, Given, Request, mutation
+from prefect.agent.entrypoints.server.mutations.registry import SUCCESS, Given, Payload, Request, mutation
 from prefect.agent.entrypoints.server.mutations.runs import add_flow_run
 
 _log: Final = logging.getLogger(__name__)
 
 
 @mutation("flow_id: UUID!", SUCCESS)
-def set_schedule_active(request: Request, given: Given) -> Answer:
+def set_schedule_active(request: Request, given: Given) -> Payload:
     """Switch the schedule of a flow on, if it has one that can be kept, and plan its next runs."""
     flow = request.get("flow", given["flow_id"])
     try:
         schedule = usable_schedule(request, flow)
         if schedule is not None:
             next_events(schedule, request.now)  # it may ask for more than is done
-    except CloudError as problem:
+    except CloudRefusal as problem:
         _log.warning("The schedule of flow %s (%s) stays inactive: %s", flow["name"], flow["id"], problem.message)
         return {"success": False, "error": problem.message}
     if schedule is None:
@@ -38,7 +38,7 @@ def set_schedule_active(request: Request, given: Given) -> Answer:
 
 
 @mutation("flow_id: UUID!", SUCCESS)
-def set_schedule_inactive(request: Request, given: Given) -> Answer:
+def set_schedule_inactive(request: Request, given: Given) -> Payload:
     """Switch the schedule of a flow off and drop what it has planned."""
     request.tx.update("flow", given["flow_id"], {"is_schedule_active": False})
     drop_planned(request, given["flow_id"])
@@ -49,14 +49,14 @@ def usable_schedule(request: Request, flow: dict[str, Any]) -> Schedule | None:
     """The schedule of a flow - its group's, else its own - or None if there is none.
 
     Raises:
-        CloudError: It cannot be kept, or its runs would lack parameters.
+        CloudRefusal: It cannot be kept, or its runs would lack parameters.
     """
     group = request.get("flow_group", flow["flow_group_id"])
     serialized = group["schedule"] or flow["schedule"]
     if not serialized:
         return None
     if flow["archived"]:
-        raise CloudError("The flow is archived: a newer version has taken its place")
+        raise CloudRefusal("The flow is archived: a newer version has taken its place")
     schedule = read_schedule(serialized)
     check_covered(schedule, flow["parameters"], group["default_parameters"])
     return schedule

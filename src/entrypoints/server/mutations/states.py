@@ -5,14 +5,14 @@ from typing import Any, Final
 
 import attrs
 
-from prefect.agent.domain.cloud.errors import CloudError, NotFound, PartlyDone
+from prefect.agent.domain.cloud.errors import CloudRefusal, NotFound, PartlyDone
 from prefect.agent.domain.cloud.limits import begins
 from prefect.agent.domain.cloud.selection import READY_TYPES, due_time
 from prefect.agent.domain.cloud.states import FINISHED, State, read_state
 from prefect.agent.domain.cloud.transitions import Accepted, cancel, set_flow_run_state, set_task_run_state
 from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.mutations.limits import hold_flow_run, hold_task_run
-from prefect.agent.entrypoints.server.mutations.registry import INPUTS, SUCCESS, Answer, Given, Request, mutation
+from prefect.agent.entrypoints.server.mutations.registry import INPUTS, SUCCESS, Given, Payload, Request, mutation
 
 INPUTS["set_flow_run_state_input"] = "flow_run_id: UUID!, state: JSON!, version: Int"
 INPUTS["set_task_run_state_input"] = "task_run_id: UUID!, state: JSON!, version: Int, flow_run_version: Int"
@@ -28,19 +28,19 @@ _FIRST_TASK: Final = f"SELECT min(start) AS start FROM ({_FIRST_OF_EACH})"
 
 
 @mutation("states: [set_flow_run_state_input!]!", _STATES)
-def set_flow_run_states(request: Request, given: Given) -> Answer:
+def set_flow_run_states(request: Request, given: Given) -> Payload:
     """Update flow runs."""
     return {"states": _each(request, given["states"], _set_flow_run)}
 
 
 @mutation("states: [set_task_run_state_input!]!", _STATES)
-def set_task_run_states(request: Request, given: Given) -> Answer:
+def set_task_run_states(request: Request, given: Given) -> Payload:
     """Update task runs."""
     return {"states": _each(request, given["states"], _set_task_run)}
 
 
 @mutation("flow_run_id: UUID!", "state: String")
-def cancel_flow_run(request: Request, given: Given) -> Answer:
+def cancel_flow_run(request: Request, given: Given) -> Payload:
     """Cancel a flow run, as far as it still can be."""
     row = request.tx.row("flow_run", "id = ?", [given["flow_run_id"]])
     if row is None:
@@ -52,7 +52,7 @@ def cancel_flow_run(request: Request, given: Given) -> Answer:
 
 
 @mutation("flow_run_id: UUID!", SUCCESS)
-def update_flow_run_heartbeat(request: Request, given: Given) -> Answer:
+def update_flow_run_heartbeat(request: Request, given: Given) -> Payload:
     """The flow run's process is alive."""
     if not request.tx.update("flow_run", given["flow_run_id"], {"heartbeat": iso(request.now)}):
         raise NotFound(f"Invalid flow run ID: {given['flow_run_id']}")
@@ -60,7 +60,7 @@ def update_flow_run_heartbeat(request: Request, given: Given) -> Answer:
 
 
 @mutation("task_run_id: UUID!", SUCCESS)
-def update_task_run_heartbeat(request: Request, given: Given) -> Answer:
+def update_task_run_heartbeat(request: Request, given: Given) -> Payload:
     """The task run's process is alive."""
     if not request.tx.update("task_run", given["task_run_id"], {"heartbeat": iso(request.now)}):
         raise NotFound(f"Invalid task run ID: {given['task_run_id']}")
@@ -71,7 +71,7 @@ def put_flow_run(request: Request, row: dict[str, Any], state: State, version: i
     """Update one flow run and what follows from it; return the state it got, which is Queued if it has to wait.
 
     Raises:
-        CloudError: The rules refuse it.
+        CloudRefusal: The rules refuse it.
     """
     locked = state.type == "Running" and version is not None and _locked(request, row["flow_id"])
     accepted = set_flow_run_state(
@@ -94,11 +94,11 @@ def put_flow_run(request: Request, row: dict[str, Any], state: State, version: i
     return state
 
 
-def _each(request: Request, entries: Iterable[Given], change: Callable[[Request, Given], Answer]) -> list[Answer]:
+def _each(request: Request, entries: Iterable[Given], change: Callable[[Request, Given], Payload]) -> list[Payload]:
     """Change one after the other; of those that are refused, one says why.
 
     Raises:
-        CloudError: One was refused: nothing may stay changed.
+        CloudRefusal: One was refused: nothing may stay changed.
         PartlyDone: Some were refused, in a Cloud that keeps the others.
     """
     if request.strictness.all_or_none:
@@ -108,14 +108,14 @@ def _each(request: Request, entries: Iterable[Given], change: Callable[[Request,
         try:
             with request.tx.savepoint():
                 answers.append(change(request, entry))
-        except CloudError as refusal:
+        except CloudRefusal as refusal:
             refusals.append(refusal)
     if refusals:
         raise PartlyDone(refusals[0].message, refusals[0].code)
     return answers
 
 
-def _set_flow_run(request: Request, entry: Given) -> Answer:
+def _set_flow_run(request: Request, entry: Given) -> Payload:
     row = request.tx.row("flow_run", "id = ?", [entry["flow_run_id"]])
     if row is None:
         raise NotFound(f"State update failed for flow run ID {entry['flow_run_id']}")
@@ -123,7 +123,7 @@ def _set_flow_run(request: Request, entry: Given) -> Answer:
     return _answer(row, state, put_flow_run(request, row, state, entry.get("version")))
 
 
-def _set_task_run(request: Request, entry: Given) -> Answer:
+def _set_task_run(request: Request, entry: Given) -> Payload:
     row = request.tx.row("task_run", "id = ?", [entry["task_run_id"]])
     if row is None:
         raise NotFound(f"State update failed for task run ID {entry['task_run_id']}")
@@ -151,7 +151,7 @@ def _set_task_run(request: Request, entry: Given) -> Answer:
     return _answer(row, state, held or state)
 
 
-def _answer(row: dict[str, Any], asked: State, got: State) -> Answer:
+def _answer(row: dict[str, Any], asked: State, got: State) -> Payload:
     if got is asked:
         return {"id": row["id"], "status": "SUCCESS", "message": None}
     return {"id": row["id"], "status": "QUEUED", "message": got.message}

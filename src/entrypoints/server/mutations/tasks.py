@@ -8,7 +8,7 @@ from prefect.agent.domain.cloud.logs import check_texts
 from prefect.agent.domain.cloud.states import plain, read_time
 from prefect.agent.domain.cloud.transitions import set_task_run_state
 from prefect.agent.domain.times import iso
-from prefect.agent.entrypoints.server.mutations.registry import ID, INPUTS, SUCCESS, Answer, Given, Request, mutation
+from prefect.agent.entrypoints.server.mutations.registry import ID, INPUTS, SUCCESS, Given, Payload, Request, mutation
 
 INPUTS["run_log_input"] = (
     "flow_run_id: UUID!, task_run_id: UUID, timestamp: DateTime, name: String, level: log_level, "
@@ -21,26 +21,26 @@ _WHICH: Final = "flow_run_id: UUID!, task_id: UUID!, map_index: Int"
 
 
 @mutation(_WHICH, "id: UUID, version: Int, serialized_state: JSON")
-def get_or_create_task_run_info(request: Request, given: Given) -> Answer:
+def get_or_create_task_run_info(request: Request, given: Given) -> Payload:
     """A task run and its state; made on first sight (children of a mapped task)."""
     row = _task_run(request, given)
     return {"id": row["id"], "version": row["version"], "serialized_state": row["serialized_state"]}
 
 
 @mutation(_WHICH, ID)
-def get_or_create_task_run(request: Request, given: Given) -> Answer:
+def get_or_create_task_run(request: Request, given: Given) -> Payload:
     """A task run's id; made on first sight."""
     return {"id": _task_run(request, given)["id"]}
 
 
 @mutation("task_run_id: UUID!, name: String!", SUCCESS)
-def set_task_run_name(request: Request, given: Given) -> Answer:
+def set_task_run_name(request: Request, given: Given) -> Payload:
     """Name a task run."""
     return {"success": request.tx.update("task_run", given["task_run_id"], {"name": given["name"]}) > 0}
 
 
 @mutation("logs: [run_log_input!]!", SUCCESS)
-def write_run_logs(request: Request, given: Given) -> Answer:
+def write_run_logs(request: Request, given: Given) -> Payload:
     """Append to the logs of runs; all of the entries or none."""
     logs = given["logs"]
     tenants = _tenants(request, "flow_run", {log["flow_run_id"] for log in logs})
@@ -50,7 +50,7 @@ def write_run_logs(request: Request, given: Given) -> Answer:
 
 
 @mutation("task_run_id: UUID!, kind: String!, data: JSON, tenant_id: UUID", ID)
-def create_task_run_artifact(request: Request, given: Given) -> Answer:
+def create_task_run_artifact(request: Request, given: Given) -> Payload:
     """Attach something for people to a task run."""
     task_run = request.tx.row("task_run", "id = ?", [given["task_run_id"]])
     if task_run is None:
@@ -60,14 +60,14 @@ def create_task_run_artifact(request: Request, given: Given) -> Answer:
 
 
 @mutation("task_run_artifact_id: UUID!, data: JSON", SUCCESS)
-def update_task_run_artifact(request: Request, given: Given) -> Answer:
+def update_task_run_artifact(request: Request, given: Given) -> Payload:
     """Replace an artifact's data."""
     changed = request.tx.update("task_run_artifact", given["task_run_artifact_id"], {"data": given.get("data")})
     return {"success": changed > 0}
 
 
 @mutation("task_run_artifact_id: UUID!", SUCCESS)
-def delete_task_run_artifact(request: Request, given: Given) -> Answer:
+def delete_task_run_artifact(request: Request, given: Given) -> Payload:
     """Remove an artifact."""
     gone = request.tx.execute("DELETE FROM task_run_artifact WHERE id = ?", [given["task_run_artifact_id"]])
     return {"success": gone > 0}

@@ -4,9 +4,7 @@ WAL with ``synchronous=NORMAL`` survives the death of the process at any moment 
 only a power cut can take the last moments, and never consistency (SQLite documentation, "Write-Ahead Logging").
 """
 
-import fcntl
 import json
-import logging
 import os
 import sqlite3
 import time
@@ -22,14 +20,21 @@ import attrs
 
 from prefect.agent.domain.cloud.errors import BAD_INPUT, TOO_EXPENSIVE
 from prefect.agent.domain.times import iso
-from prefect.agent.entrypoints.server.storage.answer_sizes import check_total
-from prefect.agent.entrypoints.server.storage.effort import TOO_SLOW, Effort, TooMuch
-from prefect.agent.entrypoints.server.storage.files import PRIVATE_FILE, keep_private, make_file, make_folder, planted
-from prefect.agent.entrypoints.server.storage.migrations import SCHEMA_VERSION, migrate
+from prefect.agent.entrypoints.server.storage.answer_limits import check_total
+from prefect.agent.entrypoints.server.storage.opening import APPLICATION_ID, DatabaseProblem, hold_lock, open_file
+from prefect.agent.entrypoints.server.storage.sql_functions import TOO_SLOW, SqlFunctions, TooMuch
 from prefect.agent.entrypoints.server.storage.tables import BOOL, JSON, TABLES
 
-APPLICATION_ID: Final = 0x50434C44
-"""Marks the file as one of ours (SQLite ``application_id``)."""
+__all__ = [
+    "APPLICATION_ID",
+    "AsksTooMuch",
+    "Database",
+    "DatabaseProblem",
+    "Tx",
+    "code_of_mistake",
+    "decode_value",
+    "explain",
+]
 
 READ_SECONDS: Final = 10.0
 WRITE_SECONDS: Final = 60.0
@@ -47,14 +52,6 @@ _LIMITS: Final = (
     "LIKE or GLOB pattern too complex", "statement too long",
 )  # fmt: skip
 """How messages of SQLite begin that speak of its limits: what a request asks for is beyond them."""
-
-_LOCK_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-
-_log: Final = logging.getLogger(__name__)
-
-
-class DatabaseProblem(Exception):
-    """The file cannot be used, or not now; the message says why and what to do."""
 
 
 class AsksTooMuch(DatabaseProblem):
@@ -98,11 +95,11 @@ class Tx:
     """One transaction.
 
     Attributes:
-        _effort: Until when something more is begun, and what its functions may take.
+        _functions: Until when something more is begun, and what its functions may take.
     """
 
     _connection: sqlite3.Connection
-    _effort: Effort
+    _functions: SqlFunctions
     _left: int = attrs.field(default=MAX_ROWS, init=False)
     _spent: int = attrs.field(default=0, init=False)
     _lost: BaseException | None = attrs.field(default=None, init=False)
@@ -214,17 +211,17 @@ class Tx:
 
     def check_time(self) -> None:
         """Raise :class:`TooMuch` if this transaction goes on for too long."""
-        self._effort.check()
+        self._functions.check_time()
 
     @contextmanager
     def _reasons(self) -> Generator[None]:
         """Of a function that gave up SQLite says only that it did: say why instead."""
-        self._effort.problem = None
+        self._functions.problem = None
         try:
             yield
         except sqlite3.OperationalError as problem:
-            if self._effort.problem is not None:
-                raise self._effort.problem from problem
+            if self._functions.problem is not None:
+                raise self._functions.problem from problem
             raise
 
 
@@ -287,15 +284,15 @@ class Database:
     path: Path
     _connection: sqlite3.Connection = attrs.field(init=False)
     _lock: IO[str] = attrs.field(init=False)
-    _effort: Effort = attrs.field(factory=Effort, init=False)
+    _functions: SqlFunctions = attrs.field(factory=SqlFunctions, init=False)
 
     def __attrs_post_init__(self) -> None:
         # By its one name: a link to it would have a lock and a log of its own.
         self.path = self.path.resolve()
-        self._lock = _lock(self.path)
+        self._lock = hold_lock(self.path)
         try:
-            self._connection = _open(self.path)
-            self._effort.register(self._connection)
+            self._connection = open_file(self.path)
+            self._functions.register(self._connection)
         except BaseException:
             self._lock.close()
             raise
@@ -322,11 +319,11 @@ class Database:
     @contextmanager
     def _transaction(self, begin: str, seconds: float) -> Generator[Tx]:
         connection, end = self._connection, time.monotonic() + seconds
-        self._effort.end = end
+        self._functions.end = end
         connection.set_progress_handler(lambda: time.monotonic() > end, _LOOK_EVERY)
         connection.execute(begin)
         try:
-            yield Tx(connection, self._effort)
+            yield Tx(connection, self._functions)
         finally:
             connection.set_progress_handler(None, 0)  # what follows is not this transaction's
             if connection.in_transaction:
@@ -336,73 +333,3 @@ class Database:
         """Close the file. May be repeated."""
         self._connection.close()
         self._lock.close()
-
-
-def _lock(path: Path) -> IO[str]:
-    """Hold a lock beside the file for as long as the process lives, so that two servers never share it."""
-    try:
-        make_folder(path.parent)
-        lock = os.fdopen(os.open(f"{path}.lock", _LOCK_FLAGS, PRIVATE_FILE), "a", encoding="utf-8")
-    except OSError as problem:
-        raise DatabaseProblem(f"cannot write beside {path}: {problem.strerror}; choose another --database") from problem
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as problem:
-        lock.close()
-        raise DatabaseProblem(f"another server uses {path}; stop it, or choose another --database") from problem
-    return lock
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    problem = planted(path)
-    if problem is not None:
-        raise DatabaseProblem(problem)
-    make_file(path)
-    try:
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
-    except sqlite3.Error as problem:
-        raise DatabaseProblem(f"cannot use {path}: {problem}; it was left as it is") from problem
-    try:
-        _check_ours(connection, path)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA cache_size = -16000")
-        migrate(connection, APPLICATION_ID)
-        _check_writable(connection)
-        _check_private(connection, path)
-    except BaseException as problem:
-        connection.close()
-        if isinstance(problem, sqlite3.Error):
-            raise DatabaseProblem(f"cannot use {path}: {problem}; it was left as it is") from problem
-        raise
-    return connection
-
-
-def _check_private(connection: sqlite3.Connection, path: Path) -> None:
-    """What others can read or replace is no place for keys and secrets."""
-    problem = keep_private(path)
-    if problem is None:
-        return
-    holds = "SELECT EXISTS (SELECT 1 FROM api_key_hash) OR EXISTS (SELECT 1 FROM secret)"
-    if connection.execute(holds).fetchone()[0]:
-        raise DatabaseProblem(problem)
-    _log.warning("%s", problem)
-
-
-def _check_writable(connection: sqlite3.Connection) -> None:
-    """A file that can only be read is found out at the start, not at the first change."""
-    connection.execute("BEGIN IMMEDIATE")
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute("ROLLBACK")
-
-
-def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
-    """Look before touching: the file is empty, or one that this version can use."""
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    mark = connection.execute("PRAGMA application_id").fetchone()[0]
-    is_new = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] and not version
-    if not is_new and mark != APPLICATION_ID:
-        raise DatabaseProblem(f"{path} is a database of something else; choose another --database")
-    if version > SCHEMA_VERSION:
-        raise DatabaseProblem(f"{path} was written by a newer prefect-agent (schema {version}); update this one")

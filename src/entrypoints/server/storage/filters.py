@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import attrs
 
-from prefect.agent.domain.cloud.errors import CloudError
-from prefect.agent.entrypoints.server.storage.effort import MAX_PATTERN
+from prefect.agent.domain.cloud.errors import CloudRefusal
+from prefect.agent.entrypoints.server.storage.sql_functions import MAX_PATTERN
 from prefect.agent.entrypoints.server.storage.tables import BOOL, JSON, TABLES, UUID, Table, ToOne
 
 Expression = Mapping[str, Any]
@@ -138,7 +138,7 @@ class Where:
     def _like(self, column: str, operator: str, pattern: str) -> str:
         """SQLite looks up what only begins with a text; every other pattern is compared in one pass."""
         if len(pattern) > MAX_PATTERN:
-            raise CloudError(f"A pattern has at most {MAX_PATTERN} characters")
+            raise CloudRefusal(f"A pattern has at most {MAX_PATTERN} characters")
         no, minds_case = "NOT " if operator in {"_nlike", "_nilike"} else "", operator in {"_like", "_nlike"}
         if _PREFIX.fullmatch(pattern) and minds_case:
             self.params.append(_glob(pattern))
@@ -157,7 +157,7 @@ def order_sql(table: Table, order_by: object, alias: str = "t0") -> str:
         order_by: An object of columns and directions, or a list of such objects; to-one relations may be nested.
 
     Raises:
-        CloudError: It names something that cannot be sorted by.
+        CloudRefusal: It names something that cannot be sorted by.
     """
     terms = order_by if isinstance(order_by, list) else [order_by]
     found = [pair for term in terms if term for pair in _order_terms(table, term, alias)]
@@ -179,13 +179,13 @@ def _order_terms(table: Table, term: object, alias: str) -> list[tuple[str, str]
         elif name in table.all_columns and isinstance(direction, str) and direction in DIRECTIONS:
             found.append((f"{alias}.{name}", DIRECTIONS[direction]))
         else:
-            raise CloudError(f"{table.name} cannot be ordered by {name!r:.80} {direction!r:.80}")
+            raise CloudRefusal(f"{table.name} cannot be ordered by {name!r:.80} {direction!r:.80}")
     return found
 
 
 def _mapping(term: object) -> Mapping[str, Any]:
     if not isinstance(term, Mapping):
-        raise CloudError(f"order_by takes columns and directions, not {term!r:.80}")
+        raise CloudRefusal(f"order_by takes columns and directions, not {term!r:.80}")
     return term
 
 

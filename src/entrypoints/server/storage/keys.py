@@ -15,8 +15,8 @@ from typing import Any, Final, Protocol
 
 from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.storage.database import APPLICATION_ID, Database, DatabaseProblem
-from prefect.agent.entrypoints.server.storage.files import keep_private
 from prefect.agent.entrypoints.server.storage.migrations import SCHEMA_VERSION
+from prefect.agent.entrypoints.server.storage.private_files import keep_private
 from prefect.agent.entrypoints.server.storage.scopes import ADMIN, ANYONE, Caller
 from prefect.agent.entrypoints.settings.local_keys import read_key, write_key
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import attrs
 
-from prefect.agent.entrypoints.server.storage.answer_sizes import check_total, value_size
+from prefect.agent.entrypoints.server.storage.answer_limits import check_total, value_size
 from prefect.agent.entrypoints.server.storage.database import Tx, decode_value
 from prefect.agent.entrypoints.server.storage.filters import Where, order_sql
 from prefect.agent.entrypoints.server.storage.tables import TABLES, Table, ToMany, ToOne

@@ -24,7 +24,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Refused(Exception):
+class CommandRefused(Exception):
     """The command cannot be carried out; the message is one sentence that says why and what to do."""
 
 
@@ -40,7 +40,7 @@ def explained(command: Callable[P, T]) -> Callable[P, T]:
             sys.exit(EX_CONFIG)
         try:
             return command(*args, **kwargs)
-        except (Refused, DatabaseProblem, ConfigurationError) as problem:
+        except (CommandRefused, DatabaseProblem, ConfigurationError) as problem:
             click.echo(str(problem), err=True)
             sys.exit(EX_CONFIG)
 

@@ -34,7 +34,7 @@ class TooMuch(Exception):
 
 
 @attrs.define
-class Effort:
+class SqlFunctions:
     """What the functions of one connection may take, until when.
 
     Attributes:
@@ -50,7 +50,7 @@ class Effort:
         connection.create_function("json_contains", 2, self._guarded(self._contains), deterministic=True)
         connection.create_function("text_like", 3, self._guarded(self._like), deterministic=True)
 
-    def check(self) -> None:
+    def check_time(self) -> None:
         """Raise :class:`TooMuch` if the time is over."""
         if time.monotonic() > self.end:
             raise TooMuch(TOO_SLOW)
@@ -58,7 +58,7 @@ class Effort:
     def _guarded(self, run: Callable[..., Any]) -> Callable[..., Any]:
         def guarded(*given: Any) -> Any:
             try:
-                self.check()
+                self.check_time()
                 return None if None in given else run(*given)
             except RecursionError:
                 self.problem = TooMuch("A JSON value is nested too deeply to be compared")
@@ -88,7 +88,7 @@ class Effort:
 class _Steps:
     """Comparisons that are left."""
 
-    effort: Effort
+    functions: SqlFunctions
     left: int
 
     def take(self, count: int = 1) -> None:
@@ -96,13 +96,13 @@ class _Steps:
         if self.left < 0:
             raise TooMuch("Too many values are compared with each other: ask for fewer in one _contains")
         if before // _LOOK_EVERY != self.left // _LOOK_EVERY:
-            self.effort.check()
+            self.functions.check_time()
 
 
 @lru_cache(4096)
 def _short_contains(outer: str, inner: str) -> bool:
     """Sets of labels are few, however many rows have them."""
-    return _holds(json.loads(outer), json.loads(inner), _Steps(Effort(), _SHORT * _SHORT))
+    return _holds(json.loads(outer), json.loads(inner), _Steps(SqlFunctions(), _SHORT * _SHORT))
 
 
 def _holds(value: Any, wanted: Any, steps: _Steps) -> bool:
@@ -148,7 +148,7 @@ class _Pattern:
         """Read *pattern*, in which a backslash makes the next character a plain one."""
         return _read_pattern(pattern if minds_case else _folded(pattern))
 
-    def matches(self, text: str, effort: Effort) -> bool:
+    def matches(self, text: str, functions: SqlFunctions) -> bool:
         """Whether the whole *text* is of this kind: each piece is taken where it comes first."""
         first, *rest = self.pieces
         if not _fits(text, 0, first):
@@ -158,7 +158,7 @@ class _Pattern:
         *middle, last = rest
         at = len(first)
         for piece in middle:
-            found = _find(text, at, piece, effort)
+            found = _find(text, at, piece, functions)
             if found < 0:
                 return False
             at = found + len(piece)
@@ -184,13 +184,13 @@ def _fits(text: str, at: int, piece: tuple[str | None, ...]) -> bool:
     return len(text) >= at + len(piece) and all(c is None or text[at + n] == c for n, c in enumerate(piece))
 
 
-def _find(text: str, at: int, piece: tuple[str | None, ...], effort: Effort) -> int:
+def _find(text: str, at: int, piece: tuple[str | None, ...], functions: SqlFunctions) -> int:
     """The first place from *at* on where *piece* is; -1 if there is none."""
     if None not in piece:
         return text.find("".join(map(str, piece)), at)
     for number, place in enumerate(range(at, len(text) - len(piece) + 1)):
         if number % _LOOK_EVERY == 0:
-            effort.check()
+            functions.check_time()
         if _fits(text, place, piece):
             return place
     return -1

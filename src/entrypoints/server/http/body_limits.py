@@ -1,4 +1,4 @@
-"""Bodies of requests: how large each may be, and all of them that are being read at one time."""
+"""BodyReader of requests: how large each may be, and all of them that are being read at one time."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -21,7 +21,7 @@ TOO_LARGE: Final = error_answer(413, f"the body is larger than {MAX_BODY} bytes"
 BUSY: Final = error_answer(503, "too many requests are being read at once; repeat this one", "SERVICE_UNAVAILABLE")
 
 
-class Unreadable(Exception):
+class BodyRefused(Exception):
     """The rest of the body is not kept; *answer* says why."""
 
     def __init__(self, answer: ApiAnswer) -> None:
@@ -30,8 +30,8 @@ class Unreadable(Exception):
 
 
 @attrs.define
-class Bodies:
-    """Bodies that are being read.
+class BodyReader:
+    """BodyReader that are being read.
 
     Attributes:
         held: Bytes of all of them.
@@ -43,7 +43,7 @@ class Bodies:
         """One body; None if the client has gone.
 
         Raises:
-            Unreadable: It is too large, or there is no room for it.
+            BodyRefused: It is too large, or there is no room for it.
         """
         chunks, size = [], 0
         try:
@@ -54,7 +54,7 @@ class Bodies:
                 chunk = message.get("body", b"")
                 size, self.held = size + len(chunk), self.held + len(chunk)
                 if size > MAX_BODY or (self.held > MAX_HELD and size > ALWAYS_HELD):
-                    raise Unreadable(TOO_LARGE if size > MAX_BODY else BUSY)
+                    raise BodyRefused(TOO_LARGE if size > MAX_BODY else BUSY)
                 chunks.append(chunk)
                 if not message.get("more_body"):
                     return b"".join(chunks)

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from prefect.agent.domain.cloud.errors import TOO_EXPENSIVE, CloudError
+from prefect.agent.domain.cloud.errors import TOO_EXPENSIVE, CloudRefusal
 
 MAX_ANSWER: Final = 32 * 1024 * 1024
 """Characters of an answer, about."""
@@ -11,7 +11,7 @@ _EACH: Final = 32
 """What a value counts beside its text: to make an answer of a million numbers takes seconds as well."""
 
 
-class TooLarge(CloudError):
+class TooLarge(CloudRefusal):
     """The answer would be larger than ``MAX_ANSWER``."""
 
     def __init__(self) -> None:
