@@ -1,5 +1,7 @@
-"""What all commands of ``prefect server`` share: the file, and refusals in one sentence."""
+"""What all commands of ``prefect server`` share: the option of the database, and mistakes told in one sentence."""
 
+import errno
+import os
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -12,12 +14,15 @@ from prefect.agent.domain.errors import ConfigurationError
 
 EX_CONFIG: Final = 78
 
+EXTRAS: Final = frozenset({"graphql", "h11", "jinja2", "starlette", "tzdata", "uvicorn"})
+"""Top-level modules of the extra ``server``."""
+
 DATABASE: Final = click.option(
     "--database",
     type=click.Path(dir_okay=False, path_type=Path),
     default=Path("~/.prefect-agent/cloud.db"),
     show_default=True,
-    help="SQLite file; made if it is not there.",
+    help="SQLite file of the Cloud.",
 )
 
 P = ParamSpec("P")
@@ -29,19 +34,30 @@ class CommandRefused(Exception):
 
 
 def explained(command: Callable[P, T]) -> Callable[P, T]:
-    """A command whose refusals are a sentence and the exit status 78."""
+    """Return the command with its expected failures turned into one sentence on stderr and the exit status 78."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            from prefect.agent.entrypoints.server.storage.database import DatabaseProblem  # noqa: PLC0415 - extra "server"
-        except ModuleNotFoundError as missing:
-            click.echo(f"{missing.name} is not installed: pip install 'prefect-agent[server]'", err=True)
-            sys.exit(EX_CONFIG)
+        from prefect.agent.entrypoints.server.storage.opening import DatabaseProblem  # noqa: PLC0415 - a help needs none
+
         try:
             return command(*args, **kwargs)
-        except (CommandRefused, DatabaseProblem, ConfigurationError) as problem:
-            click.echo(str(problem), err=True)
-            sys.exit(EX_CONFIG)
+        except ModuleNotFoundError as missing:
+            name = (missing.name or "").partition(".")[0]
+            if name not in EXTRAS:
+                raise
+            problem = f"{name} is not installed: pip install 'prefect-agent[server]'"
+        except (CommandRefused, DatabaseProblem, ConfigurationError) as refused:
+            problem = str(refused)
+        except OSError as failed:
+            if not failed.filename or failed.errno is None:
+                raise
+            problem = f"cannot use {os.fsdecode(failed.filename)}: {failed.strerror}{_advice(failed.errno)}"
+        click.echo(problem, err=True)
+        sys.exit(EX_CONFIG)
 
     return run
+
+
+def _advice(number: int) -> str:
+    return "; choose another --database" if number in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR} else ""

@@ -34,7 +34,7 @@ def create_key(database: Path, name: str, expires: datetime | None, scope: str) 
 
     until = expires.replace(tzinfo=timezone.utc).isoformat(timespec="microseconds") if expires else None
     path = at_home(str(database), "--database")
-    with opened_beside(path) as connection:
+    with opened_beside(path, make=True) as connection:
         check_private(path.resolve())
         tenant = connection.execute("SELECT id FROM tenant ORDER BY created LIMIT 1").fetchone()
         if tenant is None:

@@ -179,14 +179,19 @@ def check_private(path: Path) -> None:
 
 
 @contextmanager
-def opened_beside(path: Path) -> Generator[sqlite3.Connection]:
-    """A transaction on a file that a running server may be using; the file is made if it is not there.
+def opened_beside(path: Path, *, make: bool = False) -> Generator[sqlite3.Connection]:
+    """Open a transaction on a file that a running server may be using.
+
+    Args:
+        make: Whether to make the file if it is missing.
 
     Raises:
-        DatabaseProblem: The file cannot be used.
+        DatabaseProblem: The file is missing, or cannot be used.
     """
     problem: Exception | None = None
     try:
+        if not make and not path.exists():
+            raise DatabaseProblem(f"there is no database at {path}; check --database, or make it with create-key")
         Database(path).close()  # makes or migrates the file, if nobody uses it
     except DatabaseProblem as found:
         problem = found
@@ -201,6 +206,8 @@ def opened_beside(path: Path) -> Generator[sqlite3.Connection]:
             connection.execute("COMMIT")
         finally:
             connection.close()
+    except PermissionError as found:
+        raise DatabaseProblem(f"cannot use {path}: {found.strerror}; choose another --database") from found
     except sqlite3.Error as found:
         raise DatabaseProblem(f"cannot use {path}: {found}; it was left as it is") from found
 
