@@ -47,13 +47,17 @@ BATCH: Final = 25
 _TASK_RUNS: Final = 100
 """About how many task runs one step of the scheduler makes."""
 
+RUN_RESCUED: Final = "run_rescued"
+RUNS_SCHEDULED: Final = "runs_scheduled"
+"""Names of events in the server's log."""
+
 _log: Final = logging.getLogger(__name__)
 
 Steps = Generator[int]
 """One step after the other; each yields how much it has changed."""
 
-Rescuer = Callable[[Request, dict[str, Any], str], bool]
-"""Looks after one run whose last heartbeat is older than a limit; says whether it has changed it."""
+Rescuer = Callable[[Request, dict[str, Any], str], str | None]
+"""Looks after one run whose last heartbeat is older than a limit; returns what the log says if it has changed it."""
 
 
 def _completed(periods: Mapping[str, float]) -> Mapping[str, float]:
@@ -120,18 +124,28 @@ class Services:
         while True:
             with self.database.read() as tx:
                 rows = tx.all(
-                    "SELECT id, (SELECT count(*) FROM task WHERE flow_id = flow.id) AS tasks FROM flow WHERE id > ? "
-                    "AND is_schedule_active AND NOT archived ORDER BY id LIMIT ?",
+                    "SELECT id, name, (SELECT count(*) FROM task WHERE flow_id = flow.id) AS tasks FROM flow "
+                    "WHERE id > ? AND is_schedule_active AND NOT archived ORDER BY id LIMIT ?",
                     [last, BATCH],
                 )
             for row in rows:
-                made = 1
-                while made:
-                    made = self._plan(row["id"], max(1, _TASK_RUNS // (row["tasks"] + 1)))
-                    yield made
+                yield from self._schedule_flow(row)
                 last = row["id"]
             if len(rows) < BATCH:
                 return
+
+    def _schedule_flow(self, flow: dict[str, Any]) -> Steps:
+        """Plan the next runs of one flow, a few in each step; log them as one batch."""
+        total = 0
+        while made := self._plan(flow["id"], max(1, _TASK_RUNS // (flow["tasks"] + 1))):
+            total += made
+            yield made
+        yield 0
+        if total:
+            _log.info(
+                "Scheduled %d run%s of flow %s (%s)", total, "" if total == 1 else "s", flow["name"], flow["id"],
+                extra={"event": RUNS_SCHEDULED, "fields": {"flow_id": flow["id"], "runs": total}},
+            )  # fmt: skip
 
     def resurrect(self) -> Steps:
         """Lazarus: schedule flow runs again whose process is gone."""
@@ -168,21 +182,23 @@ class Services:
         while (limit := lost_before(self.now(), self.since, self.routine.lost)) is not None:
             with self._request() as request:
                 rows = request.tx.all(sql, [*params, limit, last, BATCH])
-                changed = sum(self._attempt(request, row, limit, rescue) for row in rows)
-            yield changed
+                done = {row["id"]: words for row in rows if (words := self._attempt(request, row, limit, rescue))}
+            for run_id, words in done.items():
+                _log.info("%s", words, extra={"event": RUN_RESCUED, "fields": {"run_id": run_id}})
+            yield len(done)
             if len(rows) < BATCH:
                 return
             last = rows[-1]["id"]
 
-    def _attempt(self, request: Request, row: dict[str, Any], limit: str, rescue: Rescuer) -> bool:
+    def _attempt(self, request: Request, row: dict[str, Any], limit: str, rescue: Rescuer) -> str | None:
         try:
             with request.tx.savepoint():
                 return rescue(request, row, limit)
         except CloudRefusal as problem:
             _log.warning("Run %s was left as it is: %s", row["id"], problem.message)
-            return False
+            return None
 
-    def _resurrect(self, request: Request, row: dict[str, Any], limit: str) -> bool:
+    def _resurrect(self, request: Request, row: dict[str, Any], limit: str) -> str | None:
         run = request.get("flow_run", row["id"])
         states = request.tx.all("SELECT DISTINCT state FROM task_run WHERE flow_run_id = ?", [run["id"]])
         found = resurrect_flow_run(
@@ -194,12 +210,12 @@ class Services:
         )
         return self._put(request, run, found, "Lazarus")
 
-    def _bury_flow_run(self, request: Request, row: dict[str, Any], limit: str) -> bool:
+    def _bury_flow_run(self, request: Request, row: dict[str, Any], limit: str) -> str | None:
         run = request.get("flow_run", row["id"])
         found = bury_flow_run(run, _settings(request.tx, run["flow_id"]), limit=limit)
         return self._put(request, run, found, "ZombieKiller")
 
-    def _bury_task_run(self, request: Request, row: dict[str, Any], limit: str) -> bool:
+    def _bury_task_run(self, request: Request, row: dict[str, Any], limit: str) -> str | None:
         task_run = request.get("task_run", row["id"])
         run = request.get("flow_run", task_run["flow_run_id"])
         retries = "SELECT count(*) AS n FROM task_run_state WHERE task_run_id = ? AND state = 'Retrying'"
@@ -214,19 +230,20 @@ class Services:
             limit=limit,
         )
         if found is None:
-            return False
+            return None
         set_task_run_states(request, {"states": [{"task_run_id": task_run["id"], "state": found.state.payload}]})
         _write_log(request, run, found, "ZombieKiller", task_run["id"])
-        return True
+        where = f"of flow run {run['name']} ({run['id']})"
+        return f"Task run {task_run['id']} {where} is {found.state.type} now. {found.state.message}"
 
-    def _put(self, request: Request, run: dict[str, Any], found: Rescue | None, name: str) -> bool:
+    def _put(self, request: Request, run: dict[str, Any], found: Rescue | None, name: str) -> str | None:
         if found is None:
-            return False
+            return None
         put_flow_run(request, run, found.state)
         if found.values:
             request.tx.update("flow_run", run["id"], found.values)
         _write_log(request, run, found, name)
-        return True
+        return f"Flow run {run['name']} ({run['id']}) is {found.state.type} now. {found.state.message}"
 
     @contextmanager
     def _request(self) -> Generator[Request]:

@@ -140,6 +140,13 @@ def server() -> None:
     is_flag=True,
     help="Accept claims as Prefect Server does, without comparing versions. For tests: runs may be started twice.",
 )
+@click.option(
+    "--log-format",
+    type=click.Choice(("text", "json")),
+    default="text",
+    show_default=True,
+    help="Format of the log lines on stderr.",
+)
 @_services
 @explained
 def start(
@@ -154,6 +161,7 @@ def start(
     hosts: tuple[str, ...],
     allow_anonymous: bool,
     as_loose_as_server: bool,
+    log_format: str,
     **services: float | None,
 ) -> None:
     """Serve the GraphQL API of Prefect Server until SIGINT or SIGTERM."""
@@ -175,6 +183,7 @@ def start(
                 allowed_hosts=hosts,
                 allow_anonymous=allow_anonymous,
                 require_key=require_key,
+                log_format=log_format,
             )
         )
 

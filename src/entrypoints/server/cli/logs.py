@@ -1,12 +1,16 @@
-"""A log that no client can fill: what repeats itself is said once a minute."""
+"""The server's log: the agent's lines, on stderr. No client can fill it: repeated messages are logged once a minute."""
 
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, TextIO
 
 import attrs
+
+from prefect.agent.entrypoints.runtime import logs
+from prefect.agent.entrypoints.server.graphql.execution import KEY_FIRST_USED
+from prefect.agent.entrypoints.server.services import RUN_RESCUED, RUNS_SCHEDULED
 
 PERIOD: Final = 60.0
 """Seconds in which a text is logged once."""
@@ -14,8 +18,11 @@ PERIOD: Final = 60.0
 PER_PLACE: Final = 20
 """Different texts from one place in the code that are logged in that time."""
 
-_LOGGERS: Final = ("asyncio", "uvicorn.error", "prefect.agent.entrypoints.server.graphql.schema",
-                   "prefect.agent.entrypoints.server.services")  # fmt: skip
+OWNERS: Final = ("asyncio", "uvicorn")
+"""Loggers of libraries whose messages belong to the server's log."""
+
+EACH: Final = frozenset({RUN_RESCUED, RUNS_SCHEDULED, KEY_FIRST_USED})
+"""Events that are never left out: clients cannot cause them at will."""
 
 Place = tuple[str, int]
 
@@ -32,6 +39,8 @@ class OncePerMinute(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether *record* is logged."""
+        if getattr(record, "event", None) in EACH:
+            return True
         now = self.clock()
         if now - self._begin >= PERIOD:
             self._begin_period(now, record)
@@ -52,7 +61,18 @@ class OncePerMinute(logging.Filter):
         self._texts.clear()
 
 
-def quieten() -> None:
-    """Let what this server logs about its clients pass through one such filter."""
-    for name in _LOGGERS:
-        logging.getLogger(name).addFilter(OncePerMinute())
+def set_up(form: str, secrets: Iterable[str], stream: TextIO | None = None) -> None:
+    """Write the server's log to *stream*, in the lines of the agent's log.
+
+    Args:
+        form: ``text`` or ``json``.
+        secrets: Texts that are masked.
+        stream: Where to; None: stderr.
+    """
+    logger = logs.set_up(level=logging.INFO, form=form, agent_name="server", secrets=secrets, stream=stream)
+    for handler in logger.handlers:
+        handler.addFilter(OncePerMinute())
+    for name in OWNERS:
+        owner = logging.getLogger(name)
+        owner.handlers[:] = logger.handlers
+        owner.propagate = False

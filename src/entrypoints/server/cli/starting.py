@@ -1,5 +1,6 @@
 """From the options of ``prefect server start`` to a server that runs, or to one sentence that says why not."""
 
+import errno
 import secrets
 import shlex
 import socket
@@ -10,8 +11,8 @@ import attrs
 import click
 
 from prefect.agent.domain.cloud.strictness import Strictness
+from prefect.agent.entrypoints.server.cli import logs
 from prefect.agent.entrypoints.server.cli.failures import CommandRefused
-from prefect.agent.entrypoints.server.cli.logs import quieten
 from prefect.agent.entrypoints.server.http.connections import raise_descriptor_limit
 from prefect.agent.entrypoints.server.http.gate import LOOPBACK, hosts_of
 from prefect.agent.entrypoints.server.http.serving import listen, make_server
@@ -33,6 +34,7 @@ class Start:
         allowed_hosts: Names that it answers to beside its own.
         allow_anonymous: Whether it may listen beyond this machine without keys.
         require_key: Whether a key is made if there is none, and kept in a file of its user.
+        log_format: ``text`` or ``json``.
     """
 
     host: str
@@ -44,6 +46,7 @@ class Start:
     allowed_hosts: tuple[str, ...] = ()
     allow_anonymous: bool = False
     require_key: bool = False
+    log_format: str = "text"
 
 
 @attrs.frozen
@@ -74,7 +77,7 @@ def serve(start: Start) -> None:
     Raises:
         CommandRefused, DatabaseProblem, ConfigurationError: It cannot be started.
     """
-    quieten()
+    logs.set_up(start.log_format, start.keys)
     raise_descriptor_limit()
     listening = _listen(start.host, start.port)
     try:
@@ -118,13 +121,16 @@ def greeting(start: Start, port: int, own: OwnKeys | None, *, locked: bool) -> l
     shown = "127.0.0.1" if host in EVERYWHERE else f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{port}"
     backend = "cloud" if locked else "server"
+    # Without the last one, links that the client prints lead to a page of Prefect Server that is not there.
+    variables = {"BACKEND": backend, f"{backend.upper()}__ENDPOINT": address, "SERVER__UI__ENDPOINT": address}
+    exports = " ".join(f"PREFECT__{name}={value}" for name, value in variables.items())
     asks = locked and own is None
     by_file = " --token-file KEY-FILE" if asks else ""
     return [
         f"Prefect API at {address} (GraphQL; POST), its data in {start.path}",
         _who_may(start, own, locked=locked),
         "To try next, in another terminal:",
-        f"  export PREFECT__BACKEND={backend} PREFECT__{backend.upper()}__ENDPOINT={address}{own.admin if own else ''}",
+        f"  export {exports}{own.admin if own else ''}",
         '  export PREFECT__CLOUD__API_KEY="$(cat KEY-FILE)"' if asks else "  prefect create project demo",
         f" {own.runner if own else ''} prefect-agent start process --hostname-label --api {address}{by_file}",
     ]
@@ -157,6 +163,11 @@ def _own_keys(opened: Database, start: Start, port: int) -> OwnKeys:
 def _listen(host: str, port: int) -> socket.socket:
     try:
         return listen(host, port)
+    except UnicodeError as problem:
+        raise CommandRefused(
+            f"cannot listen at {host}: it is not the name of a host; choose another --host"
+        ) from problem
     except OSError as problem:
         why, _, _ = (problem.strerror or str(problem)).partition(" (while")  # added by some versions of Python
-        raise CommandRefused(f"cannot listen at {host}:{port}: {why}; choose another --port") from problem
+        other = "--port" if problem.errno in {errno.EADDRINUSE, errno.EACCES} else "--host"
+        raise CommandRefused(f"cannot listen at {host}:{port}: {why}; choose another {other}") from problem

@@ -31,6 +31,8 @@ class ApiAnswer:
         ready_runs: The ids of the flow runs in the answer, if the request asked for flow runs that are ready, asked
             for nothing else, and was answered without an error. None for every other request. Such a request may be
             executed again.
+        refusal: Why the request or one of its root fields was refused, in words for the server's log: no value that
+            the client sent is repeated, except in the Cloud's own messages. None if nothing was refused.
     """
 
     status: int
@@ -39,12 +41,13 @@ class ApiAnswer:
     root_fields: int = 0
     has_changed_rows: bool = False
     ready_runs: AbstractSet[str] | None = None
+    refusal: str | None = None
 
 
 def error_answer(status: int, message: str, code: str) -> ApiAnswer:
     """Return an error in the protocol's shape (protocol section 1.4), for a request that was not executed."""
     body = {"errors": [{"message": message, "extensions": {"code": code}}]}
-    return ApiAnswer(status=status, body=body)
+    return ApiAnswer(status=status, body=body, refusal=f"{message} ({code})")
 
 
 KEY_REFUSED: Final = error_answer(200, "The API key is not accepted", UNAUTHENTICATED)

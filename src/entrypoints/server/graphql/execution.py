@@ -1,5 +1,6 @@
 """One GraphQL request in, one answer out: parsing, validation, transaction, execution, the shape of errors."""
 
+import logging
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
@@ -11,7 +12,7 @@ from graphql import ExecutionResult, GraphQLError, OperationType, execute_sync
 
 from prefect.agent.domain.cloud.errors import INTERNAL, CloudRefusal
 from prefect.agent.domain.cloud.strictness import STRICT, Claims, Strictness
-from prefect.agent.entrypoints.server.graphql.answers import KEY_REFUSED, ApiAnswer, Operation
+from prefect.agent.entrypoints.server.graphql.answers import KEY_REFUSED, ApiAnswer, Operation, error_answer
 from prefect.agent.entrypoints.server.graphql.documents import BAD_INPUT, DocumentRefused, Documents, Prepared
 from prefect.agent.entrypoints.server.graphql.fast_path import DoesNotFit, run_fast_path
 from prefect.agent.entrypoints.server.graphql.json_text import read_json
@@ -22,6 +23,11 @@ from prefect.agent.entrypoints.server.storage.clock import utc_now
 from prefect.agent.entrypoints.server.storage.database import Database
 from prefect.agent.entrypoints.server.storage.keys import caller as find_caller
 from prefect.agent.entrypoints.server.storage.scopes import Caller
+
+KEY_FIRST_USED: Final = "key_first_used"
+"""The name of an event in the server's log."""
+
+_log: Final = logging.getLogger(__name__)
 
 
 @attrs.frozen
@@ -40,6 +46,7 @@ class Executor:
     now: Callable[[], datetime] = utc_now
     _claims: Claims = attrs.field(factory=Claims, init=False)
     _documents: Documents = attrs.field(factory=Documents, init=False)
+    _used_keys: set[str] = attrs.field(factory=set, init=False)
 
     def __call__(self, body: object, headers: Mapping[str, str]) -> ApiAnswer:
         """Answer the request *body*; *headers* have lower-case names. Never raises."""
@@ -55,16 +62,16 @@ class Executor:
         try:
             text, variables = _read(body)
         except ValueError as problem:
-            return ApiAnswer(status=400, body=_failed([GraphQLError(str(problem))], BAD_INPUT))
+            return error_answer(400, str(problem), BAD_INPUT)
         try:
             prepared = self._documents.prepare(text)
         except DocumentRefused as refused:
-            return ApiAnswer(status=400, body=_failed(refused.errors, refused.code))
+            return ApiAnswer(status=400, body=_failed(refused.errors, refused.code), refusal=refused.code)
         try:
             executed = self._execute(prepared, variables, headers, caller)
         except CloudRefusal as refused:
-            errors = [GraphQLError(refused.message)]
-            return ApiAnswer(status=200, body={**_failed(errors, refused.code), "data": None})
+            answer = error_answer(200, refused.message, refused.code)
+            return attrs.evolve(answer, body={**answer.body, "data": None})
         return executed.answer(prepared)
 
     def accepts(self, headers: Mapping[str, str]) -> bool:
@@ -73,7 +80,19 @@ class Executor:
 
     def caller(self, headers: Mapping[str, str]) -> Caller | None:
         """Who asks; None if the request needs a key that is accepted, and has none."""
-        return find_caller(self.database, self.keys, headers.get("authorization", ""))
+        found = find_caller(self.database, self.keys, headers.get("authorization", ""))
+        if found is not None and found.key_id is not None and found.key_id not in self._used_keys:
+            self._used_keys.add(found.key_id)
+            self._log_first_use(found.key_id, found.scope)
+        return found
+
+    def _log_first_use(self, key_id: str, scope: str) -> None:
+        name = self.database.glance("SELECT name FROM auth_api_key WHERE id = ?", [key_id])
+        key = f"API key {name[0]} ({key_id})" if name else "An API key that the server was started with"
+        _log.info(
+            "%s, scope %s: first request since the start", key, scope,
+            extra={"event": KEY_FIRST_USED, "fields": {"key": name and key_id, "scope": scope}},
+        )  # fmt: skip
 
     def _execute(
         self, prepared: Prepared, variables: dict[str, Any], headers: Mapping[str, str], caller: Caller
@@ -117,7 +136,7 @@ class _Executed:
         data, errors = self.result.data, self.result.errors or []
         prepared.locate(errors)
         if data is None and errors and not any(error.path for error in errors):
-            return ApiAnswer(status=400, body=_failed(errors, BAD_INPUT))  # the variables do not fit
+            return ApiAnswer(status=400, body=_failed(errors, BAD_INPUT), refusal=BAD_INPUT)  # the variables do not fit
         asks_only = bool(data) and not errors and len(self.ready_runs) == len(data or ())
         return ApiAnswer(
             status=200,
@@ -126,7 +145,20 @@ class _Executed:
             root_fields=len(data or ()),
             has_changed_rows=self.has_changed_rows,
             ready_runs=frozenset(chain.from_iterable(self.ready_runs)) if asks_only else None,
+            refusal=next((text for error in errors if (text := _refusal(error))), None),
         )
+
+
+def _refusal(error: GraphQLError) -> str | None:
+    """Return what the log says of a refused root field; None if the Cloud failed: that is logged with its cause."""
+    code = (error.extensions or {}).get("code") or _code(error)
+    if code == INTERNAL:
+        return None
+    behind: BaseException | None = error.original_error
+    while isinstance(behind, GraphQLError):
+        behind = behind.original_error or behind.__cause__
+    words = f"{behind.message} ({code})" if isinstance(behind, CloudRefusal) else str(code)
+    return f"{error.path[0]}: {words}" if error.path else words
 
 
 _KINDS: Final = {OperationType.QUERY: Operation.QUERY, OperationType.MUTATION: Operation.MUTATION}

@@ -5,6 +5,7 @@ agent's batch is a single request. GraphQL requests are answered in plain ASGI, 
 """
 
 import json
+import logging
 from collections.abc import Sequence
 from typing import Final
 
@@ -15,7 +16,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from prefect.agent.entrypoints.server.graphql.answers import KEY_REFUSED, ApiAnswer, error_answer
+from prefect.agent.entrypoints.server.graphql.answers import KEY_REFUSED, ApiAnswer, Operation, error_answer
 from prefect.agent.entrypoints.server.graphql.execution import Executor
 from prefect.agent.entrypoints.server.graphql.json_text import read_json
 from prefect.agent.entrypoints.server.http.body_limits import (
@@ -34,6 +35,11 @@ HEALTH_PATHS: Final = ("/health", "/health/", "/.well-known/apollo/server-health
 
 COMPARES: Final = (b"prefect-claims", b"compare-and-set")
 """Header that tells an agent that of several claims at the same version one is accepted."""
+
+REQUEST_REFUSED: Final = "request_refused"
+"""The name of an event in the server's log."""
+
+_log: Final = logging.getLogger(__name__)
 
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -87,9 +93,10 @@ class _App:
         refused = refusal(scope["method"], pairs, self._hosts, graphql=is_graphql)
         if refused is not None:
             answer = error_answer(refused.status, refused.message, refused.code)
+            _log_refusal(answer, scope)
             await self._refuse(answer, receive, send, [(b"connection", b"close")])
         elif is_graphql:
-            await self._graphql(dict(pairs), receive, send)
+            await self._graphql(dict(pairs), scope, receive, send)
         else:
             await self._others(scope, receive, send)
 
@@ -104,22 +111,26 @@ class _App:
                 break
         await send({"type": "http.response.body", "body": b""})
 
-    async def _graphql(self, headers: dict[str, str], receive: Receive, send: Send) -> None:
-        if not self._execute.accepts(headers):
-            await self._refuse(KEY_REFUSED, receive, send)
-            return
-        if length_of(headers) > MAX_BODY:
-            await self._refuse(TOO_LARGE, receive, send)
-            return
-        try:
-            body = await self._body_reader.read(receive)
-        except BodyRefused as problem:
-            await self._refuse(problem.answer, receive, send)
-            return
-        if body is not None:
-            await self._reply(body, headers, receive, send)
+    async def _graphql(self, headers: dict[str, str], scope: Scope, receive: Receive, send: Send) -> None:
+        refused, body = self._refused_by_headers(headers), None
+        if refused is None:
+            try:
+                body = await self._body_reader.read(receive)
+            except BodyRefused as problem:
+                refused = problem.answer
+        if refused is not None:
+            _log_refusal(refused, scope)
+            await self._refuse(refused, receive, send)
+        elif body is not None:
+            await self._reply(body, headers, scope, receive, send)
 
-    async def _reply(self, body: bytes, headers: dict[str, str], receive: Receive, send: Send) -> None:
+    def _refused_by_headers(self, headers: dict[str, str]) -> ApiAnswer | None:
+        """Return the answer to a request whose body need not be read; None if it has to be."""
+        if not self._execute.accepts(headers):
+            return KEY_REFUSED
+        return TOO_LARGE if length_of(headers) > MAX_BODY else None
+
+    async def _reply(self, body: bytes, headers: dict[str, str], scope: Scope, receive: Receive, send: Send) -> None:
         more: list[tuple[bytes, bytes]] = []
         found, wait = self._answer(body, headers), preferred(headers)
         if wait is not None and self._waiting_room.has_room(len(body), found):
@@ -131,6 +142,8 @@ class _App:
                 found = later
         elif found.has_changed_rows and found.ready_runs is None:
             self._waiting_room.ring()
+        if found.refusal is not None:
+            _log_refusal(found, scope)
         await self._send(send, found, more)
 
     async def _send(
@@ -149,3 +162,12 @@ class _App:
         except (ValueError, RecursionError) as problem:
             return error_answer(400, f"the body is not JSON: {problem}", "BAD_REQUEST")
         return self._execute(request, headers)
+
+
+def _log_refusal(answer: ApiAnswer, scope: Scope) -> None:
+    """Log a refused request: as a warning if nothing of it was executed. The filter of the log leaves most out."""
+    client = (scope.get("client") or ("an unknown address",))[0]
+    level = logging.WARNING if answer.operation is Operation.NONE else logging.INFO
+    fields = {"client": client, "status": answer.status}
+    text = "Refused a request from %s: %s"
+    _log.log(level, text, client, answer.refusal, extra={"event": REQUEST_REFUSED, "fields": fields})

@@ -5,6 +5,7 @@ uvicorn bounds neither how long a head or a body may take, nor how many connecti
 
 import asyncio
 import json
+import logging
 import resource
 from typing import Final
 
@@ -31,6 +32,11 @@ MAX_UNSENT: Final = 128 * 1024 * 1024
 MAX_CONNECTIONS: Final = 1000
 BACKLOG: Final = 128
 """Connections that wait to be taken; so many may be open for a moment beyond the bound."""
+
+_TLS_HELLO: Final = b"\x16\x03"
+"""How a client begins that speaks https: a handshake record of TLS 1.0 or newer."""
+
+_log: Final = logging.getLogger(__name__)
 
 _RESERVED: Final = BACKLOG + 64
 """Descriptors for that moment, the database, the log."""
@@ -77,7 +83,12 @@ class ClientConnection(H11Protocol):
             self._look()
 
     def data_received(self, data: bytes) -> None:
-        """Read on, against the clock."""
+        """Read on, against the clock; refuse a client that begins to speak TLS."""
+        if data.startswith(_TLS_HELLO) and self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]:
+            client = (self.client or ("an unknown address",))[0]
+            _log.warning("Refused a client at %s that speaks TLS: this port serves http, not https", client)
+            self.send_400_response("This port serves http, not https")
+            return
         super().data_received(data)
         self._look()
 

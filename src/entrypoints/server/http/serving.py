@@ -81,6 +81,7 @@ def make_server(
     waiting_room = WaitingRoom()
     config = uvicorn.Config(
         make_app(Executor(database, keys, strictness, now), waiting_room, hosts),
+        log_config=None,
         log_level="warning",
         lifespan="off",
         ws="none",
