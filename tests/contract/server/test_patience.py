@@ -18,7 +18,7 @@ from prefect.agent.adapters.system import SystemClock
 from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.graphql.answers import ApiAnswer
 from prefect.agent.entrypoints.server.http import long_poll as patience
-from prefect.agent.entrypoints.server.http.long_poll import LONGEST, RESERVED, WaitingRoom, preferred
+from prefect.agent.entrypoints.server.http.long_poll import LONGEST, RESERVED, WaitingRequests, preferred
 from prefect.agent.entrypoints.server.testing import running_server
 from support.stub_cloud import running_stub, says
 from support.waiting import wait_until
@@ -77,15 +77,15 @@ class Cloud:
 def waiters(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long each request would wait that has begun to."""
     begun: list[float] = []
-    real = WaitingRoom.wait
+    real = WaitingRequests.wait
 
     async def wait(
-        room: WaitingRoom, seconds: float, ask: Callable[[], ApiAnswer], receive: Receive
+        room: WaitingRequests, seconds: float, ask: Callable[[], ApiAnswer], receive: Receive
     ) -> ApiAnswer | None:
         begun.append(seconds)
         return await real(room, seconds, ask, receive)
 
-    monkeypatch.setattr(WaitingRoom, "wait", wait)
+    monkeypatch.setattr(WaitingRequests, "wait", wait)
     return begun
 
 

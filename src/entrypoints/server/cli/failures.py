@@ -1,4 +1,4 @@
-"""What all commands of ``prefect server`` share: the option of the database, and mistakes told in one sentence."""
+"""What the commands of ``prefect server`` share: the option of the database, and one sentence for each failure."""
 
 import errno
 import os

@@ -13,10 +13,10 @@ from prefect.agent.entrypoints.server.graphql.execution import KEY_FIRST_USED
 from prefect.agent.entrypoints.server.services import RUN_RESCUED, RUNS_SCHEDULED
 
 PERIOD: Final = 60.0
-"""Seconds in which a text is logged once."""
+"""Seconds in which the same text is logged once."""
 
 PER_PLACE: Final = 20
-"""Different texts from one place in the code that are logged in that time."""
+"""How many different texts from one place in the code are logged in that time."""
 
 OWNERS: Final = ("asyncio", "uvicorn")
 """Loggers of libraries whose messages belong to the server's log."""
@@ -29,7 +29,7 @@ Place = tuple[str, int]
 
 @attrs.define(eq=False)
 class OncePerMinute(logging.Filter):
-    """Lets each text through once in a period, and says how many were left out."""
+    """Logs each text once in a period, and counts those that were left out."""
 
     clock: Callable[[], float] = time.monotonic
     _begin: float = float("-inf")
@@ -38,7 +38,7 @@ class OncePerMinute(logging.Filter):
     _texts: Counter[Place] = attrs.field(factory=Counter)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether *record* is logged."""
+        """Return whether *record* is logged."""
         if getattr(record, "event", None) in EACH:
             return True
         now = self.clock()

@@ -1,4 +1,4 @@
-"""From the options of ``prefect server start`` to a server that runs, or to one sentence that says why not."""
+"""Start a server with the options of ``prefect server start``, or refuse with one sentence that says why."""
 
 import errno
 import secrets
@@ -27,13 +27,18 @@ EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104
 
 @attrs.frozen(kw_only=True)
 class Start:
-    """How a server is started.
+    """The options of a start.
 
     Attributes:
-        keys: API keys that are accepted beside those in the file.
-        allowed_hosts: Names that it answers to beside its own.
-        allow_anonymous: Whether it may listen beyond this machine without keys.
-        require_key: Whether a key is made if there is none, and kept in a file of its user.
+        host: The address to listen at.
+        port: The port to listen at; 0 takes a free one.
+        path: The database.
+        routine: Which services work, and when.
+        strictness: How strict the Cloud is.
+        keys: API keys that are accepted beside those in the database.
+        allowed_hosts: Further host names to answer to.
+        allow_anonymous: Whether the server may listen beyond this machine without keys.
+        require_key: Whether every request needs a key; the server then keeps keys in files of its user.
         log_format: ``text`` or ``json``.
     """
 
@@ -51,19 +56,19 @@ class Start:
 
 @attrs.frozen
 class OwnKeys:
-    """Files with the keys that a server keeps for its user: for agents, and for people."""
+    """The files in which a server keeps the keys of its user: one for agents, one for people."""
 
     runner_file: Path
     admin_file: Path
 
     @property
     def runner(self) -> str:
-        """What sets the variable for an agent, in a shell."""
+        """The shell assignment that gives an agent its key, with a leading space."""
         return _variable(self.runner_file)
 
     @property
     def admin(self) -> str:
-        """The same for a person."""
+        """The shell assignment that gives a person the admin key, with a leading space."""
         return _variable(self.admin_file)
 
 
@@ -75,7 +80,7 @@ def serve(start: Start) -> None:
     """Serve until the process is asked to end.
 
     Raises:
-        CommandRefused, DatabaseProblem, ConfigurationError: It cannot be started.
+        CommandRefused, DatabaseProblem, ConfigurationError: The server cannot be started.
     """
     logs.set_up(start.log_format, start.keys)
     raise_descriptor_limit()
@@ -95,10 +100,10 @@ def serve(start: Start) -> None:
         if start.host not in LOOPBACK and not start.allow_anonymous:
             if not locked:
                 raise CommandRefused(
-                    f"everyone who reaches {start.host} could run code on your agents: give --require-key, make a key "
-                    "with prefect server create-key, or say --allow-anonymous"
+                    f"everyone who reaches {start.host} could run code on your agents; add --require-key, make a key "
+                    "with prefect server create-key, or add --allow-anonymous"
                 )
-            # A key that is not known to anyone: also when the last one is revoked, this address does not open up.
+            # An unknown key, so that requests need one even after the last key is revoked.
             keys |= {secrets.token_hex()}
         for line in greeting(start, port, own, locked=locked):
             click.echo(line)
@@ -110,18 +115,19 @@ def serve(start: Start) -> None:
 
 
 def greeting(start: Start, port: int, own: OwnKeys | None, *, locked: bool) -> list[str]:
-    """Where it is, who may use it, and what to try next.
+    """Return the lines that are printed at the start: the address, who may use it, and what to try next.
 
     Args:
-        port: That it listens at.
-        own: The files that hold its keys, if it keeps some.
-        locked: Whether it asks for a key.
+        start: The options of the start.
+        port: The port that the server listens at.
+        own: The files with the server's own keys, if it keeps some.
+        locked: Whether requests need a key.
     """
     host = start.host
     shown = "127.0.0.1" if host in EVERYWHERE else f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{port}"
     backend = "cloud" if locked else "server"
-    # Without the last one, links that the client prints lead to a page of Prefect Server that is not there.
+    # The last one is for the links that the client prints.
     variables = {"BACKEND": backend, f"{backend.upper()}__ENDPOINT": address, "SERVER__UI__ENDPOINT": address}
     exports = " ".join(f"PREFECT__{name}={value}" for name, value in variables.items())
     asks = locked and own is None
@@ -141,9 +147,8 @@ def _who_may(start: Start, own: OwnKeys | None, *, locked: bool) -> str:
         words = f"Every request needs an API key{f'; one is in {own.admin_file}' if own else ''}."
     else:
         reach = "Every user of this machine" if start.host in LOOPBACK else f"Everyone who reaches {start.host}"
-        words = (
-            f"No API key is asked for. {reach} may use this Cloud and run code on its agents; --require-key ends that."
-        )
+        words = f"No API key is required. {reach} may use this Cloud and run code on its agents"
+        words = f"{words}; --require-key prevents that."
     return words if start.strictness.compares else f"{words} Claims are not compared: as loose as Prefect Server."
 
 

@@ -1,4 +1,4 @@
-"""One GraphQL request in, one answer out: parsing, validation, transaction, execution, the shape of errors."""
+"""Execute GraphQL requests: parse, validate, execute in one transaction, and shape the errors of the answer."""
 
 import logging
 import random
@@ -32,11 +32,11 @@ _log: Final = logging.getLogger(__name__)
 
 @attrs.frozen
 class Executor:
-    """Answers requests from one database. One thread at a time.
+    """Executes requests on one database, in one thread at a time.
 
     Attributes:
-        keys: If not empty, the API keys that are accepted; else no key is asked for.
-        strictness: Of this Cloud.
+        keys: API keys that are accepted beside those in the database. If there are some, every request needs a key.
+        strictness: How strict the Cloud is.
         now: The Cloud's clock.
     """
 
@@ -49,10 +49,10 @@ class Executor:
     _used_keys: set[str] = attrs.field(factory=set, init=False)
 
     def __call__(self, body: object, headers: Mapping[str, str]) -> ApiAnswer:
-        """Answer the request *body*; *headers* have lower-case names. Never raises."""
+        """Execute the request *body* and return the answer; *headers* have lower-case names. Never raises."""
         try:
             return self._answer(body, headers)
-        except Exception as problem:  # noqa: BLE001 - failure() logs it; the next request must find a server that works
+        except Exception as problem:  # noqa: BLE001 - failure() logs it; the server must survive
             return ApiAnswer(status=200, body={**_failed([failure(problem)], INTERNAL), "data": None})
 
     def _answer(self, body: object, headers: Mapping[str, str]) -> ApiAnswer:
@@ -75,11 +75,11 @@ class Executor:
         return executed.answer(prepared)
 
     def accepts(self, headers: Mapping[str, str]) -> bool:
-        """Whether the request has a key that is accepted, if one is needed."""
+        """Return whether the request has an accepted key, or needs none."""
         return self.caller(headers) is not None
 
     def caller(self, headers: Mapping[str, str]) -> Caller | None:
-        """Who asks; None if the request needs a key that is accepted, and has none."""
+        """Return who sent the request; None if it needs an accepted key and has none. Logs the first use of a key."""
         found = find_caller(self.database, self.keys, headers.get("authorization", ""))
         if found is not None and found.key_id is not None and found.key_id not in self._used_keys:
             self._used_keys.add(found.key_id)
@@ -100,7 +100,7 @@ class Executor:
         """Execute the document in one transaction.
 
         Raises:
-            CloudRefusal: Nothing of it was done.
+            CloudRefusal: The request was refused as a whole; nothing was changed.
         """
         changes = prepared.operation.operation is OperationType.MUTATION
         with self.database.write() if changes else self.database.read() as tx:
@@ -176,7 +176,7 @@ def _run(prepared: Prepared, request: Request, variables: dict[str, Any]) -> Exe
 
 
 def _read(body: object) -> tuple[str, dict[str, Any]]:
-    """Document and variables; these may be JSON within JSON, as official clients send them (protocol section 1.3)."""
+    """Return document and variables. Official clients send the variables as JSON in a text (protocol section 1.3)."""
     if not isinstance(body, Mapping) or not isinstance(body.get("query"), str):
         raise ValueError("the body must be a JSON object with a query")  # noqa: TRY004 - one error for the caller
     variables = body.get("variables")
@@ -193,10 +193,11 @@ def _read(body: object) -> tuple[str, dict[str, Any]]:
 
 
 def _failed(errors: Sequence[GraphQLError], code: str | None = None) -> dict[str, Any]:
-    """Errors as they are sent.
+    """Return the errors as they are sent.
 
     Args:
-        code: Of those that say none; None: that of the client, unless graphql-core names a failure behind it.
+        code: The code of errors that have none. If it is None, errors that a failure caused are internal, and others
+            are mistakes of the client.
     """
     shown = []
     for error in errors:

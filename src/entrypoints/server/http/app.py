@@ -1,7 +1,7 @@
 """The embedded Cloud over HTTP.
 
-Requests run one after the other in the event loop: each takes a millisecond or so, SQLite has one writer anyway, and an
-agent's batch is a single request. GraphQL requests are answered in plain ASGI, everything else by Starlette.
+Requests are executed one after the other in the event loop: each takes about a millisecond, SQLite has one writer, and
+an agent's batch is a single request. GraphQL requests are answered in plain ASGI, all others by Starlette.
 """
 
 import json
@@ -27,14 +27,14 @@ from prefect.agent.entrypoints.server.http.body_limits import (
     length_of,
 )
 from prefect.agent.entrypoints.server.http.gate import Hosts, hosts_of, refusal
-from prefect.agent.entrypoints.server.http.long_poll import WaitingRoom, preferred
+from prefect.agent.entrypoints.server.http.long_poll import WaitingRequests, preferred
 from prefect.agent.entrypoints.server.http.page import page
 
 GRAPHQL_PATHS: Final = ("/", "/graphql", "/graphql/", "/graphql/alpha")
 HEALTH_PATHS: Final = ("/health", "/health/", "/.well-known/apollo/server-health")
 
 COMPARES: Final = (b"prefect-claims", b"compare-and-set")
-"""Header that tells an agent that of several claims at the same version one is accepted."""
+"""The header by which an agent knows that of several claims at the same version only one is accepted."""
 
 REQUEST_REFUSED: Final = "request_refused"
 """The name of an event in the server's log."""
@@ -44,13 +44,13 @@ _log: Final = logging.getLogger(__name__)
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
-def make_app(execute: Executor, waiting_room: WaitingRoom | None = None, hosts: Hosts | None = None) -> ASGIApp:
-    """The application on an open database, which the caller closes.
+def make_app(execute: Executor, waiting: WaitingRequests | None = None, hosts: Hosts | None = None) -> ASGIApp:
+    """Return the ASGI application on an open database, which the caller closes.
 
     Args:
-        execute: Answers the requests.
-        hosts: What it answers to; None: this machine's loopback.
-        waiting_room: For requests that wait; its maker closes it before the server waits for its requests.
+        execute: Answers the GraphQL requests.
+        waiting: The requests that wait for flow runs; the caller closes it before the server ends.
+        hosts: The hosts that the application answers to; None: this machine's loopback.
     """
 
     async def health(_request: Request) -> Response:
@@ -67,7 +67,7 @@ def make_app(execute: Executor, waiting_room: WaitingRoom | None = None, hosts: 
     routes += [Route(path, _post_only, methods=["POST"]) for path in GRAPHQL_PATHS]  # for 405 to other methods
     others = Starlette(routes=routes)
     others.router.redirect_slashes = False  # a redirect would repeat the Host that the client names
-    return _App(execute, others, waiting_room or WaitingRoom(), hosts or hosts_of("localhost"))
+    return _App(execute, others, waiting or WaitingRequests(), hosts or hosts_of("localhost"))
 
 
 async def _post_only(_request: Request) -> Response:
@@ -76,11 +76,11 @@ async def _post_only(_request: Request) -> Response:
 
 @attrs.frozen
 class _App:
-    """GraphQL here, the rest there."""
+    """Check each request, answer GraphQL requests, and pass all others on."""
 
     _execute: Executor
     _others: ASGIApp
-    _waiting_room: WaitingRoom
+    _waiting: WaitingRequests
     _hosts: Hosts
     _body_reader: BodyReader = attrs.field(factory=BodyReader)
 
@@ -103,7 +103,7 @@ class _App:
     async def _refuse(
         self, found: ApiAnswer, receive: Receive, send: Send, more: Sequence[tuple[bytes, bytes]] = ()
     ) -> None:
-        """Answer at once, and read and drop the body: a client that is cut off while it sends never sees the answer."""
+        """Send the answer at once, then read and drop the body: a client that is cut off never sees the answer."""
         await self._send(send, found, more, more_body=True)
         while True:
             message = await receive()
@@ -133,15 +133,15 @@ class _App:
     async def _reply(self, body: bytes, headers: dict[str, str], scope: Scope, receive: Receive, send: Send) -> None:
         more: list[tuple[bytes, bytes]] = []
         found, wait = self._answer(body, headers), preferred(headers)
-        if wait is not None and self._waiting_room.has_room(len(body), found):
+        if wait is not None and self._waiting.may_wait(len(body), found):
             more = [(b"preference-applied", b"wait")]
             if not found.ready_runs and wait:
-                later = await self._waiting_room.wait(wait, lambda: self._answer(body, headers), receive)
+                later = await self._waiting.wait(wait, lambda: self._answer(body, headers), receive)
                 if later is None:
                     return
                 found = later
         elif found.has_changed_rows and found.ready_runs is None:
-            self._waiting_room.ring()
+            self._waiting.wake()
         if found.refusal is not None:
             _log_refusal(found, scope)
         await self._send(send, found, more)
@@ -165,7 +165,7 @@ class _App:
 
 
 def _log_refusal(answer: ApiAnswer, scope: Scope) -> None:
-    """Log a refused request: as a warning if nothing of it was executed. The filter of the log leaves most out."""
+    """Log a refused request, as a warning if nothing of it was executed. The log's filter drops repetitions."""
     client = (scope.get("client") or ("an unknown address",))[0]
     level = logging.WARNING if answer.operation is Operation.NONE else logging.INFO
     fields = {"client": client, "status": answer.status}

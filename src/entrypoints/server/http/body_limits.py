@@ -1,4 +1,4 @@
-"""BodyReader of requests: how large each may be, and all of them that are being read at one time."""
+"""Limits of request bodies: how large one body may be, and all bodies that are read at one time."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -9,20 +9,20 @@ from starlette.types import Receive
 from prefect.agent.entrypoints.server.graphql.answers import ApiAnswer, error_answer
 
 MAX_BODY: Final = 5 * 1024 * 1024
-"""Bytes of the largest body, as at real gateways."""
+"""Bytes of the largest body; gateways have similar limits."""
 
 MAX_HELD: Final = 64 * 1024 * 1024
-"""Bytes of all bodies that are being read at one time."""
+"""Bytes of all bodies that are read at one time."""
 
 ALWAYS_HELD: Final = 64 * 1024
-"""Bytes of each body for which there is always room: large ones do not keep agents out."""
+"""Bytes of a body that is always read, so that large bodies do not keep the small ones of agents out."""
 
 TOO_LARGE: Final = error_answer(413, f"the body is larger than {MAX_BODY} bytes", "PAYLOAD_TOO_LARGE")
 BUSY: Final = error_answer(503, "too many requests are being read at once; repeat this one", "SERVICE_UNAVAILABLE")
 
 
 class BodyRefused(Exception):
-    """The rest of the body is not kept; *answer* says why."""
+    """The body is too large, or there is no memory for it now; *answer* says which."""
 
     def __init__(self, answer: ApiAnswer) -> None:
         super().__init__()
@@ -31,19 +31,19 @@ class BodyRefused(Exception):
 
 @attrs.define
 class BodyReader:
-    """BodyReader that are being read.
+    """Read request bodies within the limits.
 
     Attributes:
-        held: Bytes of all of them.
+        held: Bytes of all bodies that are being read.
     """
 
     held: int = 0
 
     async def read(self, receive: Receive) -> bytes | None:
-        """One body; None if the client has gone.
+        """Return one body; None if the client has disconnected.
 
         Raises:
-            BodyRefused: It is too large, or there is no room for it.
+            BodyRefused: The body is too large, or all bodies together are.
         """
         chunks, size = [], 0
         try:
@@ -63,6 +63,6 @@ class BodyReader:
 
 
 def length_of(headers: Mapping[str, str]) -> int:
-    """Bytes of the body, as its sender says; 0 if it does not."""
+    """Return the length of the body that the headers announce, in bytes; 0 if they announce none."""
     text = headers.get("content-length", "0")
     return int(text[:20]) if text.isdecimal() else 0

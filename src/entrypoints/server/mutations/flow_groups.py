@@ -1,4 +1,4 @@
-"""What people set for all versions of a flow, and for projects and tenants (protocol section 12.1)."""
+"""Mutations for settings of flow groups, projects and tenants (protocol section 12.1)."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -30,13 +30,13 @@ _SECOND: Final = timedelta(seconds=1)
 
 @mutation(f"{_GROUP}, description: String", SUCCESS)
 def set_flow_group_description(request: Request, given: Given) -> Payload:
-    """Describe a flow group."""
+    """Set the description of a flow group."""
     return _set(request, "flow_group", given["flow_group_id"], {"description": given.get("description")})
 
 
 @mutation(f"{_GROUP}, labels: [String!]", SUCCESS)
 def set_flow_group_labels(request: Request, given: Given) -> Payload:
-    """Give a flow group labels for its runs; null leaves them to the flow."""
+    """Set the labels of a flow group's runs; null restores those of the flow."""
     labels = given.get("labels")
     return _set(
         request, "flow_group", given["flow_group_id"], {"labels": None if labels is None else sorted(set(labels))}
@@ -45,7 +45,7 @@ def set_flow_group_labels(request: Request, given: Given) -> Payload:
 
 @mutation(f"{_GROUP}, run_config: JSON", SUCCESS)
 def set_flow_group_run_config(request: Request, given: Given) -> Payload:
-    """Give a flow group a run config for its runs; null leaves it to the flow."""
+    """Set the run config of a flow group's runs; null restores that of the flow."""
     config = given.get("run_config")
     if config is not None and not (isinstance(config, Mapping) and isinstance(config.get("type"), str)):
         raise CloudRefusal("run_config must be an object with a type")
@@ -54,7 +54,7 @@ def set_flow_group_run_config(request: Request, given: Given) -> Payload:
 
 @mutation(f"{_GROUP}, parameters: JSON!", SUCCESS)
 def set_flow_group_default_parameters(request: Request, given: Given) -> Payload:
-    """Give a flow group default parameters for its runs."""
+    """Set the default parameters of a flow group's runs."""
     if not isinstance(given["parameters"], Mapping):
         raise CloudRefusal("parameters must be an object")
     return _set(request, "flow_group", given["flow_group_id"], {"default_parameters": given["parameters"]})
@@ -64,7 +64,7 @@ def set_flow_group_default_parameters(request: Request, given: Given) -> Payload
     f"{_GROUP}, cron_clocks: [cron_clock_input!], interval_clocks: [interval_clock_input!], timezone: String", SUCCESS
 )
 def set_flow_group_schedule(request: Request, given: Given) -> Payload:
-    """Give a flow group a schedule in place of the flow's own; intervals are in seconds."""
+    """Set a schedule that replaces the flow's own; intervals are in seconds."""
     zone = given.get("timezone") or "UTC"
     start = {"dt": request.now.astimezone(read_zone(zone)).replace(tzinfo=None).isoformat(), "tz": zone}
     clocks = [{**clock, "type": "CronClock", "start_date": start} for clock in given.get("cron_clocks") or []]
@@ -78,7 +78,7 @@ def set_flow_group_schedule(request: Request, given: Given) -> Payload:
 
 @mutation(_GROUP, SUCCESS)
 def delete_flow_group_schedule(request: Request, given: Given) -> Payload:
-    """Leave the schedule to the flow again."""
+    """Delete the schedule of a flow group, so that the flow's own applies again."""
     return _set_schedule(request, given["flow_group_id"], None)
 
 
@@ -90,37 +90,37 @@ def delete_flow_group(request: Request, given: Given) -> Payload:
 
 @mutation("flow_id: UUID!", SUCCESS)
 def enable_flow_heartbeat(request: Request, given: Given) -> Payload:
-    """Let the processes of a flow say that they are alive."""
+    """Let the processes of a flow send heartbeats."""
     return _set_heartbeat(request, given["flow_id"], enabled=True)
 
 
 @mutation("flow_id: UUID!", SUCCESS)
 def disable_flow_heartbeat(request: Request, given: Given) -> Payload:
-    """Let the processes of a flow be silent; neither Lazarus nor the zombie killer looks at its runs."""
+    """Stop the heartbeats of a flow's processes; Lazarus and the zombie killer ignore its runs."""
     return _set_heartbeat(request, given["flow_id"], enabled=False)
 
 
 @mutation("flow_id: UUID!", SUCCESS)
 def enable_flow_lazarus_process(request: Request, given: Given) -> Payload:
-    """Schedule runs of a flow again whose process is gone."""
+    """Let Lazarus schedule runs of a flow again whose process is lost."""
     return _set_setting(request, given["flow_id"], lazarus_enabled=True)
 
 
 @mutation("flow_id: UUID!", SUCCESS)
 def disable_flow_lazarus_process(request: Request, given: Given) -> Payload:
-    """Leave runs of a flow alone whose process is gone."""
+    """Keep Lazarus from scheduling runs of a flow again."""
     return _set_setting(request, given["flow_id"], lazarus_enabled=False)
 
 
 @mutation("flow_id: UUID!", SUCCESS)
 def enable_flow_version_lock(request: Request, given: Given) -> Payload:
-    """Refuse to start a run of a flow at a version that is not its last."""
+    """Require the latest version of a run when one of the flow's runs is set Running."""
     return _set_setting(request, given["flow_id"], version_locking_enabled=True)
 
 
 @mutation("flow_id: UUID!", SUCCESS)
 def disable_flow_version_lock(request: Request, given: Given) -> Payload:
-    """Start runs of a flow whatever version the starter has seen."""
+    """Accept any version of a run when one of the flow's runs is set Running."""
     return _set_setting(request, given["flow_id"], version_locking_enabled=False)
 
 
@@ -147,7 +147,7 @@ def set_project_name(request: Request, given: Given) -> Payload:
 
 @mutation("project_id: UUID!, description: String", ID)
 def set_project_description(request: Request, given: Given) -> Payload:
-    """Describe a project."""
+    """Set the description of a project."""
     return _change(request, "project", given["project_id"], {"description": given.get("description")})
 
 
@@ -159,13 +159,13 @@ def update_tenant_name(request: Request, given: Given) -> Payload:
 
 @mutation("tenant_id: UUID!, slug: String!", ID)
 def update_tenant_slug(request: Request, given: Given) -> Payload:
-    """Change the short name of a tenant; it is unique."""
+    """Change the slug of a tenant; it is unique."""
     return _change(request, "tenant", given["tenant_id"], {"slug": tenant_slug(request, given)})
 
 
 @mutation("tenant_id: UUID!, settings: JSON", ID)
 def update_tenant_settings(request: Request, given: Given) -> Payload:
-    """Change the settings of a tenant that are named; the others stay."""
+    """Change the given settings of a tenant; leave the others."""
     settings = given.get("settings")
     if not isinstance(settings, Mapping):
         raise CloudRefusal("settings must be an object")
@@ -175,7 +175,7 @@ def update_tenant_settings(request: Request, given: Given) -> Payload:
 
 @mutation("tenant_id: UUID!, confirm: Boolean!", SUCCESS)
 def delete_tenant(request: Request, given: Given) -> Payload:
-    """Delete a tenant and everything it has."""
+    """Delete a tenant and all its data."""
     if not given["confirm"]:
         raise CloudRefusal("A tenant is only deleted with confirm: true")
     return {"success": request.tx.execute("DELETE FROM tenant WHERE id = ?", [given["tenant_id"]]) > 0}
@@ -185,7 +185,7 @@ def _change(request: Request, table: str, row_id: str, values: Mapping[str, Any]
     """Change columns of a row.
 
     Raises:
-        NotFound: There is no such row.
+        NotFound: The row does not exist.
     """
     request.get(table, row_id)
     request.tx.update(table, row_id, {**values, "updated": iso(request.now)})
@@ -198,7 +198,7 @@ def _set(request: Request, table: str, row_id: str, values: Mapping[str, Any]) -
 
 
 def _set_schedule(request: Request, group_id: str, schedule: Mapping[str, Any] | None) -> Payload:
-    """What was planned by the schedule before is dropped; what is active follows the new one at once."""
+    """Set the schedule, delete the runs planned by the previous one, and plan the next runs of active flows."""
     answer = _set(request, "flow_group", group_id, {"schedule": schedule})
     flows = request.tx.all("SELECT id, is_schedule_active, archived FROM flow WHERE flow_group_id = ?", [group_id])
     for flow in flows:
@@ -214,7 +214,7 @@ def _set_setting(request: Request, flow_id: str, **values: bool) -> Payload:
 
 
 def _set_heartbeat(request: Request, flow_id: str, *, enabled: bool) -> Payload:
-    """Flow processes ask for the settings of their flow, not of its group (protocol section 12.5)."""
+    """Set whether processes send heartbeats, also in the flows, where processes look (protocol section 12.5)."""
     group_id = request.get("flow", flow_id)["flow_group_id"]
     for flow in request.tx.all("SELECT id FROM flow WHERE flow_group_id = ?", [group_id]):
         settings = request.get("flow", flow["id"])["settings"] or {}

@@ -1,4 +1,4 @@
-"""Registration of flows (protocol sections 12.4 and 13.4)."""
+"""Mutations that register, archive and delete flows (protocol sections 12.4 and 13.4)."""
 
 import uuid
 from typing import Any, Final
@@ -51,7 +51,7 @@ def register_edges(request: Request, given: Given) -> Payload:
 
 @mutation("flow_id: UUID!", SUCCESS)
 def archive_flow(request: Request, given: Given) -> Payload:
-    """Take a version of a flow out of use."""
+    """Archive a version of a flow: it gets no runs any more."""
     _archive(request, request.get("flow", given["flow_id"]))
     return {"success": True}
 
@@ -81,7 +81,7 @@ def _register(request: Request, given: Given, flow: dict[str, Any]) -> str:
 
 
 def _group(request: Request, project: dict[str, Any], flow: dict[str, Any], name: str | None) -> dict[str, Any]:
-    """The flow group of the version group that is named, of the flow's last version, or a new one."""
+    """Return the flow group of the named version group, else of the flow's last version, else a new one."""
     last = request.tx.row("flow", "project_id = ? AND name = ? ORDER BY created DESC", [project["id"], flow["name"]])
     name = name or (last["version_group_id"] if last else None) or str(uuid.uuid4())
     found = request.tx.row("flow_group", "tenant_id = ? AND name = ?", [project["tenant_id"], name])
@@ -159,7 +159,7 @@ def _add_edges(request: Request, flow: dict[str, Any], edges: list[Any]) -> None
 
 
 def _archive(request: Request, flow: dict[str, Any]) -> None:
-    """A version gives way: what its schedule planned is deleted, what people planned is cancelled."""
+    """Archive a version: delete the runs that its schedule planned, and cancel those that people planned."""
     request.tx.update("flow", flow["id"], {"archived": True, "is_schedule_active": False})
     drop_planned(request, flow["id"])
     for run in request.tx.rows("flow_run", "flow_id = ? AND state = 'Scheduled'", [flow["id"]]):

@@ -1,4 +1,4 @@
-"""Concurrency limits: set, deleted, and looked at when a run wants to begin (protocol section 13.2)."""
+"""Mutations of concurrency limits, and their check when a run begins (protocol section 13.2)."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -37,7 +37,7 @@ def update_flow_concurrency_limit(request: Request, given: Given) -> Payload:
 
 @mutation("limit_id: UUID!", SUCCESS)
 def delete_flow_concurrency_limit(request: Request, given: Given) -> Payload:
-    """Lift a limit of flow runs."""
+    """Delete a limit of flow runs."""
     return {"success": request.tx.execute("DELETE FROM flow_concurrency_limit WHERE id = ?", [given["limit_id"]]) > 0}
 
 
@@ -49,19 +49,19 @@ def update_task_tag_limit(request: Request, given: Given) -> Payload:
 
 @mutation("limit_id: UUID!", SUCCESS)
 def delete_task_tag_limit(request: Request, given: Given) -> Payload:
-    """Lift a limit of task runs."""
+    """Delete a limit of task runs."""
     return {"success": request.tx.execute("DELETE FROM task_tag_limit WHERE id = ?", [given["limit_id"]]) > 0}
 
 
 def hold_flow_run(request: Request, row: Mapping[str, Any]) -> State | None:
-    """The state of a flow run that wants to begin and has to wait; None if there is room."""
+    """Return the Queued state of a flow run that has to wait for a free slot; None if it may begin."""
     limits = _limits(request.tx, "flow_concurrency_limit", "name", row["tenant_id"]) if row["labels"] else {}
     names = _full(request.tx, limits, _FLOW_RUNS, row, row["labels"] or ())
     return queued(row["serialized_state"], names, FLOW_RUNS_QUEUED, request.now) if names else None
 
 
 def hold_task_run(request: Request, row: Mapping[str, Any]) -> State | None:
-    """The same for a task run."""
+    """Return the Queued state of a task run that has to wait for a free slot; None if it may begin."""
     limits = _limits(request.tx, "task_tag_limit", "tag", row["tenant_id"])
     if not limits:
         return None

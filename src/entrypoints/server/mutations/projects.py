@@ -1,4 +1,4 @@
-"""Tenants, projects, and what people keep in a Cloud."""
+"""Mutations for tenants, projects, secrets and key-value pairs."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from prefect.agent.domain.cloud.errors import CloudRefusal
 from prefect.agent.entrypoints.server.mutations.registry import ID, SUCCESS, Given, Payload, Request, mutation, required
 
 UNIQUE = "Uniqueness violation."
-"""The text by which official clients know that something exists already (protocol section 1.4)."""
+"""The text from which official clients conclude that an object exists already (protocol section 1.4)."""
 
 
 @mutation("name: String!, slug: String!", ID)
@@ -18,10 +18,10 @@ def create_tenant(request: Request, given: Given) -> Payload:
 
 
 def tenant_slug(request: Request, given: Given) -> str:
-    """The slug that is asked for, for a new tenant or for the one that ``tenant_id`` names.
+    """Return the requested slug of a new tenant, or of the tenant *tenant_id*.
 
     Raises:
-        CloudRefusal: It is no slug, or another tenant's.
+        CloudRefusal: The text is not a slug, or another tenant has it.
     """
     slug = required(given, "slug")
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug):
@@ -50,7 +50,7 @@ def delete_project(request: Request, given: Given) -> Payload:
 
 @mutation("name: String!, value: JSON", SUCCESS)
 def set_secret(request: Request, given: Given) -> Payload:
-    """Keep a secret; null deletes it."""
+    """Store a secret; null deletes it."""
     tenant_id, name = request.tenant(), required(given, "name")
     request.tx.execute("DELETE FROM secret WHERE tenant_id = ? AND name = ?", [tenant_id, name])
     if given.get("value") is not None:
@@ -64,7 +64,7 @@ MAX_VALUE = 10_000
 
 @mutation("key: String!, value: JSON", ID)
 def set_key_value(request: Request, given: Given) -> Payload:
-    """Keep a value under a key, in place of the one before."""
+    """Store a value under a key; it replaces an earlier one."""
     tenant_id, key = request.tenant(), required(given, "key")
     if len(json.dumps(given.get("value"))) > MAX_VALUE:
         raise CloudRefusal(f"The value is larger than {MAX_VALUE} bytes")
@@ -77,5 +77,5 @@ def set_key_value(request: Request, given: Given) -> Payload:
 
 @mutation("key_value_id: UUID!", SUCCESS)
 def delete_key_value(request: Request, given: Given) -> Payload:
-    """Delete a value."""
+    """Delete a key-value pair."""
     return {"success": request.tx.execute("DELETE FROM key_value WHERE id = ?", [given["key_value_id"]]) > 0}

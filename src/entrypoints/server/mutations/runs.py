@@ -1,4 +1,4 @@
-"""Flow runs come to be, are named and are deleted (protocol section 13.3)."""
+"""Mutations that create, rename and delete flow runs (protocol section 13.3)."""
 
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ _TAKES: Final = (
 
 @mutation(_TAKES, ID)
 def create_flow_run(request: Request, given: Given) -> Payload:
-    """Schedule a run of a flow; a repeat with the same idempotency key is answered with the first one's id."""
+    """Create a Scheduled run of a flow; a repeat with the same idempotency key returns the first run's id."""
     flow = _flow(request, given)
     key = given.get("idempotency_key")
     if key:
@@ -30,7 +30,7 @@ def create_flow_run(request: Request, given: Given) -> Payload:
 
 @mutation("flow_run_id: UUID!, name: String!", SUCCESS)
 def set_flow_run_name(request: Request, given: Given) -> Payload:
-    """Name a flow run."""
+    """Rename a flow run."""
     changed = request.tx.update("flow_run", given["flow_run_id"], {"name": required(given, "name")})
     return {"success": changed > 0}
 
@@ -44,15 +44,15 @@ def set_flow_run_labels(request: Request, given: Given) -> Payload:
 
 @mutation("flow_run_id: UUID!", SUCCESS)
 def delete_flow_run(request: Request, given: Given) -> Payload:
-    """Delete a flow run and everything it left."""
+    """Delete a flow run and all its data."""
     return {"success": request.tx.execute("DELETE FROM flow_run WHERE id = ?", [given["flow_run_id"]]) > 0}
 
 
 def add_flow_run(request: Request, flow: dict[str, Any], given: Given, *, auto_scheduled: bool = False) -> str:
-    """Make a Scheduled flow run with its task runs; return its id.
+    """Create a Scheduled flow run with its task runs; return its id.
 
     Raises:
-        CloudRefusal: A required parameter is missing, or an argument makes no sense.
+        CloudRefusal: A required parameter is missing, or an argument is invalid.
     """
     group = request.get("flow_group", flow["flow_group_id"])
     when = read_time(given["scheduled_start_time"]) if given.get("scheduled_start_time") else request.now

@@ -1,4 +1,4 @@
-"""State updates: the rules are in ``domain.cloud.transitions``; here they meet rows."""
+"""Mutations that update states; the rules are in ``domain.cloud.transitions``."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -29,19 +29,19 @@ _FIRST_TASK: Final = f"SELECT min(start) AS start FROM ({_FIRST_OF_EACH})"
 
 @mutation("states: [set_flow_run_state_input!]!", _STATES)
 def set_flow_run_states(request: Request, given: Given) -> Payload:
-    """Update flow runs."""
+    """Set the states of flow runs."""
     return {"states": _each(request, given["states"], _set_flow_run)}
 
 
 @mutation("states: [set_task_run_state_input!]!", _STATES)
 def set_task_run_states(request: Request, given: Given) -> Payload:
-    """Update task runs."""
+    """Set the states of task runs."""
     return {"states": _each(request, given["states"], _set_task_run)}
 
 
 @mutation("flow_run_id: UUID!", "state: String")
 def cancel_flow_run(request: Request, given: Given) -> Payload:
-    """Cancel a flow run, as far as it still can be."""
+    """Cancel a flow run; a run that has finished keeps its state."""
     row = request.tx.row("flow_run", "id = ?", [given["flow_run_id"]])
     if row is None:
         raise NotFound(f"Invalid flow run ID: {given['flow_run_id']}")
@@ -53,7 +53,7 @@ def cancel_flow_run(request: Request, given: Given) -> Payload:
 
 @mutation("flow_run_id: UUID!", SUCCESS)
 def update_flow_run_heartbeat(request: Request, given: Given) -> Payload:
-    """The flow run's process is alive."""
+    """Note a heartbeat of a flow run's process."""
     if not request.tx.update("flow_run", given["flow_run_id"], {"heartbeat": iso(request.now)}):
         raise NotFound(f"Invalid flow run ID: {given['flow_run_id']}")
     return {"success": True}
@@ -61,7 +61,7 @@ def update_flow_run_heartbeat(request: Request, given: Given) -> Payload:
 
 @mutation("task_run_id: UUID!", SUCCESS)
 def update_task_run_heartbeat(request: Request, given: Given) -> Payload:
-    """The task run's process is alive."""
+    """Note a heartbeat of a task run's process."""
     if not request.tx.update("task_run", given["task_run_id"], {"heartbeat": iso(request.now)}):
         raise NotFound(f"Invalid task run ID: {given['task_run_id']}")
     return {"success": True}
