@@ -1,4 +1,4 @@
-"""Why a Cloud refuses. Clients look for the texts and codes: docs/reference/cloud-protocol.md, section 1.4.
+"""The errors with which a Cloud refuses. Clients look for the texts and codes (protocol section 1.4).
 
 ``INTERNAL`` says that the Cloud failed; no mistake of a client has it.
 """
@@ -13,15 +13,15 @@ TOO_EXPENSIVE: Final = "RESOURCE_EXHAUSTED"
 VERSION_LOCKING: Final = "VERSION_LOCKING_ERROR"
 
 MAX_MESSAGE: Final = 1000
-"""Characters of a message: a text that a client sent once may be refused a thousand times in one answer."""
+"""Characters of the longest message: one text of a client may be refused a thousand times in one answer."""
 
 
 class CloudRefusal(Exception):
-    """The Cloud understood and says no.
+    """The Cloud understood a request and refuses it.
 
     Attributes:
-        message: At most ``MAX_MESSAGE`` characters.
-        code: Goes into ``extensions.code`` of the answer.
+        message: The reason, at most ``MAX_MESSAGE`` characters.
+        code: The value of ``extensions.code`` in the answer.
     """
 
     def __init__(self, message: str, code: str = REFUSED) -> None:
@@ -35,11 +35,11 @@ CloudError = CloudRefusal
 
 
 class NotFound(CloudRefusal):
-    """What was named does not exist."""
+    """The named object does not exist."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, NOT_FOUND)
 
 
 class PartlyDone(CloudRefusal):
-    """Of several changes some were refused, and the others stay done."""
+    """Some of several changes were refused; the others stay."""

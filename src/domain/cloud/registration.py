@@ -1,4 +1,4 @@
-"""Reading a serialized flow (protocol section 12.4)."""
+"""Read serialized flows (protocol section 12.4)."""
 
 import base64
 import binascii
@@ -12,14 +12,14 @@ from typing import Any, Final
 from prefect.agent.domain.cloud.errors import CloudRefusal
 
 MAX_FLOW_BYTES: Final = 64 * 1024 * 1024
-"""Largest unpacked flow: a small request must not fill the memory."""
+"""Bytes of the largest unpacked flow, so that a small request cannot fill the memory."""
 
 
 def decompress_flow(text: str) -> dict[str, Any]:
     """Unpack base64(gzip(JSON)).
 
     Raises:
-        CloudRefusal: It is not that, or too large.
+        CloudRefusal: The text is not in that form, or the flow is too large.
     """
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(base64.b64decode(text))) as packed:
@@ -35,10 +35,10 @@ def decompress_flow(text: str) -> dict[str, Any]:
 
 
 def check_flow(flow: object) -> dict[str, Any]:
-    """*flow* if it is an object with a name.
+    """Return *flow* if it is an object with a name, or such an object as JSON text.
 
     Raises:
-        CloudRefusal: It is not.
+        CloudRefusal: The flow is neither.
     """
     if isinstance(flow, str):
         try:
@@ -51,7 +51,7 @@ def check_flow(flow: object) -> dict[str, Any]:
 
 
 def core_version(flow: Mapping[str, Any]) -> str | None:
-    """The library version that made the flow: of its run config or environment, storage, or itself."""
+    """Return the library version that made the flow, from its run config, environment, storage, or the flow itself."""
     for part in (flow.get("run_config"), flow.get("environment"), flow.get("storage"), flow):
         version = part.get("__version__") if isinstance(part, Mapping) else None
         if isinstance(version, str):
@@ -60,7 +60,7 @@ def core_version(flow: Mapping[str, Any]) -> str | None:
 
 
 def task_columns(task: object, *, reference: bool) -> dict[str, Any]:
-    """Columns of a task row from a serialized task."""
+    """Return the columns of a task row for a serialized task."""
     if not isinstance(task, Mapping) or not isinstance(task.get("slug"), str):
         raise CloudRefusal("A serialized task is an object with a slug")
     kind = task.get("type")
@@ -81,7 +81,7 @@ def task_columns(task: object, *, reference: bool) -> dict[str, Any]:
 
 
 def edge_slugs(edges: Sequence[Mapping[str, Any]]) -> tuple[set[str], set[str], set[str]]:
-    """Slugs that have something upstream, slugs that have something downstream, and slugs that are mapped over."""
+    """Return three sets of slugs: tasks with upstream tasks, tasks with downstream tasks, and mapped tasks."""
     below, above, mapped = set(), set(), set()
     for edge in edges:
         up, down = edge_ends(edge)
@@ -93,7 +93,7 @@ def edge_slugs(edges: Sequence[Mapping[str, Any]]) -> tuple[set[str], set[str], 
 
 
 def edge_ends(edge: Mapping[str, Any]) -> tuple[str, str]:
-    """Slugs of the upstream and the downstream task.
+    """Return the slugs of an edge's upstream and downstream task.
 
     Raises:
         CloudRefusal: The edge does not name both.

@@ -1,7 +1,7 @@
-"""Clocks of schedules (protocol section 12.4): when something is due, in any time zone.
+"""Clocks of schedules (protocol section 12.4): the times at which runs are due, in any time zone.
 
-A wall-clock time that does not exist (clocks put forward) is taken an hour later; one that exists twice (clocks put
-back) is taken at its second time, as the clients' own ``schedule.next()`` does.
+A wall-clock time that does not exist (clocks put forward) becomes one hour later; of one that exists twice (clocks put
+back) the second is used, as the clients' own ``schedule.next()`` does.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,17 +17,17 @@ from prefect.agent.domain.cloud.errors import CloudRefusal
 from prefect.agent.domain.times import read_time
 
 SHORTEST: Final = timedelta(minutes=1)
-"""Shortest interval that clients may deploy."""
+"""The shortest interval of a clock."""
 
 FIRST: Final = datetime(2019, 1, 1, tzinfo=timezone.utc)
-"""Where intervals are counted from if a clock does not say."""
+"""The start of intervals if a clock has none."""
 
 _DAY: Final = timedelta(days=1)
 
 
 @attrs.frozen(kw_only=True)
 class ScheduleClock:
-    """What all clocks have.
+    """The base of all clocks.
 
     Attributes:
         parameter_defaults: Parameters of the runs of this clock.
@@ -38,20 +38,20 @@ class ScheduleClock:
     labels: tuple[str, ...] | None = None
 
     def times(self, after: datetime) -> Iterator[datetime]:
-        """Times later than *after*, ascending, in the clock's own zone; may go on to the end of the calendar."""
+        """Yield the times later than *after*, ascending, in the clock's own zone; there may be no last one."""
         raise NotImplementedError
 
 
 @attrs.frozen(kw_only=True)
 class IntervalClock(ScheduleClock):
-    """Again and again after the same time.
+    """A clock with a constant interval.
 
-    Less than a day is elapsed time, so that nothing is left out when clocks are put back; a day or more is wall-clock
-    time, so that 9 o'clock stays 9 o'clock.
+    An interval below a day is elapsed time, so that no time is left out when clocks are put back. A longer one is
+    wall-clock time, so that 9 o'clock stays 9 o'clock.
 
     Attributes:
-        start: First time; aware.
-        end: Last time that counts.
+        start: The first time; aware.
+        end: The last possible time.
     """
 
     interval: timedelta
@@ -81,11 +81,11 @@ class IntervalClock(ScheduleClock):
 
 @attrs.frozen(kw_only=True)
 class CronClock(ScheduleClock):
-    """At the wall-clock times of a cron expression.
+    """A clock with the wall-clock times of a cron expression.
 
     Attributes:
-        start: Nothing is due before it; None if there is no such time.
-        end: Last time that counts.
+        start: The first possible time; None: no limit.
+        end: The last possible time.
     """
 
     cron: Cron
@@ -112,7 +112,7 @@ class CronClock(ScheduleClock):
 
 @attrs.frozen(kw_only=True)
 class DatesClock(ScheduleClock):
-    """At given times."""
+    """A clock with a list of times."""
 
     dates: Sequence[datetime]
 
@@ -124,11 +124,11 @@ class DatesClock(ScheduleClock):
 
 @attrs.frozen(kw_only=True)
 class RRuleClock(ScheduleClock):
-    """At the times of recurrence rules.
+    """A clock with the times of recurrence rules.
 
     Attributes:
-        start: Nothing is due before it; None if there is no such time.
-        end: Last time that counts.
+        start: The first possible time; None: no limit.
+        end: The last possible time.
     """
 
     rules: RuleSet
@@ -148,7 +148,7 @@ def read_clock(payload: object) -> ScheduleClock:
     """Read a serialized clock.
 
     Raises:
-        CloudRefusal: It is not one, or of a kind that is not supported.
+        CloudRefusal: The payload is not a clock, or its kind is not supported.
     """
     if not isinstance(payload, Mapping):
         raise CloudRefusal("A clock of a schedule is an object")
@@ -179,10 +179,10 @@ def read_clock(payload: object) -> ScheduleClock:
 
 
 def read_zone(name: object) -> tzinfo:
-    """A time zone by its name or its offset (``-05:00``).
+    """Return a time zone by its name or its offset (``-05:00``).
 
     Raises:
-        CloudRefusal: There is none of this name.
+        CloudRefusal: There is no time zone of this name.
     """
     text = str(name)
     if text[:1] in {"+", "-"}:
@@ -199,7 +199,7 @@ def read_zone(name: object) -> tzinfo:
 
 
 def _instant(wall: datetime, zone: tzinfo) -> datetime:
-    """A wall-clock time as UTC; the later one if there are two, or none."""
+    """Return a wall-clock time as UTC; the later one if it exists twice or not at all."""
     return max(wall.replace(tzinfo=zone, fold=fold).astimezone(timezone.utc) for fold in (0, 1))
 
 
@@ -215,7 +215,7 @@ def _read_optional(value: object) -> datetime | None:
 
 
 def _read_moment(value: object) -> datetime:
-    """A time as clients write it: ``{dt, tz}``, wall-clock time and its zone; or text."""
+    """Read a time as clients write it: ``{dt, tz}`` with wall-clock time and zone, or text."""
     text, zone = (value.get("dt"), value.get("tz")) if isinstance(value, Mapping) else (value, None)
     place = timezone.utc if zone is None else read_zone(zone)
     try:
@@ -226,7 +226,7 @@ def _read_moment(value: object) -> datetime:
 
 
 def _read_interval(value: object) -> timedelta:
-    """Microseconds."""
+    """Read an interval in microseconds."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise CloudRefusal("The interval of a clock is a number of microseconds")
     try:

@@ -1,4 +1,4 @@
-"""Serialized schedules and the runs they ask for (protocol sections 12.4 and 13.5)."""
+"""Serialized schedules and their events (protocol sections 12.4 and 13.5)."""
 
 import hashlib
 import heapq
@@ -16,13 +16,13 @@ from prefect.agent.domain.cloud.runs import run_parameters
 from prefect.agent.domain.cloud.states import read_time
 
 AHEAD: Final = 10
-"""Runs that are planned ahead."""
+"""How many runs of a schedule are created ahead of time."""
 
 MAX_CANDIDATES: Final = 10_000
-"""Events that are looked at before filters are taken to let nothing more through."""
+"""How many times are examined before the filters count as letting no further ones through."""
 
 KEY: Final = "auto-scheduled:"
-"""How idempotency keys of planned runs begin; their order is the order of time."""
+"""The prefix of the idempotency keys of planned runs; the order of the keys is that of the times."""
 
 Filter = Callable[[datetime], bool]
 Adjustment = Callable[[datetime], datetime]
@@ -33,7 +33,7 @@ class ScheduledEvent:
     """One run that a schedule asks for.
 
     Attributes:
-        time: When; UTC.
+        time: The scheduled time, UTC.
     """
 
     time: datetime
@@ -42,12 +42,12 @@ class ScheduledEvent:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the clock says nothing but the time."""
+        """Whether the clock sets nothing but the time."""
         return not (self.parameter_defaults or self.labels)
 
     @property
     def key(self) -> str:
-        """The run's idempotency key: the same event never makes a second run."""
+        """The idempotency key of the run, so that an event never creates a second one."""
         key = f"{KEY}{self.time.isoformat()}"
         if self.is_plain:
             return key
@@ -57,12 +57,12 @@ class ScheduledEvent:
 
 @attrs.frozen(kw_only=True)
 class Schedule:
-    """Clocks, what of their times counts, and how the rest is moved.
+    """Clocks, filters of their times, and adjustments of the remaining times.
 
     Attributes:
-        filters: All must let a time through.
-        or_filters: One must, if there are any.
-        not_filters: None may.
+        filters: All of them must accept a time.
+        or_filters: One of them must accept a time, if there are any.
+        not_filters: None of them may accept a time.
     """
 
     clocks: Sequence[ScheduleClock]
@@ -72,7 +72,7 @@ class Schedule:
     adjustments: Sequence[Adjustment] = ()
 
     def accepts(self, local: datetime) -> bool:
-        """Whether a time counts; it is in the zone of its clock."""
+        """Return whether the filters accept a time, given in the zone of its clock."""
         return (
             all(fits(local) for fits in self.filters)
             and (not self.or_filters or any(fits(local) for fits in self.or_filters))
@@ -80,7 +80,7 @@ class Schedule:
         )
 
     def adjusted(self, local: datetime) -> datetime:
-        """The time after all adjustments, UTC."""
+        """Return the time after all adjustments, in UTC."""
         for adjust in self.adjustments:
             local = adjust(local)
         return local.astimezone(timezone.utc)
@@ -90,7 +90,7 @@ def read_schedule(payload: object) -> Schedule:
     """Read a serialized schedule.
 
     Raises:
-        CloudRefusal: It is not one, or it uses something that is not supported; the text names it.
+        CloudRefusal: The payload is not a schedule, or uses an unsupported feature; the message names it.
     """
     if not isinstance(payload, Mapping):
         raise CloudRefusal("A schedule is an object")
@@ -107,7 +107,7 @@ def read_schedule(payload: object) -> Schedule:
 
 
 def next_events(schedule: Schedule, after: datetime, count: int = AHEAD) -> list[ScheduledEvent]:
-    """The next events later than *after*, in the order of their clocks' times; none twice."""
+    """Return the next events later than *after*, in the order of their clocks' times, each once."""
     found: dict[str, ScheduledEvent] = {}
     for local, clock in islice(_merged(schedule, after), MAX_CANDIDATES):
         try:
@@ -122,12 +122,12 @@ def next_events(schedule: Schedule, after: datetime, count: int = AHEAD) -> list
 
 
 def missing_events(events: Sequence[ScheduledEvent], planned: Mapping[str, datetime | None]) -> list[ScheduledEvent]:
-    """Which of *events* need a run.
+    """Return the events that need a run.
 
     Args:
-        events: What the schedule asks for.
-        planned: Idempotency keys of runs that were made for events, whatever became of them; the start times of those
-            that still wait. A plain event before the last that waits was deleted by somebody: it is not made again.
+        events: The events that the schedule asks for.
+        planned: The idempotency keys of all runs that were created for events, with the start times of those that still
+            wait. If a plain event before the last waiting one has no run, its run was deleted: do not recreate it.
     """
     latest = max((start for start in planned.values() if start is not None), default=None)
     return [
@@ -138,14 +138,14 @@ def missing_events(events: Sequence[ScheduledEvent], planned: Mapping[str, datet
 
 
 def check_covered(schedule: Schedule, declared: object, defaults: Mapping[str, Any] | None) -> None:
-    """Make sure that the runs of every clock have all required parameters.
+    """Check that the runs of every clock have all required parameters.
 
     Args:
         declared: The flow's parameters.
         defaults: The flow group's default parameters.
 
     Raises:
-        CloudRefusal: They do not; the text names what is missing.
+        CloudRefusal: A required parameter is missing; the message names it.
     """
     for clock in schedule.clocks:
         run_parameters(declared, defaults, clock.parameter_defaults)
@@ -240,7 +240,7 @@ _KINDS: Final[Mapping[str, type]] = {
     "t": time,
     "interval": timedelta,
 }
-"""What an argument must be, by its name; ``start`` and ``end`` depend on the function, all others are numbers."""
+"""The types of arguments by name; those of ``start`` and ``end`` depend on the function, all others are numbers."""
 
 
 def _functions(
@@ -270,10 +270,10 @@ def _function(reference: object, name: str, known: Mapping[str, Callable[..., An
 
 
 def _argument(path: str, name: str, value: object) -> object:
-    """An argument of the type that the function needs.
+    """Return an argument in the type that the function needs.
 
     Raises:
-        CloudRefusal: It is of another type.
+        CloudRefusal: The argument has another type.
     """
     wanted = _KINDS.get(name, int)
     if name in {"start", "end"}:
@@ -285,7 +285,7 @@ def _argument(path: str, name: str, value: object) -> object:
 
 
 def _decoded(text: str) -> object:
-    """A value that clients write as text with its type in front (``//time:04:05:00``)."""
+    """Decode a value that clients write as text with its type in front (``//time:04:05:00``)."""
     for prefix, read in _CODED.items():
         if text.startswith(prefix):
             try:

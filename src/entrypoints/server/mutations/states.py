@@ -68,10 +68,10 @@ def update_task_run_heartbeat(request: Request, given: Given) -> Payload:
 
 
 def put_flow_run(request: Request, row: dict[str, Any], state: State, version: int | None = None) -> State:
-    """Update one flow run and what follows from it; return the state it got, which is Queued if it has to wait.
+    """Set the state of a flow run, and cancel its tasks if need be; return the new state, Queued if it has to wait.
 
     Raises:
-        CloudRefusal: The rules refuse it.
+        CloudRefusal: The rules refuse the state.
     """
     locked = state.type == "Running" and version is not None and _locked(request, row["flow_id"])
     accepted = set_flow_run_state(
@@ -95,11 +95,11 @@ def put_flow_run(request: Request, row: dict[str, Any], state: State, version: i
 
 
 def _each(request: Request, entries: Iterable[Given], change: Callable[[Request, Given], Payload]) -> list[Payload]:
-    """Change one after the other; of those that are refused, one says why.
+    """Apply the changes one after the other; the first refusal gives the error.
 
     Raises:
-        CloudRefusal: One was refused: nothing may stay changed.
-        PartlyDone: Some were refused, in a Cloud that keeps the others.
+        CloudRefusal: A change was refused, and the caller must undo the others.
+        PartlyDone: Some changes were refused, in a Cloud that keeps the others.
     """
     if request.strictness.all_or_none:
         return [change(request, entry) for entry in entries]
@@ -164,7 +164,7 @@ def _write(request: Request, table: str, row: dict[str, Any], accepted: Accepted
 
 
 def _first_task(request: Request, run_id: str) -> str | None:
-    """When the first of the task runs that wait is due."""
+    """Return when the first of the waiting task runs is due; None if none waits."""
     found = request.tx.one(_FIRST_TASK, {"run": run_id})
     return found["start"] if found else None
 

@@ -1,7 +1,7 @@
-"""The Cloud's memory: one SQLite file in WAL mode, one connection, one transaction per request.
+"""The database of the Cloud: one SQLite file in WAL mode, one connection, one transaction for each request.
 
-WAL with ``synchronous=NORMAL`` survives the death of the process at any moment (what was answered is in the log file);
-only a power cut can take the last moments, and never consistency (SQLite documentation, "Write-Ahead Logging").
+WAL with ``synchronous=NORMAL`` survives the death of the process at any moment: every change that was answered is in
+the log file. A power cut can lose the last moments, but never consistency (SQLite's page "Write-Ahead Logging").
 """
 
 import json
@@ -38,28 +38,28 @@ __all__ = [
 
 READ_SECONDS: Final = 10.0
 WRITE_SECONDS: Final = 60.0
-"""A transaction whose statements go on for longer is given up: all requests wait for the one that is being answered."""
+"""Seconds after which a transaction is aborted: all other requests wait for it."""
 
 MAX_ROWS: Final = 100_000
-"""Most rows that one transaction reads: answers are made in memory."""
+"""How many rows one transaction may read: answers are built in memory."""
 
 _LOOK_EVERY: Final = 50_000
-"""Steps of SQLite's machine between two looks at the clock; about a millisecond."""
+"""Steps of SQLite's virtual machine between two checks of the clock, about a millisecond."""
 
 
 _LIMITS: Final = (
     "too many", "Expression tree is too large", "parser stack overflow", "string or blob too big",
     "LIKE or GLOB pattern too complex", "statement too long",
 )  # fmt: skip
-"""How messages of SQLite begin that speak of its limits: what a request asks for is beyond them."""
+"""Beginnings of SQLite's messages that say that a request exceeds one of its limits."""
 
 
 class AsksTooMuch(DatabaseProblem):
-    """A request reads more than a request may."""
+    """A request reads more rows than permitted."""
 
 
 def explain(problem: Exception) -> str | None:
-    """What a person can be told of a failure of the database; None if it is something else."""
+    """Return one sentence for a person about a failure of the database; None for any other exception."""
     if isinstance(problem, (DatabaseProblem, TooMuch)):
         return str(problem)
     if isinstance(problem, UnicodeEncodeError):
@@ -79,14 +79,14 @@ def explain(problem: Exception) -> str | None:
 
 
 def code_of_mistake(problem: Exception) -> str | None:
-    """The code of an error that is the client's: too much is asked for, or what cannot be stored. Else None."""
+    """Return the code of a client's mistake: it asks for too much, or for a value that cannot be stored. Else None."""
     if isinstance(problem, (TooMuch, AsksTooMuch)) or _is_too_much(problem):
         return TOO_EXPENSIVE
     return BAD_INPUT if isinstance(problem, (UnicodeEncodeError, RecursionError, OverflowError)) else None
 
 
 def _is_too_much(problem: Exception) -> bool:
-    """Whether SQLite gave up because a statement is too long, too large or too complex."""
+    """Return whether SQLite refused a statement because it is too long, too large or too complex."""
     return isinstance(problem, sqlite3.Error) and str(problem).startswith(("interrupted", *_LIMITS))
 
 
@@ -95,7 +95,7 @@ class Tx:
     """One transaction.
 
     Attributes:
-        _functions: Until when something more is begun, and what its functions may take.
+        _functions: The SQL functions in Python, with the deadline of the transaction.
     """
 
     _connection: sqlite3.Connection
@@ -115,11 +115,11 @@ class Tx:
         return self._connection.total_changes - self._changes_before
 
     def all(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
-        """All rows as they are stored.
+        """Return all rows as they are stored.
 
         Raises:
-            AsksTooMuch: This transaction has read more than ``MAX_ROWS``.
-            TooMuch: It goes on for too long.
+            AsksTooMuch: This transaction has read more than ``MAX_ROWS`` rows.
+            TooMuch: This transaction takes too long.
         """
         self.check_time()
         with self._reasons():
@@ -132,11 +132,11 @@ class Tx:
         return found
 
     def one(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> dict[str, Any] | None:
-        """The first row as it is stored, or None."""
+        """Return the first row as it is stored, or None."""
         return next(iter(self.all(sql, params)), None)
 
     def rows(self, table: str, where: str, params: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        """All rows of *table*, JSON and booleans decoded. *where* may end in ORDER BY and LIMIT."""
+        """Return rows of *table*, JSON and booleans decoded. *where* may end in ORDER BY and LIMIT."""
         decoders = _decoders(table)
         found = self.all(f"SELECT * FROM {table} WHERE {where}", params)
         for row in found:
@@ -146,11 +146,11 @@ class Tx:
         return found
 
     def row(self, table: str, where: str, params: Sequence[Any] = ()) -> dict[str, Any] | None:
-        """The first of :meth:`rows`, or None."""
+        """Return the first of :meth:`rows`, or None."""
         return next(iter(self.rows(table, f"{where} LIMIT 1", params)), None)
 
     def execute(self, sql: str, params: Sequence[Any] = ()) -> int:
-        """Change something; return how many rows were changed."""
+        """Execute a statement that changes rows; return how many rows it changed."""
         self.check_time()
         with self._reasons():
             return self._connection.execute(sql, params).rowcount
@@ -171,14 +171,14 @@ class Tx:
         return [row["id"] for row in full]
 
     def update(self, table: str, row_id: str, values: Mapping[str, Any]) -> int:
-        """Change columns of one row; return how many rows that was."""
+        """Change columns of one row; return 1, or 0 if the row does not exist."""
         sets = ", ".join(f"{name} = ?" for name in values)
         [encoded] = _encoded(table, [*values, "id"], [{**values, "id": row_id}])
         return self.execute(f"UPDATE {table} SET {sets} WHERE id = ?", encoded)
 
     @contextmanager
     def savepoint(self) -> Generator[None]:
-        """What happens inside happens whole or not at all."""
+        """Undo all changes of the block if it raises an exception."""
         self.check_open()
         self._connection.execute("SAVEPOINT field")
         kept = self.changed_rows
@@ -195,27 +195,27 @@ class Tx:
         self._connection.execute("RELEASE field")
 
     def check_open(self) -> None:
-        """A full disk or an interrupt may have ended the transaction from within: nothing may be done outside of one.
+        """Check that the transaction is still open: a full disk or an interrupt ends it.
 
         Raises:
-            DatabaseProblem: It has.
+            DatabaseProblem: The transaction has ended.
         """
         if not self._connection.in_transaction:
-            told = explain(self._lost) if isinstance(self._lost, Exception) else None
-            raise DatabaseProblem(told or "The transaction was lost: nothing of this was kept") from self._lost
+            why = explain(self._lost) if isinstance(self._lost, Exception) else None
+            raise DatabaseProblem(why or "The transaction was lost: nothing of this was kept") from self._lost
 
     def spend(self, size: int) -> None:
-        """Count *size* characters of the answer; raise :class:`TooLarge` if it has too many."""
+        """Count *size* more characters of the answer; raise :class:`TooLarge` if there are too many."""
         self._spent += size
         check_total(self._spent)
 
     def check_time(self) -> None:
-        """Raise :class:`TooMuch` if this transaction goes on for too long."""
+        """Raise :class:`TooMuch` if this transaction takes too long."""
         self._functions.check_time()
 
     @contextmanager
     def _reasons(self) -> Generator[None]:
-        """Of a function that gave up SQLite says only that it did: say why instead."""
+        """Raise the reason why a function in Python gave up, which SQLite does not pass on."""
         self._functions.problem = None
         try:
             yield
@@ -226,7 +226,7 @@ class Tx:
 
 
 def _new_ids() -> Generator[str]:
-    """Ids that grow with time (UUID version 7), so that new rows lie beside each other in the file."""
+    """Yield ids that grow with time (UUID version 7), so that new rows are neighbours in the file."""
     milliseconds, chance = time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10), "big")
     head = f"{milliseconds:012x}"
     head = f"{head[:8]}-{head[8:]}-7{chance >> 68:03x}-"
@@ -259,7 +259,7 @@ def _decoders(table: str) -> Sequence[tuple[str, Callable[[Any], Any]]]:
 
 
 def _encoded(table: str, names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Generator[list[Any]]:
-    """Values of the columns *names*, as SQLite stores them."""
+    """Yield the values of the columns *names* of each row, as SQLite stores them."""
     encoders = _encoders(table)
     special = [(place, encoders[name]) for place, name in enumerate(names) if name in encoders]
     pick = itemgetter(*names)
@@ -272,14 +272,14 @@ def _encoded(table: str, names: Sequence[str], rows: Iterable[Mapping[str, Any]]
 
 
 def decode_value(kind: str, value: Any) -> Any:
-    """One stored value of a column of type *kind*."""
+    """Return the decoded form of a stored value of a column of type *kind*."""
     decoder = _DECODERS.get(kind)
     return value if value is None or decoder is None else decoder(value)
 
 
 @attrs.define
 class Database:
-    """One open file. Not thread-safe: one thread at a time."""
+    """An open database. Use it from one thread at a time."""
 
     path: Path
     _connection: sqlite3.Connection = attrs.field(init=False)
@@ -287,7 +287,7 @@ class Database:
     _functions: SqlFunctions = attrs.field(factory=SqlFunctions, init=False)
 
     def __attrs_post_init__(self) -> None:
-        # By its one name: a link to it would have a lock and a log of its own.
+        # Resolved, because a link to the file would have its own lock and log.
         self.path = self.path.resolve()
         self._lock = hold_lock(self.path)
         try:
@@ -299,7 +299,7 @@ class Database:
 
     @contextmanager
     def write(self) -> Generator[Tx]:
-        """A transaction: committed at the end, rolled back on any exception."""
+        """Open a transaction; commit it at the end of the block, or roll it back if the block raises."""
         with self._transaction("BEGIN IMMEDIATE", WRITE_SECONDS) as tx:
             yield tx
             tx.check_open()
@@ -307,12 +307,12 @@ class Database:
 
     @contextmanager
     def read(self) -> Generator[Tx]:
-        """A consistent view; nothing may be changed through it."""
+        """Open a transaction for reading only, with a consistent view."""
         with self._transaction("BEGIN", READ_SECONDS) as tx:
             yield tx
 
     def glance(self, sql: str, params: Sequence[Any] = ()) -> tuple[Any, ...] | None:
-        """The first row of a short statement, as it is stored, outside of any transaction; or None."""
+        """Execute a short statement outside of any transaction; return its first row as it is stored, or None."""
         found: tuple[Any, ...] | None = self._connection.execute(sql, params).fetchone()
         return found
 

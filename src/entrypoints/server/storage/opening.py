@@ -1,4 +1,4 @@
-"""Open the file of a Cloud: one process at a time, a file that this version can use, readable by its user alone."""
+"""Open the database file: for one process, if this version can use it, readable by its user alone."""
 
 import fcntl
 import logging
@@ -17,7 +17,7 @@ from prefect.agent.entrypoints.server.storage.private_files import (
 )
 
 APPLICATION_ID: Final = 0x50434C44
-"""Marks the file as one of ours (SQLite ``application_id``)."""
+"""SQLite's ``application_id`` of the databases of this program."""
 
 _LOCK_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
