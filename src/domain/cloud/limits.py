@@ -67,7 +67,7 @@ def check_limit(value: object) -> int:
         CloudRefusal: The value is not such a number.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise CloudRefusal("A limit is a number, 0 or more")
+        raise CloudRefusal("A limit must be a whole number, 0 or more")
     return value
 
 

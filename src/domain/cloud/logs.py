@@ -18,7 +18,9 @@ def check_texts(*values: object) -> None:
         CloudRefusal: A text in the value contains a NUL character.
     """
     if any(_has_nul(value) for value in values):
-        raise CloudRefusal("A log line holds a NUL character, which cannot be stored: none of these lines was written")
+        raise CloudRefusal(
+            "A log line contains a NUL character, which cannot be stored; none of these lines was written"
+        )
 
 
 def _has_nul(value: Any) -> bool:

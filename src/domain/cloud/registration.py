@@ -46,7 +46,7 @@ def check_flow(flow: object) -> dict[str, Any]:
         except (ValueError, RecursionError) as problem:
             raise CloudRefusal(f"The flow is not JSON: {problem}") from problem
     if not isinstance(flow, dict) or not isinstance(flow.get("name"), str) or not flow["name"]:
-        raise CloudRefusal("A serialized flow is an object with a name")
+        raise CloudRefusal("A serialized flow must be an object with a name")
     return flow
 
 
@@ -62,7 +62,7 @@ def core_version(flow: Mapping[str, Any]) -> str | None:
 def task_columns(task: object, *, reference: bool) -> dict[str, Any]:
     """Return the columns of a task row for a serialized task."""
     if not isinstance(task, Mapping) or not isinstance(task.get("slug"), str):
-        raise CloudRefusal("A serialized task is an object with a slug")
+        raise CloudRefusal("A serialized task must be an object with a slug")
     kind = task.get("type")
     return {
         "name": task.get("name"),
@@ -101,4 +101,4 @@ def edge_ends(edge: Mapping[str, Any]) -> tuple[str, str]:
     try:
         return str(edge["upstream_task"]["slug"]), str(edge["downstream_task"]["slug"])
     except (KeyError, TypeError) as problem:
-        raise CloudRefusal("A serialized edge names its upstream_task and downstream_task by slug") from problem
+        raise CloudRefusal("A serialized edge must name its upstream_task and downstream_task by slug") from problem

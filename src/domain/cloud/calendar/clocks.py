@@ -169,7 +169,7 @@ def read_clock(payload: object) -> ScheduleClock:
     if kind == "DatesClock":
         dates = payload.get("dates")
         if not isinstance(dates, list):
-            raise CloudRefusal("A DatesClock has a list of dates")
+            raise CloudRefusal("A DatesClock must have a list of dates")
         return DatesClock(dates=[_read_moment(moment) for moment in dates], **common)
     if kind == "RRuleClock":
         return RRuleClock(rules=read_rules(payload.get("rrule_obj")), start=start, end=end, **common)
@@ -228,11 +228,11 @@ def _read_moment(value: object) -> datetime:
 def _read_interval(value: object) -> timedelta:
     """Read an interval in microseconds."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise CloudRefusal("The interval of a clock is a number of microseconds")
+        raise CloudRefusal("The interval of a clock must be a number of microseconds")
     try:
         interval = timedelta(microseconds=value)
     except (OverflowError, ValueError) as problem:
         raise CloudRefusal(f"The interval of {value!r:.40} microseconds is out of range") from problem
     if interval < SHORTEST:
-        raise CloudRefusal("The interval of a clock is at least one minute")
+        raise CloudRefusal("The interval of a clock must be at least one minute")
     return interval

@@ -106,7 +106,7 @@ def read_cron(text: str, *, day_or: bool = True) -> Cron:
         CloudRefusal: The text is not a cron expression.
     """
     if len(text) > _MAX_LENGTH:
-        raise CloudRefusal(f"A cron expression is at most {_MAX_LENGTH} characters long")
+        raise CloudRefusal(f"A cron expression may have at most {_MAX_LENGTH} characters")
     fields = _ALIASES.get(text.strip().lower(), text).lower().split()
     if len(fields) != 5:
         raise CloudRefusal(f"The cron expression {text!r:.80} does not have five fields")

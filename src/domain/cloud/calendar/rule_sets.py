@@ -86,7 +86,7 @@ def read_rules(payload: object) -> RuleSet:
     if kind == "rrule":
         return RuleSet(rules=[_read_rule(payload)])
     if kind != "rruleset":
-        raise CloudRefusal(f"{kind!r:.40} is not a recurrence rule; there are rrule and rruleset")
+        raise CloudRefusal(f"{kind!r:.40} is not a recurrence rule; rrule and rruleset are supported")
     return RuleSet(
         rules=_read_list(payload, "_rrule", _read_rule),
         dates=_read_list(payload, "_rdate", _read_moment),
@@ -98,7 +98,7 @@ def read_rules(payload: object) -> RuleSet:
 def _read_list(payload: Mapping[str, Any], name: str, read: Callable[[object], Any]) -> list[Any]:
     listed = payload.get(name) or []
     if not isinstance(listed, list) or len(listed) > _MOST:
-        raise CloudRefusal(f"{name} of a set of rules is a list of at most {_MOST} entries")
+        raise CloudRefusal(f"{name} of a set of rules must be a list of at most {_MOST} entries")
     return [read(each) for each in listed]
 
 

@@ -96,7 +96,7 @@ def read_schedule(payload: object) -> Schedule:
         raise CloudRefusal("A schedule is an object")
     clocks = payload.get("clocks")
     if not isinstance(clocks, list) or not clocks:
-        raise CloudRefusal("A schedule has a list of clocks")
+        raise CloudRefusal("A schedule must have a list of clocks")
     return Schedule(
         clocks=[read_clock(clock) for clock in clocks],
         filters=_functions(payload, "filters", _FILTERS),

@@ -63,7 +63,7 @@ def _services(command: Callable[P, T]) -> Callable[P, T]:
         command = days(command)
     for name, (period, work) in reversed(_SERVICES.items()):
         option = click.option(f"--{name}-period", type=seconds, default=period, show_default=True, metavar="SECONDS",
-                              help=f"Time from one round of {name} to the next.")  # fmt: skip
+                              help="Time from one round of this service to the next.")  # fmt: skip
         command = option(command)
         command = click.option(f"--{name}/--no-{name}", default=True, show_default=True, help=work)(command)
     return command

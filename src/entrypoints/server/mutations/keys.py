@@ -54,7 +54,7 @@ def _scope(wanted: str | None, caller: Caller) -> str:
     """Return the scope of the new key: not greater than that of the key through which it is made."""
     scope = wanted or caller.scope
     if scope not in SCOPES:
-        raise CloudRefusal(f"scope is {scope!r:.40}; it is one of {', '.join(SCOPES)}")
+        raise CloudRefusal(f"scope is {scope!r:.40}; it must be one of {', '.join(SCOPES)}")
     if caller.scope != scope and caller.scope == SCOPES[1]:
-        raise CloudRefusal(f"a key of the scope {caller.scope} makes none of the scope {scope}")
+        raise CloudRefusal(f"A key of the scope {caller.scope} cannot make a key of the scope {scope}")
     return scope

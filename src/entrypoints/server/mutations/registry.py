@@ -60,7 +60,7 @@ class Request:
         where, params = ("id = ?", [given]) if given else ("1 ORDER BY created", [])
         row = self.tx.row("tenant", where, params)
         if row is None:
-            raise NotFound(f"Tenant {given} not found" if given else "There is no tenant: create one first")
+            raise NotFound(f"Tenant {given} not found" if given else "There is no tenant; create one first")
         return str(row["id"])
 
     def get(self, table: str, row_id: object) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def explain(problem: Exception) -> str | None:
         return TOO_SLOW
     if _is_too_much(problem):
         return f"This asks for too much at once ({text}): ask for less at a time"
-    return f"The Cloud's database refuses: {text}; nothing of this was kept"
+    return f"The Cloud's database failed: {text}; no change was kept"
 
 
 def code_of_mistake(problem: Exception) -> str | None:
@@ -128,7 +128,7 @@ class Tx:
             found = [dict(zip(names, row, strict=True)) for row in cursor.fetchmany(self._left + 1)]
         self._left -= len(found)
         if self._left < 0:
-            raise AsksTooMuch(f"This reads more than {MAX_ROWS} rows: ask for less at a time with limit and offset")
+            raise AsksTooMuch(f"This reads more than {MAX_ROWS} rows: ask for fewer at a time with limit and offset")
         return found
 
     def one(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> dict[str, Any] | None:
@@ -202,7 +202,7 @@ class Tx:
         """
         if not self._connection.in_transaction:
             why = explain(self._lost) if isinstance(self._lost, Exception) else None
-            raise DatabaseProblem(why or "The transaction was lost: nothing of this was kept") from self._lost
+            raise DatabaseProblem(why or "The transaction was lost; no change was kept") from self._lost
 
     def spend(self, size: int) -> None:
         """Count *size* more characters of the answer; raise :class:`TooLarge` if there are too many."""
