@@ -35,7 +35,7 @@ def create_key(database: Path, name: str, expires: datetime | None, scope: str) 
 
     until = expires.replace(tzinfo=timezone.utc).isoformat(timespec="microseconds") if expires else None
     path = at_home(str(database), "--database")
-    with opened_beside(path, make=True) as connection:
+    with opened_beside(path) as connection:
         check_private(path.resolve())
         tenant = connection.execute("SELECT id FROM tenant ORDER BY created LIMIT 1").fetchone()
         if tenant is None:
@@ -54,7 +54,7 @@ def list_keys(database: Path) -> None:
     """List the API keys by id and name; the keys themselves are not stored."""
     from prefect.agent.entrypoints.server.storage.keys import opened_beside  # noqa: PLC0415 - extra "server"
 
-    with opened_beside(at_home(str(database), "--database")) as connection:
+    with opened_beside(at_home(str(database), "--database"), must_exist=True) as connection:
         rows = connection.execute(_LIST).fetchall()
     for row_id, created, expires, scope, name in rows:
         click.echo(f"{row_id}  created {created[:19]}  expires {(expires or 'never')[:19]}  {scope}  {name}")
@@ -70,7 +70,7 @@ def revoke_key(database: Path, key_id: str) -> None:
     """Revoke the API key with this ID, and all keys made through it. list-keys shows the IDs."""
     from prefect.agent.entrypoints.server.storage.keys import opened_beside, revoke  # noqa: PLC0415 - extra "server"
 
-    with opened_beside(at_home(str(database), "--database")) as connection:
+    with opened_beside(at_home(str(database), "--database"), must_exist=True) as connection:
         gone = revoke(connection, key_id)
         left = connection.execute("SELECT count(*) FROM auth_api_key").fetchone()[0]
     if not gone:
@@ -93,7 +93,7 @@ def unlock(database: Path) -> None:
     """
     from prefect.agent.entrypoints.server.storage import keys  # noqa: PLC0415 - extra "server"
 
-    with keys.opened_beside(at_home(str(database), "--database")) as connection:
+    with keys.opened_beside(at_home(str(database), "--database"), must_exist=True) as connection:
         keys.unlock(connection)
     click.echo("Requests need no API key from now on")
 

@@ -179,18 +179,18 @@ def check_private(path: Path) -> None:
 
 
 @contextmanager
-def opened_beside(path: Path, *, make: bool = False) -> Generator[sqlite3.Connection]:
+def opened_beside(path: Path, *, must_exist: bool = False) -> Generator[sqlite3.Connection]:
     """Open a transaction on a file that a running server may be using.
 
     Args:
-        make: Whether to make the file if it is missing.
+        must_exist: Whether to refuse a missing file instead of making it.
 
     Raises:
         DatabaseProblem: The file is missing, or cannot be used.
     """
     problem: Exception | None = None
     try:
-        if not make and not path.exists():
+        if must_exist and not path.exists():
             raise DatabaseProblem(f"there is no database at {path}; check --database, or make it with create-key")
         Database(path).close()  # makes or migrates the file, unless a server uses it
     except DatabaseProblem as found:
