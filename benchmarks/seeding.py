@@ -91,8 +91,8 @@ def _first_run(path: Path) -> str:
 
     def change(name: str, /, **given: Any) -> str:
         document = f"mutation($input: {name}_input!) {{ {name}(input: $input) {{ id }} }}"
-        _status, body = execute({"query": document, "variables": {"input": given}}, {})
-        return str(body["data"][name]["id"])
+        answer = execute({"query": document, "variables": {"input": given}}, {})
+        return str(answer.body["data"][name]["id"])
 
     project = change("create_project", name="benchmark")
     flow = {

@@ -233,8 +233,9 @@ class CloudApi(abc.ABC):
         compare unequal in the backend afterwards. A Cloud may refuse that for some time after the last claim
         (``Lost`` or ``Deferred``).
 
-        One invalid request never spoils the others. An attempt that this adapter did not read together with
-        this very run, or task run, is ``Refused`` and not sent: no claim goes without its fence. A repeated claim is answered ``Lost`` if the first one was committed.
+        One invalid request never spoils the others. An attempt that this adapter did not read together with this very
+        run, or task run, is ``Refused`` and not sent: no claim goes without its fence. A repeated claim is answered
+        ``Lost`` if the first one was committed.
 
         Raises:
             OutcomeUnknown: It is not known of any of the requests. The agent reads the runs back with

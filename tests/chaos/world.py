@@ -12,7 +12,7 @@ from chaos.ledger import OFFICIAL, Claim, Ledger
 from chaos.making import memory_cloud
 from prefect.agent.adapters.fakes import InMemoryCloudApi, InMemoryPlatform
 from prefect.agent.adapters.fakes.cloud_store import StoredFlowRun
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import CloudRefusal
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.units import Unit
 from prefect.agent.domain.state_names import FINISHED, SCHEDULED
@@ -242,7 +242,7 @@ class World:
     def _set(self, run: FlowRunId, state: str) -> bool:
         try:
             self.clouds[self.cloud_of[run]].set_state(run, state)
-        except CloudError as problem:
+        except CloudRefusal as problem:
             self.ledger.note(f"{run[-4:]} does not become {state}: {problem}")
             return False
         return True

@@ -35,7 +35,8 @@ class Embedded:
 
     def send(self, query: str, variables: object = None, headers: Mapping[str, str] | None = None) -> tuple[int, Json]:
         """HTTP status and body of any request."""
-        return self.execute({"query": query, "variables": variables}, headers or {})
+        answer = self.execute({"query": query, "variables": variables}, headers or {})
+        return answer.status, answer.body
 
     def ask(self, query: str, variables: object = None) -> Json:
         """The data of a request that must succeed."""

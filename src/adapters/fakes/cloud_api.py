@@ -19,7 +19,7 @@ from prefect.agent.adapters.fakes.cloud_store import (
     view,
 )
 from prefect.agent.adapters.fakes.failing import TroublesomeCloudApi
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import CloudRefusal
 from prefect.agent.domain.cloud.limits import check_limit
 from prefect.agent.domain.cloud.logs import LEVELS, check_texts
 from prefect.agent.domain.cloud.states import plain
@@ -221,7 +221,7 @@ class InMemoryCloudApi(TroublesomeCloudApi):
         """Let at most so many flow runs with *label* run at a time; None lifts the limit.
 
         Raises:
-            CloudError: That is no number of places.
+            CloudRefusal: That is no number of places.
         """
         with self._guard:
             self._store.limits.pop(label, None)
@@ -237,7 +237,7 @@ class InMemoryCloudApi(TroublesomeCloudApi):
             start_time: For a Scheduled state: when the run is due; None for now.
 
         Raises:
-            CloudError: The Cloud's rules refuse it (``domain.cloud.errors``).
+            CloudRefusal: The Cloud's rules refuse it (``domain.cloud.errors``).
         """
         with self._guard:
             now = self._now()
@@ -317,7 +317,7 @@ class InMemoryCloudApi(TroublesomeCloudApi):
             else:
                 kind = FAILED if end.kind is EndKind.FAILED else CANCELLED
                 self._store.set_state(row, plain(kind, end.message), now=self._now())
-        except CloudError as problem:
+        except CloudRefusal as problem:
             return EndOutcome(verdict=EndVerdict.UNKNOWN, reason=str(problem))
         return EndOutcome(verdict=EndVerdict.SETTLED)
 
@@ -333,7 +333,7 @@ class InMemoryCloudApi(TroublesomeCloudApi):
             raise RequestRejected(f"{line.level!r:.40} is not a log level; there are {', '.join(LEVELS)}")
         try:
             check_texts(line.message, line.name)
-        except CloudError as refusal:
+        except CloudRefusal as refusal:
             raise RequestRejected(refusal.message) from refusal
 
     @contextmanager
@@ -371,7 +371,7 @@ class InMemoryCloudApi(TroublesomeCloudApi):
             else:
                 new = submitted(request.record, _waiting(row.columns["serialized_state"]))
                 self._store.set_state(row, new, now=self._now(), version=fence.version)
-        except CloudError:
+        except CloudRefusal:
             return Lost(run)
         return Claimed(run, request.record)
 
@@ -379,14 +379,14 @@ class InMemoryCloudApi(TroublesomeCloudApi):
         """The first decides; the others may have moved on, which is their business.
 
         Raises:
-            CloudError: The first is not to be had.
+            CloudRefusal: The first is not to be had.
         """
         for number, wanted in enumerate(request.run.due_task_runs or request.run.claimed_task_runs):
             task = row.task_runs[wanted.id]
             new = submitted(request.record, _waiting(task.columns["serialized_state"]))
             try:
                 self._store.set_task_state(row, task, new, now=self._now(), version=fence_of(wanted).version)
-            except CloudError:
+            except CloudRefusal:
                 if not number:
                     raise
 

@@ -165,7 +165,7 @@ class Store:
         A run that wants to begin and finds no free place is Queued instead.
 
         Raises:
-            CloudError: The rules refuse it.
+            CloudRefusal: The rules refuse it.
         """
         change_flow_run(_Change(self, now), row.columns, state, version=version)
 
@@ -175,7 +175,7 @@ class Store:
         """Update a task run by the Cloud's rules.
 
         Raises:
-            CloudError: The rules refuse it.
+            CloudRefusal: The rules refuse it.
         """
         change_task_run(_Change(self, now), run.columns, row.columns, state, version=version)
 
@@ -186,7 +186,7 @@ class Store:
             counts: Whether that is a recovery.
 
         Raises:
-            CloudError: The rules refuse it.
+            CloudRefusal: The rules refuse it.
         """
         recoveries = int(counts) + (row.claim.recoveries if row.claim else 0)
         if row.state == SUBMITTED:

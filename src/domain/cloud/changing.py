@@ -69,7 +69,7 @@ def change_flow_run(store: RunStore, flow_run: Columns, state: State, *, version
         version: The version that the client believes in, if it says so.
 
     Raises:
-        CloudError: The rules refuse it.
+        CloudRefusal: The rules refuse it.
     """
     accepted = set_flow_run_state(
         flow_run,
@@ -97,7 +97,7 @@ def change_task_run(
     """Update one task run of *flow_run*; return the state it got, which is Queued if it has to wait.
 
     Raises:
-        CloudError: The rules refuse it.
+        CloudRefusal: The rules refuse it.
     """
     accepted = set_task_run_state(
         task_run,

@@ -1,4 +1,4 @@
-"""Why a Cloud refuses. Clients look for the texts and codes: docs/reference/cloud-protocol.md, section 1.4.
+"""The errors with which a Cloud refuses. Clients look for the texts and codes (protocol section 1.4).
 
 ``INTERNAL`` says that the Cloud failed; no mistake of a client has it.
 """
@@ -13,15 +13,15 @@ TOO_EXPENSIVE: Final = "RESOURCE_EXHAUSTED"
 VERSION_LOCKING: Final = "VERSION_LOCKING_ERROR"
 
 MAX_MESSAGE: Final = 1000
-"""Characters of a message: a text that a client sent once may be refused a thousand times in one answer."""
+"""Characters of the longest message: one text of a client may be refused a thousand times in one answer."""
 
 
-class CloudError(Exception):
-    """The Cloud understood and says no.
+class CloudRefusal(Exception):
+    """The Cloud understood a request and refuses it.
 
     Attributes:
-        message: At most ``MAX_MESSAGE`` characters.
-        code: Goes into ``extensions.code`` of the answer.
+        message: The reason, at most ``MAX_MESSAGE`` characters.
+        code: The value of ``extensions.code`` in the answer.
     """
 
     def __init__(self, message: str, code: str = REFUSED) -> None:
@@ -30,12 +30,16 @@ class CloudError(Exception):
         self.message, self.code = cut, code
 
 
-class NotFound(CloudError):
-    """What was named does not exist."""
+CloudError = CloudRefusal
+"""The earlier name; ``domain.errors.CloudError`` is another class."""
+
+
+class NotFound(CloudRefusal):
+    """The named object does not exist."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, NOT_FOUND)
 
 
-class PartlyDone(CloudError):
-    """Of several changes some were refused, and the others stay done."""
+class PartlyDone(CloudRefusal):
+    """Some of several changes were refused; the others stay."""

@@ -1,24 +1,26 @@
-"""What a line of a run's log may be. Pure."""
+"""The rules for lines of a run's log. Pure."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import CloudRefusal
 
 LEVELS: Final = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
-"""Every level there is; a request that names another one is invalid."""
+"""All log levels; a request with another level is invalid."""
 
 _NUL: Final = "\x00"
 
 
 def check_texts(*values: object) -> None:
-    """Refuse what the database of a Cloud cannot store.
+    """Refuse texts that the database of a Cloud cannot store.
 
     Raises:
-        CloudError: A text holds a NUL character, however deep inside a value.
+        CloudRefusal: A text in the value contains a NUL character.
     """
     if any(_has_nul(value) for value in values):
-        raise CloudError("A log line holds a NUL character, which cannot be stored: none of these lines was written")
+        raise CloudRefusal(
+            "A log line contains a NUL character, which cannot be stored; none of these lines was written"
+        )
 
 
 def _has_nul(value: Any) -> bool:

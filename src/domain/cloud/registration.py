@@ -1,4 +1,4 @@
-"""Reading a serialized flow (protocol section 12.4)."""
+"""Read serialized flows (protocol section 12.4)."""
 
 import base64
 import binascii
@@ -9,49 +9,49 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import CloudRefusal
 
 MAX_FLOW_BYTES: Final = 64 * 1024 * 1024
-"""Largest unpacked flow: a small request must not fill the memory."""
+"""Bytes of the largest unpacked flow, so that a small request cannot fill the memory."""
 
 
 def decompress_flow(text: str) -> dict[str, Any]:
     """Unpack base64(gzip(JSON)).
 
     Raises:
-        CloudError: It is not that, or too large.
+        CloudRefusal: The text is not in that form, or the flow is too large.
     """
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(base64.b64decode(text))) as packed:
             data = packed.read(MAX_FLOW_BYTES + 1)
     except (binascii.Error, OSError, EOFError, ValueError, zlib.error) as problem:
-        raise CloudError(f"The flow cannot be unpacked: {problem}") from problem
+        raise CloudRefusal(f"The flow cannot be unpacked: {problem}") from problem
     if len(data) > MAX_FLOW_BYTES:
-        raise CloudError(f"The flow is larger than {MAX_FLOW_BYTES} bytes")
+        raise CloudRefusal(f"The flow is larger than {MAX_FLOW_BYTES} bytes")
     try:
         return check_flow(json.loads(data))
     except (ValueError, RecursionError) as problem:
-        raise CloudError(f"The flow is not JSON: {problem}") from problem
+        raise CloudRefusal(f"The flow is not JSON: {problem}") from problem
 
 
 def check_flow(flow: object) -> dict[str, Any]:
-    """*flow* if it is an object with a name.
+    """Return *flow* if it is an object with a name, or such an object as JSON text.
 
     Raises:
-        CloudError: It is not.
+        CloudRefusal: The flow is neither.
     """
     if isinstance(flow, str):
         try:
             flow = json.loads(flow)
         except (ValueError, RecursionError) as problem:
-            raise CloudError(f"The flow is not JSON: {problem}") from problem
+            raise CloudRefusal(f"The flow is not JSON: {problem}") from problem
     if not isinstance(flow, dict) or not isinstance(flow.get("name"), str) or not flow["name"]:
-        raise CloudError("A serialized flow is an object with a name")
+        raise CloudRefusal("A serialized flow must be an object with a name")
     return flow
 
 
 def core_version(flow: Mapping[str, Any]) -> str | None:
-    """The library version that made the flow: of its run config or environment, storage, or itself."""
+    """Return the library version that made the flow, from its run config, environment, storage, or the flow itself."""
     for part in (flow.get("run_config"), flow.get("environment"), flow.get("storage"), flow):
         version = part.get("__version__") if isinstance(part, Mapping) else None
         if isinstance(version, str):
@@ -60,9 +60,9 @@ def core_version(flow: Mapping[str, Any]) -> str | None:
 
 
 def task_columns(task: object, *, reference: bool) -> dict[str, Any]:
-    """Columns of a task row from a serialized task."""
+    """Return the columns of a task row for a serialized task."""
     if not isinstance(task, Mapping) or not isinstance(task.get("slug"), str):
-        raise CloudError("A serialized task is an object with a slug")
+        raise CloudRefusal("A serialized task must be an object with a slug")
     kind = task.get("type")
     return {
         "name": task.get("name"),
@@ -81,7 +81,7 @@ def task_columns(task: object, *, reference: bool) -> dict[str, Any]:
 
 
 def edge_slugs(edges: Sequence[Mapping[str, Any]]) -> tuple[set[str], set[str], set[str]]:
-    """Slugs that have something upstream, slugs that have something downstream, and slugs that are mapped over."""
+    """Return three sets of slugs: tasks with upstream tasks, tasks with downstream tasks, and mapped tasks."""
     below, above, mapped = set(), set(), set()
     for edge in edges:
         up, down = edge_ends(edge)
@@ -93,12 +93,12 @@ def edge_slugs(edges: Sequence[Mapping[str, Any]]) -> tuple[set[str], set[str], 
 
 
 def edge_ends(edge: Mapping[str, Any]) -> tuple[str, str]:
-    """Slugs of the upstream and the downstream task.
+    """Return the slugs of an edge's upstream and downstream task.
 
     Raises:
-        CloudError: The edge does not name both.
+        CloudRefusal: The edge does not name both.
     """
     try:
         return str(edge["upstream_task"]["slug"]), str(edge["downstream_task"]["slug"])
     except (KeyError, TypeError) as problem:
-        raise CloudError("A serialized edge names its upstream_task and downstream_task by slug") from problem
+        raise CloudRefusal("A serialized edge must name its upstream_task and downstream_task by slug") from problem

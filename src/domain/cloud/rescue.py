@@ -1,4 +1,4 @@
-"""What the Cloud does about runs whose process is gone (protocol section 13.5): Lazarus and the zombie killer."""
+"""Lazarus and the zombie killer: rules for runs whose process is lost (protocol section 13.5)."""
 
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
@@ -10,29 +10,29 @@ from prefect.agent.domain.cloud.states import State, plain, scheduled
 from prefect.agent.domain.times import iso, read_time
 
 LOST: Final = timedelta(minutes=10)
-"""A flow run whose last heartbeat is older has no process any more, if nothing else was asked for."""
+"""The default age of the last heartbeat from which on a flow run's process counts as lost."""
 
 RESURRECTIONS: Final = 3
-"""How often a flow run is scheduled again before it is given up."""
+"""How often a flow run is scheduled again before it fails."""
 
 RESURRECTED_FROM: Final = ("Queued", "Running", "Submitted")
-"""State types of flow runs that Lazarus looks at. The process of a Queued one sends no heartbeat, but it asks again
-before the run is due; agents do not start such runs."""
+"""State types of flow runs that Lazarus examines. The process of a Queued run sends no heartbeat, but asks again before
+the run is due; agents do not start such runs."""
 
 BUSY: Final = ("Scheduled", "Resume", "Retrying", "Paused", "Queued", "Running", "Cancelling")
-"""State types of task runs that keep Lazarus away: an agent starts the flow run again, or the zombie killer comes."""
+"""State types of task runs whose flow run Lazarus ignores: an agent or the zombie killer handles it."""
 
 _LONGEST_DELAY: Final = timedelta(days=365)
 
 
 @attrs.frozen
 class Rescue:
-    """What happens to a run.
+    """The change of a rescued run.
 
     Attributes:
-        state: The state it gets.
-        level: Of the entry in its log, whose text is the state's message.
-        values: Further new values of its row.
+        state: The new state of the run.
+        level: The level of the entry in the run's log, whose text is the state's message.
+        values: Further new values of the run's row.
     """
 
     state: State
@@ -41,11 +41,11 @@ class Rescue:
 
 
 def lost_before(now: datetime, since: datetime, lost: timedelta = LOST) -> str | None:
-    """Heartbeats older than this come from processes that are gone; None if it is too early to say.
+    """Return the time before which a last heartbeat means that the process is lost; None if it is too early to say.
 
     Args:
         now: The Cloud's time.
-        since: When the Cloud began to listen: before, it heard nobody.
+        since: When the Cloud began to listen; it may have missed heartbeats before that.
         lost: How old the last heartbeat of a process may be.
     """
     return iso(now - lost) if since <= now - lost else None
@@ -54,14 +54,14 @@ def lost_before(now: datetime, since: datetime, lost: timedelta = LOST) -> str |
 def resurrect_flow_run(
     run: Mapping[str, Any], task_states: Collection[str], settings: Mapping[str, Any], *, now: datetime, limit: str
 ) -> Rescue | None:
-    """Lazarus: what becomes of a flow run; None if it is left alone.
+    """Return what Lazarus does with a flow run; None if nothing.
 
     Args:
         run: The flow run.
         task_states: State types of its task runs.
-        settings: Of its flow group.
+        settings: The settings of its flow group.
         now: The Cloud's time.
-        limit: What :func:`lost_before` says.
+        limit: The result of :func:`lost_before`.
     """
     wanted = settings.get("lazarus_enabled") is not False and _sends_heartbeats(settings)
     if not wanted or run["state"] not in RESURRECTED_FROM or not _is_lost(run, limit):
@@ -88,16 +88,16 @@ def bury_task_run(
     now: datetime,
     limit: str,
 ) -> Rescue | None:
-    """The zombie killer: what becomes of a task run; None if it is left alone.
+    """Return what the zombie killer does with a task run; None if nothing.
 
     Args:
         task_run: The task run.
         run: Its flow run.
         task: Its task.
-        settings: Of its flow group.
-        attempts: How often it was begun.
+        settings: The settings of its flow group.
+        attempts: How often the task run has begun.
         now: The Cloud's time.
-        limit: What :func:`lost_before` says.
+        limit: The result of :func:`lost_before`.
     """
     if task_run["state"] != "Running" or not _sends_heartbeats(settings) or not _is_lost(run, limit):
         return None
@@ -110,7 +110,7 @@ def bury_task_run(
 
 
 def bury_flow_run(run: Mapping[str, Any], settings: Mapping[str, Any], *, limit: str) -> Rescue | None:
-    """The zombie killer: what becomes of a flow run that nobody will finish cancelling; None if it is left alone."""
+    """Return what the zombie killer does with a flow run whose process was lost while cancelling; None if nothing."""
     if run["state"] != "Cancelling" or not _sends_heartbeats(settings) or not _is_lost(run, limit):
         return None
     return Rescue(plain("Failed", f"No heartbeat since {run['heartbeat']} while it was cancelling: marked as failed"))
@@ -125,7 +125,7 @@ def _is_lost(run: Mapping[str, Any], limit: str) -> bool:
 
 
 def _delay(stored: str | None) -> timedelta:
-    """Seconds, as they are stored; none if that makes no sense."""
+    """Return a stored number of seconds as a duration; zero if it is invalid."""
     try:
         return min(max(timedelta(seconds=float(stored or 0)), timedelta()), _LONGEST_DELAY)
     except (ValueError, OverflowError):

@@ -1,9 +1,9 @@
-"""How a flow run comes to be (protocol section 13.3)."""
+"""The properties of a new flow run (protocol section 13.3)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import CloudRefusal
 
 _FIRST: Final = (
     "amber", "brisk", "calm", "clever", "copper", "crimson", "eager", "early", "gentle", "golden", "happy", "honest",
@@ -18,12 +18,12 @@ _SECOND: Final = (
 
 
 def run_name(choose: Callable[[Sequence[str]], str]) -> str:
-    """A name of two words; *choose* picks one of a sequence."""
+    """Return a name of two words; *choose* picks one element of a sequence."""
     return f"{choose(_FIRST)}-{choose(_SECOND)}"
 
 
 def run_labels(given: Mapping[str, Any], group: Mapping[str, Any], flow: Mapping[str, Any]) -> list[str]:
-    """Labels of a new run: of the request, its run config, the flow group, or the flow; the first that is set."""
+    """Return the labels of a new run: the first set ones of request, run config, flow group and flow."""
     candidates = (
         given.get("labels"),
         _labels_of(given.get("run_config")),
@@ -38,10 +38,10 @@ def run_labels(given: Mapping[str, Any], group: Mapping[str, Any], flow: Mapping
 def run_parameters(
     declared: object, group_defaults: Mapping[str, Any] | None, given: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """Parameters of a new run: the flow's defaults, the group's, the request's; later ones win.
+    """Return the parameters of a new run: the flow's defaults, overridden by the group's and the request's.
 
     Raises:
-        CloudError: A required parameter has no value.
+        CloudRefusal: A required parameter has no value.
     """
     known = [p for p in declared if isinstance(p, Mapping)] if isinstance(declared, list) else []
     named = {p["name"]: p for p in known if isinstance(p.get("name"), str)}
@@ -50,7 +50,7 @@ def run_parameters(
     required = {name for name, p in named.items() if p.get("required")}
     missing = sorted(required - set(parameters))
     if missing:
-        raise CloudError(f"Required parameters were not supplied: {', '.join(missing)}")
+        raise CloudRefusal(f"Required parameters were not supplied: {', '.join(missing)}")
     return parameters
 
 

@@ -1,4 +1,4 @@
-"""Which flow runs an agent is given (protocol section 3.2), filtered by labels first and limited afterwards."""
+"""The flow runs that an agent receives (protocol section 3.2): filtered by labels, then limited in number."""
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
@@ -8,35 +8,35 @@ from prefect.agent.domain.state_names import SCHEDULED
 from prefect.agent.domain.times import iso
 
 LIMIT: Final = 25
-"""Most flow runs in one answer."""
+"""How many flow runs one answer has at most."""
 
 READY_TYPES: Final = tuple(sorted(SCHEDULED))
 """State types of flow runs, and of task runs of Running flow runs, that wait for their start time."""
 
 STARTED: Final = ("Running", "Scheduled")
-"""State types of due flow runs that agents start; they leave others alone (protocol section 3.3). So these come first:
-what nobody starts must not fill the answer."""
+"""State types of due flow runs that agents start (protocol section 3.3). These come first in an answer, so that runs
+which no agent starts do not fill it."""
 
 
 def labels_match(run_labels: Collection[str], agent_labels: Collection[str]) -> bool:
-    """Whether an agent gets a run: all of the run's labels, and no unlabelled runs for an agent that has labels."""
+    """Return whether an agent receives a run: it has all of the labels of a labelled run, or neither has labels."""
     if not run_labels:
         return not agent_labels
     return set(run_labels) <= set(agent_labels)
 
 
 def is_due(row: Mapping[str, Any], before: datetime) -> bool:
-    """Whether a flow run or task run waits to be started before *before*."""
+    """Return whether a flow run or task run waits to be started before *before*."""
     start = row.get("state_start_time")
     return row["state"] in SCHEDULED and start is not None and start <= iso(before)
 
 
 def due_time(row: Mapping[str, Any], first_task: str | None) -> str | None:
-    """From when on a flow run is to be given to agents; None if it is not.
+    """Return from when on agents receive a flow run; None if they do not.
 
     Args:
         row: The flow run.
-        first_task: The earliest start time of its task runs that wait (``READY_TYPES``), if one does.
+        first_task: The earliest start time of its waiting task runs (``READY_TYPES``), if there are any.
     """
     if row["state"] == "Running":
         return first_task
@@ -44,7 +44,7 @@ def due_time(row: Mapping[str, Any], first_task: str | None) -> str | None:
 
 
 def is_ready(row: Mapping[str, Any], task_runs: Iterable[Mapping[str, Any]], before: datetime) -> bool:
-    """Whether a flow run is to be given to an agent, labels aside."""
+    """Return whether agents receive a flow run, apart from its labels."""
     waiting = (each["state_start_time"] for each in task_runs if each["state"] in SCHEDULED)
     due = due_time(row, min((start for start in waiting if start is not None), default=None))
     return due is not None and due <= iso(before)

@@ -8,7 +8,7 @@ from typing import Any, Final
 import attrs
 
 from prefect.agent.domain import times
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import CloudRefusal
 from prefect.agent.domain.state_names import PARENTS
 
 ENDING: Final = frozenset({"Success", "Failed", "Cached", "TimedOut", "Looped", "Cancelled"})
@@ -48,20 +48,20 @@ def read_state(payload: object) -> State:
     """Read a state from what a client sent.
 
     Raises:
-        CloudError: It is not a state, its type is unknown, or it is too large.
+        CloudRefusal: It is not a state, its type is unknown, or it is too large.
     """
     if isinstance(payload, str):  # a JSON scalar written as a quoted literal (protocol section 1.3)
         try:
             payload = json.loads(payload)
         except (ValueError, RecursionError) as problem:
-            raise CloudError(f"State update failed: the state is not JSON: {problem}") from problem
+            raise CloudRefusal(f"State update failed: the state is not JSON: {problem}") from problem
     if not isinstance(payload, Mapping):
-        raise CloudError("State update failed: a state is an object")
+        raise CloudRefusal("State update failed: a state is an object")
     kind = payload.get("type")
     if not isinstance(kind, str) or kind not in PARENTS:
-        raise CloudError(f"State update failed: {kind!r:.80} is not a state type")
+        raise CloudRefusal(f"State update failed: {kind!r:.80} is not a state type")
     if _size(payload) > MAX_BYTES:
-        raise CloudError(f"State update failed: the state is larger than {MAX_BYTES} bytes")
+        raise CloudRefusal(f"State update failed: the state is larger than {MAX_BYTES} bytes")
     message = payload.get("message")
     start = read_time(payload["start_time"]) if payload.get("start_time") is not None else None
     return State(
@@ -73,12 +73,12 @@ def read_time(value: object) -> datetime:
     """A time as clients write it.
 
     Raises:
-        CloudError: It is not a time.
+        CloudRefusal: It is not a time.
     """
     try:
         return times.read_time(value)
     except ValueError as problem:
-        raise CloudError(f"{value!r:.80} is not a time") from problem
+        raise CloudRefusal(f"{value!r:.80} is not a time") from problem
 
 
 def _size(payload: object) -> int:

@@ -1,6 +1,6 @@
-"""What one Cloud insists on and another lets pass: the differences between Clouds, as one value. Pure.
+"""The differences between the embedded Cloud and Prefect Server, as one value. Pure.
 
-Each attribute is consulted in one place. Everything else is alike in every Cloud.
+Each attribute is used in one place. All other rules are the same in both.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Final
 
 import attrs
 
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import CloudRefusal
 
 
 @attrs.frozen(kw_only=True)
@@ -17,12 +17,12 @@ class Strictness:
     """How strict a Cloud is.
 
     Attributes:
-        compares: Whether versions that clients give are compared, and a claim is refused unless the run waits.
-        claims_apart: How long after a flow run became Submitted it cannot become Submitted again, wherever versions
-            are not compared.
-        all_or_none: Whether several states in one mutation are taken whole or not at all.
-        queue_reads: How many due flow runs are read before their labels are looked at; None: all.
-        knows_tenants: Whether asking for the runs of an unknown tenant is an error.
+        compares: Whether versions in requests are compared, and a claim is refused unless the run waits.
+        claims_apart: How long after a flow run became Submitted it cannot become Submitted again, if versions are not
+            compared.
+        all_or_none: Whether several states in one mutation are set together or not at all.
+        queue_reads: How many due flow runs are read before they are filtered by labels; None: all.
+        knows_tenants: Whether the queue of an unknown tenant is an error.
     """
 
     compares: bool = True
@@ -33,37 +33,37 @@ class Strictness:
 
 
 STRICT: Final = Strictness()
-"""Of the embedded Cloud."""
+"""The rules of the embedded Cloud."""
 
 LOOSE: Final = Strictness(
     compares=False, claims_apart=timedelta(seconds=30), all_or_none=False, queue_reads=75, knows_tenants=False
 )
-"""Of Prefect Server."""
+"""The rules of Prefect Server."""
 
 
 @attrs.define
 class Claims:
-    """When flow runs were last made Submitted, as far as a Cloud that does not compare versions remembers.
+    """The times when flow runs last became Submitted, for a Cloud that does not compare versions.
 
-    It lives as long as the process that holds it: another replica, or the next process, knows nothing of it.
+    They live in the memory of one process: another replica, or the next process, does not have them.
     """
 
     _submitted: dict[str, datetime] = attrs.field(factory=dict)
 
     @property
     def remembered(self) -> Mapping[str, datetime]:
-        """Flow runs with the time of their last claim, oldest claim first."""
+        """The time of the last claim of each flow run, oldest claim first."""
         return self._submitted
 
     def take(self, run_id: str, strictness: Strictness, now: datetime) -> None:
         """Note that a flow run becomes Submitted.
 
         Raises:
-            CloudError: It comes too soon after the run's last claim; that one stays remembered.
+            CloudRefusal: The run's last claim is too recent; that claim stays noted.
         """
         last = self._submitted.get(run_id)
         if last is not None and last <= now < last + strictness.claims_apart:
-            raise CloudError("State update failed: this run has already been submitted")
+            raise CloudRefusal("State update failed: this run has already been submitted")
         self._submitted.pop(run_id, None)
         self._submitted[run_id] = now
         self._forget(now - strictness.claims_apart)

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from prefect.agent.domain.cloud.errors import VERSION_LOCKING, CloudError
+from prefect.agent.domain.cloud.errors import VERSION_LOCKING, CloudRefusal
 from prefect.agent.domain.cloud.states import ENDING, State, plain
 from prefect.agent.domain.cloud.strictness import STRICT, Strictness
 from prefect.agent.domain.state_names import EXECUTING, FINISHED, PAUSED, SCHEDULED
@@ -58,7 +58,7 @@ def set_flow_run_state(
         strictness: Of the Cloud.
 
     Raises:
-        CloudError: Refused; the text tells official clients what to do.
+        CloudRefusal: Refused; the text tells official clients what to do.
     """
     _check_version(row, state, version, strictness, locked=locked)
     accepted = _accept(row, state, now)
@@ -80,10 +80,10 @@ def set_task_run_state(
     """Decide on an update of a task run; *flow_run_state* is the type of its flow run's state.
 
     Raises:
-        CloudError: Refused.
+        CloudRefusal: Refused.
     """
     if state.type == "Running" and flow_run_state != "Running":
-        raise CloudError(
+        raise CloudRefusal(
             f"State update failed for task run ID {row['id']}: the flow run is {flow_run_state}, not Running"
         )
     _check_version(row, state, version, strictness, locked=locked)
@@ -127,14 +127,14 @@ def _check_claim(row: Mapping[str, Any], state: State, version: int | None) -> N
         return
     takes_over = row["state"] == "Submitted" and version is not None
     if state.type == "Submitted" and row["state"] not in SCHEDULED and not takes_over:
-        raise CloudError(f"State update failed: this run is {row['state']} and cannot be submitted")
+        raise CloudRefusal(f"State update failed: this run is {row['state']} and cannot be submitted")
     if version is not None and version != row["version"]:
-        raise CloudError(f"State update failed: this run is at version {row['version']}, not {version}")
+        raise CloudRefusal(f"State update failed: this run is at version {row['version']}, not {version}")
 
 
 def _check_lock(row: Mapping[str, Any], state: State, *, version: int | None, locked: bool) -> None:
     if locked and state.type == "Running" and version is not None and version != row["version"]:
-        raise CloudError(f"version {version} given, but the run is at {row['version']}", VERSION_LOCKING)
+        raise CloudRefusal(f"version {version} given, but the run is at {row['version']}", VERSION_LOCKING)
 
 
 def _accept(row: Mapping[str, Any], state: State, now: datetime) -> Accepted:

@@ -1,7 +1,7 @@
-"""What the Cloud does on its own (protocol section 13.5): it plans runs and looks after runs whose process is gone.
+"""The services of the Cloud (protocol section 13.5): they schedule runs and rescue runs whose process is lost.
 
-Services run in the event loop, between requests. Each works in small steps, one transaction each, and lets requests
-through after every step.
+Services run in the event loop, between requests. Each works in small steps of one transaction, and requests are
+answered after every step.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import attrs
 
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import CloudRefusal
 from prefect.agent.domain.cloud.rescue import (
     LOST,
     RESURRECTED_FROM,
@@ -42,18 +42,22 @@ PERIODS: Final[Mapping[str, float]] = {SCHEDULER: 150, LAZARUS: 600, ZOMBIE_KILL
 """Seconds from one round of a service to the next."""
 
 BATCH: Final = 25
-"""Most rows that one step looks at."""
+"""How many rows one step examines at most."""
 
 _TASK_RUNS: Final = 100
-"""About how many task runs one step of the scheduler makes."""
+"""About how many task runs one step of the scheduler creates."""
+
+RUN_RESCUED: Final = "run_rescued"
+RUNS_SCHEDULED: Final = "runs_scheduled"
+"""Names of events in the server's log."""
 
 _log: Final = logging.getLogger(__name__)
 
 Steps = Generator[int]
-"""One step after the other; each yields how much it has changed."""
+"""The steps of a round; each yields how many rows it has changed."""
 
-Rescuer = Callable[[Request, dict[str, Any], str], bool]
-"""Looks after one run whose last heartbeat is older than a limit; says whether it has changed it."""
+Rescuer = Callable[[Request, dict[str, Any], str], str | None]
+"""Examines one run whose last heartbeat is older than a limit; returns the text for the log if it changed the run."""
 
 
 def _completed(periods: Mapping[str, float]) -> Mapping[str, float]:
@@ -65,10 +69,10 @@ class Routine:
     """Which services work, and when.
 
     Attributes:
-        enabled: Names of those that do.
-        periods: Seconds from one round of a service to the next; those that are not named keep their usual ones.
-        lost: How old the last heartbeat of a process may be.
-        retention: How long what has finished is kept.
+        enabled: Names of the services that work.
+        periods: Seconds from one round of a service to the next; services that are not named keep the default.
+        lost: A process counts as lost if its last heartbeat is older than this.
+        retention: How long finished runs and their logs are kept.
     """
 
     enabled: Collection[str] = SERVICES
@@ -83,7 +87,7 @@ class Services:
 
     Attributes:
         now: The Cloud's clock.
-        since: When the Cloud began to listen; heartbeats from before say nothing.
+        since: When the Cloud began to listen; it may have missed heartbeats before that.
     """
 
     database: Database
@@ -96,7 +100,7 @@ class Services:
         return self.now()
 
     async def run(self) -> None:
-        """Work until cancelled. The scheduler begins at once, so that a restart catches up; the others hear first."""
+        """Work until cancelled. The scheduler begins at once, to catch up; the others wait for heartbeats first."""
         clock = asyncio.get_running_loop().time
         rounds = {SCHEDULER: self.schedule, LAZARUS: self.resurrect, ZOMBIE_KILLER: self.bury}
         periods = {name: self.routine.periods[name] for name in rounds if name in self.routine.enabled}
@@ -109,47 +113,57 @@ class Services:
             try:
                 for _changed in rounds[name]():
                     await asyncio.sleep(0)
-            except Exception as problem:  # noqa: BLE001 - logged; the next round may find a disk with room again
-                told = explain(problem)
-                _log.error("The %s gave up until its next round: %s", name, told, exc_info=told is None)
+            except Exception as problem:  # noqa: BLE001 - logged; the disk may have space again in the next round
+                why = explain(problem)
+                _log.error("The %s gave up until its next round: %s", name, why, exc_info=why is None)
             due[name] = clock() + periods[name]
 
     def schedule(self) -> Steps:
-        """Plan the next runs of all active schedules."""
+        """Create the next runs of all active schedules."""
         last = ""
         while True:
             with self.database.read() as tx:
                 rows = tx.all(
-                    "SELECT id, (SELECT count(*) FROM task WHERE flow_id = flow.id) AS tasks FROM flow WHERE id > ? "
-                    "AND is_schedule_active AND NOT archived ORDER BY id LIMIT ?",
+                    "SELECT id, name, (SELECT count(*) FROM task WHERE flow_id = flow.id) AS tasks FROM flow "
+                    "WHERE id > ? AND is_schedule_active AND NOT archived ORDER BY id LIMIT ?",
                     [last, BATCH],
                 )
             for row in rows:
-                made = 1
-                while made:
-                    made = self._plan(row["id"], max(1, _TASK_RUNS // (row["tasks"] + 1)))
-                    yield made
+                yield from self._schedule_flow(row)
                 last = row["id"]
             if len(rows) < BATCH:
                 return
 
+    def _schedule_flow(self, flow: dict[str, Any]) -> Steps:
+        """Create the next runs of one flow, a few in each step; log them as one batch."""
+        total = 0
+        while made := self._plan(flow["id"], max(1, _TASK_RUNS // (flow["tasks"] + 1))):
+            total += made
+            yield made
+        yield 0
+        if total:
+            _log.info(
+                "Scheduled %d run%s of flow %s (%s)", total, "" if total == 1 else "s", flow["name"], flow["id"],
+                extra={"event": RUNS_SCHEDULED, "fields": {"flow_id": flow["id"], "runs": total}},
+            )  # fmt: skip
+
     def resurrect(self) -> Steps:
-        """Lazarus: schedule flow runs again whose process is gone."""
+        """Lazarus: schedule flow runs again whose process is lost."""
         marks = ", ".join("?" * len(RESURRECTED_FROM))
         where = f"run.state IN ({marks})"
         return self._rescue(_flow_runs_sql(where), RESURRECTED_FROM, self._resurrect)
 
     def bury(self) -> Steps:
-        """The zombie killer: end what nobody works on any more."""
+        """The zombie killer: end task runs and cancellations whose process is lost."""
         yield from self._rescue(_TASK_RUNS_SQL, (), self._bury_task_run)
         yield from self._rescue(_flow_runs_sql("run.state = ?"), ("Cancelling",), self._bury_flow_run)
 
     def prune(self) -> Steps:
-        """Delete what has finished long ago."""
+        """Delete finished runs and logs whose time is over."""
         return prune(self.database, self.routine.retention, self.now())
 
     def _plan(self, flow_id: str, limit: int) -> int:
-        """One step of the scheduler; everything is looked at anew: requests have been answered meanwhile."""
+        """Create at most *limit* runs of a flow, from rows read again: requests were answered since the last step."""
         with self._request() as request:
             flow = request.tx.row("flow", "id = ? AND is_schedule_active AND NOT archived", [flow_id])
             if flow is None:
@@ -158,31 +172,33 @@ class Services:
                 with request.tx.savepoint():
                     schedule = usable_schedule(request, flow)
                     return plan_runs(request, flow, schedule, limit) if schedule else 0
-            except CloudError as problem:
+            except CloudRefusal as problem:
                 _log.warning("Flow %s (%s) is not scheduled: %s", flow["name"], flow["id"], problem.message)
                 return 0
 
     def _rescue(self, sql: str, params: tuple[str, ...], rescue: Rescuer) -> Steps:
-        """Look at all candidates, a batch a step."""
+        """Examine all candidates, one batch in each step."""
         last = ""
         while (limit := lost_before(self.now(), self.since, self.routine.lost)) is not None:
             with self._request() as request:
                 rows = request.tx.all(sql, [*params, limit, last, BATCH])
-                changed = sum(self._attempt(request, row, limit, rescue) for row in rows)
-            yield changed
+                done = {row["id"]: words for row in rows if (words := self._attempt(request, row, limit, rescue))}
+            for run_id, words in done.items():
+                _log.info("%s", words, extra={"event": RUN_RESCUED, "fields": {"run_id": run_id}})
+            yield len(done)
             if len(rows) < BATCH:
                 return
             last = rows[-1]["id"]
 
-    def _attempt(self, request: Request, row: dict[str, Any], limit: str, rescue: Rescuer) -> bool:
+    def _attempt(self, request: Request, row: dict[str, Any], limit: str, rescue: Rescuer) -> str | None:
         try:
             with request.tx.savepoint():
                 return rescue(request, row, limit)
-        except CloudError as problem:
+        except CloudRefusal as problem:
             _log.warning("Run %s was left as it is: %s", row["id"], problem.message)
-            return False
+            return None
 
-    def _resurrect(self, request: Request, row: dict[str, Any], limit: str) -> bool:
+    def _resurrect(self, request: Request, row: dict[str, Any], limit: str) -> str | None:
         run = request.get("flow_run", row["id"])
         states = request.tx.all("SELECT DISTINCT state FROM task_run WHERE flow_run_id = ?", [run["id"]])
         found = resurrect_flow_run(
@@ -194,12 +210,12 @@ class Services:
         )
         return self._put(request, run, found, "Lazarus")
 
-    def _bury_flow_run(self, request: Request, row: dict[str, Any], limit: str) -> bool:
+    def _bury_flow_run(self, request: Request, row: dict[str, Any], limit: str) -> str | None:
         run = request.get("flow_run", row["id"])
         found = bury_flow_run(run, _settings(request.tx, run["flow_id"]), limit=limit)
         return self._put(request, run, found, "ZombieKiller")
 
-    def _bury_task_run(self, request: Request, row: dict[str, Any], limit: str) -> bool:
+    def _bury_task_run(self, request: Request, row: dict[str, Any], limit: str) -> str | None:
         task_run = request.get("task_run", row["id"])
         run = request.get("flow_run", task_run["flow_run_id"])
         retries = "SELECT count(*) AS n FROM task_run_state WHERE task_run_id = ? AND state = 'Retrying'"
@@ -214,19 +230,20 @@ class Services:
             limit=limit,
         )
         if found is None:
-            return False
+            return None
         set_task_run_states(request, {"states": [{"task_run_id": task_run["id"], "state": found.state.payload}]})
         _write_log(request, run, found, "ZombieKiller", task_run["id"])
-        return True
+        where = f"of flow run {run['name']} ({run['id']})"
+        return f"Task run {task_run['id']} {where} is {found.state.type} now. {found.state.message}"
 
-    def _put(self, request: Request, run: dict[str, Any], found: Rescue | None, name: str) -> bool:
+    def _put(self, request: Request, run: dict[str, Any], found: Rescue | None, name: str) -> str | None:
         if found is None:
-            return False
+            return None
         put_flow_run(request, run, found.state)
         if found.values:
             request.tx.update("flow_run", run["id"], found.values)
         _write_log(request, run, found, name)
-        return True
+        return f"Flow run {run['name']} ({run['id']}) is {found.state.type} now. {found.state.message}"
 
     @contextmanager
     def _request(self) -> Generator[Request]:
@@ -236,7 +253,7 @@ class Services:
 
 @contextmanager
 def running(services: Services) -> Generator[None]:
-    """Let *services* work in the running event loop."""
+    """Run *services* in the running event loop until the block ends."""
     task = asyncio.get_running_loop().create_task(services.run(), name="services")
     try:
         yield
@@ -255,7 +272,7 @@ _TASK_RUNS_SQL: Final = (
 
 
 def _settings(tx: Tx, flow_id: str) -> dict[str, Any]:
-    """Of the flow group."""
+    """Return the settings of the flow's group."""
     group = tx.row("flow_group", "id = (SELECT flow_group_id FROM flow WHERE id = ?)", [flow_id])
     return (group["settings"] if group else None) or {}
 

@@ -1,4 +1,4 @@
-"""Run an embedded Cloud for as long as a test or a demonstration needs it."""
+"""Run an embedded Cloud for a test or a demonstration."""
 
 import socket
 import threading
@@ -19,7 +19,7 @@ from prefect.agent.entrypoints.server.storage.clock import utc_now
 from prefect.agent.entrypoints.server.storage.database import Database
 
 END_WITHIN: Final = 60.0
-"""Seconds."""
+"""Seconds that a server gets to end."""
 
 
 @contextmanager
@@ -33,28 +33,28 @@ def running_server(
     as_loose_as_server: bool = False,
     now: Callable[[], datetime] = utc_now,
 ) -> Generator[str]:
-    """Serve *database* from a thread of this process; yield the address, ready to be used.
+    """Serve *database* from a thread of this process; yield the server's address once it answers.
 
-    Real clients find it by two settings::
+    Real clients find the server by two settings::
 
         with running_server() as url:
             env = {"PREFECT__BACKEND": "server", "PREFECT__SERVER__ENDPOINT": url}
 
-    Any number of servers can run beside each other and one after the other, each on a file of its own; a file that was
-    served can be served again.
+    Several servers can run at the same time, each on its own file. A file can be served again later.
 
     Args:
-        database: The file; made if it is not there. Without one, a temporary file that is removed at the end.
-        port: 0 lets the system choose a free one.
-        keys: If not empty, the API keys that are accepted.
-        routine: What it does by itself, and when; None: as ``prefect server start`` does if nothing is said.
-        as_loose_as_server: Whether it compares as little as Prefect Server does.
-        now: The Cloud's clock, UTC. Called from the thread that serves.
+        database: The file, which is created if it is missing; None: a temporary file that is removed at the end.
+        host: The address to listen at.
+        port: The port to listen at; 0 takes a free one.
+        keys: API keys that are accepted. If empty, the keys in the file decide.
+        routine: Which services work, and when; None: the defaults of ``prefect server start``.
+        as_loose_as_server: Whether to accept claims without comparing versions, as Prefect Server does.
+        now: The Cloud's clock, UTC. It is called from the thread that serves.
 
     Raises:
         DatabaseProblem: The file cannot be used.
-        OSError: The address cannot be listened at.
-        RuntimeError: It does not end when it should.
+        OSError: The address cannot be used.
+        RuntimeError: The server does not end within ``END_WITHIN`` seconds.
     """
     strictness = LOOSE if as_loose_as_server else STRICT
     hosts = hosts_of(host, own_names=[socket.gethostname()])
@@ -78,7 +78,7 @@ def _running(server: uvicorn.Server, listening: socket.socket) -> Generator[None
         server.should_exit = True
         thread.join(END_WITHIN)
         if thread.is_alive():
-            raise RuntimeError(f"the embedded Cloud still serves, {END_WITHIN:g} seconds after it was told to end")
+            raise RuntimeError(f"the embedded Cloud still serves, {END_WITHIN:g} seconds after it was asked to end")
 
 
 def _serve(server: uvicorn.Server, listening: socket.socket) -> None:

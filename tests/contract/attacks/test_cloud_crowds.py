@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from contract.attacks.cloud_raw import ask, connect, head_of, read
-from prefect.agent.entrypoints.server.http import bodies, connections
+from prefect.agent.entrypoints.server.http import body_limits, connections
 from prefect.agent.entrypoints.server.http import long_poll as patience
 from prefect.agent.entrypoints.server.testing import running_server
 from support.embedded import Embedded
@@ -50,7 +50,7 @@ def test_only_a_small_question_waits(tmp_path: Path, kind: str) -> None:
 
 def test_large_bodies_do_not_keep_small_ones_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Attack: a few slow large bodies fill the room, and each agent is answered 503. Rule: small ones always fit."""
-    monkeypatch.setattr(bodies, "MAX_HELD", 1_000_000)
+    monkeypatch.setattr(body_limits, "MAX_HELD", 1_000_000)
     with running_server(tmp_path / "cloud.db") as url, connect(url) as slow:
         slow.sendall(head_of(url, content_type=JSON, content_length="1000001", expect="100-continue"))
         assert slow.recv(1000).startswith(b"HTTP/1.1 100")

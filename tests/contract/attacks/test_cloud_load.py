@@ -17,11 +17,11 @@ import attrs
 import pytest
 
 from contract.attacks.cloud_raw import ask, connect, head_of, read
+from prefect.agent.entrypoints.server.cli.logs import PERIOD, OncePerMinute
 from prefect.agent.entrypoints.server.graphql.parse_cache import outline
-from prefect.agent.entrypoints.server.http import bodies, connections
-from prefect.agent.entrypoints.server.http.quiet import PERIOD, OncePerMinute
+from prefect.agent.entrypoints.server.http import body_limits, connections
 from prefect.agent.entrypoints.server.storage import database
-from prefect.agent.entrypoints.server.storage.effort import MAX_PATTERN
+from prefect.agent.entrypoints.server.storage.sql_functions import MAX_PATTERN
 from prefect.agent.entrypoints.server.testing import running_server
 from support.embedded import Embedded
 from support.waiting import wait_until
@@ -306,8 +306,8 @@ def is_closed_at_once(url: str) -> bool:
 
 def test_bodies_have_a_bound_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Attack: many bodies at once, each within its bound. Rule: 503 beyond what all of them may hold."""
-    monkeypatch.setattr(bodies, "MAX_HELD", 1000)
-    monkeypatch.setattr(bodies, "ALWAYS_HELD", 200)
+    monkeypatch.setattr(body_limits, "MAX_HELD", 1000)
+    monkeypatch.setattr(body_limits, "ALWAYS_HELD", 200)
     with running_server(tmp_path / "cloud.db") as url, connect(url) as first:
         first.sendall(head_of(url, content_type=JSON, content_length="900") + b"{".ljust(800))
         wait_until(lambda: ask(url, content_type=JSON, query="{ hello }".ljust(500)).status == 503, what="no room")
@@ -323,13 +323,13 @@ def test_an_answer_that_is_not_taken_is_dropped(tmp_path: Path, monkeypatch: pyt
     big_flow(first, 30_000_000)
     first.database.close()
     monkeypatch.setattr(connections, "ANSWER_SECONDS", 0.2)
-    given_up, ended = threading.Event(), connections.Connection.connection_lost
+    given_up, ended = threading.Event(), connections.ClientConnection.connection_lost
 
-    def lost(connection: connections.Connection, problem: Exception | None) -> None:
+    def lost(connection: connections.ClientConnection, problem: Exception | None) -> None:
         ended(connection, problem)
         given_up.set()
 
-    monkeypatch.setattr(connections.Connection, "connection_lost", lost)
+    monkeypatch.setattr(connections.ClientConnection, "connection_lost", lost)
     with running_server(path) as url, connect(url) as connection:
         body = json.dumps({"query": "{ flow { description } }"}).encode()
         connection.sendall(head_of(url, content_type=JSON, content_length=str(len(body))) + body)

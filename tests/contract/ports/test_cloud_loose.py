@@ -19,7 +19,7 @@ from prefect.agent.adapters.fakes.contracts import (
     LooseCloudWorld,
 )
 from prefect.agent.adapters.fakes.contracts.worlds import CloudWorld
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import CloudRefusal
 from prefect.agent.domain.errors import RequestRejected
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.entrypoints.server.testing import running_server
@@ -59,7 +59,7 @@ class LooseMemoryWorld(MemoryWorld, LooseCloudWorld):
         for run_id in run_ids:
             try:
                 self.api.set_state(run_id, "Submitted")
-            except CloudError as refusal:
+            except CloudRefusal as refusal:
                 refusals.append(refusal.message)
         return refusals[0] if refusals else ""
 

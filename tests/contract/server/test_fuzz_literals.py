@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contract.server.fuzzing import TEXTS, Fuzzed, Writer
-from prefect.agent.entrypoints.server.graphql.documents import Documents, Refused
+from prefect.agent.entrypoints.server.graphql.documents import DocumentRefused, Documents
 from prefect.agent.entrypoints.server.graphql.parse_cache import outline
 
 SAME = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
@@ -34,7 +34,7 @@ def outcome(documents: Documents, text: str) -> Any:
     """The tree that is executed, or why it is refused."""
     try:
         return documents.prepare(text).document.to_dict()
-    except Refused as refused:
+    except DocumentRefused as refused:
         return refused.code, [error.formatted for error in refused.errors]
 
 

@@ -16,9 +16,9 @@ from starlette.types import Receive
 from prefect.agent.adapters.graphql import GraphQLCloudApi
 from prefect.agent.adapters.system import SystemClock
 from prefect.agent.domain.times import iso
-from prefect.agent.entrypoints.server.graphql.execution import Answer
+from prefect.agent.entrypoints.server.graphql.answers import ApiAnswer
 from prefect.agent.entrypoints.server.http import long_poll as patience
-from prefect.agent.entrypoints.server.http.long_poll import LONGEST, RESERVED, WaitingRoom, preferred, ready
+from prefect.agent.entrypoints.server.http.long_poll import LONGEST, RESERVED, WaitingRequests, preferred
 from prefect.agent.entrypoints.server.testing import running_server
 from support.stub_cloud import running_stub, says
 from support.waiting import wait_until
@@ -77,13 +77,15 @@ class Cloud:
 def waiters(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long each request would wait that has begun to."""
     begun: list[float] = []
-    real = WaitingRoom.wait
+    real = WaitingRequests.wait
 
-    async def wait(room: WaitingRoom, seconds: float, ask: Callable[[], Answer], receive: Receive) -> Answer | None:
+    async def wait(
+        room: WaitingRequests, seconds: float, ask: Callable[[], ApiAnswer], receive: Receive
+    ) -> ApiAnswer | None:
         begun.append(seconds)
         return await real(room, seconds, ask, receive)
 
-    monkeypatch.setattr(WaitingRoom, "wait", wait)
+    monkeypatch.setattr(WaitingRequests, "wait", wait)
     return begun
 
 
@@ -275,20 +277,3 @@ def test_what_is_preferred(header: str, seconds: float | None) -> None:
     """What makes no sense is no preference."""
     assert preferred({"prefer": header}) == seconds
     assert preferred({}) is None
-
-
-@pytest.mark.parametrize(
-    ("data", "found"),
-    [
-        ({"get_runs_in_queue": {"flow_run_ids": []}}, set()),
-        ({"a": {"flow_run_ids": ["1"]}, "b": {"flow_run_ids": ["2"]}}, {"1", "2"}),
-        ({"get_runs_in_queue": {"flow_run_ids": []}, "create_project": {"id": "1"}}, None),
-        ({"flow_run": []}, None),
-        ({}, None),
-        (None, None),
-    ],
-)
-def test_what_is_asked_again(data: Any, found: set[str] | None) -> None:
-    """Only what asks for ready runs and changes nothing may be executed more than once."""
-    assert ready((200, {"data": data})) == found
-    assert ready((200, {"data": data, "errors": [{}]})) is None

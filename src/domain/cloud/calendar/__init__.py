@@ -1,1 +1,1 @@
-"""When schedules ask for flow runs: clocks, cron expressions, recurrence rules and sets of rules."""
+"""The times of scheduled flow runs: clocks, cron expressions, recurrence rules and sets of rules."""

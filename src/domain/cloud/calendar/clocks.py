@@ -1,7 +1,7 @@
-"""Clocks of schedules (protocol section 12.4): when something is due, in any time zone.
+"""Clocks of schedules (protocol section 12.4): the times at which runs are due, in any time zone.
 
-A wall-clock time that does not exist (clocks put forward) is taken an hour later; one that exists twice (clocks put
-back) is taken at its second time, as the clients' own ``schedule.next()`` does.
+A wall-clock time that does not exist (clocks put forward) becomes one hour later; of one that exists twice (clocks put
+back) the second is used, as the clients' own ``schedule.next()`` does.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,21 +13,21 @@ import attrs
 
 from prefect.agent.domain.cloud.calendar.cron import Cron, read_cron
 from prefect.agent.domain.cloud.calendar.rule_sets import RuleSet, read_rules
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import CloudRefusal
 from prefect.agent.domain.times import read_time
 
 SHORTEST: Final = timedelta(minutes=1)
-"""Shortest interval that clients may deploy."""
+"""The shortest interval of a clock."""
 
 FIRST: Final = datetime(2019, 1, 1, tzinfo=timezone.utc)
-"""Where intervals are counted from if a clock does not say."""
+"""The start of intervals if a clock has none."""
 
 _DAY: Final = timedelta(days=1)
 
 
 @attrs.frozen(kw_only=True)
-class Clock:
-    """What all clocks have.
+class ScheduleClock:
+    """The base of all clocks.
 
     Attributes:
         parameter_defaults: Parameters of the runs of this clock.
@@ -38,20 +38,20 @@ class Clock:
     labels: tuple[str, ...] | None = None
 
     def times(self, after: datetime) -> Iterator[datetime]:
-        """Times later than *after*, ascending, in the clock's own zone; may go on to the end of the calendar."""
+        """Yield the times later than *after*, ascending, in the clock's own zone; there may be no last one."""
         raise NotImplementedError
 
 
 @attrs.frozen(kw_only=True)
-class IntervalClock(Clock):
-    """Again and again after the same time.
+class IntervalClock(ScheduleClock):
+    """A clock with a constant interval.
 
-    Less than a day is elapsed time, so that nothing is left out when clocks are put back; a day or more is wall-clock
-    time, so that 9 o'clock stays 9 o'clock.
+    An interval below a day is elapsed time, so that no time is left out when clocks are put back. A longer one is
+    wall-clock time, so that 9 o'clock stays 9 o'clock.
 
     Attributes:
-        start: First time; aware.
-        end: Last time that counts.
+        start: The first time; aware.
+        end: The last possible time.
     """
 
     interval: timedelta
@@ -59,7 +59,7 @@ class IntervalClock(Clock):
     end: datetime | None = None
 
     def times(self, after: datetime) -> Iterator[datetime]:
-        """See :class:`Clock`."""
+        """See :class:`ScheduleClock`."""
         zone, wall = self.start.tzinfo or timezone.utc, self.start.replace(tzinfo=None)
         first = _instant(wall, zone)
         count = max(0, (after - first) // self.interval - 1)  # one early: a wall clock may have been moved
@@ -80,12 +80,12 @@ class IntervalClock(Clock):
 
 
 @attrs.frozen(kw_only=True)
-class CronClock(Clock):
-    """At the wall-clock times of a cron expression.
+class CronClock(ScheduleClock):
+    """A clock with the wall-clock times of a cron expression.
 
     Attributes:
-        start: Nothing is due before it; None if there is no such time.
-        end: Last time that counts.
+        start: The first possible time; None: no limit.
+        end: The last possible time.
     """
 
     cron: Cron
@@ -94,7 +94,7 @@ class CronClock(Clock):
     end: datetime | None = None
 
     def times(self, after: datetime) -> Iterator[datetime]:
-        """See :class:`Clock`."""
+        """See :class:`ScheduleClock`."""
         last = after
         for day in self.cron.days_from(_day_before(max(after, self.start or after), self.zone)):
             try:
@@ -111,24 +111,24 @@ class CronClock(Clock):
 
 
 @attrs.frozen(kw_only=True)
-class DatesClock(Clock):
-    """At given times."""
+class DatesClock(ScheduleClock):
+    """A clock with a list of times."""
 
     dates: Sequence[datetime]
 
     def times(self, after: datetime) -> Iterator[datetime]:
-        """See :class:`Clock`."""
+        """See :class:`ScheduleClock`."""
         by_time = {local.astimezone(timezone.utc): local for local in self.dates}
         return (by_time[moment] for moment in sorted(by_time) if moment > after)
 
 
 @attrs.frozen(kw_only=True)
-class RRuleClock(Clock):
-    """At the times of recurrence rules.
+class RRuleClock(ScheduleClock):
+    """A clock with the times of recurrence rules.
 
     Attributes:
-        start: Nothing is due before it; None if there is no such time.
-        end: Last time that counts.
+        start: The first possible time; None: no limit.
+        end: The last possible time.
     """
 
     rules: RuleSet
@@ -136,7 +136,7 @@ class RRuleClock(Clock):
     end: datetime | None = None
 
     def times(self, after: datetime) -> Iterator[datetime]:
-        """See :class:`Clock`."""
+        """See :class:`ScheduleClock`."""
         for moment in self.rules.times(max(after, self.start or after)):
             if self.end and moment > self.end:
                 return
@@ -144,19 +144,19 @@ class RRuleClock(Clock):
                 yield moment
 
 
-def read_clock(payload: object) -> Clock:
+def read_clock(payload: object) -> ScheduleClock:
     """Read a serialized clock.
 
     Raises:
-        CloudError: It is not one, or of a kind that is not supported.
+        CloudRefusal: The payload is not a clock, or its kind is not supported.
     """
     if not isinstance(payload, Mapping):
-        raise CloudError("A clock of a schedule is an object")
+        raise CloudRefusal("A clock of a schedule is an object")
     defaults, labels = payload.get("parameter_defaults") or {}, payload.get("labels")
     if not isinstance(defaults, Mapping):
-        raise CloudError("parameter_defaults of a clock must be an object")
+        raise CloudRefusal("parameter_defaults of a clock must be an object")
     if labels is not None and not (isinstance(labels, list) and all(isinstance(label, str) for label in labels)):
-        raise CloudError("labels of a clock must be a list of texts")
+        raise CloudRefusal("labels of a clock must be a list of texts")
     common: dict[str, Any] = {"parameter_defaults": dict(defaults), "labels": None if labels is None else tuple(labels)}
     start, end = _read_optional(payload.get("start_date")), _read_optional(payload.get("end_date"))
     kind = payload.get("type")
@@ -169,20 +169,20 @@ def read_clock(payload: object) -> Clock:
     if kind == "DatesClock":
         dates = payload.get("dates")
         if not isinstance(dates, list):
-            raise CloudError("A DatesClock has a list of dates")
+            raise CloudRefusal("A DatesClock must have a list of dates")
         return DatesClock(dates=[_read_moment(moment) for moment in dates], **common)
     if kind == "RRuleClock":
         return RRuleClock(rules=read_rules(payload.get("rrule_obj")), start=start, end=end, **common)
-    raise CloudError(
+    raise CloudRefusal(
         f"Clocks of type {kind!r:.40} are not supported; there are CronClock, DatesClock, IntervalClock, RRuleClock"
     )
 
 
 def read_zone(name: object) -> tzinfo:
-    """A time zone by its name or its offset (``-05:00``).
+    """Return a time zone by its name or its offset (``-05:00``).
 
     Raises:
-        CloudError: There is none of this name.
+        CloudRefusal: There is no time zone of this name.
     """
     text = str(name)
     if text[:1] in {"+", "-"}:
@@ -195,11 +195,11 @@ def read_zone(name: object) -> tzinfo:
     try:
         return ZoneInfo(text)
     except (ZoneInfoNotFoundError, ValueError, OSError) as problem:  # OSError: a folder of zones, or a name too long
-        raise CloudError(f"{text!r:.40} is not a time zone") from problem
+        raise CloudRefusal(f"{text!r:.40} is not a time zone") from problem
 
 
 def _instant(wall: datetime, zone: tzinfo) -> datetime:
-    """A wall-clock time as UTC; the later one if there are two, or none."""
+    """Return a wall-clock time as UTC; the later one if it exists twice or not at all."""
     return max(wall.replace(tzinfo=zone, fold=fold).astimezone(timezone.utc) for fold in (0, 1))
 
 
@@ -215,24 +215,24 @@ def _read_optional(value: object) -> datetime | None:
 
 
 def _read_moment(value: object) -> datetime:
-    """A time as clients write it: ``{dt, tz}``, wall-clock time and its zone; or text."""
+    """Read a time as clients write it: ``{dt, tz}`` with wall-clock time and zone, or text."""
     text, zone = (value.get("dt"), value.get("tz")) if isinstance(value, Mapping) else (value, None)
     place = timezone.utc if zone is None else read_zone(zone)
     try:
         wall = datetime.fromisoformat(str(text)) if isinstance(value, Mapping) else read_time(text)
         return (wall.astimezone(place) if wall.tzinfo else _instant(wall, place)).astimezone(place)
     except (ValueError, OverflowError) as problem:
-        raise CloudError(f"{text!r:.80} is not a time of a schedule") from problem
+        raise CloudRefusal(f"{text!r:.80} is not a time of a schedule") from problem
 
 
 def _read_interval(value: object) -> timedelta:
-    """Microseconds."""
+    """Read an interval in microseconds."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise CloudError("The interval of a clock is a number of microseconds")
+        raise CloudRefusal("The interval of a clock must be a number of microseconds")
     try:
         interval = timedelta(microseconds=value)
     except (OverflowError, ValueError) as problem:
-        raise CloudError(f"The interval of {value!r:.40} microseconds is out of range") from problem
+        raise CloudRefusal(f"The interval of {value!r:.40} microseconds is out of range") from problem
     if interval < SHORTEST:
-        raise CloudError("The interval of a clock is at least one minute")
+        raise CloudRefusal("The interval of a clock must be at least one minute")
     return interval

@@ -1,7 +1,7 @@
-"""Cron expressions of five fields, with the additions that clients of this line accept.
+"""Cron expressions of five fields, with the extensions that the clients accept.
 
 Names of months and weekdays, steps, ranges, lists, ``@daily`` and its like, ``L`` for the last day of a month, ``5#2``
-for the second Friday and ``L5`` for the last one. A field that holds every value restricts nothing.
+for the second Friday and ``L5`` for the last one. A field with all values restricts nothing.
 """
 
 import calendar
@@ -12,10 +12,10 @@ from typing import Final
 
 import attrs
 
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import CloudRefusal
 
 YEARS: Final = 40
-"""How far ahead is looked: the longest wait for a February 29 on a given weekday, across a century."""
+"""How many years ahead to search: the longest wait for a February 29 on a given weekday, across a century."""
 
 _ALIASES: Final[Mapping[str, str]] = {
     "@yearly": "0 0 1 1 *",
@@ -39,13 +39,13 @@ _MAX_LENGTH: Final = 500
 
 @attrs.frozen(kw_only=True)
 class Cron:
-    """When something happens, in wall-clock time.
+    """A cron expression; its times are wall-clock times.
 
     Attributes:
-        last_day: Whether the last day of each month counts, too.
+        last_day: Whether the last day of each month matches, too.
         weekdays: 0 is Sunday.
-        nth_weekdays: Weekday and which one of the month; -1 is the last.
-        day_or: Whether one of day and weekday is enough if both are restricted.
+        nth_weekdays: Weekday, and which one of the month; -1 is the last.
+        day_or: Whether day or weekday must match if both are restricted; else both must.
     """
 
     minutes: frozenset[int]
@@ -58,7 +58,7 @@ class Cron:
     day_or: bool = True
 
     def days_from(self, first: date) -> Iterator[date]:
-        """Days on which something happens, from *first* on."""
+        """Yield the matching days from *first* on."""
         day, end = first, min(first.year + YEARS, date.max.year)
         while day.year <= end:
             if day.month not in self.months:
@@ -72,7 +72,7 @@ class Cron:
             day = following + timedelta(days=1)
 
     def times_on(self, day: date) -> Iterator[datetime]:
-        """All times of a day on which something happens; without a zone, ascending."""
+        """Return all times of a matching day, ascending, without a zone."""
         for hour in sorted(self.hours):
             for minute in sorted(self.minutes):
                 yield datetime.combine(day, time(hour, minute))
@@ -100,16 +100,16 @@ _SIZES: Final = {"day": 31, "weekday": 7}
 
 
 def read_cron(text: str, *, day_or: bool = True) -> Cron:
-    """Read an expression.
+    """Read a cron expression.
 
     Raises:
-        CloudError: It is not one.
+        CloudRefusal: The text is not a cron expression.
     """
     if len(text) > _MAX_LENGTH:
-        raise CloudError(f"A cron expression is at most {_MAX_LENGTH} characters long")
+        raise CloudRefusal(f"A cron expression may have at most {_MAX_LENGTH} characters")
     fields = _ALIASES.get(text.strip().lower(), text).lower().split()
     if len(fields) != 5:
-        raise CloudError(f"The cron expression {text!r:.80} does not have five fields")
+        raise CloudRefusal(f"The cron expression {text!r:.80} does not have five fields")
     try:
         plain_days = [part for part in fields[2].split(",") if part != "l"]
         nth, plain_weekdays = _nth_weekdays(fields[4].split(","))
@@ -124,11 +124,11 @@ def read_cron(text: str, *, day_or: bool = True) -> Cron:
             day_or=day_or,
         )
     except ValueError as problem:
-        raise CloudError(f"The cron expression {text!r:.80} makes no sense: {problem}") from problem
+        raise CloudRefusal(f"The cron expression {text!r:.80} is invalid: {problem}") from problem
 
 
 def _nth_weekdays(parts: list[str]) -> tuple[frozenset[tuple[int, int]], list[str]]:
-    """What counts within a month, and the parts that do not."""
+    """Return the weekdays within a month, and the parts that are none."""
     found, others = set(), []
     for part in parts:
         nth, last = _NTH.fullmatch(part), _LAST.fullmatch(part)

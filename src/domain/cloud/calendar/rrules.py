@@ -1,8 +1,8 @@
-"""Recurrence rules of iCalendar (RFC 5545, section 3.3.10) as the clients' library works them out.
+"""Recurrence rules of iCalendar (RFC 5545, section 3.3.10), with the results of the clients' library.
 
 Times are wall-clock times without a zone. ``FREQ=SECONDLY`` to ``YEARLY`` with all ``BY`` parts, ``BYSETPOS``,
-``WKST``, ``INTERVAL``, ``COUNT`` and, of that library's own, ``BYEASTER``. Looking ahead is bounded: a rule that never
-comes true must not keep the Cloud busy.
+``WKST``, ``INTERVAL``, ``COUNT`` and that library's ``BYEASTER``. The search is limited, so that a rule without any
+time does not keep the Cloud busy.
 """
 
 import calendar
@@ -13,16 +13,16 @@ from typing import Any, Final
 
 import attrs
 
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import CloudRefusal
 
 FREQUENCIES: Final = ("YEARLY", "MONTHLY", "WEEKLY", "DAILY", "HOURLY", "MINUTELY", "SECONDLY")
 WEEKDAYS: Final = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 
 YEARS: Final = 40
-"""How far ahead is looked."""
+"""How many years ahead to search."""
 
 STEPS: Final = 40_000
-"""Most days and moments that are looked at for one answer: all days so far ahead, and a good many hours and minutes."""
+"""How many days and times one search examines: all days of the search, and many hours and minutes."""
 
 _UNITS: Final = {"HOURLY": timedelta(hours=1), "MINUTELY": timedelta(minutes=1), "SECONDLY": timedelta(seconds=1)}
 _DAY: Final = timedelta(days=1)
@@ -32,16 +32,16 @@ Numbers = frozenset[int]
 
 @attrs.frozen(kw_only=True)
 class RRule:
-    """When something happens, in wall-clock time; empty parts restrict nothing.
+    """A recurrence rule; its times are wall-clock times, and empty parts restrict nothing.
 
     Attributes:
         frequency: One of ``FREQUENCIES``.
-        start: The first time that may count.
-        until: The last one that may; None: without an end.
-        count: How many there are; None: without an end.
+        start: The first possible time.
+        until: The last possible time; None: no limit.
+        count: How many times there are; None: no limit.
         week_start: 0 is Monday.
-        positions: Which ones of each period count; -1 is the last.
-        nth_weekdays: Weekday and which one of the month or year; -1 is the last.
+        positions: Which times of each period are used; -1 is the last.
+        nth_weekdays: Weekday, and which one of the month or year; -1 is the last.
         easter: Days after Easter Sunday.
     """
 
@@ -64,10 +64,10 @@ class RRule:
     seconds: Numbers = frozenset()
 
     def times(self, after: datetime) -> Iterator[datetime]:
-        """Times from *after* on, ascending, as far as it is looked ahead.
+        """Yield the times from *after* on, ascending, as far ahead as the search goes.
 
         Raises:
-            CloudError: Working it out takes too many steps.
+            CloudRefusal: The search takes too many steps.
         """
         rule = _without_count(_completed(self))
         left = rule.count
@@ -82,7 +82,7 @@ class RRule:
 
 
 def _completed(rule: RRule) -> RRule:
-    """What a rule leaves open is as its start has it."""
+    """Return the rule with its missing parts taken from its start."""
     start, frequency = rule.start, rule.frequency
     new: dict[str, Any] = {}
     if frequency not in {"YEARLY", "MONTHLY"} and rule.nth_weekdays:
@@ -102,7 +102,7 @@ def _completed(rule: RRule) -> RRule:
 
 
 def _without_count(rule: RRule) -> RRule:
-    """A rule with one time in every period ends at a time that can be told: nothing has to be counted."""
+    """Return a rule with ``until`` in place of ``count``, if each period has one time; else the rule itself."""
     if rule.count is None or rule.count == 0 or rule.positions:
         return rule
     unit = {"WEEKLY": 7 * _DAY, "DAILY": _DAY, **_UNITS}.get(rule.frequency)
@@ -118,13 +118,13 @@ def _without_count(rule: RRule) -> RRule:
 
 @attrs.define
 class _Walk:
-    """One way through the calendar along a complete rule."""
+    """One search through the calendar for a complete rule."""
 
     rule: RRule
     _left: int = STEPS
 
     def moments(self, first: datetime, asked: datetime) -> Iterator[datetime]:
-        """All times from the period of *first* on, also those of that period that are earlier."""
+        """Yield all times from the period of *first* on, including earlier ones of that period."""
         end = date(min(asked.year + YEARS, date.max.year), 12, 31)
         try:
             if self.rule.frequency in _UNITS:
@@ -140,7 +140,7 @@ class _Walk:
             return
 
     def _within_days(self, first: datetime, end: date) -> Iterator[datetime]:
-        """Periods shorter than a day: whole days that do not fit are passed over."""
+        """Yield the times of periods shorter than a day; days that do not match are skipped."""
         rule, step = self.rule, _UNITS[self.rule.frequency] * self.rule.interval
         zero = {"HOURLY": {"minute": 0, "second": 0}, "MINUTELY": {"second": 0}}.get(rule.frequency, {})
         begin = rule.start.replace(**zero)  # type: ignore[arg-type]
@@ -180,7 +180,7 @@ class _Walk:
         return [moments[place] for place in sorted(places) if 0 <= place < len(moments)]
 
     def _periods(self, first: date) -> Iterator[list[date]]:
-        """The days of each period."""
+        """Yield the days of each period."""
         rule, start = self.rule, self.rule.start.date()
         if rule.frequency in {"YEARLY", "MONTHLY"}:
             length = 12 if rule.frequency == "YEARLY" else 1
@@ -219,7 +219,7 @@ class _Walk:
         return all(fits(day) for asked, fits in tests if asked)
 
     def _is_nth_weekday(self, day: date) -> bool:
-        """Within the month if there are months, else within the year."""
+        """Return whether a day is one of the nth weekdays, of its month if the rule has months, else of its year."""
         if self.rule.frequency == "MONTHLY" or self.rule.months:
             number, length = day.day, _month_length(day)
         else:
@@ -228,7 +228,7 @@ class _Walk:
         return any((day.weekday(), each) in self.rule.nth_weekdays for each in nth)
 
     def _in_week(self, day: date) -> bool:
-        """By the number of its week, whose first one has at least four days of the year."""
+        """Return whether a day is in one of the rule's weeks; the first week has at least four days of the year."""
         opening = day - _DAY * ((day.weekday() - self.rule.week_start) % 7)
         year = (opening + 3 * _DAY).year
         weeks = (_first_week(year + 1, self.rule.week_start) - _first_week(year, self.rule.week_start)).days // 7
@@ -238,16 +238,16 @@ class _Walk:
     def _step(self) -> None:
         self._left -= 1
         if self._left < 0:
-            raise CloudError(f"A rule of the schedule was given up: it takes more than {STEPS} steps to work out")
+            raise CloudRefusal(f"A rule of the schedule was given up: it takes more than {STEPS} steps to evaluate")
 
 
 def _at_least(target: datetime, moment: datetime, step: timedelta) -> datetime:
-    """The first of a row of moments that is not before *target*, which lies ahead."""
+    """Return the first time of a sequence that is not before *target*."""
     return moment + step * -((moment - target) // step)
 
 
 def _within(wanted: Numbers, number: int, length: int) -> bool:
-    """Whether a number, counted from one, is wanted; negative ones are counted from the end."""
+    """Return whether a number, counted from one, is wanted; negative wanted numbers count from the end."""
     return number in wanted or number - length - 1 in wanted
 
 
@@ -269,7 +269,7 @@ def _first_week(year: int, week_start: int) -> date:
 
 
 def _easter(year: int) -> date:
-    """Easter Sunday of the Gregorian calendar (the anonymous algorithm)."""
+    """Return Easter Sunday of a year in the Gregorian calendar (the anonymous algorithm)."""
     century, rest = divmod(year, 100)
     epact = (19 * (year % 19) + century - century // 4 - (century - (century + 8) // 25 + 1) // 3 + 15) % 30
     weekday = (32 + 2 * (century % 4) + 2 * (rest // 4) - epact - rest % 4) % 7

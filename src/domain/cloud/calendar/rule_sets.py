@@ -1,4 +1,4 @@
-"""Recurrence rules of schedules as clients serialize them, and sets of rules (protocol section 12.4)."""
+"""Read recurrence rules, and sets of rules, as clients serialize them (protocol section 12.4)."""
 
 import heapq
 import re
@@ -9,10 +9,10 @@ from typing import Any, Final
 import attrs
 
 from prefect.agent.domain.cloud.calendar.rrules import FREQUENCIES, WEEKDAYS, RRule
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import CloudRefusal
 
 _UNSAID: Final = "2018-06-20T00:00:00"
-"""Where the client lets a rule begin that does not say."""
+"""The start of a rule without one, as in the client."""
 
 _LONGEST: Final = 2_000
 _MOST: Final = 100
@@ -28,20 +28,20 @@ _RANGES: Final[Mapping[str, tuple[str, int, int, bool]]] = {
     "BYMINUTE": ("minutes", 0, 59, False),
     "BYSECOND": ("seconds", 0, 59, False),
 }
-"""Parts of a rule that hold numbers: their names here, the least, the most, and whether they may be negative."""
+"""Numeric parts of a rule: attribute, least and greatest value, and whether they may be negative."""
 
 _WEEKDAY: Final = re.compile(r"(?P<nth>[+-]?\d{1,3})?(?P<day>[A-Z]{2})(?:\((?P<other>[+-]?\d{1,3})\))?")
 
 
 @attrs.frozen
 class ZonedRule:
-    """A rule in the time zone of its start: clients keep no more of it than the offset."""
+    """A rule in the time zone of its start, of which clients keep only the offset."""
 
     rule: RRule
     zone: tzinfo
 
     def times(self, after: datetime) -> Iterator[datetime]:
-        """Times from *after* on, ascending."""
+        """Yield the times from *after* on, ascending."""
         try:
             wall = after.astimezone(self.zone).replace(tzinfo=None)
         except OverflowError:
@@ -51,7 +51,7 @@ class ZonedRule:
 
 @attrs.frozen(kw_only=True)
 class RuleSet:
-    """What any of the rules or dates asks for, and none of the others takes away."""
+    """The times of included rules and dates without those of excluded ones."""
 
     rules: Sequence[ZonedRule] = ()
     dates: Sequence[datetime] = ()
@@ -59,7 +59,7 @@ class RuleSet:
     without_dates: Sequence[datetime] = ()
 
     def times(self, after: datetime) -> Iterator[datetime]:
-        """Times from *after* on, ascending, none twice."""
+        """Yield the times from *after* on, ascending, each once."""
         taken = _merged(self.without_rules, self.without_dates, after)
         gone, last = next(taken, None), None
         for moment in _merged(self.rules, self.dates, after):
@@ -78,15 +78,15 @@ def read_rules(payload: object) -> RuleSet:
     """Read the ``rrule_obj`` of a serialized clock: a rule or a set of rules and dates.
 
     Raises:
-        CloudError: It is neither.
+        CloudRefusal: The payload is neither.
     """
     if not isinstance(payload, Mapping):
-        raise CloudError("The rrule_obj of an RRuleClock is an object")
+        raise CloudRefusal("The rrule_obj of an RRuleClock is an object")
     kind = payload.get("type")
     if kind == "rrule":
         return RuleSet(rules=[_read_rule(payload)])
     if kind != "rruleset":
-        raise CloudError(f"{kind!r:.40} is not a recurrence rule; there are rrule and rruleset")
+        raise CloudRefusal(f"{kind!r:.40} is not a recurrence rule; rrule and rruleset are supported")
     return RuleSet(
         rules=_read_list(payload, "_rrule", _read_rule),
         dates=_read_list(payload, "_rdate", _read_moment),
@@ -98,13 +98,13 @@ def read_rules(payload: object) -> RuleSet:
 def _read_list(payload: Mapping[str, Any], name: str, read: Callable[[object], Any]) -> list[Any]:
     listed = payload.get(name) or []
     if not isinstance(listed, list) or len(listed) > _MOST:
-        raise CloudError(f"{name} of a set of rules is a list of at most {_MOST} entries")
+        raise CloudRefusal(f"{name} of a set of rules must be a list of at most {_MOST} entries")
     return [read(each) for each in listed]
 
 
 def _read_rule(payload: object) -> ZonedRule:
     if not isinstance(payload, Mapping):
-        raise CloudError("A recurrence rule is an object")
+        raise CloudRefusal("A recurrence rule is an object")
     start = _read_moment(payload.get("_dtstart") or _UNSAID).replace(microsecond=0)
     until = None if payload.get("_until") is None else _read_moment(payload["_until"])
     zone = start.tzinfo or timezone.utc
@@ -117,11 +117,11 @@ def _read_rule(payload: object) -> ZonedRule:
             given.update(_read_part(name, value))
         return ZonedRule(RRule(**given), zone)
     except (ValueError, OverflowError, TypeError) as problem:
-        raise CloudError(f"The recurrence rule {payload.get('rr')!r:.80} makes no sense: {problem}") from problem
+        raise CloudRefusal(f"The recurrence rule {payload.get('rr')!r:.80} is invalid: {problem}") from problem
 
 
 def _parts(text: object) -> Iterator[tuple[str, str]]:
-    """Names and values of a rule; its start comes beside it."""
+    """Return names and values of a rule's parts; its start is separate."""
     if not isinstance(text, str) or len(text) > _LONGEST:
         raise ValueError(f"it is not a text of at most {_LONGEST} characters")
     lines = [line.strip().upper() for line in text.splitlines() if line.strip()]
@@ -176,10 +176,10 @@ def _number(text: str, least: int, most: int, *, negative: bool = False) -> int:
 
 
 def _read_moment(value: object) -> datetime:
-    """A time with its offset; without one it is UTC."""
+    """Read a time with an offset; without one it is UTC."""
     try:
         moment = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
         (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
     except (ValueError, OverflowError) as problem:
-        raise CloudError(f"{value!r:.80} is not a time of a schedule") from problem
+        raise CloudRefusal(f"{value!r:.80} is not a time of a schedule") from problem
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)

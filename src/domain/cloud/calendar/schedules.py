@@ -1,4 +1,4 @@
-"""Serialized schedules and the runs they ask for (protocol sections 12.4 and 13.5)."""
+"""Serialized schedules and their events (protocol sections 12.4 and 13.5)."""
 
 import hashlib
 import heapq
@@ -10,30 +10,30 @@ from typing import Any, Final
 
 import attrs
 
-from prefect.agent.domain.cloud.calendar.clocks import Clock, read_clock
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.calendar.clocks import ScheduleClock, read_clock
+from prefect.agent.domain.cloud.errors import CloudRefusal
 from prefect.agent.domain.cloud.runs import run_parameters
 from prefect.agent.domain.cloud.states import read_time
 
 AHEAD: Final = 10
-"""Runs that are planned ahead."""
+"""How many runs of a schedule are created ahead of time."""
 
 MAX_CANDIDATES: Final = 10_000
-"""Events that are looked at before filters are taken to let nothing more through."""
+"""How many times are examined before the filters count as letting no further ones through."""
 
 KEY: Final = "auto-scheduled:"
-"""How idempotency keys of planned runs begin; their order is the order of time."""
+"""The prefix of the idempotency keys of planned runs; the order of the keys is that of the times."""
 
 Filter = Callable[[datetime], bool]
 Adjustment = Callable[[datetime], datetime]
 
 
 @attrs.frozen
-class Event:
+class ScheduledEvent:
     """One run that a schedule asks for.
 
     Attributes:
-        time: When; UTC.
+        time: The scheduled time, UTC.
     """
 
     time: datetime
@@ -42,12 +42,12 @@ class Event:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the clock says nothing but the time."""
+        """Whether the clock sets nothing but the time."""
         return not (self.parameter_defaults or self.labels)
 
     @property
     def key(self) -> str:
-        """The run's idempotency key: the same event never makes a second run."""
+        """The idempotency key of the run, so that an event never creates a second one."""
         key = f"{KEY}{self.time.isoformat()}"
         if self.is_plain:
             return key
@@ -57,22 +57,22 @@ class Event:
 
 @attrs.frozen(kw_only=True)
 class Schedule:
-    """Clocks, what of their times counts, and how the rest is moved.
+    """Clocks, filters of their times, and adjustments of the remaining times.
 
     Attributes:
-        filters: All must let a time through.
-        or_filters: One must, if there are any.
-        not_filters: None may.
+        filters: All of them must accept a time.
+        or_filters: One of them must accept a time, if there are any.
+        not_filters: None of them may accept a time.
     """
 
-    clocks: Sequence[Clock]
+    clocks: Sequence[ScheduleClock]
     filters: Sequence[Filter] = ()
     or_filters: Sequence[Filter] = ()
     not_filters: Sequence[Filter] = ()
     adjustments: Sequence[Adjustment] = ()
 
     def accepts(self, local: datetime) -> bool:
-        """Whether a time counts; it is in the zone of its clock."""
+        """Return whether the filters accept a time, given in the zone of its clock."""
         return (
             all(fits(local) for fits in self.filters)
             and (not self.or_filters or any(fits(local) for fits in self.or_filters))
@@ -80,7 +80,7 @@ class Schedule:
         )
 
     def adjusted(self, local: datetime) -> datetime:
-        """The time after all adjustments, UTC."""
+        """Return the time after all adjustments, in UTC."""
         for adjust in self.adjustments:
             local = adjust(local)
         return local.astimezone(timezone.utc)
@@ -90,13 +90,13 @@ def read_schedule(payload: object) -> Schedule:
     """Read a serialized schedule.
 
     Raises:
-        CloudError: It is not one, or it uses something that is not supported; the text names it.
+        CloudRefusal: The payload is not a schedule, or uses an unsupported feature; the message names it.
     """
     if not isinstance(payload, Mapping):
-        raise CloudError("A schedule is an object")
+        raise CloudRefusal("A schedule is an object")
     clocks = payload.get("clocks")
     if not isinstance(clocks, list) or not clocks:
-        raise CloudError("A schedule has a list of clocks")
+        raise CloudRefusal("A schedule must have a list of clocks")
     return Schedule(
         clocks=[read_clock(clock) for clock in clocks],
         filters=_functions(payload, "filters", _FILTERS),
@@ -106,13 +106,13 @@ def read_schedule(payload: object) -> Schedule:
     )
 
 
-def next_events(schedule: Schedule, after: datetime, count: int = AHEAD) -> list[Event]:
-    """The next events later than *after*, in the order of their clocks' times; none twice."""
-    found: dict[str, Event] = {}
+def next_events(schedule: Schedule, after: datetime, count: int = AHEAD) -> list[ScheduledEvent]:
+    """Return the next events later than *after*, in the order of their clocks' times, each once."""
+    found: dict[str, ScheduledEvent] = {}
     for local, clock in islice(_merged(schedule, after), MAX_CANDIDATES):
         try:
             if schedule.accepts(local):
-                event = Event(schedule.adjusted(local), clock.parameter_defaults, clock.labels)
+                event = ScheduledEvent(schedule.adjusted(local), clock.parameter_defaults, clock.labels)
                 found.setdefault(event.key, event)
         except OverflowError:  # moved beyond the calendar
             break
@@ -121,13 +121,13 @@ def next_events(schedule: Schedule, after: datetime, count: int = AHEAD) -> list
     return list(found.values())
 
 
-def missing_events(events: Sequence[Event], planned: Mapping[str, datetime | None]) -> list[Event]:
-    """Which of *events* need a run.
+def missing_events(events: Sequence[ScheduledEvent], planned: Mapping[str, datetime | None]) -> list[ScheduledEvent]:
+    """Return the events that need a run.
 
     Args:
-        events: What the schedule asks for.
-        planned: Idempotency keys of runs that were made for events, whatever became of them; the start times of those
-            that still wait. A plain event before the last that waits was deleted by somebody: it is not made again.
+        events: The events that the schedule asks for.
+        planned: The idempotency keys of all runs that were created for events, with the start times of those that still
+            wait. If a plain event before the last waiting one has no run, its run was deleted: do not recreate it.
     """
     latest = max((start for start in planned.values() if start is not None), default=None)
     return [
@@ -138,21 +138,21 @@ def missing_events(events: Sequence[Event], planned: Mapping[str, datetime | Non
 
 
 def check_covered(schedule: Schedule, declared: object, defaults: Mapping[str, Any] | None) -> None:
-    """Make sure that the runs of every clock have all required parameters.
+    """Check that the runs of every clock have all required parameters.
 
     Args:
         declared: The flow's parameters.
         defaults: The flow group's default parameters.
 
     Raises:
-        CloudError: They do not; the text names what is missing.
+        CloudRefusal: A required parameter is missing; the message names it.
     """
     for clock in schedule.clocks:
         run_parameters(declared, defaults, clock.parameter_defaults)
 
 
-def _merged(schedule: Schedule, after: datetime) -> Iterator[tuple[datetime, Clock]]:
-    def times(clock: Clock) -> Iterator[tuple[datetime, Clock]]:
+def _merged(schedule: Schedule, after: datetime) -> Iterator[tuple[datetime, ScheduleClock]]:
+    def times(clock: ScheduleClock) -> Iterator[tuple[datetime, ScheduleClock]]:
         return ((local, clock) for local in clock.times(after))
 
     return heapq.merge(
@@ -240,7 +240,7 @@ _KINDS: Final[Mapping[str, type]] = {
     "t": time,
     "interval": timedelta,
 }
-"""What an argument must be, by its name; ``start`` and ``end`` depend on the function, all others are numbers."""
+"""The types of arguments by name; those of ``start`` and ``end`` depend on the function, all others are numbers."""
 
 
 def _functions(
@@ -248,50 +248,50 @@ def _functions(
 ) -> list[Callable[..., Any]]:
     listed = payload.get(name) or []
     if not isinstance(listed, list):
-        raise CloudError(f"{name} of a schedule must be a list")
+        raise CloudRefusal(f"{name} of a schedule must be a list")
     return [_function(reference, name, known) for reference in listed]
 
 
 def _function(reference: object, name: str, known: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
     path = reference.get("fn") if isinstance(reference, Mapping) else reference
     if not isinstance(path, str) or path not in known:
-        raise CloudError(f"{name} of the schedule: the function {path!r:.80} is not supported")
+        raise CloudRefusal(f"{name} of the schedule: the function {path!r:.80} is not supported")
     given = reference.get("kwargs") or {} if isinstance(reference, Mapping) else {}
     if not isinstance(given, Mapping):
-        raise CloudError(f"{name} of the schedule: kwargs of {path} must be an object")
+        raise CloudRefusal(f"{name} of the schedule: kwargs of {path} must be an object")
     arguments = {str(key): _argument(path, str(key), value) for key, value in given.items()}
     try:
         made: Callable[..., Any] = known[path](**arguments)
     except TypeError as problem:
-        raise CloudError(
+        raise CloudRefusal(
             f"{name} of the schedule: {path} does not take {', '.join(arguments) or 'nothing'}"
         ) from problem
     return made
 
 
 def _argument(path: str, name: str, value: object) -> object:
-    """An argument of the type that the function needs.
+    """Return an argument in the type that the function needs.
 
     Raises:
-        CloudError: It is of another type.
+        CloudRefusal: The argument has another type.
     """
     wanted = _KINDS.get(name, int)
     if name in {"start", "end"}:
         wanted = datetime if path.endswith("datetimes") else time
     found = _decoded(value) if isinstance(value, str) else value
     if not isinstance(found, wanted) or isinstance(found, bool):
-        raise CloudError(f"{path}: {value!r:.80} does not fit {name}")
+        raise CloudRefusal(f"{path}: {value!r:.80} does not fit {name}")
     return found
 
 
 def _decoded(text: str) -> object:
-    """A value that clients write as text with its type in front (``//time:04:05:00``)."""
+    """Decode a value that clients write as text with its type in front (``//time:04:05:00``)."""
     for prefix, read in _CODED.items():
         if text.startswith(prefix):
             try:
                 return read(text[len(prefix) :])
             except (ValueError, OverflowError) as problem:
-                raise CloudError(f"{text!r:.80} cannot be read") from problem
+                raise CloudRefusal(f"{text!r:.80} cannot be read") from problem
     return text
 
 

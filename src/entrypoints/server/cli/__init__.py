@@ -1,1 +1,1 @@
-"""The embedded Cloud's command line: ``prefect server``."""
+"""The command line of the embedded Cloud: ``prefect server``."""

@@ -1,4 +1,4 @@
-"""``prefect server``: the embedded Cloud as a command."""
+"""``prefect server start``, and the group of all commands of ``prefect server``."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ from click.core import ParameterSource
 
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.secrets import read_secret
-from prefect.agent.entrypoints.server.cli.common import DATABASE, Refused, explained
+from prefect.agent.entrypoints.server.cli.failures import DATABASE, CommandRefused, explained
 from prefect.agent.entrypoints.server.cli.keys import COMMANDS
 from prefect.agent.entrypoints.server.http.gate import host_name
 from prefect.agent.entrypoints.settings.secret_sources import read_file
@@ -30,15 +30,15 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _SERVICES: Final = {
-    "scheduler": (150, "Make the runs of schedules ahead."),
-    "lazarus": (600, "Schedule flow runs again whose process is gone."),
-    "zombie-killer": (120, "End or retry task runs whose process is gone."),
+    "scheduler": (150, "Create the runs of schedules ahead of time."),
+    "lazarus": (600, "Schedule flow runs again whose process is lost."),
+    "zombie-killer": (120, "Retry or fail task runs whose process is lost."),
 }
-"""Names of the services, their usual periods - those of services.py, which a help text does not import - and work."""
+"""Names of the services, with their default periods and their work. The help text does not import services.py."""
 
 _KEPT: Final = {
-    "logs": "Delete the logs of flow runs that finished so many days ago. By default they are kept.",
-    "runs": "Delete flow runs that finished so many days ago, with all that belongs to them. By default they are kept.",
+    "logs": "Delete the logs of flow runs that finished more than so many days ago. Default: keep them.",
+    "runs": "Delete flow runs that finished more than so many days ago, with all their data. Default: keep them.",
 }
 
 _SILENCE: Final = 600
@@ -46,7 +46,7 @@ _YEAR: Final = 31_536_000
 
 
 def _services(command: Callable[P, T]) -> Callable[P, T]:
-    """Options for what the Cloud does by itself."""
+    """Add the options of the services to a command."""
     seconds = click.FloatRange(min=0.1, max=_YEAR)
     silence = click.option(
         "--heartbeat-timeout",
@@ -54,8 +54,8 @@ def _services(command: Callable[P, T]) -> Callable[P, T]:
         default=_SILENCE,
         show_default=True,
         metavar="SECONDS",
-        help="A flow run whose process was not heard of for so long has none any more. Flow processes send a heartbeat "
-        "every 30 s.",
+        help="Count the process of a flow run as lost after so many seconds without a heartbeat. Flow processes "
+        "send one every 30 s.",
     )
     command = silence(command)
     for what, help_text in reversed(_KEPT.items()):
@@ -63,7 +63,7 @@ def _services(command: Callable[P, T]) -> Callable[P, T]:
         command = days(command)
     for name, (period, work) in reversed(_SERVICES.items()):
         option = click.option(f"--{name}-period", type=seconds, default=period, show_default=True, metavar="SECONDS",
-                              help="From one of its rounds to the next.")  # fmt: skip
+                              help="Time from one round of this service to the next.")  # fmt: skip
         command = option(command)
         command = click.option(f"--{name}/--no-{name}", default=True, show_default=True, help=work)(command)
     return command
@@ -91,7 +91,7 @@ def _host_names(_context: click.Context, parameter: click.Parameter, given: tupl
 
 @click.group()
 def server() -> None:
-    """An embedded Prefect Cloud for one team or one machine: a single process, a single file."""
+    """Run an embedded Prefect Cloud for one team or one machine: one process, one file."""
 
 
 @server.command()
@@ -101,29 +101,29 @@ def server() -> None:
     type=click.IntRange(0, 65535),
     default=4200,
     show_default=True,
-    help="Port to listen at; 0 takes a free one.",
+    help="Port to listen at; 0 takes a free port.",
 )
 @DATABASE
-@click.option("--ephemeral", is_flag=True, help="Keep everything in a temporary file that is removed at the end.")
+@click.option("--ephemeral", is_flag=True, help="Use a temporary database that is removed at the end.")
 @click.option(
     "--api-key",
     "keys",
     multiple=True,
-    help="Accept this API key. May be given several times. It shows in process lists: better give --api-key-file.",
+    help="Accept this API key; repeatable. Process lists show it: prefer --api-key-file.",
 )
 @click.option(
     "--api-key-file",
     "key_files",
     multiple=True,
     metavar="PATH",
-    help="Accept the API key in this file, - for the standard input. May be given several times. Default: "
-    "PREFECT_SERVER_API_KEY_FILE; or set PREFECT_SERVER_API_KEY to the key itself.",
+    help="Accept the API key in this file (-: standard input); repeatable. Default: the file named by "
+    "PREFECT_SERVER_API_KEY_FILE, or the key in PREFECT_SERVER_API_KEY.",
 )
 @click.option(
     "--require-key",
     is_flag=True,
-    help="Ask for an API key. One for agents is kept beside the database as key-PORT, where those of the same user "
-    "find it, and one for people as admin-key-PORT.",
+    help="Require an API key in every request. The server keeps a key for agents beside the database as key-PORT, "
+    "where agents of the same user find it, and a key for people as admin-key-PORT.",
 )
 @click.option(
     "--allow-host",
@@ -132,13 +132,20 @@ def server() -> None:
     callback=_host_names,
     envvar="PREFECT_SERVER_ALLOW_HOST",
     metavar="NAME",
-    help="Answer requests to this host name as well. May be given several times.",
+    help="Answer requests for this host name as well; repeatable.",
 )
-@click.option("--allow-anonymous", is_flag=True, help="Listen beyond this machine although no API key is asked for.")
+@click.option("--allow-anonymous", is_flag=True, help="Listen beyond this machine without requiring an API key.")
 @click.option(
     "--as-loose-as-server",
     is_flag=True,
-    help="Accept claims as Prefect Server does, without comparing versions. For tests: runs may be started twice.",
+    help="Accept claims without comparing versions, as Prefect Server does. For tests only: runs may be started twice.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(("text", "json")),
+    default="text",
+    show_default=True,
+    help="Format of the log lines on stderr.",
 )
 @_services
 @explained
@@ -154,11 +161,12 @@ def start(
     hosts: tuple[str, ...],
     allow_anonymous: bool,
     as_loose_as_server: bool,
+    log_format: str,
     **services: float | None,
 ) -> None:
     """Serve the GraphQL API of Prefect Server until SIGINT or SIGTERM."""
     if ephemeral and click.get_current_context().get_parameter_source("database") is not ParameterSource.DEFAULT:
-        raise Refused("--ephemeral and --database contradict each other: leave one of them out")
+        raise CommandRefused("--ephemeral and --database contradict each other: omit one of them")
     from prefect.agent.domain.cloud.strictness import LOOSE, STRICT  # noqa: PLC0415 - a help text needs no rules
     from prefect.agent.entrypoints.server.cli.starting import Start, serve  # noqa: PLC0415 - extra "server"
 
@@ -175,12 +183,13 @@ def start(
                 allowed_hosts=hosts,
                 allow_anonymous=allow_anonymous,
                 require_key=require_key,
+                log_format=log_format,
             )
         )
 
 
 def _keys(given: Iterable[str], files: Iterable[str]) -> frozenset[str]:
-    """The API keys of options, else of the environment, each checked."""
+    """Return the checked API keys of the options, or of the environment if no option names one."""
     paths = list(files)
     if not paths and not given:
         given = [os.environ[name] for name in (_KEY_VARIABLE,) if os.environ.get(name)]
@@ -190,7 +199,7 @@ def _keys(given: Iterable[str], files: Iterable[str]) -> frozenset[str]:
             read_file(path, "--api-key-file") for path in paths
         }
     except ConfigurationError as problem:
-        raise Refused(str(problem)) from None
+        raise CommandRefused(str(problem)) from None
     return frozenset(read)
 
 
@@ -200,7 +209,7 @@ for _command in COMMANDS:
 
 @contextmanager
 def _ended_by_signals() -> Generator[None]:
-    """Signals end the command, with everything cleaned up: the server hands them on when it has finished."""
+    """Let SIGINT and SIGTERM end the command after clean-up; the server raises them again when it has finished."""
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, lambda *_: sys.exit(0)) for number in numbers]
     try:

@@ -1,4 +1,4 @@
-"""``prefect server create-key``, ``list-keys``, ``revoke-key``, ``unlock``: beside a running server or without one."""
+"""``prefect server create-key``, ``list-keys``, ``revoke-key``, ``unlock``, with or without a running server."""
 
 from datetime import datetime, timezone
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from prefect.agent.entrypoints.server.cli.common import DATABASE, Refused, explained
+from prefect.agent.entrypoints.server.cli.failures import DATABASE, CommandRefused, explained
 from prefect.agent.entrypoints.server.storage.scopes import ADMIN, SCOPES
 from prefect.agent.entrypoints.settings.values import at_home
 
@@ -15,20 +15,21 @@ _LIST: Final = "SELECT id, created, expires_at, scope, name FROM auth_api_key OR
 
 @click.command()
 @DATABASE
-@click.option("--name", default="key", show_default=True, help="What the key is for.")
-@click.option("--expires", type=click.DateTime(), help="UTC time from which on it is refused.")
+@click.option("--name", default="key", show_default=True, help="Name of the key, to recognise it in list-keys.")
+@click.option("--expires", type=click.DateTime(), help="UTC time at which the key expires. Default: never.")
 @click.option(
     "--scope",
     type=click.Choice(SCOPES),
     default=ADMIN,
     show_default=True,
-    help="What it may do: runner is for agents and their flow runs, admin for everything.",
+    help="What the key permits: runner is for agents and flow runs, admin permits everything.",
 )
 @explained
 def create_key(database: Path, name: str, expires: datetime | None, scope: str) -> None:
-    """Make an API key and print it. It is stored as a hash only: this is the one time to see it.
+    """Make an API key and print it, once: only its hash is stored.
 
-    From the first key on, every request needs one, for good. A running server takes notice at once.
+    After the first key, every request needs a key. A running server applies this at once. The database is created if it
+    is missing.
     """
     from prefect.agent.entrypoints.server.storage.keys import add_key, check_private, opened_beside  # noqa: PLC0415 - extra
 
@@ -38,25 +39,27 @@ def create_key(database: Path, name: str, expires: datetime | None, scope: str) 
         check_private(path.resolve())
         tenant = connection.execute("SELECT id FROM tenant ORDER BY created LIMIT 1").fetchone()
         if tenant is None:
-            raise Refused("there is no tenant to make a key for: create one first")
+            raise CommandRefused("there is no tenant to make a key for; create one first")
         _, key = add_key(connection, tenant[0], name, expires_at=until, scope=scope)
     click.echo(key)
-    click.echo("Set PREFECT__CLOUD__API_KEY to it for clients; agents read it from a file: --token-file PATH", err=True)
+    click.echo(
+        "Clients use the key in PREFECT__CLOUD__API_KEY; agents read it from a file: --token-file PATH", err=True
+    )
 
 
 @click.command()
 @DATABASE
 @explained
 def list_keys(database: Path) -> None:
-    """Show the names and ids of the API keys; the keys themselves are not stored."""
+    """List the API keys by id and name; the keys themselves are not stored."""
     from prefect.agent.entrypoints.server.storage.keys import opened_beside  # noqa: PLC0415 - extra "server"
 
-    with opened_beside(at_home(str(database), "--database")) as connection:
+    with opened_beside(at_home(str(database), "--database"), must_exist=True) as connection:
         rows = connection.execute(_LIST).fetchall()
     for row_id, created, expires, scope, name in rows:
         click.echo(f"{row_id}  created {created[:19]}  expires {(expires or 'never')[:19]}  {scope}  {name}")
     if not rows:
-        click.echo("There are no API keys: make one with prefect server create-key", err=True)
+        click.echo("There are no API keys; make one with prefect server create-key", err=True)
 
 
 @click.command()
@@ -64,33 +67,35 @@ def list_keys(database: Path) -> None:
 @click.argument("key_id", metavar="ID")
 @explained
 def revoke_key(database: Path, key_id: str) -> None:
-    """Refuse an API key from now on, with those that were made through it. ID is what list-keys shows."""
+    """Revoke the API key with this ID, and all keys made through it. list-keys shows the IDs."""
     from prefect.agent.entrypoints.server.storage.keys import opened_beside, revoke  # noqa: PLC0415 - extra "server"
 
-    with opened_beside(at_home(str(database), "--database")) as connection:
+    with opened_beside(at_home(str(database), "--database"), must_exist=True) as connection:
         gone = revoke(connection, key_id)
         left = connection.execute("SELECT count(*) FROM auth_api_key").fetchone()[0]
     if not gone:
-        raise Refused(f"there is no API key with the id {key_id}: see prefect server list-keys")
+        raise CommandRefused(f"there is no API key with the id {key_id}: see prefect server list-keys")
     click.echo(f"Revoked {key_id}")
     if not left:
-        click.echo("No key of the file is left, and the Cloud stays locked: prefect server create-key", err=True)
+        click.echo(
+            "No key is left in the file, and requests still need one; make one with prefect server create-key", err=True
+        )
 
 
 @click.command()
 @DATABASE
 @explained
 def unlock(database: Path) -> None:
-    """Ask for no API key any more: everyone who reaches the Cloud may use it and run code on its agents.
+    """Stop requiring an API key: everyone who reaches the Cloud may use it and run code on its agents.
 
-    The keys stay; the next one that is made locks the Cloud again. A running server takes notice at once, unless it
-    listens beyond this machine or was started with --api-key.
+    Existing keys stay; the next key that is made locks the Cloud again. A running server applies this at once, unless
+    it listens beyond this machine or was started with --api-key.
     """
     from prefect.agent.entrypoints.server.storage import keys  # noqa: PLC0415 - extra "server"
 
-    with keys.opened_beside(at_home(str(database), "--database")) as connection:
+    with keys.opened_beside(at_home(str(database), "--database"), must_exist=True) as connection:
         keys.unlock(connection)
-    click.echo("No API key is asked for from now on")
+    click.echo("Requests need no API key from now on")
 
 
 COMMANDS = (create_key, list_keys, revoke_key, unlock)

@@ -1,5 +1,6 @@
-"""From the options of ``prefect server start`` to a server that runs, or to one sentence that says why not."""
+"""Start a server with the options of ``prefect server start``, or refuse with one sentence that says why."""
 
+import errno
 import secrets
 import shlex
 import socket
@@ -11,10 +12,10 @@ import click
 
 from prefect.agent.domain.addresses import THIS_MACHINE
 from prefect.agent.domain.cloud.strictness import Strictness
-from prefect.agent.entrypoints.server.cli.common import Refused
+from prefect.agent.entrypoints.server.cli import logs
+from prefect.agent.entrypoints.server.cli.failures import CommandRefused
 from prefect.agent.entrypoints.server.http.connections import raise_descriptor_limit
 from prefect.agent.entrypoints.server.http.gate import hosts_of
-from prefect.agent.entrypoints.server.http.quiet import quieten
 from prefect.agent.entrypoints.server.http.serving import listen, make_server
 from prefect.agent.entrypoints.server.services import Routine
 from prefect.agent.entrypoints.server.storage.database import Database
@@ -27,13 +28,19 @@ EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104
 
 @attrs.frozen(kw_only=True)
 class Start:
-    """How a server is started.
+    """The options of a start.
 
     Attributes:
-        keys: API keys that are accepted beside those in the file.
-        allowed_hosts: Names that it answers to beside its own.
-        allow_anonymous: Whether it may listen beyond this machine without keys.
-        require_key: Whether a key is made if there is none, and kept in a file of its user.
+        host: The address to listen at.
+        port: The port to listen at; 0 takes a free one.
+        path: The database.
+        routine: Which services work, and when.
+        strictness: How strict the Cloud is.
+        keys: API keys that are accepted beside those in the database.
+        allowed_hosts: Further host names to answer to.
+        allow_anonymous: Whether the server may listen beyond this machine without keys.
+        require_key: Whether every request needs a key; the server then keeps keys in files of its user.
+        log_format: ``text`` or ``json``.
     """
 
     host: str
@@ -45,23 +52,24 @@ class Start:
     allowed_hosts: tuple[str, ...] = ()
     allow_anonymous: bool = False
     require_key: bool = False
+    log_format: str = "text"
 
 
 @attrs.frozen
 class OwnKeys:
-    """Files with the keys that a server keeps for its user: for agents, and for people."""
+    """The files in which a server keeps the keys of its user: one for agents, one for people."""
 
     runner_file: Path
     admin_file: Path
 
     @property
     def runner(self) -> str:
-        """What sets the variable for an agent, in a shell."""
+        """The shell assignment that gives an agent its key, with a leading space."""
         return _variable(self.runner_file)
 
     @property
     def admin(self) -> str:
-        """The same for a person."""
+        """The shell assignment that gives a person the admin key, with a leading space."""
         return _variable(self.admin_file)
 
 
@@ -73,9 +81,9 @@ def serve(start: Start) -> None:
     """Serve until the process is asked to end.
 
     Raises:
-        Refused, DatabaseProblem, ConfigurationError: It cannot be started.
+        CommandRefused, DatabaseProblem, ConfigurationError: The server cannot be started.
     """
-    quieten()
+    logs.set_up(start.log_format, start.keys)
     raise_descriptor_limit()
     listening = _listen(start.host, start.port)
     try:
@@ -92,11 +100,11 @@ def serve(start: Start) -> None:
         keys, locked = start.keys, is_locked(opened)
         if start.host not in THIS_MACHINE and not start.allow_anonymous:
             if not locked:
-                raise Refused(
-                    f"everyone who reaches {start.host} could run code on your agents: give --require-key, make a key "
-                    "with prefect server create-key, or say --allow-anonymous"
+                raise CommandRefused(
+                    f"everyone who reaches {start.host} could run code on your agents; add --require-key, make a key "
+                    "with prefect server create-key, or add --allow-anonymous"
                 )
-            # A key that is not known to anyone: also when the last one is revoked, this address does not open up.
+            # An unknown key, so that requests need one even after the last key is revoked.
             keys |= {secrets.token_hex()}
         for line in greeting(start, port, own, locked=locked):
             click.echo(line)
@@ -108,24 +116,28 @@ def serve(start: Start) -> None:
 
 
 def greeting(start: Start, port: int, own: OwnKeys | None, *, locked: bool) -> list[str]:
-    """Where it is, who may use it, and what to try next.
+    """Return the lines that are printed at the start: the address, who may use it, and what to try next.
 
     Args:
-        port: That it listens at.
-        own: The files that hold its keys, if it keeps some.
-        locked: Whether it asks for a key.
+        start: The options of the start.
+        port: The port that the server listens at.
+        own: The files with the server's own keys, if it keeps some.
+        locked: Whether requests need a key.
     """
     host = start.host
     shown = "127.0.0.1" if host in EVERYWHERE else f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{port}"
     backend = "cloud" if locked else "server"
+    # The last one is for the links that the client prints.
+    variables = {"BACKEND": backend, f"{backend.upper()}__ENDPOINT": address, "SERVER__UI__ENDPOINT": address}
+    exports = " ".join(f"PREFECT__{name}={value}" for name, value in variables.items())
     asks = locked and own is None
     by_file = " --token-file KEY-FILE" if asks else ""
     return [
         f"Prefect API at {address} (GraphQL; POST), its data in {start.path}",
         _who_may(start, own, locked=locked),
         "To try next, in another terminal:",
-        f"  export PREFECT__BACKEND={backend} PREFECT__{backend.upper()}__ENDPOINT={address}{own.admin if own else ''}",
+        f"  export {exports}{own.admin if own else ''}",
         '  export PREFECT__CLOUD__API_KEY="$(cat KEY-FILE)"' if asks else "  prefect create project demo",
         f" {own.runner if own else ''} prefect-agent start process --hostname-label --api {address}{by_file}",
     ]
@@ -136,9 +148,8 @@ def _who_may(start: Start, own: OwnKeys | None, *, locked: bool) -> str:
         words = f"Every request needs an API key{f'; one is in {own.admin_file}' if own else ''}."
     else:
         reach = "Every user of this machine" if start.host in THIS_MACHINE else f"Everyone who reaches {start.host}"
-        words = (
-            f"No API key is asked for. {reach} may use this Cloud and run code on its agents; --require-key ends that."
-        )
+        words = f"No API key is required. {reach} may use this Cloud and run code on its agents"
+        words = f"{words}; --require-key prevents that."
     return words if start.strictness.compares else f"{words} Claims are not compared: as loose as Prefect Server."
 
 
@@ -149,13 +160,20 @@ def _own_keys(opened: Database, start: Start, port: int) -> OwnKeys:
         keep_own_key(opened, own.runner_file, RUNNER)
         keep_own_key(opened, own.admin_file, ADMIN)
     except OSError as problem:
-        raise Refused(f"cannot keep a key in {folder}: {problem.strerror}; choose another --database") from problem
+        raise CommandRefused(
+            f"cannot keep a key in {folder}: {problem.strerror}; choose another --database"
+        ) from problem
     return own
 
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
         return listen(host, port)
+    except UnicodeError as problem:
+        raise CommandRefused(
+            f"cannot listen at {host}: it is not the name of a host; choose another --host"
+        ) from problem
     except OSError as problem:
         why, _, _ = (problem.strerror or str(problem)).partition(" (while")  # added by some versions of Python
-        raise Refused(f"cannot listen at {host}:{port}: {why}; choose another --port") from problem
+        other = "--port" if problem.errno in {errno.EADDRINUSE, errno.EACCES} else "--host"
+        raise CommandRefused(f"cannot listen at {host}:{port}: {why}; choose another {other}") from problem

@@ -1,1 +1,1 @@
-"""GraphQL of the embedded Cloud: from the text of a request to its answer."""
+"""The GraphQL API of the embedded Cloud: parse, validate and execute requests."""

@@ -1,4 +1,4 @@
-"""From the text of a document to something that can be executed: limits, parsing, validation, a memory."""
+"""Prepare documents for execution: check limits, parse, validate, and cache the result."""
 
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from graphql import (
     validate,
 )
 
-from prefect.agent.entrypoints.server.graphql.fast_path import Plan, make_plan
+from prefect.agent.entrypoints.server.graphql.fast_path import FastPath, make_fast_path
 from prefect.agent.entrypoints.server.graphql.parse_cache import Outlined, Template, make_template, outline
 from prefect.agent.entrypoints.server.graphql.schema import schema
 
@@ -27,7 +27,7 @@ UNPARSABLE: Final = "GRAPHQL_PARSE_FAILED"
 BAD_INPUT: Final = "BAD_USER_INPUT"
 
 MAX_TOKENS: Final = 50_000
-"""Longest document, so that a small request cannot keep the parser busy."""
+"""Tokens of the longest document, so that no request keeps the parser busy."""
 
 MAX_DEPTH: Final = 7
 """Levels of fields below a root field (protocol section 1.4)."""
@@ -36,16 +36,16 @@ MAX_FIELDS: Final = 2_000
 """Fields of a document, each fragment counted wherever it is used."""
 
 MAX_INTROSPECTED: Final = 300
-"""Fields that ask about the schema; tools that draw it need less than 200."""
+"""Fields about the schema; tools that show the schema need fewer than 200."""
 
 MAX_ALIKE: Final = 10
-"""Fields with one key in one selection: validation compares each with each."""
+"""Fields with the same key in one selection, because validation compares each pair."""
 
 _REMEMBERED: Final = 150_000
-"""Characters of documents of each kind that are kept parsed; a parsed document takes some hundred times its text."""
+"""Characters of documents in each cache; a parsed document takes about a hundred times the memory of its text."""
 
 
-class Refused(Exception):
+class DocumentRefused(Exception):
     """The document cannot be executed."""
 
     def __init__(self, errors: Sequence[GraphQLError], code: str) -> None:
@@ -55,20 +55,20 @@ class Refused(Exception):
 
 @attrs.frozen
 class Prepared:
-    """A valid document of one operation, to be executed before the next one is prepared.
+    """A valid document with one operation; execute it before preparing the next one, which may reuse its tree.
 
     Attributes:
-        plan: Its short cut, if it has one.
+        fast_path: How to execute the document without graphql-core; None if that is not possible.
     """
 
     document: DocumentNode
     operation: OperationDefinitionNode
-    plan: Plan | None
+    fast_path: FastPath | None
     _template: Template | None = None
     _outlined: Outlined | None = None
 
     def locate(self, errors: Sequence[GraphQLError]) -> None:
-        """Let errors of its execution point into its text."""
+        """Correct the locations in errors of the execution, so that they refer to the text of this document."""
         if self._template is not None and self._outlined is not None:
             self._template.locate(errors, self._outlined)
 
@@ -77,8 +77,8 @@ Kept = TypeVar("Kept")
 
 
 @attrs.define
-class _Memory(Generic[Kept]):
-    """The latest things that were kept under a text."""
+class _Cache(Generic[Kept]):
+    """A cache by text that drops what was not used for longest."""
 
     _known: OrderedDict[str, Kept] = attrs.field(factory=OrderedDict, init=False)
     _size: int = attrs.field(default=0, init=False)
@@ -98,16 +98,16 @@ class _Memory(Generic[Kept]):
 
 @attrs.define
 class Documents:
-    """Prepares documents and remembers the latest: the same ones come again and again, but for their literals."""
+    """Prepares documents and caches the latest, because most documents differ from earlier ones only in literals."""
 
-    _texts: _Memory[Prepared] = attrs.field(factory=_Memory, init=False)
-    _outlines: _Memory[tuple[Prepared, Template]] = attrs.field(factory=_Memory, init=False)
+    _texts: _Cache[Prepared] = attrs.field(factory=_Cache, init=False)
+    _outlines: _Cache[tuple[Prepared, Template]] = attrs.field(factory=_Cache, init=False)
 
     def prepare(self, text: str) -> Prepared:
-        """The document, ready to be executed.
+        """Return the document, ready to be executed.
 
         Raises:
-            Refused: It is not valid, or too large.
+            DocumentRefused: The document is not valid, or too large.
         """
         known = self._texts.get(text)
         if known is not None:
@@ -120,7 +120,7 @@ class Documents:
             prepared = _prepare(text)
             template = make_template(prepared.document, outlined) if outlined else None
         except RecursionError:
-            raise Refused([GraphQLError("The document is nested too deeply")], UNPARSABLE) from None
+            raise DocumentRefused([GraphQLError("The document is nested too deeply")], UNPARSABLE) from None
         if outlined and template:
             self._outlines.keep(outlined.outline, (prepared, template))
         else:
@@ -132,31 +132,31 @@ def _prepare(text: str) -> Prepared:
     try:
         document = parse(text, max_tokens=MAX_TOKENS)
     except GraphQLError as problem:
-        raise Refused([problem], UNPARSABLE) from problem
+        raise DocumentRefused([problem], UNPARSABLE) from problem
     too_much = _Measure(document).complaint()
     if too_much:
-        raise Refused([GraphQLError(too_much)], INVALID)
+        raise DocumentRefused([GraphQLError(too_much)], INVALID)
     errors = validate(schema(), document)
     if errors:
-        raise Refused(errors, INVALID)
+        raise DocumentRefused(errors, INVALID)
     operation = get_operation_ast(document)
     if operation is None:
-        raise Refused([GraphQLError("A request holds exactly one operation")], INVALID)
-    return Prepared(document, operation, make_plan(document))
+        raise DocumentRefused([GraphQLError("A request holds exactly one operation")], INVALID)
+    return Prepared(document, operation, make_fast_path(document))
 
 
 _ABOUT_SCHEMA: Final = frozenset({"__schema", "__type"})
 
 
 def _is_of_rows(fragment: FragmentDefinitionNode) -> bool:
-    """Whether a fragment is about what is stored, not about the schema."""
+    """Return whether a fragment selects stored rows, not the schema."""
     return not fragment.type_condition.name.value.startswith("__")
 
 
 class _Measure:
-    """How deep and how large a document is with its fragments put in.
+    """Measures the depth and the size of a document, each fragment counted where it is used.
 
-    What is asked about the schema has a bound of its own and may be deeper; ``__typename`` is a field like others.
+    Fields about the schema have a limit of their own and may be deeper; ``__typename`` counts like other fields.
     """
 
     def __init__(self, document: DocumentNode) -> None:
@@ -166,7 +166,7 @@ class _Measure:
         self._introspected = 0
 
     def complaint(self) -> str | None:
-        """What is too much, if anything is."""
+        """Return which limit the document exceeds; None if it exceeds none."""
         selections = [*self._roots, *(one.selection_set for one in self._fragments.values() if _is_of_rows(one))]
         measured = [self._size(selected) for selected in selections]
         depth, fields = max(d for d, _ in measured) if measured else 0, sum(n for _, n in measured)
@@ -179,7 +179,7 @@ class _Measure:
         return None
 
     def _size(self, selected: SelectionSetNode) -> tuple[int, int]:
-        """Levels and fields."""
+        """Return how many levels and how many fields a selection has."""
         keys = Counter((n.alias or n.name).value for n in selected.selections if isinstance(n, FieldNode))
         if keys and max(keys.values()) > MAX_ALIKE:
             return 0, MAX_FIELDS + 1

@@ -1,8 +1,8 @@
-"""Documents that come all the time, without the general machinery: mutations whose inputs are variables.
+"""Execute frequent documents without graphql-core's general machinery: mutations whose inputs are variables.
 
-Agents and flow processes report with a handful of documents. For these the way from variables to answer is worked out
-once per document; it gives what graphql-core would give. Everything else - other shapes, inputs that do not fit - is
-left to graphql-core, whose words about it are then the answer.
+Agents and flow processes report with a handful of documents. The way from variables to answer is worked out once for
+each of these documents, and gives what graphql-core would give. Every other document, and inputs that do not fit,
+go to graphql-core, which also writes the error messages.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -34,35 +34,42 @@ from prefect.agent.entrypoints.server.mutations.registry import Mutation, Reques
 Reader = Callable[[Any], Any]
 
 
-class Misfit(Exception):
-    """The variables do not fit, or need more care than a plan takes."""
+class DoesNotFit(Exception):
+    """The document or its variables need graphql-core."""
 
 
 @attrs.frozen
-class Pick:
-    """One field of an answer; *picks* is None for a leaf."""
+class SelectedField:
+    """One field of a payload.
+
+    Attributes:
+        key: Its key in the answer.
+        name: Its name in the payload.
+        below: The fields selected below it; None for a leaf.
+    """
 
     key: str
     name: str
-    picks: tuple["Pick", ...] | None
+    below: tuple["SelectedField", ...] | None
 
 
 @attrs.frozen
-class Step:
-    """One root field."""
+class RootField:
+    """One mutation of a document, with the variable that holds its input."""
 
     node: FieldNode
     key: str
     mutation: Mutation
     variable: str
-    picks: tuple[Pick, ...]
+    selected: tuple[SelectedField, ...]
 
 
-Plan = tuple[Step, ...]
+FastPath = tuple[RootField, ...]
+"""The root fields of a document that can be executed without graphql-core, in order."""
 
 
-def make_plan(document: DocumentNode) -> Plan | None:
-    """The plan of a valid document, if it is of the kind that has one."""
+def make_fast_path(document: DocumentNode) -> FastPath | None:
+    """Return the fast path of a valid document; None if the document needs graphql-core."""
     if len(document.definitions) != 1:
         return None
     [operation] = document.definitions
@@ -71,42 +78,43 @@ def make_plan(document: DocumentNode) -> Plan | None:
     if operation.directives or any(v.default_value or v.directives for v in operation.variable_definitions):
         return None
     try:
-        steps = tuple(_step(node) for node in _fields(operation.selection_set))
-    except Misfit:
+        return tuple(_root_field(node) for node in _plain_fields(operation.selection_set))
+    except DoesNotFit:
         return None
-    return steps
 
 
-def run_plan(plan: Plan, request: Request, variables: Mapping[str, Any]) -> tuple[dict[str, Any], list[GraphQLError]]:
-    """Data and errors.
+def run_fast_path(
+    path: FastPath, request: Request, variables: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[GraphQLError]]:
+    """Execute the mutations in order; return data and errors.
 
     Raises:
-        Misfit: The variables do not fit; nothing was done.
+        DoesNotFit: The variables do not fit; nothing was executed.
     """
     try:
-        inputs = [_input_of(step.mutation.name)(variables[step.variable]) for step in plan]
+        inputs = [_input_of(root.mutation.name)(variables[root.variable]) for root in path]
     except (GraphQLError, KeyError, TypeError, ValueError) as problem:
-        raise Misfit from problem
+        raise DoesNotFit from problem
     data: dict[str, Any] = {}
     errors = []
-    for step, given in zip(plan, inputs, strict=True):
+    for root, given in zip(path, inputs, strict=True):
         try:
-            data[step.key] = _picked(run_change(request, step.mutation, given), step.picks)
+            data[root.key] = _select(run_change(request, root.mutation, given), root.selected)
         except GraphQLError as problem:
-            data[step.key] = None
-            errors.append(located_error(problem, [step.node], [step.key]))
+            data[root.key] = None
+            errors.append(located_error(problem, [root.node], [root.key]))
     return data, errors
 
 
 # --- documents ---
 
 
-def _fields(selected: SelectionSetNode) -> Sequence[FieldNode]:
-    """Plain fields, each with a key of its own."""
-    nodes = [node for node in selected.selections if isinstance(node, FieldNode) and not node.directives]
+def _plain_fields(selection: SelectionSetNode) -> Sequence[FieldNode]:
+    """Return the fields of a selection that holds nothing but plain fields with different keys."""
+    nodes = [node for node in selection.selections if isinstance(node, FieldNode) and not node.directives]
     keys = {_key(node) for node in nodes}
-    if len(nodes) != len(selected.selections) or len(keys) != len(nodes):
-        raise Misfit
+    if len(nodes) != len(selection.selections) or len(keys) != len(nodes):
+        raise DoesNotFit
     return nodes
 
 
@@ -114,33 +122,35 @@ def _key(node: FieldNode) -> str:
     return (node.alias or node.name).value
 
 
-def _step(node: FieldNode) -> Step:
+def _root_field(node: FieldNode) -> RootField:
     mutation = MUTATIONS.get(node.name.value)
     if mutation is None or len(node.arguments) != 1 or node.selection_set is None:
-        raise Misfit
+        raise DoesNotFit
     [argument] = node.arguments
     if not isinstance(argument.value, VariableNode):
-        raise Misfit
-    return Step(node, _key(node), mutation, argument.value.name.value, _picks(node.selection_set))
+        raise DoesNotFit
+    return RootField(node, _key(node), mutation, argument.value.name.value, _selected_fields(node.selection_set))
 
 
-def _picks(selected: SelectionSetNode) -> tuple[Pick, ...]:
+def _selected_fields(selection: SelectionSetNode) -> tuple[SelectedField, ...]:
     found = []
-    for node in _fields(selected):
+    for node in _plain_fields(selection):
         if node.arguments or node.name.value.startswith("__"):
-            raise Misfit
-        found.append(Pick(_key(node), node.name.value, _picks(node.selection_set) if node.selection_set else None))
+            raise DoesNotFit
+        below = _selected_fields(node.selection_set) if node.selection_set else None
+        found.append(SelectedField(_key(node), node.name.value, below))
     return tuple(found)
 
 
-def _picked(value: Any, picks: Iterable[Pick]) -> Any:
+def _select(value: Any, selected: Iterable[SelectedField]) -> Any:
+    """Return the selected fields of a payload, or of each payload in a list."""
     if value is None:
         return None
     if isinstance(value, list):
-        return [_picked(item, picks) for item in value]
+        return [_select(item, selected) for item in value]
     return {
-        pick.key: value.get(pick.name) if pick.picks is None else _picked(value.get(pick.name), pick.picks)
-        for pick in picks
+        field.key: value.get(field.name) if field.below is None else _select(value.get(field.name), field.below)
+        for field in selected
     }
 
 
@@ -153,7 +163,7 @@ def _input_of(mutation: str) -> Reader:
 
 
 def _reader(kind: object) -> Reader:
-    """What graphql-core's coercion does for values that fit; for others it raises."""
+    """Return a function that coerces a value as graphql-core does, and raises for a value that does not fit."""
     if isinstance(kind, GraphQLNonNull):
         return _required(_reader(kind.of_type))
     if isinstance(kind, GraphQLList):
@@ -166,13 +176,13 @@ def _reader(kind: object) -> Reader:
 
 
 def _never(_value: Any) -> Any:
-    raise Misfit
+    raise DoesNotFit
 
 
 def _required(read: Reader) -> Reader:
     def required(value: Any) -> Any:
         if value is None:
-            raise Misfit
+            raise DoesNotFit
         return read(value)
 
     return required
@@ -202,7 +212,7 @@ def _object(kind: GraphQLInputObjectType) -> Reader:
         if value is None:
             return None
         if not isinstance(value, dict) or not needed <= value.keys() or not value.keys() <= readers.keys():
-            raise Misfit
+            raise DoesNotFit
         return {name: read(value[name]) for name, read in readers.items() if name in value}
 
     return fields

@@ -1,4 +1,4 @@
-"""JSON as its standard has it. Python's own takes more, and other clients could not read that again."""
+"""Standard JSON. Python's own parser also accepts values that other clients cannot read."""
 
 import json
 from math import isfinite
@@ -6,16 +6,16 @@ from typing import Any, Final
 
 
 def read_json(text: str) -> Any:
-    """The value of *text*, without NaN and Infinity, and without numbers so large that they would become Infinity.
+    """Return the value of *text*; NaN, Infinity and numbers that would become Infinity are errors.
 
     Raises:
-        ValueError: It is not JSON.
+        ValueError: The text is not standard JSON.
     """
     return _decoder.decode(text)
 
 
 def is_json(value: Any) -> bool:
-    """Whether no number in *value* is too large to be written as JSON."""
+    """Return whether *value* can be written as standard JSON: no number in it is NaN or infinite."""
     try:
         json.dumps(value, allow_nan=False, default=str)
     except ValueError:

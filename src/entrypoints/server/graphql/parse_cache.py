@@ -1,15 +1,15 @@
-"""Documents that differ in nothing but their literals are parsed and validated once.
+"""Parse and validate documents once that differ only in their literals.
 
-Official clients write ids and times into the text of their documents, so hardly any text comes twice. A text is split
-into its outline - with a placeholder for every plain literal - and the literals. The first document of an outline is
-prepared in full; for the next ones their literals are put into its tree, and each is judged by its type as validation
-does. Whatever does not fit is left to the ordinary way, whose words about it are then the answer.
+Official clients write ids and times into the text of their documents, so hardly any text occurs twice. A text is split
+into its outline, which has a placeholder for every plain literal, and the literals. The first document of an outline is
+parsed and validated in full. For later ones, the literals are put into the tree of the first, and each is checked
+against its type as validation does. A document that does not fit is parsed and validated in full as well.
 
-Why that is sound: without comments and block strings, a quotation mark outside of a string can only begin one, so the
-scanner below and GraphQL's lexer see the same strings. Only literals whose value is what is written there are taken
-out: strings of a few harmless characters, and short whole numbers that touch no name and no fraction. Two rules of
-validation look at the value of a literal: whether it fits its type, which is asked again; and whether fields of one key
-agree in their arguments, so a document with such fields has no outline.
+Why this is correct: without comments and block strings, a quotation mark outside of a string can only begin one, so the
+scanner below and GraphQL's lexer find the same strings. Only literals that mean exactly what is written are
+replaced: strings of a few harmless characters, and short whole numbers that touch no name and no fraction. Two rules of
+validation depend on the value of a literal: whether the literal fits its type, which is checked again; and whether
+fields with the same key have equal arguments, so a document with such fields has no outline.
 """
 
 import re
@@ -45,7 +45,7 @@ from graphql import (
 from prefect.agent.entrypoints.server.graphql.schema import schema
 
 _LITERAL: Final = re.compile(r'"(?:[^"\\\n\r]|\\.)*"?|(?<![\w.$@-])-?(?:0|[1-9][0-9]{0,8})(?![\w.])')
-"""A text without its second quote is taken as well: looked for anew from each quote in it, it would cost its square."""
+"""Also matches a string without its closing quote: otherwise scanning would take quadratic time."""
 
 _PLAIN: Final = re.compile(r'"[-0-9A-Za-z_:.+ ]*"|-?[0-9]+')
 
@@ -71,7 +71,7 @@ class Outlined:
 
 
 def outline(text: str) -> Outlined | None:
-    """Split a text; None if it holds no plain literal, or something that this scanner does not understand."""
+    """Split a text; return None if it has no plain literal, or has something that this scanner does not support."""
     if "#" in text or '"""' in text:
         return None
     parts, spans, last = [], [], 0
@@ -90,26 +90,26 @@ def outline(text: str) -> Outlined | None:
 
 @attrs.frozen
 class Template:
-    """The tree of the first document of an outline. It is changed with every use: one document at a time.
+    """The tree of the first document of an outline. Each use changes it: execute one document at a time.
 
     Attributes:
         first: That document's text.
         nodes: Its literals, in order.
-        judges: Says of each value with literals whether it fits its type.
+        checks: For each value with literals, a function that returns whether the value fits its type.
     """
 
     first: Outlined
     nodes: Sequence[StringValueNode | IntValueNode]
-    judges: Sequence[Callable[[], bool]]
+    checks: Sequence[Callable[[], bool]]
 
     def fill(self, document: Outlined) -> bool:
-        """Put in the literals of another document of the same outline; False if one of them does not fit."""
+        """Insert the literals of another document with the same outline; return whether all of them fit their types."""
         for node, written in zip(self.nodes, document.literals(), strict=True):
             node.value = written[1:-1] if written[0] == '"' else written
-        return all(fits() for fits in self.judges)
+        return all(fits() for fits in self.checks)
 
     def locate(self, errors: Sequence[GraphQLError], document: Outlined) -> None:
-        """Let errors point into the text of *document*, which was filled in: the tree knows its first text only."""
+        """Correct locations in errors: they refer to the first document's text, not to that of *document*."""
         source = Source(document.text)
         for error in errors:
             if error.positions:
@@ -125,7 +125,7 @@ class Template:
 
 
 def make_template(document: DocumentNode, first: Outlined) -> Template | None:
-    """The template of a valid document, if it can be one."""
+    """Return the template of a valid document; None if the document cannot be one."""
     if len(document.definitions) != 1 or not _is_simple(document.definitions[0]):
         return None
     finder = _Finder(TypeInfo(schema()))
@@ -136,7 +136,7 @@ def make_template(document: DocumentNode, first: Outlined) -> Template | None:
     kept = [node for node, place in zip(nodes, places, strict=True) if place in known]
     if len(kept) != len(first.spans):
         return None
-    return Template(first, kept, finder.judges)
+    return Template(first, kept, finder.checks)
 
 
 def _start(node: Node) -> int:
@@ -144,7 +144,7 @@ def _start(node: Node) -> int:
 
 
 def _is_simple(definition: Node) -> bool:
-    """One operation of plain fields, no two of which have the same key."""
+    """Return whether a definition is one operation of plain fields, no two of which have the same key."""
     return isinstance(definition, OperationDefinitionNode) and _has_own_keys(definition.selection_set)
 
 
@@ -157,48 +157,48 @@ def _has_own_keys(selected: SelectionSetNode) -> bool:
 
 
 class _Finder(Visitor):
-    """Finds all literals, and the outermost values that are judged as a whole because their type is a leaf."""
+    """Finds all literals, and the outermost values that are checked as a whole because their type is a leaf."""
 
     def __init__(self, types: TypeInfo) -> None:
         super().__init__()
         self.types = types
         self.nodes: list[StringValueNode | IntValueNode] = []
-        self.judges: list[Callable[[], bool]] = []
-        self._judged: tuple[ValueNode, GraphQLNamedType, int] | None = None
+        self.checks: list[Callable[[], bool]] = []
+        self._checked: tuple[ValueNode, GraphQLNamedType, int] | None = None
 
     def enter(self, node: Node, *_args: Any) -> None:
-        """Note a literal, and where a value begins that is judged as a whole."""
+        """Note a literal, and the beginning of a value that is checked as a whole."""
         if not isinstance(node, ValueNode):
             return
-        if self._judged is None and not self._is_list(node):
+        if self._checked is None and not self._is_list(node):
             kind = get_named_type(self.types.get_input_type())
             if kind is not None and is_leaf_type(kind):
-                self._judged = node, kind, len(self.nodes)
+                self._checked = node, kind, len(self.nodes)
         if isinstance(node, (StringValueNode, IntValueNode)):
             self.nodes.append(node)
 
     def leave(self, node: Node, *_args: Any) -> None:
-        """Such a value ends; without a literal in it there is nothing to be judged anew."""
-        if self._judged is not None and node is self._judged[0]:
-            value, kind, literals = self._judged
-            self._judged = None
+        """Note the end of such a value; it needs a check only if it contains a literal."""
+        if self._checked is not None and node is self._checked[0]:
+            value, kind, literals = self._checked
+            self._checked = None
             if len(self.nodes) > literals:
-                self.judges.append(_judge(kind, value))
+                self.checks.append(_check(kind, value))
 
     def _is_list(self, node: ValueNode) -> bool:
-        """Whether it is a list where there may be one: then its items are judged one by one."""
+        """Return whether *node* is a list at a place for a list, so that its items are checked one by one."""
         parent = self.types.get_parent_input_type()
         within = parent.of_type if isinstance(parent, GraphQLNonNull) else parent
         return isinstance(node, ListValueNode) and is_list_type(within)
 
 
-def _judge(kind: GraphQLNamedType, node: ValueNode) -> Callable[[], bool]:
+def _check(kind: GraphQLNamedType, node: ValueNode) -> Callable[[], bool]:
     parse: Final[Callable[[ValueNode], Any]] = kind.parse_literal  # type: ignore[attr-defined]
 
     def fits() -> bool:
         try:
             return parse(node) is not Undefined
-        except Exception:  # noqa: BLE001 - whatever it is, validation refuses the value for it
+        except Exception:  # noqa: BLE001 - validation refuses the value, whatever the reason is
             return False
 
     return fits

@@ -1,4 +1,4 @@
-"""Root fields of the query type that are not tables (protocol sections 1.7 and 12.2)."""
+"""The root fields of the query type that are not tables (protocol sections 1.7 and 12.2)."""
 
 from collections.abc import Callable, Mapping
 from importlib import metadata
@@ -6,17 +6,17 @@ from typing import Any, Final
 
 import attrs
 
-from prefect.agent.domain.cloud.errors import CloudError, NotFound
+from prefect.agent.domain.cloud.errors import CloudRefusal, NotFound
 from prefect.agent.entrypoints.server.mutations import dialect06
 from prefect.agent.entrypoints.server.mutations.registry import Request
 from prefect.agent.entrypoints.server.storage.row_trees import Ask, count_rows, read_by_id, read_rows
 from prefect.agent.entrypoints.server.storage.tables import TABLES
 
 CORE_VERSION: Final = "1.4.1"
-"""The release line whose protocol is spoken."""
+"""The release of Prefect whose protocol the Cloud implements."""
 
 _LIMITS: Final = {"flow_concurrency_limit": "name", "task_tag_limit": "tag"}
-"""Tables of limits, and what a limit is of. They are shown as tables are, with ``slots`` called ``limit``."""
+"""Tables of limits, with the column that names a limit. The API shows their column ``slots`` as ``limit``."""
 
 _LIMIT_TYPES: Final = """
 type {table} {{ id: uuid created: timestamptz updated: timestamptz tenant_id: uuid {of}: String limit: Int }}
@@ -44,10 +44,11 @@ type task_run_info { id: UUID version: Int state: String serialized_state: JSON 
 
 @attrs.frozen
 class Query:
-    """One root field.
+    """One root field of the query type.
 
     Attributes:
         signature: Arguments and type, in GraphQL's schema language.
+        run: Computes the value from the request and the arguments.
     """
 
     signature: str
@@ -87,7 +88,7 @@ def _task_run_info(request: Request, task_run_id: str) -> dict[str, Any]:
 def _secret_value(request: Request, name: str) -> Any:
     row = request.tx.row("secret", "tenant_id = ? AND name = ?", [request.tenant(), name])
     if row is None:
-        raise CloudError("No value found for the requested key")
+        raise CloudRefusal("No value found for the requested key")
     return row["value"]
 
 
@@ -97,7 +98,7 @@ def _secret_names(request: Request) -> list[str]:
 
 
 def _limit_queries(name: str) -> dict[str, Query]:
-    """The root fields of a table of limits."""
+    """Return the root fields of a table of limits."""
     table = TABLES[name]
     columns = tuple(Ask("limit" if column == "slots" else column, column) for column in table.all_columns)
 
@@ -120,7 +121,7 @@ def _limit_queries(name: str) -> dict[str, Query]:
 
 
 def _stored(args: dict[str, Any]) -> dict[str, Any]:
-    """Arguments with the column ``limit`` under the name it is stored with; the argument ``limit`` stays."""
+    """Return the arguments with the column ``limit`` renamed as it is stored; the argument ``limit`` is left alone."""
     columns = ("where", "order_by", "distinct_on")
     return {name: _renamed(value) if name in columns else value for name, value in args.items()}
 

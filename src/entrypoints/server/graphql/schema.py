@@ -1,7 +1,7 @@
-"""The GraphQL schema, written from the tables and the registered mutations, and its resolvers.
+"""The GraphQL schema, generated from the tables and the registered mutations, with its resolvers.
 
-graphql-core parses, validates and executes; the resolvers of root fields look ahead and read whole trees with one SQL
-statement per level. Names of types are Hasura's for queries, ``<mutation>_input`` for mutations.
+graphql-core parses, validates and executes. The resolvers of root fields read the whole selected tree, with one SQL
+statement for each level. Types of queries are named as Hasura does, those of mutations ``<mutation>_input``.
 """
 
 import logging
@@ -27,7 +27,7 @@ from graphql import (
 )
 from graphql.execution.collect_fields import collect_sub_fields
 
-from prefect.agent.domain.cloud.errors import INTERNAL, CloudError, PartlyDone
+from prefect.agent.domain.cloud.errors import INTERNAL, CloudRefusal, PartlyDone
 from prefect.agent.domain.cloud.logs import LEVELS
 from prefect.agent.domain.cloud.states import read_time
 from prefect.agent.domain.times import iso
@@ -65,7 +65,7 @@ _SHOWN: Final = {name: table for name, table in TABLES.items() if name not in HI
 
 @cache
 def schema() -> GraphQLSchema:
-    """The schema, ready to execute requests whose context is a :class:`Request`."""
+    """Return the schema, ready to execute requests whose context is a :class:`Request`."""
     built = build_schema(_sdl())
     for name, scalar in _SCALARS.items():
         kind = built.type_map[name]
@@ -86,7 +86,7 @@ def schema() -> GraphQLSchema:
     return built
 
 
-# --- the words ---
+# --- the schema's text ---
 
 
 def _sdl() -> str:
@@ -177,7 +177,7 @@ def _uuid(value: Any) -> str:
 def _time(value: Any) -> str:
     try:
         return iso(read_time(value))
-    except CloudError as problem:
+    except CloudRefusal as problem:
         raise GraphQLError(problem.message) from None
 
 
@@ -212,7 +212,7 @@ Resolver = Callable[..., Any]
 
 
 def _resolve_objects(built: GraphQLSchema) -> None:
-    """Fields below the root find their value under their key in the answer: it was read with the root."""
+    """Let fields below the root return the value that was read with the root, by their key in the answer."""
     for kind in built.type_map.values():
         if isinstance(kind, GraphQLObjectType) and not kind.name.startswith("__"):
             for name, field in kind.fields.items():
@@ -263,10 +263,10 @@ def _change(mutation: Mutation) -> Resolver:
 
 
 def run_change(request: Request, mutation: Mutation, given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Run one mutation whole or not at all, unless it says itself that a part of it is done.
+    """Execute one mutation completely or not at all, unless it raises :class:`PartlyDone` to keep a part.
 
     Raises:
-        GraphQLError: It was refused, or failed.
+        GraphQLError: The mutation was refused, or failed.
     """
 
     def run() -> Mapping[str, Any]:
@@ -285,7 +285,7 @@ Read = TypeVar("Read")
 
 
 def _guard(info: GraphQLResolveInfo, run: Callable[[], Read]) -> Read:
-    """Read for a root field, if the caller may."""
+    """Read the value of a root field if the caller is permitted to."""
 
     def permitted() -> Read:
         info.context.permit(info.field_name)
@@ -297,7 +297,7 @@ def _guard(info: GraphQLResolveInfo, run: Callable[[], Read]) -> Read:
 def _explained(run: Callable[[], Read]) -> Read:
     try:
         return run()
-    except CloudError as refusal:
+    except CloudRefusal as refusal:
         raise GraphQLError(refusal.message, extensions={"code": refusal.code}) from refusal
     except GraphQLError:
         raise
@@ -306,17 +306,17 @@ def _explained(run: Callable[[], Read]) -> Read:
 
 
 def failure(problem: Exception) -> GraphQLError:
-    """What a client is told of something that should not happen; the rest goes to the log. Called while handling it."""
-    told = explain(problem)
+    """Log an unexpected exception and return the error that the client receives; call it in the ``except`` block."""
+    why = explain(problem)
     mistake = code_of_mistake(problem)
     if mistake is not None:
-        return GraphQLError(told or str(problem), extensions={"code": mistake})
-    if told is None:
+        return GraphQLError(why or str(problem), extensions={"code": mistake})
+    if why is None:
         _log.exception("A request failed")
-        told = "This failed within the Cloud; its log says why"
+        why = "This failed within the Cloud; its log says why"
     else:
-        _log.error("%s", told)
-    return GraphQLError(told, extensions={"code": INTERNAL})
+        _log.error("%s", why)
+    return GraphQLError(why, extensions={"code": INTERNAL})
 
 
 def _asks(info: GraphQLResolveInfo) -> tuple[Ask, ...]:
@@ -326,7 +326,7 @@ def _asks(info: GraphQLResolveInfo) -> tuple[Ask, ...]:
 
 
 def _asks_of(info: GraphQLResolveInfo, kind: GraphQLObjectType, nodes: Sequence[FieldNode]) -> tuple[Ask, ...]:
-    """What is selected below *nodes*, with fragments and directives applied."""
+    """Return the fields selected below *nodes*, with fragments and directives applied."""
     selected = collect_sub_fields(info.schema, info.fragments, info.variable_values, kind, list(nodes))
     found = []
     for key, fields in selected.items():

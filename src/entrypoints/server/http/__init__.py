@@ -1,1 +1,1 @@
-"""The embedded Cloud over HTTP: who may ask, how long an answer may take, pages for people."""
+"""The embedded Cloud over HTTP: accepted requests, requests that wait, limits of connections, pages for people."""

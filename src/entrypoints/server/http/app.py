@@ -1,10 +1,11 @@
 """The embedded Cloud over HTTP.
 
-Requests run one after the other in the event loop: each takes a millisecond or so, SQLite has one writer anyway, and an
-agent's batch is a single request. GraphQL requests are answered in plain ASGI, everything else by Starlette.
+Requests are executed one after the other in the event loop: each takes about a millisecond, SQLite has one writer, and
+an agent's batch is a single request. GraphQL requests are answered in plain ASGI, all others by Starlette.
 """
 
 import json
+import logging
 from collections.abc import Sequence
 from typing import Final
 
@@ -15,36 +16,41 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from prefect.agent.entrypoints.server.graphql.execution import REFUSED_KEY, Answer, Executor
+from prefect.agent.entrypoints.server.graphql.answers import KEY_REFUSED, ApiAnswer, Operation, error_answer
+from prefect.agent.entrypoints.server.graphql.execution import Executor
 from prefect.agent.entrypoints.server.graphql.json_text import read_json
-from prefect.agent.entrypoints.server.http.bodies import (
+from prefect.agent.entrypoints.server.http.body_limits import (
     MAX_BODY,
     TOO_LARGE,
-    Bodies,
-    Unreadable,
-    error_answer,
+    BodyReader,
+    BodyRefused,
     length_of,
 )
 from prefect.agent.entrypoints.server.http.gate import Hosts, hosts_of, refusal
-from prefect.agent.entrypoints.server.http.long_poll import WaitingRoom, preferred, ready
+from prefect.agent.entrypoints.server.http.long_poll import WaitingRequests, preferred
 from prefect.agent.entrypoints.server.http.page import page
 
 GRAPHQL_PATHS: Final = ("/", "/graphql", "/graphql/", "/graphql/alpha")
 HEALTH_PATHS: Final = ("/health", "/health/", "/.well-known/apollo/server-health")
 
 COMPARES: Final = (b"prefect-claims", b"compare-and-set")
-"""Header that tells an agent that of several claims at the same version one is accepted."""
+"""The header by which an agent knows that of several claims at the same version only one is accepted."""
+
+REQUEST_REFUSED: Final = "request_refused"
+"""The name of an event in the server's log."""
+
+_log: Final = logging.getLogger(__name__)
 
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
-def make_app(execute: Executor, waiting_room: WaitingRoom | None = None, hosts: Hosts | None = None) -> ASGIApp:
-    """The application on an open database, which the caller closes.
+def make_app(execute: Executor, waiting: WaitingRequests | None = None, hosts: Hosts | None = None) -> ASGIApp:
+    """Return the ASGI application on an open database, which the caller closes.
 
     Args:
-        execute: Answers the requests.
-        hosts: What it answers to; None: this machine's loopback.
-        waiting_room: For requests that wait; its maker closes it before the server waits for its requests.
+        execute: Answers the GraphQL requests.
+        waiting: The requests that wait for flow runs; the caller closes it before the server ends.
+        hosts: The hosts that the application answers to; None: this machine's loopback.
     """
 
     async def health(_request: Request) -> Response:
@@ -61,7 +67,7 @@ def make_app(execute: Executor, waiting_room: WaitingRoom | None = None, hosts: 
     routes += [Route(path, _post_only, methods=["POST"]) for path in GRAPHQL_PATHS]  # for 405 to other methods
     others = Starlette(routes=routes)
     others.router.redirect_slashes = False  # a redirect would repeat the Host that the client names
-    return _App(execute, others, waiting_room or WaitingRoom(), hosts or hosts_of("localhost"))
+    return _App(execute, others, waiting or WaitingRequests(), hosts or hosts_of("localhost"))
 
 
 async def _post_only(_request: Request) -> Response:
@@ -70,13 +76,13 @@ async def _post_only(_request: Request) -> Response:
 
 @attrs.frozen
 class _App:
-    """GraphQL here, the rest there."""
+    """Check each request, answer GraphQL requests, and pass all others on."""
 
     _execute: Executor
     _others: ASGIApp
-    _waiting_room: WaitingRoom
+    _waiting: WaitingRequests
     _hosts: Hosts
-    _bodies: Bodies = attrs.field(factory=Bodies)
+    _body_reader: BodyReader = attrs.field(factory=BodyReader)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -87,16 +93,17 @@ class _App:
         refused = refusal(scope["method"], pairs, self._hosts, graphql=is_graphql)
         if refused is not None:
             answer = error_answer(refused.status, refused.message, refused.code)
+            _log_refusal(answer, scope)
             await self._refuse(answer, receive, send, [(b"connection", b"close")])
         elif is_graphql:
-            await self._graphql(dict(pairs), receive, send)
+            await self._graphql(dict(pairs), scope, receive, send)
         else:
             await self._others(scope, receive, send)
 
     async def _refuse(
-        self, found: Answer, receive: Receive, send: Send, more: Sequence[tuple[bytes, bytes]] = ()
+        self, found: ApiAnswer, receive: Receive, send: Send, more: Sequence[tuple[bytes, bytes]] = ()
     ) -> None:
-        """Answer at once, and read and drop the body: a client that is cut off while it sends never sees the answer."""
+        """Send the answer at once, then read and drop the body: a client that is cut off never sees the answer."""
         await self._send(send, found, more, more_body=True)
         while True:
             message = await receive()
@@ -104,50 +111,63 @@ class _App:
                 break
         await send({"type": "http.response.body", "body": b""})
 
-    async def _graphql(self, headers: dict[str, str], receive: Receive, send: Send) -> None:
-        if not self._execute.accepts(headers):
-            await self._refuse(REFUSED_KEY, receive, send)
-            return
-        if length_of(headers) > MAX_BODY:
-            await self._refuse(TOO_LARGE, receive, send)
-            return
-        try:
-            body = await self._bodies.read(receive)
-        except Unreadable as problem:
-            await self._refuse(problem.answer, receive, send)
-            return
-        if body is not None:
-            await self._reply(body, headers, receive, send)
+    async def _graphql(self, headers: dict[str, str], scope: Scope, receive: Receive, send: Send) -> None:
+        refused, body = self._refused_by_headers(headers), None
+        if refused is None:
+            try:
+                body = await self._body_reader.read(receive)
+            except BodyRefused as problem:
+                refused = problem.answer
+        if refused is not None:
+            _log_refusal(refused, scope)
+            await self._refuse(refused, receive, send)
+        elif body is not None:
+            await self._reply(body, headers, scope, receive, send)
 
-    async def _reply(self, body: bytes, headers: dict[str, str], receive: Receive, send: Send) -> None:
-        told: list[tuple[bytes, bytes]] = []
-        found = self._answer(body, headers)
-        runs, wait = ready(found), preferred(headers)
-        if runs is not None and wait is not None and self._waiting_room.has_room(len(body), found):
-            told = [(b"preference-applied", b"wait")]
-            if not runs and wait:
-                later = await self._waiting_room.wait(wait, lambda: self._answer(body, headers), receive)
+    def _refused_by_headers(self, headers: dict[str, str]) -> ApiAnswer | None:
+        """Return the answer to a request whose body need not be read; None if it has to be."""
+        if not self._execute.accepts(headers):
+            return KEY_REFUSED
+        return TOO_LARGE if length_of(headers) > MAX_BODY else None
+
+    async def _reply(self, body: bytes, headers: dict[str, str], scope: Scope, receive: Receive, send: Send) -> None:
+        more: list[tuple[bytes, bytes]] = []
+        found, wait = self._answer(body, headers), preferred(headers)
+        if wait is not None and self._waiting.may_wait(len(body), found):
+            more = [(b"preference-applied", b"wait")]
+            if not found.ready_runs and wait:
+                later = await self._waiting.wait(wait, lambda: self._answer(body, headers), receive)
                 if later is None:
                     return
                 found = later
-        elif runs is None and b"mutation" in body:
-            self._waiting_room.ring()
-        await self._send(send, found, told)
+        elif found.has_changed_rows and found.ready_runs is None:
+            self._waiting.wake()
+        if found.refusal is not None:
+            _log_refusal(found, scope)
+        await self._send(send, found, more)
 
     async def _send(
-        self, send: Send, found: Answer, more: Sequence[tuple[bytes, bytes]] = (), *, more_body: bool = False
+        self, send: Send, found: ApiAnswer, more: Sequence[tuple[bytes, bytes]] = (), *, more_body: bool = False
     ) -> None:
-        status, answer = found
-        content = _encode(answer).encode("ascii")
+        content = _encode(found.body).encode("ascii")
         length = str(len(content)).encode("ascii")
         kind = [(b"content-type", b"application/json"), (b"content-length", length)]
         kind += [COMPARES] if self._execute.strictness.compares else []
-        await send({"type": "http.response.start", "status": status, "headers": [*kind, *more]})
+        await send({"type": "http.response.start", "status": found.status, "headers": [*kind, *more]})
         await send({"type": "http.response.body", "body": content, "more_body": more_body})
 
-    def _answer(self, body: bytes, headers: dict[str, str]) -> Answer:
+    def _answer(self, body: bytes, headers: dict[str, str]) -> ApiAnswer:
         try:
             request = read_json(body.decode())
         except (ValueError, RecursionError) as problem:
             return error_answer(400, f"the body is not JSON: {problem}", "BAD_REQUEST")
         return self._execute(request, headers)
+
+
+def _log_refusal(answer: ApiAnswer, scope: Scope) -> None:
+    """Log a refused request, as a warning if nothing of it was executed. The log's filter drops repetitions."""
+    client = (scope.get("client") or ("an unknown address",))[0]
+    level = logging.WARNING if answer.operation is Operation.NONE else logging.INFO
+    fields = {"client": client, "status": answer.status}
+    text = "Refused a request from %s: %s"
+    _log.log(level, text, client, answer.refusal, extra={"event": REQUEST_REFUSED, "fields": fields})

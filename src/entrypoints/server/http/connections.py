@@ -1,10 +1,11 @@
-"""Connections of the embedded Cloud: never more than it has descriptors for, and none that holds one for nothing.
+"""Limits of connections: their number, by the file descriptors, and the time that each may take.
 
-uvicorn bounds neither how long a head or a body may take, nor how many connections are open.
+uvicorn limits neither the time for the head and the body of a request, nor the number of open connections.
 """
 
 import asyncio
 import json
+import logging
 import resource
 from typing import Final
 
@@ -14,33 +15,38 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from prefect.agent.entrypoints.server.http.gate import SECURITY_HEADERS
 
 HEAD_SECONDS: Final = 20.0
-"""From the first byte of a request, or from the beginning of a connection, to the end of its head."""
+"""Seconds from the first byte of a request, or from the beginning of a connection, to the end of the head."""
 
 BODY_SECONDS: Final = 60.0
-"""From the end of the head to the end of the body."""
+"""Seconds from the end of the head to the end of the body."""
 
 ANSWER_SECONDS: Final = 120.0
-"""For a client to take what it was sent, if it is more than its connection holds."""
+"""Seconds that a client gets to read an answer that is larger than the buffers of its connection."""
 
 GRACE_SECONDS: Final = 1.0
-"""A request that came while another one was answered is read first."""
+"""Seconds beyond a deadline in which a request that has already arrived is still read."""
 
 MAX_UNSENT: Final = 128 * 1024 * 1024
-"""Bytes of all answers that wait to be taken; beyond that, those that wait for the longest are given up."""
+"""Bytes of all answers that clients have not read; beyond that, those that have waited for longest are dropped."""
 
 MAX_CONNECTIONS: Final = 1000
 BACKLOG: Final = 128
-"""Connections that wait to be taken; so many may be open for a moment beyond the bound."""
+"""Connections that wait to be accepted; for a moment so many may be open beyond the limit."""
+
+_TLS_HELLO: Final = b"\x16\x03"
+"""How a client begins that speaks https: a handshake record of TLS 1.0 or newer."""
+
+_log: Final = logging.getLogger(__name__)
 
 _RESERVED: Final = BACKLOG + 64
-"""Descriptors for that moment, the database, the log."""
+"""Descriptors kept free for that moment, for the database and for the log."""
 
 _FEWEST: Final = 16
 _WANTED: Final = MAX_CONNECTIONS + _RESERVED
 
 
 def raise_descriptor_limit() -> None:
-    """Take as many descriptors as the bound of connections needs, if this process may have them."""
+    """Raise this process's limit of file descriptors to what the limit of connections needs, as far as permitted."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < _WANTED:
         wanted = _WANTED if hard == resource.RLIM_INFINITY else min(_WANTED, hard)
@@ -48,17 +54,17 @@ def raise_descriptor_limit() -> None:
 
 
 def most_connections() -> int:
-    """How many connections may be open, by the descriptors of this process."""
+    """Return how many connections may be open with the file descriptors of this process."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return MAX_CONNECTIONS
     return max(_FEWEST, min(MAX_CONNECTIONS, soft - _RESERVED))
 
 
-class Connection(H11Protocol):
-    """One connection, with deadlines.
+class ClientConnection(H11Protocol):
+    """One connection of a client, with deadlines.
 
-    When too many are open, the one that has been without a request for the longest gives way.
+    When too many are open, the one that has been without a request for longest is closed.
     """
 
     phase: str = ""
@@ -68,7 +74,7 @@ class Connection(H11Protocol):
     _paused_since: float | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn
-        """Begin, or give up the oldest unused connection, or this one."""
+        """Begin; if too many connections are open, close the oldest unused one, or this one."""
         super().connection_made(transport)
         self._since = self.loop.time()
         if len(self.connections) > most_connections():
@@ -77,24 +83,29 @@ class Connection(H11Protocol):
             self._look()
 
     def data_received(self, data: bytes) -> None:
-        """Read on, against the clock."""
+        """Read bytes and start the deadline of what they begin; refuse a client that speaks TLS."""
+        if data.startswith(_TLS_HELLO) and self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]:
+            client = (self.client or ("an unknown address",))[0]
+            _log.warning("Refused a client at %s that speaks TLS: this port serves http, not https", client)
+            self.send_400_response("This port serves http, not https")
+            return
         super().data_received(data)
         self._look()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request."""
+        """Start to wait for the next request."""
         super().on_response_complete()
         self._since = self.loop.time()
         self._look()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End with all timers."""
+        """End, and cancel all deadlines."""
         self._stop(self._deadline)
         self._stop(self._write_deadline)
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """The client does not take its answer for the moment."""
+        """Start the deadline for a client that does not read its answer."""
         super().pause_writing()
         self._paused_since = self.loop.time()
         self._give_up_unsent()
@@ -102,13 +113,13 @@ class Connection(H11Protocol):
         self._write_deadline = self.loop.call_later(ANSWER_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """It took it."""
+        """Cancel that deadline: the client has read its answer."""
         self._paused_since = None
         self._stop(self._write_deadline)
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no request, in the protocol's shape; a client that is being answered is cut off."""
+        """Answer bytes that are not a request, in the protocol's shape; disconnect a client that is being answered."""
         content = json.dumps({"errors": [{"message": msg, "extensions": {"code": "BAD_REQUEST"}}]}).encode("ascii")
         kind = [("content-type", "application/json"), ("content-length", str(len(content))), ("connection", "close")]
         answer = h11.Response(status_code=400, headers=[*kind, *SECURITY_HEADERS], reason="Bad Request")
@@ -124,30 +135,32 @@ class Connection(H11Protocol):
     def is_unused(self) -> bool:
         """Whether no request is being read or answered.
 
-        One whose head is not complete is none yet, and one that was refused before its body came is none any more.
+        A request with an incomplete head does not count yet, and one refused before its body arrived not any more.
         """
         is_refused = self.conn.their_state is h11.SEND_BODY and self.conn.our_state is not h11.SEND_RESPONSE
         return is_refused or self.conn.their_state is h11.IDLE
 
     @property
     def unused_since(self) -> float:
-        """Since when, by the clock of the event loop."""
+        """When the connection became unused, by the clock of the event loop."""
         return self._since
 
     @property
     def paused_since(self) -> float | None:
-        """Since when its client does not take its answer; None if it does."""
+        """When the client stopped reading its answer, by the clock of the event loop; None if it reads."""
         return self._paused_since
 
     def _make_room(self) -> None:
-        unused = [one for one in self.connections if isinstance(one, Connection) and one.is_unused and one is not self]
+        unused = [
+            one for one in self.connections if isinstance(one, ClientConnection) and one.is_unused and one is not self
+        ]
         oldest = min(unused, key=lambda one: one.unused_since, default=self)
         oldest.connections.discard(oldest)
         oldest.transport.abort()
 
     def _give_up_unsent(self) -> None:
-        """Keep what waits to be taken, by all clients, below its bound."""
-        slow = [one for one in self.connections if isinstance(one, Connection) and one.paused_since is not None]
+        """Disconnect the slowest clients until the unread answers of all clients are below the limit."""
+        slow = [one for one in self.connections if isinstance(one, ClientConnection) and one.paused_since is not None]
         total = sum(one.transport.get_write_buffer_size() for one in slow)
         for one in sorted(slow, key=lambda one: one.paused_since or 0.0):
             if total <= MAX_UNSENT:
@@ -156,7 +169,7 @@ class Connection(H11Protocol):
             one.transport.abort()
 
     def _look(self) -> None:
-        """Start the clock of what the connection waits for now, unless it runs already."""
+        """Start the deadline of what the connection waits for now, unless it has started already."""
         now = self._phase()
         if now == self.phase:
             return

@@ -1,7 +1,7 @@
-"""Which requests are looked at: those to a host that this Cloud is, from no page of another site, with JSON. Pure.
+"""Which requests are accepted: those for a host name of this Cloud, not from a page of another site, with JSON. Pure.
 
 A web page in a browser on this machine can send requests to the loopback. It cannot choose ``Host`` freely, cannot
-leave out ``Origin`` of a POST, and cannot send ``application/json`` elsewhere without asking first.
+omit ``Origin`` in a POST, and cannot send ``application/json`` to another origin without a preflight request.
 """
 
 import ipaddress
@@ -15,7 +15,7 @@ import attrs
 from prefect.agent.domain.addresses import THIS_MACHINE, is_loopback_address
 
 CONTAINERS: Final = frozenset({"host.docker.internal"})
-"""What containers call this machine. No name below ``internal`` can be had in the public DNS."""
+"""The name of this machine inside containers. The public DNS has no names below ``internal``."""
 
 JSON_TYPE: Final = "application/json"
 
@@ -24,10 +24,10 @@ _PORTS: Final = {"http": "80", "https": "443"}
 _SINGLE: Final = (
     "host", "origin", "content-type", "authorization", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest",
 )  # fmt: skip
-"""Headers that decide: of two of them another reader may see the other one."""
+"""Headers that must not be repeated: another reader of the request may use the other value."""
 
 _MAX_ADVICE: Final = 100
-"""Characters of a foreign name that an answer repeats."""
+"""How many characters of an unknown host name an answer repeats."""
 
 
 _POLICY: Final = (
@@ -42,16 +42,16 @@ SECURITY_HEADERS: Final = (
     ("Cross-Origin-Resource-Policy", "same-origin"),
     ("Content-Security-Policy", _POLICY),
 )
-"""Of every answer: the page needs its own styles and nothing else."""
+"""Headers of every answer: the page needs its own styles and nothing else."""
 
 
 @attrs.frozen
 class Refusal:
-    """Why a request is not looked at.
+    """Why a request is not accepted.
 
     Attributes:
-        status: Of HTTP.
-        code: Of the error in the protocol's shape.
+        status: The HTTP status.
+        code: The code of the error in the protocol's shape.
     """
 
     status: int
@@ -65,14 +65,14 @@ class Hosts:
 
     Attributes:
         names: In lower case, without port.
-        every_address: Whether every IP address is one of them: it listens at all of this machine's.
+        every_address: Whether every IP address is accepted, because the Cloud listens at all addresses of this machine.
     """
 
     names: frozenset[str]
     every_address: bool = False
 
     def has(self, host: str) -> bool:
-        """Whether *host*, without port and brackets, is one of them."""
+        """Return whether the Cloud answers to *host*, given without port and brackets."""
         address = _address(host)
         if address is not None:
             return self.every_address or is_loopback_address(host) or str(address) in self.names
@@ -80,11 +80,11 @@ class Hosts:
 
 
 def hosts_of(bound: str, allowed: Iterable[str] = (), own_names: Iterable[str] = ()) -> Hosts:
-    """What a Cloud answers to that listens at *bound*.
+    """Return the hosts that a Cloud answers to if it listens at *bound*.
 
     Args:
-        allowed: Names or addresses to answer to as well, without port.
-        own_names: Of this machine: they count if it listens at all of its addresses.
+        allowed: Further names or addresses to answer to, without port.
+        own_names: Host names of this machine, accepted if the Cloud listens at all of its addresses.
     """
     address = _address(bound)
     every = address is not None and address.is_unspecified
@@ -93,27 +93,27 @@ def hosts_of(bound: str, allowed: Iterable[str] = (), own_names: Iterable[str] =
 
 
 def host_name(text: str) -> str:
-    """The name or address in *text*, as ``--allow-host`` takes it.
+    """Return the host name or address in *text*, a value of ``--allow-host``.
 
     Raises:
-        ValueError: It is none, or it has a port.
+        ValueError: The text is no host name or address, or it has a port.
     """
     plain = text.strip()
     if _address(plain.strip("[]")) is None and (_AUTHORITY.fullmatch(plain) is None or ":" in plain or "*" in plain):
-        raise ValueError(f"{text!r:.80} is not the name of a host; leave out scheme, port and wildcards")
+        raise ValueError(f"{text!r:.80} is not a host name; leave out scheme, port and wildcards")
     return plain
 
 
 def refusal(method: str, headers: Sequence[tuple[str, str]], hosts: Hosts, *, graphql: bool) -> Refusal | None:
-    """Why a request is not looked at; None if it is.
+    """Return why a request is not accepted; None if it is.
 
     Args:
-        headers: Lower-case names and values; a name may come twice.
-        graphql: Whether it is for the GraphQL API.
+        headers: Lower-case names and values; a name may occur twice.
+        graphql: Whether the request is for the GraphQL API.
     """
     twice = next((name for name in _SINGLE if sum(name == one for one, _ in headers) > 1), None)
     if twice is not None:
-        return Refusal(400, "BAD_REQUEST", f"The header {twice} comes more than once")
+        return Refusal(400, "BAD_REQUEST", f"The header {twice} occurs more than once")
     host = _one(headers, "host")
     if host is None or (found := _AUTHORITY.fullmatch(host)) is None or not hosts.has(found[1].strip("[]")):
         shown = (found[1] if host is not None and (found := _AUTHORITY.fullmatch(host)) else "")[:_MAX_ADVICE]
@@ -123,7 +123,7 @@ def refusal(method: str, headers: Sequence[tuple[str, str]], hosts: Hosts, *, gr
     if "content-length" in given and "transfer-encoding" in given:
         return Refusal(400, "BAD_REQUEST", "Content-Length and Transfer-Encoding contradict each other")
     if _is_foreign(method, given, host):
-        return Refusal(403, "FORBIDDEN", "Pages of other sites may not ask this Cloud")
+        return Refusal(403, "FORBIDDEN", "Pages of other sites may not use this Cloud")
     if graphql and given.get("content-type", "").partition(";")[0].strip().lower() != JSON_TYPE:
         return Refusal(415, "UNSUPPORTED_MEDIA_TYPE", f"Send Content-Type: {JSON_TYPE}")
     return None
@@ -135,7 +135,7 @@ def _one(headers: Sequence[tuple[str, str]], name: str) -> str | None:
 
 
 def _is_foreign(method: str, given: Mapping[str, str], host: str) -> bool:
-    """Whether a page of another origin asks. A person who follows a link to this Cloud's page is no such page."""
+    """Return whether a page of another origin sent the request; following a link to this Cloud's page is allowed."""
     origin = given.get("origin")
     if origin is not None:
         return not _is_same(origin, host)
@@ -146,7 +146,7 @@ def _is_foreign(method: str, given: Mapping[str, str], host: str) -> bool:
 
 
 def _is_same(origin: str, host: str) -> bool:
-    """Whether *origin* is the address that the request was sent to."""
+    """Return whether *origin* is the address that the request was sent to."""
     try:
         parts = urlsplit(origin)
     except ValueError:

@@ -1,122 +1,115 @@
-"""Requests that would rather wait for a flow run than hear that there is none (RFC 7240 section 4.3, ``Prefer: wait``).
+"""Requests for flow runs that wait until there is a run (RFC 7240 section 4.3, ``Prefer: wait``).
 
-An agent asks every ten seconds or so. One that says how long it would wait is answered once there is something for it,
-or after that time: a run starts at once, and there are no more requests than before. Agents that do not say so, as all
-of Prefect's own, are answered at once as ever.
+An agent asks about every ten seconds. If its request says how long it would wait, the request is answered as soon as
+there is a run for it, or after that time. So a run starts at once, and the number of requests stays the same. Requests
+without that header, such as those of Prefect's own agents, are answered at once.
 """
 
 import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Set as AbstractSet
+from typing import Final
 
 from starlette.types import Receive
 
-from prefect.agent.entrypoints.server.graphql.execution import Answer
+from prefect.agent.entrypoints.server.graphql.answers import ApiAnswer
 
 LONGEST: Final = 60.0
-"""Seconds that a request waits at most, whatever it says."""
+"""The longest wait in seconds, whatever the request says."""
 
 LOOK_EVERY: Final = 1.0
-"""Seconds between two looks though nothing was changed: a run may have become due."""
+"""Seconds between two executions of a waiting request if nothing was changed: a run may have become due."""
 
 MOST: Final = 200
-"""Requests that wait at one time: each asks again every second. Others are answered at once."""
+"""How many requests may wait at one time; further ones are answered at once. Each is executed every second."""
 
 MOST_FIELDS: Final = 5
-"""Questions for ready runs in one request that may wait."""
+"""How many root fields a waiting request may have."""
 
 LONGEST_BODY: Final = 16 * 1024
-"""Bytes of a request that may wait: it is kept, and read anew each time."""
+"""Bytes of the body of a waiting request: it is kept in memory, and parsed each time."""
 
 GATHER: Final = 0.03
-"""Seconds between a change and the look at what it brought: changes come in crowds."""
+"""Seconds between a change and the next execution: several changes often follow each other."""
 
 RESERVED: Final = 1.0
-"""Seconds in which a run that one waiting agent was told of is not told to another: it would only lose the claim."""
+"""Seconds in which a run that one waiting agent has received is not sent to another one, which would lose the claim."""
 
 _WAIT: Final = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})\b", re.IGNORECASE)
 
 
 def preferred(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a request would wait; None if it does not say so."""
+    """Return how many seconds a request would wait; None if its headers do not say so."""
     found = _WAIT.search(headers.get("prefer", ""))
     return min(float(found[1]), LONGEST) if found else None
 
 
-def ready(answer: Answer) -> set[str] | None:
-    """Ids of the runs in an answer to who asks for ready runs, and only for these; None of any other answer."""
-    data: Mapping[str, Any] | None = answer[1].get("data")
-    if not data or "errors" in answer[1]:
-        return None
-    found: set[str] = set()
-    for value in data.values():
-        if not isinstance(value, Mapping) or value.keys() != {"flow_run_ids"}:
-            return None
-        found.update(value["flow_run_ids"])
-    return found
-
-
-class WaitingRoom:
-    """Where they wait. Of one event loop."""
+class WaitingRequests:
+    """The requests of one event loop that wait for flow runs."""
 
     def __init__(self) -> None:
-        self._bell = asyncio.Event()
+        self._changed = asyncio.Event()
         self._is_closed = False
-        self._told: dict[str, float] = {}
+        self._reserved: dict[str, float] = {}
         self._waiting = 0
 
-    def ring(self) -> None:
-        """Something may have been changed."""
-        bell, self._bell = self._bell, asyncio.Event()
-        bell.set()
+    def wake(self) -> None:
+        """Execute the waiting requests again: rows were changed."""
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
     def close(self) -> None:
-        """Nobody waits any more; the answers that there are go out."""
+        """End all waiting, now and in the future; each waiting request gets its present answer."""
         self._is_closed = True
-        self.ring()
+        self.wake()
 
-    def has_room(self, size: int, answer: Answer) -> bool:
-        """Whether one more request, with a body of *size* bytes, may wait for a better answer than *answer*."""
-        return self._waiting < MOST and size <= LONGEST_BODY and len(answer[1]["data"]) <= MOST_FIELDS
+    def may_wait(self, size: int, answer: ApiAnswer) -> bool:
+        """Return whether a request with a body of *size* bytes, whose first answer is *answer*, may wait."""
+        is_repeatable = answer.ready_runs is not None and answer.root_fields <= MOST_FIELDS
+        return is_repeatable and size <= LONGEST_BODY and self._waiting < MOST
 
-    async def wait(self, seconds: float, ask: Callable[[], Answer], receive: Receive) -> Answer | None:
-        """The first answer in which there are runs, or the last one.
+    async def wait(self, seconds: float, ask: Callable[[], ApiAnswer], receive: Receive) -> ApiAnswer | None:
+        """Execute the request until it finds a run, for *seconds* at most; return its last answer.
 
         Args:
-            ask: Asks anew.
-            receive: Of the request: it tells when the client goes away.
+            seconds: How long to wait.
+            ask: Executes the request once.
+            receive: The request's ASGI channel, which reports that the client has disconnected.
 
         Returns:
-            None if the client has gone.
+            None if the client has disconnected.
         """
         end = time.monotonic() + seconds
         gone = asyncio.ensure_future(receive())
         self._waiting += 1
         try:
             while not self._is_closed and (left := end - time.monotonic()) > 0:
-                rung = asyncio.ensure_future(self._bell.wait())
-                await asyncio.wait({gone, rung}, timeout=min(left, LOOK_EVERY), return_when=asyncio.FIRST_COMPLETED)
-                rung.cancel()
+                changed = asyncio.ensure_future(self._changed.wait())
+                await asyncio.wait({gone, changed}, timeout=min(left, LOOK_EVERY), return_when=asyncio.FIRST_COMPLETED)
+                changed.cancel()
                 if gone.done():
                     return None
                 await asyncio.sleep(min(GATHER, left))
                 answer = ask()
-                if self._may_tell(ready(answer)):
+                if self._reserve(answer.ready_runs):
                     return answer
             return ask()
         finally:
             self._waiting -= 1
             gone.cancel()
 
-    def _may_tell(self, runs: set[str] | None) -> bool:
-        """Whether there is something in it that nobody else was just told of; if so, others are not told."""
+    def _reserve(self, runs: AbstractSet[str] | None) -> bool:
+        """Return whether to send an answer with *runs*: one of them was not just sent to another waiting request.
+
+        If so, the runs are reserved. None stands for an error, which is always sent.
+        """
         now = time.monotonic()
-        self._told = {run: moment for run, moment in self._told.items() if now - moment < RESERVED}
-        if runs is None:  # an error: let them see it
+        self._reserved = {run: moment for run, moment in self._reserved.items() if now - moment < RESERVED}
+        if runs is None:
             return True
-        if not runs - self._told.keys():
+        if not runs - self._reserved.keys():
             return False
-        self._told.update(dict.fromkeys(runs, now))
+        self._reserved.update(dict.fromkeys(runs, now))
         return True

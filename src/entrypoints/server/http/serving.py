@@ -1,4 +1,4 @@
-"""A listening socket and the server on it."""
+"""The listening socket and the HTTP server on it."""
 
 import signal
 import socket
@@ -12,9 +12,9 @@ import uvicorn
 from prefect.agent.domain.cloud.strictness import STRICT, Strictness
 from prefect.agent.entrypoints.server.graphql.execution import Executor
 from prefect.agent.entrypoints.server.http.app import make_app
-from prefect.agent.entrypoints.server.http.connections import BACKLOG, Connection
+from prefect.agent.entrypoints.server.http.connections import BACKLOG, ClientConnection
 from prefect.agent.entrypoints.server.http.gate import SECURITY_HEADERS, Hosts
-from prefect.agent.entrypoints.server.http.long_poll import WaitingRoom
+from prefect.agent.entrypoints.server.http.long_poll import WaitingRequests
 from prefect.agent.entrypoints.server.services import Routine, Services, running
 from prefect.agent.entrypoints.server.storage.clock import utc_now
 from prefect.agent.entrypoints.server.storage.database import Database
@@ -24,40 +24,40 @@ KEEP_ALIVE: Final = 75
 
 
 END_SECONDS: Final = 10
-"""For requests that are still being read when the server is asked to end."""
+"""Seconds that requests get which are still being read when the server is asked to end."""
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Listen at *host* and *port* (0: a free one).
+    """Return a socket that listens at *host* and *port*; port 0 takes a free one.
 
     Raises:
-        OSError: The address cannot be listened at.
+        OSError: The address cannot be used.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.create_server((host, port), family=family)
-    # asyncio leaves this out for sockets that somebody else made; each answer would then wait 40 ms for an ACK.
+    # asyncio sets this only on sockets of its own; without it each answer would wait 40 ms for an ACK.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
 
 
-class _Server(uvicorn.Server):
-    """A server whose services work as long as it answers, and whose requests do not wait longer than that."""
+class _CloudServer(uvicorn.Server):
+    """The HTTP server; it runs the services while it answers, and ends the requests that wait before it ends."""
 
-    def __init__(self, config: uvicorn.Config, services: Services, waiting_room: WaitingRoom) -> None:
+    def __init__(self, config: uvicorn.Config, services: Services, waiting: WaitingRequests) -> None:
         super().__init__(config)
-        self._services, self._waiting_room = services, waiting_room
+        self._services, self._waiting = services, waiting
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """End when all is answered. The next signal ends the process at once: the file stands it."""
+        """Begin to end. A second signal kills the process at once, which the database survives."""
         super().handle_exit(sig, frame)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
 
     async def main_loop(self) -> None:
-        """Answer requests until told to exit."""
+        """Answer requests, and run the services, until the server is asked to end."""
         with running(self._services):
             await super().main_loop()
-        self._waiting_room.close()
+        self._waiting.close()
 
 
 def make_server(
@@ -69,18 +69,20 @@ def make_server(
     *,
     hosts: Hosts | None = None,
 ) -> uvicorn.Server:
-    """The server, to be run on a listening socket.
+    """Return a server that the caller runs on a listening socket.
 
     Args:
-        keys: If not empty, the API keys that are accepted.
-        routine: Of the services that work beside it; None: as usual.
-        strictness: Of this Cloud.
-        now: Its clock.
-        hosts: What it answers to; None: this machine's loopback.
+        database: The open database, which the caller closes.
+        keys: API keys that are accepted; if empty, the keys in the database decide alone.
+        routine: Which services work, and when; None: the defaults.
+        strictness: How strict the Cloud is.
+        now: The Cloud's clock.
+        hosts: The hosts that the server answers to; None: this machine's loopback.
     """
-    waiting_room = WaitingRoom()
+    waiting = WaitingRequests()
     config = uvicorn.Config(
-        make_app(Executor(database, keys, strictness, now), waiting_room, hosts),
+        make_app(Executor(database, keys, strictness, now), waiting, hosts),
+        log_config=None,
         log_level="warning",
         lifespan="off",
         ws="none",
@@ -89,8 +91,8 @@ def make_server(
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=END_SECONDS,
-        http=Connection,
+        http=ClientConnection,
         headers=list(SECURITY_HEADERS),
         backlog=BACKLOG,
     )
-    return _Server(config, Services(database, routine or Routine(), now), waiting_room)
+    return _CloudServer(config, Services(database, routine or Routine(), now), waiting)

@@ -1,4 +1,4 @@
-"""Everything that can be changed (protocol section 12.1). Importing this package registers all mutations."""
+"""The mutations of the API (protocol section 12.1). Importing this package registers all of them."""
 
 from prefect.agent.entrypoints.server.mutations import (
     agent_configs,

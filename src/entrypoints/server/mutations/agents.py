@@ -1,4 +1,4 @@
-"""What agents ask."""
+"""The mutations that agents use: register, and fetch the flow runs that are due."""
 
 import json
 from typing import Final
@@ -7,13 +7,13 @@ from prefect.agent.domain.cloud.errors import NotFound
 from prefect.agent.domain.cloud.selection import LIMIT, STARTED, labels_match
 from prefect.agent.domain.cloud.states import read_time
 from prefect.agent.domain.times import iso
-from prefect.agent.entrypoints.server.mutations.registry import ID, SUCCESS, Answer, Given, Request, mutation
+from prefect.agent.entrypoints.server.mutations.registry import ID, SUCCESS, Given, Payload, Request, mutation
 from prefect.agent.entrypoints.server.storage.database import Tx
 
 
 @mutation("type: String!, name: String, labels: [String!], tenant_id: UUID, agent_config_id: UUID", ID)
-def register_agent(request: Request, given: Given) -> Answer:
-    """Make an agent known; the same agent gets the same id again."""
+def register_agent(request: Request, given: Given) -> Payload:
+    """Register an agent; a repeated registration returns the same id."""
     row = {
         "tenant_id": request.tenant(given.get("tenant_id")),
         "agent_config_id": given.get("agent_config_id"),
@@ -36,15 +36,15 @@ def register_agent(request: Request, given: Given) -> Answer:
 
 
 @mutation("agent_id: UUID!", SUCCESS)
-def delete_agent(request: Request, given: Given) -> Answer:
-    """Forget an agent; its flow runs stay."""
+def delete_agent(request: Request, given: Given) -> Payload:
+    """Delete an agent; its flow runs stay."""
     request.tx.execute("UPDATE flow_run SET agent_id = NULL WHERE agent_id = ?", [given["agent_id"]])
     return {"success": request.tx.execute("DELETE FROM agent WHERE id = ?", [given["agent_id"]]) > 0}
 
 
 @mutation("before: DateTime, labels: [String!], tenant_id: UUID", "flow_run_ids: [UUID!]")
-def get_runs_in_queue(request: Request, given: Given) -> Answer:
-    """Ids of flow runs that are due, oldest first."""
+def get_runs_in_queue(request: Request, given: Given) -> Payload:
+    """Return the ids of flow runs that are due for an agent with these labels, oldest first."""
     before = iso(read_time(given["before"]) if given.get("before") else request.now)
     if request.agent_id:
         request.tx.execute("UPDATE agent SET last_queried = ? WHERE id = ?", [iso(request.now), request.agent_id])
@@ -53,11 +53,17 @@ def get_runs_in_queue(request: Request, given: Given) -> Answer:
     except NotFound:
         if request.strictness.knows_tenants:
             raise
-        return {"flow_run_ids": []}
+        return _queue(request, [])
     labels, first = given.get("labels") or [], request.strictness.queue_reads
     if first is None:
-        return {"flow_run_ids": _labels_first(request.tx, tenant_id, labels, before)[:LIMIT]}
-    return {"flow_run_ids": _labels_last(request.tx, tenant_id, labels, before, first)[:LIMIT]}
+        return _queue(request, _labels_first(request.tx, tenant_id, labels, before)[:LIMIT])
+    return _queue(request, _labels_last(request.tx, tenant_id, labels, before, first)[:LIMIT])
+
+
+def _queue(request: Request, ids: list[str]) -> Payload:
+    """Return the ids as the answer, and note in the request that it asked for flow runs that are ready."""
+    request.ready_runs.append(ids)
+    return {"flow_run_ids": ids}
 
 
 _STARTED: Final = ", ".join(f"'{state}'" for state in STARTED)
@@ -78,7 +84,7 @@ SELECT labels FROM sets WHERE labels IS NOT NULL
 
 
 def _labels_first(tx: Tx, tenant_id: str, agent: list[str], before: str) -> list[str]:
-    """Due runs that fit; those that agents start come before the others, so that none of these hides them."""
+    """Return the due runs that fit the agent; runs that agents start come first, so that others do not hide them."""
     sets = _fitting(tx, tenant_id, agent)
     found: list[str] = []
     for kind in ("IN", "NOT IN"):
@@ -90,16 +96,16 @@ def _labels_first(tx: Tx, tenant_id: str, agent: list[str], before: str) -> list
 
 
 def _labels_last(tx: Tx, tenant_id: str, agent: list[str], before: str, first: int) -> list[str]:
-    """Those of the *first* due runs that fit."""
+    """Return those of the *first* due runs that fit the agent."""
     rows = tx.all(_DUE, [tenant_id, before, first])
     return [row["id"] for row in rows if labels_match(json.loads(row["labels"]), agent)]
 
 
 def _fitting(tx: Tx, tenant_id: str, agent: list[str]) -> list[str]:
-    """The sets of labels, as they are stored, of waiting runs that an agent is given.
+    """Return the stored sets of labels of waiting runs that fit an agent.
 
-    There are few sets, however many runs wait: the index is read from one to the next. So runs that no agent serves
-    cost nothing, and what fits is decided before it is limited.
+    There are few sets, however many runs wait, and the index is read from one set to the next. So runs that no agent
+    serves cost nothing, and runs are filtered before their number is limited.
     """
     if not agent:
         return ["[]"]

@@ -1,8 +1,8 @@
-"""The words of clients 0.6 to 0.9: the same mutations in camelCase (protocol sections 0.2 and 12.1).
+"""The dialect of clients 0.6 to 0.9: the same mutations in camelCase (protocol sections 0.2 and 12.1).
 
-Nothing is decided here. Each old mutation is one of today's under another name: its inputs are renamed on the way in,
-and where the answer had another shape it is wrapped on the way out. States and flows inside JSON are snake_case in
-every era and are left alone.
+This module contains no rules. Each old mutation calls a present one: its inputs are renamed, and its payload is
+reshaped where the old shape was different. States and flows inside JSON are snake_case in all versions and stay as
+they are.
 """
 
 import re
@@ -15,9 +15,9 @@ from prefect.agent.entrypoints.server.mutations.registry import (
     INPUTS,
     MUTATIONS,
     SUCCESS,
-    Answer,
     Given,
     Mutation,
+    Payload,
     Request,
 )
 from prefect.agent.entrypoints.server.storage.scopes import RUNNER
@@ -36,7 +36,7 @@ SAME: Final = (
     "set_schedule_inactive", "set_secret", "set_task_run_states", "update_flow_run_heartbeat",
     "update_task_run_heartbeat", "update_task_tag_limit", "delete_task_tag_limit", "write_run_logs",
 )  # fmt: skip
-"""Mutations that only changed their spelling."""
+"""Mutations of which only the spelling has changed."""
 
 _SPECIAL_TYPE: Final = re.compile(r"\w+_input\b")
 _FIELD: Final = re.compile(r"(\w+):")
@@ -44,24 +44,24 @@ _FIELD: Final = re.compile(r"(\w+):")
 
 @attrs.frozen
 class _Renamed:
-    """One mutation of today, asked for in old words."""
+    """A present mutation under its old spelling."""
 
     now: Mutation
     spelling: Mapping[str, str]
 
-    def __call__(self, request: Request, given: Given) -> Answer:
-        """Translate, and let today's mutation do it."""
+    def __call__(self, request: Request, given: Given) -> Payload:
+        """Rename the inputs and execute the present mutation."""
         return self.now.run(request, _translate(given, self.spelling))
 
 
 def camel(name: str) -> str:
-    """``flow_run_id`` as ``flowRunId``."""
+    """Return a name in camelCase: ``flowRunId`` for ``flow_run_id``."""
     head, *tail = name.split("_")
     return head + "".join(word.capitalize() for word in tail)
 
 
 def register() -> None:
-    """Add the old mutations to those that are registered. Repeating it changes nothing."""
+    """Register the old mutations. Repeating it changes nothing."""
     for name in SAME:
         now = MUTATIONS[name]
         _add(camel(name), _fields(now.takes), now.gives, _renamed(now))
@@ -74,7 +74,7 @@ def register() -> None:
 
 
 def auth_info(found: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer of ``authInfo`` from that of ``auth_info``."""
+    """Return the value of ``authInfo`` for that of ``auth_info``."""
     return {camel(name): value for name, value in found.items()}
 
 
@@ -87,13 +87,13 @@ def _renamed(now: Mutation) -> _Renamed:
 
 
 def _spelling(takes: str) -> dict[str, str]:
-    """Old spelling to today's, of all fields of an input type and of those it nests."""
+    """Return the present spelling for the old one of all fields of an input type, nested types included."""
     nested = "".join(f", {INPUTS[kind]}" for kind in _SPECIAL_TYPE.findall(takes))
     return {camel(name): name for name in _FIELD.findall(takes + nested)}
 
 
 def _fields(takes: str) -> str:
-    """The fields of an input type in old words; the types it nests are added likewise."""
+    """Return the fields of an input type in the old spelling; register nested types in it, too."""
     for kind in _SPECIAL_TYPE.findall(takes):
         INPUTS[camel(kind)] = _fields(INPUTS[kind])
     old = _FIELD.sub(lambda match: f"{camel(match[1])}:", takes)
@@ -101,7 +101,7 @@ def _fields(takes: str) -> str:
 
 
 def _translate(given: Given, spelling: Mapping[str, str]) -> dict[str, Any]:
-    """Inputs in today's words: the fields of input types, and of nothing inside JSON."""
+    """Return inputs in the present spelling: fields of input types are renamed, keys inside JSON are not."""
     return {spelling[name]: _entries(spelling[name], value, spelling) for name, value in given.items()}
 
 
@@ -111,27 +111,27 @@ def _entries(name: str, value: Any, spelling: Mapping[str, str]) -> Any:
     return value
 
 
-def _create_flow_run(request: Request, given: Given) -> Answer:
+def _create_flow_run(request: Request, given: Given) -> Payload:
     made = _renamed(MUTATIONS["create_flow_run"])(request, given)
     return {"id": made["id"], "flow_run": request.get("flow_run", made["id"])}
 
 
-def _get_or_create_task_run(request: Request, given: Given) -> Answer:
+def _get_or_create_task_run(request: Request, given: Given) -> Payload:
     found = _renamed(MUTATIONS["get_or_create_task_run"])(request, given)
     row = request.get("task_run", found["id"])
     return {"id": row["id"], "task_run": {**row, "task": request.get("task", row["task_id"])}}
 
 
-def _write_run_log(request: Request, given: Given) -> Answer:
+def _write_run_log(request: Request, given: Given) -> Payload:
     log = _translate(given, _spelling(INPUTS["run_log_input"]))
     return MUTATIONS["write_run_logs"].run(request, {"logs": [log]})
 
 
-def _create_token(request: Request, given: Given) -> Answer:
+def _create_token(request: Request, given: Given) -> Payload:
     scope = RUNNER if given.get("role") == "RUNNER" or given.get("scope") == "RUNNER" else None
     made = MUTATIONS["create_api_key"].run(request, {"name": given["name"], "scope": scope})
     return {"id": made["id"], "token": made["key"]}
 
 
-def _delete_token(request: Request, given: Given) -> Answer:
+def _delete_token(request: Request, given: Given) -> Payload:
     return MUTATIONS["delete_api_key"].run(request, {"key_id": given["tokenId"]})

@@ -1,9 +1,9 @@
-"""Registration of flows (protocol sections 12.4 and 13.4)."""
+"""Mutations that register, archive and delete flows (protocol sections 12.4 and 13.4)."""
 
 import uuid
 from typing import Any, Final
 
-from prefect.agent.domain.cloud.errors import CloudError, NotFound
+from prefect.agent.domain.cloud.errors import CloudRefusal, NotFound
 from prefect.agent.domain.cloud.registration import (
     check_flow,
     core_version,
@@ -13,7 +13,7 @@ from prefect.agent.domain.cloud.registration import (
     task_columns,
 )
 from prefect.agent.domain.cloud.states import plain
-from prefect.agent.entrypoints.server.mutations.registry import ID, SUCCESS, Answer, Given, Request, mutation
+from prefect.agent.entrypoints.server.mutations.registry import ID, SUCCESS, Given, Payload, Request, mutation
 from prefect.agent.entrypoints.server.mutations.schedules import drop_planned, set_schedule_active
 from prefect.agent.entrypoints.server.mutations.states import put_flow_run
 
@@ -22,19 +22,19 @@ _GROUP_SETTINGS: Final = {"heartbeat_enabled": True, "lazarus_enabled": True, "v
 
 
 @mutation(f"serialized_flow: String!, {_TAKES}", ID)
-def create_flow_from_compressed_string(request: Request, given: Given) -> Answer:
+def create_flow_from_compressed_string(request: Request, given: Given) -> Payload:
     """Register a flow given as base64(gzip(JSON))."""
     return {"id": _register(request, given, decompress_flow(given["serialized_flow"]))}
 
 
 @mutation(f"serialized_flow: JSON!, {_TAKES}", ID)
-def create_flow(request: Request, given: Given) -> Answer:
+def create_flow(request: Request, given: Given) -> Payload:
     """Register a flow given as JSON."""
     return {"id": _register(request, given, check_flow(given["serialized_flow"]))}
 
 
 @mutation("flow_id: UUID!, serialized_tasks: [JSON!]!", SUCCESS)
-def register_tasks(request: Request, given: Given) -> Answer:
+def register_tasks(request: Request, given: Given) -> Payload:
     """Add tasks to a flow that was registered without them. May be repeated."""
     flow = request.get("flow", given["flow_id"])
     _add_tasks(request, flow, given["serialized_tasks"])
@@ -42,7 +42,7 @@ def register_tasks(request: Request, given: Given) -> Answer:
 
 
 @mutation("flow_id: UUID!, serialized_edges: [JSON!]!", SUCCESS)
-def register_edges(request: Request, given: Given) -> Answer:
+def register_edges(request: Request, given: Given) -> Payload:
     """Add edges between the tasks of a flow. May be repeated."""
     flow = request.get("flow", given["flow_id"])
     _add_edges(request, flow, given["serialized_edges"])
@@ -50,21 +50,21 @@ def register_edges(request: Request, given: Given) -> Answer:
 
 
 @mutation("flow_id: UUID!", SUCCESS)
-def archive_flow(request: Request, given: Given) -> Answer:
-    """Take a version of a flow out of use."""
+def archive_flow(request: Request, given: Given) -> Payload:
+    """Archive a version of a flow: it gets no runs any more."""
     _archive(request, request.get("flow", given["flow_id"]))
     return {"success": True}
 
 
 @mutation("flow_id: UUID!", SUCCESS)
-def delete_flow(request: Request, given: Given) -> Answer:
+def delete_flow(request: Request, given: Given) -> Payload:
     """Delete a flow and its runs."""
     return {"success": request.tx.execute("DELETE FROM flow WHERE id = ?", [given["flow_id"]]) > 0}
 
 
 def _register(request: Request, given: Given, flow: dict[str, Any]) -> str:
     if not given.get("project_id"):
-        raise CloudError("A flow is registered into a project: give project_id")
+        raise CloudRefusal("A flow is registered into a project: give project_id")
     project = request.get("project", given["project_id"])
     group = _group(request, project, flow, given.get("version_group_id"))
     key = given.get("idempotency_key")
@@ -81,7 +81,7 @@ def _register(request: Request, given: Given, flow: dict[str, Any]) -> str:
 
 
 def _group(request: Request, project: dict[str, Any], flow: dict[str, Any], name: str | None) -> dict[str, Any]:
-    """The flow group of the version group that is named, of the flow's last version, or a new one."""
+    """Return the flow group of the named version group, else of the flow's last version, else a new one."""
     last = request.tx.row("flow", "project_id = ? AND name = ? ORDER BY created DESC", [project["id"], flow["name"]])
     name = name or (last["version_group_id"] if last else None) or str(uuid.uuid4())
     found = request.tx.row("flow_group", "tenant_id = ? AND name = ?", [project["tenant_id"], name])
@@ -159,7 +159,7 @@ def _add_edges(request: Request, flow: dict[str, Any], edges: list[Any]) -> None
 
 
 def _archive(request: Request, flow: dict[str, Any]) -> None:
-    """A version gives way: what its schedule planned is deleted, what people planned is cancelled."""
+    """Archive a version: delete the runs that its schedule planned, and cancel those that people planned."""
     request.tx.update("flow", flow["id"], {"archived": True, "is_schedule_active": False})
     drop_planned(request, flow["id"])
     for run in request.tx.rows("flow_run", "flow_id = ? AND state = 'Scheduled'", [flow["id"]]):

@@ -1,10 +1,10 @@
-"""Concurrency limits: set, deleted, and looked at when a run wants to begin (protocol section 13.2)."""
+"""Mutations of concurrency limits, and their check when a run begins (protocol section 13.2)."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from prefect.agent.domain.cloud.limits import TAKING, check_limit, full
-from prefect.agent.entrypoints.server.mutations.registry import ID, SUCCESS, Answer, Given, Request, mutation, required
+from prefect.agent.entrypoints.server.mutations.registry import ID, SUCCESS, Given, Payload, Request, mutation, required
 from prefect.agent.entrypoints.server.storage.database import Tx
 
 _TAKING = ", ".join(f"'{state}'" for state in TAKING)
@@ -22,26 +22,26 @@ _TASK_RUNS = (
 
 
 @mutation("label: String!, limit: Int!, tenant_id: UUID", ID)
-def update_flow_concurrency_limit(request: Request, given: Given) -> Answer:
+def update_flow_concurrency_limit(request: Request, given: Given) -> Payload:
     """Let at most so many flow runs with a label run at a time."""
     return _set(request, "flow_concurrency_limit", "name", required(given, "label"), given)
 
 
 @mutation("limit_id: UUID!", SUCCESS)
-def delete_flow_concurrency_limit(request: Request, given: Given) -> Answer:
-    """Lift a limit of flow runs."""
+def delete_flow_concurrency_limit(request: Request, given: Given) -> Payload:
+    """Delete a limit of flow runs."""
     return {"success": request.tx.execute("DELETE FROM flow_concurrency_limit WHERE id = ?", [given["limit_id"]]) > 0}
 
 
 @mutation("tag: String!, limit: Int!, tenant_id: UUID", ID)
-def update_task_tag_limit(request: Request, given: Given) -> Answer:
+def update_task_tag_limit(request: Request, given: Given) -> Payload:
     """Let at most so many runs of tasks with a tag run at a time."""
     return _set(request, "task_tag_limit", "tag", required(given, "tag"), given)
 
 
 @mutation("limit_id: UUID!", SUCCESS)
-def delete_task_tag_limit(request: Request, given: Given) -> Answer:
-    """Lift a limit of task runs."""
+def delete_task_tag_limit(request: Request, given: Given) -> Payload:
+    """Delete a limit of task runs."""
     return {"success": request.tx.execute("DELETE FROM task_tag_limit WHERE id = ?", [given["limit_id"]]) > 0}
 
 
@@ -73,7 +73,7 @@ def _full(tx: Tx, limits: Mapping[str, int], sql: str, row: Mapping[str, Any], w
     return full(limits, {r["name"]: r["taken"] for r in tx.all(sql, [row["tenant_id"], row["id"]])}, names)
 
 
-def _set(request: Request, table: str, column: str, name: str, given: Given) -> Answer:
+def _set(request: Request, table: str, column: str, name: str, given: Given) -> Payload:
     tenant_id, slots = request.tenant(given.get("tenant_id")), check_limit(given["limit"])
     known = request.tx.row(table, f"tenant_id = ? AND {column} = ?", [tenant_id, name])
     if known:

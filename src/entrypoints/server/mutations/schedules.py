@@ -1,4 +1,4 @@
-"""Schedules: switched on and off, and made into flow runs (protocol sections 13.4 and 13.5)."""
+"""Mutations that switch schedules on and off, and the creation of their runs (protocol sections 13.4 and 13.5)."""
 
 import logging
 from typing import Any, Final
@@ -11,23 +11,23 @@ from prefect.agent.domain.cloud.calendar.schedules import (
     next_events,
     read_schedule,
 )
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import CloudRefusal
 from prefect.agent.domain.times import read_time
-from prefect.agent.entrypoints.server.mutations.registry import SUCCESS, Answer, Given, Request, mutation
+from prefect.agent.entrypoints.server.mutations.registry import SUCCESS, Given, Payload, Request, mutation
 from prefect.agent.entrypoints.server.mutations.runs import add_flow_run
 
 _log: Final = logging.getLogger(__name__)
 
 
 @mutation("flow_id: UUID!", SUCCESS)
-def set_schedule_active(request: Request, given: Given) -> Answer:
-    """Switch the schedule of a flow on, if it has one that can be kept, and plan its next runs."""
+def set_schedule_active(request: Request, given: Given) -> Payload:
+    """Switch the schedule of a flow on, if it is supported, and create its next runs."""
     flow = request.get("flow", given["flow_id"])
     try:
         schedule = usable_schedule(request, flow)
         if schedule is not None:
-            next_events(schedule, request.now)  # it may ask for more than is done
-    except CloudError as problem:
+            next_events(schedule, request.now)  # refuses a schedule that takes too much work
+    except CloudRefusal as problem:
         _log.warning("The schedule of flow %s (%s) stays inactive: %s", flow["name"], flow["id"], problem.message)
         return {"success": False, "error": problem.message}
     if schedule is None:
@@ -38,35 +38,35 @@ def set_schedule_active(request: Request, given: Given) -> Answer:
 
 
 @mutation("flow_id: UUID!", SUCCESS)
-def set_schedule_inactive(request: Request, given: Given) -> Answer:
-    """Switch the schedule of a flow off and drop what it has planned."""
+def set_schedule_inactive(request: Request, given: Given) -> Payload:
+    """Switch the schedule of a flow off and delete the runs that it has planned."""
     request.tx.update("flow", given["flow_id"], {"is_schedule_active": False})
     drop_planned(request, given["flow_id"])
     return {"success": True}
 
 
 def usable_schedule(request: Request, flow: dict[str, Any]) -> Schedule | None:
-    """The schedule of a flow - its group's, else its own - or None if there is none.
+    """Return the schedule of a flow: that of its group, else its own; None if it has none.
 
     Raises:
-        CloudError: It cannot be kept, or its runs would lack parameters.
+        CloudRefusal: The schedule is not supported, or its runs would lack parameters.
     """
     group = request.get("flow_group", flow["flow_group_id"])
     serialized = group["schedule"] or flow["schedule"]
     if not serialized:
         return None
     if flow["archived"]:
-        raise CloudError("The flow is archived: a newer version has taken its place")
+        raise CloudRefusal("The flow is archived: a newer version has taken its place")
     schedule = read_schedule(serialized)
     check_covered(schedule, flow["parameters"], group["default_parameters"])
     return schedule
 
 
 def plan_runs(request: Request, flow: dict[str, Any], schedule: Schedule, limit: int | None = None) -> int:
-    """Make the next runs of a schedule that do not exist yet; return how many that were.
+    """Create the next runs of a schedule that do not exist yet; return how many were created.
 
     Args:
-        limit: Most runs that are made; None: all.
+        limit: How many runs to create at most; None: all.
     """
     events = next_events(schedule, request.now)
     if not events:
@@ -94,6 +94,6 @@ def plan_runs(request: Request, flow: dict[str, Any], schedule: Schedule, limit:
 
 
 def drop_planned(request: Request, flow_id: str) -> None:
-    """Delete the runs that a schedule has planned and nobody has taken."""
+    """Delete the runs that a schedule has planned and that no agent has claimed."""
     drop = "DELETE FROM flow_run WHERE flow_id = ? AND auto_scheduled AND state = 'Scheduled'"
     request.tx.execute(drop, [flow_id])

@@ -7,7 +7,7 @@ from typing import Final
 import attrs
 
 from prefect.agent.domain.cloud.changing import Columns, RunStore, change_flow_run, change_task_run
-from prefect.agent.domain.cloud.errors import CloudError, NotFound, PartlyDone
+from prefect.agent.domain.cloud.errors import CloudRefusal, NotFound, PartlyDone
 from prefect.agent.domain.cloud.selection import READY_TYPES, due_time
 from prefect.agent.domain.cloud.states import State, read_state
 from prefect.agent.domain.cloud.strictness import Claims, Strictness
@@ -15,7 +15,7 @@ from prefect.agent.domain.cloud.transitions import Accepted, cancel
 from prefect.agent.domain.state_names import RUNNING, SUBMITTED
 from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.mutations.limits import full_limits_of_flow_run, full_limits_of_task_run
-from prefect.agent.entrypoints.server.mutations.registry import INPUTS, SUCCESS, Answer, Given, Request, mutation
+from prefect.agent.entrypoints.server.mutations.registry import INPUTS, SUCCESS, Given, Payload, Request, mutation
 
 INPUTS["set_flow_run_state_input"] = "flow_run_id: UUID!, state: JSON!, version: Int"
 INPUTS["set_task_run_state_input"] = "task_run_id: UUID!, state: JSON!, version: Int, flow_run_version: Int"
@@ -31,20 +31,20 @@ _FIRST_TASK: Final = f"SELECT min(start) AS start FROM ({_FIRST_OF_EACH})"
 
 
 @mutation("states: [set_flow_run_state_input!]!", _STATES)
-def set_flow_run_states(request: Request, given: Given) -> Answer:
-    """Update flow runs."""
+def set_flow_run_states(request: Request, given: Given) -> Payload:
+    """Set the states of flow runs."""
     return {"states": _each(request, given["states"], _set_flow_run)}
 
 
 @mutation("states: [set_task_run_state_input!]!", _STATES)
-def set_task_run_states(request: Request, given: Given) -> Answer:
-    """Update task runs."""
+def set_task_run_states(request: Request, given: Given) -> Payload:
+    """Set the states of task runs."""
     return {"states": _each(request, given["states"], _set_task_run)}
 
 
 @mutation("flow_run_id: UUID!", "state: String")
-def cancel_flow_run(request: Request, given: Given) -> Answer:
-    """Cancel a flow run, as far as it still can be."""
+def cancel_flow_run(request: Request, given: Given) -> Payload:
+    """Cancel a flow run; a run that has finished keeps its state."""
     row = request.tx.row("flow_run", "id = ?", [given["flow_run_id"]])
     if row is None:
         raise NotFound(f"Invalid flow run ID: {given['flow_run_id']}")
@@ -55,26 +55,26 @@ def cancel_flow_run(request: Request, given: Given) -> Answer:
 
 
 @mutation("flow_run_id: UUID!", SUCCESS)
-def update_flow_run_heartbeat(request: Request, given: Given) -> Answer:
-    """The flow run's process is alive."""
+def update_flow_run_heartbeat(request: Request, given: Given) -> Payload:
+    """Note a heartbeat of a flow run's process."""
     if not request.tx.update("flow_run", given["flow_run_id"], {"heartbeat": iso(request.now)}):
         raise NotFound(f"Invalid flow run ID: {given['flow_run_id']}")
     return {"success": True}
 
 
 @mutation("task_run_id: UUID!", SUCCESS)
-def update_task_run_heartbeat(request: Request, given: Given) -> Answer:
-    """The task run's process is alive."""
+def update_task_run_heartbeat(request: Request, given: Given) -> Payload:
+    """Note a heartbeat of a task run's process."""
     if not request.tx.update("task_run", given["task_run_id"], {"heartbeat": iso(request.now)}):
         raise NotFound(f"Invalid task run ID: {given['task_run_id']}")
     return {"success": True}
 
 
 def put_flow_run(request: Request, row: Columns, state: State, version: int | None = None) -> State:
-    """Update one flow run and what follows from it; return the state it got, which is Queued if it has to wait.
+    """Set the state of a flow run, and cancel its tasks if need be; return the new state, Queued if it has to wait.
 
     Raises:
-        CloudError: The rules refuse it.
+        CloudRefusal: The rules refuse the state.
     """
     return change_flow_run(_Tables(request), row, state, version=version)
 
@@ -139,12 +139,12 @@ class _Tables(RunStore):
         return found["start"] if found else None
 
 
-def _each(request: Request, entries: Iterable[Given], change: Callable[[Request, Given], Answer]) -> list[Answer]:
-    """Change one after the other; of those that are refused, one says why.
+def _each(request: Request, entries: Iterable[Given], change: Callable[[Request, Given], Payload]) -> list[Payload]:
+    """Apply the changes one after the other; the first refusal gives the error.
 
     Raises:
-        CloudError: One was refused: nothing may stay changed.
-        PartlyDone: Some were refused, in a Cloud that keeps the others.
+        CloudRefusal: A change was refused, and the caller must undo the others.
+        PartlyDone: Some changes were refused, in a Cloud that keeps the others.
     """
     if request.strictness.all_or_none:
         return [change(request, entry) for entry in entries]
@@ -153,14 +153,14 @@ def _each(request: Request, entries: Iterable[Given], change: Callable[[Request,
         try:
             with request.tx.savepoint():
                 answers.append(change(request, entry))
-        except CloudError as refusal:
+        except CloudRefusal as refusal:
             refusals.append(refusal)
     if refusals:
         raise PartlyDone(refusals[0].message, refusals[0].code)
     return answers
 
 
-def _set_flow_run(request: Request, entry: Given) -> Answer:
+def _set_flow_run(request: Request, entry: Given) -> Payload:
     row = request.tx.row("flow_run", "id = ?", [entry["flow_run_id"]])
     if row is None:
         raise NotFound(f"State update failed for flow run ID {entry['flow_run_id']}")
@@ -168,7 +168,7 @@ def _set_flow_run(request: Request, entry: Given) -> Answer:
     return _answer(row, state, put_flow_run(request, row, state, entry.get("version")))
 
 
-def _set_task_run(request: Request, entry: Given) -> Answer:
+def _set_task_run(request: Request, entry: Given) -> Payload:
     row = request.tx.row("task_run", "id = ?", [entry["task_run_id"]])
     if row is None:
         raise NotFound(f"State update failed for task run ID {entry['task_run_id']}")
@@ -177,7 +177,7 @@ def _set_task_run(request: Request, entry: Given) -> Answer:
     return _answer(row, state, got)
 
 
-def _answer(row: Columns, asked: State, got: State) -> Answer:
+def _answer(row: Columns, asked: State, got: State) -> Payload:
     if got is asked:
         return {"id": row["id"], "status": "SUCCESS", "message": None}
     return {"id": row["id"], "status": "QUEUED", "message": got.message}

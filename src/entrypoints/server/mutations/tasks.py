@@ -1,4 +1,4 @@
-"""What a flow process asks about its task runs, and its logs."""
+"""Mutations that flow processes use: task runs, logs and artifacts."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -8,7 +8,7 @@ from prefect.agent.domain.cloud.logs import check_texts
 from prefect.agent.domain.cloud.states import plain, read_time
 from prefect.agent.domain.cloud.transitions import set_task_run_state
 from prefect.agent.domain.times import iso
-from prefect.agent.entrypoints.server.mutations.registry import ID, INPUTS, SUCCESS, Answer, Given, Request, mutation
+from prefect.agent.entrypoints.server.mutations.registry import ID, INPUTS, SUCCESS, Given, Payload, Request, mutation
 
 INPUTS["run_log_input"] = (
     "flow_run_id: UUID!, task_run_id: UUID, timestamp: DateTime, name: String, level: log_level, "
@@ -21,27 +21,27 @@ _WHICH: Final = "flow_run_id: UUID!, task_id: UUID!, map_index: Int"
 
 
 @mutation(_WHICH, "id: UUID, version: Int, serialized_state: JSON")
-def get_or_create_task_run_info(request: Request, given: Given) -> Answer:
-    """A task run and its state; made on first sight (children of a mapped task)."""
+def get_or_create_task_run_info(request: Request, given: Given) -> Payload:
+    """Return a task run and its state; create the task run if it is missing, as children of a mapped task are."""
     row = _task_run(request, given)
     return {"id": row["id"], "version": row["version"], "serialized_state": row["serialized_state"]}
 
 
 @mutation(_WHICH, ID)
-def get_or_create_task_run(request: Request, given: Given) -> Answer:
-    """A task run's id; made on first sight."""
+def get_or_create_task_run(request: Request, given: Given) -> Payload:
+    """Return the id of a task run; create the task run if it is missing."""
     return {"id": _task_run(request, given)["id"]}
 
 
 @mutation("task_run_id: UUID!, name: String!", SUCCESS)
-def set_task_run_name(request: Request, given: Given) -> Answer:
-    """Name a task run."""
+def set_task_run_name(request: Request, given: Given) -> Payload:
+    """Rename a task run."""
     return {"success": request.tx.update("task_run", given["task_run_id"], {"name": given["name"]}) > 0}
 
 
 @mutation("logs: [run_log_input!]!", SUCCESS)
-def write_run_logs(request: Request, given: Given) -> Answer:
-    """Append to the logs of runs; all of the entries or none."""
+def write_run_logs(request: Request, given: Given) -> Payload:
+    """Append entries to the logs of runs: all of them, or none if one is refused."""
     logs = given["logs"]
     tenants = _tenants(request, "flow_run", {log["flow_run_id"] for log in logs})
     _tenants(request, "task_run", {log["task_run_id"] for log in logs if log.get("task_run_id")})
@@ -50,8 +50,8 @@ def write_run_logs(request: Request, given: Given) -> Answer:
 
 
 @mutation("task_run_id: UUID!, kind: String!, data: JSON, tenant_id: UUID", ID)
-def create_task_run_artifact(request: Request, given: Given) -> Answer:
-    """Attach something for people to a task run."""
+def create_task_run_artifact(request: Request, given: Given) -> Payload:
+    """Attach an artifact for people to a task run."""
     task_run = request.tx.row("task_run", "id = ?", [given["task_run_id"]])
     if task_run is None:
         raise NotFound(f"Task run {given['task_run_id']} not found")
@@ -60,21 +60,21 @@ def create_task_run_artifact(request: Request, given: Given) -> Answer:
 
 
 @mutation("task_run_artifact_id: UUID!, data: JSON", SUCCESS)
-def update_task_run_artifact(request: Request, given: Given) -> Answer:
-    """Replace an artifact's data."""
+def update_task_run_artifact(request: Request, given: Given) -> Payload:
+    """Replace the data of an artifact."""
     changed = request.tx.update("task_run_artifact", given["task_run_artifact_id"], {"data": given.get("data")})
     return {"success": changed > 0}
 
 
 @mutation("task_run_artifact_id: UUID!", SUCCESS)
-def delete_task_run_artifact(request: Request, given: Given) -> Answer:
-    """Remove an artifact."""
+def delete_task_run_artifact(request: Request, given: Given) -> Payload:
+    """Delete an artifact."""
     gone = request.tx.execute("DELETE FROM task_run_artifact WHERE id = ?", [given["task_run_artifact_id"]])
     return {"success": gone > 0}
 
 
 def add_task_runs(request: Request, flow_run: dict[str, Any], tasks: list[dict[str, Any]], map_index: int) -> list[str]:
-    """Make one Pending task run, with its history, for each task; return their ids."""
+    """Create one Pending task run, with its history, for each task; return their ids."""
     blank = {"version": 0, "state": None, "serialized_state": None}
     accepted = set_task_run_state(
         blank, plain("Pending", "Task run created"), now=request.now, flow_run_state=flow_run["state"] or ""
@@ -107,10 +107,10 @@ def _task_run(request: Request, given: Given) -> dict[str, Any]:
 
 
 def _tenants(request: Request, table: str, wanted: Iterable[str]) -> dict[str, str]:
-    """The tenant of each run.
+    """Return the tenant of each run.
 
     Raises:
-        NotFound: There is no such run.
+        NotFound: A run does not exist.
     """
     ids, known = sorted(wanted), {}
     for start in range(0, len(ids), _RUNS_AT_A_TIME):

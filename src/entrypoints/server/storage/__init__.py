@@ -1,1 +1,1 @@
-"""The embedded Cloud's file: tables, transactions, filters, keys."""
+"""The database of the embedded Cloud: tables, transactions, filters, API keys."""

@@ -1,8 +1,8 @@
-"""The Cloud's clock, unless a test brings its own."""
+"""The default clock of the Cloud; tests pass their own."""
 
 from datetime import datetime, timezone
 
 
 def utc_now() -> datetime:
-    """The time of day, UTC."""
+    """Return the present time in UTC."""
     return datetime.now(timezone.utc)

@@ -1,12 +1,10 @@
-"""The Cloud's memory: one SQLite file in WAL mode, one connection, one transaction per request.
+"""The database of the Cloud: one SQLite file in WAL mode, one connection, one transaction for each request.
 
-WAL with ``synchronous=NORMAL`` survives the death of the process at any moment (what was answered is in the log file);
-only a power cut can take the last moments, and never consistency (SQLite documentation, "Write-Ahead Logging").
+WAL with ``synchronous=NORMAL`` survives the death of the process at any moment: every change that was answered is in
+the log file. A power cut can lose the last moments, but never consistency (SQLite's page "Write-Ahead Logging").
 """
 
-import fcntl
 import json
-import logging
 import os
 import sqlite3
 import time
@@ -22,47 +20,46 @@ import attrs
 
 from prefect.agent.domain.cloud.errors import BAD_INPUT, TOO_EXPENSIVE
 from prefect.agent.domain.times import iso
-from prefect.agent.entrypoints.server.storage.answer_sizes import check_total
-from prefect.agent.entrypoints.server.storage.effort import TOO_SLOW, Effort, TooMuch
-from prefect.agent.entrypoints.server.storage.files import PRIVATE_FILE, keep_private, make_file, make_folder, planted
-from prefect.agent.entrypoints.server.storage.migrations import SCHEMA_VERSION, migrate
+from prefect.agent.entrypoints.server.storage.answer_limits import check_total
+from prefect.agent.entrypoints.server.storage.opening import APPLICATION_ID, DatabaseProblem, hold_lock, open_file
+from prefect.agent.entrypoints.server.storage.sql_functions import TOO_SLOW, SqlFunctions, TooMuch
 from prefect.agent.entrypoints.server.storage.tables import BOOL, JSON, TABLES
 
-APPLICATION_ID: Final = 0x50434C44
-"""Marks the file as one of ours (SQLite ``application_id``)."""
+__all__ = [
+    "APPLICATION_ID",
+    "AsksTooMuch",
+    "Database",
+    "DatabaseProblem",
+    "Tx",
+    "code_of_mistake",
+    "decode_value",
+    "explain",
+]
 
 READ_SECONDS: Final = 10.0
 WRITE_SECONDS: Final = 60.0
-"""A transaction whose statements go on for longer is given up: all requests wait for the one that is being answered."""
+"""Seconds after which a transaction is aborted: all other requests wait for it."""
 
 MAX_ROWS: Final = 100_000
-"""Most rows that one transaction reads: answers are made in memory."""
+"""How many rows one transaction may read: answers are built in memory."""
 
 _LOOK_EVERY: Final = 50_000
-"""Steps of SQLite's machine between two looks at the clock; about a millisecond."""
+"""Steps of SQLite's virtual machine between two checks of the clock, about a millisecond."""
 
 
 _LIMITS: Final = (
     "too many", "Expression tree is too large", "parser stack overflow", "string or blob too big",
     "LIKE or GLOB pattern too complex", "statement too long",
 )  # fmt: skip
-"""How messages of SQLite begin that speak of its limits: what a request asks for is beyond them."""
-
-_LOCK_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-
-_log: Final = logging.getLogger(__name__)
-
-
-class DatabaseProblem(Exception):
-    """The file cannot be used, or not now; the message says why and what to do."""
+"""Beginnings of SQLite's messages that say that a request exceeds one of its limits."""
 
 
 class AsksTooMuch(DatabaseProblem):
-    """A request reads more than a request may."""
+    """A request reads more rows than permitted."""
 
 
 def explain(problem: Exception) -> str | None:
-    """What a person can be told of a failure of the database; None if it is something else."""
+    """Return one sentence for a person about a failure of the database; None for any other exception."""
     if isinstance(problem, (DatabaseProblem, TooMuch)):
         return str(problem)
     if isinstance(problem, UnicodeEncodeError):
@@ -78,18 +75,18 @@ def explain(problem: Exception) -> str | None:
         return TOO_SLOW
     if _is_too_much(problem):
         return f"This asks for too much at once ({text}): ask for less at a time"
-    return f"The Cloud's database refuses: {text}; nothing of this was kept"
+    return f"The Cloud's database failed: {text}; no change was kept"
 
 
 def code_of_mistake(problem: Exception) -> str | None:
-    """The code of an error that is the client's: too much is asked for, or what cannot be stored. Else None."""
+    """Return the code of a client's mistake: it asks for too much, or for a value that cannot be stored. Else None."""
     if isinstance(problem, (TooMuch, AsksTooMuch)) or _is_too_much(problem):
         return TOO_EXPENSIVE
     return BAD_INPUT if isinstance(problem, (UnicodeEncodeError, RecursionError, OverflowError)) else None
 
 
 def _is_too_much(problem: Exception) -> bool:
-    """Whether SQLite gave up because a statement is too long, too large or too complex."""
+    """Return whether SQLite refused a statement because it is too long, too large or too complex."""
     return isinstance(problem, sqlite3.Error) and str(problem).startswith(("interrupted", *_LIMITS))
 
 
@@ -98,21 +95,31 @@ class Tx:
     """One transaction.
 
     Attributes:
-        _effort: Until when something more is begun, and what its functions may take.
+        _functions: The SQL functions in Python, with the deadline of the transaction.
     """
 
     _connection: sqlite3.Connection
-    _effort: Effort
+    _functions: SqlFunctions
     _left: int = attrs.field(default=MAX_ROWS, init=False)
     _spent: int = attrs.field(default=0, init=False)
     _lost: BaseException | None = attrs.field(default=None, init=False)
+    _changes_before: int = attrs.field(init=False)
+
+    @_changes_before.default
+    def _count_changes(self) -> int:
+        return self._connection.total_changes
+
+    @property
+    def changed_rows(self) -> int:
+        """How many rows this transaction has changed; changes that a savepoint took back do not count."""
+        return self._connection.total_changes - self._changes_before
 
     def all(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
-        """All rows as they are stored.
+        """Return all rows as they are stored.
 
         Raises:
-            AsksTooMuch: This transaction has read more than ``MAX_ROWS``.
-            TooMuch: It goes on for too long.
+            AsksTooMuch: This transaction has read more than ``MAX_ROWS`` rows.
+            TooMuch: This transaction takes too long.
         """
         self.check_time()
         with self._reasons():
@@ -121,15 +128,15 @@ class Tx:
             found = [dict(zip(names, row, strict=True)) for row in cursor.fetchmany(self._left + 1)]
         self._left -= len(found)
         if self._left < 0:
-            raise AsksTooMuch(f"This reads more than {MAX_ROWS} rows: ask for less at a time with limit and offset")
+            raise AsksTooMuch(f"This reads more than {MAX_ROWS} rows: ask for fewer at a time with limit and offset")
         return found
 
     def one(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> dict[str, Any] | None:
-        """The first row as it is stored, or None."""
+        """Return the first row as it is stored, or None."""
         return next(iter(self.all(sql, params)), None)
 
     def rows(self, table: str, where: str, params: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        """All rows of *table*, JSON and booleans decoded. *where* may end in ORDER BY and LIMIT."""
+        """Return rows of *table*, JSON and booleans decoded. *where* may end in ORDER BY and LIMIT."""
         decoders = _decoders(table)
         found = self.all(f"SELECT * FROM {table} WHERE {where}", params)
         for row in found:
@@ -139,11 +146,11 @@ class Tx:
         return found
 
     def row(self, table: str, where: str, params: Sequence[Any] = ()) -> dict[str, Any] | None:
-        """The first of :meth:`rows`, or None."""
+        """Return the first of :meth:`rows`, or None."""
         return next(iter(self.rows(table, f"{where} LIMIT 1", params)), None)
 
     def execute(self, sql: str, params: Sequence[Any] = ()) -> int:
-        """Change something; return how many rows were changed."""
+        """Execute a statement that changes rows; return how many rows it changed."""
         self.check_time()
         with self._reasons():
             return self._connection.execute(sql, params).rowcount
@@ -164,19 +171,21 @@ class Tx:
         return [row["id"] for row in full]
 
     def update(self, table: str, row_id: str, values: Mapping[str, Any]) -> int:
-        """Change columns of one row; return how many rows that was."""
+        """Change columns of one row; return 1, or 0 if the row does not exist."""
         sets = ", ".join(f"{name} = ?" for name in values)
         [encoded] = _encoded(table, [*values, "id"], [{**values, "id": row_id}])
         return self.execute(f"UPDATE {table} SET {sets} WHERE id = ?", encoded)
 
     @contextmanager
     def savepoint(self) -> Generator[None]:
-        """What happens inside happens whole or not at all."""
+        """Undo all changes of the block if it raises an exception."""
         self.check_open()
         self._connection.execute("SAVEPOINT field")
+        kept = self.changed_rows
         try:
             yield
         except BaseException as problem:
+            self._changes_before = self._connection.total_changes - kept  # SQLite counts what is rolled back, too
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK TO field")
                 self._connection.execute("RELEASE field")
@@ -186,38 +195,38 @@ class Tx:
         self._connection.execute("RELEASE field")
 
     def check_open(self) -> None:
-        """A full disk or an interrupt may have ended the transaction from within: nothing may be done outside of one.
+        """Check that the transaction is still open: a full disk or an interrupt ends it.
 
         Raises:
-            DatabaseProblem: It has.
+            DatabaseProblem: The transaction has ended.
         """
         if not self._connection.in_transaction:
-            told = explain(self._lost) if isinstance(self._lost, Exception) else None
-            raise DatabaseProblem(told or "The transaction was lost: nothing of this was kept") from self._lost
+            why = explain(self._lost) if isinstance(self._lost, Exception) else None
+            raise DatabaseProblem(why or "The transaction was lost; no change was kept") from self._lost
 
     def spend(self, size: int) -> None:
-        """Count *size* characters of the answer; raise :class:`TooLarge` if it has too many."""
+        """Count *size* more characters of the answer; raise :class:`TooLarge` if there are too many."""
         self._spent += size
         check_total(self._spent)
 
     def check_time(self) -> None:
-        """Raise :class:`TooMuch` if this transaction goes on for too long."""
-        self._effort.check()
+        """Raise :class:`TooMuch` if this transaction takes too long."""
+        self._functions.check_time()
 
     @contextmanager
     def _reasons(self) -> Generator[None]:
-        """Of a function that gave up SQLite says only that it did: say why instead."""
-        self._effort.problem = None
+        """Raise the reason why a function in Python gave up, which SQLite does not pass on."""
+        self._functions.problem = None
         try:
             yield
         except sqlite3.OperationalError as problem:
-            if self._effort.problem is not None:
-                raise self._effort.problem from problem
+            if self._functions.problem is not None:
+                raise self._functions.problem from problem
             raise
 
 
 def _new_ids() -> Generator[str]:
-    """Ids that grow with time (UUID version 7), so that new rows lie beside each other in the file."""
+    """Yield ids that grow with time (UUID version 7), so that new rows are neighbours in the file."""
     milliseconds, chance = time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10), "big")
     head = f"{milliseconds:012x}"
     head = f"{head[:8]}-{head[8:]}-7{chance >> 68:03x}-"
@@ -250,7 +259,7 @@ def _decoders(table: str) -> Sequence[tuple[str, Callable[[Any], Any]]]:
 
 
 def _encoded(table: str, names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Generator[list[Any]]:
-    """Values of the columns *names*, as SQLite stores them."""
+    """Yield the values of the columns *names* of each row, as SQLite stores them."""
     encoders = _encoders(table)
     special = [(place, encoders[name]) for place, name in enumerate(names) if name in encoders]
     pick = itemgetter(*names)
@@ -263,34 +272,34 @@ def _encoded(table: str, names: Sequence[str], rows: Iterable[Mapping[str, Any]]
 
 
 def decode_value(kind: str, value: Any) -> Any:
-    """One stored value of a column of type *kind*."""
+    """Return the decoded form of a stored value of a column of type *kind*."""
     decoder = _DECODERS.get(kind)
     return value if value is None or decoder is None else decoder(value)
 
 
 @attrs.define
 class Database:
-    """One open file. Not thread-safe: one thread at a time."""
+    """An open database. Use it from one thread at a time."""
 
     path: Path
     _connection: sqlite3.Connection = attrs.field(init=False)
     _lock: IO[str] = attrs.field(init=False)
-    _effort: Effort = attrs.field(factory=Effort, init=False)
+    _functions: SqlFunctions = attrs.field(factory=SqlFunctions, init=False)
 
     def __attrs_post_init__(self) -> None:
-        # By its one name: a link to it would have a lock and a log of its own.
+        # Resolved, because a link to the file would have its own lock and log.
         self.path = self.path.resolve()
-        self._lock = _lock(self.path)
+        self._lock = hold_lock(self.path)
         try:
-            self._connection = _open(self.path)
-            self._effort.register(self._connection)
+            self._connection = open_file(self.path)
+            self._functions.register(self._connection)
         except BaseException:
             self._lock.close()
             raise
 
     @contextmanager
     def write(self) -> Generator[Tx]:
-        """A transaction: committed at the end, rolled back on any exception."""
+        """Open a transaction; commit it at the end of the block, or roll it back if the block raises."""
         with self._transaction("BEGIN IMMEDIATE", WRITE_SECONDS) as tx:
             yield tx
             tx.check_open()
@@ -298,23 +307,23 @@ class Database:
 
     @contextmanager
     def read(self) -> Generator[Tx]:
-        """A consistent view; nothing may be changed through it."""
+        """Open a transaction for reading only, with a consistent view."""
         with self._transaction("BEGIN", READ_SECONDS) as tx:
             yield tx
 
     def glance(self, sql: str, params: Sequence[Any] = ()) -> tuple[Any, ...] | None:
-        """The first row of a short statement, as it is stored, outside of any transaction; or None."""
+        """Execute a short statement outside of any transaction; return its first row as it is stored, or None."""
         found: tuple[Any, ...] | None = self._connection.execute(sql, params).fetchone()
         return found
 
     @contextmanager
     def _transaction(self, begin: str, seconds: float) -> Generator[Tx]:
         connection, end = self._connection, time.monotonic() + seconds
-        self._effort.end = end
+        self._functions.end = end
         connection.set_progress_handler(lambda: time.monotonic() > end, _LOOK_EVERY)
         connection.execute(begin)
         try:
-            yield Tx(connection, self._effort)
+            yield Tx(connection, self._functions)
         finally:
             connection.set_progress_handler(None, 0)  # what follows is not this transaction's
             if connection.in_transaction:
@@ -324,73 +333,3 @@ class Database:
         """Close the file. May be repeated."""
         self._connection.close()
         self._lock.close()
-
-
-def _lock(path: Path) -> IO[str]:
-    """Hold a lock beside the file for as long as the process lives, so that two servers never share it."""
-    try:
-        make_folder(path.parent)
-        lock = os.fdopen(os.open(f"{path}.lock", _LOCK_FLAGS, PRIVATE_FILE), "a", encoding="utf-8")
-    except OSError as problem:
-        raise DatabaseProblem(f"cannot write beside {path}: {problem.strerror}; choose another --database") from problem
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as problem:
-        lock.close()
-        raise DatabaseProblem(f"another server uses {path}; stop it, or choose another --database") from problem
-    return lock
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    problem = planted(path)
-    if problem is not None:
-        raise DatabaseProblem(problem)
-    make_file(path)
-    try:
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
-    except sqlite3.Error as problem:
-        raise DatabaseProblem(f"cannot use {path}: {problem}; it was left as it is") from problem
-    try:
-        _check_ours(connection, path)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA cache_size = -16000")
-        migrate(connection, APPLICATION_ID)
-        _check_writable(connection)
-        _check_private(connection, path)
-    except BaseException as problem:
-        connection.close()
-        if isinstance(problem, sqlite3.Error):
-            raise DatabaseProblem(f"cannot use {path}: {problem}; it was left as it is") from problem
-        raise
-    return connection
-
-
-def _check_private(connection: sqlite3.Connection, path: Path) -> None:
-    """What others can read or replace is no place for keys and secrets."""
-    problem = keep_private(path)
-    if problem is None:
-        return
-    holds = "SELECT EXISTS (SELECT 1 FROM api_key_hash) OR EXISTS (SELECT 1 FROM secret)"
-    if connection.execute(holds).fetchone()[0]:
-        raise DatabaseProblem(problem)
-    _log.warning("%s", problem)
-
-
-def _check_writable(connection: sqlite3.Connection) -> None:
-    """A file that can only be read is found out at the start, not at the first change."""
-    connection.execute("BEGIN IMMEDIATE")
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute("ROLLBACK")
-
-
-def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
-    """Look before touching: the file is empty, or one that this version can use."""
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    mark = connection.execute("PRAGMA application_id").fetchone()[0]
-    is_new = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] and not version
-    if not is_new and mark != APPLICATION_ID:
-        raise DatabaseProblem(f"{path} is a database of something else; choose another --database")
-    if version > SCHEMA_VERSION:
-        raise DatabaseProblem(f"{path} was written by a newer prefect-agent (schema {version}); update this one")

@@ -1,4 +1,4 @@
-"""From filters in Hasura's words to SQL. Pure: text and parameters, nothing is executed."""
+"""Translate filters in Hasura's syntax to SQL text and parameters. Pure: nothing is executed."""
 
 import json
 import re
@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import attrs
 
-from prefect.agent.domain.cloud.errors import CloudError
-from prefect.agent.entrypoints.server.storage.effort import MAX_PATTERN
+from prefect.agent.domain.cloud.errors import CloudRefusal
+from prefect.agent.entrypoints.server.storage.sql_functions import MAX_PATTERN
 from prefect.agent.entrypoints.server.storage.tables import BOOL, JSON, TABLES, UUID, Table, ToOne
 
 Expression = Mapping[str, Any]
@@ -20,19 +20,19 @@ _SIMPLE: Final = {
 _PATTERNS: Final = ("_like", "_nlike", "_ilike", "_nilike")
 
 _PREFIX: Final = re.compile(r"[^%_\\]*%?", re.DOTALL)
-"""A pattern whose only wildcard is a ``%`` at its end."""
+"""Matches a LIKE pattern whose only wildcard is a ``%`` at its end."""
 
 OPERATORS: Final = (*_SIMPLE, *_PATTERNS, "_in", "_nin", "_is_null", "_contains")
-"""Everything a column can be compared with."""
+"""The comparison operators of every column."""
 
 JSON_OPERATORS: Final = ("_contained_in",)
-"""What only a column of JSON can be compared with, beside these."""
+"""The further comparison operators of JSON columns."""
 
 _RARE: Final = 0.001
-"""The share of rows that changed lately, as SQLite is to expect it: it has no statistics."""
+"""The share of recently changed rows that SQLite shall assume, as it has no statistics."""
 
 _RANGES: Final = ("_eq", "_in", "_lt", "_lte", "_gt", "_gte")
-"""Tests that an index narrows down."""
+"""Operators for which an index finds the rows."""
 
 DIRECTIONS: Final = {
     "asc": "ASC NULLS LAST",
@@ -42,21 +42,21 @@ DIRECTIONS: Final = {
     "desc_nulls_first": "DESC NULLS FIRST",
     "desc_nulls_last": "DESC NULLS LAST",
 }
-"""Directions of an order, with the defaults of PostgreSQL for rows without a value."""
+"""Sort directions, with PostgreSQL's defaults for null."""
 
 
 @attrs.define
 class Where:
-    """Builds one condition. Table aliases are ``t0``, ``t1``, ...; ``t0`` is the table that is asked for."""
+    """Builds one condition. Table aliases are ``t0``, ``t1``, ...; ``t0`` is the queried table."""
 
     params: list[Any] = attrs.field(factory=list, init=False)
     _aliases: int = attrs.field(default=0, init=False)
 
     def sql(self, table: Table, expression: Expression | None, alias: str = "t0", *, narrow: bool = False) -> str:
-        """The condition for *expression*; true if nothing is asked. Conditions on null vanish.
+        """Return the condition for *expression*; an empty one is always true. Comparisons with null are ignored.
 
         Args:
-            narrow: Whether something else leads to the few rows already that are looked at.
+            narrow: Whether another condition already restricts the query to few rows.
         """
         asked = {name: value for name, value in (expression or {}).items() if value is not None}
         narrow = narrow or _is_narrow(table, asked)
@@ -85,9 +85,9 @@ class Where:
         return f"({word.join(parts) or none})"
 
     def _common(self, table: Table, expressions: Sequence[Expression], alias: str) -> str:
-        """What all of several alternatives ask of the same column, said once more so that an index finds their rows.
+        """Return a condition on the column that all alternatives test, so that an index finds their rows.
 
-        ``(x = 1 AND a) OR (x = 2 AND b)`` implies ``x IN (1, 2)``, also where x is null: only more is known.
+        ``(x = 1 AND a) OR (x = 2 AND b)`` implies ``x IN (1, 2)``, also where x is null: the result is the same.
         """
         parts = []
         for name, kind in table.all_columns.items():
@@ -99,9 +99,9 @@ class Where:
         return "".join(parts)
 
     def _related(self, table: Table, name: str, expression: Expression, alias: str, *, narrow: bool) -> str:
-        """A related row exists and matches. Never null, so that it can be negated.
+        """Return the condition that a matching related row exists. It is never null, so it can be negated.
 
-        If nothing else leads to the rows, and an index finds the few related ones that match, these lead to them.
+        The query starts from the related rows if an index finds few of them and no other condition is narrow.
         """
         relation = table.relations[name]
         other = TABLES[relation.table]
@@ -136,9 +136,9 @@ class Where:
         return f"likelihood({test}, {_RARE})" if _asks_for_recent(column, operator) else test
 
     def _like(self, column: str, operator: str, pattern: str) -> str:
-        """SQLite looks up what only begins with a text; every other pattern is compared in one pass."""
+        """Return the condition for a LIKE pattern: a prefix uses an index, every other pattern a function in Python."""
         if len(pattern) > MAX_PATTERN:
-            raise CloudError(f"A pattern has at most {MAX_PATTERN} characters")
+            raise CloudRefusal(f"A pattern has at most {MAX_PATTERN} characters")
         no, minds_case = "NOT " if operator in {"_nlike", "_nilike"} else "", operator in {"_like", "_nlike"}
         if _PREFIX.fullmatch(pattern) and minds_case:
             self.params.append(_glob(pattern))
@@ -151,13 +151,13 @@ class Where:
 
 
 def order_sql(table: Table, order_by: object, alias: str = "t0") -> str:
-    """The ORDER BY terms; empty if no order is asked for.
+    """Return the ORDER BY terms; empty without *order_by*.
 
     Args:
         order_by: An object of columns and directions, or a list of such objects; to-one relations may be nested.
 
     Raises:
-        CloudError: It names something that cannot be sorted by.
+        CloudRefusal: A column cannot be sorted by, or a direction is unknown.
     """
     terms = order_by if isinstance(order_by, list) else [order_by]
     found = [pair for term in terms if term for pair in _order_terms(table, term, alias)]
@@ -165,7 +165,7 @@ def order_sql(table: Table, order_by: object, alias: str = "t0") -> str:
 
 
 def _order_terms(table: Table, term: object, alias: str) -> list[tuple[str, str]]:
-    """SQL of what is sorted by, and of the direction."""
+    """Return the SQL terms of an order, each with its direction."""
     found = []
     for name, direction in _mapping(term).items():
         if direction is None:
@@ -179,13 +179,13 @@ def _order_terms(table: Table, term: object, alias: str) -> list[tuple[str, str]
         elif name in table.all_columns and isinstance(direction, str) and direction in DIRECTIONS:
             found.append((f"{alias}.{name}", DIRECTIONS[direction]))
         else:
-            raise CloudError(f"{table.name} cannot be ordered by {name!r:.80} {direction!r:.80}")
+            raise CloudRefusal(f"{table.name} cannot be ordered by {name!r:.80} {direction!r:.80}")
     return found
 
 
 def _mapping(term: object) -> Mapping[str, Any]:
     if not isinstance(term, Mapping):
-        raise CloudError(f"order_by takes columns and directions, not {term!r:.80}")
+        raise CloudRefusal(f"order_by takes columns and directions, not {term!r:.80}")
     return term
 
 
@@ -196,12 +196,12 @@ def _stored(kind: str) -> Callable[[Any], Any]:
 
 
 def _asks_for_recent(column: str, operator: str) -> bool:
-    """Whether a test is for rows that changed after some time, which is a recent one if somebody asks for changes."""
+    """Return whether a test selects rows changed after some time, which is usually recent."""
     return column.endswith(".state_timestamp") and operator in {"_gt", "_gte"}
 
 
 def _is_narrow(table: Table, expression: Expression) -> bool:
-    """Whether an index leads to few rows: a reference to a row is given, or the first two columns are narrowed down."""
+    """Return whether an index finds few rows: a reference to a row is given, or its first two columns are tested."""
     kinds = table.all_columns
     tests = {name: test for name, test in expression.items() if name in kinds and test is not None}
     exact = {name for name, test in tests.items() if _exact(test, kinds[name]) is not None}
@@ -210,7 +210,7 @@ def _is_narrow(table: Table, expression: Expression) -> bool:
 
 
 def _exact(test: Mapping[str, Any] | None, kind: str) -> list[Any] | None:
-    """The values, as they are stored, of a test that lets nothing but a few values through; None if it is another."""
+    """Return the stored values of a test that only a few values pass; None for any other test."""
     if kind == JSON or not test:
         return None
     if test.get("_eq") is not None:
@@ -220,12 +220,12 @@ def _exact(test: Mapping[str, Any] | None, kind: str) -> list[Any] | None:
 
 
 def _text(operand: Any) -> str:
-    """A pattern for a column that holds no text is that of its JSON."""
+    """Return the operand of a pattern test as text: that of a JSON value is its JSON."""
     return operand if isinstance(operand, str) else json.dumps(operand, separators=(",", ":"))
 
 
 def _glob(pattern: str) -> str:
-    """A LIKE pattern as GLOB, which minds the case as PostgreSQL's LIKE does."""
+    """Return a LIKE pattern as a GLOB pattern, which is case-sensitive like PostgreSQL's LIKE."""
     found, characters = [], iter(pattern)
     for character in characters:
         is_plain = character == "\\"

@@ -1,6 +1,6 @@
-"""API keys: shown once when they are made, stored as SHA-256, recognised in every request.
+"""API keys: printed once when they are made, stored as SHA-256, checked in every request.
 
-A key is 32 bytes of chance: a plain hash cannot be searched back, and it can be looked up by an index.
+A key is 32 random bytes, so a plain hash cannot be reversed, and an index finds it.
 """
 
 import hashlib
@@ -15,16 +15,16 @@ from typing import Any, Final, Protocol
 
 from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.storage.database import APPLICATION_ID, Database, DatabaseProblem
-from prefect.agent.entrypoints.server.storage.files import keep_private
 from prefect.agent.entrypoints.server.storage.migrations import SCHEMA_VERSION
+from prefect.agent.entrypoints.server.storage.private_files import keep_private
 from prefect.agent.entrypoints.server.storage.scopes import ADMIN, ANYONE, Caller
 from prefect.agent.entrypoints.settings.local_keys import read_key, write_key
 
 PREFIX: Final = "pak_"
-"""Marks our keys, for people and for scanners that look for secrets in files."""
+"""The prefix of keys, by which people and secret scanners recognise them."""
 
 BUSY_SECONDS: Final = 10.0
-"""How long the commands wait for the server that uses the same file."""
+"""Seconds that commands wait for a server that uses the same file."""
 
 _KNOWN: Final = (
     "SELECT k.id, k.scope, k.expires_at, k.made_by FROM api_key_hash h JOIN auth_api_key k "
@@ -36,7 +36,7 @@ _LOST_MAKER: Final = (
     "UNION SELECT k.id, k.made_by FROM auth_api_key k JOIN up ON k.id = up.made_by) "
     "SELECT made_by FROM up WHERE made_by IS NOT NULL AND made_by NOT IN (SELECT id FROM up)"
 )
-"""Of the keys through which a key was made, the one that is not in the file: revoked, or given to a server."""
+"""Finds, among the keys through which a key was made, one that is not in the file: revoked, or from ``--api-key``."""
 
 _REVOKE: Final = (
     "DELETE FROM auth_api_key WHERE id IN (WITH RECURSIVE gone(id) AS (SELECT id FROM auth_api_key WHERE id = ? "
@@ -45,22 +45,22 @@ _REVOKE: Final = (
 
 
 class Executes(Protocol):
-    """A transaction, or a connection of one's own."""
+    """A transaction of the server, or a connection of a command."""
 
     def execute(self, sql: str, params: Sequence[Any] = ..., /) -> object:
         """Run one statement."""
 
 
 def digest(key: str) -> str:
-    """What is stored of a key."""
+    """Return the hash of a key, which is stored instead of the key."""
     return hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
 
 
 def caller(database: Database, given: frozenset[str], authorization: str) -> Caller | None:
-    """Who asks; None if the Cloud is locked and the key is not accepted.
+    """Return who sent a request; None if the Cloud is locked and the key is not accepted.
 
     Args:
-        given: Keys that the server was started with.
+        given: The keys of ``--api-key``; if there are some, every request needs a key.
         authorization: The request's header of that name.
     """
     key = authorization.removeprefix("Bearer ")
@@ -74,7 +74,7 @@ def caller(database: Database, given: frozenset[str], authorization: str) -> Cal
 
 
 def _known(database: Database, key: str, given: frozenset[str] = frozenset()) -> Caller | None:
-    """Who has a key that was made and has not expired, nor the keys through which it was made."""
+    """Return the caller of a stored key; None if it, or a key through which it was made, is expired or revoked."""
     found = database.glance(_KNOWN, [digest(key), iso(datetime.now(timezone.utc))])
     if found is None:
         return None
@@ -86,7 +86,7 @@ def _known(database: Database, key: str, given: frozenset[str] = frozenset()) ->
 
 
 def _id_of_given(key: str) -> str:
-    """What stands for a key of ``--api-key`` in keys that are made through it."""
+    """Return the id of a key of ``--api-key``, for keys that are made through it."""
     return f"given {digest(key)}"
 
 
@@ -100,10 +100,10 @@ def add_key(
     scope: str = ADMIN,
     made_by: str | None = None,
 ) -> tuple[str, str]:
-    """Make a key and lock the Cloud; return the key's id, and the key, which cannot be had again.
+    """Make a key and lock the Cloud; return the key's id, and the key, which is not stored.
 
     Args:
-        made_by: Id of the key through which it is made: it is revoked with that.
+        made_by: The id of the key through which it is made, and with which it is revoked.
     """
     key, row_id, now = f"{PREFIX}{secrets.token_urlsafe(32)}", str(uuid.uuid4()), iso(datetime.now(timezone.utc))
     tx.execute(
@@ -120,14 +120,14 @@ def add_key(
 
 
 def revoke(tx: Executes, key_id: str) -> bool:
-    """Refuse a key, and all that were made through it, from now on; return whether it was there."""
+    """Revoke a key, and all keys made through it; return whether the key existed."""
     done: Any = tx.execute(_REVOKE, [key_id])
     count = done.rowcount if isinstance(done, sqlite3.Cursor) else done
     return bool(count > 0)
 
 
 def lock(tx: Executes, why: str) -> None:
-    """Ask for a key from now on, also when the last one is revoked. Repeating it changes nothing."""
+    """Require a key in every request, even after the last key is revoked. Repeating it changes nothing."""
     now = iso(datetime.now(timezone.utc))
     tx.execute(
         "INSERT INTO cloud_lock (id, created, updated, why) SELECT ?, ?, ?, ? "
@@ -137,21 +137,21 @@ def lock(tx: Executes, why: str) -> None:
 
 
 def unlock(tx: Executes) -> None:
-    """Ask for no key any more. Keys that were made stay."""
+    """Stop requiring a key. Existing keys stay."""
     tx.execute("DELETE FROM cloud_lock")
 
 
 def is_locked(database: Database) -> bool:
-    """Whether every request needs a key."""
+    """Return whether every request needs a key."""
     return database.glance("SELECT 1 FROM cloud_lock") is not None
 
 
 def keep_own_key(database: Database, path: Path, scope: str) -> None:
-    """See to it that the file *path* holds a key of that *scope* that is accepted; make one if not.
+    """Make sure that the file *path* holds an accepted key of that *scope*; make one if it does not.
 
     Raises:
-        DatabaseProblem: Others could read the database or replace it.
-        ConfigurationError: Something else is there.
+        DatabaseProblem: Other users could read the database or replace it.
+        ConfigurationError: The file at *path* is not a key file of this user.
         OSError: The file cannot be written.
     """
     check_private(database.path)
@@ -162,16 +162,16 @@ def keep_own_key(database: Database, path: Path, scope: str) -> None:
     with database.write() as tx:
         tenant = tx.row("tenant", "1 ORDER BY created")
         if tenant is None:
-            raise DatabaseProblem("there is no tenant to make a key for: create one first")
+            raise DatabaseProblem("there is no tenant to make a key for; create one first")
         _, key = add_key(tx, tenant["id"], f"of {path.name}", scope=scope)
         write_key(path, key)
 
 
 def check_private(path: Path) -> None:
-    """Check that the file *path* is fit for keys, before the first one is made.
+    """Check that the database *path* is safe for keys, before the first one is made.
 
     Raises:
-        DatabaseProblem: Others could read it, or put another one in its place.
+        DatabaseProblem: Other users could read the file, or replace it.
     """
     problem = keep_private(path)
     if problem is not None:
@@ -179,15 +179,20 @@ def check_private(path: Path) -> None:
 
 
 @contextmanager
-def opened_beside(path: Path) -> Generator[sqlite3.Connection]:
-    """A transaction on a file that a running server may be using; the file is made if it is not there.
+def opened_beside(path: Path, *, must_exist: bool = False) -> Generator[sqlite3.Connection]:
+    """Open a transaction on a file that a running server may be using.
+
+    Args:
+        must_exist: Whether to refuse a missing file instead of making it.
 
     Raises:
-        DatabaseProblem: The file cannot be used.
+        DatabaseProblem: The file is missing, or cannot be used.
     """
     problem: Exception | None = None
     try:
-        Database(path).close()  # makes or migrates the file, if nobody uses it
+        if must_exist and not path.exists():
+            raise DatabaseProblem(f"there is no database at {path}; check --database, or make it with create-key")
+        Database(path).close()  # makes or migrates the file, unless a server uses it
     except DatabaseProblem as found:
         problem = found
     try:
@@ -201,12 +206,14 @@ def opened_beside(path: Path) -> Generator[sqlite3.Connection]:
             connection.execute("COMMIT")
         finally:
             connection.close()
+    except PermissionError as found:
+        raise DatabaseProblem(f"cannot use {path}: {found.strerror}; choose another --database") from found
     except sqlite3.Error as found:
         raise DatabaseProblem(f"cannot use {path}: {found}; it was left as it is") from found
 
 
 def _is_ready(path: Path) -> bool:
-    """Whether the file has today's tables: a server uses it."""
+    """Return whether the file has the present schema, so that a command can use it beside a server."""
     if not path.is_file():
         return False
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS)

@@ -1,7 +1,7 @@
-"""From the schema of one version to the next, and to the present one.
+"""Migrate a database from the schema of any earlier version to the present one.
 
-A migration is text that never changes again: the tables of today are in ``tables.py``, those of yesterday only here. A
-test compares what a new file gets with what a migrated one ends up with.
+The text of a migration never changes: the present tables are in ``tables.py``, earlier ones only here. A test compares
+the schema of a new file with that of a migrated one.
 """
 
 import sqlite3
@@ -138,10 +138,10 @@ SCHEMA_VERSION: Final = max(STEPS)
 
 
 def migrate(connection: sqlite3.Connection, application_id: int) -> None:
-    """Bring a file to the present schema, or fill an empty one; in one transaction, or not at all.
+    """Migrate a file to the present schema, or create the schema in an empty one, in one transaction.
 
     Args:
-        application_id: The mark of an empty file that becomes ours.
+        application_id: The ``application_id`` that an empty file gets.
     """
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version == SCHEMA_VERSION:
@@ -154,7 +154,7 @@ def migrate(connection: sqlite3.Connection, application_id: int) -> None:
 
 
 def _new() -> str:
-    """All tables, and the tenant that every client needs."""
+    """Create all tables, and the tenant that every client needs."""
     now = iso(datetime.now(timezone.utc))
     tables = "\n".join(table.ddl for table in TABLES.values())
     return (

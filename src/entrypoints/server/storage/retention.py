@@ -1,4 +1,4 @@
-"""What is deleted after a while, if that is asked for: logs of finished flow runs, and these runs themselves."""
+"""Delete logs of finished flow runs, and these runs themselves, after a time that the user chooses."""
 
 from collections.abc import Generator
 from datetime import datetime, timedelta
@@ -11,13 +11,13 @@ from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.storage.database import Database, Tx
 
 PERIOD: Final = 3600.0
-"""Seconds from one round to the next."""
+"""Seconds from one round of deletions to the next."""
 
 RUNS: Final = 25
-"""Most flow runs that one step looks at."""
+"""How many flow runs one step examines at most."""
 
 PORTION: Final = 500
-"""Most rows that one step deletes; with a task run go its states."""
+"""How many rows one step deletes at most; a task run's states go with it."""
 
 _FINISHED: Final = tuple(sorted(FINISHED))
 _OLD: Final = (
@@ -31,11 +31,11 @@ _ALL: Final = ("log", "task_run", "flow_run_state")
 
 @attrs.frozen
 class Retention:
-    """How long what belongs to finished flow runs is kept; None: for ever.
+    """How long the data of finished flow runs is kept; None: for ever.
 
     Attributes:
-        logs: From the end of a run to the end of its logs.
-        runs: From its end to that of the run with all that belongs to it.
+        logs: The time from the end of a run to the deletion of its logs.
+        runs: The time from the end of a run to its deletion, with all its data.
     """
 
     logs: timedelta | None = None
@@ -47,9 +47,9 @@ class Retention:
 
 @attrs.frozen
 class _Past:
-    """When a run must have finished, and for when it must have been planned.
+    """The times before which a run must have finished, and must have been scheduled, to be deleted.
 
-    One that was cancelled ahead of its time stays until then: it says that this time of its schedule is dealt with.
+    A run that was cancelled before its scheduled time stays until then, so that the schedule does not create it again.
     """
 
     finished_before: str
@@ -57,16 +57,16 @@ class _Past:
 
     @property
     def params(self) -> list[str]:
-        """Parameters of ``_OLD``."""
+        """Return the parameters of ``_OLD``."""
         return [*_FINISHED, self.finished_before, self.planned_before]
 
     def has(self, tx: Tx, run_id: str) -> bool:
-        """Whether a flow run is as old; anew, as it may have come to life again meanwhile."""
+        """Return whether a flow run is old enough; read it again, as it may have been restarted."""
         return tx.one(f"{_OLD} AND id = ?", [*self.params, run_id]) is not None
 
 
 def prune(database: Database, retention: Retention, now: datetime) -> Generator[int]:
-    """Delete what is old enough; each step is a transaction of its own, and yields how many rows it deleted."""
+    """Delete old data; each step is a transaction of its own, and yields how many rows it deleted."""
     if retention.runs is not None:
         yield from _prune(database, _Past(iso(now - retention.runs), iso(now)), _ALL, whole=True)
     if retention.logs is not None:
@@ -92,7 +92,7 @@ def _prune(database: Database, past: _Past, tables: tuple[str, ...], *, whole: b
 
 
 def _delete(database: Database, run_id: str, past: _Past, table: str) -> int:
-    """Delete a portion of what a run has in *table*, unless it has come to life again meanwhile."""
+    """Delete some rows of a run in *table*, unless the run was restarted."""
     with database.write() as tx:
         if not past.has(tx, run_id):
             return 0

@@ -1,4 +1,4 @@
-"""Read trees of rows: one statement per level, however many rows a level has."""
+"""Read trees of rows with one statement for each level, however many rows a level has."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,29 +6,29 @@ from typing import Any, Final
 
 import attrs
 
-from prefect.agent.entrypoints.server.storage.answer_sizes import check_total, value_size
+from prefect.agent.entrypoints.server.storage.answer_limits import check_total, value_size
 from prefect.agent.entrypoints.server.storage.database import Tx, decode_value
 from prefect.agent.entrypoints.server.storage.filters import Where, order_sql
 from prefect.agent.entrypoints.server.storage.tables import TABLES, Table, ToMany, ToOne
 
 CHUNK: Final = 500
-"""Ids per statement: below SQLite's limit of variables, and of one size so that statements stay cached."""
+"""Ids in one statement: below SQLite's limit of variables, and constant so that statements stay cached."""
 
 AGGREGATE: Final = "_aggregate"
 
 TYPE_NAME: Final = "__typename"
-"""A field of every row that is not stored: it counts, and graphql-core answers it."""
+"""A field of every row that is not stored; graphql-core answers it, and it counts in the size."""
 
 _SIZE: Final = "#"
-"""Where a shown row has its size: no field of an answer is called like this."""
+"""The key of a row's size; no field of an answer has this name."""
 
 
 @attrs.frozen
 class Ask:
-    """One field that is asked for.
+    """One selected field.
 
     Attributes:
-        key: Its name in the answer.
+        key: Its key in the answer.
     """
 
     key: str
@@ -41,14 +41,14 @@ Row = dict[str, Any]
 
 
 def read_rows(tx: Tx, table: Table, ask: Ask) -> list[Row]:
-    """The rows that *ask* describes, as nested objects keyed like the answer."""
+    """Return the rows that *ask* selects, as nested objects with the keys of the answer."""
     found = [shown for _, shown in _load(tx, table, ask)]
     tx.spend(sum(shown[_SIZE] for shown in found))
     return found
 
 
 def read_by_id(tx: Tx, table: Table, ask: Ask) -> Row | None:
-    """The row whose id is asked for, or None."""
+    """Return the row with the id in *ask*, or None."""
     found = _load(tx, table, Ask(ask.key, ask.name, {"where": {"id": {"_eq": ask.args["id"]}}}, ask.children))
     if not found:
         return None
@@ -57,7 +57,7 @@ def read_by_id(tx: Tx, table: Table, ask: Ask) -> Row | None:
 
 
 def count_rows(tx: Tx, table: Table, args: Mapping[str, Any], link: str = "1", link_params: Sequence[Any] = ()) -> int:
-    """How many rows match; with ``distinct_on``, how many different values there are."""
+    """Return how many rows match; with ``distinct_on``, how many different values there are."""
     where = Where()
     condition = where.sql(table, args.get("where"), narrow=bool(link_params))
     distinct = args.get("distinct_on")
@@ -70,7 +70,7 @@ def count_rows(tx: Tx, table: Table, args: Mapping[str, Any], link: str = "1", l
 def _load(
     tx: Tx, table: Table, ask: Ask, link: str = "1", link_params: Sequence[Any] = (), *, split_by: str = ""
 ) -> list[tuple[Row, Row]]:
-    """Stored rows and what is shown of them. With *split_by*, limit and offset are the caller's, per group."""
+    """Return stored rows and their shown fields. With *split_by*, the caller applies limit and offset to each group."""
     args = ask.args
     where = Where()
     condition = where.sql(table, args.get("where"), narrow=bool(link_params))
@@ -172,7 +172,7 @@ def _show_counts(tx: Tx, table: Table, pairs: list[tuple[Row, Row]], ask: Ask) -
 
 
 def _columns(table: Table, asks: Iterable[Ask]) -> set[str]:
-    """Columns that must be read to answer *asks*."""
+    """Return the columns that must be read to answer *asks*."""
     needed = {"id"}
     for ask in asks:
         relation = table.relations.get(ask.name)

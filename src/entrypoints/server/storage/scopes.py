@@ -1,4 +1,4 @@
-"""What a key may do. A runner's key goes into every flow run: with it neither keys nor code can be made."""
+"""The scopes of API keys. Every flow run has a runner key, so that key can make neither keys nor code."""
 
 from typing import Final
 
@@ -15,14 +15,14 @@ RUNNER_MUTATIONS: Final = frozenset({
     "get_or_create_task_run", "get_or_create_task_run_info", "update_flow_run_heartbeat", "update_task_run_heartbeat",
     "set_task_run_name", "create_task_run_artifact", "update_task_run_artifact", "delete_task_run_artifact",
     "set_key_value", "delete_key_value",
-    # flow runs that start, name and cancel others
+    # flow runs that start, rename and cancel others
     "create_flow_run", "set_flow_run_name", "cancel_flow_run",
-    # the same in the words of 0.6
+    # the same in the dialect of 0.6
     "getRunsInQueue", "setFlowRunStates", "setTaskRunStates", "writeRunLogs", "writeRunLog", "getOrCreateTaskRun",
     "getOrCreateTaskRunInfo", "updateFlowRunHeartbeat", "updateTaskRunHeartbeat", "createFlowRun", "setFlowRunName",
     "cancelFlowRun",
 })  # fmt: skip
-"""Every other mutation needs an admin's key."""
+"""The mutations of the scope runner; every other one needs an admin key."""
 
 _TABLES: Final = (
     "tenant", "project", "flow_group", "flow", "task", "edge", "agent_config", "agent", "flow_run", "task_run",
@@ -34,16 +34,16 @@ RUNNER_QUERIES: Final = frozenset(
     {"hello", "api", "auth_info", "authInfo", "get_task_run_info", "secret_value"}
     | {f"{table}{kind}" for table in _TABLES for kind in ("", "_by_pk", "_aggregate")}
 )
-"""Every other query needs an admin's key. A secret is read by its name; a list of all names is not needed for that."""
+"""The queries of the scope runner; every other one needs an admin key. A secret is read by its name, without a list."""
 
 
 @attrs.frozen
 class Caller:
-    """Who asks.
+    """Who sent a request.
 
     Attributes:
-        scope: What the key may do; admin also where none is needed.
-        key_id: What stands for the key in those that are made through it; None if there is no key.
+        scope: The scope of the key; admin if no key is needed.
+        key_id: The id of the key, which keys made through it refer to; None without a key.
         expires_at: When the key expires, as it is stored.
     """
 
@@ -52,9 +52,9 @@ class Caller:
     expires_at: str | None = None
 
     def may(self, operation: str) -> bool:
-        """Whether the caller may use this root field."""
+        """Return whether the caller may use this root field."""
         return self.scope == ADMIN or operation in RUNNER_MUTATIONS or operation in RUNNER_QUERIES
 
 
 ANYONE: Final = Caller()
-"""Who asks a Cloud that is not locked."""
+"""The caller of a Cloud that is not locked."""

@@ -1,4 +1,4 @@
-"""The tables of the Cloud as data: SQL and the GraphQL schema are both made from this."""
+"""The tables of the Cloud as data, from which SQL and the GraphQL schema are generated."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -41,7 +41,7 @@ class Table:
         unique: Groups of columns that are unique together.
         indexes: Column lists, as SQL; those of a partial index end in ``WHERE`` and a condition.
         cascades: Columns whose row's deletion deletes this row.
-        private: Columns that nobody can ask for, with their types.
+        private: Columns that the API does not show, with their types.
     """
 
     name: str
@@ -60,13 +60,13 @@ class Table:
 
     @property
     def keys(self) -> Sequence[tuple[str, ...]]:
-        """Columns of everything that finds rows wherever they are: the id, unique groups, whole indexes."""
+        """Columns by which an index finds rows: the id, unique groups, complete indexes."""
         whole = [tuple(text.split(", ")) for text in self.indexes if " WHERE " not in text]
         return [("id",), *self.unique, *whole, *((column,) for column in self.cascades)]
 
     @property
     def ddl(self) -> str:
-        """SQL that creates the table and its indexes."""
+        """Return the SQL that creates the table and its indexes."""
         columns = {**self.all_columns, **self.private}.items()
         lines = [f"{c} {_SQL_TYPES[t]}{' PRIMARY KEY' if c == 'id' else ''}" for c, t in columns]
         lines += [
@@ -395,4 +395,4 @@ _ALL: Final = (
 
 TABLES: Final[Mapping[str, Table]] = {table.name: table for table in _ALL}
 HIDDEN: Final = frozenset({"secret", "api_key_hash", "cloud_lock", "flow_concurrency_limit", "task_tag_limit"})
-"""Tables that are stored but cannot be asked for as they are."""
+"""Tables that are stored but not shown by the API, or not as they are."""

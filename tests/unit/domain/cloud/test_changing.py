@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from prefect.agent.domain.cloud.changing import Columns, RunStore, change_flow_run, change_task_run
-from prefect.agent.domain.cloud.errors import VERSION_LOCKING, CloudError
+from prefect.agent.domain.cloud.errors import VERSION_LOCKING, CloudRefusal
 from prefect.agent.domain.cloud.states import plain, scheduled
 from prefect.agent.domain.cloud.strictness import LOOSE, STRICT, Claims, Strictness
 from prefect.agent.domain.cloud.transitions import Accepted
@@ -111,7 +111,7 @@ def test_a_refused_change_writes_nothing() -> None:
     """Neither the run nor its claim: a claim at another version is lost."""
     store = Memory(a_row("run", "Scheduled"))
 
-    with pytest.raises(CloudError, match="at version 1, not 7"):
+    with pytest.raises(CloudRefusal, match="at version 1, not 7"):
         change_flow_run(store, store.flow_run, plain("Submitted", "mine"), version=7)
 
     assert (store.written, dict(store.claims.remembered)) == ([], {})
@@ -123,7 +123,7 @@ def test_a_second_claim_comes_too_soon_where_nothing_is_compared() -> None:
     change_flow_run(store, store.flow_run, plain("Submitted", "mine"))
     store.now += timedelta(seconds=29)
 
-    with pytest.raises(CloudError, match="already been submitted"):
+    with pytest.raises(CloudRefusal, match="already been submitted"):
         change_flow_run(store, store.flow_run, plain("Submitted", "mine, too"))
 
     assert store.written == [("run", "Submitted")]
@@ -140,7 +140,7 @@ def test_a_locked_version_is_compared_when_a_run_begins(of: str) -> None:
         else:
             change_task_run(store, store.flow_run, store.tasks[0], plain("Running", ""), version=7)
 
-    with pytest.raises(CloudError) as refusal:
+    with pytest.raises(CloudRefusal) as refusal:
         begin()
     store.locked = False
     begin()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import CloudRefusal
 from prefect.agent.domain.cloud.limits import (
     FLOW_RUNS_QUEUED,
     TAKING,
@@ -126,7 +126,7 @@ def test_a_limit_is_a_number(value: int) -> None:
 @pytest.mark.parametrize("value", [-1, True, None, "1", 1.5])
 def test_nothing_else_is_a_limit(value: object) -> None:
     """A limit below 0 would say nothing that 0 does not."""
-    with pytest.raises(CloudError, match="0 or more"):
+    with pytest.raises(CloudRefusal, match="0 or more"):
         check_limit(value)
 
 

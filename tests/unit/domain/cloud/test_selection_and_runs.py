@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import CloudRefusal
 from prefect.agent.domain.cloud.runs import run_labels, run_name, run_parameters
 from prefect.agent.domain.cloud.selection import due_time, is_due, is_ready, labels_match
 from prefect.agent.domain.state_names import PARENTS, SCHEDULED
@@ -115,7 +115,7 @@ def test_missing_parameters_are_named() -> None:
     """The person who asks for the run learns which values are missing."""
     declared = [{"name": "y", "required": True}, {"name": "x", "required": True}]
 
-    with pytest.raises(CloudError, match="x, y"):
+    with pytest.raises(CloudRefusal, match="x, y"):
         run_parameters(declared, None, None)
 
 

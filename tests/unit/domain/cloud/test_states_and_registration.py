@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from prefect.agent.domain import state_names
 from prefect.agent.domain.cloud import registration, states
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import CloudRefusal
 
 LEAVES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text())
 JSON = st.recursive(
@@ -30,10 +30,10 @@ DEEP = "[" * 100_000
 @example({"type": "Scheduled", "start_time": ""})
 @example({"type": ["Running"]})
 def test_a_payload_is_a_state_or_refused(payload: Any) -> None:
-    """Whatever a client sends: a state of a known type, or a CloudError whose text official agents understand."""
+    """Whatever a client sends: a state of a known type, or a CloudRefusal whose text official agents understand."""
     try:
         state = states.read_state(payload)
-    except CloudError:
+    except CloudRefusal:
         return
     assert state.type in state_names.PARENTS
     assert state.message is None or isinstance(state.message, str)
@@ -53,7 +53,7 @@ def test_a_payload_is_a_state_or_refused(payload: Any) -> None:
 )
 def test_what_is_wrong_with_a_state_is_said(payload: Any, words: str) -> None:
     """The refusal names the fault."""
-    with pytest.raises(CloudError, match=words):
+    with pytest.raises(CloudRefusal, match=words):
         states.read_state(payload)
 
 
@@ -101,10 +101,10 @@ def test_a_compressed_flow_is_unpacked() -> None:
 @given(st.one_of(st.text(), st.binary().map(lambda raw: base64.b64encode(raw).decode()), JSON.map(packed)))
 @example(base64.b64encode(gzip.compress(b"{}")[:-5]).decode())
 def test_what_is_no_flow_is_refused(text: str) -> None:
-    """Whatever comes in a flow's place: a CloudError, nothing else."""
+    """Whatever comes in a flow's place: a CloudRefusal, nothing else."""
     try:
         flow = registration.decompress_flow(text)
-    except CloudError:
+    except CloudRefusal:
         return
     assert isinstance(flow["name"], str)
 
@@ -116,7 +116,7 @@ def test_a_flow_that_was_damaged_on_its_way_is_refused(place: int, flip: int) ->
     data[place % len(data)] ^= flip
     try:
         registration.decompress_flow(base64.b64encode(bytes(data)).decode())
-    except CloudError:
+    except CloudRefusal:
         return
     assert data[:2] == b"\x1f\x8b"
 
@@ -125,14 +125,14 @@ def test_a_small_request_cannot_fill_the_memory(monkeypatch: pytest.MonkeyPatch)
     """A flow that unpacks to more than the limit is refused without being unpacked whole."""
     monkeypatch.setattr(registration, "MAX_FLOW_BYTES", 1000)
 
-    with pytest.raises(CloudError, match="larger than"):
+    with pytest.raises(CloudRefusal, match="larger than"):
         registration.decompress_flow(packed({"name": "f" * 2000}))
 
 
 @pytest.mark.parametrize("flow", [None, [], {}, {"name": ""}, {"name": 3}, "[]", "{"])
 def test_a_flow_is_an_object_with_a_name(flow: object) -> None:
     """Anything else is refused."""
-    with pytest.raises(CloudError):
+    with pytest.raises(CloudRefusal):
         registration.check_flow(flow)
 
 
@@ -144,10 +144,10 @@ def test_json_that_is_nested_too_deeply_is_refused(read: Callable[[str], object]
     text = base64.b64encode(gzip.compress(DEEP.encode())).decode() if read is registration.decompress_flow else DEEP
     try:
         read(text)
-    except CloudError:
+    except CloudRefusal:
         return
     except RecursionError:
-        pytest.fail("RecursionError instead of CloudError", pytrace=False)
+        pytest.fail("RecursionError instead of CloudRefusal", pytrace=False)
     pytest.fail("nonsense was believed")
 
 
@@ -181,7 +181,7 @@ def test_a_task_becomes_columns() -> None:
 @pytest.mark.parametrize("task", [None, [], {}, {"slug": 1}, "x"])
 def test_a_task_without_a_slug_is_refused(task: Any) -> None:
     """Edges and task runs name tasks by slug."""
-    with pytest.raises(CloudError):
+    with pytest.raises(CloudRefusal):
         registration.task_columns(task, reference=False)
 
 
@@ -198,5 +198,5 @@ def test_edges_tell_where_a_task_stands() -> None:
 @pytest.mark.parametrize("edge", [{}, None, [], {"upstream_task": {"slug": "a"}}, {"upstream_task": "a"}])
 def test_an_edge_with_one_end_is_refused(edge: Any) -> None:
     """Both ends are named by slug."""
-    with pytest.raises(CloudError):
+    with pytest.raises(CloudRefusal):
         registration.edge_ends(edge)

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import CloudRefusal
 from prefect.agent.domain.cloud.strictness import LOOSE, STRICT, Claims
 from support.builders import NOW
 
@@ -18,11 +18,11 @@ def test_a_second_claim_within_30_seconds_is_refused(seconds: float) -> None:
     claims.take("a", LOOSE, NOW)
 
     for _ in range(2):
-        with pytest.raises(CloudError, match=r"State update failed.*already been submitted"):
+        with pytest.raises(CloudRefusal, match=r"State update failed.*already been submitted"):
             claims.take("a", LOOSE, NOW + seconds * SECOND)
     claims.take("b", LOOSE, NOW + seconds * SECOND)
     claims.take("a", LOOSE, NOW + 30 * SECOND)
-    with pytest.raises(CloudError):
+    with pytest.raises(CloudRefusal):
         claims.take("a", LOOSE, NOW + 59 * SECOND)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefect.agent.domain.cloud.errors import VERSION_LOCKING, CloudError
+from prefect.agent.domain.cloud.errors import VERSION_LOCKING, CloudRefusal
 from prefect.agent.domain.cloud.states import State, plain, scheduled
 from prefect.agent.domain.cloud.strictness import LOOSE
 from prefect.agent.domain.cloud.transitions import Accepted, cancel, set_flow_run_state, set_task_run_state
@@ -41,9 +41,9 @@ def test_a_run_that_waits_can_be_claimed(kind: str) -> None:
 @pytest.mark.parametrize("kind", sorted(set(PARENTS) - SCHEDULED))
 def test_a_run_that_does_not_wait_cannot_be_claimed(kind: str) -> None:
     """The second of two agents is refused, in the words that official agents look for."""
-    with pytest.raises(CloudError, match="State update failed"):
+    with pytest.raises(CloudRefusal, match="State update failed"):
         set_flow_run_state(a_row(kind), state("Submitted"), now=NOW)
-    with pytest.raises(CloudError, match="State update failed"):
+    with pytest.raises(CloudRefusal, match="State update failed"):
         set_task_run_state(a_row(kind), state("Submitted"), now=NOW, flow_run_state="Running")
 
 
@@ -59,7 +59,7 @@ def test_only_a_claim_can_be_claimed_over_and_only_at_its_version(kind: str, ver
         if (kind, version) == ("Submitted", 3):
             assert (update().values["state"], update().values["version"]) == ("Submitted", 4)
             continue
-        with pytest.raises(CloudError, match="State update failed"):
+        with pytest.raises(CloudRefusal, match="State update failed"):
             update()
 
 
@@ -87,7 +87,7 @@ def test_a_loose_cloud_compares_nothing(kind: str, version: int | None) -> None:
 def test_a_claim_is_a_compare_and_set(stored: int, claimed: int | None) -> None:
     """A claim at another version than the stored one is refused; a claimant that names none believes in any."""
     fits = claimed is None or claimed == stored
-    with nullcontext() if fits else pytest.raises(CloudError, match="State update failed"):
+    with nullcontext() if fits else pytest.raises(CloudRefusal, match="State update failed"):
         set_flow_run_state(a_row(version=stored), state("Submitted"), now=NOW, version=claimed)
 
 
@@ -106,7 +106,7 @@ def test_any_other_state_may_follow_any_state(old: str, new: str) -> None:
 def test_a_claim_is_handed_back_at_its_version_only(new: str) -> None:
     """Another agent may have taken it over meanwhile; a client that names no version is believed."""
     assert set_flow_run_state(a_row("Submitted"), state(new), now=NOW).values["state"] == new
-    with pytest.raises(CloudError, match="State update failed"):
+    with pytest.raises(CloudRefusal, match="State update failed"):
         set_flow_run_state(a_row("Submitted"), state(new), now=NOW, version=2)
 
 
@@ -133,7 +133,7 @@ def test_version_locking_guards_running_only(locked: bool, kind: str, version: i
         if not refused:
             assert update().values["state"] == kind
             continue
-        with pytest.raises(CloudError) as refusal:
+        with pytest.raises(CloudRefusal) as refusal:
             update()
         assert refusal.value.code == VERSION_LOCKING
 
@@ -141,7 +141,7 @@ def test_version_locking_guards_running_only(locked: bool, kind: str, version: i
 @pytest.mark.parametrize("flow_run_state", sorted(set(PARENTS) - {"Running"}))
 def test_a_task_cannot_run_without_its_flow(flow_run_state: str) -> None:
     """A task of a cancelled flow run is stopped by this refusal."""
-    with pytest.raises(CloudError, match="not Running"):
+    with pytest.raises(CloudRefusal, match="not Running"):
         set_task_run_state(a_row("Pending"), state("Running"), now=NOW, flow_run_state=flow_run_state)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from prefect.agent.domain.cloud.calendar.cron import read_cron
 from prefect.agent.domain.cloud.calendar.schedules import next_events, read_schedule
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import CloudRefusal
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from prefect.agent.domain.cloud.errors import CloudError
 )
 def test_no_cron_expression(text: str) -> None:
     """Refused, whatever it is."""
-    with pytest.raises(CloudError):
+    with pytest.raises(CloudRefusal):
         read_cron(text)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from prefect.agent.domain.cloud.calendar.clocks import RRuleClock, read_clock
 from prefect.agent.domain.cloud.calendar.rrules import FREQUENCIES, RRule, _easter
 from prefect.agent.domain.cloud.calendar.rule_sets import read_rules
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import CloudRefusal
 
 START = datetime(2024, 2, 28, 9, 30, 15)
 DAY = timedelta(days=1, seconds=1)
@@ -71,7 +71,7 @@ def test_rules_are_those_of_the_clients_library(
     after = START + later * {"SECONDLY": timedelta(seconds=60), "MINUTELY": timedelta(hours=1)}.get(frequency, DAY)
     try:
         found = list(islice(rule.times(after), 5))
-    except CloudError:
+    except CloudRefusal:
         return
     assume(found and found[-1].year < 2030)
     if frequency in {"SECONDLY", "MINUTELY"}:
@@ -117,7 +117,7 @@ def test_a_rule_that_would_go_on_for_ever_is_given_up() -> None:
     """With a sentence, after a bounded number of steps."""
     rule = RRule(frequency="SECONDLY", start=START, positions=frozenset({2}))
 
-    with pytest.raises(CloudError, match="steps"):
+    with pytest.raises(CloudRefusal, match="steps"):
         next(rule.times(START))
 
 
@@ -206,5 +206,5 @@ def test_a_rule_is_later_than_what_was_asked() -> None:
 )  # fmt: skip
 def test_rules_that_make_no_sense(rule: Any) -> None:
     """Are refused with a sentence."""
-    with pytest.raises(CloudError):
+    with pytest.raises(CloudRefusal):
         read_clock({"type": "RRuleClock", "rrule_obj": rule})

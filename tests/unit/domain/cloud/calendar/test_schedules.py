@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefect.agent.domain.cloud.calendar.schedules import (
-    Event,
+    ScheduledEvent,
     check_covered,
     missing_events,
     next_events,
     read_schedule,
 )
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import CloudRefusal
 
 UTC = timezone.utc
 MINUTE = 60_000_000
@@ -150,7 +150,7 @@ NEW_YORK = "America/New_York"
 def test_clocks(clock: dict[str, Any], after: str, expected: list[str] | None) -> None:
     """Intervals, cron and dates, where clocks are changed, and at the edges."""
     if expected is None:
-        with pytest.raises(CloudError, match="is not a time of a schedule"):
+        with pytest.raises(CloudRefusal, match="is not a time of a schedule"):
             read_schedule({"clocks": [clock]})
     else:
         assert due(after, 3, clock) == expected
@@ -271,7 +271,7 @@ def test_filters_look_at_the_clock_on_the_wall() -> None:
 )
 def test_what_cannot_be_kept_is_refused(schedule: object, said: str) -> None:
     """With a sentence that names it."""
-    with pytest.raises(CloudError, match=said):
+    with pytest.raises(CloudRefusal, match=said):
         read_schedule(schedule)
 
 
@@ -298,8 +298,8 @@ def test_times_ascend_and_nothing_is_between(
 
 def test_missing_events() -> None:
     """What has a run is not made again, nor what somebody deleted; clocks that say more are looked at one by one."""
-    plain = [Event(at(f"2021-01-0{day}"), {}, None) for day in (1, 2, 3, 4)]
-    special = Event(at("2021-01-01"), {"x": 1}, None)
+    plain = [ScheduledEvent(at(f"2021-01-0{day}"), {}, None) for day in (1, 2, 3, 4)]
+    special = ScheduledEvent(at("2021-01-01"), {"x": 1}, None)
 
     assert missing_events(plain, {}) == plain
     assert missing_events(plain, {plain[0].key: plain[0].time}) == plain[1:]
@@ -314,7 +314,7 @@ def test_required_parameters_must_be_covered() -> None:
     declared = [{"name": "x", "required": True}, {"name": "y", "required": False}]
     schedule = read_schedule({"clocks": [interval(DAY, parameter_defaults={"x": None}), interval(DAY)]})
 
-    with pytest.raises(CloudError, match="not supplied: x"):
+    with pytest.raises(CloudRefusal, match="not supplied: x"):
         check_covered(schedule, declared, {})
     check_covered(schedule, declared, {"x": 1})
     check_covered(read_schedule({"clocks": [interval(DAY, parameter_defaults={"x": 1})]}), declared, None)

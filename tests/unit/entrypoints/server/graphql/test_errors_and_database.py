@@ -57,7 +57,8 @@ def test_variables_that_do_not_fit(cloud: Embedded, variables: object) -> None:
 @pytest.mark.parametrize("body", [None, [], 3, "x", {}, {"query": None}, {"query": ["{ hello }"]}])
 def test_a_body_that_is_no_request(cloud: Embedded, body: object) -> None:
     """400: there is no query in it."""
-    status, answer = cloud.execute(body, {})
+    found = cloud.execute(body, {})
+    status, answer = found.status, found.body
 
     assert (status, answer["errors"][0]["extensions"]["code"]) == (400, "BAD_USER_INPUT")
 
@@ -97,12 +98,13 @@ def test_a_key_is_asked_for_if_there_are_any(cloud: Embedded) -> None:
     body = {"query": 'mutation { create_project(input: { name: "p" }) { id } }'}
 
     for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Bearer "}):
-        status, answer = locked(body, headers)
+        refused = locked(body, headers)
+        status, answer = refused.status, refused.body
         assert status == 200
         assert answer["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
         assert not answer.get("data")
     assert cloud.ask("query { project { id } }")["project"] == []
-    assert "errors" not in locked(body, {"authorization": "Bearer right"})[1]
+    assert "errors" not in locked(body, {"authorization": "Bearer right"}).body
 
 
 def test_a_refused_field_leaves_nothing_behind(cloud: Embedded) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from graphql import parse
 
-from prefect.agent.entrypoints.server.graphql.documents import INVALID, UNPARSABLE, Documents, Refused
+from prefect.agent.entrypoints.server.graphql.documents import INVALID, UNPARSABLE, DocumentRefused, Documents
 from prefect.agent.entrypoints.server.graphql.parse_cache import outline
 from support.embedded import Embedded
 
@@ -62,7 +62,7 @@ def test_a_literal_that_does_not_fit_is_refused_as_ever(value: str) -> None:
 
     said = []
     for prepare in (documents.prepare, fresh.prepare):
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(DocumentRefused) as refused:
             prepare(by_id(value))
         said.append([error.formatted for error in refused.value.errors])
 
@@ -76,7 +76,7 @@ def test_a_broken_text_is_refused_by_the_parser() -> None:
     documents = Documents()
     documents.prepare(by_id(f'"{ONE}"'))
 
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(DocumentRefused) as refused:
         documents.prepare(by_id(f'"{ONE}'))
 
     assert refused.value.code == UNPARSABLE
@@ -97,7 +97,7 @@ def test_fields_of_one_key_must_agree_in_every_document() -> None:
     documents = Documents()
     documents.prepare(by_id(f'"{ONE}"', f'flow_by_pk(id: "{ONE}") {{ name }}'))
 
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(DocumentRefused) as refused:
         documents.prepare(by_id(f'"{ONE}"', f'flow_by_pk(id: "{TWO}") {{ name }}'))
 
     assert "flow_by_pk" in refused.value.errors[0].message

@@ -9,9 +9,15 @@ from typing import Any
 import pytest
 
 from prefect.agent.entrypoints.server.graphql import documents
-from prefect.agent.entrypoints.server.graphql.documents import MAX_ALIKE, MAX_DEPTH, MAX_FIELDS, Documents, Refused
+from prefect.agent.entrypoints.server.graphql.documents import (
+    MAX_ALIKE,
+    MAX_DEPTH,
+    MAX_FIELDS,
+    DocumentRefused,
+    Documents,
+)
 from prefect.agent.entrypoints.server.graphql.execution import read_json
-from prefect.agent.entrypoints.server.storage import database, effort
+from prefect.agent.entrypoints.server.storage import database, sql_functions
 from prefect.agent.entrypoints.server.storage.database import Tx
 from support.embedded import Embedded
 
@@ -92,7 +98,7 @@ def test_a_document_is_prepared_once() -> None:
     """And one that is refused is not kept."""
     kept = Documents()
     assert kept.prepare("query { hello }") is kept.prepare("query { hello }")
-    with pytest.raises(Refused):
+    with pytest.raises(DocumentRefused):
         kept.prepare("query { nothing }")
     assert list(kept._texts._known) == ["query { hello }"]
 
@@ -155,7 +161,7 @@ def test_a_statement_that_takes_too_long(cloud: Embedded, monkeypatch: pytest.Mo
     monkeypatch.setattr(database, "READ_SECONDS", 0.05)
     with pytest.raises(Exception, match="interrupted") as caught, cloud.database.read() as tx:
         tx.all(endless)
-    assert database.explain(caught.value) == effort.TOO_SLOW
+    assert database.explain(caught.value) == sql_functions.TOO_SLOW
 
     monkeypatch.setattr(database, "READ_SECONDS", -1.0)
     status, body = cloud.send("query { project { id } }")

@@ -178,7 +178,7 @@ def test_what_an_old_client_keeps(cloud: Embedded) -> None:
     assert cloud.ask("{ task_tag_limit { tag limit } }") == {"task_tag_limit": [{"tag": "t", "limit": 2}]}
 
     made = old(cloud, "createAPIToken", "id token", name="agent", role="TENANT_ADMIN")
-    assert cloud.execute({"query": "{ hello }"}, {})[1]["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+    assert cloud.execute({"query": "{ hello }"}, {}).body["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
     headers = {"authorization": f"Bearer {made['token']}"}
     token_id = made["id"]
     text = f'mutation {{ deleteAPIToken(input: {{ tokenId: "{token_id}" }}) {{ success }} }}'

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from prefect.agent.domain.cloud.errors import CloudError
+from prefect.agent.domain.cloud.errors import CloudRefusal
 from prefect.agent.entrypoints.server.storage.filters import order_sql
 from prefect.agent.entrypoints.server.storage.tables import TABLES
 from support.embedded import Embedded, task_run
@@ -332,7 +332,7 @@ def test_an_order_through_two_relations(names: Embedded) -> None:
 )
 def test_an_order_without_sense_is_refused(order: object) -> None:
     """With a sentence; never as SQL."""
-    with pytest.raises(CloudError):
+    with pytest.raises(CloudRefusal):
         order_sql(TABLES["flow"], order)
 
 

@@ -26,7 +26,8 @@ def made(cloud: Embedded, name: str = "k", **given: Any) -> dict[str, str]:
 def taken(execute: Executor, key: str | None) -> bool:
     """Whether a request with this key is answered."""
     headers = {} if key is None else {"authorization": f"Bearer {key}"}
-    status, body = execute(HELLO, headers)
+    answer = execute(HELLO, headers)
+    status, body = answer.status, answer.body
     assert status == 200
     if "errors" in body:
         assert body["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"

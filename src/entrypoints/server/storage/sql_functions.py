@@ -1,6 +1,6 @@
-"""Comparisons that SQLite leaves to Python: work that grows with the length of the texts and ends in time.
+"""SQL functions in Python that compare JSON values and patterns, with limits of time and work.
 
-SQLite does not look at the clock while it is inside such a function: each does so by itself.
+SQLite does not check its time limit inside such a function, so each function checks it.
 """
 
 import json
@@ -16,17 +16,17 @@ import attrs
 TOO_SLOW: Final = "This took too long and was given up: ask for less at a time"
 
 MAX_PATTERN: Final = 1000
-"""Characters of a pattern: searching costs at most so much for each character of a text."""
+"""Characters of the longest pattern, which limits the work for each character of a text."""
 
 _SHORT: Final = 1000
-"""Characters of JSON texts whose comparison is remembered."""
+"""Characters of JSON texts whose comparison is cached."""
 
 _STEPS_FREE: Final = 200_000
 _STEPS_EACH: Final = 10
-"""Comparisons of values that are made whatever the size of two JSON texts, and for each of their characters."""
+"""Comparisons of values that are always permitted, and further ones for each character of the two JSON texts."""
 
 _LOOK_EVERY: Final = 4096
-"""Steps between two looks at the clock; below a millisecond."""
+"""Steps between two checks of the clock, less than a millisecond."""
 
 
 class TooMuch(Exception):
@@ -34,31 +34,31 @@ class TooMuch(Exception):
 
 
 @attrs.define
-class Effort:
-    """What the functions of one connection may take, until when.
+class SqlFunctions:
+    """The functions of one connection, with the deadline of its transaction.
 
     Attributes:
-        end: Monotonic time.
-        problem: Why the last function gave up: SQLite tells its caller only that one did.
+        end: The deadline, as monotonic time.
+        problem: Why the last function gave up, which SQLite does not pass on.
     """
 
     end: float = inf
     problem: TooMuch | None = None
 
     def register(self, connection: sqlite3.Connection) -> None:
-        """Teach *connection* the functions ``json_contains`` and ``text_like``."""
+        """Add to *connection* the functions ``json_contains`` and ``text_like``."""
         connection.create_function("json_contains", 2, self._guarded(self._contains), deterministic=True)
         connection.create_function("text_like", 3, self._guarded(self._like), deterministic=True)
 
-    def check(self) -> None:
-        """Raise :class:`TooMuch` if the time is over."""
+    def check_time(self) -> None:
+        """Raise :class:`TooMuch` if the deadline is over."""
         if time.monotonic() > self.end:
             raise TooMuch(TOO_SLOW)
 
     def _guarded(self, run: Callable[..., Any]) -> Callable[..., Any]:
         def guarded(*given: Any) -> Any:
             try:
-                self.check()
+                self.check_time()
                 return None if None in given else run(*given)
             except RecursionError:
                 self.problem = TooMuch("A JSON value is nested too deeply to be compared")
@@ -86,9 +86,9 @@ class Effort:
 
 @attrs.define
 class _Steps:
-    """Comparisons that are left."""
+    """Counts the comparisons that are left."""
 
-    effort: Effort
+    functions: SqlFunctions
     left: int
 
     def take(self, count: int = 1) -> None:
@@ -96,17 +96,17 @@ class _Steps:
         if self.left < 0:
             raise TooMuch("Too many values are compared with each other: ask for fewer in one _contains")
         if before // _LOOK_EVERY != self.left // _LOOK_EVERY:
-            self.effort.check()
+            self.functions.check_time()
 
 
 @lru_cache(4096)
 def _short_contains(outer: str, inner: str) -> bool:
-    """Sets of labels are few, however many rows have them."""
-    return _holds(json.loads(outer), json.loads(inner), _Steps(Effort(), _SHORT * _SHORT))
+    """Compare short texts with a cache, because rows have few different sets of labels."""
+    return _holds(json.loads(outer), json.loads(inner), _Steps(SqlFunctions(), _SHORT * _SHORT))
 
 
 def _holds(value: Any, wanted: Any, steps: _Steps) -> bool:
-    """Whether one JSON value holds another one, as PostgreSQL's ``@>`` does."""
+    """Return whether one JSON value contains another one, in the sense of PostgreSQL's ``@>``."""
     steps.take()
     if isinstance(value, dict) and isinstance(wanted, dict):
         return all(name in value and _holds(value[name], wanted[name], steps) for name in wanted)
@@ -116,7 +116,7 @@ def _holds(value: Any, wanted: Any, steps: _Steps) -> bool:
 
 
 def _list_holds(items: list[Any], wanted: list[Any], steps: _Steps) -> bool:
-    """Plain values are looked up; only lists and objects are compared with each other."""
+    """Return whether a list contains all wanted items; only lists and objects are compared one by one."""
     steps.take(len(items) + len(wanted))
     nested = [item for item in items if isinstance(item, dict | list)]
     plain = {item for item in items if not isinstance(item, dict | list)}
@@ -130,7 +130,7 @@ def _list_holds(items: list[Any], wanted: list[Any], steps: _Steps) -> bool:
 
 
 def _folded(text: str) -> str:
-    """Without capital letters of ASCII, as SQLite's LIKE compares."""
+    """Return the text with ASCII letters in lower case, as SQLite's LIKE compares."""
     return text.lower() if text.isascii() else text.translate(_SMALL)
 
 
@@ -139,7 +139,7 @@ _SMALL: Final = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 
 @attrs.frozen
 class _Pattern:
-    """A pattern of LIKE: the texts between its ``%``, each a tuple of characters in which None is any one."""
+    """A LIKE pattern: the texts between its ``%``, each a tuple of characters in which None matches any character."""
 
     pieces: tuple[tuple[str | None, ...], ...]
 
@@ -148,8 +148,8 @@ class _Pattern:
         """Read *pattern*, in which a backslash makes the next character a plain one."""
         return _read_pattern(pattern if minds_case else _folded(pattern))
 
-    def matches(self, text: str, effort: Effort) -> bool:
-        """Whether the whole *text* is of this kind: each piece is taken where it comes first."""
+    def matches(self, text: str, functions: SqlFunctions) -> bool:
+        """Return whether the whole *text* matches; each piece is matched at its first place."""
         first, *rest = self.pieces
         if not _fits(text, 0, first):
             return False
@@ -158,7 +158,7 @@ class _Pattern:
         *middle, last = rest
         at = len(first)
         for piece in middle:
-            found = _find(text, at, piece, effort)
+            found = _find(text, at, piece, functions)
             if found < 0:
                 return False
             at = found + len(piece)
@@ -184,13 +184,13 @@ def _fits(text: str, at: int, piece: tuple[str | None, ...]) -> bool:
     return len(text) >= at + len(piece) and all(c is None or text[at + n] == c for n, c in enumerate(piece))
 
 
-def _find(text: str, at: int, piece: tuple[str | None, ...], effort: Effort) -> int:
-    """The first place from *at* on where *piece* is; -1 if there is none."""
+def _find(text: str, at: int, piece: tuple[str | None, ...], functions: SqlFunctions) -> int:
+    """Return the first place from *at* on where *piece* matches; -1 if there is none."""
     if None not in piece:
         return text.find("".join(map(str, piece)), at)
     for number, place in enumerate(range(at, len(text) - len(piece) + 1)):
         if number % _LOOK_EVERY == 0:
-            effort.check()
+            functions.check_time()
         if _fits(text, place, piece):
             return place
     return -1

@@ -1,18 +1,18 @@
-"""How large an answer may be. A short query can name one large value many times: what counts is what goes out."""
+"""The limit of an answer's size. Answers are measured, because a short query can select one large value many times."""
 
 from typing import Any, Final
 
-from prefect.agent.domain.cloud.errors import TOO_EXPENSIVE, CloudError
+from prefect.agent.domain.cloud.errors import TOO_EXPENSIVE, CloudRefusal
 
 MAX_ANSWER: Final = 32 * 1024 * 1024
-"""Characters of an answer, about."""
+"""Characters of the largest answer, approximately."""
 
 _EACH: Final = 32
-"""What a value counts beside its text: to make an answer of a million numbers takes seconds as well."""
+"""Characters counted for each value beside its text: an answer of a million numbers takes seconds, too."""
 
 
-class TooLarge(CloudError):
-    """The answer would be larger than ``MAX_ANSWER``."""
+class TooLarge(CloudRefusal):
+    """The answer would be larger than ``MAX_ANSWER`` characters."""
 
     def __init__(self) -> None:
         megabytes = MAX_ANSWER // (1024 * 1024)
@@ -21,18 +21,18 @@ class TooLarge(CloudError):
 
 
 def check_total(size: int) -> None:
-    """Raise :class:`TooLarge` if *size* characters are too many."""
+    """Raise :class:`TooLarge` if *size*, in characters, exceeds the limit."""
     if size > MAX_ANSWER:
         raise TooLarge
 
 
 def value_size(value: Any) -> int:
-    """Characters of one value as it is stored, with its name's and what stands between."""
+    """Return how many characters one stored value takes in an answer, with its name and punctuation."""
     return _EACH + (len(value) if isinstance(value, str) else 0)
 
 
 def check_answer(answer: Any) -> None:
-    """Raise :class:`TooLarge` if *answer*, made of what JSON has, is too large; it is looked through only so far."""
+    """Raise :class:`TooLarge` if *answer*, a JSON value, is too large; stop counting at the limit."""
     size, left = 0, [answer]
     while left:
         value = left.pop()

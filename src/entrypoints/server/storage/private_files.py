@@ -1,4 +1,4 @@
-"""Who can read the file of a Cloud: its user alone. Keys are hashes in it, secrets and results are in clear."""
+"""Keep the database readable by its user alone: it holds secrets and results in clear text."""
 
 import contextlib
 import logging
@@ -19,10 +19,10 @@ _log: Final = logging.getLogger(__name__)
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder that only its user can enter, if it is not there.
+    """Make a folder that only its user can enter, unless it exists.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: The folder cannot be made.
     """
     if not folder.is_dir():
         make_folder(folder.parent)  # each of them: who may write to a parent can replace what is in it
@@ -30,15 +30,15 @@ def make_folder(folder: Path) -> None:
 
 
 def make_file(path: Path) -> None:
-    """Make an empty file that only its user can read, if there is nothing yet; SQLite says what is wrong otherwise."""
+    """Make an empty file that only its user can read, unless a file exists; SQLite reports a failure later."""
     with contextlib.suppress(OSError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, PRIVATE_FILE))
 
 
 def planted(path: Path) -> str | None:
-    """Say which file beside the database at *path* another user put there; SQLite would take over what is in it.
+    """Return one sentence about a file that another user put beside the database and SQLite would read; or None.
 
-    Root's own files, and those of the owner of the database, are as good as this user's.
+    Files of root and of the owner of the database are accepted.
     """
     own = {os.geteuid(), 0, *(found.st_uid for found in _found(path))}
     for end in _BESIDE:
@@ -50,7 +50,7 @@ def planted(path: Path) -> str | None:
 
 
 def _found(path: Path) -> list[os.stat_result]:
-    """What is at *path*, not followed; nothing if nothing is there."""
+    """Return the status of the file at *path*, without following a link; empty if there is none."""
     try:
         return [path.lstat()]
     except OSError:
@@ -58,10 +58,10 @@ def _found(path: Path) -> list[os.stat_result]:
 
 
 def keep_private(path: Path) -> str | None:
-    """Take the file at *path*, and those that SQLite has beside it, from other users; say what cannot be.
+    """Remove other users' access to the database at *path* and the files beside it.
 
     Returns:
-        None, or one sentence: other users can read the file or put another one in its place.
+        One sentence if other users can still read the file or replace it; else None.
     """
     wide = [one for one in _files(path) if one.stat().st_mode & _OTHERS]
     mine = [one for one in wide if one.stat().st_uid == os.geteuid()]
