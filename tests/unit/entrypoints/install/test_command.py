@@ -283,12 +283,12 @@ def test_what_follows_two_dashes_is_for_the_agent(words: str, printed_words: str
         ("install -- --volume x", "after --: --volume is not for the kubernetes agent"),
         ("install systemd -- --qps 9", "after --: --qps is not for the local agent"),
         ("install systemd -- process", "after --: Got unexpected extra argument"),
-        ("install -- --namespace b", "give --namespace before the --"),
-        ("install -- --label b", "give --label before the --"),
-        ("install -- --api-key-secret a/b", "--api-key-secret cannot be given here"),
-        ("install -- --agent-address http://:1", "--agent-address cannot be given here"),
-        ("install compose -- --agent-address http://:1", "--agent-address cannot be given here"),
-        ("install systemd -- --token T", "--token cannot be given here"),
+        ("install -- --namespace b", "give --namespace before --, not after it"),
+        ("install -- --label b", "give --label before --, not after it"),
+        ("install -- --api-key-secret a/b", "--api-key-secret cannot be given after --"),
+        ("install -- --agent-address http://:1", "--agent-address cannot be given after --"),
+        ("install compose -- --agent-address http://:1", "--agent-address cannot be given after --"),
+        ("install systemd -- --token T", "--token cannot be given after --"),
     ],
 )
 def test_the_agents_options_are_checked_before_anything_is_printed(words: str, about: str) -> None:
