@@ -14,7 +14,7 @@ from prefect.agent.entrypoints.runtime.exits import ExitCode
 from prefect.agent.entrypoints.settings.configuration import CLOUD_API, Backend
 
 if TYPE_CHECKING:
-    from prefect.agent.entrypoints.install.command_line import Started
+    from prefect.agent.entrypoints.install.command_line import AgentCommand
     from prefect.agent.entrypoints.install.plan import Install
 
 _JOBS: Final = {
@@ -175,11 +175,11 @@ def compose(image: str | None, **given: Any) -> None:
     _say_if_loopback(started.api, "container")
 
 
-def _started(words: tuple[str, ...], given: Mapping[str, Any]) -> "Started":
-    from prefect.agent.entrypoints.install.command_line import Started, own_program  # noqa: PLC0415
+def _started(words: tuple[str, ...], given: Mapping[str, Any]) -> "AgentCommand":
+    from prefect.agent.entrypoints.install.command_line import AgentCommand, own_program  # noqa: PLC0415
 
     values = {name: value for name, value in given.items() if value}
-    return Started(**{"program": own_program(), "words": words, **values})
+    return AgentCommand(**{"program": own_program(), "words": words, **values})
 
 
 def _chosen(given: dict[str, Any]) -> "Install":
@@ -245,7 +245,7 @@ def _say_how_to_set_the_key(namespace: str) -> None:
     )
 
 
-def _say_where_the_address_goes(started: "Started", place: str) -> None:
+def _say_where_the_address_goes(started: "AgentCommand", place: str) -> None:
     if started.has_secret_address:
         _say(
             "The address is not printed, because it has a password and every user can read a command line. Put it "

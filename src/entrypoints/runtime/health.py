@@ -1,4 +1,4 @@
-"""How the agent is: made from the same events as the log (promise P4)."""
+"""The agent's health, derived from the same events as the log (promise P4)."""
 
 from datetime import datetime
 from typing import Any, Final
@@ -10,7 +10,7 @@ from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.events import Event
 
 STALE_AFTER: Final = 60.0
-"""Seconds without a good poll after which an agent that polls every 10 s is unwell: several polls have failed."""
+"""Seconds without a successful poll after which the agent is unhealthy: at one poll in 10 s, several have failed."""
 
 WATCHED: Final = {
     events.POLLED: "last_poll",
@@ -22,16 +22,16 @@ WATCHED: Final = {
 }
 
 
-TROUBLES: Final = frozenset({events.CLOUD_TROUBLE, events.PLATFORM_TROUBLE, events.BUG})
-"""Events that are shown, but do not make an agent unwell by themselves."""
+ERRORS: Final = frozenset({events.CLOUD_TROUBLE, events.PLATFORM_TROUBLE, events.BUG})
+"""Events that health shows, but that do not make the agent unhealthy by themselves."""
 
 
 @attrs.define(kw_only=True)
 class Health:
-    """Remembers when things last went well, and what went wrong since. Takes events from any thread.
+    """Records when the agent last succeeded and what failed since. Takes events from any thread.
 
     Attributes:
-        stale_after: Seconds without a good poll after which the agent is unwell.
+        stale_after: Seconds without a successful poll after which the agent is unhealthy.
     """
 
     clock: Clock
@@ -39,57 +39,57 @@ class Health:
     _since: float = attrs.field(init=False)
     _last: dict[str, datetime] = attrs.field(factory=dict, init=False)
     _good_poll: float | None = attrs.field(default=None, init=False)
-    _trouble: str = attrs.field(default="", init=False)
+    _last_error: str = attrs.field(default="", init=False)
     _busy: bool = attrs.field(default=False, init=False)
     _starting: str = attrs.field(default="", init=False)
     _refused: str = attrs.field(default="", init=False)
     _stalled: dict[str, str] = attrs.field(factory=dict, init=False)
-    """By loop or thread: what is reported of it."""
+    """By loop or thread that stands still or has ended: the message about it."""
 
     def __attrs_post_init__(self) -> None:
         self._since = self.clock.monotonic()
 
     def start_up(self, reason: str) -> None:
-        """Note that the agent starts, and what it waits for. It is unwell until an event says that it has started."""
+        """Record that the agent starts, and what it waits for; it is unhealthy until an event says it has started."""
         self._starting = reason
 
     def take(self, event: Event) -> None:
-        """Learn from one event."""
+        """Update the health with one event."""
         if event.name in WATCHED:
             self._last[WATCHED[event.name]] = self.clock.now()
         if event.name == events.POLLED:
             self._take_poll(is_busy=bool(event.fields.get("busy")))
-        elif event.name in TROUBLES:
-            self._trouble = event.message
+        elif event.name in ERRORS:
+            self._last_error = event.message
         else:
             self._take_condition(event)
 
     @property
     def lives(self) -> bool:
-        """Whether a restart would be no help: the agent is well, starts, or waits for its key to be accepted again."""
+        """Whether a restart would not help: the agent is healthy, starts, or waits until its key is accepted again."""
         return not self._stalled and (bool(self._starting or self._refused) or not self._is_stale())
 
     def report(self) -> tuple[bool, dict[str, Any]]:
-        """Whether the agent is well, and the facts as JSON-ready values."""
+        """Return whether the agent is healthy, and the facts as values for JSON."""
         reason = self._starting or self._refused or next(iter(list(self._stalled.values())), "")
         healthy = not reason and not self._is_stale()
         facts: dict[str, Any] = {
             "status": "starting" if self._starting else "healthy" if healthy else "unhealthy",
             "busy": self._busy,
             "seconds_since_good_poll": round(self._age(), 1),
-            "trouble": reason or self._trouble or None,
+            "trouble": reason or self._last_error or None,
         }
         facts.update({name: self._last[name].isoformat() if name in self._last else None for name in WATCHED.values()})
         return healthy, facts
 
     def _take_poll(self, *, is_busy: bool) -> None:
-        """A poll that did not ask, since there is no room, is a good one, but proves nothing about the Cloud."""
+        """Record a successful poll; a poll that sent no request, because all slots are busy, ends no error."""
         self._good_poll, self._busy = self.clock.monotonic(), is_busy
         if not is_busy:
-            self._trouble = self._refused = ""
+            self._last_error = self._refused = ""
 
     def _take_condition(self, event: Event) -> None:
-        """Learn what makes the agent unwell at once, and that it is over."""
+        """Update the conditions that make the agent unhealthy at once, when they begin and when they end."""
         if event.name == events.STARTING:
             self._starting = event.message
         elif event.name == events.AGENT_STARTED and self._starting:

@@ -14,7 +14,7 @@ from prefect.agent.entrypoints.runtime.exits import end_now
 def stop_on_signals(stop: Callable[[], None]) -> Generator[None]:
     """Call *stop* on the first SIGINT or SIGTERM during the block; end the process at once on the second.
 
-    Outside the main thread, which alone may handle signals, nothing changes.
+    In another thread than the main one, this does nothing, since only the main thread can handle signals.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -23,7 +23,7 @@ def stop_on_signals(stop: Callable[[], None]) -> Generator[None]:
 
     def handle(number: int, _frame: FrameType | None) -> None:
         if seen:
-            sys.stderr.write("second signal: stopping at once\n")
+            sys.stderr.write("Second signal: stopping at once\n")
             end_now(128 + number)
         seen.append(number)
         stop()
