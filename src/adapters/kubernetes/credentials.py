@@ -149,7 +149,7 @@ class ClusterLogin:
             if auth["value"]
         }
         if not all(value.isascii() and value.isprintable() for value in found.values()):
-            raise ConfigException("the token has characters that a token cannot have")
+            raise ConfigException("the token has characters that no token can have")
         return [*found.items(), *self._acts_as]
 
 
