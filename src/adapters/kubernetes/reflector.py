@@ -202,7 +202,7 @@ class Reflector:
                     self._stream = None
         self._over.wait(
             self._rhythm.shortest - (time.monotonic() - began)
-        )  # somebody in between may cut each one at once
+        )  # a proxy in between may close each one at once
         return version
 
     def _take(self, line: bytes) -> str:
