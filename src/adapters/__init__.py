@@ -1,1 +1,1 @@
-"""One package per technology."""
+"""Implementations of the ports, one package for each technology."""

@@ -1,7 +1,7 @@
-"""Answers of HTTP servers, whatever is talked to: a deadline for the whole of each.
+"""Deadlines for whole answers of HTTP servers.
 
-The timeouts of urllib3 and requests are for the next piece of an answer: a server that sends a byte a second is never
-late. :func:`within` sets when the whole must be there; only connections of a pool that is :func:`timed` keep to it.
+The timeouts of urllib3 and requests limit the wait for the next piece of an answer: a server that sends one byte a
+second never exceeds them. :func:`within` limits the whole answer, for connections of a pool that is :func:`timed`.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from urllib3 import HTTPConnectionPool, PoolManager
 
 @attrs.frozen
 class _Limits:
-    """When the head and when the whole of an answer must be there (monotonic, seconds); None for never."""
+    """Deadlines for the head and for the whole of an answer, in monotonic seconds; None means no deadline."""
 
     head: float | None = None
     whole: float | None = None
@@ -31,13 +31,13 @@ _current: Final = threading.local()
 
 @contextlib.contextmanager
 def within(*, head: float | None, whole: float | None) -> Generator[None]:
-    """Answers that this thread begins to read inside must be there in so many seconds; the nearer deadline counts.
+    """Set deadlines for answers that this thread begins to read inside the block; of nested ones, the earlier counts.
 
-    An answer keeps its deadlines when it is read later, or by another thread. One that is late raises TimeoutError.
+    An answer keeps its deadlines when it is read later, or by another thread. A late answer raises TimeoutError.
 
     Args:
-        head: For the status line and the headers; None for no limit.
-        whole: For everything.
+        head: Seconds for the status line and the headers; None for no limit.
+        whole: Seconds for the whole answer; None for no limit.
     """
     before = _limits()
     began = time.monotonic()
@@ -49,7 +49,7 @@ def within(*, head: float | None, whole: float | None) -> Generator[None]:
 
 
 class TimedResponse(http.client.HTTPResponse):
-    """An answer that keeps the deadlines which held when it was begun."""
+    """An answer that keeps the deadlines that were set when its connection began to read it."""
 
     def __init__(self, sock: Any, *args: Any, **details: Any) -> None:
         super().__init__(sock, *args, **details)
@@ -59,7 +59,7 @@ class TimedResponse(http.client.HTTPResponse):
         self.fp = io.BufferedReader(self._reader)
 
     def begin(self) -> None:
-        """Read the head."""
+        """Read the status line and the headers."""
         super().begin()
         self._reader.until = self._limits.whole
 
@@ -69,11 +69,11 @@ class TimedResponse(http.client.HTTPResponse):
 
 
 class _TimedReader(io.RawIOBase):
-    """Reads a socket, up to a moment."""
+    """Reads a socket until a deadline."""
 
     def __init__(self, raw: Any, sock: Any) -> None:
         super().__init__()
-        self._raw, self._sock = raw, sock  # Docker's SDK looks for a _sock to hang up
+        self._raw, self._sock = raw, sock  # Docker's SDK closes a stream by its attribute _sock
         self.until: float | None = None
 
     def readable(self) -> bool:
@@ -84,7 +84,7 @@ class _TimedReader(io.RawIOBase):
             return self._read(buffer)
         left = self.until - time.monotonic()
         if left <= 0:
-            raise TimeoutError("the whole of the answer did not come in time")
+            raise TimeoutError("the whole answer did not arrive in time")
         silence = self._sock.gettimeout()
         if silence is not None and silence <= left:
             return self._read(buffer)
@@ -106,16 +106,16 @@ class _TimedReader(io.RawIOBase):
 
 
 class Timed:
-    """What is added to a connection: its answers keep deadlines."""
+    """Makes a connection's answers keep deadlines, as a base class of it."""
 
     response_class = TimedResponse
 
 
 def timed(manager: PoolManager, addition: Any = Timed) -> PoolManager:
-    """The same *manager*, whose connections keep the deadlines of :func:`within`. May be repeated.
+    """Let the connections of *manager* keep the deadlines of :func:`within`, and return it. May be repeated.
 
     Args:
-        addition: A subclass of :class:`Timed`, which is added to its connections.
+        addition: A subclass of :class:`Timed`, which becomes a base class of its connections.
     """
     pools = manager.pool_classes_by_scheme
     manager.pool_classes_by_scheme = {scheme: _timed_pool(pool, addition) for scheme, pool in pools.items()}
@@ -123,21 +123,21 @@ def timed(manager: PoolManager, addition: Any = Timed) -> PoolManager:
 
 
 class TimedAdapter(HTTPAdapter):
-    """Connections of a session of requests that keep the deadlines of :func:`within`.
+    """Lets the connections of a session of requests keep the deadlines of :func:`within`.
 
     Attributes:
-        addition: What is added to them.
+        addition: The class that becomes a base class of these connections.
     """
 
     addition: ClassVar[type[Timed]] = Timed
 
     def init_poolmanager(self, *args: Any, **details: Any) -> None:
-        """For connections without a proxy."""
+        """Create the pools for connections without a proxy."""
         super().init_poolmanager(*args, **details)
         timed(self.poolmanager, self.addition)
 
     def proxy_manager_for(self, *args: Any, **details: Any) -> Any:
-        """For those through one."""
+        """Return the pools for connections through a proxy."""
         return timed(super().proxy_manager_for(*args, **details), self.addition)
 
 

@@ -1,6 +1,6 @@
-"""JSON answers within bounds: bytes, and values. 60 MB of ``{},{},`` would take 1.5 GB of memory once decoded.
+"""Reads JSON answers with limits for bytes and values, since 60 MB of ``{},{},`` would take 1.5 GB once decoded.
 
-Values are counted before anything is decoded, by what stands between them, in a few passes over the bytes.
+Values are counted before anything is decoded, by the separators between them, in a few passes over the bytes.
 """
 
 import errno
@@ -9,22 +9,22 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 MOST_BYTES: Final = 64 * 1024 * 1024
-"""Bytes of one answer. Lists of 10,000 Jobs or containers have less."""
+"""Most bytes of one answer. Lists of 10,000 Jobs or containers are smaller."""
 
 MOST_VALUES: Final = 1_000_000
-"""Values of one answer: objects, lists, and what is in them. 10,000 containers are about 600,000."""
+"""Most values of one answer: objects, lists, and their elements. 10,000 containers have about 600,000."""
 
 LONGEST_LINE: Final = 16 * 1024 * 1024
-"""Bytes of one line in a stream of JSON objects; an API server keeps no object that is larger than 3 MiB."""
+"""Most bytes of one line in a stream of JSON objects. No object of an API server is larger than 3 MiB."""
 
 PIECE: Final = 64 * 1024
 
 COUNTED: Final = 256 * 1024
-"""Bytes that are taken apart at once."""
+"""Bytes that are split at a time."""
 
 
 class BeyondBounds(OSError):
-    """An answer is larger than can be taken: ask for less. The message is the end of a sentence."""
+    """An answer exceeds the limits: ask for less. Its message completes a sentence that begins with "The answer"."""
 
     def __init__(self, why: str) -> None:
         super().__init__(errno.EMSGSIZE, why)
@@ -34,10 +34,10 @@ class BeyondBounds(OSError):
 
 
 def gathered(pieces: Iterable[bytes], *, most: int = MOST_BYTES) -> bytes:
-    """All *pieces*.
+    """Return all *pieces* joined.
 
     Raises:
-        BeyondBounds: They are more than *most* bytes together; what comes then is not read.
+        BeyondBounds: Together they have more than *most* bytes; further pieces are not read.
     """
     found, size = [], 0
     for piece in pieces:
@@ -49,11 +49,11 @@ def gathered(pieces: Iterable[bytes], *, most: int = MOST_BYTES) -> bytes:
 
 
 def loads(body: bytes, *, most: int = MOST_VALUES) -> Any:
-    """What *body* says.
+    """Return the value of the JSON text *body*.
 
     Raises:
         BeyondBounds: It has more than *most* values.
-        ValueError: It is not JSON, or nested more deeply than Python reads.
+        ValueError: It is not JSON, or nested too deeply for Python.
     """
     check(body, most=most)
     try:
@@ -69,7 +69,7 @@ def check(body: bytes, *, most: int = MOST_VALUES) -> None:
 
 
 def lines(pieces: Iterable[bytes], *, longest: int = LONGEST_LINE) -> Iterator[bytes]:
-    """Whole lines that are not empty. What follows the last line end is left out: it was cut.
+    """Yield the complete lines that are not blank. The rest after the last line end is dropped, since it is incomplete.
 
     Raises:
         BeyondBounds: A line has more than *longest* bytes.
@@ -89,12 +89,12 @@ def lines(pieces: Iterable[bytes], *, longest: int = LONGEST_LINE) -> Iterator[b
 
 
 def _separators(body: bytes) -> int:
-    """About as many as there are values; also counts what is in texts."""
+    """Return the number of separators, also of those inside texts: about the number of values."""
     return sum(map(body.count, (b",", b"[", b"{")))
 
 
 def _is_above(body: bytes, most: int) -> bool:
-    """Whether more than *most* separators are outside of texts. A backslash escapes the byte after it."""
+    """Return whether more than *most* separators are outside of texts, where a backslash escapes the next byte."""
     body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
     found = inside = 0
     for begin in range(0, len(body), COUNTED):

@@ -1,8 +1,8 @@
-"""Plain YAML as kubectl takes it, with a budget: bytes, values, depth. Whatever was written, parsing it stays cheap.
+"""Reads plain YAML as kubectl does, with limits for bytes, values and depth, so that parsing is always cheap.
 
-The document is measured before anything is built from it, by libyaml where PyYAML has it. An alias counts as all that
-it stands for. Dates and base-60 numbers are texts, as they are for kubectl; a decimal number has
-at most 64 characters.
+The document is measured before anything is built from it, by libyaml if PyYAML has it. An alias counts as much as the
+value it refers to. Dates and base-60 numbers are texts, as they are for kubectl; a decimal number has at most 64
+characters.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ import attrs
 import yaml
 
 LONGEST_NUMBER: Final = 64
-"""Characters."""
+"""Most characters of a decimal number."""
 
 _TAG: Final = "tag:yaml.org,2002:"
 _TAGS: Final = frozenset(
@@ -20,27 +20,27 @@ _TAGS: Final = frozenset(
 )
 _NUMBERS: Final = frozenset({f"{_TAG}int", f"{_TAG}float"})
 _TEXTS: Final = frozenset({f"{_TAG}timestamp", f"{_TAG}value"})
-"""What YAML 1.1 finds in plain scalars and kubectl does not."""
+"""Tags that YAML 1.1 gives plain scalars and kubectl does not."""
 
 _Parser: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class NotPlainYaml(Exception):
-    """A text that is not one document of plain YAML within the budget.
+    """A text is not one document of plain YAML within the budget.
 
-    The message is the end of a sentence ("is nested more than 50 levels deep") and shows nothing of the text.
+    The message completes a sentence ("is nested more than 50 levels deep") and shows nothing of the text.
     """
 
 
 @attrs.frozen(kw_only=True)
 class Budget:
-    """What one document may cost.
+    """The limits of one document.
 
     Attributes:
-        bytes: Of the text.
-        values: Mappings, lists, keys and scalars; those behind an alias count each time.
+        bytes: Bytes of the text.
+        values: Mappings, lists, keys and scalars; those that an alias refers to count each time.
         depth: Levels of nesting.
-        text: Characters of all scalars together; those behind an alias count each time.
+        text: Characters of all scalars together; those that an alias refers to count each time.
     """
 
     bytes: int
@@ -50,18 +50,18 @@ class Budget:
 
 
 def load(document: bytes, budget: Budget) -> Any:
-    """What *document* says, in dicts, lists and scalars.
+    """Return the value of *document*: dicts, lists and scalars.
 
     Raises:
-        NotPlainYaml: It is something else, or beyond the budget.
+        NotPlainYaml: It is not plain YAML, or exceeds the budget.
     """
     measure(document, budget)
     with _understood():
-        return yaml.load(document, Loader=_Plain)  # noqa: S506 - a SafeLoader
+        return yaml.load(document, Loader=_PlainLoader)  # noqa: S506 - a SafeLoader
 
 
 def measure(document: bytes, budget: Budget) -> None:
-    """Look through *document* without building anything. Raises as :func:`load`."""
+    """Check *document* against *budget* without building anything. Raises as :func:`load`."""
     if len(document) > budget.bytes:
         raise NotPlainYaml(f"is larger than {budget.bytes // 1024} KiB")
     meter = _Meter(budget)
@@ -80,7 +80,7 @@ def _events(document: bytes) -> Iterator[yaml.Event]:
 
 
 class _understood:  # noqa: N801 - reads as a statement
-    """What PyYAML raises comes out as NotPlainYaml, without the parts of the text that its own messages show."""
+    """Turns errors of PyYAML in the block into NotPlainYaml, without the parts of the text that their messages show."""
 
     def __enter__(self) -> None:
         pass
@@ -102,11 +102,11 @@ class _Size:
 
 @attrs.define
 class _Meter:
-    """Adds up what a document will cost, event by event.
+    """Adds up the size of a document, event by event.
 
     Attributes:
-        open: The collections around the present event: anchor, and what was counted before it.
-        anchored: What an alias of that name stands for.
+        open: The collections around the current event, each as its anchor and the size counted before it.
+        anchored: By anchor: the size of its value.
     """
 
     budget: Budget
@@ -115,7 +115,7 @@ class _Meter:
     anchored: dict[str, _Size] = attrs.field(factory=dict)
 
     def take(self, event: yaml.Event) -> None:
-        """Count *event*. Raises NotPlainYaml as soon as the budget is spent."""
+        """Add the size of *event*; raise NotPlainYaml as soon as the total exceeds the budget."""
         if isinstance(event, yaml.AliasEvent):
             self._add(self._behind(event.anchor))
         elif isinstance(event, yaml.ScalarEvent):
@@ -134,10 +134,10 @@ class _Meter:
             raise NotPlainYaml("is not one document of plain YAML: it has a tag that kubectl does not know")
 
     def _behind(self, anchor: str | None) -> _Size:
-        """What an alias stands for; one of what encloses it stands for nesting without end."""
+        """Return the size of the value an alias refers to; refuse one that refers to a collection around it."""
         if any(anchor == each for each, _ in self.open):
             raise self._too_deep()
-        return self.anchored.get(anchor or "", _Size(1))  # of nothing: the parser refuses that
+        return self.anchored.get(anchor or "", _Size(1))  # the parser refuses an unknown anchor
 
     def _too_deep(self) -> NotPlainYaml:
         return NotPlainYaml(f"is nested more than {self.budget.depth} levels deep")
@@ -154,18 +154,18 @@ class _Meter:
             raise NotPlainYaml(f"is too large: {limits} when its aliases are written out")
 
 
-class _Plain(_Parser):  # type: ignore[misc]
-    """Builds what was measured."""
+class _PlainLoader(_Parser):  # type: ignore[misc]
+    """Builds the value of a document that was measured."""
 
     def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
-        """The tag of a node that names none."""
+        """Return the tag of a node without an explicit one."""
         tag = str(super().resolve(kind, value, implicit))
         if kind is yaml.ScalarNode and (tag in _TEXTS or (tag in _NUMBERS and ":" in value)):
             return f"{_TAG}str"
         return tag
 
     def number(self, node: yaml.ScalarNode) -> int | float:
-        """A number. One that no program writes is refused if reading it costs more than its length."""
+        """Return a node's number; refuse a long decimal one, whose conversion takes more time than its length."""
         is_power_of_two = node.tag == f"{_TAG}int" and node.value.lstrip("+-").startswith("0")
         if len(node.value) > LONGEST_NUMBER and not is_power_of_two:
             raise NotPlainYaml(f"is not plain YAML: it has a number of more than {LONGEST_NUMBER} characters")
@@ -175,4 +175,4 @@ class _Plain(_Parser):  # type: ignore[misc]
 
 
 for _each in _NUMBERS:
-    _Plain.add_constructor(_each, _Plain.number)
+    _PlainLoader.add_constructor(_each, _PlainLoader.number)

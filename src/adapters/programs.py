@@ -1,4 +1,4 @@
-"""Runs small programs of others (credential helpers, login plugins), each with a deadline for the whole of it."""
+"""Runs small external programs (credential helpers, login plugins), each with a deadline."""
 
 import contextlib
 import os
@@ -9,16 +9,16 @@ from typing import Any, Final
 
 import attrs
 
-LAST_WORDS: Final = 1.0
-"""Seconds to read what a program that was ended had written."""
+REMAINING_OUTPUT: Final = 1.0
+"""Seconds to read the remaining output of a program that was killed."""
 
 SHOWN: Final = 500
-"""Characters of a program's error output that an error repeats, the last ones."""
+"""Most characters of a program's error output that a message shows: the last ones."""
 
 
 @attrs.frozen
 class Finished:
-    """A program that has ended by itself.
+    """The result of a program that ended by itself.
 
     Attributes:
         code: Its exit code.
@@ -30,10 +30,10 @@ class Finished:
 
 
 class ProgramOverdue(Exception):
-    """A program did not end in time; it was killed.
+    """A program did not end in time and was killed.
 
     Attributes:
-        errors: What it had written to its standard error.
+        errors: Its output to stderr until then.
     """
 
     def __init__(self, seconds: float, errors: bytes) -> None:
@@ -50,17 +50,18 @@ def run(
     folder: str | None = None,
     on_terminal: bool = False,
 ) -> Finished:
-    """Run a program and wait for its end. It gets a process group of its own, all of which is killed at the deadline.
+    """Run a program and wait for its end; at the deadline, kill its whole process group.
 
     Args:
         words: The program and its arguments.
-        given: For its standard input.
-        folder: Where it runs; None for the current directory.
-        on_terminal: Whether it may ask the person at the terminal: then it shares standard input, error and group.
+        seconds: The deadline, from the start.
+        given: Its standard input.
+        folder: Its working directory; None for the current one.
+        on_terminal: Whether it may ask the person at the terminal; it then shares stdin, stderr and process group.
 
     Raises:
-        ProgramOverdue: It did not end, or not all that it started let go of its output.
-        OSError: It cannot be started.
+        ProgramOverdue: It did not end in time, or a process that it started kept its output open.
+        OSError: The program cannot be started.
     """
     ways: dict[str, Any] = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE, "start_new_session": True}
     with subprocess.Popen(
@@ -70,7 +71,7 @@ def run(
             output, errors = process.communicate(None if on_terminal else given, timeout=seconds)
         except subprocess.TimeoutExpired:
             _kill(process, group=not on_terminal)
-            raise ProgramOverdue(seconds, _last_words(process)) from None
+            raise ProgramOverdue(seconds, _remaining_errors(process)) from None
         except BaseException:
             _kill(process, group=not on_terminal)
             raise
@@ -78,7 +79,7 @@ def run(
 
 
 def shown(errors: bytes) -> str:
-    """The end of a program's error output on one line, in brackets with a blank before; empty if there is none."""
+    """Return the end of a program's error output on one line, as " (...)"; empty if there is none."""
     text = " ".join(errors.decode(errors="replace").split())
     return f" ({text[-SHOWN:]})" if text else ""
 
@@ -90,8 +91,8 @@ def _kill(process: "subprocess.Popen[bytes]", *, group: bool) -> None:
         process.kill()
 
 
-def _last_words(process: "subprocess.Popen[bytes]") -> bytes:
+def _remaining_errors(process: "subprocess.Popen[bytes]") -> bytes:
     try:
-        return process.communicate(timeout=LAST_WORDS)[1] or b""
-    except subprocess.TimeoutExpired as late:  # something in another group has the pipes
+        return process.communicate(timeout=REMAINING_OUTPUT)[1] or b""
+    except subprocess.TimeoutExpired as late:  # a process of another group still has the pipes
         return late.stderr or b""

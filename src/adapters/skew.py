@@ -1,4 +1,4 @@
-"""How far a server's clock is ahead of this machine's, by the ``Date`` of its answers: for every adapter over HTTP."""
+"""Measures how far a server's clock is ahead of this machine's, by the ``Date`` headers of its answers."""
 
 import threading
 from collections import deque
@@ -7,14 +7,14 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 LEAST: Final = 2.0
-"""Seconds of skew that are reported. A ``Date`` has whole seconds, and an answer takes a while: less may be neither."""
+"""Least skew in seconds that is reported; a smaller one cannot be measured, since ``Date`` has whole seconds."""
 
 SAMPLES: Final = 9
 QUICK: Final = 2.0
-"""Answers within so many seconds are good samples; half of the time of a slower one may be anywhere."""
+"""Most seconds that an answer may take to be a good sample; a slower one is uncertain by half of its time."""
 
 FIRST_YEAR: Final = 1970
-"""A machine without a battery begins there."""
+"""Least year of a plausible date: a machine without a battery starts with it."""
 
 LAST_YEAR: Final = 2200
 
@@ -22,19 +22,19 @@ _HALF_A_SECOND: Final = timedelta(seconds=0.5)
 
 
 class SkewMeter:
-    """The median of the last answers. Safe to use from several threads."""
+    """Computes the median skew of the last answers. Safe to use from several threads."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._samples: deque[float] = deque(maxlen=SAMPLES)
 
     def answered(self, date: str | None, took: float, now: datetime) -> None:
-        """Take an answer into account.
+        """Add the sample of one answer.
 
         Args:
             date: Its ``Date`` header.
             took: Seconds from the request to the answer.
-            now: When it came (aware).
+            now: When it arrived (aware).
         """
         stated = read_date(date)
         if stated is None:
@@ -49,14 +49,14 @@ class SkewMeter:
 
     @property
     def skew(self) -> float:
-        """Seconds that the server is ahead; 0.0 if that is not known, or below what can be measured."""
+        """Seconds by which the server is ahead; 0.0 if unknown or too small to measure."""
         with self._guard:
             found = sorted(self._samples)[len(self._samples) // 2] if self._samples else 0.0
         return found if abs(found) >= LEAST else 0.0
 
 
 def read_date(value: str | None) -> datetime | None:
-    """A date of HTTP (aware), or None. One of another age is none: nothing can be reckoned from it."""
+    """Return the time (aware) in a ``Date`` header; None if it cannot be read or is implausible."""
     try:
         moment = parsedate_to_datetime(value or "")
         return moment.astimezone() if moment.tzinfo and FIRST_YEAR <= moment.year <= LAST_YEAR else None

@@ -1,7 +1,7 @@
-"""Files and folders of a state directory, for all that keep something there.
+"""Reads and writes the files and folders of a state directory safely.
 
-What lies there is a claim: only regular files count, no link is followed, nothing is waited for, little is read. What
-is written is written whole or not at all, for this user alone. A folder in which other users can write is refused.
+A file found there is not trusted: it must be a regular file, no link is followed, no read blocks, and little is read. A
+file is written whole or not at all, and only for this user. A folder in which other users can write is refused.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from typing import Final
 from prefect.agent.domain.errors import ConfigurationError
 
 LIMIT: Final = 64 * 1024
-"""Bytes of a state file that are read."""
+"""Most bytes of a state file that are read."""
 
 PRIVATE_FILE: Final = 0o600
 PRIVATE_FOLDER: Final = 0o700
@@ -24,11 +24,11 @@ _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def make_private(folder: Path) -> None:
-    """Make *folder*, and what is missing above it, for this user alone. One that others may read becomes private.
+    """Create *folder* and its missing parents for this user alone; make an existing one private.
 
     Raises:
         ConfigurationError: Another user owns it or can write in it. The message says what to do.
-        OSError: It cannot be made, or is no folder.
+        OSError: It cannot be created, or is not a folder.
     """
     for each in (*reversed(folder.parents), folder):
         if not each.exists():
@@ -41,12 +41,14 @@ def make_private(folder: Path) -> None:
 
 
 def open_to_others(folder: Path) -> str:
-    """The sentence for a folder that is refused."""
-    return f"other users can write in {folder}: `chmod go-w` it, give it to this user, or name a folder of your own"
+    """Return the message that refuses *folder*, since other users can write in it."""
+    return (
+        f"other users can write in {folder}: run chmod go-w on it, give it to this user, or name a folder of your own"
+    )
 
 
 class NotAFile(OSError):
-    """A link, FIFO, device or folder stands where a file of ours should be."""
+    """A link, FIFO, device or folder has the name of a state file."""
 
 
 def opened(path: Path, flags: int = _READ) -> int:
@@ -54,8 +56,8 @@ def opened(path: Path, flags: int = _READ) -> int:
 
     Raises:
         FileNotFoundError: It does not exist.
-        NotAFile: It is no regular file.
-        OSError: It cannot be looked at.
+        NotAFile: It is not a regular file.
+        OSError: It cannot be opened.
     """
     try:
         handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, PRIVATE_FILE)
@@ -70,11 +72,11 @@ def opened(path: Path, flags: int = _READ) -> int:
 
 
 def read(path: Path) -> bytes | None:
-    """The beginning of a regular file; None if it does not exist.
+    """Return the beginning of a regular file; None if it does not exist.
 
     Raises:
-        NotAFile: It is no regular file.
-        OSError: It cannot be looked at.
+        NotAFile: It is not a regular file.
+        OSError: It cannot be read.
     """
     try:
         handle = opened(path)
@@ -87,7 +89,7 @@ def read(path: Path) -> bytes | None:
 
 
 def put(path: Path, content: bytes) -> None:
-    """Write a file of which half does not count. Raises as :func:`write`."""
+    """Write a file in place; for files whose readers ignore an incomplete one. Raises as :func:`write`."""
     handle = opened(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
         while content:
@@ -97,13 +99,13 @@ def put(path: Path, content: bytes) -> None:
 
 
 def write(path: Path, content: bytes, *, synced: bool = False) -> None:
-    """Replace a file, or leave it as it was.
+    """Replace a file atomically; on an error it stays as it was.
 
     Args:
-        synced: Return only when the content is on the disk.
+        synced: Return only after the content is on the disk.
 
     Raises:
-        OSError: It could not be written.
+        OSError: The file could not be written.
     """
     new = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.new")
     handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
@@ -123,7 +125,7 @@ def write(path: Path, content: bytes, *, synced: bool = False) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # some network file systems have no such thing
+    with contextlib.suppress(OSError):  # some network file systems cannot do this
         handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(handle)

@@ -1,8 +1,8 @@
-"""How TLS certificates are checked, whatever is talked to: whom to trust, and not how that is written down.
+"""Checks TLS certificates for trust, but not for the strict form that Python 3.13 requires.
 
-From version 3.13 on Python refuses certificates without key identifiers or key usage (``VERIFY_X509_STRICT``). The
+From version 3.13 on, Python refuses certificates without key identifiers or key usage (``VERIFY_X509_STRICT``). The
 authorities of many clusters, Docker engines and companies have none (kubernetes-client#2394); kubectl, docker and flow
-runs, whose Python is older, take them. All that protects stays: chain, name, dates, signatures.
+runs, whose Python is older, accept them. All checks that protect stay: chain, name, dates, signatures.
 """
 
 import ssl
@@ -14,38 +14,38 @@ from urllib3.connection import HTTPSConnection
 from urllib3.util.ssl_ import create_urllib3_context, resolve_cert_reqs
 
 
-class _Connection(HTTPSConnection):
-    """Brings a context of its own: urllib3 changes it while it connects, which threads must not do to a shared one."""
+class _TrustingConnection(HTTPSConnection):
+    """Uses a TLS context of its own, since urllib3 changes it while it connects, which threads must not share."""
 
     def connect(self) -> None:
-        """Connect."""
+        """Connect with a new TLS context."""
         context = create_urllib3_context(cert_reqs=resolve_cert_reqs(self.cert_reqs))
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         if not (self.ca_certs or self.ca_cert_dir or self.ca_cert_data):
-            context.load_default_certs()  # urllib3 leaves that to whoever brings a context
+            context.load_default_certs()  # urllib3 does not do this for a given context
         self.ssl_context = context
         super().connect()
 
 
 class _Pool(HTTPSConnectionPool):
-    ConnectionCls = _Connection
+    ConnectionCls = _TrustingConnection
 
 
 def trusting(manager: PoolManager) -> PoolManager:
-    """The same *manager*, whose connections check whom to trust, and no more; one for SOCKS is left as it is."""
+    """Let the connections of *manager* check trust only, and return it; a manager for SOCKS is not changed."""
     if manager.pool_classes_by_scheme["https"] is HTTPSConnectionPool:
         manager.pool_classes_by_scheme = {**manager.pool_classes_by_scheme, "https": _Pool}
     return manager
 
 
 class TlsAdapter(HTTPAdapter):
-    """The same for a session of requests."""
+    """Lets the connections of a session of requests check trust only."""
 
     def init_poolmanager(self, *args: Any, **details: Any) -> None:
-        """For connections without a proxy."""
+        """Create the pools for connections without a proxy."""
         super().init_poolmanager(*args, **details)
         trusting(self.poolmanager)
 
     def proxy_manager_for(self, *args: Any, **details: Any) -> Any:
-        """For those through one."""
+        """Return the pools for connections through a proxy."""
         return trusting(super().proxy_manager_for(*args, **details))

@@ -18,7 +18,7 @@ from prefect.agent.domain.model.units import Owner, owner
 from prefect.agent.domain.secrets import Mask, without_password
 from prefect.agent.domain.services.submission import OwnDeploy
 from prefect.agent.entrypoints.runtime.systemd import Notifier
-from prefect.agent.entrypoints.settings.configuration import Connection
+from prefect.agent.entrypoints.settings.configuration import CloudLogin
 from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.cloud_api import AgentIdentity, CloudApi
 from prefect.agent.ports.platform import ExecutionPlatform
@@ -56,7 +56,7 @@ class Options:
             ``~/.prefect-agent``. They are kept in memory if there is no connection.
     """
 
-    connection: Connection | None = None
+    connection: CloudLogin | None = None
     settings: AgentSettings = AgentSettings()
     agent_type: str = "Agent"
     agent_config_id: str | None = None

@@ -14,6 +14,7 @@ from prefect.agent.domain.errors import (
     CloudUnavailable,
     ConfigurationError,
     CreateBlocked,
+    ForeignAttempt,
     OutcomeUnknown,
     PlatformError,
     PlatformForbidden,
@@ -21,6 +22,7 @@ from prefect.agent.domain.errors import (
     RequestRejected,
     SubmissionRefused,
     Unauthorised,
+    Unavailable,
     UnitNameTaken,
 )
 from prefect.agent.domain.model.demands import Demands
@@ -92,6 +94,7 @@ __all__ = [
     "Flow",
     "FlowRun",
     "FlowRunId",
+    "ForeignAttempt",
     "Hold",
     "KubernetesRun",
     "LocalRun",
@@ -123,6 +126,7 @@ __all__ = [
     "TaskRunId",
     "Tenant",
     "Unauthorised",
+    "Unavailable",
     "Unit",
     "UnitNameTaken",
     "UnitStatus",

@@ -1,4 +1,4 @@
-"""Flow runs as Docker containers."""
+"""The platform that runs flows as Docker containers."""
 
 from prefect.agent.adapters.docker.options import factory
 from prefect.agent.adapters.docker.platform import DockerPlatform

@@ -1,4 +1,4 @@
-"""From a submission to what the engine is told to make (protocol 6.3, 6.4). Pure."""
+"""Turns a submission into the settings of its container (protocol 6.3, 6.4). Pure."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -15,27 +15,27 @@ from prefect.agent.domain.model.run_configs import DockerRun
 from prefect.agent.domain.model.submissions import Submission
 
 UNIT: Final = "io.prefect.agent.unit"
-"""The mark of this product: a container whose label of this name holds the container's own name is a unit."""
+"""The label that marks a unit: its value is the container's own name."""
 
 ATTEMPT: Final = "io.prefect.agent.attempt"
 CLOUD: Final = "io.prefect.agent.cloud"
 OWNER: Final = "io.prefect.agent.owner"
-"""Marks of the owner. Empty on a container without one: else an image could bring marks of its own."""
+"""Labels of the owner. They are empty if a unit has none, so that an image cannot set them."""
 
 FLOW_RUN_ID: Final = "io.prefect.flow-run-id"
 
 HOST: Final = "host.docker.internal"
-"""The engine's machine, as its containers know it."""
+"""The name by which containers know the engine's machine."""
 
 _BAD_OPTION: Final = (TypeError, ValueError, AttributeError, LookupError, DockerException)
-"""What the SDK raises for a host_config that makes no sense."""
+"""Errors that the SDK raises for an invalid host_config."""
 
 
 _CLASS: Final = re.compile(r"<class '([\w.]+)'>")
 
 
 def labels(submission: Submission) -> dict[str, str]:
-    """Labels of the container. They win over those of its image."""
+    """Return the labels of the container, which override those of its image."""
     owner = submission.owner
     return {
         "io.prefect.flow-name": submission.flow_name,
@@ -49,7 +49,7 @@ def labels(submission: Submission) -> dict[str, str]:
 
 
 def environment(submission: Submission, network_mode: str) -> dict[str, str]:
-    """Environment of the container; addresses in it made right for where it is."""
+    """Return the environment of the container, with addresses as they are seen from inside it."""
     env = {**submission.env, **submission.secret_env}
     if network_mode != "host":
         for name in submission.address_variables & set(env):
@@ -58,7 +58,7 @@ def environment(submission: Submission, network_mode: str) -> dict[str, str]:
 
 
 def from_inside(url: str) -> str:
-    """*url* as a container must write it: a loopback host becomes the engine's machine, all else stays."""
+    """Return *url* as a container must write it: a loopback host becomes the engine's machine, all else stays."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -73,19 +73,19 @@ def from_inside(url: str) -> str:
 def options(
     submission: Submission, *, volumes: Sequence[Volume], networks: Sequence[str], has_gateway: bool
 ) -> dict[str, Any]:
-    """The host config in the words of the SDK: the agent's own and the run config's, as ``merging.py`` merges them.
+    """Return the SDK's arguments for the host config: the agent's and the run config's, as ``merging.py`` merges them.
 
     Args:
-        volumes: Of the agent, for every container.
-        networks: Of the agent; the first is the container's own, the others are joined later (:func:`joins`).
-        has_gateway: Whether the engine knows ``host-gateway`` (20.10 and newer).
+        volumes: The agent's volumes for every container.
+        networks: The agent's networks; the first is the container's own, the others are joined later (:func:`joins`).
+        has_gateway: Whether the engine supports ``host-gateway`` (20.10 and newer).
 
     Raises:
-        SubmissionRefused: It asks for restarts.
+        SubmissionRefused: The run config asks for restarts.
     """
     config = submission.run_config
     wanted = dict(config.host_config) if isinstance(config, DockerRun) else {}
-    for name in ("auto_remove", "AutoRemove"):  # would take the exit code away with the container
+    for name in ("auto_remove", "AutoRemove"):  # would remove the exit code with the container
         wanted.pop(name, None)
     if _asks_for_restarts(wanted.get("restart_policy")):
         raise SubmissionRefused(
@@ -102,43 +102,43 @@ def options(
 
 
 def _asks_for_restarts(policy: object) -> bool:
-    """Whether any spelling of the name, of which the engine takes the last, is that of a policy that restarts."""
+    """Return whether the policy restarts, in any spelling of its field ``name`` (the engine takes the last one)."""
     if not isinstance(policy, Mapping):
         return False
     names = [value for key, value in policy.items() if str(key).casefold() == "name"]
-    return any(name not in (None, "", "no") for name in names)  # a set would choke on what cannot be hashed
+    return any(name not in (None, "", "no") for name in names)  # not a set: a value may not be hashable
 
 
 def joins(networks: Sequence[str], network_mode: str) -> list[str]:
-    """Networks to join besides the one of *network_mode*; none for a container without a network of its own."""
+    """Return the networks to join besides *network_mode*; none if the container has no network of its own."""
     if network_mode in {"host", "none"} or network_mode.startswith("container:"):
         return []
     return [name for name in dict.fromkeys(networks) if name not in {network_mode, "host", "none"}]
 
 
 def host_config(make: Callable[..., dict[str, Any]], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Let the SDK make the engine's host config of *wanted*.
+    """Return the engine's host config, which the SDK makes from *wanted*.
 
     Args:
         make: ``APIClient.create_host_config``.
 
     Raises:
-        SubmissionRefused: The SDK does not take it; the message names the key.
+        SubmissionRefused: The SDK refuses it; the message names the key.
     """
     try:
         return make(**wanted)
     except _BAD_OPTION as problem:
         culprit = next((name for name, value in wanted.items() if not _takes(make, name, value)), None)
         where = "host_config" if culprit is None else f"host_config key {culprit!r}"
-        raise SubmissionRefused(f"the run config's {where} makes no sense to Docker: {_why(problem)}") from problem
+        raise SubmissionRefused(f"the run config's {where} is not valid for Docker: {_why(problem)}") from problem
 
 
 def _why(problem: Exception) -> str:
-    """What is wrong with a setting, for people: without the names of the SDK's own types."""
+    """Return what is wrong with a setting, without the names of the SDK's own types."""
     if isinstance(problem, TypeError) and "keyword" in str(problem):
-        return "there is no such key; keys are written as in the SDK for Python, as 'extra_hosts' or 'binds'"
+        return "there is no such key; write keys as in Docker's SDK for Python, for example 'extra_hosts' or 'binds'"
     if isinstance(problem, AttributeError | LookupError) or "not supported between" in str(problem):
-        return "its value does not have the form that Docker takes"
+        return "its value does not have the form that Docker requires"
     return _CLASS.sub(r"\1", str(problem))
 
 

@@ -1,6 +1,6 @@
-"""Docker's own configuration: who the agent is to a registry (``docker login``, credential helpers), and proxies.
+"""Reads Docker's own configuration: logins of registries (``docker login``, credential helpers), and proxies.
 
-The only reader of it. The file may have any form: what cannot be read is passed over and named, never shown.
+No other module reads it. The file may have any form: parts that cannot be read are skipped and named, but never shown.
 """
 
 import json
@@ -25,7 +25,7 @@ from prefect.agent.adapters import programs
 from prefect.agent.domain.errors import PlatformUnavailable
 
 HELPER_DEADLINE: Final = 30.0
-"""Seconds that a credential helper has; then it is killed with all that it started, and the pull fails."""
+"""Seconds that a credential helper may take; then it is killed with its process group, and the pull fails."""
 
 _SECRETS: Final = ("password", "Password", "identitytoken", "IdentityToken", "registrytoken", "RegistryToken")
 _PROXIES: Final = {name.lower(): name for name in ("httpProxy", "httpsProxy", "ftpProxy", "noProxy")}
@@ -33,26 +33,26 @@ _TEXTS: Final = ("auth", "username", "password", "identitytoken", "registrytoken
 
 
 @attrs.frozen
-class Login:
-    """What a registry is sent.
+class RegistryLogin:
+    """The credentials that a registry gets.
 
     Attributes:
         header: The value of ``X-Registry-Auth``; None for a pull without credentials.
-        problem: Why there are no credentials although the configuration may mean some; else empty. Holds no secret.
+        problem: Why there are no credentials although the configuration seems to have some; else empty. No secrets.
     """
 
     header: bytes | None = attrs.field(repr=False)
     problem: str = ""
 
 
-def login(registry: str, learn: Callable[[str], object] = str) -> Login:
-    """Find the credentials for *registry*. Reads everything anew; what is said of other registries does not matter.
+def login(registry: str, learn: Callable[[str], object] = str) -> RegistryLogin:
+    """Find the credentials for *registry*. Reads the file each time, and ignores errors about other registries.
 
     Args:
-        learn: Takes each secret of the credentials.
+        learn: Called with each secret of the credentials.
 
     Raises:
-        PlatformUnavailable: The credential helper does not answer, fails, or answers something else than a login.
+        PlatformUnavailable: The credential helper does not answer, fails, or answers something other than a login.
     """
     file = read()
     problems = [file.problem] if file.problem else []
@@ -65,13 +65,13 @@ def login(registry: str, learn: Callable[[str], object] = str) -> Login:
     for name in _SECRETS:
         if isinstance(found.get(name), str):
             learn(found[name])
-    return Login(encode_header(found)) if found else Login(None, "; ".join(problems))
+    return RegistryLogin(encode_header(found)) if found else RegistryLogin(None, "; ".join(problems))
 
 
 def general() -> dict[str, Any]:
-    """What the SDK may know of the configuration: the containers' proxies, and headers for the engine.
+    """Return the part of the configuration for the SDK: the containers' proxies, and headers for the engine.
 
-    Never empty, since the SDK would read the file by itself then.
+    It is never empty, since the SDK would then read the file itself.
     """
     content = read().content
     proxies = {
@@ -88,9 +88,9 @@ class ConfigFile:
     """Docker's configuration file.
 
     Attributes:
-        path: Where it is; empty if there is none.
-        content: By names in small letters, since Docker reads them in any case.
-        problem: Why it could not be read; else empty.
+        path: Its path; empty if there is no file.
+        content: Its fields by name in lower case, since Docker ignores the case of names.
+        problem: Why the file could not be read; else empty.
     """
 
     path: str = ""
@@ -98,7 +98,7 @@ class ConfigFile:
     problem: str = ""
 
     def about(self, registry: str, problems: list[str]) -> "_Config":
-        """What it says of *registry*; adds what cannot be read of that to *problems*."""
+        """Return the configuration for *registry*; add to *problems* what cannot be read of it."""
         store, helpers = self.content.get("credsstore"), self.content.get("credhelpers")
         own = _map(helpers).get(INDEX_URL if registry == INDEX_NAME else registry)
         for name, value, kind in (("credsStore", store, str), ("credHelpers", helpers, dict), (registry, own, str)):
@@ -118,7 +118,7 @@ class ConfigFile:
         return _Config({"auths": good, "credsStore": named, "credHelpers": programs_of})
 
     def _entries(self, problems: list[str]) -> Mapping[str, Any]:
-        """Those of ``auths``; the oldest form of the file has nothing else."""
+        """Return the entries of ``auths``; the oldest form of the file consists of them only."""
         if not {"auths", "credsstore", "credhelpers"} & self.content.keys():
             return self.content
         auths = self.content.get("auths")
@@ -147,11 +147,11 @@ def read() -> ConfigFile:
 
 
 def _mistaken_folder() -> str:
-    """Why a file that is meant is not the one that is read; empty if there is none."""
+    """Return why the file that the person seems to mean is not read; empty if there is no such file."""
     folder = os.environ.get("DOCKER_CONFIG", "")
     try:
         if folder and Path(folder).is_file():
-            return f"DOCKER_CONFIG is the file {folder}, but has to be the folder of config.json"
+            return f"DOCKER_CONFIG is the file {folder}; set it to the folder that holds config.json"
         (Path(folder or f"{home_dir()}/.docker") / "config.json").stat()
     except PermissionError as problem:
         return f"{problem.filename} cannot be read: {problem.strerror}"
@@ -161,16 +161,16 @@ def _mistaken_folder() -> str:
 
 
 def place() -> str:
-    """The path of the file; empty if there is none."""
+    """Return the path of the file; empty if there is none."""
     return str(find_config_file() or "")
 
 
 class _OddEntry(Exception):
-    """What is wrong with an entry of ``auths``, after its name."""
+    """An entry of ``auths`` is invalid; the message completes a sentence that begins with the entry's name."""
 
 
 def _read_entry(key: str, entry: object) -> Mapping[str, Any]:
-    """Credentials of one entry of ``auths``; empty if it has none. Raises _OddEntry."""
+    """Return the credentials of one entry of ``auths``; empty if it has none. Raises _OddEntry."""
     if not isinstance(entry, Mapping | None):
         raise _OddEntry("is not an object")
     fields = {str(name).lower(): value for name, value in (entry or {}).items() if value not in (None, "")}
@@ -192,7 +192,7 @@ def _read_entry(key: str, entry: object) -> Mapping[str, Any]:
 
 
 def _oldest(path: str) -> Mapping[str, Any]:
-    """The login of a file from before JSON; empty if it is none."""
+    """Return the logins of a file in the form before JSON; empty if it has another form."""
     try:
         found: Mapping[str, Any] = AuthConfig.load_config(path, None).auths
     except (DockerException, ValueError, RecursionError):
@@ -205,12 +205,12 @@ def _map(value: object) -> Mapping[str, Any]:
 
 
 def _texts(value: object) -> dict[str, str]:
-    """Of an object the names that have a text of one line."""
+    """Return the fields of an object whose value is one printable line of text."""
     return {name: text for name, text in _map(value).items() if isinstance(text, str) and text and text.isprintable()}
 
 
 def _is_header(name: str, value: str) -> bool:
-    """Whether HTTP can carry it."""
+    """Return whether HTTP can carry the header."""
     return name.isascii() and value.isascii() and re.fullmatch("[!-9;-~]+", name) is not None and value == value.strip()
 
 
@@ -222,7 +222,7 @@ def _is_installed(helper: str) -> bool:
 
 
 class _Config(AuthConfig):
-    """The SDK's, with helpers that have a deadline."""
+    """The SDK's configuration of logins, with a deadline for credential helpers."""
 
     def _get_store_instance(self, name: str) -> Store:
         return _Helper(name)
@@ -230,19 +230,19 @@ class _Config(AuthConfig):
 
 class _Helper(Store):
     def get(self, server: str | bytes) -> Any:
-        """The login for *server*."""
+        """Return the helper's login for *server*."""
         try:
             found = super().get(server)  # type: ignore[no-untyped-call]
             texts = all(isinstance(found[name], str) for name in ("Username", "Secret"))
         except (ValueError, LookupError, TypeError):
             texts = False
-        if not texts:  # outside: what was answered must be in no traceback
-            raise self._broken("it answers something else than a login")
+        if not texts:  # raised here, so that the answer is in no traceback
+            raise self._broken("its answer is not a login")
         return found
 
     def _execute(self, subcmd: str, data_input: bytes | None) -> Any:
         if self.exe is None:
-            raise self._broken("it is not installed any more")
+            raise self._broken("it is no longer installed")
         env: Any = create_environment_dict(self.environment)  # type: ignore[no-untyped-call]
         try:
             done = programs.run([self.exe, subcmd], given=data_input or b"", env=env, seconds=HELPER_DEADLINE)
@@ -265,6 +265,6 @@ class _Helper(Store):
 
     def _broken(self, why: str) -> PlatformUnavailable:
         return PlatformUnavailable(
-            f"Docker's credential helper {self.program} is broken: {why}. "
-            f"Run it by hand on the agent's machine, or take it out of {place() or 'Docker configuration'}"
+            f"Docker's credential helper {self.program} does not work: {why}. "
+            f"Run it by hand on the agent's machine, or remove it from {place() or 'Docker configuration'}"
         )

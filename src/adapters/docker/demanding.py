@@ -1,6 +1,6 @@
-"""What a run config asks of the engine: the host config with it, less the one without it. Pure.
+"""Finds what a run config demands of the engine: its host config compared to that of a run without one. Pure.
 
-Judged is what the engine would be sent, not what was typed. The engine reads names of fields in any case, so does this.
+It examines what the engine would receive, not what was typed, and ignores the case of names, as the engine does.
 """
 
 import re
@@ -27,16 +27,16 @@ NAMESPACES: Final = {
 }  # fmt: skip
 
 _OF_ITS_OWN: Final = frozenset({"", "private", "none", "shareable", "default"})
-"""Modes that give a container namespaces of its own; ``none`` of ``IpcMode`` too."""
+"""Modes that give a container its own namespace, also ``none`` of ``IpcMode``."""
 
 _KNOWN: Final = frozenset(
     {"type", "source", "target", "readonly", "consistency", "bindoptions", "volumeoptions", "tmpfsoptions"}
 )
 _KNOWN_OF_VOLUMES: Final = frozenset({"nocopy", "labels", "driverconfig", "subpath"})
-"""Fields of a mount; of one with another it is not known what it shows."""
+"""Known fields of a mount; a mount with another field could show anything."""
 
 _OF_A_BIND: Final = frozenset({"", "bind", "rbind", "ro", "rw"})
-"""Options of a mount that name no other place, as the layers of an overlay do."""
+"""Options of a mount that name no further folder, as the layers of an overlay would."""
 
 _VOLUME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 
@@ -44,12 +44,12 @@ _VOLUME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 def asked_of_the_engine(
     basis: Demands, wanted: Mapping[str, Any], given: Mapping[str, Any], config: RunConfig, *, address: str
 ) -> Demands:
-    """Add to *basis* what the engine would be asked for.
+    """Return *basis* with the demands on the engine added.
 
     Args:
         wanted: The engine's HostConfig for this run.
-        given: The one that a run without a run config would get.
-        address: Of the engine.
+        given: The HostConfig that a run without a run config would get.
+        address: The engine's address.
     """
     places = _new_places(wanted, given)
     paths = {place for place in places if place.startswith(("/", "?"))}
@@ -73,11 +73,11 @@ def asked_of_the_engine(
 
 
 @attrs.frozen
-class _Place:
-    """A path of the host that a container sees, or a volume as ``kind/name``.
+class _MountedPlace:
+    """A path of the host or a volume (as ``kind/name``) that a container sees.
 
     Attributes:
-        how: What is special about the mount, such as its propagation.
+        how: Special options of the mount, such as its propagation.
     """
 
     name: str
@@ -86,31 +86,31 @@ class _Place:
 
 
 def _new_places(wanted: Mapping[str, Any], given: Mapping[str, Any]) -> set[str]:
-    """What *wanted* shows that *given* does not, or more freely."""
+    """Return the places that *wanted* shows and *given* does not, or only with fewer rights."""
     own = _places(given)
     return {
         place.name for place in _places(wanted) if place not in own and attrs.evolve(place, may_write=True) not in own
     }
 
 
-def _places(config: Mapping[str, Any]) -> set[_Place]:
+def _places(config: Mapping[str, Any]) -> set[_MountedPlace]:
     found = {_of_bind(bind) for bind in _list(config.get("Binds"))}
     for mount in _list(config.get("Mounts")):
-        found |= _of_mount(mount) if isinstance(mount, Mapping) else {_Place(f"?{mount}")}
+        found |= _of_mount(mount) if isinstance(mount, Mapping) else {_MountedPlace(f"?{mount}")}
     return found
 
 
-def _of_bind(bind: object) -> _Place:
+def _of_bind(bind: object) -> _MountedPlace:
     if not isinstance(bind, str):
-        return _Place(f"?{bind}")
+        return _MountedPlace(f"?{bind}")
     flags = set(",".join(bind.split(":")[2:]).split(","))
-    return _Place(_bound(bind), "ro" not in flags, ",".join(sorted(flags - {"", "ro", "rw", "nocopy"})))
+    return _MountedPlace(_bound(bind), "ro" not in flags, ",".join(sorted(flags - {"", "ro", "rw", "nocopy"})))
 
 
-def _of_mount(mount: Mapping[str, Any]) -> set[_Place]:
+def _of_mount(mount: Mapping[str, Any]) -> set[_MountedPlace]:
     may_write = _all(mount, "readonly")[-1:] != [True]
     how = " ".join(str(each) for each in _all(mount, "bindoptions") if each)
-    return {_Place(name, may_write, how) for name in _mounted(mount)}
+    return {_MountedPlace(name, may_write, how) for name in _mounted(mount)}
 
 
 def _bound(bind: str) -> str:
@@ -123,7 +123,7 @@ def _bound(bind: str) -> str:
 
 
 def _mounted(mount: Mapping[str, Any]) -> set[str]:
-    """What one entry of ``Mounts`` shows. A volume may be made of a path of the host, by its driver's options."""
+    """Return the places that one entry of ``Mounts`` shows; a driver's options can make a volume from a host path."""
     options = [each for each in _all(mount, "volumeoptions") if isinstance(each, Mapping)]
     strange = _unknown(mount, _KNOWN).union(*(_unknown(each, _KNOWN_OF_VOLUMES) for each in options))
     if strange:
@@ -141,7 +141,7 @@ def _mounted(mount: Mapping[str, Any]) -> set[str]:
 
 
 def _driven(driver: object) -> set[str]:
-    """What a volume's driver makes it of: a path, if it is sure to bind one and nothing else."""
+    """Return the places that a volume's driver shows: a single path only if its options bind that and nothing else."""
     options = _below(driver, "options")
     devices = [str(device) for each in options for device in _below(each, "device")]
     found = {host_path(device) if device.startswith("/") else f"?{device}" for device in devices or ["a volume driver"]}
@@ -158,7 +158,7 @@ def _unknown(mapping: Mapping[str, Any], known: frozenset[str]) -> set[str]:
 
 
 def _namespaces(wanted: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[set[str], set[str]]:
-    """Those of the host and of other containers, and networks."""
+    """Return the namespaces of the host and of other containers that are wanted, and the networks."""
     spaces, networks = set(), set()
     for field, name in NAMESPACES.items():
         mode, own = (str(config.get(field) or "") for config in (wanted, given))
@@ -188,7 +188,7 @@ def _capability(name: object) -> str:
 
 
 def _option(text: object) -> str:
-    """The engine takes ``:`` for ``=``."""
+    """Return a security option with ``=`` for the first ``:``, which means the same to the engine."""
     return re.sub(r"^([a-z-]+):", r"\1=", str(text))
 
 
@@ -203,7 +203,7 @@ def _list(value: object) -> list[Any]:
 
 
 def _all(mapping: Mapping[str, Any], name: str) -> list[Any]:
-    """The values of a field, however it is spelled (even with a long s); there may be several: the last one counts."""
+    """Return the values of a field in all its spellings (even with a long s); the engine uses the last one."""
     return [value for key, value in mapping.items() if str(key).casefold() == name]
 
 

@@ -1,11 +1,11 @@
-"""What could not be read of a unit, said once for each unit."""
+"""Warns of facts about a unit that could not be read, once for each unit."""
 
 import logging
 from collections.abc import Callable
 from typing import Final
 
 MOST: Final = 1000
-"""Units that are remembered to have been warned of."""
+"""Most units whose warnings are remembered."""
 
 _log = logging.getLogger("prefect.agent.docker")
 
@@ -17,11 +17,11 @@ class Doubts:
         self._warned: dict[str, None] = {}
 
     def of(self, name: str) -> Callable[[str], None]:
-        """Takes what cannot be read of the unit *name*."""
-        return lambda what: self.warn(name, f"cannot read of the container {name or 'without a name'}: {what}")
+        """Return a function that warns of a fact about the unit *name* that cannot be read."""
+        return lambda what: self.warn(name, f"cannot read all of the container {name or 'without a name'}: {what}")
 
     def warn(self, name: str, text: str) -> None:
-        """Log *text* as a warning, unless there was one of the unit *name* before."""
+        """Log *text* as a warning, unless the unit *name* already had one."""
         if name not in self._warned:
             self._warned[name] = None
             if len(self._warned) > MOST:

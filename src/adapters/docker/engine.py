@@ -28,21 +28,21 @@ from prefect.agent.domain.addresses import is_loopback
 from prefect.agent.domain.errors import AgentError, ConfigurationError, PlatformUnavailable
 
 CONNECTIONS: Final = 32
-"""Kept open at most; more are made when needed and closed afterwards."""
+"""Most connections that stay open; further ones are closed after use."""
 
 
-class Engine:
-    """A Docker engine that is first asked when something is needed of it. Safe to use from several threads.
+class DockerEngine:
+    """A connection to a Docker engine, opened at the first request. Safe to use from several threads.
 
     Args:
-        base_url: As in DOCKER_HOST; None for DOCKER_HOST, or else the default socket.
-        timeout: Seconds that an answer may take, all of it: one that comes byte by byte has no more.
+        base_url: The address, as in DOCKER_HOST; None for DOCKER_HOST, else the default socket.
+        timeout: Seconds that a whole answer may take, even one that arrives byte by byte.
 
     Attributes:
-        clock: The engine's, as far as its answers tell.
+        clock: Measures the skew of the engine's clock.
 
     Raises:
-        ConfigurationError: *base_url*, or one of Docker's environment variables, makes no sense.
+        ConfigurationError: *base_url*, or one of Docker's environment variables, is invalid.
     """
 
     def __init__(self, base_url: str | None, *, timeout: int) -> None:
@@ -52,7 +52,7 @@ class Engine:
             self._options: dict[str, Any] = {"base_url": base_url} if base_url else dict(kwargs_from_env())
             parse_host(self._options.get("base_url"), os.name == "nt", bool(self._options.get("tls")))
         except (DockerException, ValueError) as problem:
-            raise ConfigurationError(f"cannot tell where the Docker engine is: {problem}") from problem
+            raise ConfigurationError(f"the address of the Docker engine is not valid: {problem}") from problem
         default = "npipe:////./pipe/docker_engine" if os.name == "nt" else "unix:///var/run/docker.sock"
         _check_address(self._options.get("base_url") or "")
         self.address: str = self._options.get("base_url") or default
@@ -61,26 +61,26 @@ class Engine:
 
     @property
     def exposures(self) -> list[str]:
-        """What the connection leaves unprotected, in a sentence: everything, if others can read it on the way."""
+        """A sentence about a connection to another machine without TLS; empty if the connection is protected."""
         parts = urlsplit(self.address)
         if parts.scheme not in {"tcp", "http"} or self._options.get("tls") or is_loopback(parts.hostname or ""):
             return []
-        risk = "others on the way can read the flow runs' API key, and order the engine about"
-        return [f"The Docker engine at {self.address} is asked without TLS: {risk}. Set DOCKER_TLS_VERIFY"]
+        risk = "so others in the network can read the flow runs' API key and control the engine"
+        return [f"The connection to the Docker engine at {self.address} has no TLS, {risk}. Set DOCKER_TLS_VERIFY"]
 
     @contextlib.contextmanager
     def asked(self, doing: str, *, into: Callable[..., AgentError] = translate) -> Generator[APIClient, None, None]:
-        """The SDK's client, to *doing*; what it raises inside comes out in the port's words.
+        """Yield the SDK's client; errors that it raises in the block become errors of the port.
 
         Args:
-            doing: What is asked of the engine, after "to".
-            into: Finds the words.
+            doing: What the engine is asked to do, for messages: the words after "to".
+            into: Translates the errors.
         """
         try:
             yield self._connected()
         except AgentError:
             raise
-        except RecursionError as problem:  # the SDK reads Docker's config.json before it can be kept from it
+        except RecursionError as problem:  # the SDK itself reads Docker's config.json at first
             raise PlatformUnavailable(
                 f"cannot {doing}: an answer, or Docker's config.json, is nested too deeply"
             ) from problem
@@ -98,13 +98,13 @@ class Engine:
         deadline: float,
         headers: Mapping[str, str | bytes] | None = None,
     ) -> Generator["JsonLines", None, None]:
-        """Ask something that is answered line by line. Raises what the SDK raises: ``RAISED``.
+        """Send a request and yield its answer, a stream of lines. Raises the SDK's errors, ``RAISED``.
 
-        Unlike the SDK's own way this one is never stuck with an engine that went silent, or that drips.
+        Unlike the SDK's own method, it does not hang if the engine becomes silent or sends very slowly.
 
         Args:
             silence: Seconds to wait for the next piece of the answer.
-            deadline: Seconds for the whole of it.
+            deadline: Seconds for the whole answer.
         """
         client = self._connected()
         url = f"{client.base_url}/v{client.api_version}{path}"
@@ -121,7 +121,7 @@ class Engine:
             response.close()
 
     def close(self) -> None:
-        """Let go of idle connections; may be repeated, and the engine may be used again."""
+        """Close idle connections. May be repeated; the engine may be used again afterwards."""
         with self._guard:
             client, self._client = self._client, None
         if client is not None:
@@ -137,24 +137,24 @@ class Engine:
 
 
 def _check_address(address: str) -> None:
-    """Raise ConfigurationError if no engine can be asked at *address*, however long one waits."""
+    """Raise ConfigurationError if *address* can never be the address of an engine."""
     parts = urlsplit(address)
     if parts.scheme == "ssh" and find_spec("paramiko") is None:
-        raise ConfigurationError(f"{address} needs a package more: pip install 'docker[ssh]'")
+        raise ConfigurationError(f"{address} needs another package: run pip install 'docker[ssh]'")
     if parts.scheme == "npipe" and os.name != "nt":
         raise ConfigurationError(
-            f"{address} is a Docker engine of Windows; here it looks like unix:///var/run/docker.sock"
+            f"{address} is a Docker engine of Windows; write an address like unix:///var/run/docker.sock"
         )
     try:
         (parts.hostname or "").encode("idna")
     except UnicodeError:
-        raise ConfigurationError(f"{address} has a name that no host has: check DOCKER_HOST") from None
+        raise ConfigurationError(f"{address} has an impossible host name: check DOCKER_HOST") from None
 
 
 class _Client(APIClient):
-    """The SDK's client, which asks an engine far away for its version while it is made.
+    """The SDK's client, with deadlines and limits for answers. Its creation asks the engine for its version.
 
-    An answer that is read at once has its timeout for the whole of it; of one that is read piece by piece the head.
+    The timeout limits a whole answer if it is read at once, and only its head if it is a stream.
     """
 
     def __init__(self, clock: SkewMeter, **options: Any) -> None:
@@ -170,11 +170,11 @@ class _Client(APIClient):
 
     @_general_configs.setter
     def _general_configs(self, _read_by_sdk: object) -> None:
-        """The SDK takes any JSON for an object of objects, so it gets what the one reader makes of the file."""
+        """Replace the configuration that the SDK read, which may have any form, by that of :mod:`.credentials`."""
         self._known = credentials.general()
 
     def send(self, request: requests.PreparedRequest, **how: Any) -> requests.Response:
-        """Send a request; learn the engine's time from its answer."""
+        """Send a request, and measure the engine's clock by its answer."""
         seconds = how.get("timeout")
         asked_at = datetime.now(timezone.utc)
         is_stream = bool(how.get("stream"))
@@ -187,20 +187,20 @@ class _Client(APIClient):
         return response
 
     def _result(self, response: requests.Response, json: bool = False, binary: bool = False) -> Any:  # noqa: FBT001, FBT002
-        """What an answer says; the SDK calls this for all that are no streams."""
+        """Return the content of an answer; the SDK calls this for all answers that are not streams."""
         if json and response.ok:
             return _decoded(response.content)
         sdk: Any = super()
         return sdk._result(response, json, binary)  # noqa: SLF001 - the method that this one overrides
 
     def mount(self, prefix: str | bytes, adapter: BaseAdapter) -> None:
-        """Choose what sends requests to addresses with *prefix*."""
+        """Set the adapter for addresses with *prefix*; replace the SDK's for Unix sockets by one with deadlines."""
         if type(adapter) is UnixHTTPAdapter:
             adapter = _UnixAdapter(adapter.socket_path, adapter.timeout, max_pool_size=adapter.max_pool_size)
         super().mount(prefix, adapter)
 
     def get_adapter(self, url: str) -> BaseAdapter:
-        """What sends a request."""
+        """Return the adapter that sends a request to *url*."""
         scheme = url.partition(":")[0]
         if scheme == "https":
             return self._tls
@@ -209,7 +209,7 @@ class _Client(APIClient):
     def merge_environment_settings(
         self, url: str | bytes | None, proxies: Any, stream: Any, verify: Any, cert: Any
     ) -> Any:
-        """What a request is sent with: ``REQUESTS_CA_BUNDLE`` is for others if Docker has an authority of its own."""
+        """Return the settings of a request; Docker's own certificate authority wins over ``REQUESTS_CA_BUNDLE``."""
         own = self.verify if verify is None else verify
         return super().merge_environment_settings(url, proxies, stream, own, cert)
 
@@ -223,7 +223,7 @@ class _Client(APIClient):
 
 
 class _TimedTlsAdapter(TimedAdapter, TlsAdapter):
-    """Connections with TLS whose answers keep deadlines."""
+    """Opens connections with TLS whose answers keep deadlines."""
 
 
 class _UnixConnection(UnixHTTPConnection):
@@ -237,7 +237,7 @@ class _UnixPool(UnixHTTPConnectionPool):
 
 
 class _UnixAdapter(UnixHTTPAdapter):
-    """The same through a socket of this machine."""
+    """Opens connections to a Unix socket whose answers keep deadlines."""
 
     def get_connection(self, url: Any, proxies: Any = None) -> UnixHTTPConnectionPool:  # noqa: ARG002
         with self.pools.lock:
@@ -249,7 +249,7 @@ class _UnixAdapter(UnixHTTPAdapter):
 
 
 class JsonLines:
-    """An answer of the engine, one JSON object after another."""
+    """A streamed answer of the engine: one JSON object per line."""
 
     def __init__(self, response: requests.Response) -> None:
         self._response = response
@@ -258,19 +258,19 @@ class JsonLines:
         yield from map(_decoded, bounded_json.lines(self._response.iter_content(512)))
 
     def cut(self) -> None:
-        """End the answer; for another thread. Whoever reads gets the end or an error."""
+        """Close the stream from another thread; the reading thread then gets the end or an error."""
         hang_up(CancellableStream(iter(()), self._response))
 
 
 def hang_up(stream: "CancellableStream[Any]") -> None:
-    """Close a stream of the SDK, whatever state it is in."""
-    # It looks for the socket where a stream that has just ended has none.
+    """Close a stream of the SDK in any of its states."""
+    # The SDK looks for the stream's socket, which is gone if the stream has just ended.
     with contextlib.suppress(AttributeError, OSError, DockerException):
         stream.close()
 
 
 def _fill(response: requests.Response) -> None:
-    """Read all of an answer, as requests itself would; more than can be taken raises BeyondBounds."""
+    """Read a whole answer into the response, as requests does; raise BeyondBounds if it exceeds the limits."""
     try:
         content = bounded_json.gathered(response.iter_content(bounded_json.PIECE))
     except bounded_json.BeyondBounds:
@@ -280,7 +280,7 @@ def _fill(response: requests.Response) -> None:
 
 
 def _decoded(content: bytes) -> Any:
-    """Raises InvalidJSONError, BeyondBounds."""
+    """Return the value of JSON; raise InvalidJSONError or BeyondBounds."""
     try:
         return bounded_json.loads(content)
     except ValueError as problem:

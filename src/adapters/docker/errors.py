@@ -1,4 +1,4 @@
-"""What the Docker SDK raises, in the words of the port. The only door: see :func:`translate`."""
+"""Translates the errors of the Docker SDK into those of the port; no other module does that."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -10,7 +10,7 @@ from prefect.agent.adapters.bounded_json import BeyondBounds
 from prefect.agent.domain.errors import PlatformError, PlatformForbidden, PlatformUnavailable, SubmissionRefused
 
 RAISED: Final = (DockerException, requests.RequestException, OSError)
-"""Everything the SDK raises for reasons that are not bugs."""
+"""All errors that the SDK raises for reasons other than bugs."""
 
 PASSING: Final = (
     "no space left",
@@ -38,9 +38,9 @@ PASSING: Final = (
     "transport is closing",
     "all predefined address pools have been fully subnetted",
 )
-"""In the engine's words: what goes away by itself, or with the help of whoever runs the engine.
+"""Texts of the engine for conditions that pass by themselves, or that its administrator resolves.
 
-All hold a blank or a colon, so that no name of an image can look like one of them."""
+Each holds a blank or a colon, so that the name of an image cannot look like one."""
 
 NO_SUCH_IMAGE: Final = (
     "manifest unknown",
@@ -55,31 +55,31 @@ NO_SUCH_IMAGE: Final = (
     "invalid reference",
     "no matching manifest",
 )
-"""In the answer to a pull: what repeating it cannot help."""
+"""Texts in the answer to a pull that a retry cannot help."""
 
 
 MALFORMED: Final = ("json: cannot unmarshal", "invalid volume specification", "invalid mount config")
-"""In the engine's words: what the run config wrote in a way that no engine takes. Some engines answer 500 to it."""
+"""Texts of the engine for values of a run config that no engine accepts, even if it answers 500."""
 
 
 def words(problem: BaseException) -> str:
-    """What the engine said, without the HTTP around it; else what the SDK said."""
+    """Return the engine's message without the HTTP details; else the SDK's message."""
     said = problem.explanation if isinstance(problem, APIError) else None
     return " ".join(str(said or problem).split())
 
 
 def says(text: str, phrases: tuple[str, ...]) -> bool:
-    """Whether one of *phrases* is in *text*, whatever the case."""
+    """Return whether *text* contains one of *phrases*, in any case."""
     return any(phrase in text.lower() for phrase in phrases)
 
 
 def translate(problem: Exception, *, address: str, doing: str) -> PlatformError:
-    """One of ``RAISED`` as the error to raise from it.
+    """Return the error of the port for one of ``RAISED``.
 
     Args:
-        problem: What was raised.
-        address: Where the engine should be.
-        doing: What was asked of it, after "to": ``list containers``.
+        problem: The error of the SDK.
+        address: Address of the engine.
+        doing: What the engine was asked to do, the words after "to": ``list containers``.
     """
     if _caused_by(problem, PermissionError):
         return PlatformForbidden(
@@ -97,23 +97,23 @@ def translate(problem: Exception, *, address: str, doing: str) -> PlatformError:
     if isinstance(problem, requests.RequestException | OSError) or _caused_by(problem, requests.ConnectionError):
         return PlatformUnavailable(
             f"no Docker engine answers at {address} ({_root(problem)}). "
-            "Start it, or say where it is with the base URL option or DOCKER_HOST"
+            "Start it, or set its address with --base-url or DOCKER_HOST"
         )
     return PlatformUnavailable(f"cannot use the Docker engine at {address} to {doing}: {words(problem)}")
 
 
 def translate_submission(problem: Exception, *, address: str, doing: str) -> PlatformError:
-    """As :func:`translate`, where the run itself may be to blame."""
+    """Translate as :func:`translate` does, for a request in which the run config itself may be wrong."""
     return _blamed(problem, {400, 404, 405, 406, 409, 413, 422}, address=address, doing=doing)
 
 
 def translate_start(problem: Exception, *, address: str, doing: str) -> PlatformError:
-    """As :func:`translate_submission`, at the start of a container.
+    """Translate as :func:`translate_submission` does, for the start of a container.
 
-    There the engine answers 500 to many a mistake of the run: a device that does not exist, a port in use. Elsewhere
-    that is trouble of its own.
+    There the engine answers 500 to many mistakes of the run config: a device that does not exist, a port in use. In
+    answers to other requests, 500 means that the engine itself fails.
     """
-    # 403 is for a container of a network mode that cannot join the agent's networks.
+    # 403: the container's network mode does not allow it to join the agent's networks.
     return _blamed(problem, {400, 403, 404, 409, 500}, address=address, doing=doing)
 
 
@@ -127,24 +127,24 @@ def _blamed(problem: Exception, statuses: set[int], *, address: str, doing: str)
 
 
 def pull_problem(image: str, said: str, *, status: int = 500, doubt: str = "") -> PlatformError:
-    """Why *image* was not pulled.
+    """Return the error for an image that was not pulled.
 
     Args:
-        said: The engine's words, from the answer or from a line of its stream.
-        status: Of the HTTP answer; 500 for a line of a stream.
+        said: The engine's message, from the answer or from a line of its stream.
+        status: Status of the HTTP answer; 500 for a line of a stream.
         doubt: Why the registry was sent no credentials, if that may be a mistake.
     """
     full = f"{said} (the registry was sent no credentials: {doubt})" if doubt else said
     if not says(said, PASSING) and (status in {400, 404} or says(f"{said}:", NO_SUCH_IMAGE)):
         return SubmissionRefused(
             f"the image {image!r} cannot be pulled: {full}. "
-            "Check its name, and that the agent's Docker may read it (docker login)"
+            "Check its name, and that the agent's Docker engine has access to it (docker login)"
         )
     return PlatformUnavailable(f"cannot pull the image {image!r} now: {full}")
 
 
 def _causes(problem: BaseException) -> Iterator[BaseException]:
-    """*problem* and everything it was raised from or carries along, outermost first."""
+    """Yield *problem* and all errors that caused it or that it holds, outermost first."""
     seen: list[BaseException] = [problem]
     for one in seen:
         yield one
@@ -157,7 +157,7 @@ def _caused_by(problem: BaseException, kind: type[BaseException]) -> bool:
 
 
 def _root(problem: BaseException) -> str:
-    """The plainest cause: what the operating system said, if it did."""
+    """Return the operating system's message if it is a cause, else the outermost message."""
     for cause in _causes(problem):
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror

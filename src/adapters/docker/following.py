@@ -1,4 +1,4 @@
-"""What the engine tells while it happens: changes of containers, and their output."""
+"""Follows the engine's streams: events of containers, and their output."""
 
 import sys
 import threading
@@ -9,23 +9,23 @@ from docker.types import CancellableStream
 from docker.utils import convert_filters
 
 from prefect.agent.adapters.docker.containers import UNIT
-from prefect.agent.adapters.docker.engine import Engine, hang_up
+from prefect.agent.adapters.docker.engine import DockerEngine, hang_up
 from prefect.agent.adapters.docker.errors import RAISED
 from prefect.agent.domain.errors import PlatformError
 
 ANSWER_WITHIN: Final = 5.0
-"""Seconds in which the engine must at least begin to tell its events."""
+"""Least seconds to wait until the engine begins to send its events."""
 
 CUT_LATE: Final = 30.0
-"""Seconds after which events end even if they could not be cut."""
+"""Seconds after its time at which the stream of events ends, even if it could not be closed before."""
 
 
-def changed_names(engine: Engine, *, seconds: float) -> Iterator[str]:
-    """Yield names of containers of ours that start or end, for about *seconds*."""
+def changed_names(engine: DockerEngine, *, seconds: float) -> Iterator[str]:
+    """Yield the names of units that start or end, for about *seconds*."""
     filters = {"type": "container", "label": UNIT, "event": ["start", "die"]}
     params = {"filters": convert_filters(filters)}
     with (
-        engine.asked("tell its events"),
+        engine.asked("send its events"),
         engine.stream(
             "GET",
             "/events",
@@ -42,14 +42,14 @@ def changed_names(engine: Engine, *, seconds: float) -> Iterator[str]:
                 name = _name_in(event)
                 if name:
                     yield name
-        except RAISED:  # time is up, or the engine went away: whoever looks at it next will be told
+        except RAISED:  # the time is up, or the engine is unavailable: the next call will report that
             return
         finally:
             timer.cancel()
 
 
 def _name_in(event: object) -> str:
-    """The container that an event is about; empty if that cannot be read."""
+    """Return the name of the container that an event is about; empty if it cannot be read."""
     found = event
     for key in ("Actor", "Attributes", "name"):
         found = found.get(key) if isinstance(found, Mapping) else None
@@ -57,19 +57,19 @@ def _name_in(event: object) -> str:
 
 
 class LogFollower:
-    """Copies the output of containers to stdout, each in a thread of its own that ends with its container."""
+    """Copies the output of containers to stdout, each in its own thread, which ends with the container."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: DockerEngine) -> None:
         self._engine = engine
         self._guard = threading.Lock()
         self._open: set[CancellableStream[Any]] = set()
 
     def follow(self, container: str, name: str) -> None:
-        """Begin with the first line of *container*."""
+        """Begin to copy the output of *container*, from its first line on."""
         threading.Thread(target=self._copy, args=(container,), name=f"output of {name}", daemon=True).start()
 
     def close(self) -> None:
-        """Follow nobody any more."""
+        """Stop copying the output of all containers."""
         with self._guard:
             streams = list(self._open)
         for stream in streams:
@@ -79,7 +79,7 @@ class LogFollower:
         try:
             with self._engine.asked("show the output of a container") as client:
                 stream: CancellableStream[bytes] = client.logs(container, stream=True, follow=True)
-        except PlatformError:  # only somebody's eyes miss it: it can still be read from the container
+        except PlatformError:  # nothing is lost: the output can still be read from the container
             return
         with self._guard:
             self._open.add(stream)

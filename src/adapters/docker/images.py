@@ -1,4 +1,4 @@
-"""Getting images onto the engine (protocol 6.4)."""
+"""Pulls images onto the engine (protocol 6.4)."""
 
 import logging
 import threading
@@ -11,7 +11,7 @@ from docker.errors import APIError, InvalidRepository
 from docker.utils import parse_repository_tag
 
 from prefect.agent.adapters.docker import credentials
-from prefect.agent.adapters.docker.engine import Engine
+from prefect.agent.adapters.docker.engine import DockerEngine
 from prefect.agent.adapters.docker.errors import pull_problem, words
 from prefect.agent.domain.errors import PlatformUnavailable, SubmissionRefused
 from prefect.agent.domain.model.demands import Demands
@@ -19,23 +19,23 @@ from prefect.agent.domain.model.images import image_reference
 from prefect.agent.domain.model.policy import OPEN, judge
 
 SILENCE: Final = 600.0
-"""Seconds without a word after which a pull is given up; unpacking a large layer is quiet."""
+"""Seconds without progress after which a pull fails; unpacking a large layer reports none."""
 
 DEADLINE: Final = 1800.0
-"""Seconds for the whole of a pull."""
+"""Seconds for a whole pull."""
 
 _log = logging.getLogger("prefect.agent.docker")
 
 
 class Images:
-    """Pulls images, each once at a time.
+    """Pulls images; at any time there is only one pull of each.
 
     Args:
         no_pull: Never pull.
-        allowed: If any: patterns of the policy's rule ``registries``; images of others are not used, pulled or not.
+        allowed: Patterns as in the policy's rule ``registries``; images of other registries are refused. Empty: all.
     """
 
-    def __init__(self, engine: Engine, *, no_pull: bool = False, allowed: Sequence[str] = ()) -> None:
+    def __init__(self, engine: DockerEngine, *, no_pull: bool = False, allowed: Sequence[str] = ()) -> None:
         self._engine = engine
         self._no_pull = no_pull
         self._allowed = tuple(allowed)
@@ -46,26 +46,26 @@ class Images:
         """Passwords of registries that were used."""
 
     def is_pulled(self, image: str) -> bool:
-        """Whether *image* is pulled at all: names without a registry or user are of this engine."""
+        """Return whether *image* may be pulled; a name without a registry or user is a local image of the engine."""
         return not self._no_pull and "/" in image
 
     def check(self, image: str) -> None:
-        """Raise SubmissionRefused if *image*, completed as the engine does it, is of a registry that is not allowed."""
+        """Raise SubmissionRefused if the registry of *image*, with the engine's default, is not allowed."""
         reference = image_reference(image)
         if judge(self._policy, Demands(images=frozenset({reference}))) is not None:
             raise SubmissionRefused(
-                f"the image {image!r} ({reference}) is not from a registry this agent may use: "
+                f"the image {image!r} ({reference}) is not from a registry that this agent may use: "
                 f"{', '.join(self._allowed)} (rule registries of the agent's policy)"
             )
 
     def prepare(self, image: str) -> None:
-        """Pull *image* if that is the rule for it; join a pull of it that is under way. Takes half an hour at most.
+        """Pull *image* if it may be pulled; join a pull that is in progress. Takes half an hour at most.
 
-        A pull that fails is no harm if the engine has the image already.
+        A failed pull is not an error if the engine already has the image.
 
         Raises:
-            SubmissionRefused: There is no such image, or it is not allowed.
-            PlatformUnavailable: The registry or the engine has trouble.
+            SubmissionRefused: The image does not exist or is not allowed.
+            PlatformUnavailable: The registry or the engine does not work at present.
         """
         self.check(image)
         if not self.is_pulled(image):
@@ -98,7 +98,7 @@ class Images:
         except (SubmissionRefused, PlatformUnavailable) as problem:
             if not self._is_here(image):
                 raise
-            _log.warning("%s; the one that is here is used", problem)
+            _log.warning("%s; the agent uses the image that the engine already has", problem)
 
     def _fetch(self, image: str) -> None:
         repository, tag = parse_repository_tag(image)
@@ -118,7 +118,7 @@ class Images:
                         if "error" in line:
                             raise pull_problem(image, " ".join(str(line["error"]).split()), doubt=login.problem)
             except APIError as problem:
-                if problem.status_code in {401, 403}:  # the engine's own guard, not the registry's
+                if problem.status_code in {401, 403}:  # the engine refuses this itself, not the registry
                     raise
                 status = problem.status_code or 500
                 raise pull_problem(image, words(problem), status=status, doubt=login.problem) from problem
@@ -138,14 +138,14 @@ class Images:
 
 
 class ImageAbsent(Exception):
-    """The engine does not have an image that a container is to be made of."""
+    """The engine does not have the image for a container."""
 
 
 def absent(image: str, *, pulled: bool) -> Exception:
-    """The error for an image that the engine does not have when a container is made of it."""
+    """Return the error for an image that the engine does not have when it creates a container."""
     if pulled:
-        return PlatformUnavailable(f"the image {image!r} vanished from the engine right after it was pulled")
+        return PlatformUnavailable(f"the image {image!r} was deleted from the engine right after it was pulled")
     return SubmissionRefused(
-        f"the image {image!r} is not on this agent's Docker engine, and is not pulled: names without a '/' never are, "
-        f"and none with the agent's no-pull option. Run 'docker pull {image}' there, or name the registry"
+        f"this agent's Docker engine does not have the image {image!r}, and the agent does not pull it: it never pulls "
+        f"names without a '/', or any image with --no-pull. Run 'docker pull {image}' there, or name the registry"
     )

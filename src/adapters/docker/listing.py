@@ -1,4 +1,4 @@
-"""The engine's list of our containers: whole, or in parts where the whole is more than can be taken at once."""
+"""Lists the engine's containers that are units: at once, or in parts if the whole list exceeds the limits."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -10,16 +10,16 @@ from prefect.agent.adapters.docker.containers import UNIT
 from prefect.agent.domain.errors import PlatformUnavailable
 
 PART: Final = 500
-"""Containers of the first part; labels of an image are labels of its containers, and may be many."""
+"""Containers of the first part. An entry may be large, since a container has all labels of its image."""
 
 
 def entries(client: APIClient) -> list[Any]:
-    """What the engine says of each container of ours, the latest first.
+    """Return the engine's entry for each unit, the newest first.
 
     Raises:
-        BeyondBounds: One container alone is more than can be taken.
-        PlatformUnavailable: The engine answers no list.
-        DockerException: And the like, see ``RAISED``.
+        BeyondBounds: The entry of a single container exceeds the limits.
+        PlatformUnavailable: The engine's answer is not a list.
+        DockerException: The SDK raises this, or another error of ``RAISED``.
     """
     try:
         return _part(client)
@@ -45,11 +45,11 @@ def _in_parts(client: APIClient) -> list[Any]:
 
 
 def _part(client: APIClient, limit: int = -1, before: str = "") -> list[Any]:
-    """So many containers that were made before the one with the id *before*."""
+    """Return at most *limit* entries of containers that are older than the one with the id *before*."""
     filters = {"label": UNIT, **({"before": before} if before else {})}
     found: object = client.containers(all=True, limit=limit, filters=filters)
     if not isinstance(found, list):
-        raise PlatformUnavailable("the Docker engine answered no list when asked for its containers")
+        raise PlatformUnavailable("the Docker engine's answer to a list of containers is not a list")
     return found
 
 

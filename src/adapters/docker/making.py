@@ -1,4 +1,4 @@
-"""Making a container, and what it needs before: volumes, and an image that is absent."""
+"""Creates containers, and first the volumes and the image that they need."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -7,7 +7,7 @@ from docker.errors import APIError, NotFound
 from docker.utils import version_gte
 
 from prefect.agent.adapters.docker import containers
-from prefect.agent.adapters.docker.engine import Engine
+from prefect.agent.adapters.docker.engine import DockerEngine
 from prefect.agent.adapters.docker.errors import says, translate_submission, words
 from prefect.agent.adapters.docker.images import ImageAbsent, Images, absent
 from prefect.agent.adapters.docker.volumes import Volume
@@ -19,25 +19,27 @@ HOST_GATEWAY_API: Final = "1.41"
 """The API version of engine 20.10, which introduced ``host-gateway``."""
 
 
-class Maker:
-    """Makes containers of submissions; they do not execute yet.
+class ContainerMaker:
+    """Creates containers from submissions without starting them.
 
     Args:
-        volumes: Of the agent, for every container.
-        networks: Of the agent; the first is the container's own.
+        volumes: The agent's volumes, for every container.
+        networks: The agent's networks; the first one is the container's own.
     """
 
-    def __init__(self, engine: Engine, images: Images, *, volumes: Sequence[Volume], networks: Sequence[str]) -> None:
+    def __init__(
+        self, engine: DockerEngine, images: Images, *, volumes: Sequence[Volume], networks: Sequence[str]
+    ) -> None:
         self._engine = engine
         self._images = images
         self._volumes = tuple(volumes)
         self._networks = tuple(networks)
 
     def arguments(self, submission: Submission) -> tuple[dict[str, Any], str]:
-        """Arguments for the SDK's ``create_container``, and the network mode among them.
+        """Return the arguments for the SDK's ``create_container``, and the network mode in them.
 
         Raises:
-            SubmissionRefused: The run config's host_config makes no sense.
+            SubmissionRefused: The run config's host_config is invalid.
         """
         host_config, mode = self.host_config(submission)
         config = submission.run_config
@@ -52,7 +54,7 @@ class Maker:
         }, mode
 
     def host_config(self, submission: Submission) -> tuple[dict[str, Any], str]:
-        """What the engine is sent, and the network mode in it. Raises as :meth:`arguments`."""
+        """Return the host config for the engine, and the network mode in it. Raises as :meth:`arguments`."""
         with self._engine.asked("say its version") as client:
             wanted = containers.options(
                 submission,
@@ -63,7 +65,7 @@ class Maker:
             return containers.host_config(client.create_host_config, wanted), str(wanted.get("network_mode") or "")
 
     def make_volumes(self) -> None:
-        """Make the agent's named volumes, unless they are there."""
+        """Create the agent's named volumes that do not exist yet."""
         for volume in self._volumes:
             if volume.is_named:
                 with self._engine.asked(f"make the volume {volume.external}") as client:
@@ -73,11 +75,11 @@ class Maker:
                         client.create_volume(volume.external, driver="local", labels={"prefect_created": "true"})
 
     def make(self, image: str, arguments: dict[str, Any]) -> str | None:
-        """Make a container and return its id; None if its name is taken. An image that is absent is pulled first.
+        """Create a container and return its id; None if its name is taken. Pull the image first if it is absent.
 
         Raises:
-            SubmissionRefused: The engine refuses the container, or there is no such image.
-            PlatformUnavailable: The engine or the registry does not answer usefully.
+            SubmissionRefused: The engine refuses the container, or the image does not exist.
+            PlatformUnavailable: The engine or the registry does not answer as it should.
         """
         try:
             return self._make(image, arguments)
@@ -89,7 +91,7 @@ class Maker:
             raise absent(image, pulled=self._images.is_pulled(image)) from problem
 
     def _make(self, image: str, arguments: dict[str, Any]) -> str | None:
-        """As :meth:`make`. Raises ImageAbsent, too: the engine does not have the image."""
+        """Create a container as :meth:`make` does; raise ImageAbsent if the engine does not have the image."""
         with self._engine.asked(f"make a container of {image}", into=translate_submission) as client:
             try:
                 made: object = client.create_container(image, **arguments)
@@ -100,5 +102,5 @@ class Maker:
                     raise ImageAbsent from problem
                 raise
         if not isinstance(made, Mapping) or not made.get("Id"):
-            raise PlatformUnavailable(f"the Docker engine does not say which container it made of {image}")
+            raise PlatformUnavailable(f"the Docker engine created a container of {image}, but did not return its id")
         return str(made["Id"])

@@ -1,6 +1,6 @@
-"""How the agent's collections and a run's become one: by what each entry names, and the run wins per name. Pure.
+"""Merges the host config of a run into the agent's: collections by the name of each entry, and the run wins. Pure.
 
-An agent's ``--volume`` stays beside a run's own ``binds``, and ``host.docker.internal`` beside a run's ``extra_hosts``.
+An agent's ``--volume`` is kept with a run's own ``binds``, and ``host.docker.internal`` with a run's ``extra_hosts``.
 """
 
 import posixpath
@@ -11,17 +11,17 @@ from typing import Any, Final
 from docker.utils import convert_volume_binds
 
 _BAD: Final = (TypeError, ValueError, AttributeError, LookupError)
-"""What reading a value of the wrong form raises; it is left as it is, for the SDK or the engine to refuse."""
+"""Errors for a value of the wrong form; such a value is not merged, and the SDK or the engine refuses it."""
 
 Named = list[tuple[str, Any]]
-"""Entries as a list has them, each after what it names."""
+"""Entries of a collection, each with the name that it sets."""
 
 
 def merged(own: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay the host config of a run over the agent's own; both are in the words of the SDK.
+    """Return the agent's host config with that of a run merged into it; both as the SDK's arguments.
 
-    A key that is no collection is the run's, if it has it. None and an empty collection name nothing. A path in the
-    container is one name, in whatever collection: a run's ``tmpfs`` takes the place of the agent's bind.
+    A key that is not a collection is taken from the run if it has it. None and an empty collection name nothing. A path
+    in the container is the same name in all collections: a run's ``tmpfs`` replaces the agent's bind.
     """
     named = {key: _entries(key, run.get(key)) or [] for key in _PLACES}
     taken = {path for entries in named.values() for path, _ in entries}
@@ -37,7 +37,7 @@ def merged(own: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _both(key: str, own: Any, run: Any) -> Any:
-    """The value of a key that agent and run have."""
+    """Return the value of a key that both agent and run set."""
     if key == "log_config":
         return _log_config(own, run)
     if key in _BY_KEY and isinstance(own, Mapping) and isinstance(run, Mapping):
@@ -56,7 +56,7 @@ def _without(key: str, value: Any, taken: set[str]) -> Any:
 
 
 def _entries(key: str, value: Any) -> Named | None:
-    """The entries of a collection; None if the key or the value is none."""
+    """Return the entries of a collection; None if the key or the value is not a collection."""
     read = _ENTRIES.get(key)
     if read is None or isinstance(value, str | bytes):
         return None
@@ -101,12 +101,12 @@ def _ulimits(value: Any) -> Named:
 
 
 def _words(value: Any) -> Named:
-    """A list whose entries name themselves."""
+    """Return the entries of a list in which each entry is its own name."""
     return [(str(each), each) for each in value]
 
 
 def _field(mapping: Mapping[str, Any], name: str) -> str:
-    """A field's text in whatever case, as the engine takes it; empty if there is none."""
+    """Return the text of a field, whose name may have any case as for the engine; empty if there is none."""
     return next((str(value) for key, value in mapping.items() if key.lower() == name and value), "")
 
 
@@ -115,7 +115,7 @@ def _path(text: str) -> str:
 
 
 def _log_config(own: Any, run: Any) -> Any:
-    """Options are merged if both are of one driver; another driver has options of its own."""
+    """Merge the options if both use the same driver, since options belong to a driver."""
     if not isinstance(own, Mapping) or not isinstance(run, Mapping):
         return run
     mine, theirs = ({str(key).lower(): value for key, value in each.items()} for each in (own, run))
@@ -130,14 +130,14 @@ def _port(name: object) -> str:
 
 
 _PLACES: Final = ("binds", "mounts", "tmpfs")
-"""Collections that name a path in the container."""
+"""Collections whose entries name a path in the container."""
 
 _BY_KEY: Final[Mapping[str, Callable[[object], str]]] = {
     "sysctls": str,
     "storage_opt": str,
     "port_bindings": _port,
 }
-"""Objects, by what a key of them names."""
+"""By key of an object in the host config: the function that returns what a key of that object names."""
 
 _LISTS: Final = (
     "cap_add", "cap_drop", "device_cgroup_rules", "dns", "dns_opt", "dns_search", "group_add", "security_opt",

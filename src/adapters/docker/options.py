@@ -1,4 +1,4 @@
-"""The platform from options; the entry point ``docker`` of ``prefect.agent.platforms``."""
+"""Creates the Docker platform from options: the entry point ``docker`` of ``prefect.agent.platforms``."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,11 +18,11 @@ def factory(
     docker_client_timeout: int | None = None,
     **unknown: Any,
 ) -> ExecutionPlatform:
-    """Make the platform from options; the entry point ``docker`` of ``prefect.agent.platforms``.
+    """Create the Docker platform from options, which :class:`DockerPlatform` explains.
 
     Raises:
-        TypeError: An option that this platform does not have.
-        ConfigurationError: An option's value makes no sense.
+        TypeError: This platform does not have one of the options.
+        ConfigurationError: The value of an option is invalid.
     """
     if unknown:
         raise TypeError(f"the docker platform has no option {', '.join(sorted(unknown))}")

@@ -1,7 +1,7 @@
-"""Flow runs as containers of a Docker engine, 20.10 or newer.
+"""The platform that runs flows as containers of a Docker engine, 20.10 or newer.
 
-The name of a container is the unit's, so the engine itself refuses a second one. Containers are never removed by the
-engine: their exit code is the only evidence of how a flow run ended.
+A container has the name of its unit, so the engine itself refuses a second one. The engine never removes containers by
+itself: their exit code is the only evidence of how a flow run ended.
 """
 
 import contextlib
@@ -21,11 +21,11 @@ from prefect.agent.adapters.docker import containers, listing
 from prefect.agent.adapters.docker import units as reading
 from prefect.agent.adapters.docker.demanding import asked_of_the_engine
 from prefect.agent.adapters.docker.doubts import Doubts
-from prefect.agent.adapters.docker.engine import Engine
+from prefect.agent.adapters.docker.engine import DockerEngine
 from prefect.agent.adapters.docker.errors import says, translate_start, words
 from prefect.agent.adapters.docker.following import LogFollower, changed_names
 from prefect.agent.adapters.docker.images import Images
-from prefect.agent.adapters.docker.making import Maker
+from prefect.agent.adapters.docker.making import ContainerMaker
 from prefect.agent.adapters.docker.volumes import parse_volumes
 from prefect.agent.domain.errors import (
     ConfigurationError,
@@ -50,30 +50,30 @@ TIMEOUT: Final = 60
 """Seconds to wait for an answer of the engine."""
 
 VISIBLE_WITHIN: Final = 10.0
-"""Seconds. The engine takes a name some time before the container of that name can be seen."""
+"""Seconds until a new container is visible; the engine reserves its name before that."""
 
 LOOK_EVERY: Final = 0.02
 
 TRIES: Final = 3
-"""How often to stop what somebody else starts meanwhile."""
+"""How often to stop a container that others start again meanwhile."""
 
-TOO_LONG: Final = "(its last lines are too long to be shown here)"
+TOO_LONG: Final = "(the last lines of its output are too long to be shown here)"
 
 
 class DockerPlatform(ExecutionPlatform):
     """Executes flow runs as containers.
 
     Args:
-        base_url: Where the engine is; None for DOCKER_HOST, or else the default socket.
+        base_url: Address of the engine; None for DOCKER_HOST, else the default socket.
         no_pull: Never pull images.
-        volumes: For every container, as ``volumes.py`` reads them.
-        show_flow_logs: Copy the containers' output to the agent's own stdout, too.
-        networks: For every container; ``host`` or ``none`` as the first is its network mode.
-        reg_allow_list: If any: the only registries whose images are used, as the policy's rule ``registries``.
-        docker_client_timeout: Seconds that an answer of the engine may take; a pull has half an hour.
+        volumes: Volumes for every container, as ``volumes.py`` reads them.
+        show_flow_logs: Copy the containers' output to the agent's stdout, too.
+        networks: Networks for every container; ``host`` or ``none`` as the first one is its network mode.
+        reg_allow_list: The only registries whose images may be used, as in the policy's ``registries``; empty: all.
+        docker_client_timeout: Seconds that an answer of the engine may take; a pull may take half an hour.
 
     Raises:
-        ConfigurationError: One of them makes no sense.
+        ConfigurationError: An argument is invalid.
     """
 
     def __init__(
@@ -89,11 +89,11 @@ class DockerPlatform(ExecutionPlatform):
     ) -> None:
         if docker_client_timeout <= 0:
             raise ConfigurationError(f"the Docker client timeout must be more than 0, not {docker_client_timeout}")
-        self._engine = Engine(base_url, timeout=docker_client_timeout)
+        self._engine = DockerEngine(base_url, timeout=docker_client_timeout)
         self._images = Images(self._engine, no_pull=no_pull, allowed=reg_allow_list)
         self._networks = tuple(networks)
         mounted = parse_volumes(volumes)
-        self._maker = Maker(self._engine, self._images, volumes=mounted, networks=self._networks)
+        self._maker = ContainerMaker(self._engine, self._images, volumes=mounted, networks=self._networks)
         self._fingerprint = _digest(
             no_pull=no_pull,
             registries=sorted(set(reg_allow_list)),
@@ -112,11 +112,11 @@ class DockerPlatform(ExecutionPlatform):
     @property
     def identity(self) -> str:
         if self._identity is None:
-            with self._engine.asked("say its id") as client:
+            with self._engine.asked("return its id") as client:
                 about: object = client.info()
             found = about.get("ID") or about.get("Name") if isinstance(about, Mapping) else None
             if not found:
-                raise PlatformUnavailable("the Docker engine does not say its id")
+                raise PlatformUnavailable("the Docker engine does not return its id")
             self._identity = f"docker:{found}"
         return self._identity
 
@@ -170,7 +170,7 @@ class DockerPlatform(ExecutionPlatform):
             if found is not None:
                 return found
             time.sleep(LOOK_EVERY)
-        raise PlatformUnavailable(f"the name {submission.name} is taken by a container that does not become visible")
+        raise PlatformUnavailable(f"a container has the name {submission.name}, but does not become visible")
 
     def units(self) -> Sequence[Unit]:
         with self._engine.asked("list containers") as client:
@@ -182,7 +182,7 @@ class DockerPlatform(ExecutionPlatform):
             name = reading.claimed_name(entry)
             unit = reading.listed(entry, self._doubts.of(name))
             if unit is not None and unit.status.has_ended:
-                unit = known.get(unit.id) or self._in_full(unit)  # what has ended does not change: asked once
+                unit = known.get(unit.id) or self._in_full(unit)  # an ended unit does not change: ask once
                 if unit is not None and unit.status.has_ended and unit.ended_at is not None:
                     ended[unit.id] = unit
             if unit is not None:
@@ -206,7 +206,7 @@ class DockerPlatform(ExecutionPlatform):
             if unit is None or unit.status.has_ended:
                 return
             if unit.status is UnitStatus.CREATED:
-                self._discard(unit.id)  # it cannot end, and nothing of it is worth keeping
+                self._discard(unit.id)  # it cannot end, and it holds nothing worth keeping
                 continue
             with self._engine.asked(f"stop the container {name}") as client, contextlib.suppress(NotFound):
                 client.stop(unit.id, timeout=max(0, math.ceil(grace)))
@@ -253,18 +253,18 @@ class DockerPlatform(ExecutionPlatform):
     # --- inside ---
 
     def _image(self, submission: Submission) -> str:
-        """The image to use.
+        """Return the image of a submission.
 
         Raises:
-            SubmissionRefused: There is none, or it may not be pulled.
+            SubmissionRefused: It names no image, or one that is not allowed.
         """
         if not submission.image:
-            raise SubmissionRefused("a container needs an image, and none is named")
+            raise SubmissionRefused("a container needs an image, but the flow run names none")
         self._images.check(submission.image)
         return submission.image
 
     def _inspect(self, name: str) -> Mapping[str, Any] | None:
-        """What the engine says about the container of that name, ours or not."""
+        """Return the engine's description of the container *name*, a unit or not; None if there is none."""
         with self._engine.asked(f"inspect the container {name}") as client:
             try:
                 about: object = client.inspect_container(name)
@@ -272,23 +272,23 @@ class DockerPlatform(ExecutionPlatform):
                 return None
         if not isinstance(about, Mapping) or not isinstance(about.get("Name"), str):
             raise PlatformUnavailable(f"the Docker engine's answer about the container {name} cannot be read")
-        return about if about["Name"] == f"/{name}" else None  # the engine also takes the beginning of an id
+        return about if about["Name"] == f"/{name}" else None  # the engine also finds the beginning of an id
 
     def _in_full(self, unit: Unit) -> Unit | None:
-        """An ended unit of the list as the engine describes it by itself; as the list has it if the engine cannot."""
+        """Return an ended unit of the list with all details; without them if the engine cannot describe it."""
         try:
             return self.unit(unit.name)
         except PlatformUnavailable as problem:
             if problem.__cause__ is not None and not isinstance(problem.__cause__, APIError):
-                raise  # no answer at all: that is about the engine, not about this container
+                raise  # no answer at all: the engine is at fault, not this container
             self._doubts.warn(unit.name, str(problem))
             return unit
 
     def _adopt(self, submission: Submission) -> Unit | None:
-        """The unit that has the name of *submission*, started if it never was; None if there is none.
+        """Return the existing unit of *submission*, and start it if it never was; None if there is none.
 
         Raises:
-            UnitNameTaken: A container that is no unit, or one of another Cloud or tenant, has the name.
+            UnitNameTaken: A container that is not a unit, or a unit of another Cloud or tenant, has the name.
         """
         name = submission.name
         about = self._inspect(name)
@@ -307,7 +307,7 @@ class DockerPlatform(ExecutionPlatform):
         return self._begin(unit.id, name, [network for network in wanted if network not in joined])
 
     def _begin(self, container: str, name: str, networks: Sequence[str]) -> Unit:
-        """Join the networks and start. Starting what another thread or agent has just started does nothing."""
+        """Join the networks, start the container, and return its unit; a container that already runs is left alone."""
         try:
             with self._engine.asked(f"start the container {name}", into=translate_start) as client:
                 for network in networks:
@@ -318,13 +318,13 @@ class DockerPlatform(ExecutionPlatform):
                 raise
         unit = self.unit(name)
         if unit is None:
-            raise PlatformUnavailable(f"the container {name} was removed by somebody else while it started")
+            raise PlatformUnavailable(f"the container {name} was deleted externally while it started")
         if self._follower is not None:
             self._follower.follow(container, name)
         return unit
 
     def _discard(self, container: str) -> bool:
-        """Remove a container that was never started; False if it was after all."""
+        """Remove a container that was never started; return False if it has started meanwhile."""
         with self._engine.asked(f"remove the container {container[:12]}") as client, contextlib.suppress(NotFound):
             about = client.inspect_container(container)
             if about.get("State", {}).get("Status") != "created":
@@ -334,7 +334,7 @@ class DockerPlatform(ExecutionPlatform):
 
 
 def _digest(**settings: object) -> str:
-    """A short text that differs if the settings do, and shows none of them."""
+    """Return a short text that changes with the settings, and does not show them."""
     return f"docker:{hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]}"
 
 

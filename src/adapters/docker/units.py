@@ -1,7 +1,7 @@
-"""From the engine's words to units. Pure.
+"""Reads units from the engine's descriptions of containers. Pure.
 
-Nothing here trusts its input: what is missing or of the wrong kind is passed over, and a unit is read as far as it can
-be. *doubt* takes what could not be read, in a few words.
+No function trusts its input: fields that are missing or of the wrong kind are skipped, and a unit is read as far as
+possible. *doubt* is called with a short description of each part that could not be read.
 """
 
 import re
@@ -26,32 +26,32 @@ STATUSES: Final = {
     "stopped": UnitStatus.FAILED,
     "dead": UnitStatus.FAILED,
 }
-"""By the engine's word for a container's state; whether an ended one succeeded is in its exit code."""
+"""By the engine's name of a container's state. Whether an ended container succeeded depends on its exit code."""
 
 _EXITED: Final = re.compile(r"Exited \((\d{1,3})\)")
-"""What a list says of an ended container, for people."""
+"""The status text of an ended container in a list."""
 
 Doubt = Callable[[str], object]
 
 
 def ignore(_what: str) -> None:
-    """Let doubts be."""
+    """Ignore a doubt."""
 
 
 def claimed_name(entry: object) -> str:
-    """The unit that an entry of the engine's list says it is, whether it is or not; empty if it does not say."""
+    """Return the unit name in the labels of an entry of the engine's list, verified or not; empty if there is none."""
     return _text(_map(_map(entry).get("Labels")).get(UNIT))
 
 
 def listed(entry: object, doubt: Doubt = ignore) -> Unit | None:
-    """A unit from an entry of the engine's list, None if it is not ours.
+    """Return the unit in an entry of the engine's list; None if the entry is not a unit.
 
-    Of an ended one the list says only the exit code, if that.
+    For an ended unit, the list has at most the exit code.
     """
     found, name = _map(entry), claimed_name(entry)
     names = found.get("Names")
     if not isinstance(names, list | tuple):
-        doubt("its names; it is left alone")
+        doubt("its names cannot be read, so it is ignored")
         return None
     if not name or f"/{name}" not in names:
         return None
@@ -60,15 +60,15 @@ def listed(entry: object, doubt: Doubt = ignore) -> Unit | None:
         return unit
     exited = _EXITED.match(_text(found.get("Status")))
     if exited is None:
-        return attrs.evolve(unit, evidence=Evidence(message="the engine does not say how it ended"))
+        return attrs.evolve(unit, evidence=Evidence(message="the engine does not report how it ended"))
     exit_code = int(exited[1])
     return _ended(unit, exit_code, evidence({"ExitCode": exit_code}, {}), None)
 
 
 def inspected(about: object, doubt: Doubt = ignore) -> Unit | None:
-    """A unit from what the engine says about a single container, None if it is not ours.
+    """Return the unit in the engine's description of one container; None if the container is not a unit.
 
-    A container has ended only if the engine says so, and names no process of it.
+    A container has ended only if the engine says so and names no process of it.
     """
     found = _map(about)
     name, marks = _text(found.get("Name")).removeprefix("/"), _map(_map(found.get("Config")).get("Labels"))
@@ -82,13 +82,13 @@ def inspected(about: object, doubt: Doubt = ignore) -> Unit | None:
         return attrs.evolve(unit, status=UnitStatus.RUNNING)
     how, when = evidence(state, _map(found.get("HostConfig"))), _moment(state.get("FinishedAt"))
     if how.exit_code is None:
-        doubt("its exit code")
+        doubt("its exit code cannot be read")
         return attrs.evolve(unit, evidence=how, ended_at=when)
     return _ended(unit, how.exit_code, how, when)
 
 
 def evidence(state: Mapping[str, Any], limits: Mapping[str, Any]) -> Evidence:
-    """How an ended container ended.
+    """Return the evidence of how a container ended.
 
     Args:
         state: The engine's ``State``.
@@ -96,7 +96,7 @@ def evidence(state: Mapping[str, Any], limits: Mapping[str, Any]) -> Evidence:
     """
     exit_code, said = _number(state.get("ExitCode")), _text(state.get("Error"))
     if exit_code is None:
-        return Evidence(message=said or "the engine does not say how it ended")
+        return Evidence(message=said or "the engine does not report how it ended")
     if exit_code and state.get("OOMKilled") is True:
         limit = _number(limits.get("Memory")) or 0
         message = (
@@ -107,7 +107,7 @@ def evidence(state: Mapping[str, Any], limits: Mapping[str, Any]) -> Evidence:
 
 
 def owner(marks: Mapping[str, Any]) -> Owner | None:
-    """Whose the unit with these labels is; None if they do not say, or not in a way that can be read."""
+    """Return the owner that these labels name; None if they name none, or cannot be read."""
     try:
         return Owner(cloud=marks.get(CLOUD, ""), agent=marks.get(OWNER, ""))
     except (ValueError, TypeError):
@@ -115,13 +115,13 @@ def owner(marks: Mapping[str, Any]) -> Owner | None:
 
 
 def _unit(name: str, marks: Mapping[str, Any], found: Mapping[str, Any], state: str, doubt: Doubt) -> Unit | None:
-    """What is known of every unit. One whose state cannot be read is taken to execute: it may."""
+    """Return a unit with the facts of every state. One with an unknown state counts as running, since it may be."""
     run_id, container = _text(marks.get(FLOW_RUN_ID)), _text(found.get("Id"))
     if not run_id:
-        doubt("its flow run's id; it is left alone")
+        doubt("its flow run's id cannot be read, so it is ignored")
         return None
     if state not in STATUSES:
-        doubt(f"its state {state!r:.40}; it is taken to execute")
+        doubt(f"its state {state!r:.40} is unknown, so it counts as running")
     return Unit(
         name=name,
         flow_run_id=FlowRunId(run_id),
@@ -140,7 +140,7 @@ def _ended(unit: Unit, exit_code: int, how: Evidence, when: datetime | None) -> 
 
 
 def _created(said: object) -> datetime | None:
-    """Whole seconds, since the list says no more: the same unit is to look the same from list and container."""
+    """Return the time of creation in whole seconds, as in the list, so that a unit looks the same from both sources."""
     if isinstance(said, str):
         moment = _moment(said)
         return moment.replace(microsecond=0) if moment else None
@@ -151,7 +151,7 @@ def _created(said: object) -> datetime | None:
 
 
 def _moment(said: object) -> datetime | None:
-    """A time of the engine, which writes the year 1 for never."""
+    """Return a time of the engine; None for the year 1, by which it means never."""
     try:
         moment = read_time(said) if said else None
     except ValueError:

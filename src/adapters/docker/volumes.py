@@ -1,4 +1,4 @@
-"""What ``--volume`` takes: ``internal``, ``external:internal`` or ``external:internal:mode`` (protocol 6.4)."""
+"""Reads ``--volume``: ``internal``, ``external:internal`` or ``external:internal:mode`` (protocol 6.4)."""
 
 import ntpath
 import os
@@ -15,7 +15,7 @@ from prefect.agent.domain.errors import ConfigurationError
 _PROPAGATION: Final = frozenset({"shared", "rshared", "slave", "rslave", "private", "rprivate"})
 
 MODES: Final = _PROPAGATION | {"ro", "rw", "z", "Z", "nocopy", "consistent", "cached", "delegated"}
-"""Words of the mode field, separated by commas."""
+"""Options of the mode field, which commas separate."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]+")
 _WINDOWS_FIELD: Final = re.compile(r"[A-Za-z]:[\\/][^:]*|[^:]*")
@@ -24,10 +24,10 @@ _DRIVE: Final = re.compile(r"[A-Za-z]:[\\/]")
 
 @attrs.frozen(kw_only=True)
 class Volume:
-    """A directory of the engine's machine, or a named volume, inside every container.
+    """A folder of the engine's machine, or a named volume, that every container mounts.
 
     Attributes:
-        external: Absolute path on the engine's machine, or the name.
+        external: Absolute path on the engine's machine, or the volume's name.
         internal: Absolute path in the container.
         is_named: Whether *external* is a name.
     """
@@ -39,31 +39,31 @@ class Volume:
 
     @property
     def bind(self) -> str:
-        """As the engine wants it in ``Binds``."""
+        """The volume as an entry of the engine's ``Binds``."""
         return f"{self.external}:{self.internal}:{self.mode}"
 
 
 def parse_volumes(specs: Iterable[str], *, windows: bool = os.name == "nt") -> tuple[Volume, ...]:
-    """Read volume specs.
+    """Return the volumes that *specs* describe.
 
     Args:
-        specs: What was typed.
+        specs: Values of ``--volume``.
         windows: Whether paths of this machine have drive letters and backslashes.
 
     Raises:
-        ConfigurationError: One of them makes no sense, or two have the same place in the container.
+        ConfigurationError: A value is invalid, or two volumes have the same path in the container.
     """
     volumes: dict[str, Volume] = {}
     for spec in specs:
         volume = parse_volume(spec, windows=windows)
         if volume.internal in volumes:
-            raise _wrong(spec, f"{volume.internal} is taken by another volume")
+            raise _wrong(spec, f"another volume already has the path {volume.internal}")
         volumes[volume.internal] = volume
     return tuple(volumes.values())
 
 
 def parse_volume(spec: str, *, windows: bool = False) -> Volume:
-    """Read one volume spec; errors as in :func:`parse_volumes`."""
+    """Return the volume that *spec* describes. Raises as :func:`parse_volumes`."""
     fields = _windows_fields(spec) if windows else spec.split(":")
     if not 1 <= len(fields) <= 3 or not all(fields):
         raise _wrong(spec, "write internal, external:internal or external:internal:mode")
@@ -74,9 +74,9 @@ def parse_volume(spec: str, *, windows: bool = False) -> Volume:
     is_named = not external.startswith((".", "/", "~")) and not (windows and _is_windows_path(external))
     if is_named:
         if len(fields) == 1 or not _NAME.fullmatch(external):
-            raise _wrong(spec, "a path starts with '/', '.' or '~', the name of a volume has no '/'")
+            raise _wrong(spec, "begin a path with '/', '.' or '~', or give the name of a volume without '/'")
         if mode != "rw":
-            raise _wrong(spec, "a named volume has the mode rw only")
+            raise _wrong(spec, "a named volume can only have the mode rw")
     else:
         external = _outside(external, windows=windows)
     internal = _inside(fields[1] if len(fields) > 1 else external, windows=windows)
@@ -86,11 +86,11 @@ def parse_volume(spec: str, *, windows: bool = False) -> Volume:
 
 
 def _windows_fields(spec: str) -> list[str]:
-    """Split at colons, save those after a drive letter."""
+    """Split *spec* at colons, except those after a drive letter."""
     fields, at = [], 0
     while at <= len(spec):
         field = _WINDOWS_FIELD.match(spec, at)
-        assert field is not None  # it matches nothing at all, too
+        assert field is not None  # the pattern matches an empty text, too
         fields.append(field.group())
         at = field.end() + 1
     return fields
@@ -120,4 +120,4 @@ def _inside(path: str, *, windows: bool) -> str:
 
 
 def _wrong(spec: str, why: str) -> ConfigurationError:
-    return ConfigurationError(f"the volume {spec!r} makes no sense: {why}")
+    return ConfigurationError(f"the volume {spec!r} is not valid: {why}")

@@ -1,6 +1,6 @@
-"""Flow runs as Kubernetes Jobs.
+"""The platform that runs flows as Kubernetes Jobs.
 
-The SDK is loaded when the platform is asked for: ``permissions`` alone is for those who only print a Role.
+The SDK is imported only when the platform is used: code that only prints a Role needs ``permissions`` alone.
 """
 
 from importlib import import_module

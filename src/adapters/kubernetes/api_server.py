@@ -1,4 +1,4 @@
-"""The connection to a Kubernetes API server: who we are, what is asked, how long we wait.
+"""The connection to a Kubernetes API server: credentials, requests, deadlines.
 
 The SDK finds the cluster (kubeconfig, exec plugins, service account, proxies, TLS) and makes the connection pool. Its
 generated methods stay unused: importing them costs 0.4 s of CPU and 24 MB, and they hide status, headers and streams.
@@ -17,35 +17,35 @@ import urllib3
 
 from prefect.agent.adapters import bounded_json
 from prefect.agent.adapters.answers import within
-from prefect.agent.adapters.kubernetes.credentials import Door, Login, home_namespace
+from prefect.agent.adapters.kubernetes.credentials import ClusterLogin, Door, home_namespace
 from prefect.agent.adapters.kubernetes.errors import RAISED, NoCredentials, StatusError, translate
 from prefect.agent.adapters.kubernetes.throttle import Throttle
 from prefect.agent.adapters.skew import SkewMeter
 from prefect.agent.domain.errors import AgentError, ConfigurationError
 
 TIMEOUT: Final = 20.0
-"""Seconds for the next piece of an answer; the server itself gives up on a write after 34 and a list after 60."""
+"""Seconds to wait for the next piece of an answer; the server itself ends a write after 34 and a list after 60."""
 
 DEADLINE: Final = 60.0
-"""Seconds for the whole of an answer, however it comes."""
+"""Seconds for a whole answer."""
 
 CONNECT: Final = 10.0
-"""Seconds to connect."""
+"""Seconds to connect to the server."""
 
 MERGE_PATCH: Final = "application/merge-patch+json"
 
 
 class Cluster:
-    """One API server, as one user. Safe to use from several threads.
+    """One API server, used with one account. Safe to use from several threads.
 
     Args:
-        kubeconfig: Path of a kubeconfig; None for the service account of the pod we are in, else KUBECONFIG, else
+        kubeconfig: Path of a kubeconfig; None for the service account of the agent's pod, else KUBECONFIG, else
             ``~/.kube/config``.
-        context: Of the kubeconfig; None for its current one.
-        throttle: Lets requests through.
+        context: Kubeconfig context; None for the current one.
+        throttle: Limits the rate of requests.
 
     Raises:
-        ConfigurationError: There is no cluster to be found, or its configuration makes no sense.
+        ConfigurationError: No cluster is configured, or the configuration is invalid.
     """
 
     def __init__(self, *, kubeconfig: str | None = None, context: str | None = None, throttle: Throttle) -> None:
@@ -53,46 +53,46 @@ class Cluster:
         self._door = Door()
         self._warned: set[str] = set()
         self._skew = SkewMeter()
-        self._login: Login | None = None
+        self._login: ClusterLogin | None = None
         self._server = ""
-        with contextlib.suppress(NoCredentials):  # they may be there when they are needed
+        with contextlib.suppress(NoCredentials):  # they may be available when they are needed
             self._logged_in()
 
     @property
     def server(self) -> str:
-        """Address of the API server, for people."""
+        """Address of the API server, for messages."""
         return self._server if self._login is None else self._login.server
 
     @property
     def secrets(self) -> frozenset[str]:
-        """The token or password that the agent has there, as it was read last."""
+        """The agent's token or password, as it was read last."""
         return frozenset() if self._login is None else self._login.secrets
 
     @property
     def exposures(self) -> list[str]:
-        """What the connection leaves unprotected, in a sentence."""
+        """A sentence about a connection that is not protected; empty if it is."""
         return [] if self._login is None else self._login.exposures
 
     @property
     def skew(self) -> float:
-        """Seconds that the API server's clock is ahead of this machine's, as far as its answers tell."""
+        """Seconds by which the API server's clock is ahead of this machine's, measured by its answers."""
         return self._skew.skew
 
     def now(self) -> datetime:
-        """The API server's time of day."""
+        """Return the current time of the API server."""
         return datetime.now(timezone.utc) + timedelta(seconds=self.skew)
 
     def home_namespace(self) -> str:
-        """The namespace that the pod is in, or that the kubeconfig's context names; else ``default``."""
+        """Return the namespace of the agent's pod, or of the kubeconfig's context; else ``default``."""
         return home_namespace(self._kubeconfig, self._context)
 
     @contextlib.contextmanager
     def asked(self, doing: str, *, into: Callable[..., AgentError] = translate) -> Generator[None]:
-        """What asking raises inside comes out in the port's words.
+        """Turn errors of requests in the block into errors of the port.
 
         Args:
-            doing: What is asked of the API server, after "to".
-            into: Finds the words.
+            doing: What the API server is asked to do, for messages: the words after "to".
+            into: Translates the errors.
         """
         try:
             yield
@@ -113,21 +113,21 @@ class Cluster:
         deadline: float = DEADLINE,
         heard_warning: Callable[[str], None] | None = None,
     ) -> dict[str, Any]:
-        """Ask, and return the JSON object that is answered. Raises what ``RAISED`` lists, StatusError for a failure.
+        """Send a request and return the JSON object of the answer. Raises the errors of ``RAISED``.
 
-        Nothing is repeated but a request whose credentials were not accepted: once, with credentials read anew.
+        Only a request whose credentials were refused is repeated: once, with credentials that were read again.
 
         Args:
             timeout: Seconds to wait for the beginning of the answer, and for each next piece.
-            deadline: Seconds for the whole of it.
-            heard_warning: Takes the server's warnings (RFC 7234 section 5.5), each text once in a connection's life.
+            deadline: Seconds for the whole answer.
+            heard_warning: Called with each different warning of the server (RFC 7234 section 5.5) once.
         """
         with self._answer(method, path, query, body, content_type, timeout, deadline) as response:
             self._hear_warnings(response, heard_warning)
             return _json(response)
 
     def find(self, path: str) -> dict[str, Any] | None:
-        """As ``send("GET", ...)``; None if the API server itself says that there is no such object."""
+        """Return the object at *path*; None if the API server itself reports that it does not exist."""
         try:
             found = self.send("GET", path)
         except StatusError as failure:
@@ -140,17 +140,17 @@ class Cluster:
 
     @contextlib.contextmanager
     def stream(self, path: str, *, query: Mapping[str, object], silence: float, deadline: float) -> Generator["Stream"]:
-        """Ask something that is answered piece by piece. Raises as :meth:`send`.
+        """Send a request and yield its answer as a stream. Raises as :meth:`send`.
 
         Args:
             silence: Seconds to wait for the next piece.
-            deadline: Seconds for the whole of it.
+            deadline: Seconds for the whole answer.
         """
         with self._answer("GET", path, query, None, "application/json", silence, deadline) as response:
             yield Stream(response)
 
     def close(self) -> None:
-        """Let go of idle connections; may be repeated, and the cluster may be used again."""
+        """Close idle connections. May be repeated; the cluster may be used again afterwards."""
         if self._login is not None:
             self._login.pool.clear()
 
@@ -165,7 +165,7 @@ class Cluster:
         timeout: float,
         deadline: float,
     ) -> Generator[urllib3.BaseHTTPResponse]:
-        """The answer, if it is a success; its connection is free again afterwards."""
+        """Yield the answer if it is a success, and release its connection afterwards."""
         words = f"{path}?{urlencode(query)}" if query else path
         content = None if body is None else json.dumps(body).encode()
         login = self._logged_in()
@@ -184,7 +184,7 @@ class Cluster:
 
     def _request(
         self,
-        login: Login,
+        login: ClusterLogin,
         method: str,
         words: str,
         content: bytes | None,
@@ -214,7 +214,7 @@ class Cluster:
         return response
 
     def _failure(self, response: urllib3.BaseHTTPResponse) -> StatusError | None:
-        """What the server says of a failure; None if the answer is a success, which is not read."""
+        """Return the failure in an answer; None if the answer is a success, which is not read."""
         if response.status < 400:
             return None
         retry_after = _seconds(response.headers.get("Retry-After"))
@@ -235,17 +235,17 @@ class Cluster:
                 self._warned.add(text)
                 heard(text)
 
-    def _login_again(self, refused: Login) -> bool:
-        """Read the credentials anew, unless another thread has done so since; whether there is hope in trying again.
+    def _login_again(self, refused: ClusterLogin) -> bool:
+        """Read the credentials again, unless another thread did so meanwhile; return whether a retry makes sense.
 
         Raises:
-            NoCredentials: There are none at present.
+            NoCredentials: No credentials are available at present.
         """
 
         def again() -> bool:
             if self._login is refused:
                 try:
-                    self._login = Login.find(self._kubeconfig, self._context)
+                    self._login = ClusterLogin.find(self._kubeconfig, self._context)
                 except ConfigurationError:
                     return False
                 refused.pool.clear()
@@ -253,17 +253,17 @@ class Cluster:
 
         return self._door.ask(again)
 
-    def _logged_in(self) -> Login:
-        """The login, made now if there was none yet.
+    def _logged_in(self) -> ClusterLogin:
+        """Return the login, and read it if that has not been done yet.
 
         Raises:
-            NoCredentials: There is none at present.
-            ConfigurationError: There is no cluster to be found.
+            NoCredentials: No credentials are available at present.
+            ConfigurationError: No cluster is configured.
         """
 
-        def find() -> Login:
+        def find() -> ClusterLogin:
             if self._login is None:
-                self._login = Login.find(self._kubeconfig, self._context)
+                self._login = ClusterLogin.find(self._kubeconfig, self._context)
             return self._login
 
         if self._login is not None:
@@ -276,36 +276,36 @@ class Cluster:
 
 
 class Stream:
-    """An answer that comes piece by piece."""
+    """A streamed answer of the API server."""
 
     def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
         self._response = response
 
     def __iter__(self) -> Iterator[bytes]:
-        """The pieces as they come, until the server ends the answer."""
+        """Yield the pieces as they arrive, until the server ends the answer."""
         return self._response.stream(bounded_json.PIECE)
 
     def lines(self) -> Iterator[bytes]:
-        """Whole lines. What follows the last line end is left out: it was cut. Raises BeyondBounds for a long one."""
+        """Yield complete lines; drop an incomplete last one. Raises BeyondBounds for a line that is too long."""
         return bounded_json.lines(self)
 
     def cut(self) -> None:
-        """End the answer; for another thread. Whoever reads gets the end or an error."""
+        """Close the stream from another thread; the reading thread then gets the end or an error."""
         connection = getattr(self._response, "_connection", None)
         sock: socket.socket | None = getattr(connection, "sock", None)
         if sock is not None:
             with contextlib.suppress(OSError):
-                # Not sock.shutdown: after that of a TLS socket the reader would take cipher text for the answer.
+                # Not sock.shutdown: after that, the reader of a TLS socket would get cipher text as the answer.
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 def path_of(*words: str) -> str:
-    """A path of the API; each word is quoted."""
+    """Return a path of the API, with each of its parts quoted."""
     return "/" + "/".join(quote(part, safe="") for word in words for part in word.split("/"))
 
 
 def items_of(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The objects of a list, or of a page of it. Raises HTTPError if *answer* is no list at all."""
+    """Return the objects of a list, or of a page of it; raise HTTPError if *answer* is not a list."""
     found = answer.get("items")
     if found is None and str(answer.get("kind")).endswith("List"):
         return []
@@ -315,13 +315,13 @@ def items_of(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _let_go(response: urllib3.BaseHTTPResponse) -> None:
-    if not response.closed:  # what was not read to its end would disturb the connection's next answer
+    if not response.closed:  # the unread rest would disturb the connection's next answer
         response.close()
     response.release_conn()
 
 
 def _json(response: urllib3.BaseHTTPResponse) -> dict[str, Any]:
-    """The object that is answered. Raises HTTPError if it is none, BeyondBounds if it is too much."""
+    """Return the JSON object of an answer; raise HTTPError if it is not one, BeyondBounds if it is too large."""
     data = bounded_json.gathered(response.stream(bounded_json.PIECE))
     try:
         answer = bounded_json.loads(data)
@@ -335,5 +335,5 @@ def _json(response: urllib3.BaseHTTPResponse) -> dict[str, Any]:
 def _seconds(header: str | None) -> float | None:
     try:
         return None if header is None else max(0.0, float(header))
-    except ValueError:  # a date; nobody sends it here
+    except ValueError:  # a date, which API servers do not send
         return None

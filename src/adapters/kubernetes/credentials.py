@@ -1,4 +1,4 @@
-"""Where the cluster is, and who we are there: found by the SDK, as kubectl does."""
+"""Finds the cluster's address and the agent's credentials for it by the SDK, as kubectl does."""
 
 import os
 import socket
@@ -24,16 +24,16 @@ from prefect.agent.domain.addresses import is_loopback
 from prefect.agent.domain.errors import ConfigurationError
 
 CONNECTIONS: Final = 32
-"""Kept open at most; more are made when needed and closed afterwards."""
+"""Most connections that stay open; further ones are closed after use."""
 
 NOT_AGAIN: Final = 2.0
-"""Seconds that credentials which were not there are not asked for again: a program may take long to fail."""
+"""Seconds for which missing credentials are not requested again, since a login program may take long to fail."""
 
 Answer = TypeVar("Answer")
 
 OWN_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
-_NONSENSE: Final = (
+_INVALID: Final = (
     ConfigException,
     OSError,
     ValueError,
@@ -44,39 +44,39 @@ _NONSENSE: Final = (
     ModuleNotFoundError,
     yaml.YAMLError,
 )
-"""What the SDK raises of a kubeconfig that makes no sense."""
+"""Errors that the SDK raises for an invalid kubeconfig."""
 
 
 def _why(problem: Exception) -> str:
-    """What is wrong with the configuration, for people. Of the file it shows names only: the rest may be secret."""
+    """Return what is wrong with the configuration. It shows only names of the file, since the rest may be secret."""
     if isinstance(problem, yaml.YAMLError):
         return "the kubeconfig is not YAML"
     if isinstance(problem, ConfigException):
-        return str(problem).partition("/{")[0].rstrip(".")  # the SDK goes on with the entry itself
+        return str(problem).partition("/{")[0].rstrip(".")  # the rest shows the entry itself
     if isinstance(problem, ModuleNotFoundError):
-        return "its proxy is one for SOCKS, which needs a package more: pip install 'urllib3[socks]'"
+        return "its SOCKS proxy needs another package: run pip install 'urllib3[socks]'"
     if isinstance(problem, OSError) and problem.strerror:
         return f"cannot read {problem.filename}: {problem.strerror}"
     if isinstance(problem, RuntimeError) and not isinstance(problem, RecursionError):
-        return "the kubeconfig is under a home directory that does not exist"
+        return "the kubeconfig is in a home directory that does not exist"
     return "the kubeconfig holds a value of the wrong kind"
 
 
 def _check_address(server: str) -> None:
-    """Raise ConfigException if no API server can be asked at *server*, however long one waits."""
+    """Raise ConfigException if *server* can never be the address of an API server."""
     try:
         parts = urlsplit(server)
         is_address = parts.scheme in {"http", "https"} and bool((parts.hostname or "").encode("idna"))
         is_address = is_address and parts.port != 0
-    except ValueError:  # a name that no host has, brackets, a port
+    except ValueError:  # impossible host name, brackets or port
         is_address = False
     if not is_address:
-        raise ConfigException("the server of the kubeconfig is no address; it looks like https://10.0.0.1:6443")
+        raise ConfigException("the server of the kubeconfig is not an address; write it like https://10.0.0.1:6443")
 
 
 @attrs.frozen(eq=False)
-class Login:
-    """Credentials as they were read at one time, and connections that use them.
+class ClusterLogin:
+    """Credentials as they were read at one time, and the connections that use them.
 
     Attributes:
         server: Address of the API server.
@@ -88,12 +88,12 @@ class Login:
     _acts_as: Headers = ()
 
     @classmethod
-    def find(cls, kubeconfig: str | None, context: str | None) -> "Login":
-        """Look for them anew.
+    def find(cls, kubeconfig: str | None, context: str | None) -> "ClusterLogin":
+        """Read the credentials.
 
         Raises:
-            ConfigurationError: There is no cluster to be found, or its configuration makes no sense.
-            NoCredentials: Those that it names are not there at present.
+            ConfigurationError: No cluster is configured, or the configuration is invalid.
+            NoCredentials: The credentials that it names are not available at present.
         """
         acts_as: Headers = ()
         configuration: Any = Configuration()
@@ -109,9 +109,9 @@ class Login:
             return cls(configuration.host.rstrip("/"), pool, configuration, acts_as)
         except NoCredentials:
             raise
-        except _NONSENSE as problem:
-            why = f"cannot tell where the Kubernetes cluster is: {_why(problem)}"
-            # Without its cause: the SDK's own words show entries of the file with their tokens.
+        except _INVALID as problem:
+            why = f"cannot find the Kubernetes cluster: {_why(problem)}"
+            # Without its cause: the SDK's messages show entries of the file with their tokens.
             raise ConfigurationError(f"{why}. Set KUBECONFIG, or run the agent in a pod") from None
 
     @property
@@ -122,26 +122,26 @@ class Login:
 
     @property
     def exposures(self) -> list[str]:
-        """What the connection leaves unprotected, in a sentence."""
+        """A sentence about a connection that is not protected; empty if it is."""
         parts = urlsplit(self.server)
         if is_loopback(parts.hostname or ""):
             return []
         if parts.scheme == "http":
-            why = "is asked without TLS"
+            why = "is used without TLS"
         elif not self._configuration.verify_ssl:
-            why = "is not checked (insecure-skip-tls-verify)"
+            why = "is used without a check of its certificate (insecure-skip-tls-verify)"
         else:
             return []
-        risk = "others on the way can read the agent's token and the flow runs' API key"
+        risk = "so others in the network can read the agent's token and the flow runs' API key"
         return [
-            f"The Kubernetes API server at {self.server} {why}: {risk}. Give the kubeconfig a certificate-authority"
+            f"The Kubernetes API server at {self.server} {why}, {risk}. Add a certificate-authority to the kubeconfig"
         ]
 
     def credentials(self) -> list[tuple[str, str]]:
-        """Headers that say who we are, and as whom we act; the SDK reads a token that expires anew in time.
+        """Return the headers with credentials and impersonation; the SDK renews a token before it expires.
 
         Raises:
-            NoCredentials: There is none at present.
+            NoCredentials: No credentials are available at present.
         """
         found = {
             auth["key"]: str(auth["value"]).strip()  # a token file may end with a line end
@@ -154,7 +154,7 @@ class Login:
 
 
 class Door:
-    """Asks for credentials, one thread at a time, and not again at once if there were none. Raises what asking raises.
+    """Lets one thread at a time request credentials, and repeats a failure for a moment instead of a new request.
 
     Args:
         clock: The monotonic time in seconds.
@@ -165,7 +165,7 @@ class Door:
         self._failed: tuple[float, NoCredentials] | None = None
 
     def ask(self, ask: Callable[[], Answer]) -> Answer:
-        """What *ask* returns."""
+        """Return what *ask* returns, and raise what it raises."""
         with self._guard:
             if self._failed is not None and self._clock() - self._failed[0] < NOT_AGAIN:
                 raise NoCredentials(str(self._failed[1]), server=self._failed[1].server)
@@ -179,7 +179,7 @@ class Door:
 
 
 def home_namespace(kubeconfig: str | None, context: str | None) -> str:
-    """The namespace that the pod is in, or that the kubeconfig's context names; else ``default``."""
+    """Return the namespace of the agent's pod, or of the kubeconfig's context; else ``default``."""
     if _is_in_cluster(kubeconfig, context):
         return OWN_NAMESPACE.read_text(encoding="utf-8").strip() or "default"
     check_size(kubeconfig)
@@ -189,13 +189,13 @@ def home_namespace(kubeconfig: str | None, context: str | None) -> str:
 
 
 def _is_in_cluster(kubeconfig: str | None, context: str | None) -> bool:
-    """In-cluster configuration comes first, as in 1.x (protocol 7.1); an explicit kubeconfig before it."""
+    """Return whether to use the pod's own configuration, which only an explicit kubeconfig precedes (protocol 7.1)."""
     asked_elsewhere = kubeconfig or context
     return not asked_elsewhere and bool(os.environ.get("KUBERNETES_SERVICE_HOST")) and OWN_NAMESPACE.exists()
 
 
 def _socket_options() -> list[tuple[int, int, int]]:
-    """Find out within two minutes that the other side is gone, behind whatever balancer (kubernetes-client#1402)."""
+    """Return options that detect a lost connection within two minutes, behind any balancer (kubernetes-client#1402)."""
     options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
     for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
         if hasattr(socket, name):

@@ -1,6 +1,6 @@
-"""What a run config asks of the cluster: the Job with it, less the one without it. Pure.
+"""Finds what a run config demands of the cluster: its Job compared to that of a run without one. Pure.
 
-Nothing here trusts its input; what is of the wrong kind is passed over, for the API server refuses it.
+No function trusts its input; values of the wrong kind are skipped, since the API server refuses them.
 """
 
 import json
@@ -30,7 +30,7 @@ USUAL: Final = frozenset(
         "terminationMessagePath", "terminationMessagePolicy", "tty", "volumeMounts", "workingDir",
     }
 )  # fmt: skip
-"""Fields of a container that give nothing by themselves, or have rules of their own."""
+"""Fields of a container that grant no rights by themselves, or that have rules of their own."""
 
 OF_A_JOB: Final = frozenset(
     {
@@ -44,20 +44,20 @@ GUARDS: Final = (
     "affinity", "automountServiceAccountToken", "hostUsers", "nodeSelector", "priorityClassName", "runtimeClassName",
     "schedulerName", "securityContext", "serviceAccountName",
 )  # fmt: skip
-"""Fields by which the operator's template confines pods; a template of the run's own may lack them."""
+"""Fields by which the operator's template restricts pods; a run's own template may lack them."""
 
 _COMPUTE: Final = ("cpu", "memory", "ephemeral-storage", "hugepages-")
 _APPARMOR: Final = "container.apparmor.security.beta.kubernetes.io/"
 
 
 def asked_of_the_cluster(basis: Demands, wanted: Object, given: Object, template: Object, *, account: str) -> Demands:
-    """Add to *basis* what the cluster would be asked for.
+    """Return *basis* with the demands on the cluster added.
 
     Args:
         wanted: The Job of this run.
-        given: The one that a run without a run config would get.
-        template: The agent's own, as the operator wrote it.
-        account: The service account that the agent itself uses; empty if it is not known.
+        given: The Job that a run without a run config would get.
+        template: The agent's own template, as the operator wrote it.
+        account: The agent's own service account; empty if it is not known.
     """
     asking, entitled = of_the_run(wanted, given), of_the_flow(given)
 
@@ -91,7 +91,7 @@ def asked_of_the_cluster(basis: Demands, wanted: Object, given: Object, template
 
 
 def _pod_fields(wanted: Object, given: Object) -> frozenset[str]:
-    """Fields without a rule of their own that differ."""
+    """Return the fields without a rule of their own whose values differ."""
     pod, own = _pod(wanted), _pod(given)
     found = {name for name, value in pod.items() if value is not None and value != own.get(name)} - OWN_RULES
     found |= {f"containers.{name}" for name, _ in _unusual(wanted) - _unusual(given)}
@@ -104,7 +104,7 @@ def _unusual(job: Object) -> set[tuple[str, str]]:
 
 
 def _lost(wanted: Object, given: Object, template: Object) -> frozenset[str]:
-    """What in the agent's template confines pods, and a template of the run's own drops or changes."""
+    """Return the restrictions of the agent's template that the run's own template drops or changes."""
     with_it, without, written = _pod(wanted), _pod(given), _pod(template)
     changed = {field for field in GUARDS if written.get(field) is not None and with_it.get(field) != without.get(field)}
     if with_it.get("serviceAccountName"):
@@ -157,7 +157,7 @@ def _volume(kind: str, about: Object) -> str:
 
 
 def _secrets(wanted: Object, given: Object) -> frozenset[str]:
-    """Names of Secrets that are used in another way, too: who is given one key of a Secret has not all of it."""
+    """Return the Secrets with a use that *given* lacks: the right to one key does not include the whole Secret."""
     return frozenset(name for name, _ in _uses_of_secrets(wanted) - _uses_of_secrets(given))
 
 
@@ -174,7 +174,7 @@ def _uses_of_secrets(job: Object) -> frozenset[tuple[str, str]]:
 
 
 def _named_secrets(value: object) -> Iterator[object]:
-    """Names of Secrets anywhere in a volume: each kind has its own way to say them."""
+    """Yield the names of Secrets anywhere in a volume, since each kind of volume names them in its own way."""
     if isinstance(value, list):
         for each in value:
             yield from _named_secrets(each)
@@ -224,7 +224,7 @@ def _networks(job: Object) -> frozenset[str]:
 
 
 def _probed(container: Object) -> list[object]:
-    """Hosts that the node is to ask, from its own network."""
+    """Return the hosts of probes, which the node calls from its own network."""
     hooks = _map(container.get("lifecycle"))
     probes = [_map(container.get(name)) for name in ("livenessProbe", "readinessProbe", "startupProbe")]
     probes += [_map(hooks.get(name)) for name in ("postStart", "preStop")]
@@ -291,7 +291,7 @@ def _containers(job: Object) -> list[Object]:
 
 
 def _contexts(job: Object) -> list[Object]:
-    """Security contexts, of the pod and of each container."""
+    """Return the security contexts of the pod and of each container."""
     return [_map(each.get("securityContext")) for each in (_pod(job), *_containers(job))]
 
 

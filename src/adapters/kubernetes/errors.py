@@ -1,4 +1,4 @@
-"""What the API server and the way to it answer, in the words of the port. The only door: see :func:`translate`."""
+"""Translates errors of the API server and of the connection into those of the port; no other module does that."""
 
 import re
 from collections.abc import Mapping
@@ -20,10 +20,10 @@ _MISSING: Final = re.compile(
     r'cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)" in API group "(?P<group>[^"]*)"'
     r'(?: in the namespace "(?P<namespace>[^"]*)"| at the cluster scope)?'
 )
-"""What the RBAC authorizer of kube-apiserver says; nobody but an authorizer says it like this."""
+"""The message of kube-apiserver's RBAC authorizer; only authorizers use this form."""
 
 ANONYMOUS: Final = "system:anonymous"
-"""Whom an API server takes a request without credentials for."""
+"""The user of a request without credentials, for an API server."""
 
 _FULL: Final = ("exceeded quota", "exceeds quota")
 _SILENT_WEBHOOK: Final = "failed calling webhook"
@@ -35,11 +35,11 @@ class StatusError(Exception):
 
     Attributes:
         code: HTTP status.
-        reason: The machine's word, such as ``AlreadyExists``; empty if there is none.
-        message: The server's sentence.
+        reason: The reason code, such as ``AlreadyExists``; empty if there is none.
+        message: The server's message.
         details: ``Status.details``.
-        retry_after: Seconds it asks to wait, or None.
-        is_its_own: Whether it says so in the words of Kubernetes; else a gateway before it may be speaking.
+        retry_after: Seconds that the server asks to wait, or None.
+        is_its_own: Whether the answer is a Status of Kubernetes; else it may come from a gateway.
     """
 
     def __init__(self, code: int, status: Mapping[str, Any], *, retry_after: float | None = None) -> None:
@@ -54,22 +54,22 @@ class StatusError(Exception):
 
     @property
     def is_expired(self) -> bool:
-        """Whether a list or watch has to begin anew (HTTP 410)."""
+        """Whether a list or watch must start again (HTTP 410)."""
         return self.code == 410 or self.reason in {"Expired", "Gone"}
 
     @property
     def is_unknown_account(self) -> bool:
-        """Whether it does not know who asks: it took the agent for an anonymous one, whose rights say nothing."""
+        """Whether the server treats the agent as anonymous, so that a refusal says nothing about the agent's rights."""
         return self.code == 401 or (self.code == 403 and f'"{ANONYMOUS}"' in self.message)
 
     @property
     def is_absence(self) -> bool:
-        """Whether the API server itself says that there is no such object; a gateway's 404 says nothing of it."""
+        """Whether the API server itself reports that the object does not exist; a gateway's 404 does not count."""
         return self.code == 404 and self.is_its_own
 
 
 class NoCredentials(ConfigException):  # type: ignore[misc]
-    """The kubeconfig names credentials, and there are none at present: nothing is asked without them.
+    """The kubeconfig names credentials that are not available at present; no request is sent without them.
 
     Attributes:
         server: Address of the API server, if it is known.
@@ -81,42 +81,42 @@ class NoCredentials(ConfigException):  # type: ignore[misc]
 
 
 class PluginFailed(NoCredentials):
-    """The program that a kubeconfig names for credentials gave none; the message has its name and last words."""
+    """The program that a kubeconfig names returned no credentials; the message has its name and its last output."""
 
 
 RAISED: Final = (StatusError, urllib3.exceptions.HTTPError, OSError, ConfigException)
-"""Everything that asking raises for reasons that are not bugs."""
+"""All errors that requests raise for reasons other than bugs."""
 
 
 def translate(problem: Exception, *, server: str, doing: str) -> PlatformError:
-    """One of ``RAISED`` as the error to raise from it.
+    """Return the error of the port for one of ``RAISED``.
 
     Args:
-        server: Where the API server should be.
-        doing: What was asked of it, after "to": ``list jobs``.
+        server: Address of the API server.
+        doing: What the server was asked to do, the words after "to": ``list jobs``.
     """
     if isinstance(problem, StatusError):
         return _status(problem, server=server, doing=doing)
     if isinstance(problem, ConfigException):
-        return PlatformUnavailable(f"no credentials for the Kubernetes API server at {server}: {problem}")
+        return PlatformUnavailable(f"there are no credentials for the Kubernetes API server at {server}: {problem}")
     if isinstance(problem, BeyondBounds):
         return PlatformUnavailable(f"the answer of the Kubernetes API server at {server} to {doing} {problem}")
     cause = root(problem)
     if isinstance(problem, urllib3.exceptions.SSLError):
         return PlatformUnavailable(
-            f"no trust in the Kubernetes API server at {server}: {cause}. "
+            f"the agent does not trust the Kubernetes API server at {server}: {cause}. "
             "Name its certificate authority in the kubeconfig"
         )
-    refused = isinstance(problem, urllib3.exceptions.NewConnectionError)  # which is a TimeoutError by descent only
+    refused = isinstance(problem, urllib3.exceptions.NewConnectionError)  # a subclass of TimeoutError, but not late
     if isinstance(problem, urllib3.exceptions.TimeoutError | TimeoutError) and not refused:
         return PlatformUnavailable(f"the Kubernetes API server at {server} did not answer in time to {doing}")
     return PlatformUnavailable(
-        f"no Kubernetes API server answers at {server} ({cause}). Is the kubeconfig or the pod's service account right?"
+        f"no Kubernetes API server answers at {server} ({cause}). Check the kubeconfig or the pod's service account"
     )
 
 
 def translate_submission(problem: Exception, *, server: str, doing: str) -> PlatformError:
-    """As :func:`translate`, where the run itself may be to blame."""
+    """Translate as :func:`translate` does, for a request in which the run config itself may be wrong."""
     if isinstance(problem, StatusError) and problem.is_unknown_account:
         return translate(problem, server=server, doing=doing)
     if isinstance(problem, StatusError) and problem.is_its_own and _SILENT_WEBHOOK in problem.message:
@@ -130,7 +130,7 @@ def translate_submission(problem: Exception, *, server: str, doing: str) -> Plat
         if _MISSING.search(said):
             return translate(problem, server=server, doing=doing)
         if any(word in said for word in _FULL):
-            said = f"no room in the namespace's quota to {doing}: {said}"
+            said = f"the namespace's quota has no room to {doing}: {said}"
             return CreateBlocked(said, needs_room=True, retry_after=5)
         if _ENDING in said:
             return PlatformUnavailable(f"cannot {doing}: {said}")
@@ -138,13 +138,13 @@ def translate_submission(problem: Exception, *, server: str, doing: str) -> Plat
 
 
 def missing_rule(group: str, resource: str, verb: str, names: tuple[str, ...] = ()) -> str:
-    """The line that a Role lacks."""
+    """Return the rule that a Role lacks, as a line of YAML."""
     only = f", resourceNames: [{', '.join(names)}]" if names else ""
     return f'{{apiGroups: ["{group}"], resources: [{resource}]{only}, verbs: [{verb}]}}'
 
 
 def root(problem: BaseException) -> str:
-    """The innermost reason, in few words."""
+    """Return the message of the innermost cause."""
     while isinstance(problem, Exception) and (inner := problem.__cause__ or problem.__context__) is not None:
         problem = inner
     text = str(problem) or type(problem).__name__
@@ -183,7 +183,7 @@ def _forbidden(said: str, doing: str) -> str:
 
 
 def _causes(problem: StatusError) -> str:
-    """Fields that the server names, unless its sentence has them already."""
+    """Return the fields that the server names and its message does not."""
     causes = problem.details.get("causes")
     fields = [str(cause.get("field")) for cause in causes or () if isinstance(cause, Mapping) and cause.get("field")]
     new = [field for field in dict.fromkeys(fields) if field not in problem.message]

@@ -1,4 +1,4 @@
-"""What is kept of a Job or pod as the API server describes it: enough to say how a unit stands, and no more. Pure."""
+"""Extracts the facts of Jobs and pods that are needed to derive a unit's status. Pure."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
@@ -13,20 +13,20 @@ from prefect.agent.domain.model.units import Owner
 from prefect.agent.domain.times import read_time
 
 KEPT_TEXT: Final = 1000
-"""Characters kept of any message; there may be 10,000 Jobs."""
+"""Most characters of a message that are kept, since there may be 10,000 Jobs."""
 
 _NODES_REASONS: Final = frozenset(
     {"ContainersNotReady", "ReadinessGatesNotReady", "PodCompleted", "PodFailed", "UnknownContainerStatuses"}
 )
-"""Why a pod is not ready, in the words of a node that lives."""
+"""Reasons that a living node reports for a pod that is not ready."""
 
 BEFORE_ALL: Final = datetime.min.replace(tzinfo=timezone.utc)
-"""Of what happened nobody knows when."""
+"""The time of an event without a known time."""
 
 
 @attrs.frozen(kw_only=True)
 class Condition:
-    """A condition that holds (``status: True``) or, of ``PodScheduled``, does not."""
+    """A condition that holds (``status: True``), or a ``PodScheduled`` that does not hold."""
 
     type: str
     reason: str
@@ -36,18 +36,18 @@ class Condition:
 
 @attrs.frozen(kw_only=True)
 class JobFacts:
-    """A Job of ours (Kubernetes API, batch/v1 Job).
+    """The facts of a unit's Job (Kubernetes API, batch/v1 Job).
 
     Attributes:
         version: See :func:`version_of`.
-        secret: Name of the Secret made for it, if any.
-        ended: How its main container ended, if an agent ended what went on beside it; see :data:`manifest.ENDED`.
-        retries_left: How many pods its controller may still make in place of failed ones.
-        stopped: Why this agent or a sibling ended it; empty if none did.
-        conditions: Those that hold.
-        pods_ended: How many of its pods have ended, as its controller counts.
+        secret: Name of the Secret that was created for it, if any.
+        ended: How its main container ended, if an agent then ended the other containers; see :data:`manifest.ENDED`.
+        retries_left: Number of pods that its controller may still create to replace failed ones.
+        stopped: Why an agent ended it; empty if no agent did.
+        conditions: The conditions that hold.
+        pods_ended: Number of its pods that have ended, counted by its controller.
         pods_read: Whether its pods were read after its end; kept by the mirror.
-        owner: Whose it is; None if it does not say, or not in a way that can be read.
+        owner: Its owner; None if its labels name none, or cannot be read.
     """
 
     name: str
@@ -71,23 +71,23 @@ class JobFacts:
 
     @property
     def end(self) -> Condition | None:
-        """How it ended, once it has."""
+        """The condition that shows how it ended; None before its end."""
         return self.condition("Complete", "Failed")
 
     def condition(self, *types: str) -> Condition | None:
-        """The first condition of these types that holds."""
+        """Return the first condition of these types that holds; None if none does."""
         return next((each for each in self.conditions if each.type in types), None)
 
 
 @attrs.frozen(kw_only=True)
 class ContainerFacts:
-    """A container of a pod (core/v1 ContainerStatus).
+    """The facts of a container of a pod (core/v1 ContainerStatus).
 
     Attributes:
-        state: ``waiting``, ``running`` or ``terminated``; empty if the node has said nothing yet.
+        state: ``waiting``, ``running`` or ``terminated``; empty if the node has not reported it yet.
         is_init: Whether it is an init container.
         ended_at: When it ended, if it has.
-        last_exit_code: Of the time before its last restart.
+        last_exit_code: Exit code before its last restart.
     """
 
     name: str
@@ -104,16 +104,16 @@ class ContainerFacts:
 
 @attrs.frozen(kw_only=True)
 class PodFacts:
-    """A pod of one of our Jobs (core/v1 Pod).
+    """The facts of a pod of a unit's Job (core/v1 Pod).
 
     Attributes:
         unit: Name of the unit it belongs to.
         main: Name of the container that executes the flow run.
-        restarts_failed: Whether its node starts a container anew that failed.
-        lost: What is said of a pod whose node does not answer any more.
-        is_gone: Whether the pod does not exist any more; these are its last facts.
-        waiting_since: When its present trouble was first seen; kept by the mirror.
-        owner: As of a Job.
+        restarts_failed: Whether its node restarts a failed container.
+        lost: The condition of a pod whose node no longer answers.
+        is_gone: Whether the pod was deleted; these are then its last facts.
+        waiting_since: When the current reason for its waiting was first observed; kept by the mirror.
+        owner: Its owner, as for a Job.
     """
 
     name: str
@@ -142,7 +142,7 @@ class PodFacts:
 
     @property
     def is_alive(self) -> bool:
-        """Whether something of it may execute."""
+        """Whether a container of it may execute."""
         return not self.is_gone and self.phase not in {"Succeeded", "Failed"}
 
     @property
@@ -153,36 +153,36 @@ class PodFacts:
 
     @property
     def is_silent(self) -> bool:
-        """Whether it began and is gone, and nobody said how it ended."""
+        """Whether it began and was deleted without a report of how it ended."""
         return self.is_gone and self.phase == "Running"
 
     @property
     def main_container(self) -> ContainerFacts | None:
-        """The container that executes the flow run, once the node has spoken of it."""
+        """The container that executes the flow run; None before its node reports it."""
         return next((each for each in self.containers if each.name == self.main and not each.is_init), None)
 
     @property
     def ended_main(self) -> ContainerFacts | None:
-        """The container that executes the flow run, once it has ended for good; others may go on."""
+        """The container that executes the flow run if it has ended finally; other containers may continue."""
         main = self.main_container
         is_over = main is not None and main.exit_code is not None and not (self.restarts_failed and main.exit_code)
         return main if is_over else None
 
     @property
     def waiting(self) -> ContainerFacts | None:
-        """The first container that waits for more than its turn."""
+        """The first container that waits for another reason than the usual start."""
         idle = {"ContainerCreating", "PodInitializing", ""}
         return next((each for each in self.containers if each.state == "waiting" and each.reason not in idle), None)
 
 
 @attrs.frozen(kw_only=True)
 class EventFacts:
-    """Something that happened to a Job or pod (core/v1 Event).
+    """The facts of an event about a Job or pod (core/v1 Event).
 
     Attributes:
-        about: Kind and name of what it happened to.
+        about: Kind and name of the object.
         type: ``Normal`` or ``Warning``.
-        count: How many times it happened.
+        count: Number of times it happened.
         at: When it happened last.
     """
 
@@ -195,7 +195,7 @@ class EventFacts:
 
 
 def job_facts(job: object) -> JobFacts | None:
-    """Facts of a Job; None if it is not a unit of ours."""
+    """Return the facts of a Job; None if it is not a unit."""
     if not isinstance(job, Mapping):
         return None
     meta, spec, status = _map(job, "metadata"), _map(job, "spec"), _map(job, "status")
@@ -225,7 +225,7 @@ def job_facts(job: object) -> JobFacts | None:
 
 
 def pod_facts(pod: object) -> PodFacts | None:
-    """Facts of a pod; None if it belongs to no unit of ours."""
+    """Return the facts of a pod; None if it belongs to no unit."""
     if not isinstance(pod, Mapping):
         return None
     meta, spec, status = _map(pod, "metadata"), _map(pod, "spec"), _map(pod, "status")
@@ -264,7 +264,7 @@ def pod_facts(pod: object) -> PodFacts | None:
 
 
 def event_facts(event: Mapping[str, Any]) -> EventFacts:
-    """Facts of an event."""
+    """Return the facts of an event."""
     about, series = _map(event, "involvedObject"), _map(event, "series")
     last = _time(series, "lastObservedTime") or _time(event, "lastTimestamp") or _time(event, "eventTime")
     return EventFacts(
@@ -278,7 +278,7 @@ def event_facts(event: Mapping[str, Any]) -> EventFacts:
 
 
 def version_of(thing: Mapping[str, Any]) -> int:
-    """The resourceVersion of an object or list; 0 if it has none. Of two, the later one has the greater."""
+    """Return the resourceVersion of an object or list, which grows with each change; 0 if it has none."""
     found = _text(_map(thing, "metadata"), "resourceVersion")
     return int(found) if found.isdecimal() else 0
 
@@ -310,15 +310,15 @@ def _container(status: Mapping[str, Any], *, is_init: bool) -> ContainerFacts:
 
 
 def _main(containers: list[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
-    """The container that executes the flow run, by name: webhooks put theirs anywhere. Old pods do not name it."""
+    """Return the container that executes the flow run, by name, since webhooks may add others before it."""
     by_name = {_text(each, "name"): each for each in reversed(containers)}
     return by_name.get(name) or by_name.get(CONTAINER) or next(iter(containers), {})
 
 
 def _lost(status: Mapping[str, Any], conditions: list[Mapping[str, Any]]) -> Condition | None:
-    """What the node controller says of a pod whose node does not answer: the pod is not ready, its containers are.
+    """Return the condition of a pod whose node does not answer: the pod is not ready, but its containers are.
 
-    A node that lives says itself of which containers a pod is not ready, and gives a reason.
+    A living node itself reports why a pod is not ready.
     """
     if _text(status, "phase") != "Running":
         return None

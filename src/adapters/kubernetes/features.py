@@ -1,4 +1,4 @@
-"""Features that can be switched off, by a person or by a missing permission: the agent goes on without them."""
+"""Features that a person or a missing permission can switch off; the agent works without them."""
 
 import contextlib
 import logging
@@ -11,16 +11,16 @@ from prefect.agent.adapters.kubernetes.permissions import FEATURES
 from prefect.agent.domain.errors import PlatformForbidden, PlatformUnavailable
 
 NOTHING_THERE: Final = frozenset({400, 404})
-"""Answers to a request for something optional that is not there yet, or not any more."""
+"""Status codes for an optional object that does not exist yet, or no longer exists."""
 
 log: Final = logging.getLogger("prefect.agent.kubernetes")
 
 
 class Features:
-    """Those that are on, and each warning once.
+    """Records which features are on, and logs each warning once.
 
     Args:
-        chosen: Names of :data:`permissions.FEATURES`.
+        chosen: Names of the features that are on, of :data:`permissions.FEATURES`.
     """
 
     def __init__(self, chosen: frozenset[str]) -> None:
@@ -28,17 +28,17 @@ class Features:
         self._warned: set[str] = set()
 
     def may(self, feature: str) -> bool:
-        """Whether it is on."""
+        """Return whether the feature is on."""
         return feature in self._on
 
     def require(self, feature: str, doing: str) -> None:
-        """Raise PlatformForbidden unless it is on."""
+        """Raise PlatformForbidden if the feature is off; *doing* says what it is needed for."""
         if feature not in self._on:
             raise PlatformForbidden(f"cannot {doing}: the agent was started without {feature}")
 
     @contextlib.contextmanager
     def optional(self, cluster: Cluster, feature: str, doing: str) -> Generator[None]:
-        """What is asked inside is good to have: trouble with it is told, and the agent goes on without."""
+        """Log an error in the block, which is optional, instead of raising it; switch the feature off if forbidden."""
         try:
             with cluster.asked(doing):
                 yield
@@ -50,12 +50,12 @@ class Features:
                 log.info("%s", trouble)
 
     def switch_off(self, feature: str, why: str) -> None:
-        """Go on without it, and say so."""
+        """Switch the feature off, and warn of it."""
         self._on.discard(feature)
         self.warn(f"The agent goes on without {feature} ({FEATURES[feature]}): {why}")
 
     def warn(self, text: str) -> None:
-        """Log a warning, unless it was logged before."""
+        """Log a warning, unless the same one was logged before."""
         if text not in self._warned:
             self._warned.add(text)
             log.warning("%s", text)

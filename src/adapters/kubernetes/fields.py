@@ -1,6 +1,6 @@
-"""A Job template as a person wrote it: copied, measured, and read field by field with a sentence for what is wrong.
+"""Reads a Job template field by field from a measured copy, with a sentence for each error.
 
-Nothing here trusts its input: a template may come from anybody who can make a flow run.
+No function trusts its input: a template may come from everyone who can create a flow run.
 """
 
 import math
@@ -12,18 +12,18 @@ import attrs
 MAX_NESTING: Final = 50
 MAX_NODES: Final = 20_000
 MAX_TEXT: Final = 1024 * 1024
-"""Characters of all texts together; an API server takes no object that is much larger."""
+"""Most characters of all texts together; an API server accepts no object that is much larger."""
 
 _SHOWN: Final = 120
-"""How much of a path within the template an error repeats."""
+"""Most characters of a path in the template that an error shows."""
 
 
 class BadTemplate(Exception):
-    """A Job template that cannot be used. One sentence, and nothing of its contents: it may be a file of secrets."""
+    """A Job template cannot be used. The message is one sentence without its contents, which may be secret."""
 
 
 def kind(value: object) -> str:
-    """What *value* is, in the words of a person."""
+    """Return the kind of *value* in plain words."""
     if isinstance(value, Mapping):
         return "a mapping"
     if isinstance(value, bool):
@@ -33,24 +33,24 @@ def kind(value: object) -> str:
 
 
 def wrong(path: str, value: object, expected: str) -> BadTemplate:
-    """The sentence for a field of the wrong kind."""
+    """Return the error for a field of the wrong kind."""
     return BadTemplate(f"the job template's {path[:_SHOWN]} is {kind(value)}, not {expected}")
 
 
 def plain_copy(value: object, *, quotes: bool = True) -> Any:
-    """A deep copy of *value* in plain dicts, lists and scalars: what JSON can say, and not too much of it.
+    """Return a deep copy of *value* in plain dicts, lists and scalars, as JSON allows, within the limits.
 
     Args:
-        quotes: Whether errors may name keys; they are contents, too.
+        quotes: Whether errors may name keys, which are contents, too.
 
     Raises:
-        BadTemplate: It holds something else, or more than :data:`MAX_NODES` (aliases of YAML count every time).
+        BadTemplate: It holds something else, or more than :data:`MAX_NODES` (each use of a YAML alias counts).
     """
     return _Copier(quotes=quotes).copy(value, "", 0)
 
 
 class _Copier:
-    """Counts while it copies, so that what doubles itself is stopped before it has grown."""
+    """Counts while it copies, so that a value with nested aliases is refused before the copy grows."""
 
     def __init__(self, *, quotes: bool) -> None:
         self._nodes = self._text = 0
@@ -68,7 +68,7 @@ class _Copier:
             return value
         if isinstance(value, float) and math.isfinite(value):
             return value
-        raise wrong(self._name(path), value, "what JSON can say")
+        raise wrong(self._name(path), value, "a value that JSON allows")
 
     def _key(self, key: object, path: str) -> str:
         if not isinstance(key, str):
@@ -95,39 +95,39 @@ class _Copier:
 
 
 def _below(path: str, key: str) -> str:
-    """Short however long the keys are: a path is made for every value."""
+    """Return the path of *key*, shortened, since a path is built for every value."""
     return f"{path[:_SHOWN]}.{key[:_SHOWN]}"
 
 
 @attrs.frozen
 class Section:
-    """A mapping inside a template, and where it is. Null counts as absent everywhere.
+    """A mapping inside a template, with its path. Null always counts as absent.
 
     Attributes:
-        data: The mapping itself; writing to it writes to the template.
-        path: For errors; empty for the template itself.
+        data: The mapping itself; writing to it changes the template.
+        path: Its path, for errors; empty for the template itself.
     """
 
     data: dict[str, Any]
     path: str = ""
 
     def at(self, key: str) -> str:
-        """The path of *key*."""
+        """Return the path of *key*."""
         return f"{self.path}.{key}" if self.path else key
 
     def get(self, key: str) -> Any:
-        """The value of *key*, of whatever kind, or None."""
+        """Return the value of *key*, of any kind, or None."""
         return self.data.get(key)
 
     def text(self, key: str) -> str | None:
-        """The text of *key*; None if it is absent or empty."""
+        """Return the text of *key*; None if it is absent or empty."""
         value = self.get(key)
         if value is None or isinstance(value, str):
             return value or None
         raise wrong(self.at(key), value, "a text")
 
     def peek(self, key: str) -> "Section":
-        """The mapping of *key*; if it is absent an empty one that is not part of the template."""
+        """Return the mapping of *key*; if it is absent, an empty one that is not part of the template."""
         value = self.get(key)
         if value is None:
             return Section({}, self.at(key))
@@ -136,13 +136,13 @@ class Section:
         return Section(value, self.at(key))
 
     def section(self, key: str) -> "Section":
-        """The mapping of *key*, made if it is absent."""
+        """Return the mapping of *key*, and create it if it is absent."""
         found = self.peek(key)
         self.data[key] = found.data
         return found
 
     def entries(self, key: str) -> list["Section"]:
-        """The mappings in the list of *key*; none if it is absent."""
+        """Return the mappings in the list of *key*; empty if it is absent."""
         value = self.get(key)
         if value is None:
             return []
@@ -154,6 +154,6 @@ class Section:
         return [Section(item, f"{self.at(key)}[{index}]") for index, item in enumerate(value)]
 
     def default(self, key: str, value: object) -> None:
-        """Set *key* unless the template says something about it; a *value* of None says nothing."""
+        """Set *key* to *value* unless the template sets it; a *value* of None changes nothing."""
         if self.get(key) is None and value is not None:
             self.data[key] = value

@@ -1,4 +1,4 @@
-"""What shapes Jobs among the agent's own options, in one short text."""
+"""Computes a digest of the agent's options that shape Jobs."""
 
 import hashlib
 import json
@@ -14,11 +14,11 @@ from prefect.agent.adapters.kubernetes.pods import JobDefaults, SecretReference
 def fingerprint(
     scope: Scope, defaults: JobDefaults, template: Mapping[str, Any], api_key_secret: SecretReference | None
 ) -> str:
-    """A text that differs if any of these does, and shows none of them: a template may hold secrets.
+    """Return a short text that changes with the options, and does not show them: a template may hold secrets.
 
     Args:
         template: The agent's own Job template, as it was read.
-        api_key_secret: Where the API key is; the key itself is not looked at.
+        api_key_secret: The Secret with the API key; the key itself is not read.
     """
     settings = {
         "namespace": scope.namespace,

@@ -1,6 +1,6 @@
-"""Errors about a template that was read from where a flow author said: without a word of its text.
+"""Removes the text of a template from errors about it, if a flow author named the place it was read from.
 
-What was read may be any file or page: an API server that repeats an unknown field repeats a line of it.
+That place may be any file or page, and an API server that names an unknown field would show a line of it.
 """
 
 import re
@@ -24,17 +24,17 @@ _FIELD: Final = re.compile(r"(?:spec|metadata)(?:\.[a-z][A-Za-z]{1,40}|\[\d{1,5}
 _FREE: Final = re.compile(
     r"(annotations|labels|limits|requests|matchLabels|nodeSelector|volumeAttributes|options|overhead|items)\b.*"
 )
-"""Below these a template may have names of its own."""
+"""Fields below which a template may have names of its own."""
 
 _MOST_FIELDS: Final = 5
 
 
 @contextmanager
 def without_text(*, hides: bool) -> Generator[None]:
-    """Replace what is raised inside by sentences without text of the template, if *hides*; types stay as they are."""
+    """If *hides*, replace errors in the block by errors of the same type without text of the template."""
     try:
         yield
-    except UnitNameTaken:  # names the unit
+    except UnitNameTaken:  # names only the unit
         raise
     except PlatformError as problem:
         if not hides or not _is_of_the_server(problem):
@@ -46,7 +46,7 @@ def without_text(*, hides: bool) -> Generator[None]:
 
 
 def _is_of_the_server(problem: BaseException) -> bool:
-    """Whether it may repeat what was sent. A ``BadTemplate`` names fields that the agent itself looks for."""
+    """Return whether an error may show text of the template; a ``BadTemplate`` only names fields known to the agent."""
     cause = problem.__cause__
     return isinstance(cause, StatusError) or (
         isinstance(problem, SubmissionRefused) and not isinstance(cause, BadTemplate)
@@ -71,9 +71,9 @@ def _hidden(problem: PlatformError) -> PlatformError:
 
 
 def safe_fields(failure: StatusError) -> list[str]:
-    """Fields that the server found wrong, as far as their names are Kubernetes' own.
+    """Return the fields that the server reports as wrong, if their names are Kubernetes' own.
 
-    Only of an object that it could decode (422): before, a field may have any name.
+    Only the report about a decoded object (422) is used: in other reports a field may have any name.
     """
     if failure.code != 422:
         return []

@@ -1,4 +1,4 @@
-"""What the platform asks of the API server, object by object; the mirror learns from each answer."""
+"""Sends the platform's requests to the API server, and updates the mirror with each answer."""
 
 import logging
 import math
@@ -21,10 +21,10 @@ from prefect.agent.domain.texts import from_a_whole_word
 from prefect.agent.ports.platform import TEXT_LIMIT
 
 MOST_OUTPUT: Final = 16 * 1024 * 1024
-"""Bytes of output read for its tail: lines may be long."""
+"""Most bytes of output that are read for its tail, since lines may be long."""
 
 OUTPUT_DEADLINE: Final = 60.0
-"""Seconds for the whole of it."""
+"""Seconds for a pod's whole output."""
 
 OUTPUT_SILENCE: Final = 20.0
 """Seconds to wait for the next piece of a pod's output."""
@@ -36,12 +36,12 @@ Object = dict[str, Any]
 
 @attrs.frozen(kw_only=True)
 class Scope:
-    """Where Jobs are, and what the agent does with them.
+    """The namespaces of the agent's Jobs, and the features that are on.
 
     Attributes:
-        namespace: For Jobs whose template names none.
+        namespace: Namespace of Jobs whose template names none.
         cluster_wide: Whether a template may name another namespace.
-        features: Of :data:`permissions.FEATURES`.
+        features: Features that are on, of :data:`permissions.FEATURES`.
     """
 
     namespace: str
@@ -49,11 +49,11 @@ class Scope:
     features: frozenset[str] = frozenset(permissions.FEATURES)
 
     def jobs(self, namespace: str | None = None, name: str | None = None) -> str:
-        """Path of the Jobs, or of one of them; without a *namespace*, of all there are for us."""
+        """Return the path of the Jobs, or of the Job *name*; without a *namespace*, of all Jobs in this scope."""
         return self._path("apis/batch/v1", namespace, "jobs", name)
 
     def pods(self, namespace: str | None = None, name: str | None = None) -> str:
-        """Path of the pods, likewise."""
+        """Return the path of the pods, or of the pod *name*; without a *namespace*, of all pods in this scope."""
         return self._path("api/v1", namespace, "pods", name)
 
     def _path(self, group: str, namespace: str | None, resource: str, name: str | None) -> str:
@@ -64,7 +64,7 @@ class Scope:
 
 
 class Jobs:
-    """Jobs of one scope, with their pods, Secrets, output and events."""
+    """Accesses the Jobs of one scope, with their pods, Secrets, output and events."""
 
     def __init__(self, cluster: Cluster, scope: Scope, features: Features, rhythm: Rhythm) -> None:
         self._cluster, self._scope, self._features = cluster, scope, features
@@ -83,8 +83,8 @@ class Jobs:
         """Create a Job; None if its name is taken. Errors of ``ExecutionPlatform.create``.
 
         Args:
-            quotes: Whether the log may repeat what the server warns of.
-            dry_run: Only ask whether it would be created.
+            quotes: Whether the log may show the server's warnings.
+            dry_run: Only check whether the Job would be accepted.
         """
         name, namespace = body["metadata"]["name"], body["metadata"]["namespace"]
         with self._cluster.asked(f"create the Job {name}", into=translate_submission):
@@ -99,13 +99,13 @@ class Jobs:
                     ),
                 )
             except StatusError as failure:
-                # A conflict of the quota is a 409, too.
+                # 409 may also be a conflict about the quota.
                 if failure.code == 409 and failure.reason == "AlreadyExists":
                     return None
                 raise
 
     def make_secret(self, submission: Submission, job: JobFacts) -> None:
-        """Make the Secret that a Job refers to, if it refers to one of its own. It goes when the Job goes."""
+        """Create the Job's own Secret, if it refers to one. Kubernetes deletes it with the Job."""
         if not job.secret:
             return
         body = manifest.secret(submission, name=job.secret, job_name=job.name, job_uid=job.uid)
@@ -119,17 +119,17 @@ class Jobs:
     # --- seeing ---
 
     def known(self, name: str) -> tuple[JobFacts | None, Sequence[PodFacts]]:
-        """A Job of ours and its pods as the mirror has them; pods that it misses are read: they say how a Job ended."""
+        """Return a unit's Job and pods from the mirror; read missing pods of an ended Job, which show how it ended."""
         job, pods = self.mirror.facts(name)
         if job is not None and misses_pods(job, pods):
             try:
                 return self.look(name)
-            except PlatformError as trouble:
-                log.debug("The pods of %s, which has ended, are not known: %s", name, trouble)
+            except PlatformError as problem:
+                log.debug("Cannot read the pods of %s, which has ended: %s", name, problem)
         return job, pods
 
     def look(self, name: str) -> tuple[JobFacts | None, Sequence[PodFacts]]:
-        """A Job of ours and its pods as the API server has them now; what is known of pods that are gone is added."""
+        """Read a unit's Job and pods from the API server, and add the known facts of deleted pods."""
         known, _ = self.mirror.facts(name)
         with self._cluster.asked(f"read the Job {name}"):
             job = self._find(name)
@@ -143,15 +143,15 @@ class Jobs:
         return self.mirror.facts(name)
 
     def find(self, namespace: str, name: str) -> Object | None:
-        """The Job of that name, whosoever it is."""
+        """Return the Job with that name, a unit or not; None if there is none."""
         with self._cluster.asked(f"read the Job {name}"):
             return self._cluster.find(self._scope.jobs(namespace, name))
 
     def namespace_uid(self) -> str:
-        """Uid of the scope's namespace.
+        """Return the uid of the scope's namespace.
 
         Raises:
-            PlatformUnavailable: There is no such namespace.
+            PlatformUnavailable: The namespace does not exist.
         """
         name = self._scope.namespace
         with self._cluster.asked(f"read the namespace {name}"):
@@ -164,7 +164,7 @@ class Jobs:
         return str(found["metadata"]["uid"])
 
     def output(self, pod: PodFacts, lines: int) -> str:
-        """The last lines that explain the pod's end; empty if there are none, or they may not be read."""
+        """Return the last lines of output that explain the pod's end; empty if there are none or it is forbidden."""
         kept, read = b"", 0
         query = {"container": blamed(pod), "tailLines": lines}
         path = f"{self._scope.pods(pod.namespace, pod.name)}/log"
@@ -172,7 +172,7 @@ class Jobs:
             self._features.optional(self._cluster, permissions.LOGS, f"read the output of {pod.name}"),
             self._cluster.stream(path, query=query, silence=OUTPUT_SILENCE, deadline=OUTPUT_DEADLINE) as stream,
         ):
-            # Not limitBytes: it counts from the first of the lines, and the last matter.
+            # Not limitBytes: it keeps the first bytes, but the last ones are needed.
             for piece in stream:
                 kept = (kept + piece)[-TEXT_LIMIT:]
                 read += len(piece)
@@ -182,7 +182,7 @@ class Jobs:
         return text if text.encode() == kept and read <= TEXT_LIMIT else from_a_whole_word(text)
 
     def events(self, namespace: str, uid: str) -> list[EventFacts]:
-        """What Kubernetes reported of an object, oldest first; nothing if that may not be read."""
+        """Return the events of an object, oldest first; empty if reading them is forbidden."""
         found: list[Object] = []
         if self._features.may(permissions.EVENTS):
             query = {"fieldSelector": f"involvedObject.uid={uid}", "limit": 100}
@@ -194,10 +194,10 @@ class Jobs:
     # --- ending ---
 
     def end(self, job: JobFacts, *, ended: str = "") -> None:
-        """Let the Job fail for good: no new pods, whatever its template says about retries.
+        """Let the Job fail finally, without new pods, even if its template allows retries.
 
         Args:
-            ended: How its main container ended before, by itself: see :data:`manifest.ENDED`.
+            ended: How its main container had ended by itself, see :data:`manifest.ENDED`.
         """
         note = {manifest.ENDED: ended} if ended else {manifest.STOPPED: "ended by the agent"}
         body = {
@@ -214,13 +214,13 @@ class Jobs:
 
     def end_pod(self, pod: PodFacts, grace: float) -> None:
         """Ask the pod to end within *grace* seconds."""
-        # Zero would remove the pod from the API before the node has ended it.
+        # Zero would delete the pod from the API before its node has ended it.
         options = {"gracePeriodSeconds": max(1, math.ceil(grace)), "preconditions": {"uid": pod.uid}}
         self._delete(self._scope.pods(pod.namespace, pod.name), options, f"end the pod {pod.name}")
 
     def remove(self, job: JobFacts) -> None:
-        """Delete the Job and, soon after, all that is its."""
-        # In the body: with one the query parameter is ignored, and without either the pods would stay behind.
+        """Delete the Job; Kubernetes then deletes its pods and Secret."""
+        # In the body, with which the query parameter would be ignored; without a policy the pods would remain.
         options = {"propagationPolicy": "Background", "preconditions": {"uid": job.uid}}
         self._delete(self._scope.jobs(job.namespace, job.name), options, f"remove the Job {job.name}")
         self.mirror.forget(job)
@@ -241,7 +241,7 @@ class Jobs:
 
 
 def _is_gone(failure: StatusError) -> bool:
-    """Whether what was to be changed is gone, or has become another object of the same name (by its uid)."""
+    """Return whether the object was deleted, or replaced by another one with the same name."""
     return failure.is_absence or failure.code == 409
 
 

@@ -1,4 +1,4 @@
-"""Reads small texts from where a path says: files of the agent's machine, web addresses, object stores."""
+"""Reads small texts from paths: files of the agent's machine, web addresses, object stores."""
 
 import importlib
 import os
@@ -18,15 +18,15 @@ from prefect.agent.domain.model.template_paths import FILES, PUBLIC, WEB, is_bel
 
 MAX_BYTES: Final = 1024 * 1024
 TIMEOUT: Final = 10.0
-"""Seconds without a byte."""
+"""Most seconds without a byte."""
 
 DEADLINE: Final = 30.0
-"""Seconds for the whole of it: the far end was chosen by whoever made the flow run, and may drip."""
+"""Seconds for the whole text: a flow author chose the server, which may send very slowly."""
 
 SCHEMES: Final = ("file", "local", "agent", "http", "https", "s3", "gs", "gcs")
 
 _PACKAGES: Final = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}
-"""What to install, by scheme; each brings fsspec along."""
+"""By scheme: the package to install; each one installs fsspec, too."""
 
 UNLISTED: Final = (
     "this agent does not read job templates from there; its operator lists places with --template-path, or under "
@@ -44,7 +44,7 @@ _PLAINLY: Final[Mapping[str, Any]] = {
 
 
 def read(path: str) -> bytes:
-    """At most a little more than :data:`MAX_BYTES` of what is at *path*.
+    """Return the bytes at *path*, at most a little more than :data:`MAX_BYTES`.
 
     Raises:
         BadTemplate: It cannot be read, now or later.
@@ -61,7 +61,7 @@ def read(path: str) -> bytes:
 
 
 def shown(path: str) -> str:
-    """*path* for logs and errors: without name, password and query, which may hold a key."""
+    """Return *path* for logs and errors, without name, password and query, which may hold a key."""
     scheme, separator, rest = path.partition("://")
     if not separator:
         return path[:200]
@@ -70,13 +70,13 @@ def shown(path: str) -> str:
 
 
 def read_listed(path: str, *, places: Sequence[str]) -> bytes:
-    """As :func:`read`, for a *path* that a flow author chose: only from *places*, wherever links and redirects lead.
+    """Return the bytes at a *path* that a flow author chose: only from *places*, also after links and redirects.
 
     Args:
-        places: As in the policy's rule ``template_paths``.
+        places: Allowed folders, files and addresses, as in the policy's rule ``template_paths``.
 
     Raises:
-        BadTemplate: It is not listed, or cannot be read, now or later.
+        BadTemplate: The path is not allowed, or can never be read.
         PlatformUnavailable: The place where it is has trouble that passes.
     """
     scheme, rest = split_path(path)
@@ -90,7 +90,7 @@ def read_listed(path: str, *, places: Sequence[str]) -> bytes:
 
 
 def _inside(name: str, places: Iterable[str]) -> str:
-    """The file itself, if it lies in one of *places* after all links were followed."""
+    """Return the file's real path, if that is in one of *places* after all links were followed."""
     roots = [split_path(place)[1] for place in places if place != PUBLIC and split_path(place)[0] in FILES]
     try:
         real = Path(os.path.realpath(name))
@@ -103,7 +103,7 @@ def _inside(name: str, places: Iterable[str]) -> str:
 
 def _file(name: str) -> bytes:
     try:
-        if not stat.S_ISREG(Path(name).stat().st_mode):  # a pipe would keep us waiting
+        if not stat.S_ISREG(Path(name).stat().st_mode):  # a pipe could block
             raise BadTemplate("it is not a file")
         with Path(name).open("rb") as file:
             return file.read(MAX_BYTES + 1)
@@ -116,7 +116,7 @@ def _file(name: str) -> bytes:
 
 
 def _in_time(work: Callable[[], bytes], path: str) -> bytes:
-    """The result of *work*, or PlatformUnavailable at the deadline; then its thread is left to end by itself."""
+    """Return the result of *work*; raise PlatformUnavailable at the deadline, and leave its thread to end by itself."""
     future: futures.Future[bytes] = futures.Future()
 
     def run() -> None:
@@ -133,10 +133,10 @@ def _in_time(work: Callable[[], bytes], path: str) -> bytes:
 
 
 def _web(url: str, places: Sequence[str] | None = None) -> bytes:
-    """GET without any credentials: not the agent's, not those of ``.netrc``, not those in *url*.
+    """Send a GET without any credentials: not the agent's, those of ``.netrc``, or those in *url*.
 
     Args:
-        places: If any: each address on the way is one of them, or public if that is listed.
+        places: Allowed addresses, also for redirects, or public ones if that is listed; None allows all.
     """
     import requests  # noqa: PLC0415 - slow to import, seldom needed
 
@@ -163,10 +163,10 @@ def _web(url: str, places: Sequence[str] | None = None) -> bytes:
 
 
 def _session(url: str, places: Sequence[str] | None) -> Any:
-    """What may ask for *url*.
+    """Return a session that may request *url*.
 
     Raises:
-        BadTemplate: Nothing may.
+        BadTemplate: The address is not allowed.
     """
     import requests  # noqa: PLC0415
 
@@ -191,7 +191,7 @@ def _check_status(status: int, retry_after: str, name: str) -> None:
 
 
 def _gathered(chunks: Iterable[bytes], until: float) -> bytes:
-    """All *chunks*, small ones so that the deadline is looked at often; a little more than the limit at most."""
+    """Return all *chunks*, at most a little more than the limit; check the deadline after each."""
     gathered = bytearray()
     for chunk in chunks:
         gathered += chunk
@@ -203,7 +203,7 @@ def _gathered(chunks: Iterable[bytes], until: float) -> bytes:
 
 
 def _store(url: str, package: str) -> bytes:
-    """By fsspec, with whatever credentials the agent's machine has for the store."""
+    """Read an object by fsspec, with the credentials that the agent's machine has for the store."""
     try:
         with importlib.import_module("fsspec").open(url, "rb") as file:
             return bytes(file.read(MAX_BYTES + 1))

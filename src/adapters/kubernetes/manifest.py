@@ -1,4 +1,4 @@
-"""From a submission to the Job that is made for it, and its Secret (protocol sections 7.2, 7.3). Pure."""
+"""Builds the Job of a submission and its Secret (protocol sections 7.2, 7.3). Pure."""
 
 import base64
 import hashlib
@@ -45,35 +45,35 @@ __all__ = [
 ]
 
 UNIT: Final = "prefect.io/unit"
-"""The mark of this product: a Job whose label of this name holds the Job's own name is a unit."""
+"""The label that marks a unit: its value is the Job's own name."""
 
 IDENTIFIER: Final = "prefect.io/identifier"
 FLOW_RUN_ID_LABEL: Final = "prefect.io/flow_run_id"
 FLOW_ID_LABEL: Final = "prefect.io/flow_id"
 CLOUD_LABEL: Final = "prefect.io/cloud"
 OWNER_LABEL: Final = "prefect.io/owner"
-"""Marks of the owner, on Job and pods."""
+"""Labels of the owner, on Job and pods."""
 
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGER: Final = "prefect-agent"
 
 FLOW_RUN_ID: Final = "prefect.io/flow-run-id"
-"""Annotation, as are the following: the exact value, which a label might not take."""
+"""Annotation with the exact value, which may not be a valid label; the following names are annotations, too."""
 
 ATTEMPT: Final = "prefect.io/attempt"
 FLOW_NAME: Final = "prefect.io/flow-name"
 FLOW_RUN_NAME: Final = "prefect.io/flow-run-name"
 SECRET: Final = "prefect.io/secret"  # noqa: S105 - the name of an annotation
-"""Name of the Secret that was made for this Job alone."""
+"""Name of the Secret that was created for this Job only."""
 
 CONTAINER: Final = "prefect.io/container"
-"""Name of the container that executes the flow run, if it is not the usual one; on the pod: others may add theirs."""
+"""Name of the container that executes the flow run, if it is not the usual one; set on the pod."""
 
 ENDED: Final = "prefect.io/ended"
-"""How that container ended (exit code and reason), if an agent ended what went on beside it."""
+"""How that container ended (exit code and reason), if an agent then ended the other containers."""
 
 STOPPED: Final = "prefect.io/stopped"
-"""Why an agent ended the Job; put there when it does."""
+"""Why an agent ended the Job; set when it does."""
 
 _LABELS: Final = (UNIT, IDENTIFIER, FLOW_RUN_ID_LABEL, FLOW_ID_LABEL, CLOUD_LABEL, OWNER_LABEL, MANAGED_BY)
 _ANNOTATIONS: Final = (FLOW_RUN_ID, ATTEMPT, FLOW_NAME, FLOW_RUN_NAME, SECRET, STOPPED, ENDED, CONTAINER)
@@ -90,10 +90,10 @@ _OF_THE_SERVER: Final = (
     "managedFields",
     "selfLink",
 )
-"""Metadata of a template that was once a Job; the name is ours."""
+"""Metadata to remove from a template that was exported from a Job."""
 
 LEAST_TIME_TO_LIVE: Final = 86_400
-"""Seconds that Kubernetes keeps a finished Job at least, whatever its template says; the agent removes it earlier."""
+"""Least seconds for which Kubernetes keeps a finished Job, also if its template asks for less."""
 
 
 def job(
@@ -104,14 +104,14 @@ def job(
     defaults: JobDefaults,
     secret: SecretReference | None,
 ) -> dict[str, Any]:
-    """The Job of *submission*. *template* is left as it is.
+    """Return the Job of *submission*; *template* is not changed.
 
     Args:
         from_run: Whether the template is the run config's own, not the agent's.
-        secret: Where the secret variables are; needed if there are any, for they are never written out.
+        secret: The Secret with the secret variables; required if there are any, since they are never in the Job.
 
     Raises:
-        SubmissionRefused: The template makes no sense; the message names the field.
+        SubmissionRefused: The template is invalid; the message names the field.
         ValueError: There are secret variables, but no *secret*.
     """
     try:
@@ -136,7 +136,7 @@ def job(
 
 
 def secret(submission: Submission, *, name: str, job_name: str, job_uid: str) -> dict[str, Any]:
-    """The Secret of a Job's own, with each secret variable under its name; removed with the Job."""
+    """Return the Secret of one Job, with each secret variable under its name; it is deleted with the Job."""
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job_name, "uid": job_uid}
     return {
         "apiVersion": "v1",
@@ -156,7 +156,7 @@ def secret(submission: Submission, *, name: str, job_name: str, job_uid: str) ->
 
 
 def labels(submission: Submission) -> dict[str, str]:
-    """Labels of everything that is made for *submission*; values that Kubernetes would refuse are left out."""
+    """Return the labels of all objects of *submission*, without values that Kubernetes would refuse."""
     wanted = {
         UNIT: submission.name,
         IDENTIFIER: hashlib.sha256(submission.name.encode()).hexdigest()[:8],
@@ -170,7 +170,7 @@ def labels(submission: Submission) -> dict[str, str]:
 
 
 def annotations(submission: Submission, secret: SecretReference | None) -> dict[str, str]:
-    """Annotations of the Job: ids as they are, names cut for people."""
+    """Return the annotations of the Job; empty values are omitted."""
     wanted = {
         FLOW_RUN_ID: submission.flow_run_id,
         ATTEMPT: submission.attempt,
@@ -182,7 +182,7 @@ def annotations(submission: Submission, secret: SecretReference | None) -> dict[
 
 
 def namespace_of(template: Mapping[str, Any], default: str) -> str:
-    """The namespace that *template* names, else *default*; whether a Job may go there the caller decides.
+    """Return the namespace that *template* names, else *default*; the caller decides whether it is allowed.
 
     Raises:
         SubmissionRefused: It is not a text.
@@ -194,7 +194,7 @@ def namespace_of(template: Mapping[str, Any], default: str) -> str:
 
 
 def check(template: Mapping[str, Any], *, defaults: JobDefaults) -> None:
-    """Try the agent's own *template*, so that no flow run has to find out.
+    """Check the agent's own *template* before any flow run uses it.
 
     Raises:
         ConfigurationError: No Job can be made of it; the message names the field.
@@ -206,13 +206,13 @@ def check(template: Mapping[str, Any], *, defaults: JobDefaults) -> None:
 
 
 def ignored(submission: Submission, template: Mapping[str, Any]) -> list[str]:
-    """Variables that the run's own *template*, of which a Job was made, sets and may not: they are left out."""
+    """Return the variables that the run's own *template* sets without permission; the Job does not have them."""
     pod = Section(templates.checked(template)).peek("spec").peek("template").peek("spec")
     return pods.reserved_in(pod, submission)
 
 
 def trial(name: str, template: Mapping[str, Any], *, defaults: JobDefaults) -> dict[str, Any]:
-    """A Job of the agent's own *template* for no flow run.
+    """Return a Job of the agent's own *template* for a test, without a flow run.
 
     Raises:
         SubmissionRefused: No Job can be made of it; the message names the field.
@@ -222,10 +222,10 @@ def trial(name: str, template: Mapping[str, Any], *, defaults: JobDefaults) -> d
 
 
 def unreachable_addresses(submission: Submission, template: Mapping[str, Any] | None = None) -> list[str]:
-    """Variables that hold an address of the agent's own machine, which a pod takes for its own; sorted.
+    """Return the variables with a loopback address, which a pod would take for its own; sorted.
 
     Args:
-        template: Of the Job, or the Job itself. A pod on its node's network is not warned of: it may be right.
+        template: The Job or its template; for a pod on its node's network the result is empty.
     """
     if _is_on_its_nodes_network(template or {}):
         return []
@@ -241,7 +241,7 @@ def _fill_metadata(metadata: Section, submission: Submission, defaults: JobDefau
 
 
 def _mark(metadata: Section, submission: Submission, notes: Mapping[str, str]) -> None:
-    """Put our labels and *notes*; whatever a template has under names of ours goes, for the agent reads them back."""
+    """Set the agent's labels and annotations, and remove all others with its names, since it reads them back."""
     for key, names, ours in (("labels", _LABELS, labels(submission)), ("annotations", _ANNOTATIONS, notes)):
         section = metadata.section(key)
         for name in names:
@@ -250,7 +250,7 @@ def _mark(metadata: Section, submission: Submission, notes: Mapping[str, str]) -
 
 
 def _fill_time_to_live(spec: Section, defaults: JobDefaults) -> None:
-    """The template's, but no shorter one than an agent that is away may need: a Job that is gone tells no end."""
+    """Set the time to live to the template's, but long enough for a restarted agent to observe the end."""
     floor = LEAST_TIME_TO_LIVE if defaults.ttl_seconds is None else min(LEAST_TIME_TO_LIVE, defaults.ttl_seconds)
     own = spec.get("ttlSecondsAfterFinished")
     if own is None:
@@ -273,7 +273,7 @@ def _check_started_once(spec: Section) -> None:
 def _is_on_its_nodes_network(template: Mapping[str, Any]) -> bool:
     try:
         return Section(dict(template)).peek("spec").peek("template").peek("spec").get("hostNetwork") is True
-    except BadTemplate:  # said when the Job is made
+    except BadTemplate:  # reported when the Job is created
         return False
 
 

@@ -1,4 +1,4 @@
-"""What the agent knows of its Jobs and pods: kept up to date by two watches, and by what it does and reads itself."""
+"""The known state of the agent's Jobs and pods, updated by two watches and by the agent's own requests."""
 
 import threading
 import time
@@ -17,32 +17,32 @@ from prefect.agent.adapters.kubernetes.units import by_age, trouble_of
 from prefect.agent.domain.errors import PlatformError, PlatformUnavailable
 
 KEPT_CHANGES: Final = 10_000
-"""Changes kept for who watches; beyond it the oldest are missed."""
+"""Most changes that are kept for callers of :meth:`Mirror.changes`; older ones are lost."""
 
 PODS_OF_A_UNIT: Final = 8
-"""Pods kept of one unit; a Job whose template allows retries may have had many."""
+"""Most pods that are kept of one unit; a Job whose template allows retries may have many."""
 
 MOST_BURIED: Final = 2000
-"""Jobs and pods that are remembered to be gone."""
+"""Most deleted Jobs and pods that are remembered as deleted."""
 
 
 def misses_pods(job: JobFacts, pods: Sequence[PodFacts]) -> bool:
-    """Whether the Job has ended and had pods that nothing was heard of: the two watches do not wait for each other."""
+    """Return whether pods of an ended Job are still unknown: the two watches do not wait for each other."""
     return job.end is not None and not job.pods_read and len(pods) < min(job.pods_ended, PODS_OF_A_UNIT)
 
 
 def now() -> datetime:
-    """The time of day."""
+    """Return the current time (aware, UTC)."""
     return datetime.now(timezone.utc)
 
 
 class Mirror:
-    """Facts about all Jobs and pods of ours. Safe to use from several threads; it starts to watch when first asked.
+    """Keeps the facts of all units' Jobs and pods. Starts its watches at first use. Safe to use from several threads.
 
     Args:
-        jobs_path, pods_path: Of the lists.
-        selector: Labels of ours.
-        today: The API server's time of day.
+        jobs_path, pods_path: Paths of the lists.
+        selector: Label selector of units.
+        today: Returns the API server's current time.
     """
 
     def __init__(
@@ -68,34 +68,34 @@ class Mirror:
     # --- reading ---
 
     def follow(self) -> None:
-        """Watch from now on, so that nothing which happens after this call is missed.
+        """Start the watches, so that no change after this call is missed.
 
-        Waits for the first list, but not for ever and not through trouble: then what happens may be missed.
+        Waits a limited time for the first list; if that fails, changes may be missed.
         """
         self._start()
         with self.changed:
             self.changed.wait_for(lambda: self._is_listed() or self._troubles(), self._rhythm.first_list)
 
     def names(self) -> set[str]:
-        """Names of all units.
+        """Return the names of all units.
 
         Raises:
-            PlatformUnavailable, PlatformForbidden: There is no list yet, or it is too old to be believed.
+            PlatformUnavailable, PlatformForbidden: There is no list yet, or it is too old to be trusted.
         """
         self._believe()
         with self.changed:
             return self._jobs.keys() | self._pods.keys()
 
     def facts(self, name: str) -> tuple[JobFacts | None, Sequence[PodFacts]]:
-        """What is known of one unit."""
+        """Return the known Job and pods of one unit."""
         with self.changed:
             return self._jobs.get(name), tuple(self._pods.get(name, {}).values())
 
     def changes(self, *, seconds: float) -> Iterator[str]:
-        """Names of units as they change, for at most *seconds*.
+        """Yield the names of units as they change, for at most *seconds*.
 
         Raises:
-            PlatformUnavailable, PlatformForbidden: In the end, if nothing is heard from the server at present.
+            PlatformUnavailable, PlatformForbidden: At the end, if the server is unavailable at present.
         """
         self._start()
         end = time.monotonic() + seconds
@@ -117,7 +117,7 @@ class Mirror:
     # --- writing ---
 
     def saw_job(self, job: Object) -> JobFacts | None:
-        """A Job was read or made."""
+        """Record a Job that was read or created; return its facts, None if it is not a unit."""
         facts = job_facts(job)
         if facts is not None:
             with self.changed:
@@ -125,7 +125,7 @@ class Mirror:
         return facts
 
     def saw_pods(self, name: str, pods: Sequence[Object], version: int, *, after: JobFacts | None = None) -> None:
-        """All pods of one unit were read, as they were at *version*; *after* the Job had been as it is given."""
+        """Record all pods of one unit, as they were at *version*, read after the Job was in the state *after*."""
         found = [facts for facts in map(pod_facts, pods) if facts is not None]
         with self.changed:
             self._drop_pods(name, {facts.uid for facts in found}, version)
@@ -136,14 +136,14 @@ class Mirror:
                 self._jobs[name] = attrs.evolve(job, pods_read=True)
 
     def forget(self, job: JobFacts) -> None:
-        """This very Job does not exist any more."""
+        """Record that this Job, with its uid, was deleted."""
         with self.changed:
             self._bury(job.uid)
             if self._is_same(job):
                 self._forget_job(job.name)
 
     def replace_jobs(self, jobs: Sequence[Object], version: int) -> None:
-        """These were all Jobs at *version*."""
+        """Record that these were all Jobs at *version*."""
         found = {facts.name: facts for facts in map(job_facts, jobs) if facts is not None}
         with self.changed:
             for job in list(self._jobs.values()):
@@ -156,7 +156,7 @@ class Mirror:
                 self._forget_job(name)
 
     def replace_pods(self, pods: Sequence[Object], version: int) -> None:
-        """These were all pods at *version*."""
+        """Record that these were all pods at *version*."""
         found = [facts for facts in map(pod_facts, pods) if facts is not None]
         uids = {facts.uid for facts in found}
         with self.changed:
@@ -166,7 +166,7 @@ class Mirror:
                 self._keep_pod(facts)
 
     def apply_job(self, kind: str, job: Object) -> None:
-        """A Job was ``ADDED``, ``MODIFIED`` or ``DELETED``."""
+        """Record that a Job was ``ADDED``, ``MODIFIED`` or ``DELETED``."""
         facts = job_facts(job)
         if facts is None:
             return
@@ -177,7 +177,7 @@ class Mirror:
                 self._keep_job(facts)
 
     def apply_pod(self, kind: str, pod: Object) -> None:
-        """A pod was, likewise."""
+        """Record that a pod was ``ADDED``, ``MODIFIED`` or ``DELETED``."""
         facts = pod_facts(pod)
         if facts is None:
             return
@@ -185,7 +185,7 @@ class Mirror:
             self._keep_pod(attrs.evolve(facts, is_gone=kind == "DELETED"))
 
     def close(self) -> None:
-        """Stop watching. May be repeated; asking again starts anew."""
+        """Stop the watches. May be repeated; the next use starts them again."""
         with self.changed:
             reflectors, self._reflectors = self._reflectors, ()
         for reflector in reflectors:
@@ -205,7 +205,7 @@ class Mirror:
             )
 
     def _believe(self) -> None:
-        """Wait for the first list; refuse to answer from one that is too old."""
+        """Wait for the first list; raise an error if there is none, or if it is too old."""
         self.follow()
         with self.changed:
             listed, troubles = self._is_listed(), self._troubles()
@@ -217,11 +217,11 @@ class Mirror:
             raise (
                 troubles[0]
                 if troubles
-                else PlatformUnavailable(f"nothing was heard of Jobs and pods for {age:.0f} seconds")
+                else PlatformUnavailable(f"the API server has sent no news of Jobs and pods for {age:.0f} seconds")
             )
 
     def _news(self) -> None:
-        """A reflector heard something for the first time, or fell into trouble."""
+        """Wake waiting threads after a reflector's list or error."""
         with self.changed:
             self.changed.notify_all()
 
@@ -241,7 +241,7 @@ class Mirror:
             return
         if kept is not None and kept.uid == facts.uid:
             facts = attrs.evolve(facts, pods_read=kept.pods_read)
-            if not facts.flow_run_id:  # taken away since: it is still the unit that it was
+            if not facts.flow_run_id:  # the annotation was removed meanwhile: it is still the same unit
                 facts = attrs.evolve(facts, flow_run_id=kept.flow_run_id, attempt=kept.attempt)
         self._jobs[facts.name] = facts
         self._tell(facts.name)
@@ -264,7 +264,7 @@ class Mirror:
         is_old = kept is not None and kept.version >= facts.version and (kept.is_gone or not facts.is_gone)
         if is_old or facts.uid in self._buried:
             return
-        if kept is not None and kept.is_gone:  # the watch, which is behind, has its last words
+        if kept is not None and kept.is_gone:  # the watch, which is late, has the pod's final state
             facts = attrs.evolve(facts, is_gone=True)
         if facts.is_gone and (kept is None or facts.unit not in self._jobs):
             self._bury(facts.uid)
@@ -286,13 +286,13 @@ class Mirror:
         self._tell(facts.unit)
 
     def _drop_pods(self, name: str, uids: set[str], version: int) -> None:
-        """Of a unit's pods, those that were not among *uids* at *version* do not exist any more."""
+        """Record the deletion of those pods of a unit that were not among *uids* at *version*."""
         for pod in list(self._pods.get(name, {}).values()):
             if pod.uid not in uids and not pod.is_gone and pod.version <= version:
                 self._keep_pod(attrs.evolve(pod, is_gone=True))
 
     def _bury(self, uid: str) -> None:
-        """Remember that it is gone: an answer or event that is still under way may show it alive."""
+        """Remember that an object was deleted, since a late answer or event may still show it as existing."""
         self._buried[uid] = None
         if len(self._buried) > MOST_BURIED:
             del self._buried[next(iter(self._buried))]

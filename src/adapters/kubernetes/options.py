@@ -1,4 +1,4 @@
-"""The platform from what a person typed; the entry point ``kubernetes`` of ``prefect.agent.platforms``."""
+"""Creates the Kubernetes platform from options: the entry point ``kubernetes`` of ``prefect.agent.platforms``."""
 
 import os
 import re
@@ -20,12 +20,12 @@ from prefect.agent.domain.model.template_paths import PUBLIC
 from prefect.agent.ports.platform import ExecutionPlatform
 
 QPS: Final = 200.0
-"""Requests per second. An API server sheds load by priority and fairness; this keeps one agent from being shed."""
+"""Requests per second, few enough that the API server's priority and fairness does not reject them."""
 
 BURST: Final = 400
 
 DEFAULT_KEY: Final = "api-key"
-"""Key of the Secret that ``prefect agent install`` prints."""
+"""Key in the Secret that ``prefect agent install`` prints."""
 
 PULL_POLICIES: Final = frozenset({"Always", "IfNotPresent", "Never"})
 SECURITIES: Final = ("restricted", "none")
@@ -34,20 +34,21 @@ _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 @attrs.frozen(kw_only=True)
-class Options:
-    """What a person may set of the platform.
+class KubernetesOptions:
+    """The options of the platform.
 
     Attributes:
-        namespace: For the Jobs. Default: the one the agent is in or the kubeconfig names.
-        image_pull_secrets: Names, or one text with commas between them.
-        api_key_secret: ``NAME/KEY`` of a Secret in the Jobs' namespace that holds the API key. Without it each Job gets
-            a Secret of its own.
-        job_security: ``restricted`` (Pod Security Standards) where a template says nothing, or ``none``.
-        job_ttl: Seconds after which Kubernetes itself removes a finished Job; None for never.
-        start_trouble: Seconds that an image which cannot be pulled is given.
-        start_deadline: Seconds until a Job that finds no node is given up.
-        template_paths: Places from where job templates of run configs are read, as in the policy's rule.
-        without: Features of :data:`permissions.FEATURES` to do without.
+        namespace: Namespace for the Jobs; None for the agent's own, or the one that the kubeconfig names.
+        image_pull_secrets: Names of Secrets, or one text with commas between them.
+        api_key_secret: ``NAME/KEY`` of a Secret in the Jobs' namespace that holds the API key; None creates a Secret
+            for each Job.
+        job_security: Pod security of Jobs whose template sets none: ``restricted`` (Pod Security Standards) or
+            ``none``.
+        job_ttl: Seconds after which Kubernetes itself deletes a finished Job; None for never.
+        start_trouble: Seconds after which the agent gives up on a pod whose image cannot be pulled.
+        start_deadline: Seconds after which the agent gives up on a Job that finds no node.
+        template_paths: Folders, files and addresses that run configs may name as job templates, as in the policy.
+        without: Features of :data:`permissions.FEATURES` that are switched off.
     """
 
     namespace: str | None = None
@@ -78,7 +79,7 @@ class Options:
         _check(self.namespace, self.image_pull_policy, self.job_security, self.without)
 
     def defaults(self, namespace: str) -> JobDefaults:
-        """What every Job gets unless template or run config say otherwise."""
+        """Return the settings that a Job has unless its template or run config sets others."""
         return JobDefaults(
             namespace=namespace,
             service_account_name=self.service_account_name,
@@ -96,19 +97,19 @@ class Options:
 
 
 def factory(**given: Any) -> ExecutionPlatform:
-    """Make the platform; the entry point ``kubernetes`` of ``prefect.agent.platforms``.
+    """Create the Kubernetes platform from options.
 
     Args:
-        given: Attributes of :class:`Options`.
+        given: Attributes of :class:`KubernetesOptions`.
 
     Raises:
-        TypeError: An option that this platform does not have.
-        ConfigurationError: An option's value makes no sense, or there is no cluster to be found.
+        TypeError: This platform does not have one of the options.
+        ConfigurationError: The value of an option is invalid, or no cluster is configured.
     """
-    unknown = given.keys() - {each.name for each in attrs.fields(Options)}
+    unknown = given.keys() - {each.name for each in attrs.fields(KubernetesOptions)}
     if unknown:
         raise TypeError(f"the kubernetes platform has no option {', '.join(sorted(unknown))}")
-    options = Options(**given)
+    options = KubernetesOptions(**given)
     cluster = Cluster(
         kubeconfig=options.kubeconfig, context=options.context, throttle=Throttle(options.qps, options.burst)
     )
@@ -134,17 +135,17 @@ def factory(**given: Any) -> ExecutionPlatform:
 
 def _check(namespace: str | None, pull_policy: str | None, security: str, without: Collection[str]) -> None:
     if namespace and not _NAME.fullmatch(namespace):
-        raise ConfigurationError(f"{namespace!r} cannot be a namespace: up to 63 lower case letters, digits and '-'")
+        raise ConfigurationError(f"{namespace!r} cannot be a namespace: use up to 63 of a-z, 0-9 and '-'")
     if pull_policy and pull_policy not in PULL_POLICIES:
         raise ConfigurationError(
-            f"the image pull policy is {pull_policy!r}; it can be {', '.join(sorted(PULL_POLICIES))}"
+            f"the image pull policy is {pull_policy!r}; set it to one of {', '.join(sorted(PULL_POLICIES))}"
         )
     if security not in SECURITIES:
-        raise ConfigurationError(f"the Jobs' security is {security!r}; it can be {' or '.join(SECURITIES)}")
+        raise ConfigurationError(f"the Jobs' security is {security!r}; set it to {' or '.join(SECURITIES)}")
     strange = set(without) - (permissions.FEATURES.keys() - {permissions.RUN})
     if strange:
         known = ", ".join(name for name in permissions.FEATURES if name != permissions.RUN)
-        raise ConfigurationError(f"there is no feature {', '.join(sorted(strange))} to do without; there are {known}")
+        raise ConfigurationError(f"there is no feature {', '.join(sorted(strange))} to switch off; choose from {known}")
 
 
 def _names(given: str | Iterable[str] | None) -> list[str]:
@@ -157,5 +158,5 @@ def _reference(text: str | None) -> SecretReference | None:
         return None
     name, _, key = text.partition("/")
     if not name:
-        raise ConfigurationError(f"{text!r} names no Secret; it looks like prefect-agent/{DEFAULT_KEY}")
+        raise ConfigurationError(f"{text!r} names no Secret; write it like prefect-agent/{DEFAULT_KEY}")
     return SecretReference(name=name, key=key or DEFAULT_KEY)

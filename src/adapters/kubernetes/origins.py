@@ -1,7 +1,7 @@
-"""Which parts of a run's Job are the operator's own: what they have does not entitle the run's parts to the same. Pure.
+"""Separates the parts of a Job that are the operator's own; their rights do not extend to the run's parts. Pure.
 
-A privileged helper in the agent's template is no reason for a privileged container of a flow author, and a volume that
-only such a helper mounts is no reason for the flow to mount it.
+A privileged helper in the agent's template does not allow a flow author a privileged container, and a volume that only
+such a helper mounts does not allow the flow to mount it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,17 +17,17 @@ KINDS: Final = ("containers", "initContainers", "ephemeralContainers")
 
 
 def pod_of(job: Object) -> Object:
-    """The PodSpec of *job*; empty if there is none."""
+    """Return the PodSpec of *job*; empty if there is none."""
     spec = _map(job.get("spec"))
     return _map(_map(spec.get("template")).get("spec"))
 
 
 def of_the_run(wanted: Object, given: Object) -> Object:
-    """*wanted* without what stands like this in *given*: containers, and volumes that are not mounted more freely.
+    """Return *wanted* without the containers of *given*, and without its volumes unless they get more rights.
 
     Args:
         wanted: The Job of a run.
-        given: The one that a run without a run config would get.
+        given: The Job that a run without a run config would get.
     """
     flow, pod, before = flow_of(wanted), pod_of(wanted), pod_of(given)
     kept = {
@@ -44,14 +44,14 @@ def of_the_run(wanted: Object, given: Object) -> Object:
 
 
 def of_the_flow(given: Object) -> Object:
-    """*given* with the flow's container alone, and without volumes: a run's own volume is judged as it is."""
+    """Return *given* with only the flow's container and without volumes, since each volume of a run is judged."""
     flow = flow_of(given)
     kept = {kind: [flow] if flow and kind == "containers" else [] for kind in KINDS}
     return _with_pod(given, {**pod_of(given), **kept, "volumes": []})
 
 
 def flow_of(job: Object) -> Object:
-    """The container that runs the flow; empty if there is none."""
+    """Return the container that runs the flow; empty if there is none."""
     containers = _maps(pod_of(job), "containers")
     named = (each for each in containers if each.get("name") == CONTAINER)
     return next(named, containers[0] if containers else {})
@@ -59,7 +59,7 @@ def flow_of(job: Object) -> Object:
 
 @attrs.frozen
 class _Use:
-    """What a container mounts of which volume."""
+    """A container's use of a volume."""
 
     volume: str
     part: tuple[str, ...]
@@ -79,7 +79,7 @@ def _uses(containers: Iterable[Object]) -> set[_Use]:
 
 
 def _covers(entitled: set[_Use], uses: set[_Use], name: object) -> bool:
-    """Whether all *uses* of the volume *name* are among those *entitled*, or read what may be written."""
+    """Return whether all *uses* of the volume *name* are *entitled*, or only read what may be written."""
     return all(use in entitled or attrs.evolve(use, may_write=True) in entitled for use in uses if use.volume == name)
 
 

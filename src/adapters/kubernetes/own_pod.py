@@ -1,4 +1,4 @@
-"""What the agent's own pod says of the Secret that it was told of: tools that rename Secrets do so there only."""
+"""Finds the current name of the agent's Secret in its own pod, the only place where tools update a renamed Secret."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -11,19 +11,19 @@ from prefect.agent.adapters.kubernetes.presence import PodProcess
 from prefect.agent.domain.errors import AgentError
 
 
-def renamed_secret(cluster: Cluster, process: PodProcess, told: SecretReference) -> SecretReference:
-    """The Secret that the pod of *process* refers to, if it is *told* by another name (kustomize's ``namePrefix``).
+def renamed_secret(cluster: Cluster, process: PodProcess, configured: SecretReference) -> SecretReference:
+    """Return the pod's name of the *configured* Secret, which may be renamed (kustomize's ``namePrefix``).
 
     Returns:
-        *told* if the pod does not say, or refers to that one, too.
+        *configured* if the pod refers to that one, or to none like it.
     """
     path = path_of("api/v1", "namespaces", process.namespace, "pods")
     query = {"fieldSelector": f"metadata.name={process.name}"}  # a list of one: the agent may list pods, not get them
     found: list[SecretReference] = []
     with contextlib.suppress(AgentError, *RAISED):
         found = [each for pod in items_of(cluster.send("GET", path, query=query)) for each in _references(pod)]
-    alike = [each for each in found if each.key == told.key and told.name in each.name]
-    return told if told in alike or not alike else alike[0]
+    alike = [each for each in found if each.key == configured.key and configured.name in each.name]
+    return configured if configured in alike or not alike else alike[0]
 
 
 def _references(pod: Mapping[str, Any]) -> Iterator[SecretReference]:

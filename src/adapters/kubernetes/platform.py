@@ -1,4 +1,4 @@
-"""Flow runs as Kubernetes Jobs. What the agent must be allowed to do is in ``permissions.py``."""
+"""The platform that runs flows as Kubernetes Jobs. ``permissions.py`` lists the permissions that it needs."""
 
 import logging
 import time
@@ -24,7 +24,7 @@ from prefect.agent.adapters.kubernetes.presence import PodPresence, PodProcess
 from prefect.agent.adapters.kubernetes.references import OwnerReferences
 from prefect.agent.adapters.kubernetes.reflector import Rhythm
 from prefect.agent.adapters.kubernetes.self_check import OwnAccount, missing_permissions
-from prefect.agent.adapters.kubernetes.start_events import Reports
+from prefect.agent.adapters.kubernetes.start_events import StartEvents
 from prefect.agent.adapters.kubernetes.templates import TemplatesOfRuns
 from prefect.agent.adapters.kubernetes.trial import Trial
 from prefect.agent.adapters.kubernetes.unit_report import account
@@ -52,11 +52,11 @@ TRAITS: Final = PlatformTraits(
 )
 
 STOP_MARGIN: Final = 60.0
-"""Seconds beyond its grace that a node has to report that a pod is gone. If the Job's controller is the first to delete
-the pod, the pod has its own grace of mostly 30 s."""
+"""Seconds beyond its grace within which a node must report that a pod has ended. If the Job's controller deletes the
+pod first, the pod has its own grace, usually 30 s."""
 
-LAST_WORDS: Final = 3.0
-"""Seconds that the watch has to tell how a pod ended that is known to be gone."""
+FINAL_STATE_WITHIN: Final = 3.0
+"""Seconds to wait until the watch delivers the final state of a pod that is known to be deleted."""
 
 LOOK_FIRST, LOOK_LAST = 0.1, 1.0
 """Shortest and longest pause between two looks at a unit that is being stopped, in seconds."""
@@ -65,15 +65,15 @@ log: Final = logging.getLogger("prefect.agent.kubernetes")
 
 
 class KubernetesPlatform(ExecutionPlatform):
-    """The Jobs of one namespace (or, if asked for, of a cluster).
+    """Runs flows as Jobs of one namespace, or of the whole cluster if that is configured.
 
     Args:
         template: The agent's own Job template, checked.
-        api_key_secret: A Secret that is there already and holds the API key; None to make one for each Job.
+        api_key_secret: An existing Secret that holds the API key; None creates one for each Job.
         patience: How long a unit may wait for its start.
-        rhythm: Of the watches.
-        process: This process, if it is in a pod.
-        template_paths: Places from where templates of run configs are read, as in the policy's rule of this name.
+        rhythm: Intervals and deadlines of the watches.
+        process: This process, if it runs in a pod.
+        template_paths: Folders, files and addresses of run configs' templates, as in the policy's rule of this name.
     """
 
     def __init__(
@@ -95,14 +95,14 @@ class KubernetesPlatform(ExecutionPlatform):
         self._features = Features(scope.features)
         self._jobs = Jobs(cluster, scope, self._features, rhythm or Rhythm())
         self._identity = ""
-        self._reports = Reports(self._jobs.events, today=cluster.now)
+        self._reports = StartEvents(self._jobs.events, today=cluster.now)
         self._references = OwnerReferences(cluster, warn=self._features.warn)
         self._templates_of_runs = TemplatesOfRuns(fetch=partial(locations.read_listed, places=tuple(template_paths)))
         self._process = process
         self._presence = None if process is None else PodPresence(cluster, process)
         self._fingerprint = fingerprint(scope, defaults, template, api_key_secret)
         self._trial = Trial(self._jobs, template, defaults)
-        self._told: dict[str, Unit] = {}
+        self._reported: dict[str, Unit] = {}
         self._own_account = OwnAccount(cluster, scope.namespace, warn=self._features.warn)
 
     @property
@@ -111,7 +111,7 @@ class KubernetesPlatform(ExecutionPlatform):
 
     @property
     def identity(self) -> str:
-        """Namespace and its uid: a name alone may stand for another place tomorrow, or in another cluster."""
+        """Name and uid of the namespace, since the name alone may later mean another namespace or cluster."""
         if not self._identity:
             self._identity = f"kubernetes:{self._scope.namespace}:{self._jobs.namespace_uid()}"
         return self._identity
@@ -153,7 +153,7 @@ class KubernetesPlatform(ExecutionPlatform):
         _ = self.identity
         if self._process is not None and self._api_key_secret is not None:
             self._api_key_secret = renamed_secret(self._cluster, self._process, self._api_key_secret)
-            self._process = None  # once is enough
+            self._process = None  # ask only once
         self._trial()
 
     def demands(self, submission: Submission) -> Demands:
@@ -177,8 +177,8 @@ class KubernetesPlatform(ExecutionPlatform):
             self._check_namespace(body["metadata"]["namespace"])
             for name in manifest.unreachable_addresses(submission, body):
                 self._features.warn(
-                    f"{name} is {submission.env[name]}: a pod does not reach the agent's machine by that address. "
-                    "Give the agent an --api address that holds in the cluster, or --env for the flow runs"
+                    f"{name} is {submission.env[name]}: a pod cannot reach the agent's machine at that address. "
+                    "Give the agent an --api address that works in the cluster, or set the variable with --env"
                 )
             self._references.check(body, quotes=quotes)
             made = self._make(body, quotes=quotes)
@@ -204,17 +204,17 @@ class KubernetesPlatform(ExecutionPlatform):
 
     def watch(self, *, seconds: float) -> Iterator[Unit]:
         for name in self._jobs.mirror.changes(seconds=seconds):
-            unit, last = self._known(name), self._told.pop(name, None)
+            unit, last = self._known(name), self._reported.pop(name, None)
             if unit is not None:
-                self._told[name] = unit
+                self._reported[name] = unit
                 if last is None or _looks(last) != _looks(unit):
                     yield unit
             elif last is not None and not last.status.has_ended:
-                deleted = Evidence(reason="Deleted", message="somebody deleted its Job")
+                deleted = Evidence(reason="Deleted", message="its Job was deleted externally")
                 yield attrs.evolve(last, status=UnitStatus.FAILED, evidence=deleted, hopeless_at=None)
 
     def stop(self, name: str, *, grace: float) -> None:
-        self._jobs.mirror.follow()  # a pod that ends is deleted soon: only who watches sees how it ended
+        self._jobs.mirror.follow()  # an ended pod is deleted soon: only a watch shows how it ended
         job, pods = self._jobs.look(name)
         unit = self._read(job, pods)
         if unit is None or (unit.status.has_ended and not unit.lingers):
@@ -246,7 +246,7 @@ class KubernetesPlatform(ExecutionPlatform):
     def account(self, name: str) -> str:
         job, pods = self._look_unless_ended(name)
         latest: list[JobFacts | PodFacts] = [*reading.by_age(pods)[-3:]]
-        # Of a Job that has ended its pods know more, and for each question the server looks at all events there are.
+        # The pods' events explain the end of a Job better, and each request makes the server read all its events.
         if job is not None and not (latest and job.end is not None):
             latest.insert(0, job)
         return account(job, pods, [each for thing in latest for each in self._jobs.events(thing.namespace, thing.uid)])
@@ -260,7 +260,7 @@ class KubernetesPlatform(ExecutionPlatform):
     def _body(
         self, submission: Submission, from_run: Mapping[str, Any] | None, secret: SecretReference | None
     ) -> dict[str, Any]:
-        """The Job, of the run's own template if it has one."""
+        """Return the Job, made from the run's own template if it has one."""
         template = self._template if from_run is None else from_run
         return manifest.job(submission, template, from_run=from_run is not None, defaults=self._defaults, secret=secret)
 
@@ -280,27 +280,27 @@ class KubernetesPlatform(ExecutionPlatform):
     def _check_namespace(self, namespace: str) -> None:
         if namespace != self._scope.namespace and not self._scope.cluster_wide:
             raise SubmissionRefused(
-                f"the job template names the namespace {namespace!r}, but the agent makes Jobs in "
+                f"the job template names the namespace {namespace!r}, but the agent creates Jobs in "
                 f"{self._scope.namespace!r} only; leave it out, or start the agent with --cluster-wide"
             )
 
     def _secret_for(self, submission: Submission) -> SecretReference | None:
-        """Where the Job finds its secret variables. The Secret there is holds one value: a backend's one API key."""
+        """Return the Secret for the Job's secret variables: the existing one only if all of them are the API key."""
         if not submission.secret_env:
             return None
         is_key = not submission.address_variables & submission.secret_env.keys()
         if self._api_key_secret is not None and is_key and len(set(submission.secret_env.values())) == 1:
             return self._api_key_secret
-        self._features.require(permissions.SECRET, f"hand secrets to {submission.name}")
-        # Of this try to create alone: the Secret of an earlier Job of the same name may be on its way out.
+        self._features.require(permissions.SECRET, f"give secrets to {submission.name}")
+        # A new name for each try: the Secret of an earlier Job of the same name may just be being deleted.
         return SecretReference(name=f"{submission.name}-{uuid.uuid4().hex[:8]}")
 
     def _adopt(self, submission: Submission, namespace: str) -> Unit:
-        """The unit that has the name already, if it is the one of this very claim."""
+        """Return the existing unit with this name, if it belongs to the same claim."""
         name = submission.name
         found = self._jobs.find(namespace, name)
         if found is None:
-            raise PlatformUnavailable(f"the Job {name} was removed by somebody else just now")
+            raise PlatformUnavailable(f"the Job {name} was deleted externally just now")
         job = self._jobs.mirror.saw_job(found)
         if job is None or (job.flow_run_id, job.attempt) != (submission.flow_run_id, submission.attempt):
             labels = found["metadata"].get("labels") or {}
@@ -309,24 +309,24 @@ class KubernetesPlatform(ExecutionPlatform):
         if job.owner and submission.owner and job.owner.cloud != submission.owner.cloud:
             raise UnitNameTaken(name, f"a Job of another Prefect Cloud or tenant in {namespace}")
         if job.is_deleting:
-            raise PlatformUnavailable(f"the Job {name} is being deleted by somebody")
+            raise PlatformUnavailable(f"the Job {name} is being deleted externally")
         unit = self._read(*self._jobs.look(name)) or self._made(job)
         if submission.secret_env and unit.status in {UnitStatus.CREATED, UnitStatus.PENDING}:
             self._jobs.make_secret(submission, job)
         return unit
 
     def _made(self, job: JobFacts) -> Unit:
-        """The unit of a Job that was made just now."""
+        """Return the unit of a Job that was just created."""
         unit = self._known(job.name) or reading.unit(attrs.evolve(job, is_deleting=False), (), self._patience)
         assert unit is not None  # of a Job that is there
         return unit
 
     def _known_at_least(self, name: str) -> Unit | None:
-        """As :meth:`_known`. A bug in reading one unit hides no other, and not that it is there."""
+        """Return a unit of the mirror; if a bug prevents reading it, return it as running, so that none is hidden."""
         try:
             return self._known(name)
         except Exception:
-            log.exception("Bug: the unit %s cannot be read; it is taken to execute", name)
+            log.exception("Bug: the unit %s cannot be read, so it counts as running", name)
             return reading.barely(*self._jobs.mirror.facts(name))
 
     # --- seeing ---
@@ -339,13 +339,13 @@ class KubernetesPlatform(ExecutionPlatform):
         return unit
 
     def _look_unless_ended(self, name: str) -> tuple[JobFacts | None, Sequence[PodFacts]]:
-        """As the mirror has it if it has ended there: an end is for ever. All else may have changed."""
+        """Return Job and pods from the mirror if the unit has ended, which is final; else read them from the server."""
         job, pods = self._jobs.known(name)
         unit = self._read(job, pods)
         return (job, pods) if unit is not None and unit.status.has_ended else self._jobs.look(name)
 
     def _known(self, name: str) -> Unit | None:
-        """A unit as the mirror has it."""
+        """Return a unit as the mirror has it."""
         job, pods = self._jobs.known(name)
         unit = self._read(job, pods)
         if job is None or unit is None or unit.status is not UnitStatus.PENDING or unit.evidence is not None:
@@ -355,8 +355,8 @@ class KubernetesPlatform(ExecutionPlatform):
     # --- ending ---
 
     def _remove(self, job: JobFacts) -> None:
-        """Delete the Job. Who watches is told of what others delete, not of this."""
-        self._told.pop(job.name, None)
+        """Delete the Job, without reporting it as deleted externally to callers of :meth:`watch`."""
+        self._reported.pop(job.name, None)
         self._jobs.remove(job)
 
     def _wait_for_end(self, name: str, pods: Sequence[PodFacts], grace: float) -> None:
@@ -371,25 +371,25 @@ class KubernetesPlatform(ExecutionPlatform):
             job, pods = self._jobs.look(name)
             unit = self._read(job, pods)
             if unit is None or (unit.status.has_ended and not unit.lingers):
-                self._hear_last_words(name)
+                self._await_final_state(name)
                 return
             if time.monotonic() >= end:
                 raise PlatformUnavailable(
-                    f"{name} was told to end, but nobody confirms that it has; is its node alive?"
+                    f"{name} was asked to end, but Kubernetes does not confirm its end; check its node"
                 )
             with self._jobs.mirror.changed:
                 self._jobs.mirror.changed.wait(pause)
             pause = min(LOOK_LAST, 2 * pause)
 
-    def _hear_last_words(self, name: str) -> None:
-        """A look may be ahead of the watch: it says that a pod is gone, but not how it ended."""
+    def _await_final_state(self, name: str) -> None:
+        """Wait until the watch shows how the pods ended, since a read may show their deletion before that."""
         mirror = self._jobs.mirror
         with mirror.changed:
-            mirror.changed.wait_for(lambda: not any(pod.is_silent for pod in mirror.facts(name)[1]), LAST_WORDS)
+            mirror.changed.wait_for(lambda: not any(pod.is_silent for pod in mirror.facts(name)[1]), FINAL_STATE_WITHIN)
 
 
 def _looks(unit: Unit) -> tuple[object, ...]:
-    """What makes a change worth telling."""
+    """Return the facts whose change :meth:`watch` reports."""
     return unit.status, unit.evidence, unit.hopeless_at
 
 

@@ -1,6 +1,6 @@
-"""Who a kubeconfig says we are: also by a program (Kubernetes, "client-go credential plugins"), and as whom we act.
+"""Loads a kubeconfig with its credentials, login programs ("client-go credential plugins") and impersonation.
 
-The SDK waits for such a program for ever, goes on without credentials if there are none, and knows no impersonation.
+The SDK has no deadline for such a program, continues without credentials if it fails, and has no impersonation.
 """
 
 import json
@@ -26,33 +26,33 @@ from prefect.agent.adapters import bounded_json, plain_yaml, programs
 from prefect.agent.adapters.kubernetes.errors import NoCredentials, PluginFailed
 
 DEADLINE: Final = 30.0
-"""Seconds that the program has; then it is killed with all that it started."""
+"""Seconds that the program may take; then it is killed with its process group."""
 
 WITH_A_PERSON: Final = 300.0
-"""Seconds that it has on a terminal, where it may ask a person."""
+"""Seconds that the program may take on a terminal, where it may ask a person."""
 
 BUDGET: Final = plain_yaml.Budget(bytes=8 * 1024 * 1024, values=200_000, depth=50, text=8 * 1024 * 1024)
-"""What one file of a kubeconfig may cost to parse: a thousand clusters with their certificates fit."""
+"""Limits for parsing one file of a kubeconfig: a thousand clusters with their certificates fit."""
 
 _EXTENSION: Final = "client.authentication.k8s.io/exec"
 
 
 _NAMED: Final = ("exec", "token", "tokenFile", "client-certificate", "client-certificate-data", "username")
-"""What a user of a kubeconfig names credentials by; and see ``auth-provider``."""
+"""Fields of a kubeconfig's user that name credentials, besides ``auth-provider``."""
 
 Headers = tuple[tuple[str, str], ...]
 
 
 def load_kubeconfig(path: str | None, context: str | None, configuration: Any) -> Headers:
-    """Fill the SDK's *configuration* from a kubeconfig; return the headers that say as whom we act, if it names one.
+    """Fill the SDK's *configuration* from a kubeconfig; return the headers for impersonation, if it asks for that.
 
     Args:
-        path: Of the file; None for KUBECONFIG, or ``~/.kube/config``.
-        context: None for the current one.
+        path: Path of the file; None for KUBECONFIG, or ``~/.kube/config``.
+        context: Kubeconfig context to use; None for the current one.
 
     Raises:
-        NoCredentials: Those that it names are not there at present.
-        ConfigException: The file makes no sense; other errors of the SDK, too.
+        NoCredentials: The credentials that it names are not available at present.
+        ConfigException: The file is invalid; the SDK raises other errors, too.
     """
     check_size(path)
     found = KubeConfigMerger(path or KUBE_CONFIG_DEFAULT_LOCATION)
@@ -73,10 +73,10 @@ def load_kubeconfig(path: str | None, context: str | None, configuration: Any) -
 
 
 def check_size(path: str | None) -> None:
-    """Look at the files of a kubeconfig before the SDK parses them: its parser knows no bounds.
+    """Check the size of a kubeconfig's files before the SDK parses them, since its parser has no limits.
 
     Raises:
-        ConfigException: One of them costs more to parse than any real one (only regular files are looked at).
+        ConfigException: A file exceeds the limits (only regular files are checked).
     """
     for name in (path or KUBE_CONFIG_DEFAULT_LOCATION).split(os.pathsep):
         file = Path(os.path.expanduser(name))  # noqa: PTH111 - as the SDK does; pathlib raises without such a home
@@ -91,7 +91,7 @@ def check_size(path: str | None) -> None:
 
 
 class _Loader(KubeConfigLoader):  # type: ignore[misc]
-    """The SDK's, with programs that have a deadline and whose failure is an error."""
+    """The SDK's loader, with a deadline for login programs and an error if they fail."""
 
     @property
     def server(self) -> str:
@@ -99,11 +99,11 @@ class _Loader(KubeConfigLoader):  # type: ignore[misc]
         return str(self._cluster.safe_get("server") or "").rstrip("/")
 
     def checked(self) -> Headers:
-        """As whom we act.
+        """Check the credentials, and return the headers for impersonation.
 
         Raises:
             NoCredentials: The user names credentials, but none were found.
-            ConfigException: It makes no sense.
+            ConfigException: The kubeconfig is invalid.
         """
         name = self._current_context["context"].safe_get("user")
         if name and self._user is None:
@@ -148,10 +148,10 @@ class _Loader(KubeConfigLoader):  # type: ignore[misc]
 
 
 def impersonation(user: Mapping[str, Any]) -> Headers:
-    """The headers for ``as``, ``as-uid``, ``as-groups`` and ``as-user-extra`` of a kubeconfig's user.
+    """Return the headers for ``as``, ``as-uid``, ``as-groups`` and ``as-user-extra`` of a kubeconfig's user.
 
     Raises:
-        ConfigException: They make no sense.
+        ConfigException: These fields are invalid.
     """
     name, uid = user.get("as"), user.get("as-uid")
     groups, extra = user.get("as-groups") or [], user.get("as-user-extra") or {}
@@ -172,10 +172,10 @@ def impersonation(user: Mapping[str, Any]) -> Headers:
 
 
 class _Plugin(ExecProvider):  # type: ignore[misc]
-    """Such a program."""
+    """A login program of a kubeconfig."""
 
     def run(self, previous_response: Any = None) -> dict[str, Any]:  # noqa: ARG002 - of the SDK's
-        """Its answer's status. Raises PluginFailed."""
+        """Run the program and return the status in its answer. Raises PluginFailed."""
         on_terminal = sys.stdout is not None and sys.stdout.isatty()
         words = [shutil.which(self.args[0], path=self.env.get("PATH")) or self.args[0], *self.args[1:]]
         env = {**self.env, "KUBERNETES_EXEC_INFO": json.dumps(self._info(interactive=on_terminal))}
@@ -191,7 +191,7 @@ class _Plugin(ExecProvider):  # type: ignore[misc]
         return self._status(done)
 
     def failed(self, why: str) -> PluginFailed:
-        """The error to raise; nothing of the program's output is in it, which may be a token."""
+        """Return the error to raise, without the program's output, which may be a token."""
         return PluginFailed(f"the kubeconfig's program {self.args[0]!r} gives no credentials: {why}")
 
     def _status(self, done: programs.Finished) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the restricted Pod Security Standard wants, added where a template says nothing.
+"""Adds the settings of the restricted Pod Security Standard that a template does not set.
 
 https://kubernetes.io/docs/concepts/security/pod-security-standards/
 """
@@ -12,11 +12,11 @@ _USER: Final[Mapping[str, Any]] = {"runAsNonRoot": True, "runAsUser": 1000, "run
 
 
 def restrict(pod: Section, flow: Section) -> bool:
-    """Add what is missing, key by key, to *pod* (a PodSpec) and its containers.
+    """Add missing settings, key by key, to *pod* (a PodSpec) and its containers.
 
     No ``fsGroup``: with it Kubernetes changes the group of every file in the volumes that a template mounts.
 
-    Where the template asks for root anywhere, user and groups are left as they are. A pod for Windows is left alone:
+    If the template asks for root anywhere, user and groups stay unchanged. A pod for Windows is not changed at all:
     there these fields are errors.
 
     Args:
@@ -26,7 +26,7 @@ def restrict(pod: Section, flow: Section) -> bool:
         Whether *flow* now runs as a user that the template did not name.
 
     Raises:
-        BadTemplate: A security context makes no sense.
+        BadTemplate: A security context is invalid.
     """
     if pod.peek("os").get("name") == "windows":
         return False
@@ -53,7 +53,7 @@ def _asks_for_root(context: Section) -> bool:
 
 
 def _is_silent(key: str, pod: Section, containers: Sequence[Section]) -> bool:
-    """Whether *key* of the pod would speak for a container that says nothing itself."""
+    """Return whether neither the pod nor some container sets *key*."""
     if pod.get(key) is not None:
         return False
     return any(context.get(key) is None for context in containers)

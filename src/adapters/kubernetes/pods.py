@@ -1,4 +1,4 @@
-"""The pod of a flow run's Job: what the run config, the template and the agent say, in order of rank. Pure."""
+"""Builds the pod of a flow run's Job from run config, template and agent, in order of precedence. Pure."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -12,21 +12,21 @@ from prefect.agent.domain.model.run_configs import KubernetesRun
 from prefect.agent.domain.model.submissions import Submission, is_reserved
 
 CONTAINER: Final = "flow"
-"""Name of the container that runs the flow; if a template has none of that name, its first one does."""
+"""Name of the container that runs the flow; if a template has none with that name, its first one does."""
 
 HOME: Final = "/tmp"  # noqa: S108 - inside the container
-"""Home of a user whom the image does not know; the one that images have belongs to root."""
+"""Home directory of a user that the image does not have, since the image's own belongs to root."""
 
 
 @attrs.frozen(kw_only=True)
 class JobDefaults:
-    """What the agent says about every Job.
+    """The agent's defaults for every Job.
 
     Attributes:
-        volumes: Of the pod (Kubernetes' ``Volume``), added unless the template has one of that name.
-        volume_mounts: Of the flow's container, added unless the template mounts something there.
-        ttl_seconds: When Kubernetes itself removes a Job after its end, should the agent not; None for never.
-        restricted: Whether to add what the restricted Pod Security Standard wants where the template says nothing.
+        volumes: Volumes of the pod (Kubernetes' ``Volume``), added unless the template has one with that name.
+        volume_mounts: Mounts of the flow's container, added unless the template mounts something there.
+        ttl_seconds: Seconds after a Job's end at which Kubernetes itself deletes it; None for never.
+        restricted: Whether to add the settings of the restricted Pod Security Standard that the template lacks.
     """
 
     namespace: str = "default"
@@ -45,10 +45,10 @@ class JobDefaults:
 
 @attrs.frozen
 class SecretReference:
-    """Where the secret variables are.
+    """The Secret with the secret variables.
 
     Attributes:
-        name: Of a Secret in the Job's namespace.
+        name: Name of a Secret in the Job's namespace.
         key: The key for all of them; None if each variable has the key of its own name.
     """
 
@@ -59,13 +59,13 @@ class SecretReference:
 def fill(
     pod: Section, submission: Submission, *, from_run: bool, defaults: JobDefaults, secret: SecretReference | None
 ) -> str:
-    """Make *pod*, the PodSpec of a template, the one of *submission*; return the name of the flow's container.
+    """Turn *pod*, the PodSpec of a template, into that of *submission*; return the name of the flow's container.
 
     Args:
         from_run: Whether the template is the run config's own.
 
     Raises:
-        BadTemplate: A field makes no sense; the message names it.
+        BadTemplate: A field is invalid; the message names it.
     """
     config = submission.run_config if isinstance(submission.run_config, KubernetesRun) else KubernetesRun()
     pod.default("restartPolicy", "Never")
@@ -87,7 +87,7 @@ def fill(
 
 
 def _fill_accounts(pod: Section, config: KubernetesRun, *, from_run: bool, defaults: JobDefaults) -> None:
-    """Service account and pull secrets: run config; else its own template; else agent; else the agent's template."""
+    """Set service account and pull secrets of run config, else its own template, else agent, else agent's template."""
     account = pod.text("serviceAccountName") or pod.text("serviceAccount")
     keep = account if from_run else None
     account = config.service_account_name or keep or defaults.service_account_name or account
@@ -101,7 +101,7 @@ def _fill_accounts(pod: Section, config: KubernetesRun, *, from_run: bool, defau
 
 
 def _flow_container(pod: Section) -> Section:
-    """The container of our name, else the first; made and named if the template leaves that to us."""
+    """Return the container named ``flow``, else the first one; create and name it if the template does not."""
     if not pod.entries("containers"):
         pod.data["containers"] = [{}]
     containers = pod.entries("containers")
@@ -122,7 +122,7 @@ def _image(flow: Section, submission: Submission) -> str:
 
 
 def _prefer(section: Section, key: str, asked: str | None, default: str | None) -> None:
-    """Set *key*: what the run config asked for, else what the template has, else the agent's."""
+    """Set *key* to the run config's value, else the template's, else the agent's default."""
     if asked is not None:
         section.data[key] = asked
     section.default(key, default)
@@ -137,7 +137,7 @@ def _fill_resources(resources: Section, config: KubernetesRun, defaults: JobDefa
 
 
 def _append(section: Section, key: str, items: Iterable[Mapping[str, Any]], identity: str) -> None:
-    """Add *items* to the list of *key*, but none that the template has already."""
+    """Add *items* to the list of *key*, except those that the template already has."""
     known = [entry.get(identity) for entry in section.entries(key)]
     added = [plain_copy(item) for item in items if item.get(identity) not in known]
     if added:
@@ -145,7 +145,7 @@ def _append(section: Section, key: str, items: Iterable[Mapping[str, Any]], iden
 
 
 def reserved_in(pod: Section, submission: Submission) -> list[str]:
-    """Names of variables in the flow's container of *pod* that are not a flow run's to set, and not ours either."""
+    """Return the variables of the flow's container that a run may not set and the agent does not set; sorted."""
     ours = {*submission.env, *submission.secret_env}
     names = {entry.text("name") or "" for flow in pod.entries("containers")[:1] for entry in flow.entries("env")}
     return sorted(name for name in names - ours if is_reserved(name, submission.reserved))
@@ -158,7 +158,7 @@ def _drop_reserved(flow: Section, submission: Submission) -> None:
 
 
 def _env(flow: Section, submission: Submission, image: str, secret: SecretReference | None) -> list[dict[str, Any]]:
-    """Ours, then the secrets by reference, then what the template has besides, as it is."""
+    """Return the agent's variables, then the secret ones by reference, then the template's other ones unchanged."""
     hidden = submission.secret_env
     plain = {name: value for name, value in submission.env.items() if name not in hidden}
     if submission.image_variable and submission.image_variable not in hidden:
@@ -175,10 +175,10 @@ def _env(flow: Section, submission: Submission, image: str, secret: SecretRefere
 
 
 def _value(text: str) -> str:
-    """*text* such that it arrives as it is: Kubernetes halves ``$$``. References (``$(NAME)``) stay references."""
+    """Escape ``$$``, which Kubernetes would halve; references (``$(NAME)``) stay references."""
     return re.sub(r"\${2,}(?![$(])", lambda dollars: dollars[0] * 2, text)
 
 
 def _word(text: str) -> str:
-    """A word of the command such that it arrives as it is: no references."""
+    """Escape a word of the command, so that Kubernetes replaces no references in it."""
     return text.replace("$", "$$") if "$$" in text or "$(" in text else text

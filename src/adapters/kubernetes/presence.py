@@ -1,4 +1,4 @@
-"""Whether an agent that executes in a pod of this cluster still does: its pod is asked for."""
+"""Finds out whether an agent in a pod of this cluster still executes, by reading its pod."""
 
 import contextlib
 import os
@@ -18,13 +18,13 @@ from prefect.agent.domain.errors import AgentError
 from prefect.agent.ports.presence import Presence
 
 VARIABLES: Final = ("POD_NAMESPACE", "POD_NAME", "POD_UID")
-"""Set by the Deployment that ``prefect agent install kubernetes`` prints (downward API)."""
+"""Variables that the Deployment of ``prefect agent install kubernetes`` sets (downward API)."""
 
 CONTAINER: Final = "POD_CONTAINER"
-"""Name of the agent's container. Two agents in one pod must differ in it."""
+"""Variable with the name of the agent's container, which must differ for two agents in one pod."""
 
 FRESH: Final = 1.0
-"""Seconds that an answer is used again."""
+"""Seconds for which an answer is reused."""
 
 MOST_ANSWERS: Final = 1000
 
@@ -37,12 +37,12 @@ class PodProcess:
     """A process in a pod.
 
     Attributes:
-        uid: Of the pod.
+        uid: Uid of the pod.
         container: See :data:`CONTAINER`; may be empty.
-        boot: Which start of the node's kernel.
+        boot: Id of the current boot of the node's kernel.
         first: When the container's first process started, in ticks since the boot: a container that is restarted in
             its pod differs in it.
-        pid: Of the process, as its container sees it.
+        pid: Id of the process inside its container.
         start: When it started, in ticks since the boot.
     """
 
@@ -57,7 +57,7 @@ class PodProcess:
 
     @classmethod
     def this(cls, env: Mapping[str, str], *, proc: Path = _PROC) -> "PodProcess | None":
-        """This process; None unless it is in a pod that says who it is."""
+        """Return this process; None unless it is in a pod whose variables identify it."""
         namespace, name, uid = (env.get(each, "") for each in VARIABLES)
         try:
             boot = (proc / "sys/kernel/random/boot_id").read_text(encoding="ascii").replace("-", "")[:12]
@@ -70,7 +70,7 @@ class PodProcess:
 
     @classmethod
     def read(cls, place: str) -> "PodProcess | None":
-        """The process that *place* names; None if it is of another form."""
+        """Return the process that *place* names; None if *place* has another form."""
         found = _PLACE.fullmatch(place)
         if found is None:
             return None
@@ -81,24 +81,24 @@ class PodProcess:
 
     @property
     def place(self) -> str:
-        """In one text."""
+        """The process as one text, which :meth:`read` reads."""
         pod = f"pod:{self.namespace}/{self.name}/{self.uid}"
         return f"{pod}/{self.container}/{self.boot}.{self.first}.{self.pid}.{self.start}"
 
     def is_same_pod(self, other: "PodProcess") -> bool:
-        """Whether both are in one pod."""
+        """Return whether both processes are in the same pod."""
         return (self.namespace, self.name, self.uid) == (other.namespace, other.name, other.uid)
 
 
 class PodPresence(Presence):
-    """Of this process in its pod.
+    """Identifies this process in its pod, and finds out whether another agent's process has ended.
 
-    Another API server may have no pod of that name and yet say nothing of it: what is asked has to know our own pod.
+    The answer of an API server counts only if it knows this agent's own pod, since another cluster has other pods.
 
     Args:
-        cluster: Whose API server is asked.
+        cluster: The cluster whose API server is used.
         this: This process.
-        clock: The monotonic time in seconds.
+        clock: Returns the monotonic time in seconds.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class PodPresence(Presence):
         return self._is_pod_gone(other)
 
     def _has_ended(self, other: PodProcess) -> bool:
-        """Of another process of our own container. If the container was started anew since, none is left of it."""
+        """Return whether another process of this container has ended, also by a restart of the container."""
         if (other.boot, other.first) != (self._this.boot, self._this.first):
             return True
         try:
@@ -150,7 +150,7 @@ class PodPresence(Presence):
         return self._is_known
 
     def _lives(self, pod: PodProcess) -> bool:
-        """Whether the API server has that very pod, and it has not ended. Raises what asking raises."""
+        """Return whether the pod with that uid exists and has not ended. Raises the errors of requests."""
         # A list of one: the agent's Role lets it list pods, not get them.
         path, query = (
             path_of("api/v1", "namespaces", pod.namespace, "pods"),
@@ -166,7 +166,7 @@ class PodPresence(Presence):
 
 
 def _start(proc: Path, pid: int) -> int | None:
-    """When a process started, in ticks since the boot; None if there is no such process. Raises OSError, ValueError."""
+    """Return when a process started, in ticks since the boot; None if there is none. Raises OSError, ValueError."""
     try:
         text = (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):

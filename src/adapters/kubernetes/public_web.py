@@ -1,4 +1,4 @@
-"""Connections to public addresses only: a flow author must not see the agent's own network by naming it."""
+"""Connects to public addresses only, so that a flow author cannot reach the agent's own network."""
 
 import contextlib
 import ipaddress
@@ -22,7 +22,7 @@ _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 
 
 def is_public(text: str) -> bool:
-    """Whether a packet to this IP address leaves for the Internet; an IPv4 address inside of an IPv6 one counts."""
+    """Return whether this IP address is on the Internet; an IPv4 address inside an IPv6 one decides."""
     address = ipaddress.ip_address(text.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour
@@ -36,11 +36,11 @@ def is_public(text: str) -> bool:
 
 
 def public_addresses(host: str, port: int) -> list[str]:
-    """The IP addresses of *host*; connect to one of them, so that another answer of the DNS changes nothing.
+    """Return the IP addresses of *host*; connect to one of them, so that a later DNS answer cannot change it.
 
     Raises:
         BadTemplate: One of its addresses is not public.
-        socket.gaierror: It has none.
+        socket.gaierror: The host has no address.
     """
     try:
         found = [str(each[4][0]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
@@ -52,7 +52,7 @@ def public_addresses(host: str, port: int) -> list[str]:
 
 
 class _Pinned:
-    """Resolves the host itself, once, and connects to what it has looked at."""
+    """Resolves the host once, checks its addresses, and connects to one of them."""
 
     def _new_conn(self: Any) -> Any:
         name = self._dns_host
@@ -71,27 +71,27 @@ class _Pinned:
             self._dns_host = name  # TLS asks for the certificate of the name
 
 
-class _Plain(_Pinned, HTTPConnection):
-    """http."""
+class _PinnedHttp(_Pinned, HTTPConnection):
+    """A connection without TLS to a checked address."""
 
 
-class _Tls(_Pinned, HTTPSConnection):
-    """https."""
+class _PinnedHttps(_Pinned, HTTPSConnection):
+    """A connection with TLS to a checked address."""
 
 
 class _PlainPool(HTTPConnectionPool):
-    ConnectionCls = _Plain
+    ConnectionCls = _PinnedHttp
 
 
 class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _Tls
+    ConnectionCls = _PinnedHttps
 
 
 class PublicOnly(HTTPAdapter):
-    """Sends requests to public addresses only. A proxy of the operator's is believed, and asked for no other name."""
+    """Sends requests to public addresses only. The operator's proxy is trusted, but gets only public host names."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Let direct connections look where they go."""
+        """Create the pools, whose direct connections check their addresses."""
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
 
@@ -107,7 +107,7 @@ class PublicOnly(HTTPAdapter):
 
 
 def _check_before_a_proxy(url: str) -> None:
-    """A name that only the proxy can resolve is the proxy's to judge."""
+    """Raise BadTemplate for a host that is not public; only the proxy can judge a name that it alone resolves."""
     parts = parse_url(url)
     host = (parts.host or "").strip("[]")
     try:

@@ -1,6 +1,6 @@
-"""The ``ownerReferences`` of a Job template: Kubernetes deletes at once what only refers to owners that do not exist.
+"""Checks ``ownerReferences`` of Job templates: Kubernetes deletes a Job at once if its owners do not exist.
 
-A template that was once a Job, exported with kubectl, often has one of an owner long gone.
+A template that was exported from a Job with kubectl often refers to an owner that was deleted long ago.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,10 +12,10 @@ from prefect.agent.domain.errors import SubmissionRefused
 
 
 class OwnerReferences:
-    """Looks whether owners exist. Safe to use from several threads.
+    """Checks whether owners exist. Safe to use from several threads.
 
     Args:
-        warn: Takes a sentence for the agent's log.
+        warn: Called with a sentence for the agent's log.
     """
 
     def __init__(self, cluster: Cluster, *, warn: Callable[[str], None]) -> None:
@@ -23,15 +23,15 @@ class OwnerReferences:
         self._kinds: dict[tuple[str, str], tuple[str, bool]] = {}
 
     def check(self, body: dict[str, Any], *, quotes: bool = True) -> None:
-        """Keep the references of a Job whose owner exists; those whose owner may not be looked at go, with a warning.
+        """Remove, with a warning, references to owners that the agent may not read; refuse those to missing owners.
 
         Args:
             body: The Job, with name and namespace; its references are changed in place.
-            quotes: Whether errors and warnings may say what the references are.
+            quotes: Whether errors and warnings may show the references.
 
         Raises:
             SubmissionRefused: An owner does not exist.
-            PlatformUnavailable: The API server does not say now.
+            PlatformUnavailable: The API server does not answer now.
         """
         metadata = body["metadata"]
         given = metadata.get("ownerReferences")
@@ -63,7 +63,7 @@ class OwnerReferences:
         return True
 
     def _uid(self, reference: Mapping[str, Any], namespace: str) -> str | None:
-        """Uid of what there is of that kind and name; None if there is nothing."""
+        """Return the uid of the owner that now has the reference's kind and name; None if there is none."""
         version, kind, name = (str(reference.get(key) or "") for key in ("apiVersion", "kind", "name"))
         if not version or not kind or not name:
             return None
@@ -76,7 +76,7 @@ class OwnerReferences:
         return None if owner is None else str(owner["metadata"].get("uid"))
 
     def _resource(self, version: str, kind: str) -> tuple[str, bool] | None:
-        """How the API calls objects of that kind, and whether they are in a namespace; None if there are none such."""
+        """Return the resource name of a kind, and whether it is namespaced; None if the API does not have the kind."""
         if (version, kind) not in self._kinds:
             try:
                 answer = self._cluster.send("GET", path_of(_group(version)))
@@ -91,7 +91,7 @@ class OwnerReferences:
         return self._kinds.get((version, kind))
 
     def _has(self, version: str) -> bool:
-        """Whether the API has that group and version. To ask for one that it has not is answered by no Status."""
+        """Return whether the API has that group and version; its 404 for an unknown one is not a Status."""
         groups = items_of({"items": self._cluster.send("GET", path_of("apis")).get("groups")})
         return "/" not in version or any(
             each.get("groupVersion") == version for group in groups for each in group.get("versions") or ()

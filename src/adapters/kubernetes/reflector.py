@@ -1,7 +1,7 @@
-"""One list and one watch of one kind of object, for ever (Kubernetes API concepts, "Efficient detection of changes").
+"""Follows one kind of object by a list and a watch (Kubernetes API concepts, "Efficient detection of changes").
 
-A list says what there is; the watch says from there on what changes. Whatever cuts the watch, it goes on from the last
-version heard of; only a version that the server has forgotten (HTTP 410) makes a new list, and that is no error.
+A list returns the existing objects; the watch reports later changes. After an interruption the watch continues from the
+last version it received; only an expired version (HTTP 410) requires a new list, which is not an error.
 """
 
 import logging
@@ -20,16 +20,16 @@ from prefect.agent.adapters.kubernetes.facts import version_of
 from prefect.agent.domain.errors import AgentError, PlatformError, PlatformUnavailable, asked_to_wait
 
 PAGE: Final = 500
-"""Objects of one answer to a list."""
+"""Most objects in one page of a list."""
 
 LIST_SILENCE: Final = 60.0
-"""Seconds to wait for a page."""
+"""Seconds to wait for the next piece of a page."""
 
 LIST_DEADLINE: Final = 120.0
-"""Seconds for the whole of a page."""
+"""Seconds for a whole page."""
 
 LONGEST_PAUSE: Final = 30.0
-"""Seconds, whatever the trouble."""
+"""Longest pause in seconds after an error."""
 
 Object = dict[str, Any]
 
@@ -38,15 +38,15 @@ log: Final = logging.getLogger("prefect.agent.kubernetes")
 
 @attrs.frozen(kw_only=True)
 class Rhythm:
-    """How long things take, in seconds.
+    """Deadlines and intervals of a watch, in seconds.
 
     Attributes:
-        silence: A watch without event or bookmark for so long counts as dead; the server sends a bookmark each minute.
-        renewal: A watch is renewed after a time drawn from these, before any balancer thinks of cutting it.
-        shortest: From the beginning of one watch to that of the next it is at least so long.
-        pause: The first pause after trouble; each one after it is about twice as long.
-        first_list: Whoever needs the first list waits for it for so long.
-        stale: Without a word from the server for so long nothing that was heard before is believed any more.
+        silence: Time without event or bookmark after which a watch counts as dead; a bookmark comes every minute.
+        renewal: Range of the random time after which a watch is renewed, before a load balancer would close it.
+        shortest: Least time from the beginning of one watch to that of the next.
+        pause: First pause after an error; each further one is about twice as long.
+        first_list: Longest time to wait for the first list.
+        stale: Time without news from the server after which earlier news is no longer trusted.
     """
 
     silence: float = 100.0
@@ -58,14 +58,14 @@ class Rhythm:
 
 
 class Reflector:
-    """Follows one kind of object in a thread of its own, until :meth:`close`.
+    """Follows one kind of object in its own thread, until :meth:`close`.
 
     Args:
-        path: Of the list: ``/apis/batch/v1/namespaces/metrics/jobs``.
-        selector: Only objects with labels that match.
-        replace: Takes all objects that a list found, and the list's version.
-        apply: Takes one change: ``ADDED``, ``MODIFIED`` or ``DELETED``, and the object.
-        news: Called after the first list, and when there is trouble.
+        path: Path of the list: ``/apis/batch/v1/namespaces/metrics/jobs``.
+        selector: Label selector of the objects.
+        replace: Called with all objects of a list, and the list's version.
+        apply: Called with one change: ``ADDED``, ``MODIFIED`` or ``DELETED``, and the object.
+        news: Called after each list, and after each error.
     """
 
     def __init__(
@@ -87,14 +87,14 @@ class Reflector:
         self._stream: Stream | None = None
         self._guard = threading.Lock()
         self.trouble: PlatformError | None = None
-        """Why it does not hear anything at present."""
+        """The error that prevents news at present."""
         self.heard_at: float | None = None
-        """When the server last said something (monotonic, seconds); None before the first list."""
+        """When the server last sent something (monotonic seconds); None before the first list."""
         self._thread = threading.Thread(target=self._run, name=f"watch {kind}", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread, and with it the connection."""
+        """End the thread and its connection."""
         self._over.set()
         with self._guard:
             if self._stream is not None:
@@ -117,7 +117,7 @@ class Reflector:
             except RAISED as problem:
                 pause = self._failed(problem, misses)
             except Exception as bug:  # a bug of one answer must not silence the watch (promise P3)
-                if self._over.is_set():  # it may well be ours, who took everything away from under it
+                if self._over.is_set():  # closing the connection may have caused it
                     return
                 log.exception("Bug in the watch of %s", self._kind)
                 version = ""
@@ -129,7 +129,7 @@ class Reflector:
             self._over.wait(pause)
 
     def _failed(self, problem: Exception, misses: int) -> float:
-        """Remember the trouble, tell of it once, and answer how long to pause (seconds)."""
+        """Record the error, log it once, and return the pause in seconds."""
         doing = f"watch {self._kind}"
         trouble = (
             problem if isinstance(problem, AgentError) else translate(problem, server=self._cluster.server, doing=doing)
@@ -143,7 +143,7 @@ class Reflector:
         return max(drawn, asked_to_wait(trouble))
 
     def _list(self) -> str:
-        """Page by page; return the version to watch from."""
+        """Read the list page by page; return the version from which to watch."""
         found: list[Object] = []
         query: dict[str, object] = {"labelSelector": self._selector, "limit": PAGE}
         while True:
@@ -159,7 +159,7 @@ class Reflector:
         return str(meta["resourceVersion"])
 
     def _page(self, query: dict[str, object]) -> Object:
-        """A page of the list. One that is more than can be taken is asked for again with fewer objects."""
+        """Return a page of the list; request one that is too large again with fewer objects."""
         while True:
             try:
                 return self._cluster.send("GET", self._path, query=query, timeout=LIST_SILENCE, deadline=LIST_DEADLINE)
@@ -170,7 +170,7 @@ class Reflector:
                 query["limit"] = max(1, limit // 4)
 
     def _watch(self, version: str) -> str:
-        """Until the stream ends, as it does every few minutes; return the version to go on from."""
+        """Watch until the stream ends, as it does every few minutes; return the version from which to continue."""
         seconds = max(1, round(random.uniform(*self._rhythm.renewal)))  # noqa: S311 - not for secrets
         query = {
             "labelSelector": self._selector,
@@ -182,7 +182,7 @@ class Reflector:
         began, silence = time.monotonic(), self._rhythm.silence
         with self._cluster.stream(self._path, query=query, silence=silence, deadline=seconds + silence) as stream:
             with self._guard:
-                if self._over.is_set():  # whoever closes us did not see this stream yet
+                if self._over.is_set():  # close() was called before this stream existed
                     return version
                 self._stream = stream
             self._heard()
@@ -201,17 +201,17 @@ class Reflector:
                     self._stream = None
         self._over.wait(
             self._rhythm.shortest - (time.monotonic() - began)
-        )  # somebody in between may cut each one at once
+        )  # a proxy in between may close each one at once
         return version
 
     def _take(self, line: bytes) -> str:
-        """One event of the watch; answer its version. An event that makes no sense is told of and passed over."""
+        """Process one event of the watch; return its version. An event that cannot be read is logged and skipped."""
         try:
             event = bounded_json.loads(line)
             kind, thing = str(event["type"]), event["object"]
             version = str((thing.get("metadata") or {}).get("resourceVersion") or "")
         except (ValueError, LookupError, TypeError, AttributeError, bounded_json.BeyondBounds):
-            log.warning("The API server sent an event of %s that makes no sense: %.80r", self._kind, line)
+            log.warning("Skipped an event of %s from the API server that cannot be read: %.80r", self._kind, line)
             return ""
         if kind == "ERROR":
             code = thing.get("code")

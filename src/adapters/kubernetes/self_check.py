@@ -1,4 +1,4 @@
-"""Which of the permissions that the agent needs it lacks: asked of the API server itself, before the first run."""
+"""Asks the API server which permissions the agent lacks, before the first flow run."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
@@ -14,7 +14,7 @@ AUTHORIZATION: Final = path_of("apis/authorization.k8s.io/v1")
 
 @attrs.frozen
 class Lack:
-    """One verb that a rule needs and the agent may not."""
+    """A verb of a rule for which the agent has no permission."""
 
     rule: Rule
     verb: str
@@ -22,12 +22,12 @@ class Lack:
 
     @property
     def line(self) -> str:
-        """The rule that a Role lacks."""
+        """The rule that a Role lacks, as a line of YAML."""
         return missing_rule(self.rule.group, self.rule.resource, self.verb, self.names)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Only objects of these names; empty for all."""
+        """Names of the only objects that the rule allows; empty for all."""
         return self.rule.names_in(self.namespace)
 
     def __str__(self) -> str:
@@ -38,10 +38,10 @@ class Lack:
 def missing_permissions(
     cluster: Cluster, namespace: str, features: Collection[str], *, everywhere: bool = False
 ) -> list[Lack]:
-    """What the account of *cluster* lacks. Empty too if the server does not let it ask: the first use will tell.
+    """Return the permissions that the agent lacks; also empty if the server does not allow the question.
 
     Args:
-        everywhere: Whether it must hold in all namespaces.
+        everywhere: Whether the permissions are needed in all namespaces.
 
     Raises:
         StatusError and what else asking raises.
@@ -57,7 +57,7 @@ def missing_permissions(
 
 
 def own_account(cluster: Cluster, namespace: str) -> str | None:
-    """The service account of *namespace* that the agent itself uses; empty if there is none, None if it is not known.
+    """Return the agent's service account in *namespace*; empty if it is not one of these, None if it is not known.
 
     Raises:
         StatusError and what else asking raises.
@@ -75,10 +75,10 @@ def own_account(cluster: Cluster, namespace: str) -> str | None:
 
 
 class OwnAccount:
-    """The service account of the agent, asked for once.
+    """The agent's service account, which is requested once.
 
     Args:
-        warn: Takes a sentence if it cannot be known.
+        warn: Called with a sentence if the account cannot be found out.
     """
 
     def __init__(self, cluster: Cluster, namespace: str, *, warn: Callable[[str], None]) -> None:
@@ -87,7 +87,7 @@ class OwnAccount:
 
     @property
     def name(self) -> str:
-        """Its name, if it is one of the namespace of the agent's Jobs; empty if not, or if it is not known."""
+        """The account's name if it is in the Jobs' namespace; empty if not, or if it is not known."""
         if self._name is None:
             with self._cluster.asked("say who the agent is"):
                 found = own_account(self._cluster, self._namespace)
@@ -101,7 +101,7 @@ class OwnAccount:
 
 
 def _granted(cluster: Cluster, namespace: str) -> list[Mapping[str, Any]]:
-    """Rules that hold for us there, in one request; an authorizer that is no RBAC may leave some out."""
+    """Return the agent's rules in *namespace* by one request; an authorizer other than RBAC may omit some."""
     body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": namespace}}
     answer = cluster.send("POST", f"{AUTHORIZATION}/selfsubjectrulesreviews", body=body)
     found = (answer.get("status") or {}).get("resourceRules") or []

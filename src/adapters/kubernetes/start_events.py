@@ -1,4 +1,4 @@
-"""What Kubernetes reported of units that do not come on: a quota, a policy, a volume that is not there."""
+"""Reads events about units that do not start: a full quota, a policy, a missing volume."""
 
 import math
 import threading
@@ -14,30 +14,30 @@ from prefect.agent.domain.model.pacing import TokenBucket
 from prefect.agent.domain.model.units import Evidence
 
 NO_POD_AFTER: Final = 5.0
-"""Seconds after which events are asked why a Job has no pod."""
+"""Seconds after which events are read to find out why a Job has no pod."""
 
 SLOW_START: Final = 60.0
-"""Seconds after which events are asked why a pod does not start, though nothing is wrong with it."""
+"""Seconds after which events are read to find out why a pod does not start, although its status shows no error."""
 
 ASK_AGAIN: Final = 15.0
-"""Seconds between two such questions about one unit."""
+"""Seconds between two requests for the events of one unit."""
 
 QUESTIONS: Final = 50
-"""Questions at once, about whatever units: a full quota may keep thousands of Jobs waiting."""
+"""Most requests at once for all units, since a full quota may keep thousands of Jobs waiting."""
 
 QUESTIONS_PER_SECOND: Final = 5.0
 
 MOST_REPORTS: Final = 10_000
-"""Answers kept."""
+"""Most units whose latest event is remembered."""
 
 
-class Reports:
-    """Asks now and then, and remembers. Safe to use from several threads.
+class StartEvents:
+    """Reads the events of waiting units from time to time, and remembers them. Safe to use from several threads.
 
     Args:
-        ask: Events about the object of a namespace and uid, oldest first.
-        clock: The monotonic time in seconds.
-        today: The time of day.
+        ask: Returns the events about the object with a namespace and a uid, oldest first.
+        clock: Returns the monotonic time in seconds.
+        today: Returns the current time.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Reports:
         self._questions = TokenBucket(rate=QUESTIONS_PER_SECOND, size=QUESTIONS, counted_at=clock())
 
     def of(self, job: JobFacts, pods: Sequence[PodFacts]) -> Evidence | None:
-        """The latest that was reported of a pending unit; None if it is young or nothing is known."""
+        """Return the latest warning about a pending unit; None if the unit is new or there is none."""
         age = (self._today() - job.created_at).total_seconds() if job.created_at else 0.0
         if age < (SLOW_START if pods else NO_POD_AFTER):
             return None
@@ -63,15 +63,15 @@ class Reports:
             if warnings:
                 self._keep(job.uid, Evidence(reason=warnings[-1].reason, message=warnings[-1].message))
             elif age >= SLOW_START and self._known(job.uid) is None:
-                self._keep(job.uid, Evidence(reason="Slow", message="Kubernetes does not say what it waits for"))
+                self._keep(job.uid, Evidence(reason="Slow", message="Kubernetes does not report what it waits for"))
         return self._known(job.uid)
 
     def _may_ask(self, uid: str) -> bool:
-        """Whether it is time to ask about this one; if so, it is as good as asked."""
+        """Return whether it is time for a request about this unit; if so, count the request."""
         with self._guard:
             moment = self._clock()
             asked_at, said = self._kept.get(uid, (-math.inf, None))
-            # The more of them wait, the less often each is asked about: else the first would take all questions.
+            # The more units wait, the rarer the requests for each: else the first ones would use up all requests.
             pause = max(ASK_AGAIN, 2 * len(self._kept) / QUESTIONS_PER_SECOND)
             if moment - asked_at <= pause or not self._questions.take_if_any(moment):
                 return False

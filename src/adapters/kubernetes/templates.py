@@ -1,4 +1,4 @@
-"""Where the Job template comes from: run config, its path, the agent's path, built in (protocol section 7.2)."""
+"""Loads the Job template: of the run config, at its path, at the agent's path, or built in (protocol section 7.2)."""
 
 import hashlib
 import json
@@ -28,14 +28,14 @@ BUILT_IN: Final[Mapping[str, Any]] = {
 }
 
 BUDGET: Final = plain_yaml.Budget(bytes=locations.MAX_BYTES, values=MAX_NODES, depth=MAX_NESTING, text=MAX_TEXT)
-"""What a template may cost to parse."""
+"""Limits for parsing a template."""
 
 Fetch = Callable[[str], bytes]
-"""Reads what is at a path. Raises BadTemplate if it cannot, PlatformUnavailable if it may be able to later."""
+"""Reads the bytes at a path. Raises BadTemplate if it never can, PlatformUnavailable if it may later."""
 
 
 def of_run(config: RunConfig, *, fetch: Fetch = locations.read) -> dict[str, Any] | None:
-    """The template that a flow run brings along, read anew for each run; None if it brings none.
+    """Return the template of a run config, read again for each run; None if it has none.
 
     Raises:
         SubmissionRefused: It cannot be used; the message says why and where it came from.
@@ -53,14 +53,14 @@ def of_run(config: RunConfig, *, fetch: Fetch = locations.read) -> dict[str, Any
 
 
 MOST_FETCHED: Final = 64
-"""Templates that are kept for units to be created; each may have a MiB."""
+"""Most templates that are kept until their units are created; each may have a MiB."""
 
 MOST_JUDGED: Final = 4096
-"""Digests of templates that are kept likewise."""
+"""Most digests of templates that are kept until their units are created."""
 
 
 def is_elsewhere(config: RunConfig) -> bool:
-    """Whether the run config names a place where its template is."""
+    """Return whether the run config names a path instead of containing its template."""
     return isinstance(config, KubernetesRun) and not config.job_template and bool(config.job_template_path)
 
 
@@ -69,7 +69,7 @@ def _digest(template: Mapping[str, Any]) -> str:
 
 
 class TemplatesOfRuns:
-    """Fetches templates from where they are before their units are created. Safe to use from several threads."""
+    """Fetches templates from their paths before their units are created. Safe to use from several threads."""
 
     def __init__(self, *, fetch: Fetch = locations.read) -> None:
         self._fetch = fetch
@@ -78,7 +78,7 @@ class TemplatesOfRuns:
         self._judged: dict[str, str] = {}
 
     def fetch(self, submission: Submission) -> None:
-        """Fetch the template of *submission*, if it is somewhere else. Errors of :func:`of_run`."""
+        """Fetch the template of *submission* if its run config names a path. Raises as :func:`of_run`."""
         if not is_elsewhere(submission.run_config) or self._is_judged(submission.name):
             return
         found = of_run(submission.run_config, fetch=self._fetch)
@@ -89,10 +89,10 @@ class TemplatesOfRuns:
                     del self._fetched[next(iter(self._fetched))]
 
     def of(self, submission: Submission) -> dict[str, Any] | None:
-        """The template of *submission*, fetched now if it was not. As :func:`of_run`.
+        """Return the template of *submission*, and fetch it if that was not done. Raises as :func:`of_run`.
 
         Raises:
-            PlatformUnavailable: It is no longer the one that was judged.
+            PlatformUnavailable: The template has changed since the policy judged it.
         """
         with self._guard:
             found, judged = self._fetched.get(submission.name), self._judged.get(submission.name)
@@ -100,11 +100,11 @@ class TemplatesOfRuns:
         if judged is not None and found is not None and judged != _digest(found):
             with self._guard:
                 self._judged.pop(submission.name, None)
-            raise PlatformUnavailable("the job template has changed since it was looked at; it is looked at again")
+            raise PlatformUnavailable("the job template has changed since it was checked; the agent checks it again")
         return found
 
     def judged(self, submission: Submission) -> dict[str, Any] | None:
-        """The template of *submission*, read anew; a unit is made of this one only. Errors of :func:`of_run`."""
+        """Fetch the template of *submission* again and return it; its unit must use it. Raises as :func:`of_run`."""
         self.forget(submission)
         self.fetch(submission)
         found = self.of(submission)
@@ -120,17 +120,17 @@ class TemplatesOfRuns:
             return name in self._judged and name in self._fetched
 
     def forget(self, submission: Submission) -> None:
-        """Its unit is there."""
+        """Forget the template of *submission*, whose unit exists."""
         with self._guard:
             self._fetched.pop(submission.name, None)
             self._judged.pop(submission.name, None)
 
 
 def of_agent(path: str | None, *, fetch: Fetch = locations.read) -> dict[str, Any]:
-    """The agent's own template, read once at start; without a *path* the built-in one.
+    """Return the agent's own template, read once at the start; without a *path*, the built-in one.
 
     Raises:
-        ConfigurationError: It cannot be used; the message says why.
+        ConfigurationError: The template cannot be used; the message says why.
         PlatformUnavailable: The place where it is has trouble that passes.
     """
     if not path:
@@ -142,13 +142,13 @@ def of_agent(path: str | None, *, fetch: Fetch = locations.read) -> dict[str, An
 
 
 def load(path: str, *, fetch: Fetch = locations.read, quotes: bool = True) -> dict[str, Any]:
-    """The Job template at *path*: a file, or an address of one of :data:`locations.SCHEMES`.
+    """Return the Job template at *path*: a file, or an address with one of :data:`locations.SCHEMES`.
 
     Args:
-        quotes: Whether errors may name keys of it.
+        quotes: Whether errors may name keys of the template.
 
     Raises:
-        BadTemplate: There is none, or it makes no sense; the message names the path.
+        BadTemplate: There is none, or it is invalid; the message names the path.
         PlatformUnavailable: The place where it is has trouble that passes.
     """
     try:
@@ -158,10 +158,10 @@ def load(path: str, *, fetch: Fetch = locations.read, quotes: bool = True) -> di
 
 
 def parsed(text: bytes, *, quotes: bool = True) -> dict[str, Any]:
-    """The Job template that *text* is as YAML.
+    """Return the Job template in the YAML *text*.
 
     Raises:
-        BadTemplate: It is none.
+        BadTemplate: *text* is not a Job template.
     """
     try:
         return checked(plain_yaml.load(text, BUDGET), quotes=quotes)
@@ -170,7 +170,7 @@ def parsed(text: bytes, *, quotes: bool = True) -> dict[str, Any]:
 
 
 def checked(template: object, *, quotes: bool = True) -> dict[str, Any]:
-    """A copy of *template*, of which it is certain that it is a Job and of a sensible size.
+    """Return a copy of *template*, after a check that it is a Job within the limits.
 
     Raises:
         BadTemplate: It is not; the message names the field.

@@ -1,4 +1,4 @@
-"""How fast the agent may ask: a token bucket in front of the API server."""
+"""Limits the rate of the agent's requests to the API server by a token bucket."""
 
 import threading
 import time
@@ -9,22 +9,22 @@ from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.model.pacing import TokenBucket
 
 LONGEST_HOLD: Final = 60.0
-"""Seconds: however long a server asks everybody to wait, somebody tries again then."""
+"""Most seconds without a request, even if the server asks for a longer pause."""
 
 
 class Throttle:
-    """Lets *burst* requests through at once and *qps* per second in the long run. Safe to use from several threads.
+    """Allows *burst* requests at once and *qps* per second on average. Safe to use from several threads.
 
-    The API server protects itself by priority and fairness; this protects it from us, and the rest of the cluster from
-    both (Kubernetes client-go has the same two numbers).
+    The API server protects itself by priority and fairness; this protects other users of the server from this agent
+    (Kubernetes client-go has the same two numbers).
 
     Args:
         qps: Requests per second.
-        burst: Requests that may come at once.
-        clock, wait: The monotonic time in seconds, and what lets seconds pass; for tests.
+        burst: Requests that may be sent at once.
+        clock, wait: Return the monotonic time in seconds, and wait; for tests.
 
     Raises:
-        ConfigurationError: A number that lets nothing through.
+        ConfigurationError: A number would allow no requests.
     """
 
     def __init__(
@@ -43,13 +43,13 @@ class Throttle:
         self._bucket = TokenBucket(rate=qps, size=burst, counted_at=self._held_until)
 
     def take(self) -> None:
-        """Wait for the turn of one request."""
+        """Wait until one request may be sent."""
         with self._guard:
             turn = self._bucket.take(self._clock())
         while (pause := max(turn, self._held_until) - self._clock()) > 0:  # the server may say so while others wait
             self._wait(pause)
 
     def hold(self, seconds: float) -> None:
-        """Let nothing through for *seconds*: the server said so (Retry-After)."""
+        """Allow no request for *seconds*, as the server asked (Retry-After)."""
         with self._guard:
             self._held_until = max(self._held_until, self._clock() + min(seconds, LONGEST_HOLD))

@@ -1,4 +1,4 @@
-"""A Job that is tried out without being made (``dryRun=All``): do the agent's settings fit, is there room again?"""
+"""Tests by a dry run (``dryRun=All``) whether the cluster accepts the agent's Jobs, and has room for them again."""
 
 import logging
 import uuid
@@ -11,20 +11,20 @@ from prefect.agent.adapters.kubernetes.jobs import Jobs
 from prefect.agent.adapters.kubernetes.manifest import JobDefaults
 from prefect.agent.domain.errors import ConfigurationError, CreateBlocked, PlatformError, SubmissionRefused
 
-_MAKES_NO_SENSE: Final = frozenset({400, 422})
-"""What the API server answers to a Job that no cluster would take."""
+_INVALID: Final = frozenset({400, 422})
+"""Status codes for a Job that no cluster would accept."""
 
 _SAID_BY_OTHERS: Final = ("denied", "webhook", "dryRun", "dry run")
-"""Words of refusals by the cluster's policies, which may be about the trial's image, and of those by webhooks."""
+"""Texts in refusals by webhooks and by the cluster's policies, which may only concern the trial's image."""
 
 log: Final = logging.getLogger("prefect.agent.kubernetes")
 
 
 class Trial:
-    """Tries out a Job of the agent's own template: once, and again while :attr:`is_blocked`.
+    """Tests a Job of the agent's own template once, and again while :attr:`is_blocked`.
 
     Attributes:
-        is_blocked: Whether the cluster makes no Jobs, by the last one that was wanted.
+        is_blocked: Whether the cluster did not accept the last Job.
     """
 
     def __init__(self, jobs: Jobs, template: Mapping[str, Any], defaults: JobDefaults) -> None:
@@ -32,12 +32,12 @@ class Trial:
         self._is_tried = self.is_blocked = False
 
     def __call__(self) -> None:
-        """Try it out, if that is wanted.
+        """Test the Job if necessary.
 
         Raises:
             ConfigurationError: No flow run can use the agent's settings.
-            CreateBlocked: The cluster still makes no Jobs.
-            PlatformUnavailable: It does not say.
+            CreateBlocked: The cluster still accepts no Jobs.
+            PlatformUnavailable: The cluster does not answer.
         """
         if self.is_blocked:
             self._look_for_room()
@@ -57,15 +57,15 @@ class Trial:
             self._try()
         except SubmissionRefused as refusal:
             cause = refusal.__cause__
-            is_sense = not isinstance(cause, StatusError) or cause.code not in _MAKES_NO_SENSE
-            if is_sense or any(word in str(refusal) for word in _SAID_BY_OTHERS):
+            may_be_valid = not isinstance(cause, StatusError) or cause.code not in _INVALID
+            if may_be_valid or any(word in str(refusal) for word in _SAID_BY_OTHERS):
                 log.warning("A Job as the agent's settings make it may be refused: %s", refusal)
                 return
             raise ConfigurationError(f"no flow run can use the agent's settings for Jobs: {refusal}") from refusal
         except CreateBlocked as blocked:
             log.warning("Flow runs will have to wait: %s", blocked)
-        except PlatformError as trouble:
-            log.debug("Could not try out a Job: %s", trouble)
+        except PlatformError as problem:
+            log.debug("Could not test a Job by a dry run: %s", problem)
 
     def _try(self) -> None:
         name = f"prefect-trial-{uuid.uuid4().hex[:8]}"

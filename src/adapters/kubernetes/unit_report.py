@@ -1,4 +1,4 @@
-"""What is known of a unit as a table for people: its Job, pods, containers, and what happened to them. Pure."""
+"""Formats the facts of a unit as a table for people: its Job, pods, containers, and their events. Pure."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -12,10 +12,10 @@ Row = tuple[str, str, str, str]
 
 
 def account(job: JobFacts | None, pods: Sequence[PodFacts], events: Iterable[EventFacts]) -> str:
-    """The table.
+    """Return the table of a unit.
 
     Args:
-        events: About the Job and its pods; the latest are shown.
+        events: Events of the Job and its pods; the latest ones are shown.
     """
     rows: list[Row] = [("WHAT", "STATE", "EXIT", "DETAIL")]
     if job is not None:
@@ -27,7 +27,7 @@ def account(job: JobFacts | None, pods: Sequence[PodFacts], events: Iterable[Eve
     happened = [_event(each) for each in sorted(events, key=lambda each: each.at)][-MOST_EVENTS:]
     lines = _table(rows) if len(rows) > 1 else []
     if happened:
-        lines += ["", "What Kubernetes reported:", *happened]
+        lines += ["", "Events reported by Kubernetes:", *happened]
     return "\n".join(lines).encode(errors="replace")[:TEXT_LIMIT].decode(errors="ignore")
 
 

@@ -1,4 +1,4 @@
-"""From facts about a Job and its pods to a unit: how it stands, how it ended, what it waits for. Pure."""
+"""Derives a unit from the facts of its Job and pods: its status, its end, and what it waits for. Pure."""
 
 import re
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.units import Evidence, Unit, UnitStatus
 
 HOPELESS_IMAGES: Final = frozenset({"InvalidImageName", "ErrImageNeverPull"})
-"""Reasons of a waiting container that no waiting can help."""
+"""Reasons of a waiting container that do not pass by waiting."""
 
-IMAGE_TROUBLE: Final = frozenset(
+IMAGE_ERRORS: Final = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed"}
 )
 RESTARTED: Final = "CrashLoopBackOff"
-"""Reason of a waiting container that did start: how often it may do so again is the template's business."""
+"""Reason of a waiting container that has started before; the template decides how often it may start again."""
 
 FORBIDS: Final = re.compile("is forbidden|denied the request|is invalid")
-"""What Kubernetes says of a pod that it will never make; but a quota, which forbids too, fills and empties."""
+"""Messages about a pod that Kubernetes will never create; a full quota also forbids pods, but only for a time."""
 
-_SILENT: Final = "does not answer, so it is not known whether the flow run goes on there"
+_SILENT: Final = "does not answer, so it is not known whether the flow run still executes there"
 
 
 @attrs.frozen(kw_only=True)
@@ -31,8 +31,8 @@ class Patience:
     """How long a unit may wait for its start.
 
     Attributes:
-        trouble: Seconds that an image which cannot be pulled, or a container that cannot be made, is given.
-        start: Seconds until a pod that finds no node, or a Job that gets no pod, is given up.
+        trouble: Seconds for which an image cannot be pulled, or a container cannot be created, until the unit fails.
+        start: Seconds for which a pod finds no node, or a Job gets no pod, until the unit fails.
     """
 
     trouble: float = 60.0
@@ -42,12 +42,12 @@ class Patience:
 def unit(
     job: JobFacts | None, pods: Sequence[PodFacts], patience: Patience, *, said: Evidence | None = None
 ) -> Unit | None:
-    """The unit that a Job and the pods of its name make; None if nothing of it is left that matters.
+    """Return the unit of a Job and the pods of its name; None if neither the Job nor a living pod is left.
 
     Args:
-        job: None if it was deleted: what is alive of its pods is still the unit.
-        pods: Those that are gone may be among them, as they were last seen.
-        said: What the unit waits for if neither Job nor pods say so; from events.
+        job: None if it was deleted; its living pods are still the unit.
+        pods: The pods, also deleted ones with their last facts.
+        said: What the unit waits for by events, if neither Job nor pods show it.
     """
     pods = by_age(pods)
     if job is None or (job.is_deleting and job.end is None):
@@ -61,7 +61,7 @@ def unit(
     made = _made(job)
     alive = next((pod for pod in reversed(pods) if pod.is_alive), None)
     if alive is None and any(not pod.is_gone for pod in pods):
-        return attrs.evolve(made, status=UnitStatus.RUNNING)  # its end is not counted yet
+        return attrs.evolve(made, status=UnitStatus.RUNNING)  # the controller has not counted its end yet
     if alive is None:
         return _without_pod(made, job, patience, said)
     if _lacks_its_secret(job, alive):
@@ -74,27 +74,27 @@ def unit(
 
 
 def barely(job: JobFacts | None, pods: Sequence[PodFacts]) -> Unit | None:
-    """The unit, taken to execute; None if it has neither Job nor living pods."""
+    """Return the unit as running, without reading details; None if it has neither Job nor living pods."""
     if job is not None and job.flow_run_id:
         return attrs.evolve(_made(job), status=UnitStatus.RUNNING)
     return _headless([pod for pod in pods if pod.is_alive and pod.flow_run_id])
 
 
 def by_age(pods: Sequence[PodFacts]) -> list[PodFacts]:
-    """Oldest first."""
+    """Return the pods, oldest first."""
     return sorted(pods, key=lambda pod: (pod.created_at.timestamp() if pod.created_at else 0.0, pod.name))
 
 
 def trouble_of(pod: PodFacts) -> str:
-    """One word for the kind of trouble that keeps a pod from starting; empty if there is none."""
+    """Return one word for what keeps a pod from starting: image, container or node; empty if nothing does."""
     waiting = pod.waiting
     if waiting is not None:
-        return "image" if waiting.reason in IMAGE_TROUBLE | HOPELESS_IMAGES else "container"
+        return "image" if waiting.reason in IMAGE_ERRORS | HOPELESS_IMAGES else "container"
     return "node" if pod.unscheduled is not None else ""
 
 
 def _headless(alive: Sequence[PodFacts]) -> Unit | None:
-    """Pods whose Job was deleted: they end, but they have not ended yet."""
+    """Return the unit of pods whose Job was deleted: they will end, but still execute."""
     if not alive:
         return None
     pod = alive[-1]
@@ -125,7 +125,7 @@ def _made(job: JobFacts) -> Unit:
 
 def _without_pod(made: Unit, job: JobFacts, patience: Patience, said: Evidence | None) -> Unit:
     if job.is_suspended:
-        return attrs.evolve(made, evidence=Evidence(reason="Suspended", message="somebody suspended its Job"))
+        return attrs.evolve(made, evidence=Evidence(reason="Suspended", message="its Job was suspended externally"))
     if said is None:
         return made
     forbidden = said.reason == "FailedCreate" and FORBIDS.search(said.message) and "exceeded quota" not in said.message
@@ -134,7 +134,7 @@ def _without_pod(made: Unit, job: JobFacts, patience: Patience, said: Evidence |
 
 
 def _lacks_its_secret(job: JobFacts, pod: PodFacts) -> bool:
-    """Whether whoever made the Job went away before it made the Job's Secret."""
+    """Return whether the agent that created the Job ended before it created the Job's Secret."""
     waiting = pod.waiting
     return (
         bool(job.secret)
@@ -166,19 +166,19 @@ def _hopeless_at(pod: PodFacts, patience: Patience) -> datetime | None:
 def _later(moment: datetime | None, seconds: float) -> datetime | None:
     try:
         return None if moment is None else moment + timedelta(seconds=seconds)
-    except OverflowError:  # after the end of the calendar, whoever has it from where
+    except OverflowError:  # after the end of the calendar
         return None
 
 
 def note_of(unit: Unit) -> str:
-    """How the main container of a unit ended that lingers, for :data:`manifest.ENDED`; empty for other units."""
+    """Return how the main container of a lingering unit ended, for :data:`manifest.ENDED`; empty for other units."""
     if not unit.lingers or unit.evidence is None:
         return ""
     return f"{unit.evidence.exit_code or 0} {unit.evidence.reason}".strip()
 
 
 def _disturbance(pod: PodFacts) -> Evidence | None:
-    """Why a pod that runs may not end well: its node does not answer, or Kubernetes wants the pod to go."""
+    """Return why a running pod is at risk: its node does not answer, or Kubernetes is evicting it."""
     if pod.disruption is not None:
         return Evidence(reason=pod.disruption.reason, message=pod.disruption.message)
     if pod.lost is not None:
@@ -187,7 +187,7 @@ def _disturbance(pod: PodFacts) -> Evidence | None:
 
 
 def _ended_by_main(job: JobFacts, pods: Sequence[PodFacts]) -> Unit | None:
-    """The unit, if its main container has ended for good while others go on; None if not."""
+    """Return the unit if its main container has ended finally while other containers continue; else None."""
     alive = [pod for pod in pods if pod.is_alive]
     if job.stopped or any(pod.ended_main is None for pod in alive):
         return None
@@ -201,7 +201,7 @@ def _ended_by_main(job: JobFacts, pods: Sequence[PodFacts]) -> Unit | None:
 
 
 def _as_noted(job: JobFacts, pods: Sequence[PodFacts]) -> Unit | None:
-    """The unit, if an agent noted how its main container had ended before it ended the Job."""
+    """Return the unit if an agent noted how its main container ended before that agent ended the Job; else None."""
     word, _, reason = job.ended.partition(" ")
     if not re.fullmatch(r"-?\d{1,10}", word):
         return None
@@ -227,7 +227,7 @@ def _ended(job: JobFacts, end: Condition, pods: Sequence[PodFacts]) -> Unit:
 
 
 def _why(job: JobFacts, end: Condition, pods: Sequence[PodFacts]) -> Evidence:
-    """How a failed Job failed: container states say it best, then the pod, then the Job."""
+    """Return why a Job failed: by its containers' states, else by its pod, else by the Job itself."""
     pod = next((pod for pod in reversed(pods) if pod.phase != "Succeeded"), None)
     main = pod.main_container if pod is not None else None
     exit_code = main.exit_code if main is not None else None
@@ -247,14 +247,14 @@ def _of_container(pod: PodFacts, main: ContainerFacts | None) -> Evidence | None
     if main is None or pod.reason or pod.disruption is not None:
         return None
     if pod.restarts_failed and main.last_exit_code and (pod.is_deleting or pod.is_gone):
-        # The Job's controller deletes such a pod once its retries are used up: that is no accident.
+        # The Job's controller deletes such a pod once its retries are used up, so it was not deleted externally.
         tries = f"the container {main.name} failed {main.restarts} times: the Job's backoffLimit is used up"
         return Evidence(exit_code=main.last_exit_code, reason="Error", message=tries)
     return None if pod.is_deleting else _of_main(pod, main)
 
 
 def _of_main(pod: PodFacts, main: ContainerFacts) -> Evidence | None:
-    """How the flow's container failed; None if it did not."""
+    """Return how the flow's container failed; None if it did not fail."""
     if not main.exit_code:
         return None
     if main.reason == "OOMKilled":
@@ -270,7 +270,7 @@ def _out_of_memory(pod: PodFacts, container: ContainerFacts) -> Evidence:
 
 
 def blamed(pod: PodFacts) -> str:
-    """Name of the container whose output tells most: the main one, unless another one failed and kept it from that."""
+    """Return the container whose output explains the end: the main one, unless another one prevented its start."""
     main = pod.main_container
     if main is not None and (main.exit_code or main.state == "running"):
         return pod.main
@@ -284,7 +284,7 @@ def _of_pod(pod: PodFacts, exit_code: int | None) -> Evidence | None:
     if pod.disruption is not None:
         return Evidence(exit_code=exit_code, reason=pod.disruption.reason, message=pod.disruption.message)
     if pod.is_deleting or pod.is_gone:
-        return Evidence(exit_code=exit_code, reason="Deleted", message=f"somebody deleted its pod {pod.name}")
+        return Evidence(exit_code=exit_code, reason="Deleted", message=f"its pod {pod.name} was deleted externally")
     other = next((each for each in pod.containers if each.exit_code and each.name != pod.main), None)
     if other is None:
         return None

@@ -1,4 +1,4 @@
-"""No platform at all."""
+"""The platform of agents that have none."""
 
 from prefect.agent.adapters.null.platform import NullPlatform
 

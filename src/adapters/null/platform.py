@@ -1,4 +1,4 @@
-"""The platform of agents that start flow runs by code of their own: it has no units and never will."""
+"""The platform of agents that start flow runs by their own code: it never has units."""
 
 import hashlib
 import socket
@@ -19,11 +19,11 @@ MACHINE_ID: Final = Path("/etc/machine-id")
 
 
 class NullPlatform(ExecutionPlatform):
-    """Sees no units, so that nothing is learned from their absence; refuses to create any.
+    """Shows no units, so that their absence proves nothing, and refuses to create any.
 
     Args:
-        agent_name: Agents of one name on one machine are one place.
-        machine_id: File that names this machine; its host name stands in if it is missing or empty.
+        agent_name: Agents with this name on one machine have the same identity.
+        machine_id: File with this machine's id; if it is missing or empty, the host name is used.
     """
 
     def __init__(self, agent_name: str, *, machine_id: Path = MACHINE_ID) -> None:
@@ -39,11 +39,11 @@ class NullPlatform(ExecutionPlatform):
         return self._identity
 
     def check(self) -> None:
-        """Return: there is nothing that could be missing."""
+        """Do nothing: this platform cannot be unavailable."""
 
     def create(self, submission: Submission) -> Unit:
         raise SubmissionRefused(
-            f"this agent has no platform to start {submission.name} on: give it platform=..., or override deploy_flow"
+            f"this agent has no platform to start {submission.name} on: pass platform=..., or override deploy_flow"
         )
 
     def units(self) -> Sequence[Unit]:
@@ -57,10 +57,10 @@ class NullPlatform(ExecutionPlatform):
         return iter(())
 
     def stop(self, name: str, *, grace: float) -> None:
-        """Return: what does not exist has ended."""
+        """Do nothing: a unit that does not exist has ended."""
 
     def remove(self, name: str) -> None:
-        """Return: what does not exist is removed."""
+        """Do nothing: a unit that does not exist is removed."""
 
     def logs_tail(self, name: str, *, lines: int = 50) -> str:  # noqa: ARG002 - there is none
         return ""
@@ -71,9 +71,9 @@ class NullPlatform(ExecutionPlatform):
 
 
 def _machine(path: Path) -> str:
-    """Return what tells this machine from others, the same after a restart."""
+    """Return a text that identifies this machine, and stays the same after a restart."""
     found = ""
     with suppress(OSError, UnicodeDecodeError):
         found = path.read_text(encoding="ascii").strip()
-    # Hashed: the id of a machine is not to be shown around.
+    # Hashed, because the id of a machine is confidential.
     return hashlib.sha256(found.encode()).hexdigest()[:12] if found else socket.gethostname()

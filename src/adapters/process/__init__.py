@@ -1,4 +1,4 @@
-"""Processes of this machine."""
+"""The platform that runs flows as processes of this machine."""
 
 from prefect.agent.adapters.process.platform import ProcessPlatform, factory
 

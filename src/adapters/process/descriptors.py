@@ -1,4 +1,4 @@
-"""How many descriptors the agent may open: as many as the system lets it. Its children get the usual limit back."""
+"""Raises the agent's limit of open descriptors to the maximum; its children get the original limit."""
 
 import resource
 import threading
@@ -21,6 +21,6 @@ def raise_limit() -> None:
 
 
 def soft_limit_of_children() -> int | None:
-    """The soft limit that this process was started with; None if it was not raised."""
+    """Return the soft limit with which this process was started; None if it was not raised."""
     with _guard:
         return _before[0] if _before else None

@@ -1,4 +1,4 @@
-"""When a unit of processes has ended: when nothing of it executes, however it was detached."""
+"""Finds out whether a unit has ended, that is, whether none of its processes executes; and ends units."""
 
 import os
 import signal
@@ -21,21 +21,21 @@ from prefect.agent.domain.model.units import Unit, UnitStatus
 
 FIRST_LOOK: Final = 0.005
 LAST_LOOK: Final = 0.05
-"""Seconds between two looks at a unit that is about to end."""
+"""Longest pause in seconds between two looks at a unit that is about to end."""
 
 ROUND: Final = 1.0
-"""Seconds until processes of a unit that is about to end are looked for anew."""
+"""Seconds after which the processes of a unit that is about to end are searched again."""
 
 KILLED_WITHIN: Final = 10.0
-"""Seconds in which processes that were killed must be gone."""
+"""Seconds within which killed processes must disappear."""
 
 
-class Ending:
-    """Judges and ends units. Thread-safe.
+class UnitEnding:
+    """Finds out which units have ended, and ends units. Thread-safe.
 
-    A unit that has ended by its lock and files may live on in a child that let go of both. The environment of other
-    processes is read to find out, once for each end. Of units that this agent started it is enough to look at
-    processes whose parent has ended.
+    By its lock and files a unit may have ended although a child that released both still lives. To find such children,
+    the environments of other processes are read, once for each end. For a unit that this agent started, only processes
+    whose parent has ended need to be read.
     """
 
     def __init__(self, reaper: Reaper) -> None:
@@ -47,20 +47,20 @@ class Ending:
         self._next_look = _Look()
 
     def began(self, name: str, child: "subprocess.Popen[bytes]") -> None:
-        """The unit was started by this agent."""
+        """Record that this agent started the unit."""
         with self._guard:
             self._own.add(name)
         self._reaper.add(name, child)
 
     def judged(self, units: Sequence[Unit], again: Callable[[str], Unit | None], *, forget: bool = False) -> list[Unit]:
-        """The same units; those that live on, though their files say that they have ended, are running.
+        """Return *units*; one that has ended by its files, but of which a process lives, is returned as running.
 
         Args:
-            again: Reads a unit once more: what was its last process may have written since how it ended.
-            forget: These are all units that there are: do not remember others.
+            again: Reads a unit once more, since its last process may meanwhile have written how it ended.
+            forget: Forget all other units, because these are all that exist.
 
         Raises:
-            OSError: Processes cannot be looked at.
+            OSError: Processes cannot be read.
         """
         with self._guard:
             if forget:
@@ -83,19 +83,19 @@ class Ending:
         """Ask all processes of the unit to end; kill those that are left after *grace* seconds.
 
         Raises:
-            PlatformForbidden: They belong to another user.
-            PlatformUnavailable: They do not end.
-            OSError: Processes cannot be looked at.
+            PlatformForbidden: The processes belong to another user.
+            PlatformUnavailable: The processes do not end.
+            OSError: Processes cannot be read.
         """
         for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, KILLED_WITHIN)):
             if _ended_by(unit, number, patience):
                 return
-        raise PlatformUnavailable(f"{unit.path.name} does not end")
+        raise PlatformUnavailable(f"the processes of {unit.path.name} do not end")
 
     def _living(self, near: Collection[str], far: Collection[str]) -> set[str]:
-        """Those of which a process lives. All that ask while one look is under way share the next one.
+        """Return the units of which a process lives. Callers that wait for a look in progress share the next one.
 
-        A look begins after each of its units had ended by their files: what these left behind is an orphan by then.
+        A look begins after its units have ended by their files, so that their remaining processes are orphans by then.
         """
         if not (near or far) or not processes.can_look():
             return set()
@@ -120,12 +120,12 @@ class Ending:
 
 @attrs.define
 class _Look:
-    """One look at processes.
+    """One look at processes, for several units.
 
     Attributes:
-        near: Units that this agent started: what they left is among the orphans.
-        far: Others.
-        found: Those of which a process lives; None before the look.
+        near: Units that this agent started; their remaining processes are among the orphans.
+        far: Other units.
+        found: The units of which a process lives; None before the look.
     """
 
     near: set[str] = attrs.field(factory=set)
@@ -134,9 +134,9 @@ class _Look:
 
 
 def _ended_by(unit: UnitDir, number: int, patience: float) -> bool:
-    """Send a signal to each process of the unit, also to those that come; whether nothing is left in time.
+    """Send a signal to each process of the unit, also to new ones; return whether all have ended in time.
 
-    Its shell is spared while others are left: it writes down how the command ended.
+    The unit's shell gets it last, since it records how the command ended.
     """
     end = time.monotonic() + patience
     asked: set[tuple[int, int]] = set()
@@ -155,7 +155,7 @@ def _ended_by(unit: UnitDir, number: int, patience: float) -> bool:
 
 
 def _members(unit: UnitDir) -> list[Process]:
-    """Its processes; where the system does not show any, the one whose id is the process group's."""
+    """Return the unit's processes; on a system that does not show processes, only its shell."""
     if processes.can_look():
         return processes.members(unit.path.name) or (processes.holders(unit.lock) if unit.is_alive() else [])
     shell = unit.shell() if unit.is_alive() else None
@@ -163,7 +163,7 @@ def _members(unit: UnitDir) -> list[Process]:
 
 
 def _leads_its_session(pid: int) -> bool:
-    """Whether the process is what the unit's file says it is: the first of a session, and not of this agent's own."""
+    """Return whether the process leads a session other than this agent's, as the shell of a unit does."""
     try:
         return pid > 1 and os.getsid(pid) == pid != os.getsid(0)
     except OSError:
@@ -178,11 +178,11 @@ def _send(unit: UnitDir, one: Process, number: int) -> None:
             with suppress(ProcessLookupError):
                 os.killpg(one.group, number)
     except PermissionError as problem:
-        raise PlatformForbidden(f"not allowed to signal process {one.pid} of {unit.path.name}") from problem
+        raise PlatformForbidden(f"the agent may not signal process {one.pid} of {unit.path.name}") from problem
 
 
 def _wait_gone(unit: UnitDir, members: Sequence[Process], end: float) -> None:
-    """Wait until these processes are gone and the unit's lock is free."""
+    """Wait until *end* for these processes to end and the unit's lock to be free."""
     pause = FIRST_LOOK
     while time.monotonic() < end:
         left = any(map(processes.is_alive, members)) if processes.can_look() else False
@@ -193,7 +193,7 @@ def _wait_gone(unit: UnitDir, members: Sequence[Process], end: float) -> None:
 
 
 def _has_code(unit: Unit) -> bool:
-    """Whether its shell saw the command end: everything that the command left behind has another parent by then."""
+    """Return whether the unit's shell saw its command end; remaining processes then have another parent."""
     return unit.evidence is not None and unit.evidence.exit_code is not None
 
 

@@ -1,4 +1,4 @@
-"""The state directory as a place: its identity, which survives restarts, renamed hosts and damaged state_files."""
+"""The identity of a state directory, which survives restarts, renamed hosts and damaged files."""
 
 import fcntl
 import json
@@ -19,10 +19,10 @@ from prefect.agent.adapters.process.machine import Machine, this_machine
 from prefect.agent.domain.errors import PlatformUnavailable
 
 KEPT: Final = 32
-"""How many identities a directory remembers."""
+"""Most identities that a directory remembers."""
 
 LOCKED_WITHIN: Final = 10.0
-"""Seconds in which another agent finishes with the identity state_files."""
+"""Seconds within which another agent must release the files of the identity."""
 
 PAUSE: Final = 0.01
 
@@ -31,7 +31,7 @@ _ID: Final = re.compile(r"[0-9a-z]{1,64}")
 
 @attrs.frozen
 class Known:
-    """What a directory said once: its identity, and on which machine."""
+    """An identity that a directory once had, and the machine on which it had it."""
 
     identity: str
     id: str
@@ -39,10 +39,10 @@ class Known:
 
 
 class Home:
-    """Knows the identity of a state directory. Not thread-safe: the caller locks.
+    """Reads and keeps the identity of a state directory. Not thread-safe: the caller locks.
 
-    Files: ``id``, made once; ``identities``, all that the directory ever had, so that a damaged ``id`` is repaired and
-    claims under an older identity are still known.
+    It uses two files: ``id``, created once, and ``identities``, all that the directory ever had, so that a damaged
+    ``id`` can be repaired and claims under an older identity are still recognized.
     """
 
     def __init__(self, directory: Path, machine: Machine | None = None) -> None:
@@ -52,22 +52,22 @@ class Home:
         self._aliases: tuple[str, ...] = ()
 
     def identity(self) -> str:
-        """The directory's identity on this machine; makes the directory and its id if need be.
+        """Return the directory's identity on this machine; create the directory and its id if they are missing.
 
         Raises:
             ConfigurationError: Another user owns the directory or can write in it.
             OSError: The directory cannot be read or written.
-            PlatformUnavailable: Another agent holds the identity state_files.
+            PlatformUnavailable: Another agent holds the lock of the identity.
         """
         return self._known().identity
 
     def aliases(self) -> Sequence[str]:
-        """Older identities of the same place. Raises as :meth:`identity`."""
+        """Return older identities of the directory on this machine. Raises as :meth:`identity`."""
         self._known()
         return self._aliases
 
     def ensure(self) -> None:
-        """Make the directory again, with its identity, if it was lost. Raises as :meth:`identity`."""
+        """Create the directory again, with its identity, if it was deleted. Raises as :meth:`identity`."""
         if self._own is None or not (self.directory / "id").exists():
             self._own = self._settled(self._own)
 
@@ -77,7 +77,7 @@ class Home:
         return self._own
 
     def _settled(self, before: Known | None) -> Known:
-        """Read the identity, or make it; *before* is what it was when this agent looked first."""
+        """Read or create the identity; *before* is the identity that this agent read first, if any."""
         state_files.make_private(self.directory)
         with self._locked():
             history = self._history()
@@ -101,7 +101,7 @@ class Home:
         return text if _ID.fullmatch(text) else ""
 
     def _repaired(self, before: Known | None, here: Sequence[Known]) -> str:
-        """Write the id anew: as it was, if that is known."""
+        """Write the id again, with its former value if that is known."""
         known = before or (here[-1] if here else None)
         name = known.id if known else uuid.uuid4().hex[:12]
         state_files.write(self.directory / "id", name.encode(), synced=True)
@@ -130,7 +130,7 @@ class Home:
             end = time.monotonic() + LOCKED_WITHIN
             while not _is_locked(handle):
                 if time.monotonic() >= end:
-                    raise PlatformUnavailable(f"another agent holds {self.directory / 'identity.lock'}")
+                    raise PlatformUnavailable(f"another agent holds the lock {self.directory / 'identity.lock'}")
                 time.sleep(PAUSE)
             yield
         finally:

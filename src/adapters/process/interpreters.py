@@ -1,4 +1,4 @@
-"""Which program executes flow runs: a stated Python, or the ``prefect`` command that PATH finds."""
+"""Finds the program that executes flow runs: a given Python, or the ``prefect`` command on PATH."""
 
 import hashlib
 import json
@@ -18,10 +18,10 @@ INHERITED: Final = (
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "REQUESTS_CA_BUNDLE",
     "SSL_CERT_FILE", "SSL_CERT_DIR",
 )  # fmt: skip
-"""Variables of the agent that flow runs get; ``LC_*`` too. Everything else is given by --env or the run config."""
+"""Variables that flow runs inherit from the agent, besides ``LC_*``. All others come from --env or the run config."""
 
 CHANCE: Final = frozenset({"TERM", "SHELL", "LOGNAME"})
-"""Those that depend on how the agent was started, and on which no flow depends."""
+"""Inherited variables that depend on how the agent was started, and that do not affect flows."""
 
 _CREDENTIALS: Final = re.compile(r"//[^/@]*@")
 
@@ -29,29 +29,29 @@ _VERSION: Final = "import importlib.metadata as m; print(m.version('prefect'))"
 
 
 def base_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What every flow run needs of the agent's environment, and nothing that could be a secret (promise P5)."""
+    """Return the variables that flow runs inherit from the agent; none of them holds a secret (promise P5)."""
     return {name: value for name, value in environ.items() if name in INHERITED or name.startswith("LC_")}
 
 
 def resolve(interpreter: str | None, environ: Mapping[str, str]) -> str | None:
-    """The absolute path of a stated interpreter; None if none is stated.
+    """Return the absolute path of a given interpreter; None if none is given.
 
     Raises:
-        ConfigurationError: There is no such program.
+        ConfigurationError: The program does not exist.
     """
     if not interpreter:
         return None
     found = shutil.which(interpreter, path=environ.get("PATH"))
     if found is None:
-        raise ConfigurationError(f"--interpreter {interpreter!r} is not a program that can be executed")
+        raise ConfigurationError(f"--interpreter {interpreter!r} is not a program that can be executed: correct it")
     return str(Path(found).absolute())
 
 
 def command_line(command: Sequence[str], interpreter: str | None, environ: Mapping[str, str]) -> list[str]:
-    """The words to execute for ``prefect ...``.
+    """Return the command line to execute for the command ``prefect ...``.
 
     Raises:
-        PlatformUnavailable: There is no Prefect to execute flow runs with.
+        PlatformUnavailable: No Prefect is installed for flow runs.
     """
     if command[0] != "prefect":
         return list(command)
@@ -61,7 +61,7 @@ def command_line(command: Sequence[str], interpreter: str | None, environ: Mappi
 
 
 def check(interpreter: str | None, environ: Mapping[str, str]) -> None:
-    """Raise unless flow runs of the 0.x and 1.x lines can be executed."""
+    """Raise PlatformUnavailable unless the interpreter can execute flow runs of the 0.x and 1.x lines."""
     if interpreter is None:
         _prefect_on_path(environ)
         return
@@ -78,13 +78,13 @@ def check(interpreter: str | None, environ: Mapping[str, str]) -> None:
         raise PlatformUnavailable(f"the interpreter {interpreter} does not work: {problem}") from problem
     version = result.stdout.strip()
     if result.returncode:
-        raise PlatformUnavailable(f"{interpreter} has no Prefect: install prefect==1.4.1 there, or name another one")
+        raise PlatformUnavailable(f"{interpreter} has no Prefect: install prefect==1.4.1 there, or name another Python")
     if version.partition(".")[0] not in {"0", "1"}:
-        raise PlatformUnavailable(f"{interpreter} has Prefect {version}; flow runs of this Cloud need prefect<2")
+        raise PlatformUnavailable(f"{interpreter} has Prefect {version}; install prefect<2, or name another Python")
 
 
 def fingerprint(interpreter: str | None, import_paths: Sequence[str], environ: Mapping[str, str], *, show: bool) -> str:
-    """A digest of what shapes units beside their submission: equal if they would be made equal. No secret goes in."""
+    """Return a digest, without secrets, of all settings that shape units: equal settings give an equal digest."""
     shaping = {name: value for name, value in base_environment(environ).items() if name not in CHANCE}
     facts = {
         "program": _program(interpreter, environ),
@@ -98,7 +98,7 @@ def fingerprint(interpreter: str | None, import_paths: Sequence[str], environ: M
 
 
 def _program(interpreter: str | None, environ: Mapping[str, str]) -> str:
-    """Where the program really is. A link to a Python inside a virtual environment stands for that environment."""
+    """Return the program's path without links, but keep the link to Python that identifies a virtual environment."""
     if interpreter:
         path = Path(interpreter)
         return str(path.parent.resolve() / path.name)
@@ -109,12 +109,12 @@ def _program(interpreter: str | None, environ: Mapping[str, str]) -> str:
 
 
 def _without_credentials(value: str) -> str:
-    """Proxies' addresses may hold a password."""
+    """Return *value* without the logins in its addresses: a proxy's address may hold a password."""
     return _CREDENTIALS.sub("//", value)
 
 
 def _prefect_on_path(environ: Mapping[str, str]) -> str:
-    """The first ``prefect`` on PATH that is not this package's own command."""
+    """Return the first ``prefect`` on PATH that is not this package's own command."""
     folders = {Path(sys.executable).parent, Path(sys.argv[0]).absolute().parent}
     own = {(folder / "prefect").resolve() for folder in folders}
     for folder in environ.get("PATH", os.defpath).split(os.pathsep):
@@ -122,6 +122,6 @@ def _prefect_on_path(environ: Mapping[str, str]) -> str:
         if found and Path(found).resolve() not in own:
             return str(Path(found).absolute())
     raise PlatformUnavailable(
-        "there is no Prefect to execute flow runs with: say which Python has it with --interpreter "
-        "(a virtual environment of its own, with prefect==1.4.1)"
+        "PATH has no Prefect to execute flow runs: install prefect==1.4.1 in a virtual environment of its own, and "
+        "name its Python with --interpreter"
     )

@@ -1,8 +1,8 @@
-"""The small shell program that executes a unit's command and keeps its directory up to date.
+"""Starts a unit as a small shell program, which executes the unit's command and updates the unit's directory.
 
-The shell itself gets none of the submission's environment and executes nothing but its own builtins, so nothing that a
-flow's author sets can break the bookkeeping. The environment is set in the subshell that becomes the command. It comes
-with the program through the shell's standard input: command lines are visible to every user.
+The shell itself gets none of the submission's environment and executes only its own builtins, so nothing that a flow's
+author sets can break the bookkeeping. The subshell that becomes the command sets the environment. It arrives with the
+program through the shell's standard input, because every user can see command lines.
 """
 
 import functools
@@ -24,20 +24,20 @@ from prefect.agent.adapters.process.processes import MARK
 from prefect.agent.domain.errors import SubmissionRefused
 
 ABOUT: Final = "PREFECT_AGENT_ABOUT"
-"""Variable of the shell, not of the command: what the unit's directory says of it, should that be lost."""
+"""Variable of the shell, not of the command: a copy of the unit's description, in case its directory is deleted."""
 
 SHELL: Final = "/bin/sh"
 
 LONGEST_WORD: Final = 32 * 4096
-"""Bytes of one argument or variable that Linux takes (MAX_ARG_STRLEN)."""
+"""Most bytes of one argument or variable that Linux accepts (MAX_ARG_STRLEN)."""
 
 ROOM: Final = 8192
-"""Bytes that the system itself needs beside arguments and variables."""
+"""Bytes that the system itself needs besides arguments and variables."""
 
 NOT_BEGUN: Final = 70
 
 STAYS_FOR: Final = 0.1
-"""Seconds that a process must live on to be no process that is just being killed."""
+"""Seconds for which a process must continue to live to show that it is not just being killed."""
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -65,8 +65,8 @@ printf '%s\\n' "$code" 2>/dev/null 1<>"$unit/exit" || printf '' 2>/dev/null >"$u
 exit "$code"
 }}
 """
-"""Handlers are not inherited through exec, so the command gets its signals with their usual meaning. The file ``exit``
-is made first, with room for what is written in the end: a full disk does not lose an exit code."""
+"""The shell's program. Signal handlers are not inherited through exec, so the command gets signals with their usual
+effect. The file ``exit`` is created first, with room for the exit code, so that a full disk does not lose it."""
 
 
 def start(
@@ -79,19 +79,19 @@ def start(
     keep: Sequence[int],
     about: str,
 ) -> "subprocess.Popen[bytes]":
-    """Start the process of the unit whose directory is *unit*.
+    """Start the unit whose directory is *unit*, and return its shell.
 
     Args:
         words: The command.
         env: The command's whole environment.
         cwd: Its working directory.
-        output: Where its output goes; None for the agent's own.
+        output: The file for its output; None for the agent's own output.
         keep: Descriptors that it inherits.
         about: See ``ABOUT``.
 
     Raises:
-        SubmissionRefused: Its command or environment cannot be given to any process of this system.
-        OSError: It cannot be started now.
+        SubmissionRefused: This system cannot start any process with that command or environment.
+        OSError: The process cannot be started now.
     """
     env = {**env, MARK: unit.name}
     _check(words, env)
@@ -112,13 +112,13 @@ def start(
 
 
 @attrs.frozen
-class Started:
-    """A unit that executes, as its own processes know it.
+class RunningUnit:
+    """A running unit as its own processes describe it.
 
     Attributes:
-        folder: Its directory.
+        folder: The unit's directory.
         about: See ``ABOUT``.
-        numbers: What the file ``pid`` says.
+        numbers: The content of the file ``pid``.
     """
 
     folder: str
@@ -126,11 +126,11 @@ class Started:
     numbers: str
 
 
-def started(name: str) -> Started | None:
-    """The unit of that name whose shell lives; None if there is none, or it is just being killed.
+def started(name: str) -> RunningUnit | None:
+    """Return the unit *name* if its shell lives; None if there is none, or if it is just being killed.
 
     Raises:
-        OSError: Processes cannot be looked at.
+        OSError: Processes cannot be read.
     """
     members = processes.members(name)
     for shell in members:
@@ -140,17 +140,17 @@ def started(name: str) -> Started | None:
             continue
         time.sleep(STAYS_FOR)
         if processes.is_alive(shell):
-            return Started(words[2], about, f"{command} {shell.pid}")
+            return RunningUnit(words[2], about, f"{command} {shell.pid}")
     return None
 
 
 def _is_function(name: str, value: str) -> bool:
-    """Whether a shell of this or an older day takes a variable for a function to define."""
+    """Return whether some shell, also an older one, would define a function from a variable."""
     return name.startswith("BASH_FUNC_") or value.lstrip().startswith("()")
 
 
 def _program(env: Mapping[str, str]) -> bytes:
-    """Names that a shell keeps to itself are passed over by it: ``command`` makes that no error."""
+    """Return the shell's program; ``command`` avoids an error for variables that a shell does not allow to set."""
     sets = [f"command export {name}={shlex.quote(value)}" for name, value in env.items() if _NAME.fullmatch(name)]
     limit = soft_limit_of_children()
     text = _PROGRAM.format(
@@ -165,7 +165,7 @@ def _program(env: Mapping[str, str]) -> bytes:
 
 @functools.cache
 def _usual_mask() -> str:
-    """The agent's own mask for new files, which its units have too."""
+    """Return the agent's own mask for new files, which its units get, too."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
         return next(line.split()[1] for line in lines if line.startswith("Umask:"))
@@ -176,7 +176,7 @@ def _usual_mask() -> str:
 
 
 def _check(words: Sequence[str], env: Mapping[str, str]) -> None:
-    """Refuse what exec(2) would refuse: the agent would not hear of it."""
+    """Raise SubmissionRefused for a command that exec(2) would refuse, since that error would not reach the agent."""
     given = [os.fsencode(word) for word in words]
     given += [os.fsencode(f"{name}={value}") for name, value in env.items()]
     if any(b"\0" in each for each in given):
@@ -185,11 +185,11 @@ def _check(words: Sequence[str], env: Mapping[str, str]) -> None:
         raise SubmissionRefused("its environment has a variable whose name is empty or contains '='")
     whole = sum(len(each) + 9 for each in given)
     if whole > os.sysconf("SC_ARG_MAX") - ROOM or max(map(len, given), default=0) >= LONGEST_WORD:
-        raise SubmissionRefused("its environment is larger than this system takes")
+        raise SubmissionRefused("its environment is too large for this system")
 
 
 def _in_memory(content: bytes) -> IO[bytes]:
-    """A file without a name, at its beginning."""
+    """Return a file without a name that holds *content*, positioned at its beginning."""
     nameless = getattr(os, "memfd_create", None)  # Linux
     file: IO[bytes] = (
         os.fdopen(nameless("prefect-unit"), "w+b") if nameless else tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes

@@ -1,4 +1,4 @@
-"""Which machine this is, and which start of it."""
+"""Identifies this machine and its current boot."""
 
 import hashlib
 from pathlib import Path
@@ -13,25 +13,25 @@ _LONGEST: Final = 64
 
 @attrs.frozen
 class Machine:
-    """A machine as its processes are known by.
+    """The identity of a machine and of its current boot.
 
     Attributes:
-        id: A digest of the machine's own id, which is private; empty if it has none (many container images).
-        boot: Id of this start of its kernel, which all containers share; empty where the system has none.
+        id: A digest of the machine's id, which is private; empty if it has none (as in many container images).
+        boot: Id of the kernel's current boot, which all containers share; empty if the system has none.
     """
 
     id: str = ""
     boot: str = ""
 
     def is_elsewhere(self, other: "Machine") -> bool:
-        """Whether *other* is proven to be another machine. One kernel is one machine, whatever its containers say."""
+        """Return whether *other* is certainly another machine. All containers of one kernel are on the same machine."""
         if self.boot and self.boot == other.boot:
             return False
         return bool(self.id and other.id and self.id != other.id)
 
 
 def this_machine() -> Machine:
-    """Look where we are; never raises."""
+    """Return the identity of this machine. Never raises."""
     name = next((text for text in map(_text, _ID_FILES) if text and text != "uninitialized"), "")
     digest = hashlib.sha256(b"prefect-agent:" + name.encode()).hexdigest()[:12] if name else ""
     return Machine(id=digest, boot=_text(_BOOT_FILE))

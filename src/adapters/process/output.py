@@ -1,7 +1,7 @@
-"""Bounds for what units write: of an output that takes too much room on disk, the beginning is dropped.
+"""Limits the output of units on disk: the beginning of an output that is too large is dropped.
 
-The file keeps its length and its end. The room of its beginning is given back to the file system (a hole), while the
-unit goes on writing at the end: nothing waits, nothing is lost of what comes, and no process stands in between.
+The file keeps its length and its end. The space of its beginning is returned to the file system (a hole), while the
+unit continues to write at the end: the unit does not wait, no new output is lost, and no extra process is needed.
 """
 
 import logging
@@ -13,15 +13,15 @@ from typing import Any, Final
 from prefect.agent.adapters import state_files
 
 DEFAULT_LIMIT: Final = 100
-"""MiB."""
+"""Default limit of one unit's output, in MiB."""
 
 MIB: Final = 1024 * 1024
 LOOK_EVERY: Final = 5.0
-"""Seconds between two looks at all outputs; between them a unit may write more."""
+"""Seconds between two looks at all outputs; in between, an output may exceed its limit."""
 
 BLOCK: Final = 4096
 SMALL_TAIL: Final = 64 * 1024
-"""Bytes that are kept where a file system makes no holes."""
+"""Bytes that are kept if the file system does not support holes."""
 
 FALLOCATE: Final = 0x02 | 0x01
 """FALLOC_FL_PUNCH_HOLE and FALLOC_FL_KEEP_SIZE of linux/falloc.h."""
@@ -33,7 +33,7 @@ class Outputs:
     """Keeps the files ``output`` of all units in *directory* below *limit* bytes each. For one thread at a time.
 
     Args:
-        limit: None for no limit.
+        limit: Most bytes of each output; None for no limit.
     """
 
     def __init__(self, directory: Path, limit: int | None) -> None:
@@ -42,7 +42,7 @@ class Outputs:
         self._said: set[str] = set()
 
     def look(self) -> float:
-        """Look at all of them if it is time to; return the seconds until the next look. Never raises."""
+        """Shorten the outputs if it is time to; return the seconds until the next look. Never raises."""
         now = time.monotonic()
         if self._limit is None:
             return float("inf")
@@ -51,7 +51,7 @@ class Outputs:
             try:
                 self._look(self._limit)
             except OSError as problem:
-                log.debug("Outputs of units cannot be looked at: %s", problem)
+                log.debug("Cannot examine the outputs of units: %s", problem)
         return max(0.0, self._next_look - now)
 
     def _look(self, limit: int) -> None:
@@ -67,20 +67,20 @@ class Outputs:
             except FileNotFoundError:
                 continue
             except OSError as problem:
-                log.debug("The output of %s cannot be shortened: %s", name, problem)
+                log.debug("Cannot shorten the output of %s: %s", name, problem)
 
     def _say(self, name: str, dropped: int) -> None:
         if dropped and name not in self._said:
             self._said.add(name)
-            message = "The unit %s writes more output than %d MiB: the beginning is dropped (--output-limit)"
+            message = "The unit %s writes more output than %d MiB, so its beginning is dropped (see --output-limit)"
             log.warning(message, name, (self._limit or 0) // MIB)
 
 
 def shorten(path: Path, limit: int) -> int:
-    """Keep the second half of the *limit*; return how many bytes of the file, from its beginning, are dropped by now.
+    """Keep the last *limit*/2 bytes of a file; return how many bytes at its beginning have been dropped in total.
 
     Raises:
-        OSError: It cannot be done, or *path* is no regular file.
+        OSError: The file cannot be shortened, or is not a regular file.
     """
     handle = state_files.opened(path, os.O_RDWR)
     try:
@@ -91,14 +91,14 @@ def shorten(path: Path, limit: int) -> int:
             os.pwrite(handle, words, cut - len(words))
         elif cut >= BLOCK:
             _rewrite(handle, about.st_size, words)
-        os.utime(handle, ns=(about.st_atime_ns, about.st_mtime_ns))  # which says when the unit was last heard
+        os.utime(handle, ns=(about.st_atime_ns, about.st_mtime_ns))  # the time of the unit's last output
         return cut
     finally:
         os.close(handle)
 
 
 def _punch(handle: int, length: int) -> bool:
-    """Give back the first *length* bytes of a file; whether the system can."""
+    """Return the space of a file's first *length* bytes to the file system; return whether the system can do that."""
     import ctypes  # noqa: PLC0415 - seldom needed
 
     library = ctypes.CDLL(None)
@@ -110,7 +110,7 @@ def _punch(handle: int, length: int) -> bool:
 
 
 def _rewrite(handle: int, size: int, words: bytes) -> None:
-    """Where there are no holes: keep a small tail. What is written meanwhile may be lost; units append, and go on."""
+    """Keep a small tail on a file system without holes. Output that is written meanwhile may be lost."""
     tail = os.pread(handle, SMALL_TAIL, max(0, size - SMALL_TAIL))
     os.ftruncate(handle, 0)
     os.pwrite(handle, words + tail, 0)

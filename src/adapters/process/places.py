@@ -1,4 +1,4 @@
-"""Paths under a home directory, for users that have none: a UID without an entry in a container, for example."""
+"""Expands paths in the home directory, also for users without one, such as an unknown UID in a container."""
 
 import os
 import stat
@@ -9,22 +9,22 @@ from prefect.agent.domain.errors import ConfigurationError
 
 
 def expanded(path: str) -> Path:
-    """*path* with a leading ``~`` replaced.
+    """Return *path* with a leading ``~`` replaced.
 
     Raises:
-        ConfigurationError: There is no home directory.
+        ConfigurationError: The user has no home directory.
     """
     try:
         return Path(path).expanduser()
     except RuntimeError as problem:
-        raise ConfigurationError(f"{path} is under a home directory, but this user has none: set HOME") from problem
+        raise ConfigurationError(f"{path} is in a home directory, but this user has none: set HOME") from problem
 
 
 def default(path: str) -> Path:
-    """Like :func:`expanded`; without a home directory a folder of this user alone among the temporary files.
+    """Return *path* with ``~`` replaced; without a home directory, by a private folder for temporary files.
 
     Raises:
-        ConfigurationError: That folder belongs to another user, or is open to others.
+        ConfigurationError: That folder belongs to another user, or others have access to it.
     """
     try:
         return Path(path).expanduser()
@@ -33,5 +33,5 @@ def default(path: str) -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     about = folder.lstat()
     if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid() or about.st_mode & 0o077:
-        raise ConfigurationError(f"{folder} does not belong to this user alone: set HOME to a directory that does")
+        raise ConfigurationError(f"{folder} is not private to this user: set HOME to a directory that is")
     return folder / Path(path).name

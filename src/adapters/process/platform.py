@@ -1,7 +1,7 @@
-"""Flow runs as processes of this machine. POSIX: needs flock(2), process groups and a Bourne shell.
+"""The platform that runs flows as processes of this machine. It needs flock(2), process groups and a Bourne shell.
 
-A unit's memory is a directory (see ``unit_dir``), so every agent that is given the same ``directory`` on the same
-machine sees the same units, and units outlive the agent.
+Each unit has a directory (see ``unit_dir``), so all agents with the same ``directory`` on the same machine see the same
+units, and units outlive the agent.
 """
 
 import errno
@@ -17,7 +17,7 @@ from typing import IO, Any, Final
 
 from prefect.agent.adapters import state_files
 from prefect.agent.adapters.process import descriptors, interpreters, launcher, places, sole_start
-from prefect.agent.adapters.process.ending import Ending
+from prefect.agent.adapters.process.ending import UnitEnding
 from prefect.agent.adapters.process.home import Home
 from prefect.agent.adapters.process.output import DEFAULT_LIMIT, MIB, Outputs
 from prefect.agent.adapters.process.reaper import Reaper
@@ -43,28 +43,28 @@ LOOK_EVERY: Final = 0.02
 """Seconds between two looks at a unit that is about to begin."""
 
 BEGIN_WITHIN: Final = 10.0
-"""Seconds in which a unit that another thread or agent begins must become visible."""
+"""Seconds within which a unit that another thread or agent starts must become visible."""
 
 HELD_WITHIN: Final = 1.0
-"""Seconds in which the processes of a unit that has ended let go of its name."""
+"""Seconds within which the processes of a unit that has ended release its name."""
 
 GATHER: Final = 0.01
-"""Seconds in which units that end are judged together: a look at processes costs the same for one as for many."""
+"""Seconds for which ends of units are collected, since one look at processes costs the same for any number."""
 
 PASSING: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT})
-"""What the system may have again later."""
+"""Error numbers for resources that the system may have again later."""
 
 
 class ProcessPlatform(ExecutionPlatform):
-    """Executes flow runs as process groups of their own.
+    """Runs each flow run as a process group of its own.
 
     Args:
-        directory: Where units are kept.
-        interpreter: A Python with Prefect; None for the ``prefect`` command that PATH finds.
-        import_paths: For the flow runs' ``PYTHONPATH``.
-        show_flow_logs: Let output through to the agent's own stdout instead of keeping it with the unit.
+        directory: Folder of the units' directories.
+        interpreter: A Python with Prefect; None for the ``prefect`` command on PATH.
+        import_paths: Folders for the flow runs' ``PYTHONPATH``.
+        show_flow_logs: Write output to the agent's stdout instead of a file of the unit.
         output_limit: MiB that a unit's output may take on disk; 0 for no limit.
-        environ: The environment that units get a few variables of.
+        environ: The environment from which units inherit a few variables.
 
     Raises:
         ConfigurationError: The interpreter does not exist.
@@ -86,7 +86,7 @@ class ProcessPlatform(ExecutionPlatform):
         self._import_paths = [str(places.expanded(path)) for path in import_paths]
         self._show = show_flow_logs
         self._reaper = Reaper()
-        self._ending = Ending(self._reaper)
+        self._ending = UnitEnding(self._reaper)
         self._home = Home(directory)
         self._outputs = Outputs(directory, output_limit * MIB or None)
         self._elsewhere: set[str] = set()
@@ -114,7 +114,7 @@ class ProcessPlatform(ExecutionPlatform):
 
     def check(self) -> None:
         interpreters.check(self._interpreter, self._environ)
-        _ = self.identity  # makes the directory, or says why not
+        _ = self.identity  # creates the directory, or raises
 
     def create(self, submission: Submission) -> Unit:
         words = interpreters.command_line(submission.command, self._interpreter, self._environ)
@@ -175,10 +175,10 @@ class ProcessPlatform(ExecutionPlatform):
         with self._looking():
             found = self.unit(name)
             if found is not None and found.status is UnitStatus.CREATED:
-                _wait(lambda: _discarded(unit), BEGIN_WITHIN)  # it cannot end, and nothing of it is worth keeping
+                _wait(lambda: _discarded(unit), BEGIN_WITHIN)  # it cannot end, and holds nothing worth keeping
             elif found is not None and not found.status.has_ended:
                 self._ending.end(unit, grace)
-                unit.discard()  # it was stopped before it began
+                unit.discard()  # if it was stopped before it began
 
     def remove(self, name: str) -> None:
         with self._looking():
@@ -204,7 +204,7 @@ class ProcessPlatform(ExecutionPlatform):
         return self._dir(name).read()
 
     def _start(self, submission: Submission, unit: UnitDir, lock: int, words: list[str], cwd: str) -> None:
-        """Start the unit's process unless one lives already. What did not begin leaves nothing behind."""
+        """Start the unit's process unless one already lives; on an error, remove the unit's directory."""
         output: IO[bytes] | None = None
         holder = None
         try:
@@ -227,7 +227,7 @@ class ProcessPlatform(ExecutionPlatform):
         except OSError as problem:
             unit.forget()
             if problem.errno == errno.E2BIG:
-                raise SubmissionRefused("its environment is larger than this system takes") from problem
+                raise SubmissionRefused("its environment is too large for this system") from problem
             raise
         except SubmissionRefused:
             unit.forget()
@@ -246,12 +246,12 @@ class ProcessPlatform(ExecutionPlatform):
         return {**env, **submission.env, **submission.secret_env}
 
     def _own_paths(self) -> list[str]:
-        """The agent's own ``PYTHONPATH``, which flow runs get first, as in 1.x."""
+        """Return the agent's own ``PYTHONPATH``, which comes first for flow runs, as in 1.x."""
         own = self._environ.get("PYTHONPATH")
         return [own] if own else []
 
     def _begun(self, unit: UnitDir) -> Unit:
-        """The unit once its process has begun, so that what is returned says its PID."""
+        """Wait until the unit's process has begun, and return the unit with its PID."""
         _wait(lambda: unit.has_begun() or not unit.is_alive(), BEGIN_WITHIN)
         found = unit.read()
         if found is not None and found.status not in {UnitStatus.CREATED, UnitStatus.PENDING}:
@@ -259,23 +259,21 @@ class ProcessPlatform(ExecutionPlatform):
         if found is not None and found.status is UnitStatus.CREATED:
             said = unit.tail(3)
             unit.discard()
-            raise PlatformUnavailable(f"{unit.path.name} did not begin: {said or 'its process ended at once'}")
-        raise PlatformUnavailable(
-            f"{unit.path.name} belongs to another machine, or is just being begun by another agent"
-        )
+            raise PlatformUnavailable(f"{unit.path.name} did not start: {said or 'its process ended at once'}")
+        raise PlatformUnavailable(f"{unit.path.name} belongs to another machine, or another agent is just starting it")
 
     def _adopt(self, unit: UnitDir) -> None:
-        """Give a unit that executes its directory again, which was lost.
+        """Restore the deleted directory of a unit that executes.
 
         Raises:
-            PlatformUnavailable: It is not one of this directory, or about to end.
+            PlatformUnavailable: The unit belongs to another state directory, or is about to end.
         """
         unit.forget()
         if not self._restored(unit.path.name):
-            raise PlatformUnavailable(f"{unit.path.name} executes already, but not as a unit of {self._directory}")
+            raise PlatformUnavailable(f"{unit.path.name} already executes, but not as a unit of {self._directory}")
 
     def _restored(self, name: str) -> bool:
-        """Make the directory of a unit that executes, if it was lost; whether there is one now."""
+        """Restore the directory of a unit that executes if it was deleted; return whether it exists now."""
         unit = self._dir(name)
         if unit.path.is_dir():
             return True
@@ -307,10 +305,10 @@ def factory(
     output_limit: int | None = None,
     **unknown: Any,
 ) -> ExecutionPlatform:
-    """Make the platform from options; the entry point ``process`` of ``prefect.agent.platforms``.
+    """Create the process platform from options: the entry point ``process`` of ``prefect.agent.platforms``.
 
     Raises:
-        TypeError: An option that this platform does not have.
+        TypeError: This platform does not have one of the options.
     """
     if unknown:
         raise TypeError(f"the process platform has no option {', '.join(sorted(unknown))}")
@@ -329,17 +327,17 @@ def _working_dir(submission: Submission) -> str:
     if wanted is None:
         return str(Path.cwd())
     try:
-        path = Path(os.path.expanduser(wanted))  # noqa: PTH111 - Path's own way raises if there is no home
+        path = Path(os.path.expanduser(wanted))  # noqa: PTH111 - pathlib raises if there is no home
         if path.is_dir():
             return str(path.absolute())
-    except (OSError, ValueError):  # what cannot be the name of a folder, or is too long for one
+    except (OSError, ValueError):  # not a possible name of a folder, or too long
         pass
     where = f"is not a directory on {socket.gethostname()}"
     raise SubmissionRefused(f"the run config's working_dir {cut(wanted, MAX_NAME)!r} {where}")
 
 
 def _bound(name: str) -> socket.socket | None:
-    """The unit's name in the kernel, once processes that are just ending have let go of it; None if they do not."""
+    """Bind the unit's name in the kernel; wait a moment for processes that are just ending. None if it stays bound."""
     end = time.monotonic() + HELD_WITHIN
     while (made := sole_start.bind(name)) is None and time.monotonic() < end:
         time.sleep(LOOK_EVERY)
@@ -347,7 +345,7 @@ def _bound(name: str) -> socket.socket | None:
 
 
 def _discarded(unit: UnitDir) -> bool:
-    """Forget a unit that never began; whether it is gone, or began meanwhile."""
+    """Remove a unit that never began; return whether it is removed, or has begun meanwhile."""
     unit.discard()
     found = unit.read()
     return found is None or found.status is not UnitStatus.CREATED
@@ -364,8 +362,8 @@ def _wait(done: Callable[[], bool], seconds: float) -> bool:
 
 def _translated(problem: OSError, directory: Path) -> Exception:
     if problem.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        return PlatformForbidden(f"the agent may not use {problem.filename or directory}: {problem.strerror}")
+        return PlatformForbidden(f"the agent has no access to {problem.filename or directory}: {problem.strerror}")
     if problem.errno in PASSING:
-        return PlatformUnavailable(f"this machine is out of something for {directory}: {problem.strerror}")
+        return PlatformUnavailable(f"this machine has too few resources for {directory}: {problem.strerror}")
     words = problem.strerror or type(problem).__name__
     return PlatformUnavailable(f"cannot use processes and {directory}: {words}")

@@ -1,7 +1,7 @@
-"""Processes of a unit, by a mark in their environment that children inherit however they are detached. Needs /proc.
+"""Finds the processes of a unit by a mark in their environment, which all descendants inherit. Needs /proc.
 
-Where there is no /proc only the unit's lock and process group are known. A process is not followed if it clears or
-overwrites its environment, leaves the unit's sessions and closes all descriptors; nor one that runs as another user.
+On systems without /proc, only the unit's lock and process group are known. A process is not found if it clears its
+environment, leaves the unit's sessions and closes all descriptors, or if it runs as another user.
 """
 
 import contextlib
@@ -21,18 +21,18 @@ MARK: Final = "PREFECT_AGENT_UNIT"
 PROC: Final = Path("/proc")
 
 ENVIRON_LIMIT: Final = 8 * 1024 * 1024
-"""Bytes of a process' environment that are looked at; more than Linux lets a program be started with."""
+"""Most bytes of a process's environment that are read; Linux does not start a program with more."""
 
 LOOKS: Final = 20
 PAUSE: Final = 0.001
-"""Seconds until a process that was seen while it was ending is looked at again."""
+"""Seconds until a process that was just ending is examined again."""
 
 _GONE: Final = {errno.ENOENT, errno.ESRCH}
 
 
 @attrs.frozen
 class Process:
-    """A process as /proc describes it; *start* (clock ticks since boot) tells it from a later one of the same id."""
+    """A process as /proc describes it; a later process with the same id has another *start* (clock ticks)."""
 
     pid: int
     state: str = "?"
@@ -43,12 +43,12 @@ class Process:
 
 
 def can_look() -> bool:
-    """Whether this system shows its processes."""
+    """Return whether this system shows its processes."""
     return (PROC / "self" / "environ").exists()
 
 
 def process(pid: int) -> Process | None:
-    """The process; None if there is none."""
+    """Return the process with this id; None if there is none."""
     content = _content(pid, "stat")
     if not content:
         return None
@@ -58,20 +58,20 @@ def process(pid: int) -> Process | None:
 
 
 def variable(pid: int, name: str) -> str | None:
-    """An environment variable that the process was started with; None if it has none, is gone or not ours."""
+    """Return a variable of the process's initial environment; None if it is not set, or cannot be read."""
     return _variable(_content(pid, "environ"), name)
 
 
 def words(pid: int) -> list[str]:
-    """The command line of a process; empty if it is gone."""
+    """Return the command line of a process; empty if it has ended."""
     return [word.decode(errors="surrogateescape") for word in _content(pid, "cmdline").split(b"\0")]
 
 
 def living(names: Collection[str], among: Iterable[int] | None = None) -> set[str]:
-    """Those of the units *names* of which a process lives.
+    """Return those of the units *names* of which a process lives.
 
     Args:
-        among: Ids of the processes to look at; None for all that there are.
+        among: Ids of the processes to examine; None for all processes.
     """
     wanted = list(_pids() if among is None else among) if names else []
     found: set[str] = set()
@@ -86,16 +86,16 @@ def living(names: Collection[str], among: Iterable[int] | None = None) -> set[st
                 unsure.append(pid)
         if not unsure or len(found) == len(set(names)):
             break
-        time.sleep(PAUSE)  # its children become visible as such once it has ended
+        time.sleep(PAUSE)  # its children become orphans once it has ended
         wanted = list(_pids() if among is None else {*wanted, *(orphans() or ())})
     return found
 
 
 def orphans() -> set[int] | None:
-    """Children of this process' ancestors, and of the first process: what a unit of ours left is among or below them.
+    """Return the children of this process's ancestors and of process 1: an agent's orphans are among or below them.
 
-    A process whose parent ends becomes a child of one of those. (Not of this process, which does not ask for that.)
-    None where the system does not list children.
+    A process whose parent ends becomes a child of one of those (not of this process, which is not a subreaper). Returns
+    None if the system does not list children.
     """
     found: set[int] = set()
     pid, ancestors = os.getppid(), {1}
@@ -111,7 +111,7 @@ def orphans() -> set[int] | None:
 
 
 def members(name: str) -> list[Process]:
-    """All living processes of a unit: those with its mark, and those in a session that one of them began."""
+    """Return all living processes of a unit: those with its mark, and those in a session that one of them leads."""
     found = [one for pid in _pids() if (one := process(pid)) is not None and one.state not in "ZX"]
     marked = {one.pid for one in found if variable(one.pid, MARK) == name}
     alive = {one.pid for one in found}
@@ -121,16 +121,16 @@ def members(name: str) -> list[Process]:
 
 
 def holders(file: Path) -> list[Process]:
-    """Living processes that have this file open, as far as they are this user's."""
+    """Return the living processes of this user that have this file open."""
     about = file.stat()
     return [one for pid in _pids() if _has_open(pid, about) and (one := process(pid)) is not None]
 
 
 def send(one: Process, number: int) -> None:
-    """Send a signal to this very process; not to a later one that has its id.
+    """Send a signal to this process, but not to a later one with the same id.
 
     Raises:
-        PermissionError: It belongs to another user.
+        PermissionError: The process belongs to another user.
     """
     try:
         handle = os.pidfd_open(one.pid)
@@ -152,7 +152,7 @@ def send(one: Process, number: int) -> None:
 
 
 def is_alive(one: Process) -> bool:
-    """Whether this very process still executes."""
+    """Return whether this process, and not a later one with the same id, still executes."""
     now = process(one.pid)
     return now is not None and now.start == one.start and now.state not in "ZX"
 
@@ -186,7 +186,7 @@ def _children(pid: int) -> set[int] | None:
 
 
 def _is_hidden(pid: int) -> bool:
-    """Whether a process that /proc does not show is there all the same: other users' may be hidden (``hidepid``)."""
+    """Return whether a process exists that /proc does not show: those of other users may be hidden (``hidepid``)."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -197,7 +197,7 @@ def _is_hidden(pid: int) -> bool:
 
 
 def _is_ending(pid: int) -> bool:
-    """Whether a process without a readable environment is just ending; kernel threads and other users' are not."""
+    """Return whether a process of this user without a readable environment is just ending; kernel threads are not."""
     one = process(pid)
     if one is None or one.state in "ZX" or 2 in {one.pid, one.parent}:
         return False
@@ -222,7 +222,7 @@ def _has_open(pid: int, about: os.stat_result) -> bool:
 
 
 def _content(pid: int, name: str) -> bytes:
-    """A file of a process; empty if it is gone or another user's."""
+    """Return the content of a process's file; empty if the process has ended or is another user's."""
     try:
         handle = os.open(f"{PROC}/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
     except PermissionError:

@@ -1,7 +1,7 @@
-"""Reaps the agent's children at once, and tells who has ended. One thread and no descriptor, however many children.
+"""Reaps the agent's children at once and reports their ends, with one thread and no descriptor for any number of them.
 
-The thread waits for any child to end without collecting it. A child of ours is collected; another's is left to the code
-that started it, and until that has collected it, ours are looked at one by one.
+The thread waits for the end of any child without reaping it. It reaps children that were added here; another child is
+left to the code that started it, and until that has reaped it, the thread polls its own children one by one.
 """
 
 import os
@@ -14,11 +14,11 @@ from typing import Final
 
 FIRST_LOOK: Final = 0.002
 LAST_LOOK: Final = 0.2
-"""Seconds between two looks at all children while another's dead child, or the system, keeps us from waiting."""
+"""Longest pause in seconds between two polls of all children, while waiting for any child is not possible."""
 
 
 class Reaper:
-    """Waits for children; :meth:`ended` gives their names as they end. Starts its thread with the first child."""
+    """Waits for children; :meth:`ended` reports their units' names. It starts its thread with the first child."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -27,7 +27,7 @@ class Reaper:
         self._thread: threading.Thread | None = None
 
     def add(self, name: str, child: "subprocess.Popen[bytes]") -> None:
-        """See to *child*, the first process of the unit *name*."""
+        """Wait for *child*, the first process of the unit *name*, and reap it."""
         with self._changed:
             self._children[child.pid] = (name, child)
             if self._thread is None:
@@ -36,13 +36,13 @@ class Reaper:
             self._changed.notify_all()
 
     def children(self) -> set[int]:
-        """Ids of the processes that are seen to now."""
+        """Return the ids of all children that have not been reaped yet."""
         with self._changed:
             return set(self._children)
 
     @contextmanager
     def ended(self) -> Generator["queue.SimpleQueue[str | None]"]:
-        """Names of units whose first process has ended, from now on; None when the reaper is closed."""
+        """Yield a queue that gets the name of each unit whose first process ends, and None when the reaper closes."""
         listener: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         with self._changed:
             self._listeners.append(listener)
@@ -53,7 +53,7 @@ class Reaper:
                 self._listeners.remove(listener)
 
     def close(self) -> None:
-        """End all listening. Children go on, and those that are left are still reaped."""
+        """End all listeners. Children continue, and are still reaped when they end."""
         with self._changed:
             for listener in self._listeners:
                 listener.put(None)
@@ -77,7 +77,7 @@ class Reaper:
                 pause = min(2 * pause, LAST_LOOK)
 
     def _reap_each(self) -> bool:
-        """Reap those that have ended; whether there was one."""
+        """Reap all children that have ended; return whether there was one."""
         with self._changed:
             over = [pid for pid, (_, child) in self._children.items() if child.poll() is not None]
         for pid in over:
@@ -94,7 +94,7 @@ class Reaper:
 
 
 def _ended_child() -> int | None:
-    """Wait until a child of this process has ended and give its id; None if the system cannot wait like that."""
+    """Wait until a child of this process has ended, and return its id; None if the system cannot wait for that."""
     try:
         found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
     except (AttributeError, OSError):  # not on this system; or no children: another thread has reaped them

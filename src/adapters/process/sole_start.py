@@ -1,9 +1,9 @@
-"""A second record of what executes, outside of the state directory: a name in the kernel that a unit's processes hold.
+"""A second record of running units, outside of the state directory: a name in the kernel that their processes hold.
 
-Linux has socket names that no file stands for. Each is bound once, atomically, and is free again when the last process
-that inherited the socket is gone. So a unit is not started a second time though its directory was lost, at the cost of
-one system call per start. Elsewhere there is only the directory. Agents in different network namespaces do not see
-each other's names.
+Linux has socket names without a file. A name is bound atomically by one process, and is free again when the last
+process that inherited the socket has ended. So a unit is not started twice even if its directory was deleted, at the
+cost of one system call per start. Other systems have only the directory. Agents in different network namespaces do not
+see each other's names.
 """
 
 import errno
@@ -17,15 +17,15 @@ _LIST: Final = Path("/proc/net/unix")
 
 
 def is_supported() -> bool:
-    """Whether this system has such names."""
+    """Return whether this system has such names."""
     return sys.platform == "linux"
 
 
 def bind(name: str) -> socket.socket | None:
-    """Take the unit's name; None if a living process holds it. Where there are no names: a socket without one.
+    """Bind the unit's name to a new socket; None if a living process holds it. Without such names, do not bind.
 
     Raises:
-        OSError: It cannot be found out.
+        OSError: The system refuses the socket for another reason.
     """
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -40,10 +40,10 @@ def bind(name: str) -> socket.socket | None:
 
 
 def held() -> set[str]:
-    """Names of all units of this user that a living process holds.
+    """Return the names of all units of this user that a living process holds.
 
     Raises:
-        OSError: It cannot be found out.
+        OSError: The list of names cannot be read.
     """
     if not is_supported():
         return set()

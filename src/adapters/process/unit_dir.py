@@ -1,15 +1,16 @@
-"""One unit of execution on disk: a directory whose name is the unit's and whose lock is held by the unit itself.
+"""A unit on disk: a directory that has the unit's name, and whose lock the unit itself holds.
 
-``lock``      flock(2), inherited by the unit's processes: held means something of it still executes. The kernel lets go
-              of it with the last of them, whatever killed them. A child that closed it is found by other means.
-``unit.json`` whose unit it is; made last when a unit is begun, removed first: without it there is no unit.
-``pid``       the command's process id and its process group's, written by the unit as its first act: blank or absent
-              means it never began, so it may be begun (again).
-``exit``      exit code, written by the unit as its last act: blank with a free lock means it was killed.
-``unkept``    there instead if the exit code could not be written.
+``lock``      flock(2), inherited by the unit's processes: while it is held, one of them still executes. The kernel
+              releases it with the last of them, however they end. A child that closed it is found by other means.
+``unit.json`` description and owner of the unit; created last at the start and removed first: without it there is no
+              unit.
+``pid``       process ids of the command and of its process group, written by the unit when it begins: if it is blank or
+              absent, the unit never began, and may be started (again).
+``exit``      exit code, written by the unit at its end: if it is blank and the lock is free, the unit was killed.
+``unkept``    exists if the exit code could not be written.
 
-The unit makes ``exit`` before it begins, with room for what is written into it, and a number counts only with the end
-of its line: a full disk or a crash loses no exit code, and leaves no half of a number.
+The unit creates ``exit`` before it begins, with room for its content, and a number is valid only with the end of its
+line: a full disk or a crash loses no exit code and leaves no partial number.
 """
 
 import fcntl
@@ -36,15 +37,15 @@ from prefect.agent.domain.times import iso, read_time
 from prefect.agent.ports.platform import TEXT_LIMIT
 
 LOOKED_AT: Final = 2.0
-"""Seconds in which an agent that only looks at a unit lets go of its lock."""
+"""Seconds within which an agent that only examines a unit releases its lock."""
 
 PAUSE: Final = 0.005
 """Seconds between two tries to take a lock."""
 
 BLANK: Final = b" " * 31 + b"\n"
-"""Room for an exit code, and as much as two process ids need."""
+"""Initial content of ``exit``: room for an exit code or two process ids."""
 
-NO_SPACE: Final = "the exit code could not be kept: no space is left in the agent's directory"
+NO_SPACE: Final = "the exit code could not be written: the disk of the agent's directory is full"
 
 _NUMBERS: Final = re.compile(rb"(\d+(?: \d+)?)\n")
 _UNFINISHED: Final = re.compile(rb"[\d\s]*")
@@ -52,42 +53,42 @@ _UNFINISHED: Final = re.compile(rb"[\d\s]*")
 
 @attrs.frozen
 class UnitDir:
-    """The directory of one unit. Methods raise OSError if it cannot be looked at; an absent one raises nothing."""
+    """The directory of one unit. Methods raise OSError if it cannot be read, but not if it does not exist."""
 
     path: Path
     machine: Machine = Machine()
 
     def begin(self, submission: Submission) -> int | None:
-        """Take the unit's lock to begin it; None if it is being begun, executes or has ended already.
+        """Take the unit's lock in order to start it; None if it is being started, executes or has ended.
 
-        Returns the locked file descriptor; the process that inherits it is the unit.
+        Returns the locked descriptor, which the unit's process must inherit.
 
         Raises:
-            UnitNameTaken: Something else has the directory's name.
+            UnitNameTaken: A file has the directory's name.
         """
         end = time.monotonic() + LOOKED_AT
         while True:
             lock = self._locked()
             if lock is not None and self._is_here(lock):
                 return self._begun(lock, submission)
-            if lock is not None:  # removed by another agent since it was made
+            if lock is not None:  # another agent has removed the directory meanwhile
                 os.close(lock)
             elif self.has_begun() or time.monotonic() >= end:
                 return None
             else:
-                time.sleep(PAUSE)  # another agent begins it, or only looks at what was left unbegun
+                time.sleep(PAUSE)  # another agent starts the unit, or only examines it
 
     def restore(self, about: str, numbers: str) -> None:
-        """Make the directory again that was lost while its unit executes."""
+        """Create the deleted directory of a unit that executes, with its description *about* and its ids *numbers*."""
         self._make()
         for name, content in (("lock", b""), ("exit", BLANK), ("pid", f"{numbers}\n".encode())):
             state_files.write(self.path / name, content)
         state_files.write(self.path / "unit.json", about.encode())
 
     def read(self) -> Unit | None:
-        """The unit as lock and files say; None if there is none, or it is another machine's.
+        """Return the unit as its lock and files describe it; None if there is none, or it is another machine's.
 
-        One that has ended by them may live on in a child that closed the lock.
+        A unit that has ended by them may still have a living child that closed the lock.
         """
         about = self._about()
         if about is None or self.machine.is_elsewhere(_machine(about)):
@@ -116,7 +117,7 @@ class UnitDir:
         )
 
     def is_alive(self) -> bool:
-        """Whether a process of the unit holds its lock."""
+        """Return whether a process of the unit holds its lock."""
         try:
             lock = state_files.opened(self.lock, os.O_RDWR)
         except (FileNotFoundError, NotADirectoryError, state_files.NotAFile):
@@ -130,7 +131,7 @@ class UnitDir:
         return False
 
     def has_begun(self) -> bool:
-        """Whether the unit's process has ever been there."""
+        """Return whether the unit's process has ever begun."""
         return bool(self._numbers("pid") or self._numbers("exit")) or self._was_cut_off()
 
     @property
@@ -139,12 +140,12 @@ class UnitDir:
         return self.path / "lock"
 
     def shell(self) -> int | None:
-        """Id of the unit's first process and of its process group, whether they live or not."""
+        """Return the id of the unit's first process and of its process group, alive or not; None if unknown."""
         numbers = self._numbers("pid")
         return numbers[-1] if numbers and numbers[-1] > 0 else None
 
     def tail(self, lines: int) -> str:
-        """The last lines of the output."""
+        """Return the last lines of the output, at most 64 KiB."""
         try:
             handle = state_files.opened(self.path / "output")
         except OSError:
@@ -159,10 +160,10 @@ class UnitDir:
         return kept if kept == tail else from_a_whole_word(kept)
 
     def remove(self) -> None:
-        """Forget the unit.
+        """Remove the unit's directory.
 
         Raises:
-            PlatformUnavailable: Its lock is held: it still executes.
+            PlatformUnavailable: The unit still executes: its lock is held.
         """
         if not self.path.is_dir():
             return
@@ -171,11 +172,11 @@ class UnitDir:
         self._delete()
 
     def forget(self) -> None:
-        """Forget the unit that this agent holds the lock of: it was not begun after all."""
+        """Remove the directory of a unit that was not started; this agent holds its lock."""
         self._delete()
 
     def discard(self) -> None:
-        """Forget the unit if it never began, and nothing begins it at this moment."""
+        """Remove the unit's directory if it never began, and no agent is starting it."""
         try:
             lock = state_files.opened(self.lock, os.O_RDWR)
         except (FileNotFoundError, NotADirectoryError):
@@ -190,13 +191,13 @@ class UnitDir:
             os.close(lock)
 
     def written(self) -> str:
-        """What ``unit.json`` says; empty if there is none."""
+        """Return the content of ``unit.json``; empty if there is none."""
         return (state_files.read(self.path / "unit.json") or b"").decode(errors="replace")
 
     # --- inside ---
 
     def _locked(self) -> int | None:
-        """A descriptor that has the lock; None if another has it."""
+        """Return a descriptor that holds the lock; None if another process holds it."""
         lock = -1
         while lock < 0:
             self._make()
@@ -216,17 +217,17 @@ class UnitDir:
             if self._about() is not None and self.has_begun():
                 os.close(lock)
                 return None
-            for name in ("pid", "exit", "unkept"):  # of a unit that was not removed as a whole
+            for name in ("pid", "exit", "unkept"):  # left by a unit that was removed incompletely
                 (self.path / name).unlink(missing_ok=True)
-            state_files.put(self.path / "unit.json", self._said_of(submission).encode())  # half of it is no unit
+            state_files.put(self.path / "unit.json", self._described(submission).encode())  # invalid until complete
         except OSError:
             self._delete()
             os.close(lock)
             raise
         return lock
 
-    def _said_of(self, submission: Submission) -> str:
-        """What ``unit.json`` says of a unit that is begun now."""
+    def _described(self, submission: Submission) -> str:
+        """Return the content of ``unit.json`` for a unit that starts now."""
         owner = submission.owner
         about = {
             "flow_run_id": submission.flow_run_id,
@@ -247,7 +248,7 @@ class UnitDir:
             raise UnitNameTaken(self.path.name, f"the file {self.path}") from problem
 
     def _delete(self) -> None:
-        """Remove ``unit.json`` first: what is left by a crash, or by an error, is no unit."""
+        """Remove the directory, ``unit.json`` first, so that the rest is not a unit after a crash or an error."""
         (self.path / "unit.json").unlink(missing_ok=True)
         shutil.rmtree(self.path, ignore_errors=True)
 
@@ -259,14 +260,14 @@ class UnitDir:
         return about if isinstance(about, dict) and {"flow_run_id", "attempt", "created_at"} <= set(about) else None
 
     def _was_cut_off(self) -> bool:
-        """Whether its process was there before the machine was started anew: the disk may have lost what it wrote."""
+        """Return whether the unit's process began before the last boot; the disk may have lost its files' content."""
         if not (self.path / "exit").exists():
             return False
         boot = _machine(self._about() or {}).boot
         return bool(boot and self.machine.boot and boot != self.machine.boot)
 
     def _numbers(self, name: str) -> tuple[int, ...] | None:
-        """The numbers in a file; None if none is written yet, (-1,) if there is something else."""
+        """Return the numbers in a file; None if none is written yet, (-1,) if the file holds something else."""
         try:
             content = state_files.read(self.path / name) or b""
         except state_files.NotAFile:
@@ -279,13 +280,13 @@ class UnitDir:
         if (exit_code is None or exit_code < 0) and (self.path / "unkept").exists():
             return Evidence(reason="Error", message=NO_SPACE)
         if exit_code is None:
-            return Evidence(reason="Killed", message="the process vanished without an exit code")
+            return Evidence(reason="Killed", message="the process ended without an exit code")
         if exit_code < 0:
-            return Evidence(reason="Error", message="its exit code cannot be read")
+            return Evidence(reason="Error", message="the exit code cannot be read")
         return Evidence.of_exit_code(exit_code)
 
     def _ended_at(self) -> datetime | None:
-        """When the exit code was written; of a unit that was killed, when it was last heard."""
+        """Return when the exit code was written; for a unit that was killed, when it last wrote anything."""
         stamps = []
         for name in ("exit", "output", "pid"):
             try:

@@ -1,4 +1,4 @@
-"""Reports that outlive the agent's process."""
+"""Stores reports so that they outlive the agent's process."""
 
 import os
 from collections.abc import Mapping
@@ -11,10 +11,10 @@ from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.ports.reports import MemoryReports, ReportStore
 
 VARIABLES: Final = ("PREFECT_AGENT_STATE_DIRECTORY", "STATE_DIRECTORY")
-"""Variables that name the state directory; the second one is systemd's and may name several."""
+"""Variables that name the state directory; the second one is set by systemd and may name several directories."""
 
 HOME: Final = "~/.prefect-agent"
-"""The state directory that no person named."""
+"""The default state directory."""
 
 
 def reports_store(
@@ -25,20 +25,20 @@ def reports_store(
     home: str = HOME,
     is_strict: bool = False,
 ) -> ReportStore:
-    """A store on disk, or in memory if the place cannot be used.
+    """Return a store on disk, or in memory if the directory cannot be used.
 
-    If a person named the place, or other users can write there, :attr:`ReportStore.problem` says why; a home that does
-    not exist or cannot be written to is normal in a container: then only :attr:`ReportStore.where` says so.
+    The reason is in :attr:`ReportStore.problem` if a person named the directory, or if other users can write in it. A
+    home that does not exist or is read-only is normal in a container; then only :attr:`ReportStore.where` says so.
 
     Args:
-        directory: The state directory; None for that of the environment, or ``~/.prefect-agent``.
-        owner: Mark of the agents that may send each other's reports.
-        environ: Variables; None for those of the process.
-        home: The directory if none is named.
-        is_strict: Refuse a place where other users can write, instead of keeping reports in memory.
+        directory: The state directory; None for the environment's, or ``~/.prefect-agent``.
+        owner: Name of the group of agents that may send each other's reports.
+        environ: Environment variables; None for those of the process.
+        home: The directory to use if none is named.
+        is_strict: Raise an error for a directory in which other users can write, instead of using memory.
 
     Raises:
-        ConfigurationError: Other users can write there, and *is_strict*. The message says what to do.
+        ConfigurationError: Other users can write in the directory, and *is_strict*. The message says what to do.
     """
     given = directory or _named(os.environ if environ is None else environ)
     try:

@@ -1,4 +1,4 @@
-"""Reports on disk: one file for each agent that lives, in a folder for each owner."""
+"""Keeps reports on disk: one file for each living agent, in a folder for each owner."""
 
 import threading
 from collections import Counter, deque
@@ -15,34 +15,34 @@ from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.ports.reports import Entry, ReportStore
 
 MOST_BYTES: Final = 64 * 1024 * 1024
-"""Default for what an agent's reports take on disk, in bytes; while a file is rewritten, twice that."""
+"""Default limit in bytes for an agent's reports on disk; while a file is rewritten, they take up to twice that."""
 
 MOST_FILES: Final = 10_000
-"""Files that are looked at when reports are taken up."""
+"""Most files of other agents that are examined when reports are loaded."""
 
 
 @attrs.define(eq=False)
-class _Run:
-    """What is kept of one flow run, as the outbox has it: what found no place on disk has its place here."""
+class _StoredRun:
+    """The stored entries of one flow run, in the outbox's order; also those for which the disk had no room."""
 
     lines: deque[Kept] = attrs.field(factory=deque)
     ends: list[Kept] = attrs.field(factory=list)
 
 
 class DiskReports(ReportStore):
-    """Reports in ``DIRECTORY/reports/OWNER``, in files that only this user can read.
+    """Stores reports in ``DIRECTORY/reports/OWNER``, in files that only this user can read.
 
-    A living agent holds the lock of its file, so agents of one owner never share one. :meth:`load` takes up the files
-    of agents that are gone, and goes on in one of them. A file is removed once everything in it is reported.
+    A living agent holds the lock of its file, so agents of one owner never share a file. :meth:`load` adopts the files
+    of agents that have ended, and continues one of them. A file is removed once everything in it is reported.
 
     Args:
-        directory: The state directory; made if it is missing.
-        owner: Mark of the agents that may send each other's reports.
-        most_bytes: What the reports may take. Beyond it the oldest log lines are dropped, and counted.
+        directory: The state directory; created if it is missing.
+        owner: Name of the group of agents that may send each other's reports.
+        most_bytes: Limit for the reports; above it the oldest log lines are dropped and counted.
 
     Raises:
-        ConfigurationError: Other users can write there; the message says where and what to do.
-        OSError: Nothing can be written there.
+        ConfigurationError: Other users can write in a folder; the message says in which, and what to do.
+        OSError: The folder cannot be written.
     """
 
     def __init__(self, directory: Path, owner: str, *, most_bytes: int = MOST_BYTES) -> None:
@@ -50,10 +50,10 @@ class DiskReports(ReportStore):
         self._folder = private_folder(directory, "reports", self._owner)
         self._most_bytes = self._rewrite_above = most_bytes
         self._guard = threading.RLock()
-        self._runs: dict[FlowRunId, _Run] = {}
-        self._oldest: deque[Kept] = deque()  # lines by age; those that are void by now count for nothing
+        self._runs: dict[FlowRunId, _StoredRun] = {}
+        self._oldest: deque[Kept] = deque()  # lines by age; those without a journal are already released
         self._lines = self._live_bytes = self._dropped = 0
-        self._journals: list[Journal] = []  # the last one is written to
+        self._journals: list[Journal] = []  # new entries go to the last one
         self._problem, self._is_closed = "", False
 
     @property
@@ -84,7 +84,7 @@ class DiskReports(ReportStore):
         with self._guard:
             if self._is_closed:
                 return
-            if kept.is_line and self._size() > 2 * self._most_bytes:  # ends alone take more than there is room for
+            if kept.is_line and self._size() > 2 * self._most_bytes:  # the ends alone exceed the limit
                 self._dropped += 1
             else:
                 with self._noting():
@@ -95,7 +95,7 @@ class DiskReports(ReportStore):
 
     def forget_lines(self, run_id: FlowRunId, count: int) -> None:
         with self._guard:
-            run = self._runs.get(run_id, _Run())
+            run = self._runs.get(run_id, _StoredRun())
             gone = [run.lines.popleft() for _ in range(min(count, len(run.lines)))]
             self._lines -= len(gone)
             for journal, number in self._release(gone).items():
@@ -107,7 +107,7 @@ class DiskReports(ReportStore):
 
     def forget(self, run_id: FlowRunId) -> None:
         with self._guard:
-            run = self._runs.pop(run_id, _Run())
+            run = self._runs.pop(run_id, _StoredRun())
             self._lines -= len(run.lines)
             for journal in self._release([*run.lines, *run.ends]):
                 self._note(journal, {"run": run_id, "over": True})
@@ -123,7 +123,7 @@ class DiskReports(ReportStore):
             self._runs.clear()
             self._oldest.clear()
 
-    # --- taking up ---
+    # --- loading ---
 
     def _left_files(self) -> list[Path]:
         paths: list[Path] = []
@@ -149,7 +149,7 @@ class DiskReports(ReportStore):
         elif journal.is_understood:
             journal.remove()
         else:
-            journal.close()  # not written by an agent: not ours to remove
+            journal.close()  # no agent wrote this file: do not remove it
         return pairs
 
     # --- keeping ---
@@ -165,7 +165,7 @@ class DiskReports(ReportStore):
         journal.live += 1
 
     def _enter(self, kept: Kept) -> None:
-        run = self._runs.setdefault(kept.run_id, _Run())
+        run = self._runs.setdefault(kept.run_id, _StoredRun())
         self._live_bytes += kept.length
         if kept.is_line:
             run.lines.append(kept)
@@ -177,7 +177,7 @@ class DiskReports(ReportStore):
     # --- forgetting ---
 
     def _release(self, gone: Sequence[Kept]) -> Counter[Journal]:
-        """Let go of entries; return how many of them each file that lives on had."""
+        """Release entries, remove files without live entries, and return the number released in each remaining file."""
         counts: Counter[Journal] = Counter()
         for kept in gone:
             if kept.journal is not None:
@@ -231,7 +231,7 @@ class DiskReports(ReportStore):
 
     @contextmanager
     def _noting(self) -> Iterator[None]:
-        """What the disk refuses is the store's problem, not its caller's."""
+        """Record an error of the disk in :attr:`problem` instead of raising it to the caller."""
         try:
             yield
         except Exception as problem:  # noqa: BLE001 - no report may be lost for the disk's sake

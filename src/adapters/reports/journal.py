@@ -1,8 +1,8 @@
-"""One file of reports: appended to by the agent that holds its lock, and taken over by another once that is gone.
+"""A file of reports: the agent that holds its lock appends to it; another agent adopts it once that one has ended.
 
-Each line is one JSON object: an entry, ``{"run": id, "entry": {...}}``, or what makes earlier ones void: ``{"run": id,
-"lines": n}`` (the first n log lines of the run) and ``{"run": id, "over": true}`` (all of the run). A line that is torn
-or cannot be read counts for nothing. The kernel lets go of the lock (flock) with the process, whatever ends it.
+Each line is one JSON object: an entry, ``{"run": id, "entry": {...}}``, or a record that cancels earlier entries:
+``{"run": id, "lines": n}`` (the first n log lines of the run) or ``{"run": id, "over": true}`` (all of the run). A line
+that is incomplete or cannot be read is ignored. The kernel releases the lock (flock) when the process ends.
 """
 
 import errno
@@ -23,10 +23,10 @@ from prefect.agent.ports.reports import Entry
 
 SUFFIX: Final = ".reports"
 NEW: Final = ".new"
-"""What the name of a file that is being rewritten ends in."""
+"""Suffix of the temporary file while a file is rewritten."""
 
 MOST_RECORD: Final = 4 * 1024 * 1024
-"""Longest line that is read, in bytes. The longest report, all of it escaped, is below 1 MiB."""
+"""Most bytes of a line that is read. The longest report, fully escaped, is below 1 MiB."""
 
 TRIES: Final = 10
 
@@ -35,11 +35,11 @@ FLAGS: Final = os.O_RDWR | os.O_APPEND
 
 @attrs.define(eq=False)
 class Kept:
-    """One entry on disk, or one that has no place there.
+    """One entry, on disk or only in memory.
 
     Attributes:
-        journal: The file that has it; None if none has.
-        offset: Where its line begins there, in bytes.
+        journal: The file that holds the entry; None if no file does.
+        offset: Position of its line in the file, in bytes.
         length: Length of its line, in bytes.
     """
 
@@ -52,13 +52,13 @@ class Kept:
 
 @attrs.define(eq=False)
 class Journal:
-    """An open and locked file.
+    """An open and locked file of reports.
 
     Attributes:
-        size: Bytes of the file.
-        live: How many entries in it are not void.
-        whole: Where the last whole line ends that was read, in bytes.
-        is_understood: Whether it holds nothing but what an agent wrote, a torn last line aside: it may be removed.
+        size: Size of the file in bytes.
+        live: Number of entries in it that are not cancelled.
+        whole: End of the last complete line that was read, in bytes.
+        is_understood: Whether an agent wrote all of it, except an incomplete last line; only then it may be removed.
     """
 
     path: Path
@@ -71,22 +71,22 @@ class Journal:
 
     @classmethod
     def create(cls, directory: Path) -> "Journal":
-        """A new file in *directory*.
+        """Create a new file in *directory*.
 
         Raises:
-            OSError: There can be none.
+            OSError: The file cannot be created.
         """
         for _ in range(TRIES):
             path = directory / f"{time.time_ns():020d}-{os.getpid()}{SUFFIX}"
             try:
                 return cls(path, _locked(path, os.O_CREAT | os.O_EXCL))
             except (FileExistsError, BlockingIOError):
-                continue  # another agent took it for a file that was left
+                continue  # another agent adopted it, as if its agent had ended
         raise FileExistsError(errno.EEXIST, "other agents take every new file", str(directory))
 
     @classmethod
     def adopt(cls, path: Path, *, most_bytes: int) -> "Journal | None":
-        """The file of an agent that is gone; None if its agent lives, or it is no file of at most *most_bytes*."""
+        """Lock the file of an agent that has ended; None if that agent lives or the file exceeds *most_bytes*."""
         try:
             fd = _locked(path)
         except OSError:
@@ -98,7 +98,7 @@ class Journal:
         return cls(path, fd, about.st_size)
 
     def read(self) -> list[tuple[Kept, Entry]]:
-        """The entries that are not void, in order. A torn last line behind them is cut off.
+        """Return the entries that are not cancelled, in order, and cut off an incomplete last line.
 
         Raises:
             OSError: The file cannot be read.
@@ -132,10 +132,10 @@ class Journal:
         return sorted(found, key=lambda pair: pair[0].offset)
 
     def append(self, record: Mapping[str, Any], *, sync: bool = False) -> tuple[int, int]:
-        """Write one line, onto the disk itself if *sync*; return where it begins and how long it is.
+        """Append one line, and flush it to the disk if *sync*; return its position and length in bytes.
 
         Raises:
-            OSError: It is not written (or not synced).
+            OSError: The line was not written, or not flushed.
         """
         raw = json.dumps(record, separators=(",", ":")).encode() + b"\n"
         offset = self.size
@@ -146,10 +146,10 @@ class Journal:
         return offset, len(raw)
 
     def rewrite(self, kept: Sequence[Kept]) -> None:
-        """Keep nothing but *kept*, which are entries of this file in order. A crash leaves the old file or the new one.
+        """Rewrite the file with only *kept*, entries of this file in order. A crash leaves the old or the new file.
 
         Raises:
-            OSError: The file is as it was.
+            OSError: The rewriting failed, and the file is unchanged.
         """
         path = self.path.with_name(self.path.name + NEW)
         path.unlink(missing_ok=True)
@@ -173,10 +173,10 @@ class Journal:
             offset += each.length
 
     def remove(self) -> None:
-        """Delete the file and let go of it.
+        """Delete the file and release its lock.
 
         Raises:
-            OSError: It cannot be deleted; it is let go of.
+            OSError: It cannot be deleted; the lock is released anyway.
         """
         try:
             self.path.unlink(missing_ok=True)
@@ -184,7 +184,7 @@ class Journal:
             self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file and release its lock."""
         os.close(self.fd)
 
     def _sync(self) -> None:
@@ -198,7 +198,7 @@ class Journal:
             self._is_synced = True
 
     def _raw_lines(self, file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-        """Whole lines with their offsets; of a longer one than there can be, its beginning."""
+        """Yield complete lines with their positions; of a line that is too long, only its beginning."""
         offset, is_rest = 0, False
         while raw := file.readline(MOST_RECORD):
             is_whole = raw.endswith(b"\n")
@@ -210,7 +210,7 @@ class Journal:
 
 
 def remove_unfinished(path: Path) -> None:
-    """Delete what a rewriting that was cut short left, unless it is going on."""
+    """Delete the temporary file of a rewriting that was interrupted; leave one that another process still writes."""
     try:
         fd = _locked(path)
     except OSError:
@@ -222,11 +222,11 @@ def remove_unfinished(path: Path) -> None:
 
 
 def _locked(path: Path, more: int = 0) -> int:
-    """An own regular file, open and locked.
+    """Open and lock a regular file of this user.
 
     Raises:
-        BlockingIOError: Another process has it, or has removed it.
-        OSError: It is no such file.
+        BlockingIOError: Another process holds its lock, or has removed it.
+        OSError: It is not a regular file of this user.
     """
     fd = state_files.opened(path, FLAGS | more)
     try:
@@ -247,10 +247,10 @@ def _locked(path: Path, more: int = 0) -> int:
 
 
 def _write(fd: int, data: bytes, size: int) -> None:
-    """Append *data* to a file of *size* bytes, or leave it as it was.
+    """Append *data* to a file of *size* bytes; on an error, the file stays unchanged.
 
     Raises:
-        OSError: The disk is full, for example.
+        OSError: The data cannot be written, for example because the disk is full.
     """
     try:
         rest = memoryview(data)
@@ -262,7 +262,7 @@ def _write(fd: int, data: bytes, size: int) -> None:
 
 
 def _record(raw: bytes) -> dict[str, Any] | None:
-    """A line's record; None if no agent wrote it."""
+    """Return the record of a line; None if no agent wrote it."""
     try:
         record = json.loads(raw)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Where an agent may keep its reports: folders in which no other user can write."""
+"""Creates the folders for an agent's reports, in which no other user can write."""
 
 import errno
 import hashlib
@@ -12,15 +12,15 @@ from prefect.agent.adapters.state_files import PRIVATE_FOLDER, WRITABLE_FOR_OTHE
 from prefect.agent.domain.errors import ConfigurationError
 
 USUAL: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR})
-"""Why a place that no person named cannot be used, in a container for example."""
+"""Error numbers that are normal for the default directory, for example in a container."""
 
 
 def private_folder(directory: Path, *names: str) -> Path:
-    """The folder *names* in *directory*; all of it is made where it is missing, for this user alone.
+    """Return the folder *names* in *directory*; create what is missing of it, for this user alone.
 
     Raises:
         ConfigurationError: Another user can write in one of the folders.
-        OSError: It cannot be made, or is no folder.
+        OSError: It cannot be created, or is not a folder.
     """
     directory.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
     about = directory.stat()
@@ -32,7 +32,7 @@ def private_folder(directory: Path, *names: str) -> Path:
         folder.mkdir(exist_ok=True, mode=PRIVATE_FOLDER)
         about = folder.lstat()
         if stat.S_ISLNK(about.st_mode):
-            raise ConfigurationError(f"{folder} is a link; it has to be a folder of this user's own")
+            raise ConfigurationError(f"{folder} is a link; replace it by a folder that belongs to this user")
         if about.st_uid != os.geteuid() or about.st_mode & WRITABLE_FOR_OTHERS:
             raise ConfigurationError(open_to_others(folder))
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -41,6 +41,6 @@ def private_folder(directory: Path, *names: str) -> Path:
 
 
 def safe_name(owner: str) -> str:
-    """*owner* as the name of a folder."""
+    """Return *owner* as a safe name of a folder: unchanged, or as a digest."""
     is_safe = re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,63}", owner)
     return owner if is_safe else hashlib.sha256(owner.encode(errors="surrogatepass")).hexdigest()[:16]

@@ -7,18 +7,18 @@ from prefect.agent.ports.clock import Clock, Wake
 
 
 class SystemClock(Clock):
-    """The real time."""
+    """Reads the machine's clock, and pauses in real time."""
 
     def now(self) -> datetime:
-        """The time of day: aware, UTC."""
+        """Return the current time (aware, UTC)."""
         return datetime.now(timezone.utc)
 
     def monotonic(self) -> float:
-        """Seconds since some fixed moment."""
+        """Return the seconds since some fixed moment."""
         return time.monotonic()
 
     def pause(self, seconds: float, wake: Wake | None = None) -> bool:
-        """Sleep, or wait for *wake*."""
+        """Sleep for *seconds*, or until *wake* is set; return whether it is set."""
         if wake is None:
             time.sleep(max(0.0, seconds))
             return False

@@ -1,4 +1,4 @@
-"""Which process of which machine an agent is, and whether another one is gone."""
+"""Identifies an agent's process and machine, and finds out whether another agent's process has ended."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ import attrs
 from prefect.agent.ports.presence import Presence
 
 FIRST_NAMESPACE: Final = 0xEFFFFFFC
-"""Number of the machine's first process namespace, on every Linux: a process in it is in no container."""
+"""Number of the machine's first process namespace on every Linux; a process in it is not in a container."""
 
 CONTAINER_SIGNS: Final = (Path("/.dockerenv"), Path("/run/.containerenv"))
 
@@ -20,14 +20,14 @@ _LONGEST: Final = 4096
 
 
 @attrs.frozen
-class Place:
-    """Where one process executes.
+class ProcessPlace:
+    """The identity of one process: its machine, boot, namespace, id and start.
 
     Attributes:
-        machine: A digest of the machine's id; empty if it has none, or if a container's says nothing of the machine.
-        boot: Id of this start of the machine's kernel.
-        namespace: Number of the process namespace that *pid* is counted in.
-        start: When the process was started, in clock ticks since the boot: tells it from a later one of the same id.
+        machine: A digest of the machine's id; empty if it is unknown, as in a container.
+        boot: Id of the current boot of the machine's kernel.
+        namespace: Number of the process namespace of *pid*.
+        start: When the process started, in clock ticks since the boot; a later process with the same id differs in it.
     """
 
     machine: str
@@ -40,8 +40,8 @@ class Place:
         return f"pid:{self.machine}:{self.boot}:{self.namespace}:{self.pid}:{self.start}"
 
     @classmethod
-    def parse(cls, text: str) -> "Place | None":
-        """Read what ``str`` wrote; None if it is anything else."""
+    def parse(cls, text: str) -> "ProcessPlace | None":
+        """Read the text that ``str`` returned; None if it is something else."""
         found = _PLACE.fullmatch(text)
         if found is None:
             return None
@@ -49,15 +49,15 @@ class Place:
 
 
 class SystemPresence(Presence):
-    """Knows processes by the kernel's own records in /proc; without it, nothing.
+    """Identifies processes by the kernel's records in /proc; without /proc, it knows nothing.
 
-    A process is proven gone if its machine was started anew since (known outside of containers only), or if it is
-    counted in our own process namespace and is not there any more.
+    A process has certainly ended if its machine was rebooted since (known only outside of containers), or if it belongs
+    to this process's namespace and does not exist there any more.
 
     Args:
-        proc: Where the kernel's records are.
-        machine_id: Where the machine's own id is.
-        container_signs: Files that only containers have.
+        proc: Folder of the kernel's records.
+        machine_id: File with the machine's id.
+        container_signs: Files that exist only in containers.
     """
 
     def __init__(
@@ -74,14 +74,14 @@ class SystemPresence(Presence):
         return str(here) if here else ""
 
     def is_gone(self, place: str) -> bool:
-        other, here = Place.parse(place), self._here()
+        other, here = ProcessPlace.parse(place), self._here()
         if other is None or here is None:
             return False
         if other.boot != here.boot:
             return bool(here.machine) and here.machine == other.machine
         return other.namespace == here.namespace and self._has_ended(other)
 
-    def _here(self) -> Place | None:
+    def _here(self) -> ProcessPlace | None:
         pid = os.getpid()
         stat = self._stat(pid)
         boot = _text(self._proc / "sys/kernel/random/boot_id")
@@ -91,8 +91,8 @@ class SystemPresence(Presence):
             return None
         if stat is None or not boot:
             return None
-        here = Place(self._machine(namespace), boot, namespace, pid, stat[1])
-        return here if Place.parse(str(here)) else None
+        here = ProcessPlace(self._machine(namespace), boot, namespace, pid, stat[1])
+        return here if ProcessPlace.parse(str(here)) else None
 
     def _machine(self, namespace: int) -> str:
         if namespace != FIRST_NAMESPACE or any(sign.exists() for sign in self._signs):
@@ -102,21 +102,21 @@ class SystemPresence(Presence):
             return ""
         return hashlib.sha256(b"prefect-agent-presence:" + name.encode()).hexdigest()[:12]
 
-    def _has_ended(self, other: Place) -> bool:
+    def _has_ended(self, other: ProcessPlace) -> bool:
         try:
             os.kill(other.pid, 0)
         except ProcessLookupError:
             return other.pid > 0
         except (OSError, OverflowError):
-            pass  # it is another user's, or no number of a process
+            pass  # the process is another user's, or the number is impossible
         stat = self._stat(other.pid)
-        if stat is None:  # hidden from us
+        if stat is None:  # this user may not see the process
             return False
         state, start = stat
         return start != other.start or state in {"Z", "X"}
 
     def _stat(self, pid: int) -> tuple[str, int] | None:
-        """State and start of a process; None if they cannot be read."""
+        """Return state and start of a process; None if they cannot be read."""
         words = _text(self._proc / str(pid) / "stat").rpartition(")")[2].split()
         try:
             return words[0], int(words[19])

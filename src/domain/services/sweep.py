@@ -345,7 +345,7 @@ class Sweep:
 
 def _ended(unit: Unit, run: FlowRun) -> Event:
     """What is said of a run that has ended."""
-    fields: dict[str, object] = {**run.fields, "unit": unit.name, "state": run.state.name}
+    fields: dict[str, object] = {**run.fields, "unit": unit.name, "state": f"{run.state.name}"}
     lasted = ""
     if unit.created_at is not None and unit.ended_at is not None:
         length = max(timedelta(), unit.ended_at - unit.created_at)

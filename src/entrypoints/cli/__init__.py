@@ -10,18 +10,18 @@ from prefect.agent.entrypoints.cli.agent import agent
 from prefect.agent.entrypoints.runtime import memory, outlet
 
 _LATER: Final = {"server": "prefect.agent.entrypoints.server.cli.commands:server"}
-"""Commands whose modules are loaded when they are used: most starts are of an agent."""
+"""Commands whose modules are imported only when called, since most calls start an agent."""
 
 
 class _Lazy(click.Group):
-    """A group some of whose commands are loaded when they are asked for."""
+    """A command group that imports some of its commands when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All names."""
+        """Return the names of all commands, sorted."""
         return sorted({*super().list_commands(ctx), *_LATER})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name."""
+        """Return the command *cmd_name*; None if there is none."""
         if cmd_name not in _LATER:
             return super().get_command(ctx, cmd_name)
         module, _, name = _LATER[cmd_name].partition(":")
@@ -38,12 +38,12 @@ def prefect() -> None:
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="prefect-agent", prog_name="prefect-agent")
 def prefect_agent() -> None:
-    """Run Prefect flow runs on your own infrastructure: the commands of "prefect agent", and "server"."""
+    """Run Prefect flow runs on your own infrastructure: all commands of "prefect agent", and "server"."""
 
 
 @click.command()
 def version() -> None:
-    """Print the versions of this program, of Python and of the system."""
+    """Print the versions of the agent, of Python and of the operating system."""
     click.echo(f"prefect-agent {metadata.version('prefect-agent')}")
     click.echo(f"Python {platform.python_version()}, {platform.system()} {platform.machine()}")
 
@@ -56,12 +56,12 @@ for _name, _command in agent.commands.items():
 
 
 def main() -> None:
-    """Entry point of the console script ``prefect``."""
+    """Run the console script ``prefect``."""
     _run(prefect, "prefect")
 
 
 def agent_main() -> None:
-    """Entry point of the console script ``prefect-agent``."""
+    """Run the console script ``prefect-agent``."""
     _run(prefect_agent, "prefect-agent")
 
 

@@ -1,4 +1,4 @@
-"""``prefect agent``: start in both spellings, and install."""
+"""The command group ``prefect agent``: starts agents, in both spellings, and installs them."""
 
 import click
 
@@ -22,28 +22,28 @@ def agent(ctx: click.Context) -> None:
     \b
     Arguments:
         start       Start an agent: it waits for flow runs and starts each one
-        install     Print the configuration that installs an agent
+        install     Print a configuration that installs an agent
         why         Say why a flow run does not start, and what to do about it
         status      Show what the agents of this machine do
         pause       Let an agent claim nothing new
         resume      Let a paused agent claim again
         stop        Let an agent finish what it has in hand, and end
-        selftest    Kill and recover harmless units here, and print what that proves
+        selftest    Prove that agents recover on this platform
 
     \b
     Examples:
         $ prefect agent start
-        ...an agent runs here and starts flow runs as Docker containers...
+        ...starts an agent that runs flows as Docker containers...
 
     \b
         $ prefect agent start kubernetes --token MY_TOKEN
-        ...an agent runs here and starts flow runs as Kubernetes Jobs...
+        ...starts an agent that runs flows as Kubernetes Jobs...
 
     \b
         $ prefect agent install --token MY_TOKEN --namespace metrics
-        ...Kubernetes YAML...
+        ...prints Kubernetes YAML...
 
-    A token shows in process lists: --token-file PATH, or PREFECT__CLOUD__API_KEY_FILE, keeps it out of them.
+    Process lists show a token given as an option: prefer --token-file PATH, or set PREFECT__CLOUD__API_KEY_FILE.
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
@@ -58,7 +58,7 @@ for command in (status, pause, resume, stop):
 
 
 def _spelling(name: str, short_help: str, *commands: click.Command) -> None:
-    """Add ``prefect agent NAME``, the spelling of 1.x."""
+    """Add the group ``prefect agent NAME`` with its commands, which is the spelling of 1.x."""
     group = click.Group(name, help=f"{short_help}.", short_help=short_help)
     for command in commands:
         group.add_command(command, command.name if command.name == "start" else "install")
@@ -67,25 +67,27 @@ def _spelling(name: str, short_help: str, *commands: click.Command) -> None:
 
 _spelling(
     "local",
-    "Flow runs as processes of this machine, as in 1.x",
-    starter("prefect.agent.local:LocalAgent", options.process, "Start the agent whose flow runs are processes."),
+    "Run flows as processes of this machine, as in 1.x",
+    starter("prefect.agent.local:LocalAgent", options.process, "Start an agent that runs flows as processes."),
     installing.local,
 )
 _spelling(
     "docker",
-    "Flow runs as Docker containers",
-    starter("prefect.agent.docker:DockerAgent", options.docker, "Start the agent whose flow runs are containers."),
+    "Run flows as Docker containers",
+    starter("prefect.agent.docker:DockerAgent", options.docker, "Start an agent that runs flows as containers."),
 )
 _spelling(
     "process",
-    "Flow runs as processes of this machine",
-    starter("prefect.agent.entrypoints.library.kinds:ProcessAgent", options.process, "Start the agent of processes."),
+    "Run flows as processes of this machine",
+    starter(
+        "prefect.agent.entrypoints.library.kinds:ProcessAgent",
+        options.process,
+        "Start an agent that runs flows as processes.",
+    ),
 )
 _spelling(
     "kubernetes",
-    "Flow runs as Kubernetes Jobs",
-    starter(
-        "prefect.agent.kubernetes:KubernetesAgent", options.kubernetes, "Start the agent whose flow runs are Jobs."
-    ),
+    "Run flows as Kubernetes Jobs",
+    starter("prefect.agent.kubernetes:KubernetesAgent", options.kubernetes, "Start an agent that runs flows as Jobs."),
     installing.kubernetes,
 )

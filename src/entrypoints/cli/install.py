@@ -1,4 +1,4 @@
-"""``prefect agent install``: what it prints goes to stdout and nowhere else; words for people go to stderr."""
+"""``prefect agent install``: prints the configuration to stdout, and hints for the person to stderr."""
 
 from collections.abc import Mapping
 from importlib import metadata
@@ -14,7 +14,7 @@ from prefect.agent.entrypoints.runtime.exits import ExitCode
 from prefect.agent.entrypoints.settings.configuration import CLOUD_API, Backend
 
 if TYPE_CHECKING:
-    from prefect.agent.entrypoints.install.command_line import Started
+    from prefect.agent.entrypoints.install.command_line import AgentCommand
     from prefect.agent.entrypoints.install.plan import Install
 
 _JOBS: Final = {
@@ -25,35 +25,35 @@ _JOBS: Final = {
     "IMAGE_PULL_POLICY": "image_pull_policy",
     "SERVICE_ACCOUNT_NAME": "service_account_name",
 }
-"""Variables of the official manifest with defaults for the Jobs, and the options that give them."""
+"""By variable of the official manifest, which sets a default for the Jobs: the option that gives its value."""
 
 _AS_GIVEN: Final = (
     "namespace", "existing_secret", "tenant_id", "name", "labels", "env", "agent_config_id", "cluster_wide",
     "create_namespace", "flow_run_secret", "network_policy", "pod_disruption_budget", "agent_options",
 )  # fmt: skip
-"""Options that are attributes of :class:`Install` as they are."""
+"""Options whose values become attributes of :class:`Install` unchanged."""
 
 _DECIDED: Final = frozenset({"agent_address", "api_key_secret", "kubeconfig", "context"})
-"""Options of the agent that the manifest gives it."""
+"""Options of the agent that the manifest sets itself."""
 
-_NO_MEANING: Final = {
-    "resource_manager": "--resource-manager does nothing: the agent looks after its Jobs itself",
-    "latest": "--latest does nothing: --image says which image",
-    "rbac": "--rbac does nothing: the rights that the agent needs are always printed",
+_WITHOUT_EFFECT: Final = {
+    "resource_manager": "--resource-manager has no effect: the agent manages its Jobs itself",
+    "latest": "--latest has no effect: name the image with --image",
+    "rbac": "--rbac has no effect: the permissions that the agent needs are always printed",
 }
 
 
-class _InTheWay(click.ClickException):
-    """What is printed could not be applied."""
+class _NotApplicable(click.ClickException):
+    """``kubectl apply`` could not apply the manifest to the cluster as it is."""
 
     exit_code = ExitCode.CONFIGURATION
 
 
 class _Install(click.Group):
-    """A group whose command may be left out: ``kubernetes`` then."""
+    """A group of commands that calls ``kubernetes`` if the command line names none."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put the command in where there is none."""
+        """Insert ``kubernetes`` if *args* name no command."""
         if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
             args = ["kubernetes", *args]
         return super().parse_args(ctx, args)
@@ -61,7 +61,7 @@ class _Install(click.Group):
 
 @click.group(cls=_Install)
 def install() -> None:
-    """Print the configuration that installs an agent. What is left out is kubernetes.
+    """Print the configuration that installs an agent. Without a command, print the YAML for Kubernetes.
 
     \b
     $ prefect agent install --token-file key.txt --namespace metrics | kubectl apply -f -
@@ -70,12 +70,12 @@ def install() -> None:
 
 
 @install.command(
-    "kubernetes", cls=InstallCommand, agent="kubernetes", decided=_DECIDED, short_help="YAML for kubectl apply -f -"
+    "kubernetes", cls=InstallCommand, agent="kubernetes", decided=_DECIDED, short_help="Print YAML for kubectl apply"
 )
 @click.argument("kind", required=False, type=click.Choice(("kubernetes",)), metavar="")
 @options.kubernetes
 def kubernetes(kind: str | None, **given: Any) -> None:  # noqa: ARG001 - 0.6.7 takes the name at the end too
-    """Print the Kubernetes YAML that installs an agent with the rights it needs and no more.
+    """Print the Kubernetes YAML that installs an agent with the permissions it needs and no more.
 
     \b
     $ prefect agent install --token-file key.txt --namespace metrics | kubectl apply -f -
@@ -89,11 +89,11 @@ def kubernetes(kind: str | None, **given: Any) -> None:  # noqa: ARG001 - 0.6.7 
     except ConfigurationError as problem:
         raise click.UsageError(str(problem)) from None
     chosen = _chosen(given)
-    in_the_way = "" if given["offline"] else obstacle(chosen)
-    if in_the_way:
-        raise _InTheWay(in_the_way)
+    problem_in_cluster = "" if given["offline"] else obstacle(chosen)
+    if problem_in_cluster:
+        raise _NotApplicable(problem_in_cluster)
     click.echo(manifest(chosen).encode(), nl=False)
-    _say(*(text for option, text in _NO_MEANING.items() if given[option]))
+    _say(*(text for option, text in _WITHOUT_EFFECT.items() if given[option]))
     if given["image"] is None:
         _say_how_to_build(chosen.image)
     if chosen.needs_key:
@@ -101,20 +101,20 @@ def kubernetes(kind: str | None, **given: Any) -> None:  # noqa: ARG001 - 0.6.7 
     _say_if_loopback(chosen.api, "pod")
 
 
-@install.command("supervisor", cls=InstallCommand, short_help="A supervisord.conf")
+@install.command("supervisor", cls=InstallCommand, short_help="Print a supervisord.conf")
 @options.agent
 @options.supervisor
 def supervisor(agent: str, **given: Any) -> None:
-    """Print a configuration of supervisor (supervisord.org) that starts an agent."""
+    """Print a supervisord.conf (supervisord.org) that starts an agent."""
     from prefect.agent.entrypoints.install.command_line import flat  # noqa: PLC0415
 
     _print_supervisor(flat(agent), given)
 
 
-@install.command("local", cls=InstallCommand, agent="process", short_help="The same for the local agent of 1.x")
+@install.command("local", cls=InstallCommand, agent="process", short_help="Print one for the local agent of 1.x")
 @options.supervisor
 def local(**given: Any) -> None:
-    """Print a supervisord.conf that starts the local agent of 1.x: flow runs are processes of this machine."""
+    """Print a supervisord.conf that starts the local agent of 1.x, which runs flows as processes of this machine."""
     _print_supervisor(("agent", "local", "start"), given)
 
 
@@ -129,10 +129,10 @@ def _print_supervisor(words: tuple[str, ...], given: dict[str, Any]) -> None:
     _say_where_the_address_goes(started, "the environment of supervisord")
 
 
-@install.command("systemd", cls=InstallCommand, short_help="A systemd unit")
+@install.command("systemd", cls=InstallCommand, short_help="Print a systemd unit")
 @options.systemd
 def systemd(agent: str, user: str | None, key_file: str | None, **given: Any) -> None:
-    """Print a hardened systemd unit. systemd gives the agent the API key from a file that only root can read."""
+    """Print a hardened systemd unit. systemd reads the API key as root, and passes it to the agent alone."""
     from prefect.agent.entrypoints.install.command_line import flat  # noqa: PLC0415
     from prefect.agent.entrypoints.install.systemd import (  # noqa: PLC0415
         ENV_FILE,
@@ -146,20 +146,22 @@ def systemd(agent: str, user: str | None, key_file: str | None, **given: Any) ->
     path = key_file or (KEY_FILE if _needs_key(given["api"]) else None)
     click.echo(unit(SystemdUnit(started=started, user=user, key_file=path)).encode(), nl=False)
     if path:
-        _say(f"Put the API key, and nothing else, into {path} (owner root, mode 0600)")
-        _say(f"Variables for the agent may go into {ENV_FILE}, but better no PREFECT__CLOUD__API_KEY=...")
+        _say(f"Put only the API key into {path} (owner root, mode 0600)")
+        _say(f"Put other variables for the agent into {ENV_FILE}; avoid PREFECT__CLOUD__API_KEY=... there")
     _say_where_the_address_goes(started, f"{ENV_FILE} (owner root, mode 0600)")
     if started.platform == "process" and user is None:
-        _say(f"It needs a user: useradd --system --home-dir /var/lib/{NAME} --shell /usr/sbin/nologin {NAME}")
+        _say(f"Create its user: useradd --system --home-dir /var/lib/{NAME} --shell /usr/sbin/nologin {NAME}")
     if started.is_in_a_home:
-        _say(f"{started.program} is in a home directory, which the service's user may not read: give --command PATH")
+        _say(
+            f"{started.program} is in a home directory, which the service may not be able to read: give --command PATH"
+        )
     _say(f"Save it as /etc/systemd/system/{NAME}.service, then: systemctl enable --now {NAME}")
 
 
-@install.command("compose", cls=InstallCommand, decided={"agent_address"}, short_help="A Compose file")
+@install.command("compose", cls=InstallCommand, decided={"agent_address"}, short_help="Print a Compose file")
 @options.compose
 def compose(image: str | None, **given: Any) -> None:
-    """Print a compose.yaml that runs the container agent. The API key goes into a file beside it."""
+    """Print a compose.yaml that runs the container agent. Put the API key into a file beside it."""
     from prefect.agent.entrypoints.install.command_line import flat  # noqa: PLC0415
     from prefect.agent.entrypoints.install.compose import KEY_FILE, compose_file  # noqa: PLC0415
 
@@ -173,11 +175,11 @@ def compose(image: str | None, **given: Any) -> None:
     _say_if_loopback(started.api, "container")
 
 
-def _started(words: tuple[str, ...], given: Mapping[str, Any]) -> "Started":
-    from prefect.agent.entrypoints.install.command_line import Started, own_program  # noqa: PLC0415
+def _started(words: tuple[str, ...], given: Mapping[str, Any]) -> "AgentCommand":
+    from prefect.agent.entrypoints.install.command_line import AgentCommand, own_program  # noqa: PLC0415
 
     values = {name: value for name, value in given.items() if value}
-    return Started(**{"program": own_program(), "words": words, **values})
+    return AgentCommand(**{"program": own_program(), "words": words, **values})
 
 
 def _chosen(given: dict[str, Any]) -> "Install":
@@ -185,9 +187,9 @@ def _chosen(given: dict[str, Any]) -> "Install":
 
     key = _key(given)
     if key and given["existing_secret"]:
-        raise click.UsageError("--token and --existing-secret exclude each other: one Secret has the key")
+        raise click.UsageError("--token and --existing-secret exclude each other: give the key or the Secret")
     if given["flow_run_secret"] and given["cluster_wide"]:
-        raise click.UsageError("--flow-run-secret is of one namespace: not with --cluster-wide")
+        raise click.UsageError("--flow-run-secret and --cluster-wide exclude each other: a Secret is of one namespace")
     return Install(
         key=key,
         **{name: given[name] for name in _AS_GIVEN},
@@ -202,7 +204,7 @@ def _chosen(given: dict[str, Any]) -> "Install":
 
 
 def _key(given: dict[str, Any]) -> str | None:
-    """The API key, from its option or from a file."""
+    """Return the API key from its option or from its file, and remove both from *given*."""
     key, of_file = given.pop("key"), given.pop("key_file")
     if key and of_file:
         raise click.UsageError("--token and --token-file exclude each other: give the file")
@@ -211,10 +213,10 @@ def _key(given: dict[str, Any]) -> str | None:
 
 
 def _backend(given: Mapping[str, Any], *, has_key: bool) -> Backend:
-    """As asked for; else what the rest tells."""
+    """Return the backend that ``--backend`` names, else the one that key and address imply."""
     found = given["backend"] or ("cloud" if has_key or _needs_key(given["api"]) else "server")
     if found == "server" and not given["api"]:
-        raise click.UsageError("--backend server needs --api URL: the address of the server as the agent's pod sees it")
+        raise click.UsageError("--backend server needs --api URL: the server's address as seen from the agent's pod")
     return cast("Backend", found)
 
 
@@ -228,32 +230,32 @@ def _default_image() -> str:
 
 def _say_how_to_build(image: str) -> None:
     _say(
-        f"There is no public image. Build {image} and push it to a registry of yours (then give --image):",
+        f"There is no public image. Build {image}, push it to your registry, and name it with --image:",
         f"  docker build --tag {image} --file Containerfile .",
     )
 
 
 def _say_how_to_set_the_key(namespace: str) -> None:
     _say(
-        "The Secret has a placeholder. Set the key, which is then read from the terminal or a pipe, and start anew:",
+        "The Secret holds a placeholder. Set the key (read from the terminal or a pipe), and restart the agent:",
         f"  kubectl create secret generic prefect-agent --namespace {namespace} --from-file=api-key=/dev/stdin \\",
         "    --dry-run=client --output yaml | kubectl apply -f -",
         f"  kubectl rollout restart deployment/prefect-agent --namespace {namespace}",
-        "Next time give --existing-secret prefect-agent: applying this YAML again would bring the placeholder back.",
+        "From then on give --existing-secret prefect-agent: applying this YAML again would restore the placeholder.",
     )
 
 
-def _say_where_the_address_goes(started: "Started", place: str) -> None:
+def _say_where_the_address_goes(started: "AgentCommand", place: str) -> None:
     if started.has_secret_address:
         _say(
-            "The address has a password, so it is not printed: a command line can be read by every user. Put it into "
-            f"{place}, as a line PREFECT__CLOUD__API=https://NAME:PASSWORD@HOST"
+            "The address is not printed, because it has a password and every user can read a command line. Put it "
+            f"into {place}, as a line PREFECT__CLOUD__API=https://NAME:PASSWORD@HOST"
         )
 
 
 def _say_if_loopback(api: str | None, place: str) -> None:
     if api and checks.is_loopback(api):
-        _say(f"{api} is the agent's own {place} there, not this machine: give an address that the {place} can reach")
+        _say(f"From inside the agent's {place}, {api} is that {place}, not this machine: give an address it can reach")
 
 
 def _say(*lines: str) -> None:

@@ -1,4 +1,4 @@
-"""A command of ``install``: what follows ``--`` on its command line is for the agent that will be started."""
+"""The class of the commands of ``install``: they pass options after ``--`` on to the agent that will be started."""
 
 from collections.abc import Collection
 from typing import Any, Final
@@ -9,15 +9,15 @@ from click.core import ParameterSource
 from prefect.agent.entrypoints.cli.start import start
 
 KEYS: Final = frozenset({"key", "key_file", "flow_run_key"})
-"""Options that never go into a command line which others can read, or that ``install`` decides about."""
+"""Options that are not accepted after ``--``, because other users can read the agent's command line."""
 
 
 class InstallCommand(click.Command):
-    """Checks those options as the agent itself will, and hands them to the callback as ``agent_options``.
+    """A command that checks the options after ``--`` as the agent will, and passes them on as ``agent_options``.
 
     Args:
-        agent: Name of the agent as of ``start``, if there is no option ``--agent``.
-        decided: Options of the agent that this command decides about itself.
+        agent: Name of the agent, as ``start`` takes it, for a command without an option ``--agent``.
+        decided: Options of the agent that this command sets itself.
     """
 
     def __init__(self, *args: Any, agent: str = "local", decided: Collection[str] = (), **details: Any) -> None:
@@ -25,7 +25,7 @@ class InstallCommand(click.Command):
         self._agent, self._decided = agent, decided
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Take what is for this command and check the rest."""
+        """Parse the arguments before ``--`` for this command; check those after it for the agent."""
         end = args.index("--") if "--" in args else len(args)
         rest = super().parse_args(ctx, args[:end])
         words = args[end + 1 :]
@@ -35,20 +35,20 @@ class InstallCommand(click.Command):
         return rest
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
-        """Say that there can be more."""
+        """Add the agent's options to the usage line."""
         return [*super().collect_usage_pieces(ctx), "[-- OPTIONS OF THE AGENT]"]
 
     def _check(self, ctx: click.Context, words: list[str]) -> None:
         try:
             started = start.make_context("start", [ctx.params.get("agent", self._agent), *words])
         except click.UsageError as problem:
-            raise click.UsageError(f"after --: {problem.format_message()}", ctx) from problem
+            raise click.UsageError(f"options after --: {problem.format_message()}", ctx) from problem
         own = {parameter.name for parameter in self.params}
         for parameter in start.params:
             name = str(parameter.name)
             if started.get_parameter_source(name) is not ParameterSource.COMMANDLINE or name == "platform":
                 continue
             if name in own:
-                raise click.UsageError(f"give {parameter.opts[0]} before the --", ctx)
+                raise click.UsageError(f"give {parameter.opts[0]} before --, not after it", ctx)
             if name in self._decided or name in KEYS:
-                raise click.UsageError(f"{parameter.opts[0]} cannot be given here: install sees to it", ctx)
+                raise click.UsageError(f"{parameter.opts[0]} cannot be given after --: install sets it itself", ctx)

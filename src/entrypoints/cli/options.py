@@ -12,10 +12,10 @@ LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 class PlatformOption(click.Option):
-    """An option that the agents of some platforms have.
+    """An option for the agents of some platforms only.
 
     Attributes:
-        platforms: Their names.
+        platforms: Names of these platforms.
     """
 
     def __init__(self, *arguments: Any, platforms: tuple[str, ...], **details: Any) -> None:
@@ -24,7 +24,7 @@ class PlatformOption(click.Option):
 
 
 def platforms_of(parameter: click.Parameter) -> tuple[str, ...]:
-    """Names of the platforms it is for; none if it is for all."""
+    """Return the names of the platforms that have *parameter*; empty if all platforms have it."""
     return parameter.platforms if isinstance(parameter, PlatformOption) else ()
 
 
@@ -41,216 +41,319 @@ _COMMON: Final = (
         "-k",
         "key",
         metavar="KEY",
-        help="API key or token. It shows in process lists: better give --token-file.",
+        help="API key or token. Process lists show it: prefer --token-file.",
     ),
     click.option(
         "--token-file",
         "--key-file",
         "key_file",
         metavar="PATH",
-        help="File with the API key, - for the standard input. Default: PREFECT__CLOUD__API_KEY_FILE, else "
+        help="Read the API key from this file; - reads the standard input. Default: PREFECT__CLOUD__API_KEY_FILE, else "
         "PREFECT__CLOUD__API_KEY.",
     ),
     click.option(
         "--flow-run-key",
         metavar="KEY",
-        help="API key that flow runs get in place of the agent's. It shows in process lists: better give "
-        "--flow-run-key-file.",
+        help="Give flow runs this API key instead of the agent's. Process lists show it: prefer --flow-run-key-file.",
     ),
     click.option(
         "--flow-run-key-file",
         metavar="PATH",
-        help="File with the API key that flow runs get. Default: PREFECT_AGENT_FLOW_RUN_KEY_FILE, else "
+        help="Read the API key for flow runs from this file. Default: PREFECT_AGENT_FLOW_RUN_KEY_FILE, else "
         "PREFECT_AGENT_FLOW_RUN_KEY, else the agent's own key.",
     ),
-    click.option("--api", "-a", metavar="URL", help="Address of the Prefect API. Default: Prefect Cloud."),
-    click.option("--tenant-id", metavar="UUID", help="Tenant. Default: the one of the API key."),
-    click.option("--agent-config-id", metavar="ID", help="Id of an agent configuration kept in Prefect Cloud."),
-    click.option("--name", "-n", help="Name of the agent. Default: agent."),
-    click.option("--label", "-l", "labels", multiple=True, help="Take flow runs with this label. Repeatable."),
     click.option(
-        "--env", "-e", "env", multiple=True, metavar="KEY=VALUE", help="Variable for every flow run. Repeatable."
+        "--api",
+        "-a",
+        metavar="URL",
+        help="Address of the Prefect API. Default: PREFECT__CLOUD__API, else Prefect Cloud.",
+    ),
+    click.option(
+        "--tenant-id",
+        metavar="UUID",
+        help="Id of the tenant. Default: PREFECT__CLOUD__TENANT_ID, else the tenant of the API key.",
+    ),
+    click.option(
+        "--agent-config-id", metavar="ID", help="Id of an agent configuration that Prefect Cloud keeps. Default: none."
+    ),
+    click.option("--name", "-n", help="Name of the agent. Default: PREFECT__CLOUD__AGENT__NAME, else agent."),
+    click.option(
+        "--label",
+        "-l",
+        "labels",
+        multiple=True,
+        help="Start flow runs that have this label. Repeatable. Default: PREFECT__CLOUD__AGENT__LABELS, else no label.",
+    ),
+    click.option(
+        "--env",
+        "-e",
+        "env",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Set this environment variable in every flow run. Repeatable. Default: PREFECT__CLOUD__AGENT__ENV_VARS, "
+        "else none.",
     ),
     click.option(
         "--policy",
         metavar="open|restricted|FILE",
-        help="What flow runs may ask for. Default: PREFECT_AGENT_POLICY, else open: everything, as in 1.4.1.",
+        help="Limit what flow runs may ask the platform for. Default: PREFECT_AGENT_POLICY, else open: no limit, as in "
+        "1.4.1.",
     ),
     click.option("--max-polls", type=click.IntRange(min=1), metavar="N", help="Stop after N polls. Default: never."),
     click.option(
         "--limit",
         type=click.IntRange(min=1),
         metavar="N",
-        help="Keep at most N units of this agent alive at once. Default: PREFECT_AGENT_LIMIT, else no limit.",
+        help="Run at most N flow runs of this agent at the same time. Default: PREFECT_AGENT_LIMIT, else no limit.",
     ),
     click.option(
         "--max-lateness",
         type=click.FloatRange(min=0, min_open=True),
         metavar="S",
-        help="Do not start flow runs that are more than S seconds late. Default: PREFECT_AGENT_MAX_LATENESS, else "
-        "start them however late.",
+        help="Do not start flow runs that are overdue by more than S seconds. Default: PREFECT_AGENT_MAX_LATENESS, "
+        "else no limit.",
     ),
     click.option(
         "--state-directory",
         metavar="DIR",
-        help="Keep reports that Prefect has not confirmed here. Default: PREFECT_AGENT_STATE_DIRECTORY, systemd's "
-        "STATE_DIRECTORY, else ~/.prefect-agent.",
+        help="Keep reports in this folder until Prefect confirms them. Default: PREFECT_AGENT_STATE_DIRECTORY, else "
+        "systemd's STATE_DIRECTORY, else ~/.prefect-agent.",
     ),
     click.option(
         "--start-patience",
         type=click.FloatRange(min=0),
         metavar="S",
-        help="Wait up to S seconds for Prefect and the platform at start. Default: PREFECT_AGENT_START_PATIENCE, else "
-        "300.",
+        help="At start, wait up to S seconds until Prefect and the platform answer. Default: "
+        "PREFECT_AGENT_START_PATIENCE, else 300.",
     ),
-    click.option("--no-wait", is_flag=True, help="End at once if Prefect or the platform does not answer at start."),
+    click.option("--no-wait", is_flag=True, help="At start, exit if Prefect or the platform does not answer at once."),
     click.option(
         "--auth-patience",
         type=click.FloatRange(min=0),
         metavar="S",
-        help="End after S seconds of refusals of a key that was accepted before. Default: PREFECT_AGENT_AUTH_PATIENCE, "
-        "else 600.",
+        help="Exit if Prefect refuses, for S seconds, a key that it accepted before. Default: "
+        "PREFECT_AGENT_AUTH_PATIENCE, else 600.",
     ),
     click.option(
         "--agent-address",
         metavar="URL",
-        help="Serve /api/health and /api/poke here, for example http://127.0.0.1:8080. Default: nowhere.",
+        help="Serve /api/health and /api/poke at this address, for example http://127.0.0.1:8080. Default: "
+        "PREFECT__CLOUD__AGENT__AGENT_ADDRESS, else no server.",
     ),
-    click.option("--no-cloud-logs", is_flag=True, help="Flow runs do not send their logs to Prefect."),
-    click.option("--log-level", type=click.Choice(LEVELS, case_sensitive=False), help="Default: INFO."),
-    click.option("--log-format", type=click.Choice(("text", "json")), default="text", show_default=True),
+    click.option(
+        "--no-cloud-logs",
+        is_flag=True,
+        help="Do not send flow runs' logs to Prefect. Default: PREFECT__CLOUD__SEND_FLOW_RUN_LOGS, else send them.",
+    ),
+    click.option(
+        "--log-level",
+        type=click.Choice(LEVELS, case_sensitive=False),
+        help="Log messages of this level and above. Default: PREFECT__CLOUD__AGENT__LEVEL, else INFO.",
+    ),
+    click.option(
+        "--log-format",
+        type=click.Choice(("text", "json")),
+        default="text",
+        show_default=True,
+        help="Write the agent's log as lines of text, or as one JSON object per line.",
+    ),
     click.option("--verbose", "-v", is_flag=True, help="Log at level DEBUG, and show tracebacks."),
 )
 
 _DOCKER: Final = (
-    _docker("--base-url", "-b", metavar="URL", help="Docker engine. Default: DOCKER_HOST, else the local socket."),
-    _docker("--no-pull", is_flag=True, default=None, help="Run images that are there; never pull."),
-    _docker("--volume", "volumes", multiple=True, metavar="SPEC", help="Volume for flow runs, as of docker run."),
+    _docker(
+        "--base-url",
+        "-b",
+        metavar="URL",
+        help="Address of the Docker engine. Default: DOCKER_HOST, else the engine's local socket.",
+    ),
+    _docker("--no-pull", is_flag=True, default=None, help="Never pull images: use those that the engine has."),
+    _docker(
+        "--volume",
+        "volumes",
+        multiple=True,
+        metavar="SPEC",
+        help="Mount this volume in flow runs; written as for docker run. Repeatable. Default: none.",
+    ),
     _docker(
         "--reg-allow-list",
         "reg_allow_list",
         multiple=True,
         metavar="REGISTRY",
-        help="Use images of this registry only. Repeatable. Default: PREFECT_AGENT_REG_ALLOW_LIST, else of all.",
+        help="Use only images from this registry. Repeatable. Default: PREFECT_AGENT_REG_ALLOW_LIST, else all.",
     ),
-    _docker("--network", "networks", multiple=True, metavar="NAME", help="Network for flow runs. Repeatable."),
+    _docker(
+        "--network",
+        "networks",
+        multiple=True,
+        metavar="NAME",
+        help="Connect flow runs to this network. Repeatable. Default: the engine's default network.",
+    ),
     _docker(
         "--docker-client-timeout",
         type=click.IntRange(min=1),
         metavar="S",
-        help="Wait up to S seconds for an answer of the engine. Default: 60.",
+        help="Wait up to S seconds for each answer of the Docker engine. Default: 60.",
     ),
 )
 
 _SHOW: Final = (
     _docker_or_process(
-        "--show-flow-logs", "-f", is_flag=True, default=None, help="Show the flow runs' output as well."
+        "--show-flow-logs", "-f", is_flag=True, default=None, help="Show the output of flow runs in the agent's output."
     ),
 )
 
 _PROCESS: Final = (
-    _process("--interpreter", metavar="PATH", help="Python that has Prefect. Default: the prefect on PATH."),
     _process(
-        "--import-path", "-p", "import_paths", multiple=True, metavar="PATH", help="Goes on the flow runs' PYTHONPATH."
+        "--interpreter",
+        metavar="PATH",
+        help="Python interpreter that has Prefect installed. Default: PREFECT_AGENT_INTERPRETER, else the one of the "
+        "prefect command on PATH.",
+    ),
+    _process(
+        "--import-path",
+        "-p",
+        "import_paths",
+        multiple=True,
+        metavar="PATH",
+        help="Add this folder to the PYTHONPATH of flow runs. Repeatable. Default: none.",
     ),
     _process(
         "--output-limit",
         type=click.IntRange(min=0, max=10**9),
         metavar="MIB",
-        help="Keep at most MIB mebibytes of each flow run's output, its end; 0: all. Default: "
+        help="Keep only the last MIB mebibytes of each flow run's output; 0 keeps all of it. Default: "
         "PREFECT_AGENT_OUTPUT_LIMIT, else 100.",
     ),
 )
 
 _KUBERNETES: Final = (
-    _kubernetes("--namespace", metavar="NAME", help="Namespace for the Jobs. Default: the agent's own."),
     _kubernetes(
-        "--job-template", "job_template_path", metavar="PATH", help="Template for the Jobs: a file or an address."
+        "--namespace",
+        metavar="NAME",
+        help="Create Jobs in this namespace. Default: NAMESPACE, else the agent's own namespace.",
+    ),
+    _kubernetes(
+        "--job-template",
+        "job_template_path",
+        metavar="PATH",
+        help="Make Jobs from the template in this file or at this address. Default: YAML_TEMPLATE, else the built-in "
+        "template.",
     ),
     _kubernetes(
         "--template-path",
         "template_paths",
         multiple=True,
         metavar="PREFIX",
-        help="Read templates that run configs name from here too: a folder, a file, an address. Repeatable. Default: "
-        "PREFECT_AGENT_TEMPLATE_PATHS, else public web addresses only.",
+        help="Let run configs name job templates below this folder, file or address, too. Repeatable. Default: "
+        "PREFECT_AGENT_TEMPLATE_PATHS, else only public web addresses.",
     ),
-    _kubernetes("--service-account-name", metavar="NAME", help="Service account of the Jobs."),
-    _kubernetes("--image-pull-secrets", metavar="A,B", help="Secrets to pull the Jobs' images with."),
+    _kubernetes(
+        "--service-account-name",
+        metavar="NAME",
+        help="Service account of the Jobs' pods. Default: SERVICE_ACCOUNT_NAME, else the namespace's default.",
+    ),
+    _kubernetes(
+        "--image-pull-secrets",
+        metavar="A,B",
+        help="Secrets with the logins for pulling the Jobs' images. Default: IMAGE_PULL_SECRETS, else none.",
+    ),
     _kubernetes(
         "--disable-job-deletion",
         "delete_finished_jobs",
         flag_value=False,
         default=None,
         type=bool,
-        help="Keep finished Jobs.",
+        help="Do not delete finished Jobs. Default: delete them, unless DELETE_FINISHED_JOBS is False.",
     ),
-    _kubernetes("--kubeconfig", metavar="PATH", help="Default: the pod's service account, else KUBECONFIG."),
-    _kubernetes("--context", metavar="NAME", help="Use this context of the kubeconfig. Default: its current one."),
+    _kubernetes(
+        "--kubeconfig",
+        metavar="PATH",
+        help="Kubeconfig file to use. Default: the pod's service account, else KUBECONFIG, else ~/.kube/config.",
+    ),
+    _kubernetes("--context", metavar="NAME", help="Kubeconfig context to use. Default: the file's current context."),
     _kubernetes(
         "--api-key-secret",
         metavar="NAME/KEY",
-        help="Secret that holds the API key, for the Jobs to refer to. Default: the agent makes one for each Job.",
+        help="Give Jobs the API key from this Secret. Default: PREFECT_AGENT_API_KEY_SECRET, else the agent creates a "
+        "Secret for each Job.",
     ),
     _kubernetes(
         "--job-security",
         type=click.Choice(("restricted", "none")),
-        help="Pod security of the Jobs where their template says nothing. Default: restricted.",
+        help="Pod security settings of Jobs whose template sets none. Default: PREFECT_AGENT_JOB_SECURITY, else "
+        "restricted.",
     ),
     _kubernetes(
-        "--cluster-wide", is_flag=True, default=None, help="Job templates may name other namespaces than the agent's."
+        "--cluster-wide",
+        is_flag=True,
+        default=None,
+        help="Let job templates name any namespace. Default: PREFECT_AGENT_CLUSTER_WIDE, else only the agent's.",
     ),
     _kubernetes(
         "--without",
         multiple=True,
         type=click.Choice(("clean-up", "cancel", "logs", "events")),
-        help="Do without a feature and its permissions. Repeatable.",
+        help="Switch off this feature, which then needs no permissions. Repeatable. Default: PREFECT_AGENT_WITHOUT, "
+        "else none.",
     ),
     _kubernetes(
         "--start-trouble",
         type=click.FloatRange(min=0),
         metavar="S",
-        help="Give up on a pod whose image cannot be pulled after S seconds. Default: 60.",
+        help="Give up on a pod whose image cannot be pulled for S seconds. Default: 60.",
     ),
     _kubernetes(
         "--start-deadline",
         type=click.FloatRange(min=0),
         metavar="S",
-        help="Give up on a pod that finds no node after S seconds. Default: 21600.",
+        help="Give up on a pod that no node, or no quota, has room for during S seconds. Default: 21600.",
     ),
-    _kubernetes("--qps", type=click.FloatRange(min=0, min_open=True), help="Requests per second. Default: 200."),
-    _kubernetes("--burst", type=click.IntRange(min=1), help="Requests at once. Default: 400."),
+    _kubernetes(
+        "--qps",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="N",
+        help="Send the API server at most N requests per second on average. Default: 200.",
+    ),
+    _kubernetes(
+        "--burst",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Send the API server at most N requests at once. Default: 400.",
+    ),
 )
 
 
 def common(command: Command) -> Command:
-    """Options that every agent has."""
+    """Add the options that every agent has to *command*."""
     return _all(_COMMON, command)
 
 
 def docker(command: Command) -> Command:
-    """Options of the Docker agent."""
+    """Add the options of the Docker agent to *command*."""
     return _all((*_DOCKER, *_SHOW), command)
 
 
 def process(command: Command) -> Command:
-    """Options of the process agent."""
+    """Add the options of the process agent to *command*."""
     return _all((*_PROCESS, *_SHOW, _hostname_label(default=True)), command)
 
 
 def kubernetes(command: Command) -> Command:
-    """Options of the Kubernetes agent."""
+    """Add the options of the Kubernetes agent to *command*."""
     return _all(_KUBERNETES, command)
 
 
 def every_platform(command: Command) -> Command:
-    """Options of all platforms together, for the spelling where the platform is an argument."""
+    """Add the options of all platforms to *command*, whose argument names the platform."""
     return _all((*_DOCKER, *_SHOW, *_PROCESS, *_KUBERNETES, _hostname_label(default=None)), command)
 
 
 def _hostname_label(*, default: bool | None) -> Callable[[Any], Any]:
     return _process(
-        "--hostname-label/--no-hostname-label", default=default, help="Add this machine's name to the labels."
+        "--hostname-label/--no-hostname-label",
+        default=default,
+        help=f"Add this machine's name to the agent's labels. Default: {'add it' if default else 'do not add it'}.",
     )
 
 

@@ -1,11 +1,11 @@
-"""The first process of a container: starts ``prefect``, hands signals on, and reaps what others leave behind.
+"""The first process of a container: starts ``prefect``, forwards signals to it, and reaps orphaned processes.
 
-A process whose parent ends becomes a child of process 1, and stays a zombie if that does not wait for it. Flow runs
+A process whose parent ends becomes a child of process 1, and stays a zombie until process 1 waits for it. Flow runs
 leave such processes; the agent waits for its own children only. So the image starts the agent as::
 
     python -m prefect.agent.entrypoints.cli.pid1 agent start
 
-Elsewhere than as process 1 this is ``prefect`` and nothing else: somebody reaps already (``docker run --init``).
+If this program is not process 1, it only runs ``prefect``: another process 1 reaps (``docker run --init``).
 """
 
 import os
@@ -24,9 +24,9 @@ HANDED_ON: Final = (
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run ``prefect`` with *arguments* and end as it ends."""
+    """Run ``prefect`` with *arguments* (default: this process's own), and exit with its status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    memory.hide()  # the parent that stays has the same environment
+    memory.hide()  # the parent process stays, and has the same environment
     if os.getpid() == 1:
         reap_until_child_ends()
     from prefect.agent.entrypoints.cli import prefect  # noqa: PLC0415
@@ -37,9 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def reap_until_child_ends() -> None:
-    """Fork. Return in the child; in the parent reap every process that ends, and end with the child's status.
+    """Fork. Return in the child; in the parent, reap every process that ends, and exit with the child's status.
 
-    Must be called before any thread is started.
+    Call it before any thread is started.
     """
     old = signal.pthread_sigmask(signal.SIG_BLOCK, HANDED_ON)
     child = os.fork()
@@ -52,7 +52,7 @@ def reap_until_child_ends() -> None:
 
 def _hand_on_signals(child: int) -> None:
     def hand_on(number: int, _frame: FrameType | None) -> None:
-        with suppress(ProcessLookupError):  # it has just ended
+        with suppress(ProcessLookupError):  # the child has just ended
             os.kill(child, number)
 
     for number in HANDED_ON:

@@ -1,4 +1,4 @@
-"""``prefect agent selftest``: kill and recover harmless units on the user's own platform."""
+"""``prefect agent selftest``: kills and recovers harmless units on the user's own platform."""
 
 import sys
 from contextlib import closing
@@ -13,26 +13,27 @@ from prefect.agent.entrypoints.runtime.exits import ExitCode, exit_for
 IMAGE = "busybox:latest"
 
 FOR = {"interpreter": ("process",), "image": ("docker", "kubernetes"), "namespace": ("kubernetes",)}
-"""The platforms that have an option."""
+"""By option: the platforms that have it."""
 
 
 @click.command()
 @click.argument("platform", default="docker", metavar="[docker|process|kubernetes]")
-@click.option("--image", metavar="NAME", help=f"Make units from this image; it needs sh. Default: {IMAGE}.")
-@click.option("--interpreter", metavar="PATH", help="Python that has Prefect. Default: the prefect on PATH.")
-@click.option("--namespace", metavar="NAME", help="Namespace for the Jobs. Default: as of the agent.")
-@click.option("--verbose", "-v", is_flag=True, help="Show what the agents of the self-test log.")
+@click.option("--image", metavar="NAME", help=f"Create units from this image, which must have sh. Default: {IMAGE}.")
+@click.option("--interpreter", metavar="PATH", help="Python that has Prefect. Default: that of prefect on PATH.")
+@click.option("--namespace", metavar="NAME", help="Create Jobs in this namespace. Default: the agent's namespace.")
+@click.option("--verbose", "-v", is_flag=True, help="Show the logs of the self-test's agents.")
 def selftest(platform: str, *, verbose: bool, **given: str | None) -> None:
-    """Kill and recover harmless units on this platform, and print what that proves.
+    """Prove that agents recover on this platform: kill agents and harmless units, and print the results.
 
-    No Prefect Cloud is asked: the flow runs are made up, and their units sleep or end at once. Exits with 0 if all
-    holds, with 70 if something does not. --image is for docker and kubernetes, --interpreter for process.
+    The self-test needs no Prefect Cloud: it invents the flow runs, and their units sleep or end at once. It exits with
+    0 if every proof holds, else with 70. --image is for docker and kubernetes, --interpreter for process, --namespace
+    for kubernetes.
     """
     kind = {"local": "docker"}.get(platform, platform)
     chosen = {name: value for name, value in given.items() if value}
     for name in chosen:
         if kind in {"docker", "process", "kubernetes"} and kind not in FOR[name]:
-            raise click.UsageError(f"--{name} is not for {platform}")
+            raise click.UsageError(f"--{name} is not for {platform}, but for {' and '.join(FOR[name])}")
     logs.set_up(level="DEBUG" if verbose else "ERROR", agent_name="selftest")
     image = chosen.pop("image", IMAGE)
     try:

@@ -1,4 +1,4 @@
-"""Starting an agent: both spellings, and what goes wrong as one sentence and an exit code."""
+"""Starts an agent, in both spellings, and turns errors into one sentence and an exit code."""
 
 import os
 import threading
@@ -20,14 +20,14 @@ from prefect.agent.entrypoints.settings.values import sound
 Starter = Callable[..., None]
 
 PLATFORM_OF: Final = {"local": "docker"}
-"""Names of agents that are not names of platforms: in the flat form ``local`` is the container agent of 0.x."""
+"""Platforms of agents with another name: ``prefect agent start local`` is the container agent of 0.x."""
 
 
 class _Start(click.Command):
-    """``start`` for every platform: each option is checked to be one of the platform's, and the help has sections."""
+    """The command ``start`` for every platform: refuses options of other platforms, and groups its help by platform."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Refuse options of other platforms; drop those that nobody gave."""
+        """Refuse options of other platforms; remove those that were not given."""
         rest = super().parse_args(ctx, args)
         agent = ctx.params["platform"]
         kind = PLATFORM_OF.get(agent, agent)
@@ -41,7 +41,7 @@ class _Start(click.Command):
         return rest
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options that every agent has, then those that some have."""
+        """Write the options of every agent first, then those of some platforms."""
         sections: dict[tuple[str, ...], list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
@@ -57,23 +57,23 @@ class _Start(click.Command):
 @options.common
 @options.every_platform
 def start(platform: str, **given: Any) -> None:
-    """Start an agent. The default, local, starts flow runs as Docker containers.
+    """Start an agent: it waits for flow runs and starts them. The default platform is local.
 
     \b
-    local, docker   Docker containers on this machine's engine
-    process         processes of this machine
-    kubernetes      Kubernetes Jobs
-    or the name of a platform that another package adds.
+    local, docker   start flow runs as containers of a Docker engine
+    process         start flow runs as processes of this machine
+    kubernetes      start flow runs as Kubernetes Jobs
+    NAME            use the platform NAME, which another package provides
     """
     _run(_class(platform), given)
 
 
 def starter(class_name: str, own: Callable[[Starter], Starter], help_text: str) -> click.Command:
-    """The command ``start`` of one kind of agent, in the spelling of 1.x.
+    """Return the command ``start`` of one kind of agent, in the spelling of 1.x.
 
     Args:
         class_name: ``module:Class`` of the agent.
-        own: Adds the options that only this kind has.
+        own: Decorator that adds the options of this kind of agent.
     """
 
     @click.command("start", help=help_text)
@@ -86,12 +86,12 @@ def starter(class_name: str, own: Callable[[Starter], Starter], help_text: str) 
 
 
 def _check_platform(ctx: click.Context, platform: str, kind: str) -> None:
-    """A name that is no platform is a usage error, with the names there are."""
+    """Raise a usage error, which lists the known names, if *kind* is not a platform."""
     from prefect.agent.entrypoints.factories import platform_names  # noqa: PLC0415 - costs the container
 
     names = sorted({"local", "kubernetes", *platform_names()})
     if kind not in names:
-        raise click.UsageError(f"there is no agent {platform!r}; there are {', '.join(names)}", ctx)
+        raise click.UsageError(f"there is no agent {platform!r}; choose one of {', '.join(names)}", ctx)
 
 
 def _class(platform: str) -> str:
@@ -101,7 +101,7 @@ def _class(platform: str) -> str:
 
 
 def _run(class_name: str, given: Mapping[str, Any]) -> None:
-    """Make the agent and start it; end the process with its exit code."""
+    """Create the agent and start it; end the process with its exit code."""
     verbose, before = given["verbose"], threading.enumerate()
     end = AgentExit(ExitCode.OK, "")
     outlet.know(_secrets_of(given))
@@ -116,19 +116,19 @@ def _run(class_name: str, given: Mapping[str, Any]) -> None:
     except (click.ClickException, click.Abort, click.exceptions.Exit):
         raise
     except Exception as bug:  # noqa: BLE001 - a traceback leaves through the outlet only
-        end = AgentExit(ExitCode.SOFTWARE, f"a bug ended the agent: {type(bug).__name__}; see above")
+        end = AgentExit(ExitCode.SOFTWARE, f"a bug ended the agent: {type(bug).__name__}; see the traceback above")
         outlet.show(bug, f"Bug: {type(bug).__name__}: {bug}")
         _shown(end, verbose=False)
     leave(end.code, before=before)
 
 
 def _secrets_of(given: Mapping[str, Any]) -> list[str]:
-    """Secrets on the command line: keys, and the password of the address."""
+    """Return the secrets on the command line: keys, and the password in the address."""
     return [given["key"] or "", given["flow_run_key"] or "", *passwords_of(given["api"] or "")]
 
 
 def _with_patience(given: Mapping[str, Any]) -> dict[str, Any]:
-    """``--no-wait`` is no patience at all."""
+    """Return the options with ``--no-wait`` replaced by a start patience of 0 seconds."""
     options = dict(given)
     if not options.pop("no_wait"):
         return options
@@ -174,7 +174,7 @@ def _load(class_name: str) -> Any:
 
 
 def _shown(end: AgentExit, *, verbose: bool) -> AgentExit:
-    """Show why the agent ends, and return it."""
+    """Print why the agent ends, and return *end*."""
     if verbose:
         outlet.show(end, "The agent ends", level="DEBUG")
     click.echo(f"Error: {outlet.clean(cut(str(end), logs.MAX_MESSAGE))}", err=True)

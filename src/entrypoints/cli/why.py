@@ -1,4 +1,4 @@
-"""``prefect agent why``: what keeps a flow run from starting, and what to do."""
+"""``prefect agent why``: says why a flow run does not start, and what to do."""
 
 import json
 import os
@@ -21,21 +21,31 @@ from prefect.agent.entrypoints.runtime.exits import exit_for
 @click.command()
 @click.argument("run", metavar="RUN")
 @click.argument("platform", required=False, metavar="[docker|process|kubernetes]")
-@click.option("--token", "--key", "-t", "-k", "key", metavar="KEY", help="API key. Better: PREFECT__CLOUD__API_KEY.")
+@click.option("--token", "--key", "-t", "-k", "key", metavar="KEY", help="API key. Prefer PREFECT__CLOUD__API_KEY.")
 @click.option(
-    "--token-file", "--key-file", "key_file", metavar="PATH", help="File with the API key; - for the standard input."
+    "--token-file",
+    "--key-file",
+    "key_file",
+    metavar="PATH",
+    help="Read the API key from this file; - reads the standard input.",
 )
-@click.option("--api", "-a", metavar="URL", help="Address of the Prefect API. Default: as of the agent.")
-@click.option("--tenant-id", metavar="UUID", help="Tenant. Default: the one of the API key.")
-@click.option("--namespace", metavar="NAME", help="Namespace of the Jobs, for kubernetes. Default: as of the agent.")
-@click.option("--output", type=click.Choice(("text", "json")), default="text", show_default=True)
+@click.option("--api", "-a", metavar="URL", help="Address of the Prefect API. Default: the agent's.")
+@click.option("--tenant-id", metavar="UUID", help="Id of the tenant. Default: the tenant of the API key.")
+@click.option("--namespace", metavar="NAME", help="Look for Jobs in this namespace. Default: the agent's namespace.")
+@click.option(
+    "--output",
+    type=click.Choice(("text", "json")),
+    default="text",
+    show_default=True,
+    help="Print text for people or JSON for programs.",
+)
 def why(run: str, platform: str | None, *, output: str, namespace: str | None, **login: str | None) -> None:
-    """Say why a flow run does not start, and what to do about it. Changes nothing.
+    """Say why a flow run does not start, and what to do about it. This command changes nothing.
 
-    RUN is the run's id, its name (the latest of that name), or the address that the client prints. With a platform, the
-    run's unit is looked for there: call it where the agent executes.
+    RUN is the run's id, its name (the latest run of that name), or the address that the client prints. Name a platform
+    to look for the run's unit there, too; then call the command where the agent runs.
 
-    Exits with 0 if nothing keeps the run, with 1 if something does.
+    The exit code is 0 if nothing prevents the run from starting, else 1.
 
     \b
     Examples:
@@ -43,7 +53,7 @@ def why(run: str, platform: str | None, *, output: str, namespace: str | None, *
         $ prefect agent why http://localhost:8080/default/flow-run/01a22128-7c50-7b11-8f6c-9f0c2d1f0e11 docker
     """
     if namespace and platform != "kubernetes":
-        raise click.UsageError("--namespace is for kubernetes")
+        raise click.UsageError("--namespace is for kubernetes: name that platform, or leave the option out")
     try:
         facts = _facts(run, login)
         unit = _unit(facts, platform, {"namespace": namespace} if namespace else {}) if facts and platform else None
@@ -52,7 +62,7 @@ def why(run: str, platform: str | None, *, output: str, namespace: str | None, *
         outlet.say(f"Error: {end}", err=True)
         sys.exit(end.code)
     if facts is None:
-        raise click.UsageError(f"there is no flow run {run!r} in this tenant: neither an id nor a name")
+        raise click.UsageError(f"this tenant has no flow run with the id or the name {run!r}: check it and --tenant-id")
     findings = explain(facts, unit)
     outlet.say(*([_as_json(facts, findings)] if output == "json" else map(escaped, _as_text(facts, findings))))
     sys.exit(int(any(finding.stops for finding in findings)))
@@ -101,7 +111,7 @@ def _as_json(facts: RunFacts, findings: Sequence[Finding]) -> str:
 def _as_text(facts: RunFacts, findings: Sequence[Finding]) -> Iterator[str]:
     version = f" v{facts.flow_version}" if facts.flow_version is not None else ""
     since = f" for {span(facts.at - facts.since)}" if facts.since else ""
-    due = f"; it is due since {facts.state.start_time:%H:%M:%S} UTC" if _is_due(facts) else ""
+    due = f"; it has been due since {facts.state.start_time:%H:%M:%S} UTC" if _is_due(facts) else ""
     yield f"{facts.name} (flow {facts.flow}{version}, {facts.id}) is {facts.state.name}{since}{due}."
     for finding in findings:
         yield f"{'x' if finding.stops else 'ok':<3}{finding.text}"

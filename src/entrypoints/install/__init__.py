@@ -1,1 +1,1 @@
-"""``prefect agent install``: files that install an agent on Kubernetes or beside a process manager. Pure text."""
+"""The texts that ``prefect agent install`` prints, for Kubernetes and for process managers. Pure."""

@@ -1,4 +1,4 @@
-"""What people type into ``install``, checked before it is printed: a wrong name is one sentence here, no 422 later."""
+"""Checks of the values that people give to ``install``: a wrong one is refused before anything is printed."""
 
 import re
 from collections.abc import Iterable
@@ -21,76 +21,76 @@ _QUANTITY: Final = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTP
 
 
 def namespace(text: str) -> str:
-    """A name of a namespace (DNS label of RFC 1123)."""
+    """Return *text*, a valid name of a namespace (DNS label of RFC 1123); raise ConfigurationError if it is not."""
     if not _DNS_LABEL.fullmatch(text) or len(text) > 63:
         raise ConfigurationError(
-            f"{text!r} is no name of a namespace: at most 63 lower-case letters, digits and '-', and no '-' at an end"
+            f"{text!r} is not a namespace: use at most 63 lower-case letters, digits and '-', and no '-' at either end"
         )
     return text
 
 
 def object_name(text: str) -> str:
-    """A name of a Secret or a ServiceAccount (DNS subdomain of RFC 1123)."""
+    """Return *text*, a valid name of a Secret or a ServiceAccount (DNS subdomain of RFC 1123)."""
     if not _DNS_NAME.fullmatch(text) or len(text) > 253:
-        raise ConfigurationError(f"{text!r} is no name in Kubernetes: lower-case letters, digits, '-' and '.' only")
+        raise ConfigurationError(f"{text!r} is not a name in Kubernetes: use lower-case letters, digits, '-' and '.'")
     return text
 
 
 def object_names(text: str) -> tuple[str, ...]:
-    """Names with commas between them, as of ``--image-pull-secrets``."""
+    """Return the names in a list with commas, such as ``--image-pull-secrets`` takes."""
     return tuple(object_name(name.strip()) for name in text.split(",") if name.strip())
 
 
 def secret_key(text: str, default: str) -> tuple[str, str]:
-    """``NAME`` or ``NAME/KEY`` of a Secret that is there already."""
+    """Return name and key of an existing Secret, given as ``NAME`` or ``NAME/KEY``; *default* is the default key."""
     name, slash, key = text.partition("/")
     if slash and not _SECRET_KEY.fullmatch(key):
         raise ConfigurationError(
-            f"{text!r} is no NAME/KEY of a Secret: the key has letters, digits, '-', '_' and '.' only"
+            f"{text!r} is not NAME/KEY of a Secret: use letters, digits, '-', '_' and '.' in the key"
         )
     return object_name(name), key or default
 
 
 def quantity(text: str) -> str:
-    """An amount of memory or CPU, such as ``512Mi`` or ``250m``."""
+    """Return *text*, a valid amount of memory or CPU, such as ``512Mi`` or ``250m``."""
     if not _QUANTITY.fullmatch(text):
-        raise ConfigurationError(f"{text!r} is no amount in Kubernetes; it looks like 512Mi, 2Gi, 250m or 1.5")
+        raise ConfigurationError(f"{text!r} is not an amount in Kubernetes; write it like 512Mi, 2Gi, 250m or 1.5")
     return text
 
 
 def image(text: str) -> str:
-    """A reference to an image. Whether it exists, only a registry knows."""
+    """Return *text*, a possible reference to an image. Whether the image exists is not checked."""
     if not re.fullmatch(r"[^\s\x00-\x1f]+", text) or not text.isascii():
-        raise ConfigurationError(f"{text!r} is no name of an image; it looks like registry.example.com/prefect-agent:1")
+        raise ConfigurationError(f"{text!r} is not an image; write it like registry.example.com/prefect-agent:1")
     return text
 
 
 def address(text: str) -> str:
-    """The address of a Prefect API."""
+    """Return *text*, a valid address of a Prefect API."""
     return check_address(text, "--api")
 
 
 def check_no_login(api: str | None) -> None:
-    """Refuse an address with a name or password: what is printed is no place for it.
+    """Refuse an address with a name or password, since the printed configuration would show them.
 
     Raises:
-        ConfigurationError: It has one.
+        ConfigurationError: The address has a name or a password.
     """
     if api and "@" in urlsplit(api).netloc:
         raise ConfigurationError(
-            f"--api {without_password(api)} is given with a name or password, which all who see the configuration "
-            "could read: give it without, and set PREFECT__CLOUD__API in the Deployment from a Secret"
+            f"--api {without_password(api)} has a name or password, which everyone who sees the configuration could "
+            "read: give the address without it, and set PREFECT__CLOUD__API in the Deployment from a Secret"
         )
 
 
 def port_of(api: str) -> int:
-    """The TCP port of a checked address."""
+    """Return the TCP port of a checked address."""
     parts = urlsplit(api)
     return parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def is_loopback(api: str) -> bool:
-    """Whether only the machine itself can be meant, which in a pod or container is another one."""
+    """Whether the address means the machine itself; inside a pod or container it then means that one."""
     return is_loopback_host(urlsplit(api).hostname or "")
 
 
@@ -100,12 +100,12 @@ def tenant(text: str) -> str:
 
 
 def labels(values: Iterable[str]) -> tuple[str, ...]:
-    """Labels, sorted, each once."""
+    """Return the labels, sorted, each once."""
     return as_labels(tuple(printable(value) for value in values))
 
 
 def variables(pairs: Iterable[str]) -> dict[str, str]:
-    """What ``--env KEY=VALUE`` gave."""
+    """Return the variables that ``--env KEY=VALUE`` options give."""
     found: dict[str, str] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
@@ -118,38 +118,38 @@ def variables(pairs: Iterable[str]) -> dict[str, str]:
 
 
 def key(text: str) -> str:
-    """An API key or token, ``-`` to read it from the standard input. It is not repeated in the message."""
+    """Return the API key or token *text*; ``-`` reads it from the standard input. No message shows it."""
     try:
         return read_key("-", "--token") if text == "-" else read_secret(text, "--token")
     except ConfigurationError as problem:
-        raise ConfigurationError(f"that is no API key: {problem}") from None
+        raise ConfigurationError(f"the API key is not valid: {problem}") from None
 
 
 def read_key(path: str, source: str = "--token-file") -> str:
-    """The API key in a file; ``-`` is the standard input."""
+    """Return the API key in the file *path*; ``-`` is the standard input."""
     return read_file(path, source)
 
 
 def absolute(text: str) -> str:
-    """An absolute path, as a unit of systemd needs it."""
+    """Return *text*, an absolute path without a colon, as a systemd unit needs it."""
     if not text.startswith("/") or ":" in text:
         raise ConfigurationError(
-            f"{text!r} is no absolute path without a colon; it looks like /etc/prefect-agent/api-key"
+            f"{text!r} is not an absolute path without a colon; write it like /etc/prefect-agent/api-key"
         )
     return printable(text)
 
 
 def printable(text: str) -> str:
-    """One line of text that any file can hold."""
+    """Return *text*, one line of printable characters that any file can hold."""
     if not _unicode(text).isprintable():
-        raise ConfigurationError(f"{text!r} has characters that cannot be printed")
+        raise ConfigurationError(f"{text!r} has characters that cannot be printed: remove them")
     return text
 
 
 def _unicode(text: str) -> str:
-    """Text that was not UTF-8 on the command line cannot be written into a file either."""
+    """Return *text*; refuse one that was not UTF-8 on the command line, since no file could hold it."""
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ConfigurationError(f"{text!r} is not UTF-8") from None
+        raise ConfigurationError(f"{text!r} is not UTF-8: write it in UTF-8") from None
     return text

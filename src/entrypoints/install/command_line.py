@@ -1,4 +1,4 @@
-"""The command that a process manager is to start. An API key is never part of it: everybody can list processes."""
+"""The command that a process manager starts. It never holds an API key, since every user can list processes."""
 
 import re
 import shlex
@@ -14,17 +14,17 @@ from prefect.agent.domain.model.run_configs import frozen_mapping
 from prefect.agent.domain.secrets import passwords_of
 
 PLATFORMS: Final = {"local": "docker", "docker": "docker", "process": "process"}
-"""Agents that run beside a process manager: name in the flat form -> platform."""
+"""Agents that a process manager can start: name as ``prefect agent start`` takes it -> platform."""
 
 
 @attrs.frozen(kw_only=True)
-class Started:
-    """One agent as it is to be started.
+class AgentCommand:
+    """The command line of one agent.
 
     Attributes:
         program: The ``prefect`` command: a name or a path.
-        words: Which agent: ``agent start docker``, or ``agent local start`` in the spelling of 1.x.
-        agent_options: More of its command line, as it was typed.
+        words: The command: ``agent start docker``, or ``agent local start`` in the spelling of 1.x.
+        agent_options: More options of the agent, as the person typed them.
     """
 
     program: str = "prefect"
@@ -42,21 +42,21 @@ class Started:
 
     @property
     def is_in_a_home(self) -> bool:
-        """Whether the program lies in somebody's home directory, which a service must be let see."""
+        """Whether the program is in a home directory, which a service can read only if its unit allows that."""
         return PurePosixPath(self.program).parts[:2] in {("/", "home"), ("/", "root")}
 
     @property
     def platform(self) -> str:
-        """Where the flow runs run: ``docker`` or ``process``."""
+        """The agent's platform: ``docker`` or ``process``."""
         return "docker" if self.words[-1] == "docker" else "process"
 
     @property
     def has_secret_address(self) -> bool:
-        """Whether the address holds a password: then it is no word of the command, which every user can see."""
+        """Whether the address has a password; the command, which every user can see, then omits the address."""
         return bool(passwords_of(self.api or ""))
 
     def arguments(self) -> list[str]:
-        """The command, one word each."""
+        """Return the program and its arguments."""
         single = {
             "--api": None if self.has_secret_address else self.api,
             "--name": self.name,
@@ -74,28 +74,28 @@ class Started:
 
 
 def flat(agent: str) -> tuple[str, ...]:
-    """Words that start *agent*, named as in the flat form."""
+    """Return the command that starts *agent*, a name that ``prefect agent start`` takes."""
     return ("agent", "start", PLATFORMS[agent])
 
 
 def own_program() -> str:
-    """The ``prefect`` command of this installation, which a process manager does not find by name."""
+    """Return the path of this installation's ``prefect`` command, which may not be on a process manager's PATH."""
     beside = Path(sys.executable).with_name("prefect")
     return str(beside) if beside.exists() else shutil.which("prefect") or "prefect"
 
 
 def systemd_words(arguments: Iterable[str]) -> str:
-    """A command as systemd reads it: double quotes and backslashes as in C, ``%`` and ``$`` doubled."""
+    """Quote a command for systemd: double quotes and backslashes as in C, ``%`` and ``$`` doubled."""
     return " ".join(_systemd_word(word) for word in arguments)
 
 
 def supervisor_words(arguments: Iterable[str]) -> str:
-    """A command as supervisor reads it: a shell's quotes, ``%`` doubled, no `` ;`` or `` #``, which begin a comment."""
+    """Quote a command for supervisor: as for a shell, ``%`` doubled, no `` ;`` or `` #``, which begin a comment."""
     return " ".join(re.sub(r"(\s)(?=[;#])", r"\1''", shlex.quote(word)).replace("%", "%%") for word in arguments)
 
 
 def _each(*pairs: tuple[str, str]) -> list[str]:
-    """Options with their values; as one word where the value could be taken for an option."""
+    """Return options with their values, joined by ``=`` where a value begins with ``-``."""
     found: list[str] = []
     for option, value in pairs:
         found += [f"{option}={value}"] if value.startswith("-") else [option, value]

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from prefect.agent.entrypoints.install.command_line import Started
+from prefect.agent.entrypoints.install.command_line import AgentCommand
 from prefect.agent.entrypoints.install.plan import DRAIN, HEALTH_PORT, USER
 from prefect.agent.entrypoints.install.yaml_text import dump, remarked
 
@@ -10,23 +10,23 @@ SOCKET: Final = "/var/run/docker.sock"
 KEY_FILE: Final = "prefect-agent.env"
 
 _HEAD: Final = f"""\
-# compose.yaml: the Prefect agent; flow runs become containers beside it. Start it with: docker compose up --detach
-# The API key is not in here. It goes into {KEY_FILE} (mode 0600), as a line PREFECT__CLOUD__API_KEY=...
+# compose.yaml: a Prefect agent that runs flows as containers. Start it with: docker compose up --detach
+# This file does not hold the API key. Put it into {KEY_FILE} (mode 0600), as a line PREFECT__CLOUD__API_KEY=...
 """
 
 _CHECK: Final = f"import urllib.request as r; r.urlopen('http://127.0.0.1:{HEALTH_PORT}/api/health', timeout=5)"
 
 _REMARKS: Final = {
-    "init:": "The first process of the container reaps what others leave.",
+    "init:": "The container's first process reaps orphaned processes.",
     "group_add:": f"The group that owns the socket: DOCKER_GID=$(stat -c %g {SOCKET}).\n"
-    "Whoever may use the Docker engine is as good as root on this machine.",
-    "healthcheck:": "Unhealthy after a minute without a good poll. Nothing is served outside the container.",
-    "stop_grace_period:": "Creates in hand are finished and the last reports sent; most often that takes a second.",
+    "A user of the Docker engine has the rights of root on this machine.",
+    "healthcheck:": "Unhealthy after a minute without a successful poll. The port is not published.",
+    "stop_grace_period:": "The agent finishes creating containers and sends its last reports, usually in a second.",
 }
 
 
-def compose_file(started: Started, image: str, *, key_needed: bool = True) -> str:
-    """The text of ``compose.yaml``."""
+def compose_file(started: AgentCommand, image: str, *, key_needed: bool = True) -> str:
+    """Return the text of ``compose.yaml``."""
     arguments = started.arguments()[1:]
     service = {
         "image": image,
@@ -51,5 +51,5 @@ def compose_file(started: Started, image: str, *, key_needed: bool = True) -> st
 
 
 def _literal(text: str) -> str:
-    """Compose puts variables in the place of ``$NAME``; ``$$`` is a dollar."""
+    """Double each dollar, since Compose replaces ``$NAME`` by a variable and reads ``$$`` as one dollar."""
     return text.replace("$", "$$")

@@ -1,4 +1,4 @@
-"""The Deployment of the agent: one pod, without rights on its node, that is told how the Jobs are to be."""
+"""The Deployment of the agent: one pod without rights on its node, with the agent's settings as variables."""
 
 import json
 from typing import Any, Final
@@ -7,20 +7,20 @@ from prefect.agent.entrypoints.install.plan import HEALTH_PORT, LABELS, NAME, SE
 from prefect.agent.entrypoints.install.yaml_text import document
 
 _REMARKS: Final = {
-    "strategy:": "The new agent starts before the old one ends. Both can work: a flow run is claimed once, and its\n"
-    "Job is named after the claim, so that there are never two.",
-    "minReadySeconds:": "A key that is not accepted shows within this time, and the old agent stays.",
-    "terminationGracePeriodSeconds:": "Creates in hand are finished and the last reports sent; mostly that takes a\n"
-    "second. Flow runs go on; what is cut off here, the next agent finds and finishes.",
-    "automountServiceAccountToken:": "The agent calls the Kubernetes API. Jobs get no token by this.",
-    "readinessProbe:": "Ready means: polls go well. After a minute without a good one it answers 503.",
-    "livenessProbe:": "Restarted after ten more minutes of that: no cure for an outage of Prefect, but one for a\n"
-    "process that hangs, and nothing is lost by it.",
-    "command:": "Empty, as are some values below: what the official agent had there goes, whatever tool put it there.",
-    "- name: PREFECT_AGENT_API_KEY_SECRET": "Jobs refer to this Secret (NAME/KEY): the key is in no Job.",
-    "- name: NAMESPACE": "Jobs go where the agent is, whatever kustomize makes of it.",
-    "- name: POD_NAMESPACE": "Who this agent is: the next one takes its claims over as soon as its pod is gone.",
-    "- name: PREFECT_AGENT_WITHOUT": "What the Role above does not allow either.",
+    "strategy:": "The new agent starts before the old one ends. Both may work at the same time: only one can claim a\n"
+    "flow run, and the claim names the Job, so there are never two Jobs.",
+    "minReadySeconds:": "If the new agent's key is not accepted, that shows within this time, and the old agent stays.",
+    "terminationGracePeriodSeconds:": "The agent finishes creating Jobs and sends its last reports, usually in a\n"
+    "second. Flow runs continue; the next agent completes what this one could not.",
+    "automountServiceAccountToken:": "The agent needs a token for the Kubernetes API. Jobs do not get this token.",
+    "readinessProbe:": "Ready if polls succeed. After a minute without a successful poll it answers 503.",
+    "livenessProbe:": "Restarts the agent after ten more minutes of that. A restart does not help if Prefect is down,\n"
+    "but it helps a process that hangs, and loses nothing.",
+    "command:": "Empty, like some values below, to remove the value of the official agent's Deployment.",
+    "- name: PREFECT_AGENT_API_KEY_SECRET": "Jobs refer to this Secret (NAME/KEY); no Job contains the key.",
+    "- name: NAMESPACE": "Jobs are created in the agent's own namespace, even if kustomize changes it.",
+    "- name: POD_NAMESPACE": "Identifies this agent: the next one takes over its claims as soon as this pod is gone.",
+    "- name: PREFECT_AGENT_WITHOUT": "Features that are switched off; the Role above does not allow them either.",
 }
 
 _CONTAINER: Final = "agent"
@@ -42,7 +42,7 @@ _POD: Final[tuple[dict[str, Any], ...]] = (
 
 
 def deployment(install: Install) -> str:
-    """The document."""
+    """Return the Deployment as YAML."""
     value = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -110,7 +110,7 @@ def _probe(*, period: int, failures: int) -> dict[str, Any]:
 
 
 def _env(install: Install) -> list[dict[str, Any]]:
-    """Names and order of the official manifest (protocol section 7.5), then ours."""
+    """Return the variables of the official manifest, in its order (protocol section 7.5), then additional ones."""
     values = {
         "PREFECT__BACKEND": install.backend,
         "PREFECT__CLOUD__API": _setting(install.api),
@@ -135,7 +135,7 @@ def _key(install: Install) -> list[dict[str, Any]]:
     name, key = install.secret
     reference = {"secretKeyRef": {"name": name, "key": key}}
     of_jobs = [{"name": "PREFECT_AGENT_API_KEY_SECRET", "value": "/".join(install.secret_of_jobs or ())}]
-    # If not `kubectl apply` made the official Deployment, its values stay unless others are given.
+    # An official Deployment not made by `kubectl apply` keeps its values unless these replace them.
     keys: list[dict[str, Any]] = [
         {"name": "PREFECT__CLOUD__AGENT__AUTH_TOKEN", "value": ""},
         {"name": "PREFECT__CLOUD__API_KEY", "value": "", "valueFrom": reference},
@@ -144,17 +144,17 @@ def _key(install: Install) -> list[dict[str, Any]]:
 
 
 def _setting(text: str) -> str:
-    """A value that the agent reads back as this very text (protocol section 11.3: it expands ``$`` and ``~``)."""
+    """Quote *text* so that the agent reads it back unchanged (it expands ``$`` and ``~``: protocol section 11.3)."""
     is_word = text.lower() in {"true", "false"} or text == "None"
     reads_otherwise = text[:1] in "~[{('\"" or "$" in text or text != text.strip() or is_word
     return _without_references(text) if reads_otherwise else text
 
 
 def _without_references(value: object) -> str:
-    """JSON in which the agent finds no references, since they begin with a dollar; it is written by its number."""
+    """Return *value* as JSON with each dollar escaped, so that the agent finds no references in it."""
     return json.dumps(value, ensure_ascii=False).replace("$", "\\u0024")
 
 
 def _literal(text: str) -> str:
-    """A value or argument that Kubernetes hands on unchanged: it makes ``$(NAME)`` a variable and ``$$`` one dollar."""
+    """Escape a value that Kubernetes would change: it replaces ``$(NAME)``, and reads ``$$`` as one dollar."""
     return text.replace("$", "$$") if "$(" in text or "$$" in text else text

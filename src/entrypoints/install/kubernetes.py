@@ -1,4 +1,4 @@
-"""The Kubernetes documents that install the agent, in the order in which they are to be applied."""
+"""The Kubernetes documents that install the agent, in the order in which ``kubectl`` applies them."""
 
 from prefect.agent.entrypoints.install.checks import port_of
 from prefect.agent.entrypoints.install.deployment import deployment
@@ -8,7 +8,7 @@ from prefect.agent.entrypoints.install.yaml_text import document
 
 
 def manifest(install: Install) -> str:
-    """All documents, for ``kubectl apply -f -``."""
+    """Return all documents as one text for ``kubectl apply -f -``."""
     texts = [_namespace(install)] if install.create_namespace else []
     texts.append(service_account(install))
     if install.secret is not None and install.existing_secret is None:
@@ -57,10 +57,10 @@ def _network_policy(install: Install) -> str:
         },
     }
     remarks = {
-        "ingress:": "For the kubelet's probes: most networks always let them in, some do not. Nothing else listens.",
-        "egress:": "Names (53), the Kubernetes API (443 or 6443) and the Prefect API. A proxy's port has to be added.",
+        "ingress:": "For the kubelet's probes, which some networks would block. No other port listens.",
+        "egress:": "DNS (53), the Kubernetes API (443 or 6443) and the Prefect API. Add your proxy's port, if any.",
     }
-    return document("The agent's pod talks to these ports only. It is not about the Jobs' pods.", value, remarks)
+    return document("The agent's pod uses these ports only. This does not limit the Jobs' pods.", value, remarks)
 
 
 def _disruption_budget(install: Install) -> str:
@@ -71,7 +71,7 @@ def _disruption_budget(install: Install) -> str:
         "spec": {"maxUnavailable": 1, "selector": {"matchLabels": dict(SELECTOR)}},
     }
     remarks = {
-        "maxUnavailable:": "A node can always be drained: another agent takes over what this one had in hand.\n"
-        "Of several replicas one goes at a time."
+        "maxUnavailable:": "A node can always be drained: another agent takes over this one's work.\n"
+        "Of several replicas, one is evicted at a time."
     }
-    return document("How many agents may be evicted at a time.", value, remarks)
+    return document("How many agents Kubernetes may evict at a time.", value, remarks)

@@ -1,4 +1,4 @@
-"""What stands in the way of the YAML in the cluster where ``kubectl`` would apply it, as far as one can look."""
+"""Finds objects in the cluster that ``kubectl apply`` could not replace, if the cluster can be reached."""
 
 import os
 from collections.abc import Mapping
@@ -9,14 +9,14 @@ from prefect.agent.domain.errors import AgentError
 from prefect.agent.entrypoints.install.plan import NAME, SELECTOR, Install
 
 PATIENCE: Final = 3.0
-"""Seconds to wait for the API server: kubectl is about to ask it, too."""
+"""Seconds to wait for the API server."""
 
 KUBECONFIG: Final = Path(".kube/config")
 HELM: Final = "meta.helm.sh/release-name"
 
 
 def obstacle(install: Install) -> str:
-    """Why ``kubectl apply`` would be refused, and what to run first; empty if nothing is known to be in the way."""
+    """Return why ``kubectl apply`` would fail, and what to run first; empty if no reason is known."""
     found = _deployment(install.namespace)
     spec = found.get("spec")
     selector = (spec.get("selector") if isinstance(spec, Mapping) else None) or {}
@@ -26,13 +26,13 @@ def obstacle(install: Install) -> str:
     place = f"--namespace {install.namespace}"
     remove = f"helm uninstall {release} {place}" if release else f"kubectl delete deployment {NAME} {place}"
     return (
-        f"the Deployment {NAME} in the namespace {install.namespace!r} has another selector, and a selector cannot be "
-        f"changed. Remove that agent first; its flow runs go on: {remove}. To print the YAML all the same: --offline"
+        f"the Deployment {NAME} in the namespace {install.namespace!r} has another selector, which Kubernetes cannot "
+        f"change. Remove that agent first; its flow runs go on: {remove}. To print the YAML anyway, give --offline"
     )
 
 
 def _deployment(namespace: str) -> Mapping[str, Any]:
-    """The one of our name; empty if there is none, or no cluster can be asked."""
+    """Return the Deployment ``prefect-agent``; empty if there is none or the cluster cannot be reached."""
     kubeconfig = os.path.expanduser(os.environ.get("KUBECONFIG") or f"~/{KUBECONFIG}")  # noqa: PTH111 - never raises
     if not os.environ.get("KUBECONFIG") and not Path(kubeconfig).exists():
         return {}

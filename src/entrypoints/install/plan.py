@@ -1,4 +1,4 @@
-"""What a person decided about an agent in Kubernetes, and what follows from it for more than one document."""
+"""The decisions about an agent in Kubernetes, and their consequences for more than one document."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -12,7 +12,7 @@ from prefect.agent.entrypoints.runtime.loops import LAST_REPORTS
 from prefect.agent.entrypoints.settings.configuration import CLOUD_API, Backend
 
 NAME: Final = "prefect-agent"
-"""Of every document; the official manifest's Deployment has it too, so applying this one replaces that one."""
+"""Name of every object. The official manifest's Deployment has it, too, so applying this one replaces that one."""
 
 SECRET_KEY: Final = "api-key"  # noqa: S105 - where it is, not what it is
 PLACEHOLDER: Final = "PUT-THE-API-KEY-HERE"
@@ -27,24 +27,24 @@ USER: Final = 10001
 """User and group of the image (Containerfile)."""
 
 DRAIN: Final = int(AgentSettings().create_deadline + LAST_REPORTS) + 15
-"""Seconds a stopping agent may need: creates that meet trouble are retried, the last reports follow, and a margin."""
+"""Seconds that a stopping agent may need: to create units with retries, to send the last reports, and a margin."""
 
 
 @attrs.frozen(kw_only=True)
 class Install:
-    """What a person decided. Checked values only (:mod:`.checks`).
+    """The decisions of a person, all of them checked (:mod:`.checks`).
 
     Attributes:
-        image: Of the agent itself.
-        key: API key to put into the Secret; None: a placeholder, if there is to be one.
-        existing_secret: Name and key of a Secret that is there already.
-        flow_run_secret: The same of one with the API key that flow runs get; None: they get the agent's.
-        labels, env, name, agent_config_id: Of the agent, as of ``start``.
-        jobs: Variables with defaults for the Jobs, as the official manifest sets them (``JOB_MEM_REQUEST`` ...).
-        pull_secrets: For the agent's pod and for the Jobs.
-        without: Features left out, of :data:`OPTIONAL`.
-        drain: Seconds between the request to stop and the end by force.
-        agent_options: More of the agent's command line.
+        image: Image of the agent.
+        key: API key for the Secret; None puts a placeholder there, if a Secret is needed.
+        existing_secret: Name and key of an existing Secret with the API key.
+        flow_run_secret: Name and key of a Secret with the flow runs' API key; None gives them the agent's.
+        labels, env, name, agent_config_id: Options of the agent, as ``start`` takes them.
+        jobs: Variables that set defaults for the Jobs, as in the official manifest (``JOB_MEM_REQUEST`` ...).
+        pull_secrets: Secrets for pulling the images of the agent's pod and of the Jobs.
+        without: Features of :data:`OPTIONAL` that are switched off.
+        drain: Seconds between the request to stop and the kill.
+        agent_options: More options of the agent's command line.
     """
 
     image: str
@@ -71,7 +71,7 @@ class Install:
 
     @property
     def secret(self) -> tuple[str, str] | None:
-        """Name and key of the Secret with the API key; None if the backend asks for none."""
+        """Name and key of the Secret with the API key; None if the backend requires no key."""
         if self.existing_secret is not None:
             return self.existing_secret
         return (NAME, SECRET_KEY) if self.key is not None or self.backend == "cloud" else None
@@ -83,22 +83,22 @@ class Install:
 
     @property
     def secret_of_jobs(self) -> tuple[str, str] | None:
-        """The Secret that Jobs refer to: the flow runs' own, else the same one. In its own namespace only."""
+        """The Secret that Jobs refer to; None if Jobs may be in other namespaces, where they could not refer to it."""
         return None if self.cluster_wide else self.secret and (self.flow_run_secret or self.secret)
 
     @property
     def features(self) -> tuple[str, ...]:
-        """Features that are switched on. Secrets need only be made for Jobs that cannot refer to the one there is."""
+        """Features that are switched on; among them Secrets for each Job if Jobs cannot refer to a common one."""
         on = [permissions.RUN, *(feature for feature in OPTIONAL if feature not in self.without)]
         return (*on, permissions.SECRET) if self.secret and not self.secret_of_jobs else tuple(on)
 
     @property
     def switched_off(self) -> tuple[str, ...]:
-        """Features that the agent is told to do without: those left out, and Secrets where there is no key."""
+        """Features that are switched off: those that the person chose, and Secrets if there is no key."""
         return self.without if self.secret else (*self.without, permissions.SECRET)
 
 
 def metadata(install: Install, name: str = NAME, *, namespaced: bool = True) -> dict[str, Any]:
-    """Of one object."""
+    """Return the metadata of an object; without a namespace if the object is not *namespaced*."""
     place = {"namespace": install.namespace} if namespaced else {}
     return {"name": name, **place, "labels": dict(LABELS)}

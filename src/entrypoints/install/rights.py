@@ -1,4 +1,4 @@
-"""Who the agent is to Kubernetes and what it may do: no more than the features that are switched on need."""
+"""The agent's service account and its permissions: only those that the switched-on features need."""
 
 from typing import Any, Final
 
@@ -10,27 +10,27 @@ RBAC: Final = "rbac.authorization.k8s.io"
 
 
 def service_account(install: Install) -> str:
-    """The ServiceAccount."""
+    """Return the ServiceAccount as YAML."""
     value = {
         "apiVersion": "v1",
         "kind": "ServiceAccount",
         "metadata": metadata(install),
         "automountServiceAccountToken": False,
     }
-    return document("Who the agent is to Kubernetes. Only the agent's own pod asks for its token.", value)
+    return document("The agent's identity in Kubernetes. Only the agent's own pod mounts its token.", value)
 
 
 def rules(install: Install) -> list[tuple[str, dict[str, list[str]]]]:
-    """What the role allows: why, and the rule as Kubernetes has it."""
+    """Return the role's rules, each with its reason, as Kubernetes takes them."""
     return [(rule.why, _rule(install, rule)) for rule in permissions.rules(install.features)]
 
 
 def role(install: Install) -> str:
-    """The Role, or ClusterRole, with the reason above each rule."""
+    """Return the Role or ClusterRole as YAML, with the reason above each rule."""
     kind, about = _role_reference(install)
     head = {"apiVersion": f"{RBAC}/v1", "kind": kind, "metadata": about}
     reach = "What the agent may do, in every namespace" if install.cluster_wide else "What the agent may do"
-    left_out = f". Left out: {', '.join(install.without)}" if install.without else ""
+    left_out = f". Switched off: {', '.join(install.without)}" if install.without else ""
     texts = (f"# {why}\n{dump([rule])}" for why, rule in rules(install))
     return f"{document(f'{reach}{left_out}.', head)}rules:\n{''.join(texts)}"
 
@@ -43,14 +43,14 @@ def _rule(install: Install, rule: permissions.Rule) -> dict[str, list[str]]:
 
 
 def _role_reference(install: Install) -> tuple[str, dict[str, Any]]:
-    """Kind and metadata of the role. A ClusterRole has no namespace, so its name tells installations apart."""
+    """Return kind and metadata of the role. A ClusterRole has no namespace: its name distinguishes installations."""
     if install.cluster_wide:
         return "ClusterRole", metadata(install, f"{NAME}-{install.namespace}", namespaced=False)
     return "Role", metadata(install)
 
 
 def binding(install: Install) -> str:
-    """The binding of the two."""
+    """Return the binding of role and service account as YAML."""
     kind, about = _role_reference(install)
     value = {
         "apiVersion": f"{RBAC}/v1",
@@ -59,4 +59,4 @@ def binding(install: Install) -> str:
         "roleRef": {"apiGroup": RBAC, "kind": kind, "name": about["name"]},
         "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": install.namespace}],
     }
-    return document("Gives these rights to the agent.", value)
+    return document("Grants these permissions to the agent.", value)

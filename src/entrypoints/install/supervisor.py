@@ -1,7 +1,7 @@
-"""A configuration file for supervisor (supervisord.org), as ``prefect agent local install`` of 1.x printed it."""
+"""The configuration file for supervisor (supervisord.org), which ``prefect agent local install`` of 1.x printed."""
 
 from prefect.agent.entrypoints.install.checks import key as checked_key
-from prefect.agent.entrypoints.install.command_line import Started, supervisor_words
+from prefect.agent.entrypoints.install.command_line import AgentCommand, supervisor_words
 from prefect.agent.entrypoints.install.plan import DRAIN
 
 _CONFIGURATION = """\
@@ -22,28 +22,28 @@ serverurl=unix://%(here)s/supervisor.sock
 
 [program:prefect-agent]
 command={command}
-{environment}; No restart cures wrong usage (2), a key that is not accepted (77), a wrong configuration (78).
+{environment}; A restart does not help with wrong usage (2), a refused key (77) or a wrong configuration (78).
 autorestart=unexpected
 exitcodes=0,2,77,78
-; Without this an early end counts as a failed start, and after a few the agent stays down, whatever its exit code.
+; With another value, supervisor counts an early exit as a failed start, and gives up after a few, whatever the code.
 startsecs=0
 redirect_stderr=true
 stopsignal=TERM
 stopwaitsecs={drain}
-; Flow runs of a process agent go on when it stops.
+; The flow runs of a process agent continue when the agent stops.
 stopasgroup=false
 killasgroup=false
 """
 
-_WITH_KEY = "; It holds the API key: only its owner should be able to read it (chmod 600 supervisord.conf)."
-_WITHOUT_KEY = "; The API key is not in here: the environment of supervisord has to have PREFECT__CLOUD__API_KEY."
+_WITH_KEY = "; This file holds the API key: let only its owner read it (chmod 600 supervisord.conf)."
+_WITHOUT_KEY = "; This file does not hold the API key: set PREFECT__CLOUD__API_KEY in the environment of supervisord."
 
 
-def configuration(started: Started, key: str | None) -> str:
-    """The text of ``supervisord.conf``.
+def configuration(started: AgentCommand, key: str | None) -> str:
+    """Return the text of ``supervisord.conf``; *key* is the API key to put into it, if any.
 
     Raises:
-        ConfigurationError: The key has characters that cannot be in such a file.
+        ConfigurationError: The key has characters that such a file cannot hold.
     """
     environment = f'environment=PREFECT__CLOUD__API_KEY="{_quoted(key)}"\n' if key else ""
     return _CONFIGURATION.format(

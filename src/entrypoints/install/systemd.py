@@ -1,10 +1,10 @@
-"""A systemd unit that starts the agent with as little of the machine as it needs."""
+"""The systemd unit, which starts the agent with access to only those parts of the machine that it needs."""
 
 from typing import Final
 
 import attrs
 
-from prefect.agent.entrypoints.install.command_line import Started, systemd_words
+from prefect.agent.entrypoints.install.command_line import AgentCommand, systemd_words
 from prefect.agent.entrypoints.install.plan import DRAIN
 from prefect.agent.entrypoints.runtime.exits import ExitCode
 
@@ -14,27 +14,27 @@ ENV_FILE: Final = "/etc/prefect-agent.env"
 CREDENTIAL: Final = "api-key"
 
 WATCHDOG: Final = 600
-"""Seconds without a sign of life. As long as the Kubernetes probe waits: no restart cures an outage of Prefect."""
+"""Seconds without a watchdog message before systemd restarts the agent; as long as the Kubernetes probe waits."""
 
 _NO_RESTART: Final = (ExitCode.USAGE, ExitCode.NO_PERMISSION, ExitCode.CONFIGURATION)
 
 _UNIT: Final = """\
 # {NAME}.service: the Prefect agent{about}.
-# The API key is not in here: {about_key}
+# This file does not hold the API key: {about_key}
 [Unit]
 Description=Prefect agent
 Documentation=man:systemd.service(5)
 Wants=network-online.target
 After=network-online.target{after}
-# Restarts go on for ever: an outage of Prefect ends some time.
+# Restart without a limit: an outage of Prefect ends at some time.
 StartLimitIntervalSec=0
 
 [Service]
-# Ready after the first good poll; then a sign of life as long as polls go well.
+# The agent reports ready after the first successful poll, and watchdog messages while polls succeed.
 Type=notify
 NotifyAccess=main
 ExecStart={command}
-{credential}# More variables for the agent, if there are any.
+{credential}# More variables for the agent, if any.
 EnvironmentFile=-{ENV_FILE}
 Environment=HOME=%S/{NAME}
 WorkingDirectory=%S/{NAME}
@@ -42,9 +42,9 @@ TimeoutStartSec=120
 WatchdogSec={watchdog}
 Restart=on-failure
 RestartSec=10
-# Wrong usage, a key that is not accepted, a wrong configuration: no restart cures these.
+# A restart does not help with wrong usage, a refused key or a wrong configuration.
 RestartPreventExitStatus={no_restart}
-# SIGTERM finishes what is in hand and sends the last reports. Flow runs go on.
+# On SIGTERM the agent finishes creating units and sends its last reports. Flow runs continue.
 {killing}
 TimeoutStopSec={drain}
 
@@ -80,7 +80,7 @@ WantedBy=multi-user.target
 """
 
 _DOCKER_USER: Final = """\
-# A user that exists while the service runs. Whoever may use the Docker engine is as good as root on this machine.
+# A user that exists only while the service runs. A user of the Docker engine has the rights of root on this machine.
 DynamicUser=yes
 SupplementaryGroups=docker"""
 
@@ -91,26 +91,26 @@ User={user}"""
 
 @attrs.frozen(kw_only=True)
 class SystemdUnit:
-    """What a person decided.
+    """The decisions of a person about the unit.
 
     Attributes:
-        user: A user of this machine; None: one that systemd makes up, which only an agent without processes can have.
-        key_file: File with the API key; None: the API asks for none.
+        user: A user of this machine; None lets systemd create one, which a process agent cannot use.
+        key_file: File with the API key; None if the API requires no key.
     """
 
-    started: Started
+    started: AgentCommand
     user: str | None = None
     key_file: str | None = KEY_FILE
 
 
 def unit(decided: SystemdUnit) -> str:
-    """The text of the unit file."""
+    """Return the text of the unit file."""
     docker = decided.started.platform == "docker"
     command = decided.started.arguments()
     return _UNIT.format(
         NAME=NAME,
         ENV_FILE=ENV_FILE,
-        about=": flow runs become Docker containers" if docker else ": flow runs become processes of this machine",
+        about=" that runs flows as Docker containers" if docker else " that runs flows as processes of this machine",
         after=" docker.service" if docker else "",
         command=systemd_words(command),
         about_key=_about_key(decided.key_file),
@@ -120,7 +120,7 @@ def unit(decided: SystemdUnit) -> str:
         killing=_killing(docker=docker),
         drain=DRAIN,
         user=_user(decided, docker=docker),
-        # Flow runs of a process agent live under the same rules: they may need a GPU, and ask for network interfaces.
+        # These rules hold for the flow runs of a process agent, too: they may need a GPU or list network interfaces.
         devices="PrivateDevices=yes\n" if docker else "",
         netlink="" if docker else " AF_NETLINK",
         home="read-only" if decided.started.is_in_a_home else "yes",
@@ -128,11 +128,11 @@ def unit(decided: SystemdUnit) -> str:
 
 
 def _about_key(path: str | None) -> str:
-    return f"it is in {path} (owner root, mode 0600), alone." if path else "the API asks for none."
+    return f"{path} does (owner root, mode 0600; only the key)." if path else "the API requires none."
 
 
 def _credential(path: str | None) -> str:
-    """Systemd reads the key as root and shows it to this service alone, in a file that is in memory only."""
+    """Return the lines that let systemd read the key as root, and show it to this service alone, in memory."""
     if path is None:
         return ""
     shown = path.replace("%", "%%")
@@ -142,17 +142,17 @@ def _credential(path: str | None) -> str:
 def _killing(*, docker: bool) -> str:
     if docker:
         return "KillMode=mixed"
-    return "# Only the agent is ended, not the flow runs, which are processes of this service too.\nKillMode=process"
+    return "# End only the agent, not its flow runs, which are processes of this service, too.\nKillMode=process"
 
 
 def _user(decided: SystemdUnit, *, docker: bool) -> str:
     if decided.user is None and docker:
         return _DOCKER_USER
     groups = "\nSupplementaryGroups=docker" if docker else ""
-    why = "An ordinary user without a password and without other rights."
+    why = "An ordinary user without a password and without special rights."
     if not docker:
         why += (
-            " Flow runs are its processes and outlive a restart.\n"
-            "# What they may write besides the state directory: ReadWritePaths=..."
+            " Flow runs are its processes, and continue during a restart.\n"
+            "# To let them write outside the state directory: ReadWritePaths=..."
         )
     return _OWN_USER.format(why=why, user=decided.user or NAME) + groups

@@ -1,7 +1,7 @@
-"""YAML as people read it: every document with a comment, comments inside it, and no value that changes its type.
+"""Writes YAML for people: with comments, and with quotes around each text that a reader could take for a number.
 
-A text is written plainly only if every reader of YAML 1.1 and 1.2 takes it for text: ``kubectl`` reads ``y`` and
-``1e3`` as other things than PyYAML does.
+A text is written without quotes only if every reader of YAML 1.1 and 1.2 takes it for text: ``kubectl`` and PyYAML
+differ about ``y`` and ``1e3``.
 """
 
 import re
@@ -13,14 +13,14 @@ import yaml
 _PLAIN: Final = re.compile(r"[A-Za-z][-A-Za-z0-9_./]*")
 _WORDS: Final = frozenset({"y", "yes", "n", "no", "on", "off", "true", "false", "null", "nan", "inf"})
 _NEVER: Final = 1_000_000
-"""Width at which lines are folded."""
+"""Width at which PyYAML would fold lines: they are never folded."""
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes text with quotes unless it is plain by the rule above, lists of words on one line, and no anchors."""
+    """Writes texts with quotes where the rule above needs them, lists of texts on one line, and no anchors."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
-        """Objects that occur twice are written twice."""
+        """Write an object twice if it occurs twice, without an alias."""
         return True
 
 
@@ -39,7 +39,7 @@ _Dumper.add_representer(list, _represent_list)
 
 
 def dump(value: Any) -> str:
-    """*value* as YAML, in its own order."""
+    """Return *value* as YAML, with its keys in their own order."""
     text: str = yaml.dump(
         value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=_NEVER
     )
@@ -47,12 +47,12 @@ def dump(value: Any) -> str:
 
 
 def document(comment: str, value: Any, remarks: Mapping[str, str] | None = None) -> str:
-    """A whole document: ``---``, what it is, and *value* with *remarks* above the keys they are about."""
+    """Return a document: ``---``, *comment*, and *value* with each of the *remarks* above its key."""
     return f"---\n# {comment}\n{remarked(dump(value), remarks or {})}"
 
 
 def remarked(text: str, remarks: Mapping[str, str]) -> str:
-    """*text* with a comment above each line that begins with one of the given words (``livenessProbe:``)."""
+    """Return *text* with a comment above each line that begins with a key of *remarks* (``livenessProbe:``)."""
     lines: list[str] = []
     for line in text.splitlines():
         bare = line.lstrip(" ")

@@ -11,7 +11,7 @@ from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.secrets import Mask, passwords_of
 from prefect.agent.domain.services.submission import OwnDeploy
 from prefect.agent.entrypoints.factories import NO_PLATFORM, Options
-from prefect.agent.entrypoints.settings.configuration import Configuration, Connection, connection
+from prefect.agent.entrypoints.settings.configuration import CloudLogin, Configuration, connection
 from prefect.agent.entrypoints.settings.exposures import of_login
 from prefect.agent.entrypoints.settings.names import unknown_settings
 from prefect.agent.entrypoints.settings.policies import policy_of
@@ -29,7 +29,7 @@ class Login:
     flow_run_key: str | None = attrs.field(default=None, repr=False)
     flow_run_key_file: str | None = None
 
-    def connection(self, found: Configuration) -> Connection:
+    def connection(self, found: Configuration) -> CloudLogin:
         """The connection of these arguments over *found*.
 
         Raises:
@@ -85,7 +85,7 @@ class Composition:
             state_directory=self.state_directory,
         )
 
-    def cautions(self, login: Connection | None) -> Iterator[str]:
+    def cautions(self, login: CloudLogin | None) -> Iterator[str]:
         """Sentences about secrets on the way to the Cloud that others can read."""
         if self.login is not None and login is not None:
             yield from of_login(login, self.found, (self.login.key_file, self.login.flow_run_key_file))
@@ -99,7 +99,7 @@ class Composition:
         return unknown_settings(self.found.environ)
 
 
-def _secrets_of(login: Connection | None) -> list[str]:
+def _secrets_of(login: CloudLogin | None) -> list[str]:
     if login is None:
         return []
     return [login.key or "", login.flow_run_key or "", *passwords_of(login.api)]

@@ -1,4 +1,4 @@
-"""How the process ends: named exit codes, for supervisors that must know whether a restart can help (sysexits.h)."""
+"""The end of the process, with an exit code that shows a supervisor whether a restart can help (sysexits.h)."""
 
 import enum
 import logging
@@ -19,11 +19,11 @@ from prefect.agent.domain.errors import (
 )
 
 LEFT_OVERS: Final = 1.0
-"""Seconds that threads get which are about to end when the process ends."""
+"""Seconds for which the process waits for its remaining threads before it ends."""
 
 
 class ExitCode(enum.IntEnum):
-    """Exit codes of ``prefect agent``. 2 is click's own for wrong usage; 71 means that a loop stood still."""
+    """Exit codes of ``prefect agent``. 2 is click's code for wrong usage; 71 means that a loop stood still."""
 
     OK = 0
     USAGE = 2
@@ -36,15 +36,15 @@ class ExitCode(enum.IntEnum):
 
 
 class AgentExit(Exception):
-    """The agent has to end with *code*; the message is one sentence for the person who started it."""
+    """Asks to end the agent with *code*; the message is one sentence for the person who started it."""
 
     def __init__(self, code: ExitCode, message: str) -> None:
         super().__init__(message)
         self.code = code
 
 
-def exit_for(trouble: AgentError, clean: Callable[[str], str] = str) -> AgentExit:
-    """The way out for an error that start-up cannot get round; *clean* takes secrets out of its message."""
+def exit_for(problem: AgentError, clean: Callable[[str], str] = str) -> AgentExit:
+    """Return the exit for an error that the agent cannot recover from; *clean* masks secrets in its message."""
     codes: tuple[tuple[type[AgentError], ExitCode], ...] = (
         (Unauthorised, ExitCode.NO_PERMISSION),
         (PlatformForbidden, ExitCode.NO_PERMISSION),
@@ -52,20 +52,20 @@ def exit_for(trouble: AgentError, clean: Callable[[str], str] = str) -> AgentExi
         (CloudUnavailable, ExitCode.CLOUD_UNAVAILABLE),
         (PlatformUnavailable, ExitCode.PLATFORM_UNAVAILABLE),
     )
-    code = next((code for kind, code in codes if isinstance(trouble, kind)), ExitCode.SOFTWARE)
-    return AgentExit(code, clean(str(trouble)))
+    code = next((code for kind, code in codes if isinstance(problem, kind)), ExitCode.SOFTWARE)
+    return AgentExit(code, clean(str(problem)))
 
 
 def end_now(code: int) -> None:
-    """End the process with *code* without waiting for any thread; what was logged is written if that can be done."""
-    writer = threading.Thread(target=_write_out, name="last-words", daemon=True)
+    """End the process with *code* at once, without waiting for its threads; try to write buffered log lines first."""
+    writer = threading.Thread(target=_flush_all, name="flush-log", daemon=True)
     writer.start()
     writer.join(LEFT_OVERS)
     os._exit(code)
 
 
-def _write_out() -> None:
-    """Empty all buffers. It hangs if the reader of the log does."""
+def _flush_all() -> None:
+    """Write all buffered output. This hangs if the reader of the log hangs."""
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
@@ -73,14 +73,14 @@ def _write_out() -> None:
 
 
 def leave(code: int, *, before: Collection[threading.Thread] = ()) -> None:
-    """End the process with *code*, also if a thread hangs that Python would wait for.
+    """End the process with *code*, also if a thread hangs for which Python would wait.
 
     Args:
         code: The exit code.
-        before: Threads that are not the agent's: they do not matter.
+        before: Threads that are not the agent's, for which it does not wait.
 
     Raises:
-        SystemExit: No thread hangs: Python ends as it always does.
+        SystemExit: No thread hangs, and Python ends the process as usual.
     """
     deadline = time.monotonic() + LEFT_OVERS
     for thread in threading.enumerate():

@@ -1,4 +1,4 @@
-"""How the agent is: made from the same events as the log (promise P4)."""
+"""The agent's health, derived from the same events as the log (promise P4)."""
 
 from datetime import datetime
 from typing import Any, Final
@@ -12,7 +12,7 @@ from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.events import Event
 
 STALE_AFTER: Final = LEAST
-"""Seconds without a good poll after which an agent that polls every 10 s is unwell: several polls have failed."""
+"""Seconds without a successful poll after which the agent is unhealthy: at one poll in 10 s, several have failed."""
 
 SUCCESSES: Final = {
     events.POLLED: "poll",
@@ -31,7 +31,7 @@ FAILURES: Final = frozenset({events.CLOUD_TROUBLE, events.PLATFORM_TROUBLE, even
 
 @attrs.define(kw_only=True)
 class Health:
-    """Remembers when each step last went well, and what went wrong since. Takes events from any thread.
+    """Records when each step last succeeded and what failed since. Takes events from any thread.
 
     Attributes:
         steps: The steps of the agent's work, with their times.
@@ -49,7 +49,7 @@ class Health:
     _starting: str = attrs.field(default="", init=False)
     _refused: str = attrs.field(default="", init=False)
     _stalled: dict[str, str] = attrs.field(factory=dict, init=False)
-    """By loop or thread: what is reported of it."""
+    """By loop or thread that stands still or has ended: the message about it."""
 
     @classmethod
     def of(cls, clock: Clock, settings: AgentSettings) -> "Health":
@@ -60,11 +60,11 @@ class Health:
         self._since = self.clock.monotonic()
 
     def start_up(self, reason: str) -> None:
-        """Note that the agent starts, and what it waits for. It is unwell until an event says that it has started."""
+        """Record that the agent starts, and what it waits for; it is unhealthy until an event says it has started."""
         self._starting = reason
 
     def take(self, event: Event) -> None:
-        """Learn from one event."""
+        """Update the health with one event."""
         if event.name in SUCCESSES:
             self._went_well(SUCCESSES[event.name], is_busy=bool(event.fields.get("busy")))
         elif event.name in FAILURES:
@@ -74,7 +74,7 @@ class Health:
 
     @property
     def lives(self) -> bool:
-        """Whether a restart would be no help: the agent is well, starts, or waits for its key to be accepted again."""
+        """Whether a restart would not help: the agent is healthy, starts, pauses, or waits for its key."""
         waits = self._starting or self._refused or self.paused
         return not self._stalled and (bool(waits) or self._age("poll") <= self._allowed("poll"))
 
@@ -84,7 +84,7 @@ class Health:
         return not self._starting and not self.paused
 
     def report(self) -> tuple[bool, dict[str, Any]]:
-        """Whether the agent is well, and the facts as JSON-ready values."""
+        """Return whether the agent is healthy, and the facts as values for JSON."""
         reason = self._reason()
         healthy = not reason
         facts: dict[str, Any] = {
@@ -117,7 +117,7 @@ class Health:
             self._records[step] = self._record(step).after_failure(self.clock.monotonic(), event.message)
 
     def _take_condition(self, event: Event) -> None:
-        """Learn what makes the agent unwell at once, and that it is over."""
+        """Update the conditions that make the agent unhealthy at once, when they begin and when they end."""
         if event.name == events.STARTING:
             self._starting = event.message
         elif event.name == events.AGENT_STARTED and self._starting:

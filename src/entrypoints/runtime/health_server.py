@@ -1,7 +1,7 @@
-"""Health over HTTP, if an address is given.
+"""Serves health over HTTP, if the agent has an address for it.
 
-``GET /api/health`` answers 200 or 503 with the facts as JSON; ``/api/poke``, by GET or POST and from this machine only,
-ends the present pause between polls, at most once a second.
+``GET /api/health`` answers 200 or 503 with the facts as JSON. ``/api/poke`` (GET or POST, from this machine only) ends
+the current pause between two polls, at most once a second.
 """
 
 import contextlib
@@ -22,19 +22,19 @@ from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.entrypoints.runtime.site import Page, Reply, Site, done, refused
 
 MOST_CONNECTIONS: Final = 16
-"""Connections that are served at once."""
+"""Most connections that are served at the same time."""
 
 SECONDS: Final = 5.0
-"""How long one request may take, from its connection to the end of its answer."""
+"""Most seconds for one request, from its connection to the end of its answer."""
 
 YOUNG: Final = 2.5
-"""Seconds in which no connection has to make room for another one."""
+"""Seconds for which a connection is not closed to make room for a new one."""
 
 BETWEEN_POKES: Final = 1.0
-"""Seconds."""
+"""Least seconds between two pokes that take effect."""
 
 LONGEST_HEAD: Final = 8192
-"""Bytes of the head of a request."""
+"""Most bytes of the head of a request."""
 
 LOCAL: Final = "local"
 """Stands for the address of a client that came by a unix socket."""
@@ -44,40 +44,40 @@ TURNED_AWAY: Final = b"HTTP/1.0 503 Service Unavailable\r\nContent-Length: 0\r\n
 
 @attrs.define
 class HealthServer:
-    """A small HTTP server in a daemon thread: at most 16 connections at once, one request for each, 5 s for it.
+    """An HTTP server in a daemon thread: at most 16 connections at once, each with one request of at most 5 s.
 
     Attributes:
         site: What it answers, poke aside.
         poke: Has the agent poll now.
-        thread: The one that listens; None unless it does.
+        thread: The thread that listens; None before the start.
     """
 
     site: Site
     poke: Callable[[], None]
     thread: threading.Thread | None = attrs.field(default=None, init=False)
     over: threading.Event = attrs.field(factory=threading.Event, init=False)
-    """Set when the server is asked to stop."""
+    """Set when the server stops."""
     _server: ThreadingHTTPServer | None = attrs.field(default=None, init=False)
     _pokes: "_Pokes | None" = attrs.field(default=None, init=False)
 
     def start(self, address: str) -> str:
-        """Listen at *address* (``http://127.0.0.1:8080``, ``http://:8080`` for all interfaces); return the real one.
+        """Listen at *address* (``http://127.0.0.1:8080``, ``http://:8080`` for all interfaces); return the actual one.
 
         Raises:
-            ConfigurationError: The address has no port, or cannot be listened at.
+            ConfigurationError: The address has no port, or the server cannot listen there.
         """
         try:
             parts = urlsplit(address if "//" in address else f"//{address}")
             port = parts.port
         except ValueError as problem:
-            raise ConfigurationError(f"--agent-address {address!r} is no address: {problem}") from problem
+            raise ConfigurationError(f"--agent-address {address!r} is not an address: {problem}") from problem
         if port is None:
-            raise ConfigurationError(f"--agent-address {address!r} has no port; it looks like http://127.0.0.1:8080")
+            raise ConfigurationError(f"--agent-address {address!r} has no port; write it like http://127.0.0.1:8080")
         try:
             self._pokes = _Pokes(self.poke)
             server = _listen(parts.hostname or "", port, _handler(self.site, self._pokes))
-        except (TypeError, UnicodeError) as problem:  # what Python raises for a name that no host has
-            raise ConfigurationError(f"--agent-address {address!r} has a name that no host has") from problem
+        except (TypeError, UnicodeError) as problem:  # Python raises these for impossible host names
+            raise ConfigurationError(f"--agent-address {address!r} has an impossible host name") from problem
         except OSError as problem:
             raise ConfigurationError(f"cannot listen at --agent-address {address!r}: {problem.strerror}") from problem
         self._server = server
@@ -108,7 +108,7 @@ class HealthServer:
 
 
 class _Pokes:
-    """Pokes at most once a second: those that come sooner are one poke, as soon as it may be."""
+    """Calls *act* at most once a second; pokes that come sooner are combined into one at the end of that second."""
 
     def __init__(self, act: Callable[[], None]) -> None:
         self._act = act
@@ -128,7 +128,7 @@ class _Pokes:
         self._now()
 
     def close(self) -> None:
-        """Forget a poke that is still to come."""
+        """Cancel a poke that is still pending."""
         with self._guard:
             if self._later is not None:
                 self._later.cancel()
@@ -139,10 +139,10 @@ class _Pokes:
         self._act()
 
 
-class _Server(ThreadingHTTPServer):
-    """Serves so many connections at once. One more is answered 503 and closed, or takes the place of the oldest one.
+class _BoundedServer(ThreadingHTTPServer):
+    """Serves a limited number of connections; one more gets a 503, or replaces the oldest one if that is old enough.
 
-    So clients that send slowly neither take threads without end nor keep a probe out for long.
+    So clients that send slowly can neither occupy more and more threads, nor block a probe for long.
     """
 
     daemon_threads = True
@@ -154,7 +154,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(*arguments, **keywords)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve *request* in a thread, or turn it away."""
+        """Serve *request* in a thread, or answer 503."""
         if not self._has_place(request):
             with contextlib.suppress(OSError):
                 request.settimeout(0)
@@ -168,14 +168,14 @@ class _Server(ThreadingHTTPServer):
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serve *request*; its place is free again on every way out."""
+        """Serve *request*, and free its place in every case."""
         try:
             super().process_request_thread(request, client_address)
         finally:
             self._leave(request)
 
     def _has_place(self, request: socket.socket) -> bool:
-        """Give *request* a place, if there is one or the oldest connection has had its time."""
+        """Reserve a place for *request* if one is free, or if the oldest connection is old enough to be closed."""
         now = time.monotonic()
         with self._guard:
             if len(self._served) >= MOST_CONNECTIONS:
@@ -193,11 +193,11 @@ class _Server(ThreadingHTTPServer):
             self._served.pop(request, None)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a client that goes away is its own business."""
+        """Ignore the error: a client that disconnects needs no log line."""
 
 
-class _DualStackServer(_Server):
-    """Listens at all addresses of both families: in a cluster of IPv6 only, the probes come by that."""
+class _DualStackServer(_BoundedServer):
+    """Listens at all IPv4 and IPv6 addresses, since in a cluster with only IPv6 the probes use IPv6."""
 
     address_family = socket.AF_INET6
 
@@ -206,7 +206,7 @@ class _DualStackServer(_Server):
         super().server_bind()
 
 
-class _LocalServer(_Server):
+class _LocalServer(_BoundedServer):
     """Listens at a unix socket."""
 
     address_family = getattr(socket, "AF_UNIX", socket.AF_INET)
@@ -220,19 +220,19 @@ class _LocalServer(_Server):
 
 
 def _listen(host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
-    """Raises OSError if that cannot be."""
+    """Return a server that listens at *host* and *port*; raise OSError if that is not possible."""
     if not host and socket.has_dualstack_ipv6():
-        with contextlib.suppress(OSError):  # IPv6 that is compiled in but switched off
+        with contextlib.suppress(OSError):  # IPv6 is compiled in, but switched off
             return _DualStackServer(("::", port), handler)
-    return _Server((host, port), handler)
+    return _BoundedServer((host, port), handler)
 
 
 def _read_head(connection: socket.socket, deadline: float) -> bytes:
-    """Read the head of a request, and what came with it, until *deadline* (seconds of ``time.monotonic``).
+    """Read the head of a request, and any bytes after it, until *deadline* (seconds of ``time.monotonic``).
 
     Raises:
-        TimeoutError: The head is not there by then.
-        ValueError: It is longer than a head may be.
+        TimeoutError: The head is not complete by then.
+        ValueError: The head is too long.
     """
     head = b""
     while b"\r\n\r\n" not in head and b"\n\n" not in head:
@@ -251,13 +251,13 @@ def _read_head(connection: socket.socket, deadline: float) -> bytes:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers one request. The server makes a subclass with its own health."""
+    """Answers one request. Each server makes a subclass with its own health."""
 
     site: ClassVar[Site]
     poke: ClassVar[Callable[[], None]]
 
     def setup(self) -> None:
-        """Read the whole head within the time of a request: a client cannot hold the thread by sending slowly."""
+        """Read the whole head within the time of a request, so that a slow client cannot occupy the thread."""
         head = _read_head(self.request, time.monotonic() + SECONDS)
         super().setup()
         self.rfile.close()
@@ -316,7 +316,7 @@ class _Handler(BaseHTTPRequestHandler):
         return str(next(iter(self.client_address), LOCAL))
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing: the agent's log is for facts about flow runs."""
+        """Log nothing: the agent's log is for flow runs, not for requests."""
 
 
 def _handler(site: Site, poke: Callable[[], None]) -> type[BaseHTTPRequestHandler]:

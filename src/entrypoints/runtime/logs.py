@@ -1,4 +1,4 @@
-"""Log lines: one per fact, times in UTC, text or JSON, never a secret. Logs go to stderr; stdout is for results."""
+"""The agent's log: one line per event, as text or JSON, times in UTC, secrets masked. Logs go to stderr."""
 
 import json
 import logging
@@ -21,21 +21,21 @@ __all__ = ["LOGGER", "MASK", "Mask", "Redact", "set_up"]
 LOGGER: Final = "prefect.agent"
 
 MAX_MESSAGE: Final = 8 * 1024
-"""Characters of one message, and of one field, that are shown."""
+"""Most characters of one message, and of one field, that the log shows."""
 
 MAX_TRACEBACK: Final = 64 * 1024
-"""Characters of a traceback that are shown: its last ones."""
+"""Most characters of a traceback that the log shows: its last ones."""
 
 
 class Redact(logging.Filter):
-    """Takes known secrets out of every record, whoever wrote it. Never raises."""
+    """Masks known secrets in every record, also in those of other libraries. Never raises."""
 
     def __init__(self, secrets: Iterable[str] | Mask) -> None:
         super().__init__()
         self.mask = secrets if isinstance(secrets, Mask) else Mask(secrets)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Rewrite the record in place; always lets it pass."""
+        """Mask the record in place; return True, so that it is logged."""
         record.msg, record.args = self.clean(_message(record)), None
         if record.exc_info and not record.exc_text:
             record.exc_text = logging.Formatter().formatException(record.exc_info)
@@ -49,19 +49,19 @@ class Redact(logging.Filter):
         return True
 
     def clean(self, text: str) -> str:
-        """*text* without secrets."""
+        """Return *text* with secrets masked."""
         return self.mask(text)
 
 
 class TextFormatter(logging.Formatter):
-    """``2026-11-23T09:30:20.123Z INFO    agent | message``: one line, and the traceback of a bug below it."""
+    """Formats a record as ``2026-11-23T09:30:20.123Z INFO    agent | message``, with a traceback below it."""
 
     def __init__(self, agent_name: str) -> None:
         super().__init__()
         self._agent_name = escaped(agent_name)
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, and below it the traceback of a bug."""
+        """Return the line, and below it the traceback if the record has one."""
         message = escaped(cut(record.getMessage(), MAX_MESSAGE))
         line = f"{_iso(record.created)} {record.levelname:<7} {self._agent_name} | {message}"
         traces = (self._exception(record), getattr(record, "fields", {}).get("traceback"), record.stack_info)
@@ -72,14 +72,14 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per line: ts, level, logger, event, message, agent, and the fields of the event."""
+    """Formats a record as one line of JSON: ts, level, logger, event, message, agent, and the event's fields."""
 
     def __init__(self, agent_name: str) -> None:
         super().__init__()
         self._agent_name = agent_name
 
     def format(self, record: logging.LogRecord) -> str:
-        """The object as one line."""
+        """Return the JSON object as one line."""
         entry = {
             "ts": _iso(record.created),
             "level": record.levelname,
@@ -96,13 +96,13 @@ class JsonFormatter(logging.Formatter):
 
 
 class Outlet(logging.StreamHandler[TextIO]):
-    """Writes to a stream. If a line cannot be written, the reason is shown by its type alone."""
+    """Writes records to a stream. If that fails, it reports only the error's type."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, ARG002 - logging's own name
-        """Unlike logging's own, show neither the message nor its arguments."""
+        """Report the error on stderr without the message and its arguments, which could hold secrets."""
         problem = sys.exc_info()[1]
         with suppress(OSError, ValueError):
-            sys.stderr.write(f"A log line cannot be written: {type(problem).__name__}\n")
+            sys.stderr.write(f"Cannot write a log line: {type(problem).__name__}\n")
 
 
 def set_up(
@@ -113,7 +113,7 @@ def set_up(
     secrets: Iterable[str] | Mask = (),
     stream: TextIO | None = None,
 ) -> logging.Logger:
-    """Let the agent's logger write to *stream* (stderr). Replaces what an earlier call set up."""
+    """Let the agent's logger write to *stream* (default: stderr), and replace the handlers of an earlier call."""
     logger = logging.getLogger(LOGGER)
     handler = Outlet(stream or sys.stderr)
     handler.setFormatter(JsonFormatter(agent_name) if form == "json" else TextFormatter(agent_name))
@@ -127,7 +127,7 @@ def set_up(
 
 
 def mask_also(logger: logging.Logger, mask: Mask) -> None:
-    """Let what :func:`set_up` made for *logger* mask what *mask* does, too."""
+    """Let the handlers that :func:`set_up` made for *logger* mask the secrets of *mask*, too."""
     for handler in logger.handlers:
         for each in handler.filters:
             if isinstance(each, Redact):
@@ -135,11 +135,11 @@ def mask_also(logger: logging.Logger, mask: Mask) -> None:
 
 
 def _message(record: logging.LogRecord) -> str:
-    """The record's message, or that there is none: a bad line must not hurt the code that logs it."""
+    """Return the record's message; if it cannot be formatted, say so instead of raising in the code that logs."""
     try:
         return record.getMessage()
-    except Exception as problem:  # noqa: BLE001 - the format and its arguments are anyone's
-        return f"(a log line that cannot be made: {type(problem).__name__}) {record.msg!s}"
+    except Exception as problem:  # noqa: BLE001 - any code may log any format with any arguments
+        return f"(a log line that cannot be formatted: {type(problem).__name__}) {record.msg!s}"
 
 
 def _shown_trace(text: str) -> str:
@@ -153,7 +153,7 @@ def _cut_field(name: str, value: object) -> object:
 
 
 def log_events(logger: logging.Logger) -> EventSink:
-    """An event sink that writes to *logger*."""
+    """Return an event sink that writes events to *logger*."""
 
     def take(event: Event) -> None:
         level = logging.getLevelName(event.level)
@@ -164,31 +164,31 @@ def log_events(logger: logging.Logger) -> EventSink:
 
 @attrs.define
 class SafeSink:
-    """An event sink that cannot hurt the loop that reports.
+    """An event sink that never raises, so that reporting an event cannot disturb the loop that reports it.
 
     Attributes:
-        failures: How many events the sink inside did not take.
+        failures: Number of events for which the sink inside raised an exception.
     """
 
     inside: EventSink
     failures: int = attrs.field(default=0, init=False)
 
     def __call__(self, event: Event) -> None:
-        """Hand *event* on. An exception is counted; the first one is reported to stderr, by type and place alone."""
+        """Pass *event* on. Count an exception; report the first one on stderr, by its type and place only."""
         try:
             self.inside(event)
         except Exception as problem:  # noqa: BLE001 - P3: reporting a fact must not change it
             self.failures += 1
             if self.failures == 1:
-                _complain(problem)
+                _report_failure(problem)
 
 
 def safe(tell: EventSink) -> EventSink:
-    """Return an event sink that hands events to *tell* and never raises."""
+    """Return an event sink that passes events to *tell* and never raises."""
     return tell if isinstance(tell, SafeSink) else SafeSink(tell)
 
 
-def _complain(problem: Exception) -> None:
+def _report_failure(problem: Exception) -> None:
     frames = traceback.extract_tb(problem.__traceback__)
     where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     with suppress(OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Keeps other processes of the same user out of this one's memory and environment (Linux: prctl(2), proc(5))."""
+"""Prevents other processes of the same user from reading this one's memory and environment (prctl(2), proc(5))."""
 
 import sys
 from typing import Final
@@ -7,12 +7,12 @@ _PR_SET_DUMPABLE: Final = 4
 
 
 def hide() -> bool:
-    """Let only root read this process: its ``/proc`` entries, its memory, a debugger on it; no core dumps either.
+    """Let only root read this process's ``/proc`` entries and memory, or debug it; write no core dumps.
 
-    Programs that it starts are not concerned: exec(2) sets this back. Forked children are until then.
+    A program that it starts is readable again, since exec(2) resets this; a forked child stays hidden until then.
 
     Returns:
-        Whether that was done. False where the system has no such thing.
+        Whether that succeeded; False on systems without this feature.
     """
     if sys.platform != "linux":
         return False
@@ -20,5 +20,5 @@ def hide() -> bool:
 
     try:
         return bool(ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) == 0)
-    except (OSError, AttributeError):  # a C library without it
+    except (OSError, AttributeError):  # a C library without prctl
         return False

@@ -1,4 +1,4 @@
-"""The one way out for what no code caught: tracebacks of all threads, masked, in the format of the log."""
+"""Writes text and uncaught exceptions of all threads with secrets masked, exceptions in the format of the log."""
 
 import logging
 import os
@@ -17,25 +17,25 @@ from prefect.agent.ports import events
 
 
 class _Shown:
-    """What this process masks in what it shows."""
+    """Holds the secrets that this process masks in its output."""
 
     mask = Mask()
 
 
 def install() -> None:
-    """Let tracebacks of this process leave through here from now on. For programs that are ours from the beginning."""
+    """Write all uncaught exceptions of this process through this module. Only for programs of this package."""
     know()
     sys.excepthook, threading.excepthook, sys.unraisablehook = _uncaught, thread_died, _unraisable
 
 
 def know(secrets: Iterable[str] = ()) -> Mask:
-    """Mask *secrets* and those of the environment in what is shown from now on.
+    """Mask *secrets* and those of the environment in all output from now on.
 
     Returns:
-        What masks. More secrets may be added to it.
+        The mask, to which more secrets may be added.
     """
     mask = _Shown.mask = Mask({*secrets_in(os.environ), *secrets})
-    if logging.lastResort is not None:  # what other libraries warn of
+    if logging.lastResort is not None:  # writes the warnings of other libraries
         for old in [each for each in logging.lastResort.filters if isinstance(each, Redact)]:
             logging.lastResort.removeFilter(old)
         logging.lastResort.addFilter(Redact(mask))
@@ -43,15 +43,15 @@ def know(secrets: Iterable[str] = ()) -> Mask:
 
 
 def clean(text: str) -> str:
-    """*text* as it may be shown on a terminal."""
+    """Return *text* with secrets masked and control characters escaped, safe for a terminal."""
     return escaped_lines(_Shown.mask(text))
 
 
 def say(*lines: str, err: bool = False) -> None:
-    """Print *lines* for a person, or for a program: masked, and without what does something to a terminal.
+    """Print *lines* with secrets masked and control characters escaped.
 
     Args:
-        err: To the standard error instead.
+        err: Print to stderr instead of stdout.
     """
     stream = sys.stderr if err else sys.stdout
     stream.write("".join(f"{clean(line)}\n" for line in lines))
@@ -59,7 +59,7 @@ def say(*lines: str, err: bool = False) -> None:
 
 
 def show(problem: BaseException, message: str, *, level: str = "CRITICAL") -> None:
-    """Show *problem* with its traceback: in the log, or on stderr if there is none yet. Never raises."""
+    """Write *problem* with its traceback to the log, or to stderr if there is no log yet. Never raises."""
     text = "".join(traceback.format_exception(problem))
     logger = logging.getLogger(LOGGER)
     if logger.handlers:
@@ -73,7 +73,7 @@ def show(problem: BaseException, message: str, *, level: str = "CRITICAL") -> No
 
 
 def thread_died(died: threading.ExceptHookArgs) -> None:
-    """Show why a thread ended; as ``threading.excepthook``."""
+    """Write the exception that ended a thread; for use as ``threading.excepthook``."""
     if died.exc_value is not None and not isinstance(died.exc_value, SystemExit):
         name = died.thread.name if died.thread is not None else "unknown"
         show(died.exc_value, f"Bug in the thread {name}, which has ended: {_named(died.exc_value)}")

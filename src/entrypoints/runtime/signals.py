@@ -21,7 +21,7 @@ STOPPING: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", 
 def stop_on_signals(stop: Callable[[], None], cause: Callable[[str], None] = lambda _: None) -> Generator[None]:
     """Call *stop* on the first signal during the block; end the process at once on a later one.
 
-    Outside the main thread, which alone may handle signals, nothing changes.
+    In another thread than the main one, this does nothing, since only the main thread can handle signals.
 
     Args:
         stop: Has the agent finish what is in hand. Called in a signal handler: it must take no locks.
@@ -38,7 +38,7 @@ def stop_on_signals(stop: Callable[[], None], cause: Callable[[str], None] = lam
             cause(signal.Signals(number).name)
             stop()
         elif time.monotonic() - first[0] > TOGETHER:
-            sys.stderr.write("second signal: stopping at once\n")
+            sys.stderr.write("Second signal: stopping at once\n")
             end_now(128 + number)
 
     old = {number: signal.signal(number, handle) for number in STOPPING}

@@ -1,4 +1,4 @@
-"""The start of an agent: reach the Cloud and the platform, wait for them if need be, and make the agent known."""
+"""The start of an agent: reach the Cloud and the platform, wait for them if necessary, and register the agent."""
 
 import random
 import threading
@@ -28,30 +28,30 @@ from prefect.agent.ports.platform import ExecutionPlatform
 Result = TypeVar("Result")
 
 MAY_PASS: Final = (CloudUnavailable, OutcomeUnknown, RequestRejected, PlatformUnavailable)
-"""What is waited for. A rejection is: a Server may get its tenant while the agent waits."""
+"""Errors after which a step is tried again. A rejection is one: a Server may get its tenant while the agent waits."""
 
 REPEAT_AFTER: Final = 60.0
-"""Seconds within which the same text is not logged again."""
+"""Seconds for which the same message is not repeated at level WARNING."""
 
 LOOK_EVERY: Final = 0.1
-"""Seconds between two looks at whether the start is given up while a call does not return."""
+"""Seconds between two checks whether the start was cancelled, while a call does not return."""
 
 LONGEST_PAUSE: Final = 10.0
-"""Longest own pause between two tries, in seconds."""
+"""Longest pause in seconds between two tries, if no server asks for a longer one."""
 
 LONGEST_WAIT: Final = 60.0
-"""Longest pause between two tries if a server asks for one, in seconds."""
+"""Longest pause in seconds between two tries, if a server asks for one."""
 
 
 @attrs.define(kw_only=True)
 class StartUp:
-    """Everything that must have succeeded once before the first poll.
+    """The steps that must succeed once before the first poll.
 
     Attributes:
         agent: How the agent presents itself to the Cloud.
-        patience: Seconds after which a step that fails is not tried again; 0 tries each step once.
-        stopping: Set to give the start up.
-        prepare: Called when the platform answers, and tried again like the rest.
+        patience: Seconds after which a failing step is not tried again; 0 tries each step once.
+        stopping: Set to cancel the start.
+        prepare: Called when the platform has answered, and tried again like the other steps.
     """
 
     cloud: CloudApi
@@ -73,8 +73,8 @@ class StartUp:
         Returns None as soon as :attr:`stopping` is set, also while a call hangs.
 
         Raises:
-            AgentError: The last error of the step that did not succeed in time, or one that waiting cannot mend: a key
-                that is refused, a permission that is missing, a wrong configuration.
+            AgentError: The last error of a step that did not succeed in time, or an error that waiting cannot solve: a
+                refused key, a missing permission, a wrong configuration.
         """
         self._deadline = self.clock.monotonic() + self.patience
         work: Future[Tenant | None] = Future()
@@ -99,7 +99,7 @@ class StartUp:
         return tenant
 
     def _persist(self, step: Callable[[], Result], may_pass: tuple[type[AgentError], ...]) -> Result | None:
-        """Try *step* until it succeeds, its error cannot pass, or the time is over. None: the start is given up."""
+        """Try *step* until it succeeds, an error is not of *may_pass*, or the time is up; None if cancelled."""
         misses = 0
         while not self.stopping.is_set():
             try:
@@ -118,7 +118,7 @@ class StartUp:
         return None
 
     def _report(self, text: str) -> None:
-        """Log the reason of a wait, the same one not again within a minute."""
+        """Log why the start waits; log the same reason only once a minute at level WARNING."""
         now = self.clock.monotonic()
         is_news = now - self._logged.get(text, -REPEAT_AFTER) >= REPEAT_AFTER
         if is_news:

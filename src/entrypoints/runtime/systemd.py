@@ -1,4 +1,4 @@
-"""Tells systemd how the agent is: ready, what it does, that it lives (sd_notify(3)). Silent where nobody listens."""
+"""Sends systemd the agent's readiness, status and watchdog messages (sd_notify(3)), if systemd asked for them."""
 
 import os
 import socket
@@ -14,19 +14,19 @@ from prefect.agent.ports import events
 from prefect.agent.ports.events import Event
 
 LONGEST_STATUS: Final = 200
-"""Characters of a status line: ``systemctl status`` shows one line."""
+"""Most characters of a status: ``systemctl status`` shows one line."""
 
 OFTEN: Final = 15.0
-"""Longest pause between two signs of life. systemd asks for one in half of ``WatchdogSec`` or less; an agent that is
-unwell for a moment must not lose several minutes by having its one chance just then."""
+"""Longest pause in seconds between two watchdog messages. Half of ``WatchdogSec`` would do, but then an agent that is
+unhealthy for a moment could miss its only chance in several minutes."""
 
 SEND_TIMEOUT: Final = 1.0
-"""systemd reads at once; if it does not, the agent has better things to do than to wait."""
+"""Most seconds to wait until systemd reads a message; it normally reads at once."""
 
 START_EXTENSION_USEC: Final = 120_000_000
-"""How long systemd is to wait for the next news of a start that waits: longer than one try and its pause."""
+"""Microseconds by which a waiting start extends systemd's timeout: longer than one try and the pause after it."""
 
-_TROUBLE: Final = frozenset(
+_ERRORS: Final = frozenset(
     {
         events.CLOUD_TROUBLE,
         events.PLATFORM_TROUBLE,
@@ -40,22 +40,22 @@ _TROUBLE: Final = frozenset(
 
 @attrs.define(kw_only=True)
 class Notifier:
-    """One connection to a service manager that follows the protocol of sd_notify.
+    """A connection to a service manager that uses the protocol of sd_notify.
 
     Attributes:
-        address: Of its socket, a path or ``@name`` of an abstract one; empty: there is none, and nothing is done.
-        period: Seconds between two calls of :meth:`watchdog`; None: no signs of life are asked for.
+        address: Its socket, a path or the ``@name`` of an abstract socket; if empty, nothing is sent.
+        period: Seconds between two calls of :meth:`watchdog`; None if systemd asked for none.
     """
 
     address: str = ""
     period: float | None = None
     _ready: bool = attrs.field(default=False, init=False)
-    _troubled: bool = attrs.field(default=False, init=False)
+    _shows_error: bool = attrs.field(default=False, init=False)
     _guard: threading.Lock = attrs.field(factory=threading.Lock, init=False)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], *, pid: int | None = None) -> "Notifier":
-        """What ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID`` say. *environ* stays as it is."""
+        """Create a notifier from ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID``; do not change *environ*."""
         address = environ.get("NOTIFY_SOCKET", "")
         if not address.startswith(("/", "@")):
             return cls()
@@ -65,26 +65,26 @@ class Notifier:
         return cls(address=address, period=min(int(usec) / 2_000_000, OFTEN) if asked else None)
 
     def ready(self) -> None:
-        """Start-up is over. What waits for this service may start."""
+        """Report that the start is complete, so that services that wait for this one may start."""
         self._send("READY=1")
 
     def status(self, text: str) -> None:
-        """One line for ``systemctl status``."""
+        """Show *text* as one line in ``systemctl status``."""
         self._send(f"STATUS={_line(text)}")
 
     def stopping(self) -> None:
-        """The agent finishes what is in hand. From any thread or signal handler: takes no lock."""
-        self._send("STOPPING=1\nSTATUS=Stopping: finishing what is in hand")
+        """Report that the agent stops. Any thread or signal handler may call this: it takes no lock."""
+        self._send("STOPPING=1\nSTATUS=Stopping: finishing the flow runs that are being started")
 
     def watchdog(self, *, healthy: bool) -> None:
-        """Give a sign of life if the agent is *healthy*. Call this every :attr:`period` seconds."""
+        """Send a watchdog message if the agent is *healthy*. Call this every :attr:`period` seconds."""
         if healthy:
             self._send("WATCHDOG=1")
 
     def take(self, event: Event) -> None:
-        """Learn from one event.
+        """Send systemd the news of one event, if any.
 
-        Ready with the first good poll; the last problem until a poll is good again; more time while the start waits.
+        It reports ready at the first successful poll, the last error until a poll succeeds, and a start that waits.
         """
         if not self.address:
             return
@@ -96,16 +96,16 @@ class Notifier:
     def _news(self, event: Event) -> str:
         if event.name == events.STARTING:
             return f"EXTEND_TIMEOUT_USEC={START_EXTENSION_USEC}\nSTATUS={_line(event.message)}"
-        if event.name in _TROUBLE:
-            self._troubled = True
+        if event.name in _ERRORS:
+            self._shows_error = True
             return f"STATUS={_line(event.message)}"
-        if event.name != events.POLLED or (self._ready and not self._troubled):
+        if event.name != events.POLLED or (self._ready and not self._shows_error):
             return ""
-        first, self._ready, self._troubled = not self._ready, True, False
+        first, self._ready, self._shows_error = not self._ready, True, False
         return f"{'READY=1' if first else ''}\nSTATUS=Waiting for flow runs".strip()
 
     def _send(self, message: str) -> None:
-        """Send, or do without: how the agent is told must not change how it is."""
+        """Send *message*; ignore a failure, since a notification must not disturb the agent."""
         if not self.address:
             return
         address = f"\0{self.address[1:]}" if self.address.startswith("@") else self.address
@@ -115,5 +115,5 @@ class Notifier:
 
 
 def _line(text: str) -> str:
-    """The first *LONGEST_STATUS* characters, on one line."""
+    """Return the first *LONGEST_STATUS* characters of *text* on one line."""
     return escaped(" ".join(text[: 10 * LONGEST_STATUS].split()))[:LONGEST_STATUS]

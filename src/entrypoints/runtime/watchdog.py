@@ -1,4 +1,4 @@
-"""The watchdog: one daemon thread that reports loops which stand still and threads which have ended."""
+"""The watchdog: a daemon thread that reports loops that stand still and threads that have ended."""
 
 import sys
 import threading
@@ -12,7 +12,7 @@ import attrs
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.entrypoints.runtime import outlet
 from prefect.agent.entrypoints.runtime.exits import ExitCode, end_now
-from prefect.agent.entrypoints.runtime.progress import Progress, Step, stacks, where
+from prefect.agent.entrypoints.runtime.progress import LoopStep, Progress, stacks, where
 from prefect.agent.ports import events
 from prefect.agent.ports.clock import Clock, Wake
 from prefect.agent.ports.events import Event, EventSink
@@ -21,16 +21,16 @@ LOOK_EVERY: Final = 5.0
 """Seconds between two looks at the progress clock."""
 
 ASIDE: Final = 1.0
-"""Seconds that the watchdog waits for an event sink or for stderr: these may be what stands still."""
+"""Most seconds that the watchdog waits for an event sink or for stderr, since these may stand still themselves."""
 
 
 @attrs.define(kw_only=True)
 class Watchdog:
-    """Looks at the loops' progress and at the threads that are to live.
+    """Watches the progress of loops, and threads that must not end.
 
     Attributes:
-        give_up: Takes exit code and message when the agent cannot go on; has the loops stop.
-        end_process: Ends the process at once, with a code.
+        give_up: Asks the loops to stop, with exit code and message, when the agent cannot continue.
+        end_process: Ends the process at once with an exit code.
     """
 
     clock: Clock
@@ -41,18 +41,18 @@ class Watchdog:
     end_process: Callable[[int], None] = end_now
     _threads: dict[threading.Thread, Wake | None] = attrs.field(factory=dict, init=False)
     _ended: dict[threading.Thread, float] = attrs.field(factory=dict, init=False)
-    """Since when threads are missing."""
+    """By thread that has ended: when that was observed, in monotonic seconds."""
     _looked_at: float | None = attrs.field(default=None, init=False)
     _over: threading.Event = attrs.field(factory=threading.Event, init=False)
     _has_given_up: bool = attrs.field(default=False, init=False)
 
     def watch_thread(self, thread: threading.Thread, until: Wake | None = None) -> None:
-        """Report *thread* if it ends before *until* is set; never, if there is no *until*."""
+        """Report *thread* if it ends before *until* is set; without *until*, report whenever it ends."""
         self._threads[thread] = until
 
     @contextmanager
     def on_guard(self) -> Generator[None]:
-        """Watch while the block executes; exceptions that end any thread are reported meanwhile."""
+        """Watch while the block executes, and report exceptions that end any thread in that time."""
         before = threading.excepthook
 
         def report(died: threading.ExceptHookArgs) -> None:
@@ -69,7 +69,7 @@ class Watchdog:
             threading.excepthook = before
 
     def look(self) -> None:
-        """Look once: report what stands still or has ended, and end the process if that lasts too long."""
+        """Report loops that stand still and threads that have ended; end the process if that lasts too long."""
         now = self.clock.monotonic()
         if self._looked_at is not None and now - self._looked_at > 2 * LOOK_EVERY:
             self.progress.forgive(now - self._looked_at - LOOK_EVERY)
@@ -86,7 +86,7 @@ class Watchdog:
                 self.look()
             self.clock.pause(LOOK_EVERY, self._over)
 
-    def _judge_step(self, step: Step, now: float) -> None:
+    def _judge_step(self, step: LoopStep, now: float) -> None:
         taken = now - step.began
         message = f"The {step.loop} loop stands still for {taken:.0f} s (allowed: {step.allowed:.0f} s)"
         if not step.is_reported:
@@ -113,7 +113,7 @@ class Watchdog:
         self.tell(Event(name=events.BUG, level="ERROR", message=message, fields={"loop": name, "traceback": text}))
 
     def _end(self, code: ExitCode, message: str) -> None:
-        """Ask the loops to stop, show all stacks, and end the process if it is still there after a while."""
+        """Ask the loops to stop, print all stacks, and end the process if the loops do not stop in time."""
         if self._has_given_up:
             return
         self._has_given_up = True
@@ -128,7 +128,7 @@ class Watchdog:
 
 
 def _aside(act: Callable[[], None]) -> None:
-    """Act in a thread of its own, and wait a moment for it."""
+    """Call *act* in a thread of its own, and wait for it for a moment."""
     thread = threading.Thread(target=act, name="watchdog-report", daemon=True)
     thread.start()
     thread.join(ASIDE)

@@ -19,14 +19,14 @@ def check_address(text: str, source: str) -> str:
     """Return *text*, the address of a Prefect API, without the slash at its end.
 
     Args:
-        source: Where it comes from, for the message.
+        source: The option or setting that gives the address, for the message.
 
     Raises:
-        ConfigurationError: It cannot be one. A password in it is not shown.
+        ConfigurationError: *text* is not an address. The message does not show a password in it.
     """
     if _is_address(text):
         return text.rstrip("/")
-    hint, shown = f"it looks like {EXAMPLE}", without_password(text)[:_SHOWN]
+    hint, shown = f"write it like {EXAMPLE}", without_password(text)[:_SHOWN]
     if ":/" not in text and _is_address(f"http://{text}"):
         hint = f"write http://{shown} or https://{shown}"
     raise ConfigurationError(f"{source} is {shown!r}, which is not the address of a Prefect API; {hint}")
@@ -42,7 +42,7 @@ def check_tenant(text: str) -> str:
         return str(uuid.UUID(text))
     except ValueError:
         raise ConfigurationError(
-            f"the tenant id {text!r} is not a UUID; leave it out to have it found by the API key"
+            f"the tenant id {text!r} is not a UUID; correct it, or leave it out to use the tenant of the API key"
         ) from None
 
 
@@ -50,7 +50,7 @@ def _is_address(text: str) -> bool:
     try:
         parts = urlsplit(text)
         port = parts.port
-    except ValueError:  # brackets or a port that make no sense
+    except ValueError:  # impossible brackets or port
         return False
     is_plain = text.isprintable() and not set(text) & set(" \\")
     return is_plain and parts.scheme in {"http", "https"} and (port is None or port > 0) and _is_host(parts)
@@ -58,9 +58,9 @@ def _is_address(text: str) -> bool:
 
 def _is_host(parts: SplitResult) -> bool:
     host = parts.hostname or ""
-    if not host or parts.path.startswith("//"):  # the latter is a scheme twice
+    if not host or parts.path.startswith("//"):  # the latter: the scheme was written twice
         return False
-    if ":" in host:  # in brackets, which urlsplit has looked at
+    if ":" in host:  # an IPv6 address in brackets, which urlsplit has checked
         return True
     try:
         plain = (host if host.isascii() else host.encode("idna").decode()).removesuffix(".")

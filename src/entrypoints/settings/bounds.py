@@ -1,4 +1,4 @@
-"""Settings that are numbers, each an option, an argument and a variable."""
+"""Numeric settings, each of which is an option, an argument and a variable."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -12,14 +12,14 @@ from prefect.agent.entrypoints.settings.values import own
 
 @attrs.frozen
 class Bound:
-    """A setting that is a number.
+    """A numeric setting.
 
     Attributes:
-        name: Of the attribute of ``AgentSettings``.
-        variable: Of the environment.
-        least: The smallest value.
-        is_whole: Whether it counts something; else it is seconds.
-        is_open: Whether *least* itself is too small.
+        name: The attribute of ``AgentSettings``.
+        variable: The environment variable.
+        least: The smallest allowed value.
+        is_whole: Whether it is a whole number, a count; otherwise it is in seconds.
+        is_open: Whether the value must be more than *least*.
     """
 
     name: str
@@ -29,10 +29,10 @@ class Bound:
     is_open: bool = False
 
     def read(self, text: str, source: str) -> float:
-        """Return the number in *text*; *source* is the name of the variable or argument it comes from.
+        """Return the number in *text*; *source* names its variable or argument, for the message.
 
         Raises:
-            ConfigurationError: It is none, or too small.
+            ConfigurationError: *text* is not a number, or is too small.
         """
         try:
             value = int(text) if self.is_whole else float(text)
@@ -54,19 +54,19 @@ BOUNDS: Final = (
     Bound("stall_patience", "PREFECT_AGENT_STALL_PATIENCE", 0),
     Bound("stop_patience", "PREFECT_AGENT_STOP_PATIENCE", 0),
 )
-"""The numbers of an agent that a person may set by variable."""
+"""All numeric settings of an agent that have a variable."""
 
 
 def bounds(
     environ: Mapping[str, str], given: Mapping[str, float | None], settled: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Return the bounds of an agent that are set, by attribute of ``AgentSettings``; *given* wins over variables.
+    """Return the numeric settings that are set, by attribute of ``AgentSettings``; *given* wins over variables.
 
     Args:
         settled: Names of bounds whose variables are not looked at.
 
     Raises:
-        ConfigurationError: One of them is no number, or one that cannot be.
+        ConfigurationError: A value is not a number, or is too small.
     """
     found: dict[str, Any] = {}
     for bound in BOUNDS:

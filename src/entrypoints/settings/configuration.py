@@ -1,6 +1,6 @@
-"""From options, environment and files to settings. One precedence, everywhere: option, environment, file, default.
+"""Reads settings from options, environment and files. The precedence is: option, environment, file, default.
 
-Files and variables are those of the 1.x line (protocol section 11.3), so that an existing installation works unchanged:
+Files and variables are those of the 1.x line (protocol section 11.3), so that existing installations work unchanged:
 ``~/.prefect/config.toml``, ``~/.prefect/backend.toml``, ``~/.prefect/auth.toml`` and ``PREFECT__SECTION__KEY``.
 """
 
@@ -51,8 +51,8 @@ ENV_VARS: Final = "cloud.agent.env_vars"
 
 
 @attrs.frozen(kw_only=True)
-class Connection:
-    """Which Cloud, and as whom."""
+class CloudLogin:
+    """The address of the Cloud and the login for it."""
 
     api: str = attrs.field(repr=without_password)
     backend: Backend
@@ -63,20 +63,20 @@ class Connection:
 
 @attrs.frozen
 class Configuration:
-    """Looks settings up by their dotted name in environment and files."""
+    """Finds settings by their dotted name in the environment and in files."""
 
     environ: Mapping[str, str]
     files: Mapping[str, Any]
     auth: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     paths: tuple[Path, ...] = ()
-    """Where *files* and *auth* may have been read."""
+    """The files from which *files* and *auth* were read, whether they exist or not."""
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> "Configuration":
-        """Read the files of the person who runs this process. Files that are not there are empty.
+        """Read the configuration files of this process's user. A missing file counts as empty.
 
         Raises:
-            ConfigurationError: A file is there but is not TOML.
+            ConfigurationError: A file exists but cannot be read as TOML.
         """
         home = _path("PREFECT__HOME_DIR", environ) or Path(expanded("~/.prefect", environ))
         config = _path("PREFECT__USER_CONFIG_PATH", environ) or home / "config.toml"
@@ -86,32 +86,32 @@ class Configuration:
         return cls(environ, files, _read_toml(auth), (config, backend, auth))
 
     def find(self, name: str) -> Any | None:
-        """The value of a setting such as ``cloud.agent.labels``; None if nobody set it. Empty counts as not set.
+        """Return the value of a setting such as ``cloud.agent.labels``; None if it is empty or not set.
 
         Raises:
-            ConfigurationError: It refers to what is not there.
+            ConfigurationError: The value refers to a variable or setting that does not exist.
         """
         return self._typed(self._resolved(self._raw(name), self.source(name)))
 
     def text(self, name: str) -> str | None:
-        """Like :meth:`find`, as one text; a number stays as it was written."""
+        """Return the value of a setting as one text, as :meth:`find` does; a number stays as it was written."""
         source = self.source(name)
         return as_text(self._resolved(self._raw(name), source), source)
 
     def variable(self, name: str) -> str | None:
-        """One text of a variable that is no setting of 1.x, read like :meth:`text`."""
+        """Return the text of an environment variable that is not a setting of 1.x, read as :meth:`text` does."""
         return as_text(self._resolved(self.environ.get(name, "").strip(), name), name)
 
     def level(self, name: str) -> str | None:
-        """A setting that is a level of Python's logging, in capitals; None if nobody set it."""
+        """Return a setting that is a level of Python's logging, in capitals; None if it is not set."""
         return as_level(self.text(name), self.source(name))
 
     def flag(self, name: str) -> bool | None:
-        """A setting that is on or off; None if nobody set it."""
+        """Return a setting that is on or off; None if it is not set."""
         return as_flag(self.text(name), self.source(name))
 
     def variables(self, name: str) -> dict[str, str]:
-        """A setting that is a table of variables: as a whole, or one variable of the environment for each."""
+        """Return a setting that is a table of variables, set as a whole, or by one environment variable per entry."""
         prefix = f"{variable_of(name)}__"
         found = as_variables(self.find(name), self.source(name))
         alike = (each for each in self.environ if each.startswith(PREFIX) and each.upper().startswith(prefix))
@@ -119,24 +119,24 @@ class Configuration:
         return {**found, **{each: text for each, text in one_by_one.items() if each}}
 
     def source(self, name: str) -> str:
-        """The name of a setting and where its value comes from, for people."""
+        """Return the name of a setting and the place of its value, for messages."""
         variable = variable_of(name)
         place = variable if self._said(name) else "in config.toml or backend.toml"
         return f"the setting {name} ({place})"
 
     def _raw(self, name: str) -> Any:
-        """A value as it was written: of the environment, else of the files."""
+        """Return a value as it was written in the environment, else in the files."""
         return self._said(name) or self._filed(name)
 
     def _said(self, name: str) -> str:
-        """A value as the environment has it; after the prefix case counts for nothing, as in 1.x."""
+        """Return a value as it was written in the environment; after the prefix case is ignored, as in 1.x."""
         variable = variable_of(name)
         alike = (each for each in self.environ if each.startswith(PREFIX) and each.upper() == variable)
         texts = (self.environ.get(each, "").strip() for each in (variable, *alike))
         return next(filter(None, texts), "")
 
     def _filed(self, name: str) -> Any:
-        """A value as it was written in the files; None if they have none."""
+        """Return a value as it was written in the files; None if they do not set it."""
         value: Any = self.files
         for part in name.split("."):
             if value is not None and not isinstance(value, Mapping):
@@ -145,7 +145,7 @@ class Configuration:
         return value
 
     def _resolved(self, value: Any, source: str) -> Any:
-        """*value* with the references in all its texts replaced."""
+        """Return *value* with the references in all its texts replaced."""
         if isinstance(value, str):
             return resolved(value, self.environ, self._referred, source)
         if isinstance(value, Mapping):
@@ -162,10 +162,10 @@ class Configuration:
         return (typed(value) if value.strip() else None) if isinstance(value, str) else value
 
     def secret(self, name: str) -> str | None:
-        """The secret that a setting holds, or that is in the file which the setting ``NAME_file`` names.
+        """Return the secret that a setting holds, or the content of the file that the setting ``NAME_file`` names.
 
         Raises:
-            ConfigurationError: It has characters that no secret has, or the file cannot be read. It is not shown.
+            ConfigurationError: It has impossible characters, or the file cannot be read. The secret is not shown.
         """
         text = self.text(name)
         if text is not None:
@@ -174,7 +174,7 @@ class Configuration:
         return None if path is None else read_file(path, self._source(f"{name}_file"))
 
     def secrets(self) -> set[str]:
-        """Every secret that environment and files hold, for them to be masked; unchecked."""
+        """Return every secret in environment and files, unchecked, so that they can be masked."""
         stored = [table.get("api_key") for table in self.auth.values() if isinstance(table, Mapping)]
         of_flows = self._filed("context.secrets")
         stored += of_flows.values() if isinstance(of_flows, Mapping) else ()
@@ -184,7 +184,7 @@ class Configuration:
         return secrets_in(self.environ) | passwords | {each.strip() for each in found if isinstance(each, str)}
 
     def secret_files(self, *more: str | None) -> list[Path]:
-        """Files that hold a secret: those that settings name, those of the 1.x client, and *more*."""
+        """Return the files that hold secrets: those that settings name, those of the 1.x client, and *more*."""
         named = [self.text(f"{name}_file") for name in KEY_SETTINGS]
         named += [self.variable(f"{FLOW_RUN_KEY}_FILE"), *more]
         found = [at_home(path, "the file of a secret") for path in named if path and path != "-"]
@@ -197,7 +197,7 @@ class Configuration:
         return variable if self._said(name) else f"{last} under [{section}] in config.toml"
 
     def stored_login(self, api: str) -> Mapping[str, Any]:
-        """What ``auth.toml`` holds for the server at *api* (protocol section 1.6)."""
+        """Return the login that ``auth.toml`` holds for the server at *api* (protocol section 1.6); empty if none."""
         table = self.auth.get(re.sub(r"[^-.a-z0-9]+", "-", urlsplit(api).netloc.lower()))
         return table if isinstance(table, Mapping) else {}
 
@@ -211,15 +211,15 @@ def connection(
     key_file: str | None = None,
     flow_run_key: str | None = None,
     flow_run_key_file: str | None = None,
-) -> Connection:
-    """Decide which Cloud to talk to and as whom; the keywords are options and win.
+) -> CloudLogin:
+    """Return the Cloud's address and the login; the keywords are options, which win over other sources.
 
     Raises:
-        ConfigurationError: No key for Prefect Cloud, or a key, an address or a tenant id that cannot be one.
+        ConfigurationError: There is no key for Prefect Cloud, or a key, address or tenant id is not valid.
     """
     backend = (configuration.text("backend") or "").lower() or None
     if backend not in {None, "cloud", "server"}:
-        raise ConfigurationError(f"the backend is {backend!r}; it can only be 'cloud' or 'server'")
+        raise ConfigurationError(f"the backend is {backend!r}; set it to 'cloud' or 'server'")
     address = check_address(*_address(configuration, bare(api or ""), backend))
     check_proxies(configuration.environ)
     stored = configuration.stored_login(address)
@@ -235,11 +235,11 @@ def connection(
         backend = "cloud" if secret or address == CLOUD_API else "server"
     if backend == "cloud" and not secret:
         raise ConfigurationError(
-            "no API key for Prefect Cloud: give --token-file PATH, set PREFECT__CLOUD__API_KEY or "
+            "there is no API key for Prefect Cloud: give --token-file PATH, set PREFECT__CLOUD__API_KEY or "
             "PREFECT__CLOUD__API_KEY_FILE, or put api_key under [cloud] in ~/.prefect/config.toml. "
             "For a Prefect Server give --api URL or set PREFECT__BACKEND=server"
         )
-    return Connection(
+    return CloudLogin(
         api=address,
         backend=cast("Backend", backend),
         key=secret,
@@ -251,7 +251,7 @@ def connection(
 def _key(
     configuration: Configuration, given: str | None, given_file: str | None, stored: Mapping[str, Any]
 ) -> str | None:
-    """The API key: of the options, else the first one configured, else what the client of 1.x has stored."""
+    """Return the API key of the options, else the first configured one, else the one that the 1.x client stored."""
     if given or given_file:
         return _given_secret(given, given_file, "--token")
     found = (configuration.secret(name) for name in KEY_SETTINGS)
@@ -260,7 +260,7 @@ def _key(
 
 
 def _flow_run_key(configuration: Configuration, given: str | None, given_file: str | None) -> str | None:
-    """The key of flow runs, if they have one of their own."""
+    """Return the API key of flow runs; None if they use the agent's."""
     if given or given_file:
         return _given_secret(given, given_file, "--flow-run-key")
     if configuration.environ.get(FLOW_RUN_KEY):
@@ -276,10 +276,10 @@ def _given_secret(given: str | None, path: str | None, option: str) -> str:
 
 
 def labels(configuration: Configuration, given: Iterable[str]) -> list[str]:
-    """Labels of the options, else those configured.
+    """Return the labels of the options, else the configured ones.
 
     Raises:
-        ConfigurationError: Those configured are no list.
+        ConfigurationError: The configured labels are not a list.
     """
     chosen = [sound(each, "--label") for each in given]
     if chosen:
@@ -288,11 +288,11 @@ def labels(configuration: Configuration, given: Iterable[str]) -> list[str]:
 
 
 def env_vars(configuration: Configuration, given: Iterable[str]) -> dict[str, str]:
-    """Variables of ``--env KEY=VALUE`` over those configured.
+    """Return the configured variables of flow runs, overridden by those of ``--env KEY=VALUE``.
 
     Raises:
-        ConfigurationError: One of them is not KEY=VALUE or cannot be a variable, those configured are no variables, or
-            one is a level of logging that does not exist.
+        ConfigurationError: An option is not KEY=VALUE, a variable is impossible, the configured value is not a table of
+            variables, or a level of logging does not exist.
     """
     return checked_variables({**configuration.variables(ENV_VARS), **pairs(given)})
 
@@ -325,14 +325,14 @@ def checked_variables(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def _check_variable(name: str, value: str) -> None:
-    """Refuse a variable that no flow run could be given; the value is not shown."""
+    """Raise ConfigurationError, without the value, if no flow run could get the variable."""
     if not name or "=" in name:
         raise ConfigurationError(f"the variable {name!r} of {ENV_VARS} or --env has no name, or '=' in its name")
     sound(name + value, f"the variable {name!a} of {ENV_VARS} or --env")
 
 
 def _address(configuration: Configuration, given: str, backend: str | None) -> tuple[str, str]:
-    """The address of the API, unchecked, and where it comes from."""
+    """Return the address of the API, unchecked, and the name of its source."""
     if given:
         return given, "--api"
     for name in ("cloud.api", "server.endpoint" if backend == "server" else "cloud.endpoint"):
@@ -347,7 +347,7 @@ def _address(configuration: Configuration, given: str, backend: str | None) -> t
 
 
 def _path(variable: str, environ: Mapping[str, str]) -> Path | None:
-    """The path that a variable holds; None if it holds none."""
+    """Return the path that an environment variable holds; None if it is not set."""
     text = environ.get(variable, "").strip()
     return at_home(resolved(text, environ, DEFAULTS.get, variable), variable) if text else None
 
@@ -359,10 +359,10 @@ def _read_toml(path: Path) -> dict[str, Any]:
         return {}
     except OSError as problem:
         if isinstance(problem, PermissionError) and not os.path.lexists(path):
-            return {}  # in a folder of another user: whether it is there cannot be known
+            return {}  # in a folder of another user: the file may or may not exist
         raise ConfigurationError(f"cannot read {str(path)[:200]}: {problem.strerror}") from problem
     except UnicodeDecodeError as problem:
-        raise ConfigurationError(f"cannot read {path}: it is no text in UTF-8") from problem
+        raise ConfigurationError(f"cannot read {path}: it is not text in UTF-8") from problem
     try:
         return _toml_loads()(text)
     except RecursionError as problem:

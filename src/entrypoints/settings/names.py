@@ -1,4 +1,4 @@
-"""Every setting of the agent: its name, its kind, what it is for; and names that look like one but are none. Pure."""
+"""All settings of the agent with name, kind and use; and a check for unknown names that look like one. Pure."""
 
 import difflib
 import re
@@ -8,7 +8,7 @@ from typing import Final, Literal
 import attrs
 
 PREFIX: Final = "PREFECT__"
-"""Of all variables of the 1.x line."""
+"""Prefix of all environment variables of the 1.x line."""
 
 Kind = Literal["text", "address", "secret", "list", "variables", "flag", "level", "number", "path", "uuid"]
 
@@ -18,10 +18,10 @@ class Setting:
     """One setting.
 
     Attributes:
-        name: Its dotted name in ``config.toml``, or the name of a variable of this product's own.
-        kind: What its value is.
-        used: What for.
-        default: What a reference to it means if it is not set, as in 1.x; None for nothing.
+        name: Its dotted name in ``config.toml``, or the name of a variable that only this product has.
+        kind: The kind of its value.
+        used: What the setting is for.
+        default: The value that references to it get if it is not set, as in 1.x; None if it has none.
     """
 
     name: str
@@ -31,20 +31,20 @@ class Setting:
 
     @property
     def variable(self) -> str:
-        """The variable of the environment that sets it."""
+        """The environment variable that sets it."""
         return variable_of(self.name)
 
 
 def variable_of(name: str) -> str:
-    """The variable for a setting with a dotted name; a variable's own name stays."""
+    """Return the environment variable of a setting with a dotted name; return the name of a variable unchanged."""
     return name if name.isupper() else PREFIX + name.upper().replace(".", "__")
 
 
 FLOW_RUN_KEY: Final = "PREFECT_AGENT_FLOW_RUN_KEY"
-"""Variable with the API key of flow runs; with ``_FILE`` at its end it names a file."""
+"""Variable with the API key of flow runs; with the suffix ``_FILE`` it names a file that holds the key."""
 
 KEY_SETTINGS: Final = ("cloud.api_key", "cloud.agent.auth_token", "cloud.auth_token")
-"""Where an API key or token may be, the first one found wins."""
+"""Settings that may hold an API key or token; the first one that is set wins."""
 
 SETTINGS: Final = (
     Setting("backend", "text", "which backend the API is", "cloud"),
@@ -77,6 +77,7 @@ SETTINGS: Final = (
     Setting("PREFECT_AGENT_STALL_PATIENCE", "number", "seconds of a loop that stands still"),
     Setting("PREFECT_AGENT_STOP_PATIENCE", "number", "seconds for calls at the end"),
     Setting("PREFECT_AGENT_STATE_DIRECTORY", "path", "reports that are not confirmed"),
+    Setting("PREFECT_AGENT_RUNTIME_DIRECTORY", "path", "sockets of running agents"),
     Setting("PREFECT_AGENT_POLICY", "text", "what flow runs may ask for"),
     Setting("PREFECT_AGENT_TEMPLATE_PATHS", "list", "places of job templates"),
     Setting("PREFECT_AGENT_REG_ALLOW_LIST", "list", "registries of the Docker agent"),
@@ -87,13 +88,13 @@ SETTINGS: Final = (
     Setting("PREFECT_AGENT_CLUSTER_WIDE", "flag", "other namespaces"),
     Setting("PREFECT_AGENT_WITHOUT", "list", "features that the Kubernetes agent does without"),
 )
-"""All of them."""
+"""All settings."""
 
 DEFAULTS: Final = {setting.name: setting.default for setting in SETTINGS if setting.default is not None}
-"""What a reference to a setting that was not set means, as in 1.x."""
+"""The values that references to settings get if these are not set, as in 1.x."""
 
 ADDRESSES: Final = tuple(setting.name for setting in SETTINGS if setting.kind == "address")
-"""Settings that may have a password in them."""
+"""Settings whose values may contain a password."""
 
 _VARIABLES: Final = frozenset(setting.variable for setting in SETTINGS)
 _LOOKED_AT: Final = (f"{PREFIX}CLOUD__AGENT__", "PREFECT_AGENT_")
@@ -101,17 +102,19 @@ _TABLES: Final = (f"{PREFIX}CLOUD__AGENT__ENV_VARS__",)
 _OF_OTHERS: Final = re.compile(
     r"PREFECT_AGENT_(UNIT|ABOUT|TEST_.*|(.*_)?SERVICE_HOST|(.*_)?SERVICE_PORT(_.*)?|(.*_)?PORT(_[0-9]+_(TCP|UDP|SCTP).*)?)"
 )
-"""What the agent sets for its units, what tests of this project use, and what Kubernetes makes of a Service's name."""
+"""Variables that the agent sets for its units, that this project's tests use, or that Kubernetes adds for a Service."""
 
 
 def unknown_settings(environ: Mapping[str, str]) -> Iterator[str]:
-    """A sentence for each variable that looks like a setting of the agent but is none; its value is not shown."""
+    """Yield a sentence for each variable that looks like a setting of the agent but is none; never show its value."""
     for name in sorted(environ):
         upper = name.upper()
         if not upper.startswith(_LOOKED_AT) or _is_known(name, upper) or not environ[name].strip():
             continue
         close = difflib.get_close_matches(upper, sorted(_VARIABLES), 1, 0.75)
-        yield f"{name} is no setting of the agent" + (f": is {close[0]} meant?" if close else ", it does nothing")
+        yield f"{name} is not a setting of the agent" + (
+            f": do you mean {close[0]}?" if close else ": it has no effect"
+        )
 
 
 def _is_known(name: str, upper: str) -> bool:

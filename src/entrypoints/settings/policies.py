@@ -1,4 +1,4 @@
-"""The policy of an agent, from an option, a variable or a file; and the sentence about an open one."""
+"""Reads the policy of an agent from an option, a variable or a file; warns of an open policy."""
 
 import stat
 from collections.abc import Iterable, Mapping
@@ -13,19 +13,20 @@ from prefect.agent.entrypoints.settings.values import at_home, own, own_list
 
 VARIABLE: Final = "PREFECT_AGENT_POLICY"
 TEMPLATE_PATHS: Final = "PREFECT_AGENT_TEMPLATE_PATHS"
-"""Places with commas between them."""
+"""Variable with folders, files and addresses of job templates, separated by commas."""
 
 MOST_BYTES: Final = 1024 * 1024
+"""Most bytes of a policy file."""
 
 
 def policy_of(given: Policy | str | None, environ: Mapping[str, str]) -> Policy:
-    """The policy that was *given*, else that of the environment, else the preset ``open``.
+    """Return the policy that is *given*, else that of the environment, else the preset ``open``.
 
     Args:
-        given: A policy, the name of a preset, or the path of a file.
+        given: A policy, the name of a preset, or the path of a policy file.
 
     Raises:
-        ConfigurationError: The file cannot be read, or is no policy; the message says why.
+        ConfigurationError: The file cannot be read, or does not hold a policy; the message says why.
     """
     if isinstance(given, Policy):
         return given
@@ -35,10 +36,10 @@ def policy_of(given: Policy | str | None, environ: Mapping[str, str]) -> Policy:
 
 
 def with_template_paths(policy: Policy, given: Iterable[str] | None, environ: Mapping[str, str]) -> Policy:
-    """*policy* with places more for the job templates of run configs: those *given*, else those of the environment.
+    """Return *policy* with more places for the job templates of run configs: those *given*, else the environment's.
 
     Raises:
-        ConfigurationError: One of them is no place.
+        ConfigurationError: A place is not a folder, file or address.
     """
     named = own_list(environ, TEMPLATE_PATHS) if given is None else given
     places = [_absolute(place.strip()) for place in named if place.strip()]
@@ -46,13 +47,13 @@ def with_template_paths(policy: Policy, given: Iterable[str] | None, environ: Ma
 
 
 def warning(policy: Policy, traits: PlatformTraits) -> str:
-    """What is to be said at the start of an agent on such a platform; empty if there is nothing to say."""
+    """Return the warning about an open policy on such a platform; empty if the policy is not open."""
     if not traits.has_units or not policy.is_open:
         return ""
     rights = f": {traits.rights}" if traits.rights else ""
     return (
-        f"The policy is open: who writes flows has the rights of this agent's platform here{rights}. "
-        "Start with --policy restricted to refuse what a flow does not need"
+        f"The policy is open: flow runs have all rights of this agent's platform{rights}. "
+        "Start with --policy restricted to refuse what flows do not need"
     )
 
 
@@ -69,7 +70,7 @@ def _of_file(path: Path) -> Policy:
 
 
 def _document(path: Path) -> object:
-    import yaml  # noqa: PLC0415 - only who has a file pays for it
+    import yaml  # noqa: PLC0415 - slow to import, and only needed for a file
 
     try:
         return yaml.load(_text(path), Loader=_strict_loader())  # noqa: S506 - a SafeLoader
@@ -83,13 +84,13 @@ def _text(path: Path) -> bytes:
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
-            raise ConfigurationError("it is not a file")
+            raise ConfigurationError("it is not a regular file")
         if mode & stat.S_IWOTH:
-            raise ConfigurationError("every user of this machine may write it: chmod o-w")
+            raise ConfigurationError("every user of this machine can write it; run chmod o-w on it")
         with path.open("rb") as file:
             text = file.read(MOST_BYTES + 1)
     except FileNotFoundError as problem:
-        raise ConfigurationError(f"there is no such file; or name a preset: {', '.join(PRESETS)}") from problem
+        raise ConfigurationError(f"there is no such file; name a file, or a preset: {', '.join(PRESETS)}") from problem
     except (OSError, ValueError) as problem:
         raise ConfigurationError(f"it cannot be read: {getattr(problem, 'strerror', problem)}") from problem
     if len(text) > MOST_BYTES:
@@ -98,7 +99,7 @@ def _text(path: Path) -> bytes:
 
 
 def _strict_loader() -> Any:
-    """Plain YAML in which no key may be there twice: of two rules of one name a person sees only one."""
+    """Return a loader of plain YAML that refuses a key that occurs twice, since a person may overlook one of them."""
     import yaml  # noqa: PLC0415
 
     class Strict(yaml.SafeLoader):
@@ -106,7 +107,7 @@ def _strict_loader() -> Any:
             names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
             twice = next((name for name in names if names.count(name) > 1), None)
             if twice is not None:
-                raise ConfigurationError(f"the key {twice!r:.60} is there twice")
+                raise ConfigurationError(f"the key {twice!r:.60} occurs twice; remove one")
             return super().construct_mapping(node, deep)
 
     return Strict

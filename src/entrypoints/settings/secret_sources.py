@@ -1,4 +1,4 @@
-"""Where secrets come from: options, variables and files; and which of them this process knows."""
+"""Reads secrets from options, variables and files, and finds those that this process knows."""
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
@@ -10,10 +10,10 @@ from prefect.agent.domain.secrets import passwords_of, read_secret
 from prefect.agent.entrypoints.settings.values import at_home
 
 LONGEST: Final = 64 * 1024
-"""Bytes of a file with one secret; a larger one is the wrong file."""
+"""Most bytes of a file with one secret; a larger file is certainly the wrong one."""
 
 PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
-"""Variables with addresses that may have a password."""
+"""Variables with the addresses of proxies, which may have a password."""
 
 _SECRET_VARIABLES: Final = ("API_KEY", "AUTH_TOKEN", "FLOW_RUN_KEY")
 _SECRETS_OF_FLOWS: Final = "PREFECT__CONTEXT__SECRETS__"
@@ -27,7 +27,7 @@ def read_file(path: str, source: str) -> str:
         source: The option or variable that names the file, for the message.
 
     Raises:
-        ConfigurationError: It cannot be read, or holds no secret.
+        ConfigurationError: The file cannot be read, or holds no secret.
     """
     try:
         if path == "-":
@@ -39,7 +39,7 @@ def read_file(path: str, source: str) -> str:
         raise ConfigurationError(f"cannot read {path}, which {source} names: {problem.strerror}") from None
     shown = "the standard input" if path == "-" else path
     if len(content) > LONGEST:
-        raise ConfigurationError(f"{shown}, which {source} names, is larger than any secret: is it the right file?")
+        raise ConfigurationError(f"{shown}, which {source} names, is too large for a secret: name the right file")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -48,31 +48,31 @@ def read_file(path: str, source: str) -> str:
 
 
 def strip_proxies(environ: MutableMapping[str, str]) -> None:
-    """Take white space around addresses of proxies out of *environ*, from which libraries read them."""
+    """Remove white space around the addresses of proxies in *environ*, from which libraries read them."""
     for name in PROXIES:
         if name in environ and environ[name] != environ[name].strip():
             environ[name] = environ[name].strip()
 
 
 def check_proxies(environ: Mapping[str, str]) -> None:
-    """Raise ConfigurationError if the address of a proxy can be none; it is never shown."""
+    """Raise ConfigurationError if the address of a proxy is impossible; the message never shows the address."""
     for name in PROXIES:
         text = environ.get(name, "")
         if not (text.isascii() and text.isprintable()) or " " in text:
             raise ConfigurationError(
-                f"{name} has characters that no address has (spaces, line ends, or letters outside ASCII): set it "
-                "anew, with such characters of a password percent-encoded"
+                f"{name} has characters that no address has (spaces, line ends, or letters outside ASCII): correct "
+                "it, and percent-encode such characters of a password"
             )
         try:
             _ = urlsplit(text if "://" in text else f"http://{text}").port
         except ValueError:
             raise ConfigurationError(
-                f"{name} is not the address of a proxy; it looks like http://proxy.example:3128"
+                f"{name} is not the address of a proxy; write it like http://proxy.example:3128"
             ) from None
 
 
 def secrets_in(environ: Mapping[str, str]) -> set[str]:
-    """Every secret that *environ* holds, by the names of its variables: keys, tokens, passwords of proxies."""
+    """Return every secret in *environ* whose variable's name shows it: keys, tokens, passwords of proxies."""
     return {secret.strip() for name, value in environ.items() for secret in _secrets_of(name, value)}
 
 

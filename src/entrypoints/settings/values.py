@@ -1,7 +1,7 @@
-"""What people write as the value of a setting, in variables and files, and what is meant by it.
+"""Reads the values of settings as people write them in variables and files.
 
-Every value goes the same way: stripped, references resolved, then read as what the setting is. What cannot be read is a
-ConfigurationError with the setting's name; secrets are never repeated.
+Each value is stripped, its references are resolved, and then it is read by the kind of the setting. A value that cannot
+be read raises ConfigurationError with the setting's name; messages never show secrets.
 """
 
 import ast
@@ -15,24 +15,24 @@ from typing import Any, Final
 from prefect.agent.domain.errors import ConfigurationError
 
 MAX_LITERAL: Final = 1000
-"""Longest value that is read as a Python literal; longer ones must be JSON. A parser of 3.11 that has once run out of
-depth fails with SystemError ever after, so it must not be tried with text that can nest that deeply."""
+"""Most characters of a value that is read as a Python literal; longer ones must be JSON. Python 3.11's parser, once it
+has run out of depth, always fails with SystemError, so it must not get text that can nest that deeply."""
 
 ROUNDS: Final = 10
-"""How often references in a value are resolved, one inside the other."""
+"""Most rounds in which references, and references in their values, are resolved."""
 
 LONGEST: Final = 64 * 1024
-"""Characters of a value with all references resolved."""
+"""Most characters of a value with all references resolved."""
 
 LEVELS: Final = {
     **{name: name for name in ("NOTSET", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")},
     "WARN": "WARNING",
     "FATAL": "CRITICAL",
 }
-"""Levels of Python's logging, by what they are called."""
+"""Levels of Python's logging, by each of their names."""
 
 MAX_LEVEL_DIGITS: Final = 4
-"""Digits of a level that is a number; one beyond hides every message."""
+"""Most digits of a level that is a number; a larger number would hide every message."""
 
 _REFERENCE: Final = re.compile(r"\$\{([^${}]+)\}")
 _VARIABLE: Final = re.compile(r"\$(\w+)")
@@ -44,14 +44,14 @@ _NO: Final = frozenset({"false", "no", "off", "n", "0"})
 
 
 def resolved(text: str, environ: Mapping[str, str], refer: Callable[[str], str | None], source: str) -> str:
-    """*text* with ``~``, ``$VARIABLE``, ``${VARIABLE}`` and ``${section.setting}`` replaced, nested ones too.
+    """Return *text* with ``~``, ``$VARIABLE``, ``${VARIABLE}`` and ``${section.setting}`` replaced, also nested ones.
 
     Args:
-        refer: Returns a setting by its dotted name, its own references not resolved; None if it is not set.
-        source: Name of the setting, for errors.
+        refer: Returns the raw value of a setting by its dotted name; None if it is not set.
+        source: Name of the setting, for messages.
 
     Raises:
-        ConfigurationError: A reference in braces names nothing, or references go round in a circle.
+        ConfigurationError: A reference in braces names nothing that exists, or references form a circle.
     """
 
     def named(match: re.Match[str]) -> str:
@@ -68,11 +68,11 @@ def resolved(text: str, environ: Mapping[str, str], refer: Callable[[str], str |
             return text
         if len(text) > LONGEST:
             break
-    raise ConfigurationError(f"{source} refers to itself, or to something that does")
+    raise ConfigurationError(f"{source} refers to itself, directly or through others: remove that reference")
 
 
 def expanded(text: str, environ: Mapping[str, str]) -> str:
-    """*text* with a leading ``~`` or ``~user`` and ``$VARIABLE`` replaced; what is not there stays as it is."""
+    """Return *text* with a leading ``~`` or ``~user`` and ``$VARIABLE`` replaced; keep unknown names as they are."""
     home = environ.get("HOME")
     if text == "~" or text.startswith("~/"):
         text = home.rstrip("/") + text[1:] if home else text
@@ -82,7 +82,7 @@ def expanded(text: str, environ: Mapping[str, str]) -> str:
 
 
 def at_home(path: str, source: str) -> Path:
-    """*path* with a leading ``~`` or ``~user`` replaced.
+    """Return *path* with a leading ``~`` or ``~user`` replaced.
 
     Raises:
         ConfigurationError: There is no such user, or the user has no home directory.
@@ -94,9 +94,9 @@ def at_home(path: str, source: str) -> Path:
 
 
 def bare(text: str) -> str:
-    """*text* without white space around it, and without one pair of quotes around all of that.
+    """Return *text* without surrounding white space, and without one pair of surrounding quotes.
 
-    A list in quotes may have the same quotes in it: Compose keeps what is written around it.
+    A list in quotes may contain the same quotes, since Compose keeps the quotes around it.
     """
     text = text.strip()
     if len(text) < 2 or text[0] != text[-1] or text[0] not in "'\"":
@@ -106,23 +106,23 @@ def bare(text: str) -> str:
 
 
 def own(environ: Mapping[str, str], variable: str) -> str:
-    """What a variable of this product's own holds, bare; empty if it is not set."""
+    """Return the bare value of a variable that only this product has; empty if it is not set."""
     return bare(environ.get(variable, ""))
 
 
 def own_list(environ: Mapping[str, str], variable: str) -> list[str]:
-    """The list that a variable of this product's own holds; empty if it is not set.
+    """Return the list in a variable that only this product has; empty if it is not set.
 
     Raises:
-        ConfigurationError: It holds something else.
+        ConfigurationError: The value is not a list.
     """
     return as_list(typed(environ.get(variable, "")), variable)
 
 
 def typed(text: str) -> Any:
-    """A value as 1.x reads it: true, false, None, a Python or JSON literal with quotes or brackets, else the text.
+    """Read a value as 1.x does: true, false, None, a Python or JSON literal with quotes or brackets, else the text.
 
-    Quotes around the whole of a literal are taken away first: Compose keeps those of its lists.
+    Quotes around a whole literal are removed first, since Compose keeps those around a list.
     """
     for _ in range(3):
         text = text.strip()
@@ -150,25 +150,25 @@ def _literal(text: str) -> Any:
 
 
 def sound(text: str, source: str) -> str:
-    """*text* as it is.
+    """Return *text* unchanged after a check of its characters.
 
     Raises:
-        ConfigurationError: It holds a NUL byte, or what UTF-8 cannot write: no Cloud and no platform takes it.
+        ConfigurationError: It has a NUL byte, or is not valid UTF-8: no Cloud and no platform would accept it.
     """
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ConfigurationError(f"{source} holds characters that are no text in UTF-8") from None
+        raise ConfigurationError(f"{source} holds characters that are not valid in UTF-8: remove them") from None
     if "\0" in text:
-        raise ConfigurationError(f"{source} holds a NUL byte")
+        raise ConfigurationError(f"{source} holds a NUL byte: remove it")
     return text
 
 
 def as_text(value: Any, source: str) -> str | None:
-    """A setting that is one text; None if it is empty.
+    """Read a setting that is one text; return None if it is empty.
 
     Raises:
-        ConfigurationError: It is a list or a table, or holds characters that are no text.
+        ConfigurationError: The value is a list or a table, or has impossible characters.
     """
     if isinstance(value, str):
         value = None if value.strip() == "None" else _literal(value.strip())
@@ -182,10 +182,10 @@ def as_text(value: Any, source: str) -> str | None:
 
 
 def as_list(value: Any, source: str) -> list[str]:
-    """A setting that is a list of texts: a literal, ``[a, b]`` without quotes, or words with commas.
+    """Read a setting that is a list of texts: a literal, ``[a, b]`` without quotes, or words with commas.
 
     Raises:
-        ConfigurationError: It is a table, something in it is no text, or a bracket is missing.
+        ConfigurationError: The value is a table, holds something that is not a text, or lacks a bracket.
     """
     if isinstance(value, str):
         inner = value[1:-1] if value[:1] + value[-1:] in _BRACKETS else value
@@ -205,10 +205,10 @@ def as_list(value: Any, source: str) -> list[str]:
 
 
 def as_variables(value: Any, source: str) -> dict[str, str]:
-    """A setting that is a table of variables: a literal, ``NAME=value``, or several of these, with commas or in a list.
+    """Read a setting that is a table of variables: a literal, ``NAME=value``, or several, with commas or in a list.
 
     Raises:
-        ConfigurationError: It is neither. The value is not shown: it may be a secret.
+        ConfigurationError: The value is something else. The message does not show it: it may be a secret.
     """
     if value is None or value == "":
         return {}
@@ -224,10 +224,10 @@ def as_variables(value: Any, source: str) -> dict[str, str]:
 
 
 def as_flag(value: Any, source: str) -> bool | None:
-    """A setting that is on or off; None if it is not set.
+    """Read a setting that is on or off; return None if it is not set.
 
     Raises:
-        ConfigurationError: It is something else.
+        ConfigurationError: The value is something else.
     """
     text = as_text(value, source)
     if text is None:
@@ -238,10 +238,10 @@ def as_flag(value: Any, source: str) -> bool | None:
 
 
 def as_level(value: Any, source: str) -> str | None:
-    """A level of Python's logging in capitals, or a number; None if it is not set.
+    """Read a level of Python's logging: a name, returned in capitals, or a number; return None if it is not set.
 
     Raises:
-        ConfigurationError: There is no such level: a flow run that gets it would die at its start.
+        ConfigurationError: There is no such level; a flow run that gets it would fail at its start.
     """
     text = as_text(value, source)
     if text is None or (text.isascii() and text.isdecimal() and len(text) <= MAX_LEVEL_DIGITS):

@@ -21,7 +21,7 @@ import pytest
 from prefect.agent.adapters import bounded_json
 from prefect.agent.adapters.docker import DockerPlatform
 from prefect.agent.adapters.docker import listing as docker_listing
-from prefect.agent.adapters.docker.engine import Engine
+from prefect.agent.adapters.docker.engine import DockerEngine
 from prefect.agent.adapters.kubernetes.reflector import PAGE
 from support.kubernetes_objects import a_job_object
 from support.stub_server import Handler, StubServer, says, stub_api_server, stub_engine
@@ -35,7 +35,7 @@ PEAK: Final = 300
 CHILD: Final = """
 import json, resource, sys
 from prefect.agent.adapters import bounded_json
-from prefect.agent.adapters.docker.engine import Engine
+from prefect.agent.adapters.docker.engine import DockerEngine
 from prefect.agent.adapters.graphql.transport import Transport
 from prefect.agent.adapters.kubernetes.api_server import Cluster
 from prefect.agent.adapters.kubernetes.throttle import Throttle
@@ -47,12 +47,12 @@ def cloud(url):
     Transport(url, None).ask("query { a }")
 
 def engine(url):
-    found = Engine(url.replace("http", "tcp"), timeout=60)
+    found = DockerEngine(url.replace("http", "tcp"), timeout=60)
     with found.asked("list containers") as client:
         client.containers(all=True)
 
 def events(url):
-    found = Engine(url.replace("http", "tcp"), timeout=60)
+    found = DockerEngine(url.replace("http", "tcp"), timeout=60)
     with found.asked("tell its events"), found.stream("GET", "/events", params={}, silence=60, deadline=60) as events:
         list(events)
 
@@ -224,7 +224,7 @@ def test_containers_with_many_labels_hide_no_other(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(bounded_json, "loads", partial(bounded_json.loads, most=250))
     with stub_engine() as server:
         server.answers["GET /containers/json"] = listing
-        found = Engine(server.address, timeout=30)
+        found = DockerEngine(server.address, timeout=30)
         with found.asked("list containers") as client:
             entries = docker_listing.entries(client)
         found.close()
@@ -234,7 +234,7 @@ def test_containers_with_many_labels_hide_no_other(monkeypatch: pytest.MonkeyPat
 @pytest.mark.docker
 def test_a_real_engine_lists_in_parts(small_image: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Part by part it is the same list."""
-    found = Engine(None, timeout=60)
+    found = DockerEngine(None, timeout=60)
     label = f"bounds-{uuid.uuid4().hex}"
     monkeypatch.setattr(docker_listing, "UNIT", label)
     monkeypatch.setattr(docker_listing, "PART", 2)

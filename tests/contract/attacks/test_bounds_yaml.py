@@ -13,7 +13,7 @@ import yaml
 
 from prefect.agent.adapters import plain_yaml
 from prefect.agent.adapters.kubernetes import templates
-from prefect.agent.adapters.kubernetes.credentials import Login
+from prefect.agent.adapters.kubernetes.credentials import ClusterLogin
 from prefect.agent.adapters.kubernetes.fields import BadTemplate
 from prefect.agent.domain.errors import ConfigurationError
 
@@ -102,5 +102,5 @@ def test_a_kubeconfig_costs_little_whatever_it_holds(bomb: str, tmp_path: Path) 
     path.write_bytes(BOMBS[bomb] * (1 if bomb in {"billion laughs", "merge keys"} else 12))
     began = time.process_time()
     with pytest.raises(ConfigurationError, match="kubeconfig"):
-        Login.find(str(path), None)
+        ClusterLogin.find(str(path), None)
     assert time.process_time() - began < 2 * SECONDS

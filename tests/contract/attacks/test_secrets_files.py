@@ -63,7 +63,7 @@ def test_the_flow_runs_key_has_variables_too(key_file: str, name: str) -> None:
         (None, "cannot read"),
         (b"", "is empty"),
         (b"pak_\xff\xfe", "not a text file"),
-        (b"x" * 70_000, "larger than any"),
+        (b"x" * 70_000, "too large for a secret"),
     ],
 )
 def test_a_file_without_a_secret_is_one_sentence(tmp_path: Path, content: bytes | None, said: str) -> None:

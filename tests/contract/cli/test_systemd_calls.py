@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from prefect.agent.entrypoints.install.command_line import Started, flat
+from prefect.agent.entrypoints.install.command_line import AgentCommand, flat
 from prefect.agent.entrypoints.install.systemd import SystemdUnit, unit
 from support.commands import PREFECT, bare_environment
 from support.secret_world import TELLTALE, secret_world
@@ -38,7 +38,7 @@ def test_an_agent_makes_no_call_that_its_unit_forbids(tmp_path: Path, programs: 
     """From start to stop, with a flow run in between; a forbidden one would fail with EPERM."""
     strace, analyze = programs
     [group] = re.findall(
-        r"^SystemCallFilter=(@\S+)$", unit(SystemdUnit(started=Started(words=flat("process")))), re.MULTILINE
+        r"^SystemCallFilter=(@\S+)$", unit(SystemdUnit(started=AgentCommand(words=flat("process")))), re.MULTILINE
     )
     traced, log = tmp_path / "calls", tmp_path / "agent.log"
     with secret_world(tmp_path, bare_environment(tmp_path, TELLTALE)) as world, log.open("wb") as output:

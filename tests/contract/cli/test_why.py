@@ -113,7 +113,7 @@ def test_a_run_that_is_not_there(url: str, tmp_path: Path) -> None:
     done = why(url, tmp_path, "no-such-run")
 
     assert done.returncode == 2
-    assert done.stderr.strip().endswith("there is no flow run 'no-such-run' in this tenant: neither an id nor a name")
+    assert "this tenant has no flow run with the id or the name 'no-such-run'" in done.stderr
 
 
 def test_a_cloud_that_is_away(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import pytest
 
 from prefect.agent.adapters.docker import DockerPlatform, credentials, images
-from prefect.agent.adapters.docker.engine import Engine
+from prefect.agent.adapters.docker.engine import DockerEngine
 from prefect.agent.adapters.docker.following import changed_names
 from prefect.agent.domain.errors import PlatformUnavailable, SubmissionRefused
 from prefect.agent.domain.model.flow_runs import FlowRunId
@@ -109,7 +109,7 @@ class TestDeadlines:
         """A stream that is followed is not cut at the timeout of a plain answer."""
         event = {"Actor": {"Attributes": {"name": "unit"}}}
         engine.answers["GET /events"] = drips(piece=json.dumps(event).encode() + b"\n", every=0.1)
-        with closing(Engine(engine.address, timeout=1)) as asked:
+        with closing(DockerEngine(engine.address, timeout=1)) as asked:
             began = time.monotonic()
             found = [time.monotonic() - began for _ in changed_names(asked, seconds=2)]
         assert found[-1] > 1.2
@@ -208,7 +208,7 @@ class TestPreparing:
         """For a caller that did not prepare."""
         engine.answers["POST /containers/create"] = says({"message": "No such image: x"}, 404)
         engine.answers["POST /images/create"] = says(b'{"status":"done"}\n')
-        with pytest.raises(PlatformUnavailable, match="vanished"):
+        with pytest.raises(PlatformUnavailable, match="was deleted from the engine"):
             platform.create(of_image())
         assert engine.asked("POST /images/create") == 1
 
@@ -365,7 +365,7 @@ class TestCannotLook:
     def test_an_engine_without_an_id_has_no_identity(self, engine: StubServer, platform: DockerPlatform) -> None:
         """Two engines that do not say who they are must not be taken for one."""
         engine.answers["GET /info"] = says({"ID": None})
-        with pytest.raises(PlatformUnavailable, match="does not say its id"):
+        with pytest.raises(PlatformUnavailable, match="does not return its id"):
             _ = platform.identity
 
 

@@ -286,7 +286,7 @@ class TestHelpers:
     def test_the_helper_is_named_and_no_secret(self, platform: DockerPlatform, config: Path, text: str) -> None:
         """The run waits: a helper that is locked now may be open later."""
         helper(config, text)
-        with pytest.raises(PlatformUnavailable, match="docker-credential-lab is broken") as problem:
+        with pytest.raises(PlatformUnavailable, match="docker-credential-lab does not work") as problem:
             platform.prepare(of_image())
         said = "".join(traceback.format_exception(problem.value))
         assert SECRET not in said
@@ -312,7 +312,7 @@ class TestHelpers:
         """It is in the path, but no program."""
         helper(config, "")
         (config.parent / "docker-credential-lab").write_bytes(b"\x7fELF nothing")
-        with pytest.raises(PlatformUnavailable, match="docker-credential-lab is broken: it cannot be started"):
+        with pytest.raises(PlatformUnavailable, match="docker-credential-lab does not work: it cannot be started"):
             platform.prepare(of_image())
 
     def test_a_helper_of_another_registry_does_not_matter(

@@ -68,7 +68,7 @@ def test_a_host_config_cannot_mark_a_unit(lab: Lab, host_config: dict[str, Any])
     try:
         unit = lab.platform().create(submission)
     except SubmissionRefused as refusal:
-        assert "makes no sense to Docker" in str(refusal)  # noqa: PT017
+        assert "is not valid for Docker" in str(refusal)  # noqa: PT017
     else:
         assert unit.owner == OURS
 

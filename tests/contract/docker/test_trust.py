@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from prefect.agent.adapters import trust
-from prefect.agent.adapters.docker.engine import Engine
+from prefect.agent.adapters.docker.engine import DockerEngine
 from prefect.agent.domain.errors import PlatformUnavailable
 from support.pki import Pki
 from support.tls_answers import answering, needs_openssl, strict
@@ -47,7 +47,7 @@ def believe(monkeypatch: pytest.MonkeyPatch, folder: Path, engine: str, authorit
 
 def version() -> str:
     """What the engine says."""
-    with closing(Engine(None, timeout=20)) as found, found.asked("tell its version") as client:
+    with closing(DockerEngine(None, timeout=20)) as found, found.asked("tell its version") as client:
         return str(client.version()["Version"])
 
 

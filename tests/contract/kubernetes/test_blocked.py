@@ -54,7 +54,7 @@ def test_a_full_quota_is_waited_for(lab: Lab) -> None:
     platform, unit = lab.platform(start=600), waits()
     platform.check()  # an agent starts all the same: what it removes may make the room
 
-    with pytest.raises(CreateBlocked, match=r"no room in the namespace's quota.*exceeded quota: one") as raised:
+    with pytest.raises(CreateBlocked, match=r"the namespace's quota has no room.*exceeded quota: one") as raised:
         platform.create(unit)
     assert (raised.value.patience, raised.value.needs_room) == (600, True)
     for _ in range(2):

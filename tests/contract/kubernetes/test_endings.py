@@ -202,7 +202,7 @@ ENDINGS: Final = {
     "pod deleted": Ending(
         submission=submission("trap '' TERM; echo deaf; while :; do sleep 1; done"),
         act=loses_its_pod,
-        evidence="Deleted, somebody deleted its pod {pod}, exit code 137",
+        evidence="Deleted, its pod {pod} was deleted externally, exit code 137",
         account=[FAILED, ["gone"], ["terminated", "137"]],
     ),
     "restarted in place": Ending(
@@ -284,7 +284,7 @@ WAITINGS: Final = {
     ),
     "suspended": Waiting(
         submission=submission(template={"spec": {"suspend": True}}),
-        evidence="Suspended, somebody suspended its Job",
+        evidence="Suspended, its Job was suspended externally",
         hopeless_after=None,
         told=["Suspended"],
     ),
@@ -364,7 +364,7 @@ def test_ends(theatre: Theatre, kind: str) -> None:
     for row, wanted in zip(rows[1:], ending.account, strict=False):
         for word in wanted:
             assert any(cell.startswith(word) or (word[0] == ";" and word in cell) for cell in row), (row, wanted)
-    assert "What Kubernetes reported:" in table
+    assert "Events reported by Kubernetes:" in table
     assert f"Pod {pod}: Scheduled: Successfully assigned" in table
     assert platform.logs_tail(name) == ending.tail
 

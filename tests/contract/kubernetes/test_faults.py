@@ -183,9 +183,7 @@ class TestNobodyThere:
         other = Pki(tmp_path / "pki").authority.certificate
         config = control_plane.kubeconfig_for_token(lab.account.token(), lab.namespace, ca=other)
         platform = lab.platform(kubeconfig=str(config))
-        words = (
-            "no trust in the Kubernetes API server.*certificate verify failed.*certificate authority in the kubeconfig"
-        )
+        words = "does not trust the Kubernetes API.*certificate verify failed.*certificate authority in the kubeconfig"
         with pytest.raises(PlatformUnavailable, match=words):
             platform.check()
         with pytest.raises(PlatformUnavailable, match=words):
@@ -264,7 +262,7 @@ class TestCredentials:
         Path(token.kubeconfig).unlink()
         with pytest.raises(PlatformForbidden, match="does not accept the agent's credentials"):
             platform.check()
-        with pytest.raises(ConfigurationError, match="cannot tell where the Kubernetes cluster is"):
+        with pytest.raises(ConfigurationError, match="cannot find the Kubernetes cluster"):
             lab.platform(kubeconfig=token.kubeconfig)
 
 

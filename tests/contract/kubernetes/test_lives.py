@@ -160,7 +160,7 @@ class TestByHand:
         finally:
             thread.join(130)
         [unit] = [unit for unit in told if unit.status is UnitStatus.FAILED]
-        assert (unit.name, str(unit.evidence)) == (deleted.name, "Deleted, somebody deleted its Job")
+        assert (unit.name, str(unit.evidence)) == (deleted.name, "Deleted, its Job was deleted externally")
         wait_until(lambda: platform.unit(deleted.name) is None, 60, "its pod is gone, too")
 
     def test_who_watches_late_is_not_told_of_a_removal(self, lab: Lab) -> None:
@@ -189,7 +189,7 @@ class TestByHand:
 
         unit = once(platform, made.name, lambda unit: unit.info.startswith("Pod "))
         assert unit.status is UnitStatus.RUNNING
-        with pytest.raises(PlatformUnavailable, match=f"the Job {made.name} is being deleted by somebody"):
+        with pytest.raises(PlatformUnavailable, match=f"the Job {made.name} is being deleted externally"):
             platform.create(made)
         kubelet.kill(made.name)
         wait_until(lambda: seen(platform, made.name) is None, 20, "the unit is gone")

@@ -58,7 +58,7 @@ class TestRoom:
         platform.create(first)
 
         with pytest.raises(
-            PlatformUnavailable, match=r"no room in the namespace's quota.*exceeded quota: one"
+            PlatformUnavailable, match=r"the namespace's quota has no room.*exceeded quota: one"
         ) as raised:
             platform.create(second)
         assert raised.value.retry_after == 5
@@ -250,7 +250,7 @@ class TestNames:
         lab.place.api.patch(path, {"metadata": {"finalizers": ["lab.test/hold"]}})
         lab.place.api.delete(path, propagationPolicy="Foreground")
         try:
-            with pytest.raises(PlatformUnavailable, match="is being deleted by somebody"):
+            with pytest.raises(PlatformUnavailable, match="is being deleted externally"):
                 platform.create(made)
         finally:
             lab.place.api.patch(path, {"metadata": {"finalizers": None}})

@@ -177,7 +177,7 @@ def test_a_process_that_has_the_units_old_id_is_not_signalled(place: Place, monk
         try:
             path = place.units / submission.name / "pid"
             path.write_text(f"{innocent.pid} {innocent.pid}\n", encoding="ascii")
-            with pytest.raises(PlatformUnavailable, match="does not end"):
+            with pytest.raises(PlatformUnavailable, match="do not end"):
                 agent.stop(submission.name, grace=0.1)
             os.close(lock)
             agent.stop(submission.name, grace=0.1)

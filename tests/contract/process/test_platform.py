@@ -106,7 +106,7 @@ def test_every_character_reaches_the_command(place: Place) -> None:
 
 @pytest.mark.parametrize(
     ("env", "words"),
-    [({"BIG": "x" * 140_000}, "larger"), ({"NUL": "a\0b"}, "NUL"), ({"A=B": "x"}, "name"), ({"": "x"}, "name")],
+    [({"BIG": "x" * 140_000}, "too large"), ({"NUL": "a\0b"}, "NUL"), ({"A=B": "x"}, "name"), ({"": "x"}, "name")],
     ids=["big", "nul", "equals", "nameless"],
 )
 def test_an_environment_that_no_process_can_have_is_refused(place: Place, env: dict[str, str], words: str) -> None:
@@ -177,7 +177,7 @@ def test_an_exit_code_that_cannot_be_kept_is_no_kill(place: Place) -> None:
 
     unit = over(agent, submission.name)
     assert unit.status is UnitStatus.FAILED
-    assert "no space" in str(unit.evidence)
+    assert "could not be written" in str(unit.evidence)
     assert "Killed" not in str(unit.evidence)
 
 
@@ -237,5 +237,5 @@ def test_a_full_disk_starts_nothing_and_loses_no_exit_code(place: Place) -> None
     if done.returncode in {1, 77} and not done.stdout:
         pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("unavailable: this machine is out of something"), done.stdout + done.stderr
+    assert lines[0].startswith("unavailable: this machine has too few resources"), done.stdout + done.stderr
     assert lines[1:] == ["left: [] None", "second: running", "ended: Error, exit code 5"], done.stdout + done.stderr

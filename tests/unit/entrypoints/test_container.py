@@ -11,10 +11,10 @@ from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.services.submission import OwnDeploy
 from prefect.agent.entrypoints.container import Container, build
 from prefect.agent.entrypoints.factories import Options, platform_factory, platform_names
-from prefect.agent.entrypoints.settings.configuration import Connection
+from prefect.agent.entrypoints.settings.configuration import CloudLogin
 from support.builders import HandClock, Heard, a_record, a_run
 
-CONNECTION = Connection(api="http://127.0.0.1:9", backend="server")
+CONNECTION = CloudLogin(api="http://127.0.0.1:9", backend="server")
 
 
 def test_ports_can_be_replaced() -> None:

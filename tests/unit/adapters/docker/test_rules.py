@@ -119,10 +119,10 @@ class TestHostConfig:
     @pytest.mark.parametrize(
         ("given", "words"),
         [
-            ({"nope": 1}, "'nope' makes no sense to Docker: there is no such key"),
-            ({"Binds": ["/x:/y"]}, "'Binds' makes no sense to Docker: there is no such key"),
-            ({"binds": "/x:/y"}, "'binds' makes no sense to Docker: its value does not have the form"),
-            ({"binds": {"/x": {}}}, "'binds' makes no sense to Docker: its value does not have the form"),
+            ({"nope": 1}, "'nope' is not valid for Docker: there is no such key"),
+            ({"Binds": ["/x:/y"]}, "'Binds' is not valid for Docker: there is no such key"),
+            ({"binds": "/x:/y"}, "'binds' is not valid for Docker: its value does not have the form"),
+            ({"binds": {"/x": {}}}, "'binds' is not valid for Docker: its value does not have the form"),
             ({"ulimits": {"nofile": 1}}, "'ulimits' .* expected list but found dict"),
         ],
     )

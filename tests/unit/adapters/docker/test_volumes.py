@@ -64,7 +64,7 @@ class TestVolumes:
 
     def test_two_in_one_place_are_refused(self) -> None:
         """The engine would say so at every start."""
-        with pytest.raises(ConfigurationError, match="/c is taken"):
+        with pytest.raises(ConfigurationError, match="another volume already has the path /c"):
             parse_volumes(["/a:/c", "/b:/c"], windows=False)
 
     def test_a_home_that_is_not_known_is_refused(self) -> None:

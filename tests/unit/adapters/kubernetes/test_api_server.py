@@ -11,7 +11,7 @@ import pytest
 import urllib3
 
 from prefect.agent.adapters.kubernetes.api_server import Cluster, Stream, path_of
-from prefect.agent.adapters.kubernetes.credentials import NOT_AGAIN, Door, Login
+from prefect.agent.adapters.kubernetes.credentials import NOT_AGAIN, ClusterLogin, Door
 from prefect.agent.adapters.kubernetes.errors import NoCredentials
 from prefect.agent.adapters.kubernetes.plugins import impersonation
 from prefect.agent.adapters.kubernetes.throttle import Throttle
@@ -67,7 +67,7 @@ def test_the_namespace_of_the_context(tmp_path: Path, context: str | None, names
 )
 def test_kubeconfigs_that_make_no_sense(tmp_path: Path, changes: Mapping[str, Any]) -> None:
     """One error, which says what to do."""
-    with pytest.raises(ConfigurationError, match=r"cannot tell where the Kubernetes cluster is.*Set KUBECONFIG"):
+    with pytest.raises(ConfigurationError, match=r"cannot find the Kubernetes cluster.*Set KUBECONFIG"):
         cluster(kubeconfig(tmp_path, **changes))
 
 
@@ -82,7 +82,7 @@ def test_files_that_are_no_kubeconfig(tmp_path: Path, text: str) -> None:
     """Nothing of what is in them is shown."""
     path = tmp_path / "kubeconfig"
     path.write_text(text)
-    with pytest.raises(ConfigurationError, match="cannot tell where") as raised:
+    with pytest.raises(ConfigurationError, match="cannot find the Kubernetes cluster") as raised:
         cluster(str(path))
     assert "s3cret" not in str(raised.value)
 
@@ -189,7 +189,7 @@ SECRET = "s3cret-token"
 def test_a_user_of_a_kubeconfig_that_cannot_be_understood(tmp_path: Path, user: Any, words: str) -> None:
     """One sentence, without secrets of the file, names of Python's types and numbers of the system."""
     with pytest.raises(ConfigurationError, match=words) as refusal:
-        Login.find(kubeconfig_of(tmp_path, user=user), None)
+        ClusterLogin.find(kubeconfig_of(tmp_path, user=user), None)
     text = str(refusal.value)
     assert not [each for each in (SECRET, "Errno", "{", "object", "NoneType", "str") if each in text]
     assert refusal.value.__cause__ is None
@@ -200,8 +200,8 @@ def test_a_user_of_a_kubeconfig_that_cannot_be_understood(tmp_path: Path, user: 
 )
 def test_the_server_of_a_kubeconfig_has_to_be_an_address(tmp_path: Path, server: str) -> None:
     """No waiting helps, so no restart does."""
-    with pytest.raises(ConfigurationError, match="the server of the kubeconfig is no address"):
-        Login.find(kubeconfig_of(tmp_path, server), None)
+    with pytest.raises(ConfigurationError, match="the server of the kubeconfig is not an address"):
+        ClusterLogin.find(kubeconfig_of(tmp_path, server), None)
 
 
 @pytest.mark.filterwarnings("ignore::urllib3.exceptions.DependencyWarning")
@@ -210,4 +210,4 @@ def test_a_proxy_for_socks_needs_a_package(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "socks", None)
     monkeypatch.delitem(sys.modules, "urllib3.contrib.socks", raising=False)
     with pytest.raises(ConfigurationError, match="SOCKS"):
-        Login.find(kubeconfig_of(tmp_path, **{"proxy-url": "socks5://127.0.0.1:1"}), None)
+        ClusterLogin.find(kubeconfig_of(tmp_path, **{"proxy-url": "socks5://127.0.0.1:1"}), None)

@@ -85,7 +85,7 @@ def test_requests(problem: Exception, kind: type[Exception], words: str) -> None
         (answer(400, 'unknown field "spec.x"'), SubmissionRefused, 'unknown field "spec.x"'),
         (answer(403, "admission webhook denied the request: no"), SubmissionRefused, "denied the request: no"),
         (answer(403, MISSING), PlatformForbidden, RULE),
-        (answer(403, "exceeded quota: q"), CreateBlocked, "no room in the namespace's quota"),
+        (answer(403, "exceeded quota: q"), CreateBlocked, "the namespace's quota has no room"),
         (answer(403, "because it is being terminated"), PlatformUnavailable, "cannot create the Job x"),
         (answer(409, "conflict on resourcequotas"), PlatformUnavailable, "(HTTP 409)"),
         (answer(500, "failed calling webhook"), CreateBlocked, "failed calling webhook"),

@@ -99,8 +99,8 @@ class TestHostileTemplates:
             (with_pod({"securityContext": "no"}), "spec.template.spec.securityContext is a text, not a mapping"),
             (with_pod({"volumes": None, "initContainers": 5}), "spec.template.spec.initContainers is a number"),
             ({"kind": "Pod"}, "kind must be Job"),
-            ({"spec": {"a": float("nan")}}, "spec.a is a number, not what JSON can say"),
-            ({"spec": {"a": 1 << 70}}, "spec.a is a number, not what JSON can say"),
+            ({"spec": {"a": float("nan")}}, "spec.a is a number, not a value that JSON allows"),
+            ({"spec": {"a": 1 << 70}}, "spec.a is a number, not a value that JSON allows"),
             ({"spec": {"a": {1: 2}}}, "a key of the job template's spec.a is a number"),
         ],
     )

@@ -13,7 +13,7 @@ from prefect.agent.adapters.kubernetes.start_events import (
     NO_POD_AFTER,
     QUESTIONS,
     SLOW_START,
-    Reports,
+    StartEvents,
 )
 from support.kubernetes_objects import BEGIN, moment, the_job, the_pod
 
@@ -45,12 +45,12 @@ class Desk:
         """The time of day."""
         return BEGIN + timedelta(seconds=self.age)
 
-    def reports(self) -> Reports:
+    def reports(self) -> StartEvents:
         """By this clock."""
-        return Reports(self.ask, clock=lambda: self.age, today=self.today)
+        return StartEvents(self.ask, clock=lambda: self.age, today=self.today)
 
 
-def said(reports: Reports, job: JobFacts, *, has_pod: bool = False) -> str:
+def said(reports: StartEvents, job: JobFacts, *, has_pod: bool = False) -> str:
     """What is said of it."""
     return str(reports.of(job, [the_pod()] if has_pod else []) or "")
 
@@ -95,7 +95,7 @@ def test_silence() -> None:
     reports = desk.reports()
     assert said(reports, the_job()) == ""
     desk.age = SLOW_START
-    assert said(reports, the_job()) == "Slow, Kubernetes does not say what it waits for"
+    assert said(reports, the_job()) == "Slow, Kubernetes does not report what it waits for"
     desk.age, desk.events = desk.age + ASK_AGAIN + 1, [event("no")]
     assert said(reports, the_job()) == "FailedCreate, no"
 

@@ -35,7 +35,7 @@ def test_the_whole_table() -> None:
         "  container flow          terminated              137   OOMKilled; signal 9",
         "Pod pod-2                 Pending, being deleted        on no node yet",
         "",
-        "What Kubernetes reported:",
+        "Events reported by Kubernetes:",
         "  2026-01-01T00:00:00Z  Normal   Pod pod-1: Scheduled: Successfully assigned",
         "  2026-01-01T00:00:09Z  Warning  Pod pod-1: Killing: Stopping container flow (3 times)",
     ]

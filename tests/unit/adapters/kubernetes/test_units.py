@@ -41,7 +41,12 @@ DELETING: Final = {"is_deleting": True}
 STATES: Final[dict[str, tuple[JobFacts | None, Sequence[PodFacts], UnitStatus | None, str]]] = {
     "nothing": (None, [], None, ""),
     "made": (the_job(), [], UnitStatus.PENDING, ""),
-    "suspended": (the_job({"is_suspended": True}), [], UnitStatus.PENDING, "Suspended, somebody suspended its Job"),
+    "suspended": (
+        the_job({"is_suspended": True}),
+        [],
+        UnitStatus.PENDING,
+        "Suspended, its Job was suspended externally",
+    ),
     "no status yet": (the_job(), [the_pod(phase="")], UnitStatus.PENDING, ""),
     "creating": (the_job(), [waits("ContainerCreating")], UnitStatus.PENDING, ""),
     "no node": (the_job(), [the_pod(NOWHERE, phase="Pending")], UnitStatus.PENDING, "Unschedulable, m"),
@@ -93,7 +98,7 @@ STATES: Final[dict[str, tuple[JobFacts | None, Sequence[PodFacts], UnitStatus | 
             )
         ],
         UnitStatus.RUNNING,
-        "NodeLost, node-1 does not answer, so it is not known whether the flow run goes on there",
+        "NodeLost, node-1 does not answer, so it is not known whether the flow run still executes there",
     ),
     "not ready by the word of its node": (
         the_job(),
@@ -170,13 +175,13 @@ STATES: Final[dict[str, tuple[JobFacts | None, Sequence[PodFacts], UnitStatus | 
         the_job(**FAILED),
         [ended(143, facts=DELETING)],
         UnitStatus.FAILED,
-        "Deleted, somebody deleted its pod pod-1, exit code 143",
+        "Deleted, its pod pod-1 was deleted externally, exit code 143",
     ),
     "deleted before its start": (
         the_job(**FAILED),
         [the_pod(GONE, phase="Pending")],
         UnitStatus.FAILED,
-        "Deleted, somebody deleted its pod pod-1",
+        "Deleted, its pod pod-1 was deleted externally",
     ),
     "stopped": (
         the_job({"stopped": "ended by the agent"}, **FAILED),

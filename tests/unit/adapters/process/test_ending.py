@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 import pytest
 
 from prefect.agent.adapters.process import processes
-from prefect.agent.adapters.process.ending import Ending
+from prefect.agent.adapters.process.ending import UnitEnding
 from prefect.agent.adapters.process.reaper import Reaper
 from prefect.agent.domain.model.units import Evidence, Unit, UnitStatus
 from support.builders import an_id
@@ -50,7 +50,7 @@ def ended(name: str) -> Unit:
 
 def test_all_that_ask_during_a_look_share_the_next_one(looks: Looks) -> None:
     """Thirty units end in thirty threads: two looks. None uses the look that began before it asked."""
-    ending = Ending(Reaper())
+    ending = UnitEnding(Reaper())
     names = [f"{'lives' if n % 3 == 0 else 'over'}-{n}" for n in range(30)]
     ending._own.update(names)
     judged: dict[str, UnitStatus] = {}
@@ -76,7 +76,7 @@ def test_all_that_ask_during_a_look_share_the_next_one(looks: Looks) -> None:
 
 def test_a_look_that_failed_is_made_again_by_the_next_that_asks(looks: Looks, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error is its asker's; the unit is still in doubt."""
-    ending = Ending(Reaper())
+    ending = UnitEnding(Reaper())
     ending._own.add("lives-1")
     looks.go.set()
     with monkeypatch.context() as broken:

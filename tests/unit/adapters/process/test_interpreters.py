@@ -85,7 +85,7 @@ def test_an_interpreter_is_found_on_path_or_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("exit 1", "has no Prefect"), ("echo 2.20.4", "Prefect 2.20.4"), ("echo", "need prefect<2")],
+    [("exit 1", "has no Prefect"), ("echo 2.20.4", "Prefect 2.20.4"), ("echo", "install prefect<2")],
     ids=["none", "newer", "mute"],
 )
 def test_an_interpreter_without_the_right_prefect_is_refused(tmp_path: Path, text: str, words: str) -> None:

@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from prefect.agent.adapters.system import SystemPresence
-from prefect.agent.adapters.system.presence import FIRST_NAMESPACE, Place
+from prefect.agent.adapters.system.presence import FIRST_NAMESPACE, ProcessPlace
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="this system has no /proc")
@@ -44,9 +44,9 @@ def said(child: "subprocess.Popen[str]") -> str:
     return child.stdout.readline().strip()
 
 
-def parsed(presence: SystemPresence) -> Place:
+def parsed(presence: SystemPresence) -> ProcessPlace:
     """Its own place."""
-    place = Place.parse(presence.place)
+    place = ProcessPlace.parse(presence.place)
     assert place is not None
     return place
 

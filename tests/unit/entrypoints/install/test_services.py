@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from prefect.agent.entrypoints.cli import prefect
 from prefect.agent.entrypoints.install import compose, supervisor
 from prefect.agent.entrypoints.install.command_line import (
-    Started,
+    AgentCommand,
     flat,
     own_program,
     supervisor_words,
@@ -26,8 +26,8 @@ from prefect.agent.entrypoints.install.plan import DRAIN
 from prefect.agent.entrypoints.install.systemd import SystemdUnit, unit
 
 KEY = "pcu_a-key-100%"
-DOCKER = Started(program="/opt/agent/bin/prefect", words=flat("local"), labels=("a b", "c"), env={"A": "$x %y"})
-PROCESS = Started(
+DOCKER = AgentCommand(program="/opt/agent/bin/prefect", words=flat("local"), labels=("a b", "c"), env={"A": "$x %y"})
+PROCESS = AgentCommand(
     program="/opt/agent/bin/prefect", words=flat("process"), interpreter="/opt/flows/bin/python", import_paths=("/f",)
 )
 
@@ -39,7 +39,7 @@ ARGUMENT = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_f
 
 def test_the_command_has_every_option() -> None:
     """In the words of `start`; a value that looks like an option stays a value."""
-    started = Started(
+    started = AgentCommand(
         api="http://s:4200", name="-x", tenant_id="t", agent_config_id="c", labels=("a",), env={"K": "v"},
         show_flow_logs=True,
     )  # fmt: skip
@@ -52,7 +52,7 @@ def test_the_command_has_every_option() -> None:
 
 def test_an_address_with_a_password_is_in_no_command() -> None:
     """Neither in a unit, which every user may read, nor in a command line."""
-    started = Started(api="https://me:PASSWORD@cloud.test", words=flat("docker"))
+    started = AgentCommand(api="https://me:PASSWORD@cloud.test", words=flat("docker"))
     texts = [
         unit(SystemdUnit(started=started)),
         supervisor.configuration(started, None),
@@ -60,7 +60,7 @@ def test_an_address_with_a_password_is_in_no_command() -> None:
     ]
     assert not any("PASSWORD" in text or "--api" in text for text in texts)
     assert "env_file" in texts[2]
-    assert "--api" in Started(api="https://cloud.test").arguments()
+    assert "--api" in AgentCommand(api="https://cloud.test").arguments()
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_systemd_reads_the_words_that_were_meant(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("started", [DOCKER, PROCESS], ids=["docker", "process"])
-def test_a_unit_is_one_that_systemd_understands(started: Started, tmp_path: Path) -> None:
+def test_a_unit_is_one_that_systemd_understands(started: AgentCommand, tmp_path: Path) -> None:
     """Every line, by its own word."""
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
@@ -188,7 +188,7 @@ def test_a_unit_without_a_key_needs_no_file() -> None:
 
 
 @pytest.mark.parametrize("started", [DOCKER, PROCESS], ids=["docker", "process"])
-def test_a_unit_sees_no_other_users_processes_and_calls_what_services_call(started: Started) -> None:
+def test_a_unit_sees_no_other_users_processes_and_calls_what_services_call(started: AgentCommand) -> None:
     """A call that is not allowed is an error of that call, and does not kill a flow run."""
     found = lines(unit(SystemdUnit(started=started)))
 

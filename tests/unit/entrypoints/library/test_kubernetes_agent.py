@@ -117,9 +117,9 @@ def test_finished_jobs_go_by_themselves() -> None:
 
 def test_every_option_is_one_of_the_factory() -> None:
     """A name that the factory does not know would fail at the first use only."""
-    from prefect.agent.adapters.kubernetes.options import Options  # noqa: PLC0415
+    from prefect.agent.adapters.kubernetes.options import KubernetesOptions  # noqa: PLC0415
 
-    known = {each.name for each in attrs.fields(Options)}
+    known = {each.name for each in attrs.fields(KubernetesOptions)}
     assert known == KUBERNETES_OPTIONS | {
         "namespace",
         "service_account_name",

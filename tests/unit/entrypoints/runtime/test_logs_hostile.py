@@ -88,7 +88,7 @@ def test_a_stream_that_breaks_shows_no_arguments(logger: logging.Logger, capsys:
     stream.close()
     logger.info("key %s", KEY)
 
-    assert capsys.readouterr().err == "A log line cannot be written: ValueError\n"
+    assert capsys.readouterr().err == "Cannot write a log line: ValueError\n"
 
 
 def test_without_a_log_a_traceback_is_masked_on_stderr(

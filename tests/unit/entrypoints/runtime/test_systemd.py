@@ -110,7 +110,7 @@ def test_each_message_by_itself(systemd: Systemd) -> None:
     assert ready == "READY=1"
     assert status.startswith("STATUS=é b xxx")
     assert len(status) == len("STATUS=") + LONGEST_STATUS
-    assert stopping == "STOPPING=1\nSTATUS=Stopping: finishing what is in hand"
+    assert stopping == "STOPPING=1\nSTATUS=Stopping: finishing the flow runs that are being started"
 
 
 def test_a_sign_of_life_only_with_reason(systemd: Systemd) -> None:

@@ -63,7 +63,7 @@ def test_an_address_that_can_work_is_taken_as_it_is(address: str) -> None:
 )
 def test_an_address_that_cannot_work_is_refused_by_name(address: str) -> None:
     """With 78: no restart helps. The address is shown without its password."""
-    with pytest.raises(ConfigurationError, match=r"PREFECT__CLOUD__API\) is .* it looks like https://") as problem:
+    with pytest.raises(ConfigurationError, match=r"PREFECT__CLOUD__API\) is .* write it like https://") as problem:
         connection(Configuration({"PREFECT__CLOUD__API": address, "PREFECT__BACKEND": "server"}, {}))
 
     assert exit_for(problem.value).code is ExitCode.CONFIGURATION

@@ -6,7 +6,7 @@ import pytest
 
 from prefect.agent.adapters.docker import DockerPlatform
 from prefect.agent.adapters.kubernetes import factory
-from prefect.agent.entrypoints.settings.configuration import Configuration, Connection
+from prefect.agent.entrypoints.settings.configuration import CloudLogin, Configuration
 from prefect.agent.entrypoints.settings.exposures import of_connection, of_files, of_login
 
 KEY = "pak_SECRET"
@@ -14,11 +14,11 @@ KEY = "pak_SECRET"
 
 def test_a_login_that_goes_to_another_machine_in_the_clear_is_said() -> None:
     """Like a key."""
-    (said,) = of_connection(Connection(api="http://u:s3cr3t@far.test", backend="server"))
+    (said,) = of_connection(CloudLogin(api="http://u:s3cr3t@far.test", backend="server"))
 
     assert "The password in the address" in said
     assert "s3cr3t" not in said
-    assert "s3cr3t" not in repr(Connection(api="http://u:s3cr3t@far.test", backend="server"))
+    assert "s3cr3t" not in repr(CloudLogin(api="http://u:s3cr3t@far.test", backend="server"))
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_a_login_that_goes_to_another_machine_in_the_clear_is_said() -> None:
 )
 def test_a_key_that_goes_to_another_machine_in_the_clear_is_said(api: str, key: str | None, *, is_said: bool) -> None:
     """Without a key or password there is nothing to lose; loopback is this machine."""
-    found = list(of_connection(Connection(api=api, backend="server", key=key)))
+    found = list(of_connection(CloudLogin(api=api, backend="server", key=key)))
     assert [KEY in sentence for sentence in found] == [False] * is_said
 
 
@@ -69,7 +69,7 @@ def test_the_files_are_those_that_were_read(tmp_path: Path) -> None:
     (home / "config.toml").chmod(0o666)
     (tmp_path / "key").touch(0o644)
     found = Configuration.load({"HOME": str(tmp_path)})
-    login = Connection(api="https://cloud.test", backend="cloud", key=KEY)
+    login = CloudLogin(api="https://cloud.test", backend="cloud", key=KEY)
 
     said = of_login(login, found, [str(tmp_path / "key"), None, "-"])
 

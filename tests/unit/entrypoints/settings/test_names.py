@@ -62,8 +62,8 @@ def test_a_name_that_is_no_setting_is_said_with_the_one_meant(name: str, meant: 
     """It would do nothing in silence. Its value may be a secret."""
     (said,) = unknown_settings({name: "s3cr3t", "PATH": "/bin"})
 
-    assert said.startswith(f"{name} is no setting of the agent")
-    assert said.endswith(f": is {meant} meant?" if meant else "it does nothing")
+    assert said.startswith(f"{name} is not a setting of the agent")
+    assert said.endswith(f": do you mean {meant}?" if meant else "it has no effect")
     assert "s3cr3t" not in said
 
 
@@ -97,6 +97,6 @@ def test_an_agent_says_it_once_at_its_start() -> None:
         cloud=InMemoryCloudApi(), platform=InMemoryPlatform(), tell=heard.append, environ=environ, max_polls=1
     ).start()
 
-    said = [event.message for event in heard if "is no setting" in event.message]
+    said = [event.message for event in heard if "is not a setting" in event.message]
     assert len(said) == 2
     assert {event.level for event in heard if event.message in said} == {"WARNING"}

@@ -55,7 +55,7 @@ class TestChoice:
         ("text", "words"),
         [
             ("preset: restricted\nimage: []\n", "no rule 'image'; did you mean 'images'"),
-            ("preset: restricted\nimages: []\nimages: ['*']\n", "the key 'images' is there twice"),
+            ("preset: restricted\nimages: []\nimages: ['*']\n", "the key 'images' occurs twice"),
             ("preset: [", "not one document of plain YAML or JSON (line 1, column"),
             ("a: 1\n---\nb: 1\n", "not one document"),
             ("!!python/object:os.system {}", "not one document"),
@@ -75,7 +75,7 @@ class TestChoice:
 
     @pytest.mark.parametrize(
         ("name", "words"),
-        [("restrictd", "there is no such file; or name a preset: open, restricted"), ("/dev/null", "it is not a file")],
+        [("restrictd", "name a file, or a preset: open, restricted"), ("/dev/null", "it is not a regular file")],
     )
     def test_what_is_no_file_is_refused(self, name: str, words: str) -> None:
         """A preset that is misspelled, too."""
@@ -87,7 +87,7 @@ class TestChoice:
         file = tmp_path / "policy.yaml"
         file.write_text("preset: restricted\n", encoding="utf-8")
         file.chmod(0o666)
-        with pytest.raises(ConfigurationError, match="every user of this machine may write it"):
+        with pytest.raises(ConfigurationError, match="every user of this machine can write it"):
             policy_of(str(file), {})
 
     def test_installations_take_the_options(self) -> None:
@@ -196,7 +196,7 @@ class TestWarning:
             (docker_platform.TRAITS, "root on the machine of the Docker engine"),
             (kubernetes_platform.TRAITS, "what the namespace allows"),
             (process_platform.TRAITS, "what the agent's user may do"),
-            (PlatformTraits(kind="nomad"), "the rights of this agent's platform here. Start"),
+            (PlatformTraits(kind="nomad"), "all rights of this agent's platform. Start"),
         ],
         ids=["docker", "kubernetes", "process", "nomad"],
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from prefect.agent.adapters.docker.engine import Engine
+from prefect.agent.adapters.docker.engine import DockerEngine
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.entrypoints.library.kinds import KubernetesAgent, kubernetes_options
 from prefect.agent.entrypoints.settings.configuration import Configuration, connection, env_vars, labels
@@ -240,7 +240,7 @@ def test_the_address_of_a_server_is_put_together_from_host_and_port(host: str) -
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"a=" + b"[" * 3000, "nested too deeply"), (b"\xff\xfe", "no text in UTF-8"), (None, "Is a directory")],
+    [(b"a=" + b"[" * 3000, "nested too deeply"), (b"\xff\xfe", "not text in UTF-8"), (None, "Is a directory")],
 )
 def test_a_configuration_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None, words: str) -> None:
     """One sentence, without a number of the system or a name of Python's."""
@@ -261,5 +261,5 @@ def test_a_configuration_file_of_windows_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("address", ["tcp://a..b:2375", "npipe:////./pipe/docker_engine", "tcp://" + "a" * 80 + ":1"])
 def test_an_engine_that_no_waiting_helps_to_is_refused_at_once(address: str) -> None:
     """Its code says that a person must change something."""
-    with pytest.raises(ConfigurationError, match=r"a name that no host has|of Windows"):
-        Engine(address, timeout=1)
+    with pytest.raises(ConfigurationError, match=r"an impossible host name|of Windows"):
+        DockerEngine(address, timeout=1)
