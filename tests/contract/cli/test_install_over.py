@@ -21,8 +21,8 @@ from prefect.agent.entrypoints.cli.install import install
 from prefect.agent.entrypoints.install.kubernetes import manifest
 from prefect.agent.entrypoints.library.kinds import kubernetes_options
 from support.kubernetes.control_plane import ControlPlane
-from support.kubernetes.lab import submission, with_pod
-from support.kubernetes.place import NOWHERE
+from support.kubernetes.harness import submission, with_pod
+from support.kubernetes.scratch_namespace import NOWHERE
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.kubernetes

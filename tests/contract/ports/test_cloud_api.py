@@ -31,7 +31,7 @@ FLOW: Final = {
 }
 
 
-class MemoryWorld(CloudWorld):
+class MemoryCloudHarness(CloudWorld):
     """The in-memory Cloud, through its back door."""
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ class MemoryWorld(CloudWorld):
 
 
 @attrs.define
-class ServedWorld(CloudWorld):
+class ServedCloudHarness(CloudWorld):
     """The embedded Cloud over HTTP, through GraphQL documents of the tests' own."""
 
     url: str
@@ -219,7 +219,7 @@ class TestInMemoryCloudApi(CloudApiContract):
     @pytest.fixture
     def world(self) -> CloudWorld:
         """A new Cloud."""
-        return MemoryWorld()
+        return MemoryCloudHarness()
 
 
 class TestGraphQLCloudApi(CloudApiContract):
@@ -229,12 +229,12 @@ class TestGraphQLCloudApi(CloudApiContract):
     def world(self, tmp_path: Path) -> Generator[CloudWorld]:
         """A new Cloud in a file."""
         with running_server(tmp_path / "cloud.db") as url, ExitStack() as stack:
-            world = ServedWorld(url, stack)
+            world = ServedCloudHarness(url, stack)
             world.make_flow()
             yield world
 
     @pytest.mark.xfail(strict=True, raises=AssertionError, reason="the protocol compares no versions of Failed")
-    def test_an_end_loses_against_one_in_between(self, world: ServedWorld) -> None:
+    def test_an_end_loses_against_one_in_between(self, world: ServedCloudHarness) -> None:
         """A run that ends between the adapter's look and its update stays as it ended."""
         mine = claimed(world.connection(), world, "Running")
 
@@ -249,7 +249,7 @@ class TestGraphQLCloudApi(CloudApiContract):
         seen = world.flow_run(mine.run.id)
         assert (seen.state, seen.message) == ("Success", "its own end")
 
-    def test_many_ends_take_three_requests(self, world: ServedWorld) -> None:
+    def test_many_ends_take_three_requests(self, world: ServedCloudHarness) -> None:
         """Twenty-five ends of all kinds are read, changed and read back in one request each."""
         made = [claimed(world.connection(), world, state) for state in ("Running", "Cancelling", "Submitted") * 8]
         kinds = {"Running": EndKind.FAILED, "Cancelling": EndKind.CANCELLED, "Submitted": EndKind.HANDED_BACK}

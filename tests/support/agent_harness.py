@@ -87,7 +87,7 @@ class Agent:
 
 
 @attrs.define
-class Lab:
+class AgentHarness:
     """A Cloud and a platform that any number of agents share."""
 
     cloud: InMemoryCloudApi = attrs.field(factory=InMemoryCloudApi)
@@ -121,6 +121,6 @@ class Lab:
         wait_until(lambda: set(runs) <= set(self.units()), 30, "every run has a unit")
 
 
-def submitted(lab: Lab, run: FlowRunId) -> bool:
+def submitted(harness: AgentHarness, run: FlowRunId) -> bool:
     """Whether the run's log says that it was submitted."""
-    return any(line.message.startswith("Submitted for execution: ") for line in lab.cloud.logs(run))
+    return any(line.message.startswith("Submitted for execution: ") for line in harness.cloud.logs(run))
