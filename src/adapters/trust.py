@@ -28,7 +28,7 @@ class _Connection(HTTPSConnection):
 
 
 class _Pool(HTTPSConnectionPool):
-    ConnectionCls = _Connection
+    ConnectionCls: Any = _Connection  # Any: urllib3's own classes do not fit the protocol that it declares
 
 
 def trusting(manager: PoolManager) -> PoolManager:

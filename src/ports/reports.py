@@ -63,7 +63,12 @@ class MemoryReports(ReportStore):
     """
 
     reason: str = ""
-    problem: str = ""
+    _problem: str = attrs.field(default="", alias="problem")
+
+    @property
+    def problem(self) -> str:
+        """Why it is the memory, if a person should mend that."""
+        return self._problem
 
     @property
     def where(self) -> str:

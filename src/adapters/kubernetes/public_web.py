@@ -80,11 +80,11 @@ class _Tls(_Pinned, HTTPSConnection):
 
 
 class _PlainPool(HTTPConnectionPool):
-    ConnectionCls = _Plain
+    ConnectionCls: Any = _Plain  # Any: urllib3's own classes do not fit the protocol that it declares
 
 
 class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _Tls
+    ConnectionCls: Any = _Tls
 
 
 class PublicOnly(HTTPAdapter):

@@ -89,11 +89,7 @@ class Services:
     database: Database
     routine: Routine = Routine()
     now: Callable[[], datetime] = utc_now
-    since: datetime = attrs.field()
-
-    @since.default
-    def _since(self) -> datetime:
-        return self.now()
+    since: datetime = attrs.field(default=attrs.Factory(lambda self: self.now(), takes_self=True))
 
     async def run(self) -> None:
         """Work until cancelled. The scheduler begins at once, so that a restart catches up; the others hear first."""

@@ -67,7 +67,7 @@ def test_a_docker_agent_shows_no_key(harness: SecretsHarness, small_image: str, 
     try:
         logs = harness.run(config, "docker", "--no-pull", "--volume", f"{program.parent}:/flow:ro")
         [container] = client.containers.list(all=True, filters={"label": "io.prefect.flow-name=f", **_since(harness)})
-        about = client.api.inspect_container(container.id)
+        about = client.api.inspect_container(str(container.id))
         container.remove(force=True)
     finally:
         client.close()

@@ -59,7 +59,7 @@ def test_the_login_beside_odd_entries_is_used(
     platform = harness.platform(no_pull=False)
     platform.check()
     platform.prepare(harness.submission(image=image))
-    assert harness.client.inspect_image(image)["Id"]  # type: ignore[no-untyped-call]
+    assert harness.client.inspect_image(image)["Id"]
 
 
 def test_with_a_wrong_password_the_image_that_is_here_will_do(

@@ -105,10 +105,11 @@ def mark_of(harness: KubernetesHarness, kubelet: ProcessKubelet) -> Path:
     return kubelet.folder / f"{harness.namespace}.mark"
 
 
-def change(harness: KubernetesHarness, made: Submission) -> None:
-    """Something about the unit's Job that matters to nobody."""
+def change(harness: KubernetesHarness, made: Submission) -> bool:
+    """Change something about the unit's Job that no reader needs; always false, so that a wait changes it again."""
     note = {"annotations": {"lab.test/note": uuid.uuid4().hex}}
     harness.scratch.api.patch(f"{harness.scratch.jobs}/{made.name}", {"metadata": note})
+    return False
 
 
 def is_deaf(platform: KubernetesPlatform, made: Submission) -> bool:

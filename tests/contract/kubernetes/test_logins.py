@@ -1,7 +1,7 @@
 """Who the agent is for a real API server: what the kubeconfig names, or nobody at all."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,12 @@ def test_an_account_that_the_server_does_not_know_is_not_advised_a_role(
     platform = harness.platform(kubeconfig=kubeconfig(harness, tmp_path, {}))
     waiting = submission(template=with_pod(nodeSelector=NOWHERE))
 
-    for ask in (platform.check, lambda: platform.create(waiting), lambda: platform.unit(waiting.name)):
+    asked: tuple[Callable[[], object], ...] = (
+        platform.check,
+        lambda: platform.create(waiting),
+        lambda: platform.unit(waiting.name),
+    )
+    for ask in asked:
         with pytest.raises(PlatformForbidden, match="does not accept the agent's credentials") as raised:
             ask()
         assert "Role" not in str(raised.value)

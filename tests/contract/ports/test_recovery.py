@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import attrs
@@ -48,7 +48,7 @@ class RecoveryHarness:
     def _log(self, name: str) -> Path:
         return self.home / f"agent-{name}.log"
 
-    def ask(self, document: str, given: dict[str, object] | None = None) -> dict[str, dict[str, str]]:
+    def ask(self, document: str, given: Mapping[str, object] | None = None) -> dict[str, dict[str, str]]:
         """Ask the Cloud."""
         body = {"query": document, "variables": {"input": given}}
         answer = requests.post(self.url, json=body, timeout=60).json()

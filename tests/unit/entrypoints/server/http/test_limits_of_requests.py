@@ -10,7 +10,7 @@ import pytest
 
 from prefect.agent.entrypoints.server.graphql import documents
 from prefect.agent.entrypoints.server.graphql.documents import MAX_ALIKE, MAX_DEPTH, MAX_FIELDS, Documents, Refused
-from prefect.agent.entrypoints.server.graphql.execution import read_json
+from prefect.agent.entrypoints.server.graphql.json_text import read_json
 from prefect.agent.entrypoints.server.storage import database, effort
 from prefect.agent.entrypoints.server.storage.database import Tx
 from support.embedded import Embedded
