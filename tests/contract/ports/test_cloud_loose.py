@@ -10,7 +10,6 @@ import attrs
 import pytest
 import requests
 
-from contract.ports.test_cloud_api import MemoryCloudHarness, ServedCloudHarness
 from prefect.agent.adapters.fakes import InMemoryCloudApi, ManualClock
 from prefect.agent.adapters.fakes.contracts import (
     CloudApiContract,
@@ -24,6 +23,7 @@ from prefect.agent.domain.errors import RequestRejected
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.entrypoints.server.testing import running_server
 from prefect.agent.ports.cloud_api import LogLine
+from support.cloud_harnesses import MemoryCloudHarness, ServedCloudHarness
 
 
 def a_clock() -> ManualClock:

@@ -2,11 +2,11 @@
 
 import pytest
 
-from contract.ports.test_cloud_api import MemoryCloudHarness
 from prefect.agent.adapters.fakes import ManualClock
 from prefect.agent.adapters.fakes.contracts import CloudApiContract, CloudWorld
 from prefect.agent.domain.model.explaining import Reference, explain
 from prefect.agent.domain.model.states import Phase
+from support.cloud_harnesses import MemoryCloudHarness
 from support.foreign_names import TYPES, ForeignCloudApi
 from support.sweep_harness import SweepHarness
 
