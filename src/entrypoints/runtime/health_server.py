@@ -232,7 +232,7 @@ class _Handler(BaseHTTPRequestHandler):
     """Answers one request. The server makes a subclass with its own health."""
 
     health: ClassVar[Health]
-    poke: ClassVar[staticmethod[[], None]]
+    poke: "ClassVar[staticmethod[[], None]]"
 
     def setup(self) -> None:
         """Read the whole head within the time of a request: a client cannot hold the thread by sending slowly."""
