@@ -55,12 +55,12 @@ check: .venv/.installed ## Linters, formatting, references, types, import rules,
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/python tools/references.py
 	$(BIN)/mypy
+	$(BIN)/mypy tests
 	MYPYPATH=tools $(BIN)/mypy --exclude demo_flow tools
 	$(BIN)/lint-imports
 	@$(BIN)/python tools/audit_locks.py requirements/*.txt
-	@if [ ! -d tests/typing ]; then :; \
-	elif ! $(BIN)/pyright --version >/dev/null 2>&1; then echo "pyright left out: it needs Node.js, which is not here"; \
-	else echo $(BIN)/pyright tests/typing; $(BIN)/pyright --pythonpath $(BIN)/python tests/typing; fi
+	@if ! $(BIN)/pyright --version >/dev/null 2>&1; then echo "pyright left out: it needs Node.js, which is not here"; \
+	else echo $(BIN)/pyright; $(BIN)/pyright --pythonpath $(BIN)/python; fi
 
 format: .venv/.installed ## Repair what ruff can repair
 	$(BIN)/ruff check --fix $(CODE)

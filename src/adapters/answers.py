@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final
 
 import attrs
 from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, PoolManager
+from urllib3 import PoolManager
 
 
 @attrs.frozen
@@ -142,7 +142,7 @@ class TimedAdapter(HTTPAdapter):
 
 
 @cache
-def _timed_pool(pool: type[Any], addition: Any) -> type[HTTPConnectionPool]:
+def _timed_pool(pool: type[Any], addition: Any) -> type[Any]:
     if issubclass(pool.ConnectionCls, addition):
         return pool
     connection = type("TimedConnection", (addition, pool.ConnectionCls), {})

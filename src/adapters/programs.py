@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
@@ -63,9 +63,15 @@ def run(
         ProgramOverdue: It did not end in time, or a process that it started kept its output open.
         OSError: The program cannot be started.
     """
-    ways: dict[str, Any] = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE, "start_new_session": True}
+    piped = None if on_terminal else subprocess.PIPE
     with subprocess.Popen(
-        list(words), stdout=subprocess.PIPE, env=env, cwd=folder, **({} if on_terminal else ways)
+        list(words),
+        stdin=piped,
+        stdout=subprocess.PIPE,
+        stderr=piped,
+        env=env,
+        cwd=folder,
+        start_new_session=not on_terminal,
     ) as process:
         try:
             output, errors = process.communicate(None if on_terminal else given, timeout=seconds)

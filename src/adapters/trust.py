@@ -28,7 +28,7 @@ class _TrustingConnection(HTTPSConnection):
 
 
 class _Pool(HTTPSConnectionPool):
-    ConnectionCls = _TrustingConnection
+    ConnectionCls: Any = _TrustingConnection  # Any: urllib3's own classes do not fit the protocol that it declares
 
 
 def trusting(manager: PoolManager) -> PoolManager:

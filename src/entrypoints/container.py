@@ -111,13 +111,14 @@ class Container(containers.DeclarativeContainer):
     send_reports = Singleton(SendReports, cloud=cloud, outbox=outbox, tell=announcer)
 
     # Loops
+    rests = {"rhythm": options.provided.rhythm}
     claims = {"claim": claim, "start_run": start_run, "gate": gate, "outbox": outbox, "pools": pools}
     poll_loop = Singleton(PollLoop, cloud=cloud, settings=settings, **claims, **shared, **time)
     notice = Singleton(NoticeLateRuns, cloud=cloud, labels=settings.labels, **time)
-    sweep_loop = Singleton(SweepLoop, sweep=sweep, clock=clock, settings=settings, notice=notice, **shared)
-    watch_loop = Singleton(WatchLoop, platform=platform, settings=settings, owner=marks, wakes=wakes, **time)
+    sweep_loop = Singleton(SweepLoop, sweep=sweep, clock=clock, settings=settings, notice=notice, **shared, **rests)
+    watch_loop = Singleton(WatchLoop, platform=platform, settings=settings, owner=marks, wakes=wakes, **time, **rests)
     sends = {"outbox": outbox, "send_reports": send_reports}
-    report_loop = Singleton(ReportLoop, settings=settings, wakes=wakes, **sends, **time)
+    report_loop = Singleton(ReportLoop, settings=settings, wakes=wakes, **sends, **time, **rests)
     all_loops = {"poll": poll_loop, "sweep": sweep_loop, "watch": watch_loop, "reports": report_loop}
     common = {"settings": settings, "supervisor": supervisor, "pools": pools, "wakes": wakes, "tell": announcer}
     loops = Singleton(Loops, **all_loops, **common)

@@ -17,6 +17,7 @@ from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.model.units import Owner, owner
 from prefect.agent.domain.secrets import Mask, without_password
 from prefect.agent.domain.services.submission import OwnDeploy
+from prefect.agent.entrypoints.runtime.rhythm import Rhythm
 from prefect.agent.entrypoints.runtime.systemd import Notifier
 from prefect.agent.entrypoints.settings.configuration import CloudLogin
 from prefect.agent.ports.clock import Clock
@@ -54,6 +55,7 @@ class Options:
         mask: Takes secrets out of what leaves this process.
         state_directory: Where to keep reports that the Cloud has not confirmed; None for the environment's, or
             ``~/.prefect-agent``. They are kept in memory if there is no connection.
+        rhythm: Pauses of the loops that no setting names.
     """
 
     connection: CloudLogin | None = None
@@ -68,6 +70,7 @@ class Options:
     flow_log_level: str = "INFO"
     mask: Mask = attrs.field(factory=Mask, eq=False)
     state_directory: str | None = None
+    rhythm: Rhythm = Rhythm()
 
     @property
     def recovers(self) -> bool:

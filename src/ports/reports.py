@@ -67,7 +67,7 @@ class MemoryReports(ReportStore):
     """
 
     reason: str = ""
-    _problem: str = ""
+    _problem: str = attrs.field(default="", alias="problem")
 
     @property
     def problem(self) -> str:

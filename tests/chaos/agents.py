@@ -9,9 +9,9 @@ from typing import Final
 
 import attrs
 
+from chaos.environment import Environment
 from chaos.fibers import Killed, Process, VirtualClock
 from chaos.ports import Faults, Line, Points, cloud_port, platform_port
-from chaos.world import World
 from prefect.agent import Agent
 from prefect.agent.adapters.fakes import InMemoryPlatform
 from prefect.agent.domain.model.settings import AgentSettings
@@ -58,7 +58,7 @@ class SimAgent:
         settings: Numbers of :class:`AgentSettings` in place of those of ``SETTINGS``.
     """
 
-    world: World
+    environment: Environment
     name: str
     chance: random.Random
     cloud: str = "one"
@@ -73,7 +73,7 @@ class SimAgent:
     _agent: Agent | None = None
 
     def __attrs_post_init__(self) -> None:
-        self.clock = VirtualClock(self.world.scheduler)
+        self.clock = VirtualClock(self.environment.scheduler)
 
     @property
     def is_alive(self) -> bool:
@@ -84,40 +84,40 @@ class SimAgent:
         """A new process, which remembers nothing; it dies at its fault point number *kill_at*."""
         if self.is_alive:
             return
-        number = next_number(self.world)
+        number = next_number(self.environment)
         process = self.process = Process(f"{self.name}#{number}")
-        PROCESSES[self.world, number] = process
-        self.points = points = Points(process, self.world.scheduler, kill_at)
-        watch = self.world.watch(process.name, self.cloud)
+        PROCESSES[self.environment, number] = process
+        self.points = points = Points(process, self.environment.scheduler, kill_at)
+        watch = self.environment.watch(process.name, self.cloud)
         line = Line(points, self.faults, self.chance, watch)
-        self.world.ledger.note(f"{process.name} starts")
-        self.world.scheduler.spawn(process, process.name, lambda: self._run(process, line, number))
+        self.environment.ledger.note(f"{process.name} starts")
+        self.environment.scheduler.spawn(process, process.name, lambda: self._run(process, line, number))
 
     def kill(self) -> None:
         """``kill -9``, wherever it is."""
         if self.process is not None and self.is_alive:
-            self.world.ledger.note(f"{self.process.name} is killed")
+            self.environment.ledger.note(f"{self.process.name} is killed")
             self.process.killed = True
 
     def stop(self) -> None:
         """SIGTERM: it finishes what is in hand."""
         if self.is_alive and self._agent is not None:
-            self.world.ledger.note(f"{self.name} is asked to stop")
+            self.environment.ledger.note(f"{self.name} is asked to stop")
             self._agent.stop()
 
     def _run(self, process: Process, line: Line, number: int) -> None:
-        world = self.world
+        environment = self.environment
 
         def is_over(other: int) -> bool:
-            found = PROCESSES.get((world, other))
+            found = PROCESSES.get((environment, other))
             return found is not None and (found.killed or found.is_over)
 
         presence = SimPresence(self.host, number, is_over)
-        beside = InMemoryPlatform(beside=world.place, clock=world.clock)
+        beside = InMemoryPlatform(beside=environment.place, clock=environment.clock)
         self._agent = agent = Agent(
             name=self.name,
             labels=self.labels,
-            cloud=cloud_port(world.cloud(self.cloud), line, self._skew),
+            cloud=cloud_port(environment.cloud(self.cloud), line, self._skew),
             platform=platform_port(beside, line, presence, self._skew),
             clock=self.clock,
             settings=AgentSettings(name=self.name, labels=self.labels, **{**SETTINGS, **self.settings}),  # type: ignore[arg-type]
@@ -126,9 +126,9 @@ class SimAgent:
         )
         try:
             agent.start()
-            world.ledger.note(f"{process.name} has stopped")
+            environment.ledger.note(f"{process.name} has stopped")
         except Killed:
-            world.ledger.note(f"{process.name} died at point {line.points.count}")
+            environment.ledger.note(f"{process.name} died at point {line.points.count}")
             raise
         except AgentExit as end:
             self._ended(process, f"exit: {end}", is_bug=False)
@@ -139,29 +139,29 @@ class SimAgent:
         return -self.clock.ahead
 
     def _ended(self, process: Process, why: str, *, is_bug: bool) -> None:
-        self.world.ledger.note(f"{process.name} ended by itself: {why}")
+        self.environment.ledger.note(f"{process.name} ended by itself: {why}")
         if is_bug:
-            self.world.ledger.violate("no bugs", f"{process.name}: {why}")
-        self.world.scheduler.at(self.restart_after, self.start)
+            self.environment.ledger.violate("no bugs", f"{process.name}: {why}")
+        self.environment.scheduler.at(self.restart_after, self.start)
 
     def _take(self, process: Process, event: Event) -> None:
         if event.level in {"WARNING", "ERROR"} or event.name == events.RUN_RECOVERED:
-            self.world.ledger.note(f"  {process.name}: {event.name}: {event.message[:200]}")
+            self.environment.ledger.note(f"  {process.name}: {event.name}: {event.message[:200]}")
         if event.name == events.BUG and "chaos" not in event.message:
             trace = str(event.fields.get("traceback", ""))[-1500:]
-            self.world.ledger.violate("no bugs", f"{process.name}: {event.message}\n{trace}")
+            self.environment.ledger.violate("no bugs", f"{process.name}: {event.message}\n{trace}")
 
 
-PROCESSES: Final[dict[tuple[World, int], Process]] = {}
+PROCESSES: Final[dict[tuple[Environment, int], Process]] = {}
 """Of each world: its processes by number."""
 
 
-def next_number(world: World) -> int:
+def next_number(environment: Environment) -> int:
     """A number that no process of *world* has had."""
-    return 1 + sum(1 for known, _ in PROCESSES if known is world)
+    return 1 + sum(1 for known, _ in PROCESSES if known is environment)
 
 
-def forget(world: World) -> None:
-    """The world is over."""
-    for key in [key for key in PROCESSES if key[0] is world]:
+def forget(environment: Environment) -> None:
+    """The simulation is over."""
+    for key in [key for key in PROCESSES if key[0] is environment]:
         del PROCESSES[key]

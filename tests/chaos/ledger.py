@@ -1,4 +1,4 @@
-"""What happened to runs and units, written down by the world itself, and the rules that it must not break."""
+"""What happened to runs and units, written down by the environment itself, and the rules that it must not break."""
 
 from collections import Counter
 from collections.abc import Callable

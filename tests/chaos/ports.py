@@ -1,4 +1,4 @@
-"""Any port between an agent and its world, with a fault point before and after each call, whatever methods it has."""
+"""Any port between an agent and its environment, with a fault point before and after each call of any method."""
 
 import abc
 import inspect

@@ -9,11 +9,11 @@ from typing import Final
 import attrs
 
 from chaos.agents import SimAgent, forget
+from chaos.environment import OVER, Environment
 from chaos.fibers import Scheduler
 from chaos.ledger import Ledger
 from chaos.making import CAN_BE_LOOSE
 from chaos.patching import installed
-from chaos.world import OVER, World
 from prefect.agent.domain.cloud.selection import labels_match
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.state_names import SCHEDULED
@@ -42,14 +42,14 @@ class Outcome:
 
 
 @attrs.define(eq=False)
-class Stage:
-    """A world and its agents.
+class Simulation:
+    """A simulated environment and its agents.
 
     Attributes:
         chance: Draws what happens.
     """
 
-    world: World
+    environment: Environment
     scheduler: Scheduler
     chance: random.Random
     agents: list[SimAgent] = attrs.field(factory=list)
@@ -60,13 +60,13 @@ class Stage:
     ) -> SimAgent:
         """One more agent, not yet started."""
         chance = random.Random(f"{name}-{self.chance.random()}")
-        agent = SimAgent(self.world, name, chance, cloud=cloud, labels=labels, host=host, settings=settings)
+        agent = SimAgent(self.environment, name, chance, cloud=cloud, labels=labels, host=host, settings=settings)
         self.agents.append(agent)
         return agent
 
     def add(self, fate: str = "", *, cloud: str = "one", labels: tuple[str, ...] = ()) -> FlowRunId:
         """One more run."""
-        run = self.world.add_run(cloud, labels, fate)
+        run = self.environment.add_run(cloud, labels, fate)
         self.runs.append(run)
         return run
 
@@ -83,41 +83,43 @@ class Stage:
             passed += 50
             calm = 0.0 if self.open() else calm + 50
         for text in self.open():
-            self.world.ledger.violate("nothing stays stuck", text)
+            self.environment.ledger.violate("nothing stays stuck", text)
 
     def open(self) -> list[str]:
         """Runs that are not where they may stay, in words."""
         return [why for run in self.runs if (why := self._open(run))]
 
     def _open(self, run: FlowRunId) -> str:
-        world, state = self.world, self.world.state(run)
-        cloud, units = world.cloud_of[run], world.units_of(run)
+        environment, state = self.environment, self.environment.state(run)
+        cloud, units = environment.cloud_of[run], environment.units_of(run)
         served = [agent for agent in self.agents if agent.is_alive and agent.cloud == cloud]
-        shown = f"run {run[-4:]} of {cloud} is {state}, owner {world.ledger.owners.get(run)}, units {len(units)}"
-        if not served or run in world.official_alive:
+        shown = f"run {run[-4:]} of {cloud} is {state}, owner {environment.ledger.owners.get(run)}, units {len(units)}"
+        if not served or run in environment.official_alive:
             return ""
         if state in OVER:
             return shown if units else ""
-        if state == "Running" and not units and world.tasks_wait(run):
+        if state == "Running" and not units and environment.tasks_wait(run):
             return ""
         if state in SCHEDULED:
-            fits = any(labels_match(world.labels_of[run], agent.labels) for agent in served)
+            fits = any(labels_match(environment.labels_of[run], agent.labels) for agent in served)
             return shown if fits else ""
         return "" if units and state != "Cancelling" else shown
 
 
 @contextmanager
-def stage(seed: object, *, loose: bool = False, in_turn: bool = False, **world: object) -> Generator[Stage]:
-    """A world in virtual time; everything that is drawn in it is drawn from *seed*."""
+def simulation(
+    seed: object, *, loose: bool = False, in_turn: bool = False, **environment: object
+) -> Generator[Simulation]:
+    """An environment in virtual time; everything that is drawn in it is drawn from *seed*."""
     old = random.getstate(), uuid.uuid4
     random.seed(f"{seed}-global")
     draw = random.Random(f"{seed}-uuid")
     uuid.uuid4 = lambda: uuid.UUID(int=draw.getrandbits(128), version=4)
     scheduler = Scheduler(None if in_turn else random.Random(f"{seed}-turns"))
-    made = World(scheduler, random.Random(f"{seed}-world"), loose=loose, **world)  # type: ignore[arg-type]
+    made = Environment(scheduler, random.Random(f"{seed}-world"), loose=loose, **environment)  # type: ignore[arg-type]
     try:
         with installed(), scheduler.directing():
-            yield Stage(made, scheduler, random.Random(f"{seed}-stage"))
+            yield Simulation(made, scheduler, random.Random(f"{seed}-stage"))
     finally:
         forget(made)
         random.setstate(old[0])
@@ -129,15 +131,15 @@ def stage(seed: object, *, loose: bool = False, in_turn: bool = False, **world: 
 
 def small(kill_at: int | None, aftermath: str = "restart", *, loose: bool = False) -> Outcome:
     """Six runs of all fates; the agent dies at its fault point number *kill_at*, and *aftermath* follows."""
-    with stage("small", loose=loose, in_turn=True, lives=20.0) as here:
+    with simulation("small", loose=loose, in_turn=True, lives=20.0) as here:
         agent = here.agent("a")
         for fate in ("well", "dies", "quiet", "deaf", "long", "stillborn", "long", "well"):
             here.add(fate)
         cancelled, deleted, unseen, early = (here.runs[number] for number in (3, 4, 6, 7))
-        here.scheduler.at(12, lambda: here.world.cancel(cancelled))
+        here.scheduler.at(12, lambda: here.environment.cancel(cancelled))
         here.scheduler.at(40, lambda: _delete_units(here, deleted))
         here.scheduler.at(7, lambda: _delete_units(here, unseen))
-        here.scheduler.at(0.05, lambda: here.world.cancel(early))
+        here.scheduler.at(0.05, lambda: here.environment.cancel(early))
         agent.start(kill_at)
         here.scheduler.wait(lambda: not agent.is_alive, 240)
         assert agent.points is not None
@@ -146,15 +148,15 @@ def small(kill_at: int | None, aftermath: str = "restart", *, loose: bool = Fals
             _follow(here, agent, aftermath)
         here.settle()
         name = f"small kill_at={kill_at} ({points[-1] if points else ''}) aftermath={aftermath} loose={loose}"
-    return Outcome(name, here.world.ledger, points)
+    return Outcome(name, here.environment.ledger, points)
 
 
-def _delete_units(here: Stage, run: FlowRunId) -> None:
-    for unit in here.world.units_of(run):
-        here.world.delete_unit(unit.name)
+def _delete_units(here: Simulation, run: FlowRunId) -> None:
+    for unit in here.environment.units_of(run):
+        here.environment.delete_unit(unit.name)
 
 
-def _follow(here: Stage, agent: SimAgent, aftermath: str) -> None:
+def _follow(here: Simulation, agent: SimAgent, aftermath: str) -> None:
     agent.kill()
     here.scheduler.run_for(1)
     if aftermath == "sibling":
@@ -172,7 +174,7 @@ def by_seed(seed: int, *, loose: bool | None = None) -> Outcome:
     """Agents, runs, people and mishaps drawn from *seed*; at the end everything is checked."""
     draw = random.Random(f"{seed}-scenario")
     is_loose = CAN_BE_LOOSE and draw.random() < 0.3 if loose is None else loose
-    with stage(seed, loose=is_loose, lives=draw.choice((5.0, 60.0, 200.0))) as here:
+    with simulation(seed, loose=is_loose, lives=draw.choice((5.0, 60.0, 200.0))) as here:
         _cast(here, draw)
         for agent in here.agents:
             agent.start()
@@ -183,10 +185,10 @@ def by_seed(seed: int, *, loose: bool | None = None) -> Outcome:
             _happen(here, draw)
         _last_act(here, draw)
         here.settle()
-    return Outcome(f"seed {seed} loose={is_loose}", here.world.ledger)
+    return Outcome(f"seed {seed} loose={is_loose}", here.environment.ledger)
 
 
-def _cast(here: Stage, draw: random.Random) -> None:
+def _cast(here: Simulation, draw: random.Random) -> None:
     host = "host" if draw.random() < 0.7 else ""
     here.agent("a", host=host)
     if draw.random() < 0.4:
@@ -201,90 +203,90 @@ def _cast(here: Stage, draw: random.Random) -> None:
         faults.slow, faults.late = draw.choice((0, 0, 0.1)), draw.choice((0, 0, 0.3))
 
 
-def _add_run(here: Stage, draw: random.Random) -> None:
+def _add_run(here: Simulation, draw: random.Random) -> None:
     agent = draw.choice(here.agents)
     here.add(cloud=agent.cloud, labels=agent.labels)
 
 
-def _happen(here: Stage, draw: random.Random) -> None:
+def _happen(here: Simulation, draw: random.Random) -> None:
     names = [name for name, weight in HAPPENINGS.items() for _ in range(weight)]
     _ACTS[draw.choice(names)](here, draw)
 
 
-def _kill(here: Stage, draw: random.Random) -> None:
+def _kill(here: Simulation, draw: random.Random) -> None:
     agent = draw.choice(here.agents)
     if agent.points is not None and agent.is_alive:
         agent.points.kill_at = agent.points.count + draw.randint(0, 40)
 
 
-def _start_all(here: Stage, _draw: random.Random) -> None:
+def _start_all(here: Simulation, _draw: random.Random) -> None:
     for agent in here.agents:
         agent.start()
 
 
-def _start(here: Stage, draw: random.Random) -> None:
+def _start(here: Simulation, draw: random.Random) -> None:
     draw.choice(here.agents).start()
 
 
-def _stop(here: Stage, draw: random.Random) -> None:
+def _stop(here: Simulation, draw: random.Random) -> None:
     draw.choice(here.agents).stop()
 
 
-def _delete(here: Stage, draw: random.Random) -> None:
-    alive = here.world.alive()
+def _delete(here: Simulation, draw: random.Random) -> None:
+    alive = here.environment.alive()
     if alive:
-        here.world.delete_unit(draw.choice(alive).name)
+        here.environment.delete_unit(draw.choice(alive).name)
 
 
-def _cancel(here: Stage, draw: random.Random) -> None:
-    here.world.cancel(draw.choice(here.runs))
+def _cancel(here: Simulation, draw: random.Random) -> None:
+    here.environment.cancel(draw.choice(here.runs))
 
 
-def _delete_run(here: Stage, draw: random.Random) -> None:
-    here.world.delete_run(draw.choice(here.runs))
+def _delete_run(here: Simulation, draw: random.Random) -> None:
+    here.environment.delete_run(draw.choice(here.runs))
 
 
-def _official(here: Stage, draw: random.Random) -> None:
-    waiting = [run for run in here.runs if here.world.state(run) in SCHEDULED]
+def _official(here: Simulation, draw: random.Random) -> None:
+    waiting = [run for run in here.runs if here.environment.state(run) in SCHEDULED]
     if waiting:
-        here.world.official(draw.choice(waiting))
+        here.environment.official(draw.choice(waiting))
 
 
-def _away_and_elsewhere(here: Stage, draw: random.Random) -> None:
+def _away_and_elsewhere(here: Simulation, draw: random.Random) -> None:
     """Every agent dies, its units too; runs are scheduled again and executed by an official agent."""
     for agent in here.agents:
         agent.kill()
     here.scheduler.run_for(draw.choice((1.0, 300.0)))
-    for unit in here.world.alive():
+    for unit in here.environment.alive():
         if draw.random() < 0.6:
-            here.world._die(unit, 137)
+            here.environment._die(unit, 137)
     here.scheduler.run_for(draw.choice((100.0, 1000.0)))  # what is claimed is not taken from a live claimant
     for run in here.runs:
         if draw.random() < 0.5:
-            here.world.reschedule(run)
+            here.environment.reschedule(run)
             if draw.random() < 0.8:
-                here.world.official(run)
+                here.environment.official(run)
     here.scheduler.run_for(draw.choice((0.5, 20.0, 300.0)))
     _start_all(here, draw)
 
 
-def _step_clock(here: Stage, draw: random.Random) -> None:
+def _step_clock(here: Simulation, draw: random.Random) -> None:
     draw.choice(here.agents).clock.ahead += draw.choice((-600, -60, -45, 5, 45, 60, 600))
 
 
-def _cloud_away(here: Stage, draw: random.Random) -> None:
+def _cloud_away(here: Simulation, draw: random.Random) -> None:
     until = here.scheduler.now / 1_000_000 + draw.choice((5, 60, 300))
     for agent in here.agents:
         agent.faults.cloud_away = until
 
 
-def _platform_away(here: Stage, draw: random.Random) -> None:
+def _platform_away(here: Simulation, draw: random.Random) -> None:
     until = here.scheduler.now / 1_000_000 + draw.choice((5, 60, 300))
     for agent in here.agents:
         agent.faults.platform_away = until
 
 
-def _hour(here: Stage, _draw: random.Random) -> None:
+def _hour(here: Simulation, _draw: random.Random) -> None:
     for agent in here.agents:
         agent.kill()
     here.scheduler.run_for(3600)
@@ -296,14 +298,14 @@ HAPPENINGS: Final = {
 }  # fmt: skip
 """What happens, and how often."""
 
-_ACTS: Final[dict[str, Callable[[Stage, random.Random], None]]] = {
+_ACTS: Final[dict[str, Callable[[Simulation, random.Random], None]]] = {
     "run": _add_run, "kill": _kill, "start": _start, "start all": _start_all, "stop": _stop, "delete": _delete,
     "cancel": _cancel, "official": _official, "delete run": _delete_run, "elsewhere": _away_and_elsewhere,
     "clock": _step_clock, "cloud away": _cloud_away, "platform away": _platform_away, "hour": _hour,
 }  # fmt: skip
 
 
-def _last_act(here: Stage, draw: random.Random) -> None:
+def _last_act(here: Simulation, draw: random.Random) -> None:
     """Who lives on: most, but at least one agent of each Cloud."""
     here.scheduler.run_for(draw.choice((1.0, 30.0)))
     seen: set[str] = set()

@@ -48,7 +48,7 @@ def test_the_small_scenario_passes_every_kind_of_fault_point() -> None:
     assert {f"{when} {name}" for when in ("before", "after") for name in wanted} <= points
 
 
-# --- the explorer notices what breaks the rules: planted faults of the world itself ---
+# --- the explorer notices what breaks the rules: planted faults of the environment itself ---
 
 
 def _seen(explored: Callable[[int], Outcome], rule: str, tries: int = 40) -> bool:

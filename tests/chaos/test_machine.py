@@ -9,8 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from chaos.agents import SimAgent
 from chaos.conftest import EVERYTHING
-from chaos.scenarios import stage
-from chaos.world import FATES
+from chaos.environment import FATES
+from chaos.scenarios import simulation
 
 AGENTS: Final = st.integers(0, 3)
 SECONDS: Final = st.sampled_from((0.0, 0.1, 1.0, 7.0, 31.0, 65.0, 310.0, 3600.0))
@@ -22,7 +22,7 @@ class Lives(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self._open = ExitStack()
-        self.here = self._open.enter_context(stage("machine", in_turn=True, lives=20.0))
+        self.here = self._open.enter_context(simulation("machine", in_turn=True, lives=20.0))
         self.here.agent("a")
         self.here.agent("a")
         self.here.agent("c", labels=("x",))
@@ -52,24 +52,24 @@ class Lives(RuleBasedStateMachine):
         """Time passes."""
         self.here.scheduler.run_for(seconds)
 
-    @precondition(lambda self: self.here.world.alive())
+    @precondition(lambda self: self.here.environment.alive())
     @rule(number=st.integers(0, 7))
     def delete_unit(self, number: int) -> None:
         """A unit is deleted externally."""
-        alive = self.here.world.alive()
-        self.here.world.delete_unit(alive[number % len(alive)].name)
+        alive = self.here.environment.alive()
+        self.here.environment.delete_unit(alive[number % len(alive)].name)
 
     @precondition(lambda self: self.here.runs)
     @rule(number=st.integers(0, 7))
     def cancel(self, number: int) -> None:
         """A run is cancelled."""
-        self.here.world.cancel(self.here.runs[number % len(self.here.runs)])
+        self.here.environment.cancel(self.here.runs[number % len(self.here.runs)])
 
     @precondition(lambda self: self.here.runs)
     @rule(number=st.integers(0, 7))
     def official(self, number: int) -> None:
         """An official agent takes a run, if it waits."""
-        self.here.world.official(self.here.runs[number % len(self.here.runs)])
+        self.here.environment.official(self.here.runs[number % len(self.here.runs)])
 
     @rule(number=AGENTS, seconds=SECONDS, is_cloud=st.booleans())
     def away(self, number: int, seconds: float, is_cloud: bool) -> None:
@@ -83,7 +83,7 @@ class Lives(RuleBasedStateMachine):
     @invariant()
     def no_rule_is_broken(self) -> None:
         """Whatever has happened."""
-        assert not self.here.world.ledger.violations, "\n".join(self.here.world.ledger.lines)
+        assert not self.here.environment.ledger.violations, "\n".join(self.here.environment.ledger.lines)
 
     def teardown(self) -> None:
         """At the end everybody lives, and everything settles."""

@@ -231,6 +231,7 @@ class _Config(AuthConfig):
 class _Helper(Store):
     def get(self, server: str | bytes) -> Any:
         """Return the helper's login for *server*."""
+        found: Any = None
         try:
             found = super().get(server)  # type: ignore[no-untyped-call]
             texts = all(isinstance(found[name], str) for name in ("Username", "Secret"))
@@ -243,7 +244,7 @@ class _Helper(Store):
     def _execute(self, subcmd: str, data_input: bytes | None) -> Any:
         if self.exe is None:
             raise self._broken("it is no longer installed")
-        env: Any = create_environment_dict(self.environment)  # type: ignore[no-untyped-call]
+        env: Any = create_environment_dict(self.environment)
         try:
             done = programs.run([self.exe, subcmd], given=data_input or b"", env=env, seconds=HELPER_DEADLINE)
         except programs.ProgramOverdue as late:

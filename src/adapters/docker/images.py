@@ -129,7 +129,7 @@ class Images:
     def _is_here(self, image: str) -> bool:
         with self._engine.asked(f"look for the image {image}") as client:
             try:
-                client.inspect_image(image)  # type: ignore[no-untyped-call]
+                client.inspect_image(image)
             except APIError as problem:
                 if problem.status_code not in {400, 404}:
                     raise

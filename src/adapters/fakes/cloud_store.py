@@ -235,7 +235,11 @@ class _Change(RunStore):
     """The runs of a store while one of them is changed."""
 
     store: Store
-    now: datetime
+    at: datetime
+
+    @property
+    def now(self) -> datetime:
+        return self.at
 
     @property
     def strictness(self) -> Strictness:

@@ -183,7 +183,8 @@ def home_namespace(kubeconfig: str | None, context: str | None) -> str:
     if _is_in_cluster(kubeconfig, context):
         return OWN_NAMESPACE.read_text(encoding="utf-8").strip() or "default"
     check_size(kubeconfig)
-    contexts, active = list_kube_config_contexts(kubeconfig)
+    found: Any = list_kube_config_contexts(kubeconfig)
+    contexts, active = found
     chosen = active if context is None else next((each for each in contexts if each["name"] == context), {})
     return str(chosen.get("context", {}).get("namespace") or "default")
 

@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import quote
 
 from kubernetes.config import ConfigException
@@ -58,9 +58,10 @@ def load_kubeconfig(path: str | None, context: str | None, configuration: Any) -
     found = KubeConfigMerger(path or KUBE_CONFIG_DEFAULT_LOCATION)
     if found.config is None:
         raise ConfigException("there is no kubeconfig, or nothing in it")
+    each_file: Any = None  # paths count from the folder of the file that names them; the SDK says that it wants a str
     loader = _Loader(
         config_dict=found.config,
-        config_base_path=None,
+        config_base_path=each_file,
         active_context=context,
         config_persister=found.save_changes,
     )
@@ -93,6 +94,10 @@ def check_size(path: str | None) -> None:
 class _Loader(KubeConfigLoader):  # type: ignore[misc]
     """The SDK's loader, with a deadline for login programs and an error if they fail."""
 
+    _cluster: Any
+    _current_context: Any
+    _user: Any
+
     @property
     def server(self) -> str:
         """Address of the API server."""
@@ -119,9 +124,9 @@ class _Loader(KubeConfigLoader):  # type: ignore[misc]
                 )
         return impersonation(user)
 
-    def _load_from_exec_plugin(self) -> bool:
+    def _load_from_exec_plugin(self) -> Literal[True] | None:
         if "exec" not in self._user:
-            return False
+            return None
         folder = self._get_base_path(self._cluster.path)
         plugin = _Plugin(self._user["exec"], folder, self._cluster)
         given = plugin.run()
@@ -199,11 +204,11 @@ class _Plugin(ExecProvider):  # type: ignore[misc]
             answer = bounded_json.loads(done.output)
         except (ValueError, bounded_json.BeyondBounds):
             answer = None
-        status = answer.get("status") if isinstance(answer, dict) else None
-        if not isinstance(status, dict):
+        if not isinstance(answer, dict) or not isinstance(answer.get("status"), dict):
             raise self.failed(f"its answer is no ExecCredential{programs.shown(done.errors)}")
         if answer.get("apiVersion") != self.api_version:
             raise self.failed(f"it speaks {answer.get('apiVersion')!r:.60}, the kubeconfig {self.api_version!r}")
+        status: dict[str, Any] = answer["status"]
         return status
 
     def _info(self, *, interactive: bool) -> dict[str, Any]:

@@ -80,11 +80,11 @@ class _PinnedHttps(_Pinned, HTTPSConnection):
 
 
 class _PlainPool(HTTPConnectionPool):
-    ConnectionCls = _PinnedHttp
+    ConnectionCls: Any = _PinnedHttp  # Any: urllib3's own classes do not fit the protocol that it declares
 
 
 class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _PinnedHttps
+    ConnectionCls: Any = _PinnedHttps
 
 
 class PublicOnly(HTTPAdapter):

@@ -29,7 +29,7 @@ class _Start(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Refuse options of other platforms; remove those that were not given."""
         rest = super().parse_args(ctx, args)
-        agent = ctx.params["platform"]
+        agent: str = ctx.params["platform"]
         kind = PLATFORM_OF.get(agent, agent)
         _check_platform(ctx, agent, kind)
         for parameter in self.params:

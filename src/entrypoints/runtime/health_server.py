@@ -254,7 +254,7 @@ class _Handler(BaseHTTPRequestHandler):
     """Answers one request. Each server makes a subclass with its own health."""
 
     site: ClassVar[Site]
-    poke: ClassVar[Callable[[], None]]
+    poke: "ClassVar[staticmethod[[], None]]"
 
     def setup(self) -> None:
         """Read the whole head within the time of a request, so that a slow client cannot occupy the thread."""

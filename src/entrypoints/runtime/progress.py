@@ -92,7 +92,9 @@ def where(thread: int) -> str:
     ours: FrameType | None = frame
     while ours is not None and PACKAGE not in Path(ours.f_code.co_filename).parents:
         ours = ours.f_back
-    return place(frame) if ours in {None, frame} else f"{place(frame)}, called from {place(ours)}"
+    if ours is None or ours is frame:
+        return place(frame)
+    return f"{place(frame)}, called from {place(ours)}"
 
 
 def stacks() -> str:

@@ -1,19 +1,15 @@
 """The loop that sends what is in the outbox."""
 
-from typing import Final
-
 import attrs
 
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.services.outbox import Outbox
 from prefect.agent.domain.services.reporting import SendReports
+from prefect.agent.entrypoints.runtime.rhythm import Rhythm
 from prefect.agent.entrypoints.runtime.wakes import Wakes
 from prefect.agent.ports import events
 from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.events import Event, EventSink
-
-REPORT_GAP: Final = 0.25
-"""Reports that come within this time share requests."""
 
 
 @attrs.define(kw_only=True)
@@ -26,6 +22,7 @@ class ReportLoop:
     settings: AgentSettings
     wakes: Wakes
     tell: EventSink = events.ignore
+    rhythm: Rhythm = Rhythm()
 
     def __attrs_post_init__(self) -> None:
         self.outbox.on_news = self.wakes.report.set
@@ -44,7 +41,7 @@ class ReportLoop:
         """Wait for reports, and send them; return False once the last ones are sent."""
         due, longest = self.outbox.next_due(), self.settings.sweep_every
         self.clock.pause(longest if due is None else min(due, longest), self.wakes.report)
-        self.clock.pause(REPORT_GAP, self.wakes.last_reports)
+        self.clock.pause(self.rhythm.report_gap, self.wakes.last_reports)
         self.wakes.report.clear()
         sent = self.send_reports()
         if sent:

@@ -13,6 +13,7 @@ from prefect.agent.domain.model.units import Owner, Unit, UnitStatus
 from prefect.agent.domain.model.verdicts import is_hopeless
 from prefect.agent.domain.services.sweep import Sweep
 from prefect.agent.domain.services.work_in_hand import WorkInHand
+from prefect.agent.entrypoints.runtime.rhythm import Rhythm
 from prefect.agent.entrypoints.runtime.supervision import Supervisor
 from prefect.agent.entrypoints.runtime.wakes import Wakes
 from prefect.agent.ports import events
@@ -20,14 +21,8 @@ from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.events import Event, EventSink
 from prefect.agent.ports.platform import ExecutionPlatform
 
-WATCH_SECONDS: Final = 60.0
-"""How long one watch lasts before it is renewed."""
-
 IDLE: Final = 2
 """How many times longer the pause between sweeps is while nothing is alive or claimed here."""
-
-SWEEP_GAP: Final = 1.0
-"""Shortest pause between two sweeps, however many units end."""
 
 
 @attrs.define(kw_only=True)
@@ -45,6 +40,7 @@ class SweepLoop:
     wakes: Wakes
     supervisor: Supervisor
     notice: Callable[[], None] = lambda: None
+    rhythm: Rhythm = Rhythm()
 
     def first(self) -> None:
         """Sweep before the first poll, to finish what an earlier process left (P2); the loop repeats what fails."""
@@ -68,7 +64,7 @@ class SweepLoop:
         self.wakes.sweep.clear()
         self.sweep()
         self._hand_on()
-        self.clock.pause(SWEEP_GAP, self.wakes.stopping)
+        self.clock.pause(self.rhythm.sweep_gap, self.wakes.stopping)
         return not self.wakes.stopping.is_set()
 
     def _hand_on(self) -> None:
@@ -98,18 +94,19 @@ class WatchLoop:
     owner: Owner
     wakes: Wakes
     tell: EventSink = events.ignore
+    rhythm: Rhythm = Rhythm()
 
     def step(self) -> bool:
         """Watch for a while; return False when it is time to stop."""
         started = self.clock.monotonic()
-        for unit in self.platform.watch(seconds=WATCH_SECONDS):
+        for unit in self.platform.watch(seconds=self.rhythm.watch):
             if self.wakes.stopping.is_set():
                 return False
             if self._concerns_the_sweep(unit):
                 self.wakes.sweep.set()
         self.tell(Event(name=events.WATCHED, level="DEBUG", message="Watched the units"))
-        if self.clock.monotonic() - started < SWEEP_GAP:
-            self.clock.pause(SWEEP_GAP, self.wakes.stopping)
+        if self.clock.monotonic() - started < self.rhythm.sweep_gap:
+            self.clock.pause(self.rhythm.sweep_gap, self.wakes.stopping)
         return not self.wakes.stopping.is_set()
 
     def _concerns_the_sweep(self, unit: Unit) -> bool:

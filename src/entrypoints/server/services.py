@@ -93,11 +93,7 @@ class Services:
     database: Database
     routine: Routine = Routine()
     now: Callable[[], datetime] = utc_now
-    since: datetime = attrs.field()
-
-    @since.default
-    def _since(self) -> datetime:
-        return self.now()
+    since: datetime = attrs.field(default=attrs.Factory(lambda self: self.now(), takes_self=True))
 
     async def run(self) -> None:
         """Work until cancelled. The scheduler begins at once, to catch up; the others wait for heartbeats first."""

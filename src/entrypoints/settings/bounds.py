@@ -34,6 +34,7 @@ class Bound:
         Raises:
             ConfigurationError: *text* is not a number, or is too small.
         """
+        value = math.nan
         try:
             value = int(text) if self.is_whole else float(text)
             is_possible = math.isfinite(value) and (value > self.least if self.is_open else value >= self.least)

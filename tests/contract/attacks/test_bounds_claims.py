@@ -24,7 +24,7 @@ RUNS = 30
 
 
 @attrs.define
-class Stage:
+class ClaimsHarness:
     """An agent's claims, a proxy that fails, and the embedded Cloud with flow runs that are due."""
 
     proxy: FaultProxy
@@ -33,7 +33,7 @@ class Stage:
 
 
 @pytest.fixture
-def stage() -> Iterator[Stage]:
+def harness() -> Iterator[ClaimsHarness]:
     """Thirty flow runs that are ready."""
     with running_server() as url:
         cloud = OverHttp(Path(), url=url)
@@ -48,19 +48,19 @@ def stage() -> Iterator[Stage]:
                 api.connect()
                 runs = list(api.flow_runs(ids))
                 claimant = Claimant(id="agent", platform="memory:bounds")
-                yield Stage(proxy, ClaimFlowRuns(cloud=api, clock=clock, claimant=claimant), runs)
+                yield ClaimsHarness(proxy, ClaimFlowRuns(cloud=api, clock=clock, claimant=claimant), runs)
 
 
 @pytest.mark.parametrize("fault", [status(503), status(429)], ids=lambda fault: str(fault.name))
 @pytest.mark.parametrize("place", [0, 26])
-def test_one_run_that_spoils_its_requests_holds_back_no_other(stage: Stage, fault: Fault, place: int) -> None:
+def test_one_run_that_spoils_its_requests_holds_back_no_other(harness: ClaimsHarness, fault: Fault, place: int) -> None:
     """Twenty-nine are claimed, one waits, in a bounded number of requests."""
-    assert len(stage.runs) == RUNS
-    culprit = stage.runs[place].id
-    stage.proxy.fail("set_flow_run_states", fault, holding=culprit)
+    assert len(harness.runs) == RUNS
+    culprit = harness.runs[place].id
+    harness.proxy.fail("set_flow_run_states", fault, holding=culprit)
 
-    outcomes = stage.claim(stage.runs)
+    outcomes = harness.claim(harness.runs)
 
-    expected = [Deferred if run.id == culprit else Claimed for run in stage.runs]
+    expected = [Deferred if run.id == culprit else Claimed for run in harness.runs]
     assert [type(outcome) for outcome in outcomes] == expected
-    assert stage.proxy.hits[fault.name] <= 12
+    assert harness.proxy.hits[fault.name] <= 12

@@ -16,7 +16,7 @@ import pytest
 from prefect.agent.adapters.process import launcher
 from prefect.agent.adapters.process.processes import MARK
 from prefect.agent.domain.model.units import UnitStatus
-from support.process_place import Place, over
+from support.process_harness import ProcessHarness, over
 from support.waiting import wait_until
 
 SHELLS: Final = {"sh": "/bin/sh", "dash": "dash", "bash": "bash", "busybox": "busybox"}
@@ -43,11 +43,11 @@ HOSTILE: Final[dict[str, dict[str, str]]] = {
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    """See :class:`Place`. All that was started is ended."""
-    place = Place(tmp_path)
-    yield place
-    place.clean()
+def harness(tmp_path: Path) -> Iterator[ProcessHarness]:
+    """See :class:`ProcessHarness`. All that was started is ended."""
+    harness = ProcessHarness(tmp_path)
+    yield harness
+    harness.clean()
 
 
 @pytest.fixture(params=SHELLS)
@@ -64,14 +64,14 @@ def shell(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("env", HOSTILE.values(), ids=HOSTILE)
-def test_no_variable_reaches_the_bookkeeping(place: Place, shell: str, env: dict[str, str]) -> None:
+def test_no_variable_reaches_the_bookkeeping(harness: ProcessHarness, shell: str, env: dict[str, str]) -> None:
     """The unit begins once, nothing of the author's executes in the wrapper, and the exit code is kept."""
-    (place.folder / "rc").write_text(f": > {place.folder}/executed\n", encoding="ascii")
-    env = {name: value.replace("{here}", str(place.folder)) for name, value in env.items()}
-    agent = place.agent()
+    (harness.folder / "rc").write_text(f": > {harness.folder}/executed\n", encoding="ascii")
+    env = {name: value.replace("{here}", str(harness.folder)) for name, value in env.items()}
+    agent = harness.agent()
     # Not a shell: it would do what the environment says, as it may. Isolated, as PYTHONHOME would end it.
-    code = f"import os; open({str(place.folder / 'began')!r}, 'a').write('x'); os._exit(3)"
-    submission = place.submission(sys.executable, "-I", "-S", "-c", code, env=env)
+    code = f"import os; open({str(harness.folder / 'began')!r}, 'a').write('x'); os._exit(3)"
+    submission = harness.submission(sys.executable, "-I", "-S", "-c", code, env=env)
 
     unit = agent.create(submission)
 
@@ -79,20 +79,20 @@ def test_no_variable_reaches_the_bookkeeping(place: Place, shell: str, env: dict
     ended = over(agent, submission.name)
     assert ended.evidence is not None
     assert (ended.status, ended.evidence.exit_code) == (UnitStatus.FAILED, 3)
-    assert (place.folder / "began").read_text(encoding="ascii") == "x"
-    assert not (place.folder / "executed").exists()
+    assert (harness.folder / "began").read_text(encoding="ascii") == "x"
+    assert not (harness.folder / "executed").exists()
 
 
-def test_the_wrapper_has_an_environment_of_its_own(place: Place, shell: str) -> None:
+def test_the_wrapper_has_an_environment_of_its_own(harness: ProcessHarness, shell: str) -> None:
     """The mark, and what the directory says; the command has the submission's, and the same mark."""
-    submission = place.submission(
-        sys.executable, "-I", "-S", "-c", f"open({str(place.folder / 'there')!r}, 'w'); import time; time.sleep(600)",
+    submission = harness.submission(
+        sys.executable, "-I", "-S", "-c", f"open({str(harness.folder / 'there')!r}, 'w'); import time; time.sleep(600)",
         env={"SECRET": "s3cr3t", "PATH": "/x", MARK: "other"},
     )  # fmt: skip
 
-    unit = place.agent().create(submission)
+    unit = harness.agent().create(submission)
 
-    wait_until((place.folder / "there").exists, 60)
+    wait_until((harness.folder / "there").exists, 60)
     wrapper = Path(f"/proc/{unit.id}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[1]
     own, given = variables(wrapper), variables(unit.id)
     assert set(own) == {MARK, launcher.ABOUT}

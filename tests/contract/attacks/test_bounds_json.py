@@ -23,10 +23,10 @@ from prefect.agent.adapters.docker import DockerPlatform
 from prefect.agent.adapters.docker import listing as docker_listing
 from prefect.agent.adapters.docker.engine import DockerEngine
 from prefect.agent.adapters.kubernetes.reflector import PAGE
+from support.kubernetes.follower import Follower, page
 from support.kubernetes_objects import a_job_object
 from support.stub_server import Handler, StubServer, says, stub_api_server, stub_engine
 from support.waiting import wait_until
-from unit.adapters.kubernetes.test_reflector import Follower, page
 
 FLOOD: Final = 60 * 1000 * 1000
 PEAK: Final = 300

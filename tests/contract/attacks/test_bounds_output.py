@@ -5,7 +5,7 @@ Rule: an output that takes more than its limit loses its beginning; the flow is 
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -111,7 +111,12 @@ def test_what_is_no_file_is_left_alone(tmp_path: Path, kind: str) -> None:
     other.write_bytes(b"x" * 3 * MIB)
     (tmp_path / "units" / "prefect-x-1").mkdir(parents=True)
     file = tmp_path / "units" / "prefect-x-1" / "output"
-    {"link": lambda: file.symlink_to(other), "fifo": lambda: os.mkfifo(file), "folder": file.mkdir}[kind]()
+    make: dict[str, Callable[[], None]] = {
+        "link": lambda: file.symlink_to(other),
+        "fifo": lambda: os.mkfifo(file),
+        "folder": file.mkdir,
+    }
+    make[kind]()
 
     Outputs(tmp_path / "units", MIB).look()
 

@@ -115,7 +115,10 @@ def test_an_agent_does_not_start_with_reports_that_others_can_write(tmp_path: Pa
         )  # fmt: skip
         with pytest.raises((AgentExit, ConfigurationError), match="chmod go-w") as refused:
             agent.start()
-    end = refused.value if isinstance(refused.value, AgentExit) else exit_for(refused.value)
+    end = refused.value
+    if isinstance(end, ConfigurationError):
+        end = exit_for(end)
+    assert isinstance(end, AgentExit)
     assert end.code is ExitCode.CONFIGURATION
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from contract.attacks.cloud_raw import ask, connect, head_of, read
 from prefect.agent.entrypoints.server.http import body_limits, connections
 from prefect.agent.entrypoints.server.http import long_poll as patience
 from prefect.agent.entrypoints.server.testing import running_server
 from support.embedded import Embedded
+from support.raw_http import ask, connect, head_of, read
 from support.waiting import wait_until
 
 JSON = "application/json"

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from contract.attacks.cloud_raw import ask, connect, get, head_of, read
 from prefect.agent.entrypoints.server.services import Routine
 from prefect.agent.entrypoints.server.storage.clock import utc_now
 from prefect.agent.entrypoints.server.storage.database import Database, DatabaseProblem
 from prefect.agent.entrypoints.server.storage.retention import PORTION, Retention, prune
 from prefect.agent.entrypoints.server.testing import running_server
 from support.embedded import Embedded
+from support.raw_http import ask, connect, get, head_of, read
 from support.waiting import wait_until
 
 JSON = "application/json"

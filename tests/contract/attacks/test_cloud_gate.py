@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from contract.attacks.cloud_raw import Raw, ask, authority, get
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.entrypoints.server.testing import running_server
 from prefect.agent.entrypoints.settings.configuration import Configuration, connection
+from support.raw_http import Raw, ask, authority, get
 
 JSON = "application/json"
 MAKE_KEY = 'mutation { create_api_key(input: { name: "evil" }) { key } }'

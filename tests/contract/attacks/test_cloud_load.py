@@ -16,7 +16,6 @@ from pathlib import Path
 import attrs
 import pytest
 
-from contract.attacks.cloud_raw import ask, connect, head_of, read
 from prefect.agent.entrypoints.server.cli.logs import PERIOD, OncePerMinute
 from prefect.agent.entrypoints.server.graphql.parse_cache import outline
 from prefect.agent.entrypoints.server.http import body_limits, connections
@@ -24,6 +23,7 @@ from prefect.agent.entrypoints.server.storage import database
 from prefect.agent.entrypoints.server.storage.sql_functions import MAX_PATTERN
 from prefect.agent.entrypoints.server.testing import running_server
 from support.embedded import Embedded
+from support.raw_http import ask, connect, head_of, read
 from support.waiting import wait_until
 
 JSON = "application/json"

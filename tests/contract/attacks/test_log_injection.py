@@ -12,7 +12,7 @@ import pytest
 
 from prefect.agent.domain.texts import MAX_NAME
 from support.commands import bare_environment
-from support.secret_world import secret_world
+from support.secrets_harness import secrets_harness
 from support.waiting import wait_until
 
 EVIL: Final = "evil\n2026-01-01T00:00:00.000Z ERROR   agent | all is lost \x1b[2J\x9b31m\u202e"
@@ -23,12 +23,12 @@ LINE: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (DEBUG|INFO|WA
 @pytest.mark.parametrize("name", [EVIL, "x" * 900_000], ids=["evil", "long"])
 def test_the_name_of_a_flow_run_writes_no_line_of_its_own(tmp_path: Path, form: str, name: str) -> None:
     """It is shown, cut, on the line that is about it."""
-    with secret_world(tmp_path, bare_environment(tmp_path, "exit 0")) as world:
-        run_id = world.flow_run({"type": "LocalRun"}, name=name)
-        with world.agent("process", "--log-format", form):
+    with secrets_harness(tmp_path, bare_environment(tmp_path, "exit 0")) as harness:
+        run_id = harness.flow_run({"type": "LocalRun"}, name=name)
+        with harness.agent("process", "--log-format", form):
             started = f"prefect-{run_id}"
             wait_until(lambda: started in (tmp_path / "agent.log").read_text(encoding="utf-8"), 60, "it is started")
-        lines = world.found["log of the agent"].decode().splitlines()
+        lines = harness.found["log of the agent"].decode().splitlines()
 
     assert all(len(line) < 8 * MAX_NAME for line in lines)
     assert not any(set(line) & set("\x1b\x9b\u202e") for line in lines)

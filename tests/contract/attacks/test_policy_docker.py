@@ -20,7 +20,7 @@ from prefect.agent.domain.model.run_configs import DockerRun
 from prefect.agent.domain.model.units import Unit, unit_name
 from prefect.agent.domain.services.submission import CreateUnit
 from support.authors import claimed
-from support.docker_lab import Lab
+from support.docker_harness import DockerHarness
 from support.image_registry import ImageRegistry, image_registry
 
 pytestmark = pytest.mark.docker
@@ -30,43 +30,43 @@ pytestmark = pytest.mark.docker
 class Author:
     """A person who may make flow runs for an agent, and no more."""
 
-    lab: Lab
+    harness: DockerHarness
     policy: Policy = RESTRICTED
     platform_options: dict[str, Any] = attrs.field(factory=dict)
 
     def claimed(self, config: DockerRun) -> tuple[CreateUnit, FlowRun]:
         """The agent with a claim of a flow run that has this run config."""
-        return claimed(self.lab.platform(**self.platform_options), config, self.policy)
+        return claimed(self.harness.platform(**self.platform_options), config, self.policy)
 
     def starts(self, config: DockerRun) -> Unit:
         """The unit of a flow run with this run config."""
         create, run = self.claimed(config)
-        self.lab.own(unit_name(run.id, run.attempt))
+        self.harness.own(unit_name(run.id, run.attempt))
         return create(run)
 
     def is_refused(self, **config: Any) -> str:
         """Why there is none, and that there is none."""
-        create, run = self.claimed(DockerRun(**{"image": self.lab.image, **config}))
+        create, run = self.claimed(DockerRun(**{"image": self.harness.image, **config}))
         name = unit_name(run.id, run.attempt)
-        self.lab.own(name)
+        self.harness.own(name)
         with pytest.raises(SubmissionRefused) as refusal:
             create(run)
-        assert not self.lab.exists(name)
+        assert not self.harness.exists(name)
         return str(refusal.value)
 
 
 @pytest.fixture
-def lab(small_image: str) -> Iterator[Lab]:
+def harness(small_image: str) -> Iterator[DockerHarness]:
     """The engine."""
-    lab = Lab(APIClient(version="auto", **kwargs_from_env()), small_image)
-    yield lab
-    lab.clean()
+    harness = DockerHarness(APIClient(version="auto", **kwargs_from_env()), small_image)
+    yield harness
+    harness.clean()
 
 
 @pytest.fixture
-def author(lab: Lab) -> Author:
+def author(harness: DockerHarness) -> Author:
     """Under the policy ``restricted``."""
-    return Author(lab)
+    return Author(harness)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_volume_made_of_the_hosts_root(author: Author) -> None:
     mount = {"Type": "volume", "Source": volume, "Target": "/host", "VolumeOptions": {"DriverConfig": driver}}
     assert "rule host_paths:" in author.is_refused(host_config={"mounts": [mount]})
     with pytest.raises(NotFound):
-        author.lab.client.inspect_volume(volume)
+        author.harness.client.inspect_volume(volume)
 
 
 def test_the_volume_of_another(author: Author) -> None:
@@ -137,7 +137,7 @@ def test_nothing_is_pulled_for_a_refused_run(author: Author, registry: ImageRegi
 def test_an_image_by_its_id(author: Author) -> None:
     """Attack: name an image that is on the engine by the beginning of its id, past patterns of names. Rule: images."""
     author.policy = Policy.read({"preset": "open", "images": ["docker.io/**", "lab/**"]})
-    image_id = author.lab.client.inspect_image(author.lab.image)["Id"].removeprefix("sha256:")
+    image_id = author.harness.client.inspect_image(author.harness.image)["Id"].removeprefix("sha256:")
     for name in (image_id[:12], image_id, f"sha256:{image_id[:12]}"):
         assert "rule images: the image 'sha256:" in author.is_refused(image=name)
 
@@ -155,16 +155,16 @@ def test_the_list_of_registries_holds_for_every_image(author: Author, *, no_pull
 def test_what_is_harmless_starts(author: Author) -> None:
     """No attack: limits, a scratch space and no network, under ``restricted``."""
     config = DockerRun(
-        image=author.lab.image,
+        image=author.harness.image,
         env={"MINE": "1"},
         host_config={"mem_limit": "64m", "tmpfs": {"/scratch": ""}, "network_mode": "none", "cap_drop": ["ALL"]},
     )
     unit = author.starts(config)
-    assert author.lab.about(unit.name)["HostConfig"]["Memory"] == 64 * 2**20
+    assert author.harness.about(unit.name)["HostConfig"]["Memory"] == 64 * 2**20
 
 
 def test_what_the_operator_mounts_stays(author: Author) -> None:
     """No attack: the agent's own ``--volume``, engine socket included, is the operator's."""
     author.platform_options = {"volumes": ["/var/run/docker.sock:/engine.sock"]}
-    unit = author.starts(DockerRun(image=author.lab.image))
-    assert author.lab.about(unit.name)["HostConfig"]["Binds"] == ["/var/run/docker.sock:/engine.sock:rw"]
+    unit = author.starts(DockerRun(image=author.harness.image))
+    assert author.harness.about(unit.name)["HostConfig"]["Binds"] == ["/var/run/docker.sock:/engine.sock:rw"]

@@ -24,8 +24,8 @@ from prefect.agent.domain.services.submission import CreateUnit
 from support.authors import claimed
 from support.kubernetes.api import ApiRefused, Object
 from support.kubernetes.control_plane import ControlPlane
-from support.kubernetes.lab import Lab, laboratory, submission, with_pod
-from support.kubernetes.place import NOWHERE
+from support.kubernetes.harness import KubernetesHarness, kubernetes_harness, submission, with_pod
+from support.kubernetes.scratch_namespace import NOWHERE
 
 pytestmark = pytest.mark.kubernetes
 
@@ -37,13 +37,13 @@ CANARY = "c4nary"
 class Author:
     """A person who may make flow runs for an agent, and no more."""
 
-    lab: Lab
+    harness: KubernetesHarness
     policy: Policy = RESTRICTED
     deadline: float = 120.0
 
     def claimed(self, config: KubernetesRun) -> tuple[CreateUnit, FlowRun]:
         """The agent with a claim of a flow run that has this run config."""
-        platform = self.lab.platform(template_paths=self.policy.template_paths)
+        platform = self.harness.platform(template_paths=self.policy.template_paths)
         return claimed(platform, config, self.policy, deadline=self.deadline)
 
     def starts(self, config: KubernetesRun) -> Unit:
@@ -56,22 +56,22 @@ class Author:
         create, run = self.claimed(KubernetesRun(**{"image": "lab/none:1", **config}))
         with pytest.raises(SubmissionRefused) as refusal:
             create(run)
-        names = [job["metadata"]["name"] for job in self.lab.place.api.list(self.lab.place.jobs)]
+        names = [job["metadata"]["name"] for job in self.harness.scratch.api.list(self.harness.scratch.jobs)]
         assert unit_name(run.id, run.attempt) not in names
         return str(refusal.value)
 
 
 @pytest.fixture
-def lab(control_plane: ControlPlane) -> Iterator[Lab]:
+def harness(control_plane: ControlPlane) -> Iterator[KubernetesHarness]:
     """A new namespace."""
-    with laboratory(control_plane) as lab:
-        yield lab
+    with kubernetes_harness(control_plane) as harness:
+        yield harness
 
 
 @pytest.fixture
-def author(lab: Lab) -> Author:
+def author(harness: KubernetesHarness) -> Author:
     """Under the policy ``restricted``."""
-    return Author(lab)
+    return Author(harness)
 
 
 def flow(**container: Any) -> Object:
@@ -107,7 +107,7 @@ def test_more_than_the_operator_gives(author: Author, template: Object, rule: st
 
 def test_the_agents_own_account(author: Author) -> None:
     """Attack: the pod under the agent's account, which may make Jobs. Rule: agent_account, whatever else is listed."""
-    name = author.lab.account.name
+    name = author.harness.account.name
     author.policy = Policy.read({"preset": "restricted", "service_accounts": ["**"]})
     for config in ({"service_account_name": name}, {"job_template": with_pod(serviceAccountName=name)}):
         said = author.is_refused(**config)
@@ -119,12 +119,12 @@ def test_an_agent_that_does_not_know_its_account_says_so(
     control_plane: ControlPlane, fault_proxy: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A server older than 1.28: the rule agent_account cannot hold, and the log says what to do."""
-    with laboratory(control_plane, proxy=fault_proxy) as lab:
+    with kubernetes_harness(control_plane, proxy=fault_proxy) as harness:
         words = {"kind": "Status", "apiVersion": "v1", "code": 404, "message": "not found"}
         fault_proxy.answer(404, words, method="POST", path="selfsubjectreviews$")
-        author = Author(lab, policy=Policy.read({"preset": "restricted", "service_accounts": ["**"], "nodes": []}))
+        author = Author(harness, policy=Policy.read({"preset": "restricted", "service_accounts": ["**"], "nodes": []}))
         with caplog.at_level(logging.WARNING):
-            said = author.is_refused(job_template=with_pod(serviceAccountName=lab.account.name, nodeName="n"))
+            said = author.is_refused(job_template=with_pod(serviceAccountName=harness.account.name, nodeName="n"))
         assert "rule agent_account" not in said
         assert "List accounts one by one under service_accounts" in caplog.text
 
@@ -136,7 +136,7 @@ def test_what_is_listed_starts(author: Author) -> None:
         nodeSelector=NOWHERE, serviceAccountName="flows", containers=[{"envFrom": [{"secretRef": {"name": "mine"}}]}]
     )
     unit = author.starts(KubernetesRun(image="lab/none:1", job_template=template))
-    assert author.lab.job(unit.name)["spec"]["template"]["spec"]["serviceAccountName"] == "flows"
+    assert author.harness.job(unit.name)["spec"]["template"]["spec"]["serviceAccountName"] == "flows"
 
 
 # --- templates that the agent reads ---
@@ -213,9 +213,9 @@ def test_the_network_of_the_agent(author: Author, inner: str) -> None:
 
 def test_a_redirect_to_loopback(author: Author, inner: str) -> None:
     """Attack: an address that may be read redirects to one that may not. Rule: template_paths, at each redirect."""
-    place = f"http://{inner}/to"
-    author.policy = OPEN.replacing("template_paths", ["public", place])
-    said = author.is_refused(job_template_path=f"{place}?http://localhost:{inner.partition(':')[2]}/secret")
+    scratch = f"http://{inner}/to"
+    author.policy = OPEN.replacing("template_paths", ["public", scratch])
+    said = author.is_refused(job_template_path=f"{scratch}?http://localhost:{inner.partition(':')[2]}/secret")
     assert "is not a public one" in said
     assert [path.partition("?")[0] for path in Inner.asked] == ["/to"]
 
@@ -291,15 +291,15 @@ def test_a_template_that_changes_after_it_was_judged(
 
     monkeypatch.setattr(KubernetesPlatform, "demands", and_changed)
     unit = author.starts(KubernetesRun(image="lab/none:1", job_template_path=shadow))
-    assert "hostPID" not in author.lab.job(unit.name)["spec"]["template"]["spec"]
+    assert "hostPID" not in author.harness.job(unit.name)["spec"]["template"]["spec"]
 
 
 def test_an_error_of_the_server_is_retried_without_its_words(
     control_plane: ControlPlane, fault_proxy: Any, shadow: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Attack: the same through errors that pass, which the agent logs. Rule: no text of a template."""
-    with laboratory(control_plane, proxy=fault_proxy) as lab:
-        author = Author(lab, policy=OPEN.replacing("template_paths", [str(Path(shadow).parent)]), deadline=0.0)
+    with kubernetes_harness(control_plane, proxy=fault_proxy) as harness:
+        author = Author(harness, policy=OPEN.replacing("template_paths", [str(Path(shadow).parent)]), deadline=0.0)
         Path(shadow).write_text("spec: {}\n", encoding="utf-8")
         words = {"kind": "Status", "apiVersion": "v1", "code": 500, "message": f"webhook says {CANARY}"}
         fault_proxy.answer(500, words, method="POST", path="/jobs$")
@@ -338,14 +338,14 @@ def test_what_the_baseline_of_pod_security_forbids(control_plane: ControlPlane, 
 
     Rules: the preset restricted refuses each of them, also in a namespace that has no such standard.
     """
-    with laboratory(control_plane, labels={"pod-security.kubernetes.io/enforce": "baseline"}) as lab:
-        platform, asking = lab.platform(), submission(template=template, secret_env={})
+    with kubernetes_harness(control_plane, labels={"pod-security.kubernetes.io/enforce": "baseline"}) as harness:
+        platform, asking = harness.platform(), submission(template=template, secret_env={})
         pod = platform._body(asking, template, None)["spec"]["template"]
         metadata = {"name": "trial", "annotations": pod["metadata"].get("annotations", {})}
         with pytest.raises(
             ApiRefused, match=r"violates PodSecurity|disallowed by cluster policy|hostProcess|procMount"
         ):
-            lab.place.api.post(
-                f"/api/v1/namespaces/{lab.namespace}/pods?dryRun=All", {"metadata": metadata, "spec": pod["spec"]}
+            harness.scratch.api.post(
+                f"/api/v1/namespaces/{harness.namespace}/pods?dryRun=All", {"metadata": metadata, "spec": pod["spec"]}
             )
         assert judge(RESTRICTED, platform.demands(asking)) is not None

@@ -12,23 +12,23 @@ from prefect.agent.domain.errors import SubmissionRefused
 from prefect.agent.domain.model.policy import OPEN, RESTRICTED, Policy
 from prefect.agent.domain.model.run_configs import LocalRun
 from support.authors import claimed
-from support.process_place import Place, over
+from support.process_harness import ProcessHarness, over
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
+def harness(tmp_path: Path) -> Iterator[ProcessHarness]:
     """A state directory."""
-    place = Place(tmp_path)
-    yield place
-    place.clean()
+    harness = ProcessHarness(tmp_path)
+    yield harness
+    harness.clean()
 
 
 @pytest.mark.parametrize(
     "name", ["LD_PRELOAD", "LD_AUDIT", "PATH", "BASH_ENV", "BASH_FUNC_mv%%", "PYTHONHOME", "PREFECT_AGENT_UNIT"]
 )
-def test_variables_that_change_the_bookkeeping(place: Place, name: str) -> None:
+def test_variables_that_change_the_bookkeeping(harness: ProcessHarness, name: str) -> None:
     """Attack: a variable by which the author's code gets into the unit's own wrapper. Rule: environment."""
-    agent = place.agent()
+    agent = harness.agent()
     create, run = claimed(agent, LocalRun(env={name: "/nonexistent"}), RESTRICTED)
     with pytest.raises(SubmissionRefused, match="rule environment: the environment variable"):
         create(run)
@@ -36,17 +36,17 @@ def test_variables_that_change_the_bookkeeping(place: Place, name: str) -> None:
 
 
 @pytest.mark.parametrize("policy", [OPEN, RESTRICTED], ids=["open", "restricted"])
-def test_other_variables_are_the_authors(place: Place, policy: Policy) -> None:
+def test_other_variables_are_the_authors(harness: ProcessHarness, policy: Policy) -> None:
     """No attack: settings of the flow."""
-    agent = place.agent()
+    agent = harness.agent()
     create, run = claimed(agent, LocalRun(env={"MY_SETTING": "1"}), policy)
     assert over(agent, create(run).name).status.has_ended
 
 
 @pytest.mark.parametrize("folder", ["/" + "x" * 5000, "~a\0b", "~\ud800", "\0", "/x\ud800", "/dev/null/x"])
-def test_a_folder_that_cannot_be(place: Place, folder: str) -> None:
+def test_a_folder_that_cannot_be(harness: ProcessHarness, folder: str) -> None:
     """Attack: a bug by a name that the system refuses. Rule: a run's fault is refused, in a sentence that is short."""
-    agent = place.agent()
+    agent = harness.agent()
     create, run = claimed(agent, LocalRun(working_dir=folder), RESTRICTED)
     with pytest.raises(SubmissionRefused, match=r"the run config's working_dir .* is not a directory") as refusal:
         create(run)

@@ -17,7 +17,7 @@ from prefect.agent.domain.model.run_configs import DockerRun, KubernetesRun, Loc
 from prefect.agent.domain.model.submissions import PlatformTraits, Submission, Workload, plan_submission
 from support.builders import a_run
 from support.kubernetes.control_plane import ControlPlane
-from support.kubernetes.lab import Lab, laboratory, submission, with_pod
+from support.kubernetes.harness import KubernetesHarness, kubernetes_harness, submission, with_pod
 
 KEY: Final = "pak_SECRET-that-must-never-be-seen"
 OURS: Final = "http://cloud.test:4200"
@@ -128,19 +128,19 @@ def test_the_job_template_of_the_agent_is_the_operators() -> None:
 
 
 @pytest.fixture
-def lab(control_plane: ControlPlane) -> Iterator[Lab]:
+def harness(control_plane: ControlPlane) -> Iterator[KubernetesHarness]:
     """A new namespace."""
-    with laboratory(control_plane) as lab:
-        yield lab
+    with kubernetes_harness(control_plane) as harness:
+        yield harness
 
 
 @pytest.mark.kubernetes
-def test_the_log_of_the_run_says_what_of_its_template_is_ignored(lab: Lab) -> None:
+def test_the_log_of_the_run_says_what_of_its_template_is_ignored(harness: KubernetesHarness) -> None:
     """A real API server gets the Job without it."""
     container = {"name": "flow", "env": [{"name": "PREFECT__CLOUD__GRAPHQL", "value": THEIRS}]}
     made = submission(template=with_pod(containers=[container]), reserved=KEPT)
 
-    unit = lab.platform().create(made)
+    unit = harness.platform().create(made)
 
     assert unit.info.endswith("; ignored of its job template: PREFECT__CLOUD__GRAPHQL")
-    assert THEIRS not in json.dumps(lab.job(made.name))
+    assert THEIRS not in json.dumps(harness.job(made.name))

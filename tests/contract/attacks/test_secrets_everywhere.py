@@ -16,45 +16,45 @@ import pytest
 from prefect.agent.domain.secrets import MASK
 from support.commands import bare_environment
 from support.kubernetes.control_plane import ControlPlane
+from support.kubernetes.harness import KubernetesHarness, kubernetes_harness
 from support.kubernetes.kubelet import ProcessKubelet
-from support.kubernetes.lab import Lab, laboratory
-from support.secret_world import FLOW_KEY, KEY, TELLTALE, SecretWorld, secret_world
+from support.secrets_harness import FLOW_KEY, KEY, TELLTALE, SecretsHarness, secrets_harness
 
 ELSEWHERE: Final = {"PREFECT__CLOUD__API": "http://127.0.0.1:1", "PREFECT__cloud__auth_token": "mine"}
 OUTPUT: Final = "output"
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[SecretWorld]:
+def harness(tmp_path: Path) -> Iterator[SecretsHarness]:
     """A Cloud, and an agent's home in which ``prefect`` prints its key and fails."""
-    with secret_world(tmp_path, bare_environment(tmp_path, TELLTALE)) as world:
-        yield world
+    with secrets_harness(tmp_path, bare_environment(tmp_path, TELLTALE)) as harness:
+        yield harness
 
 
-def check(world: SecretWorld, logs: str) -> None:
+def check(harness: SecretsHarness, logs: str) -> None:
     """Neither key shows; the run's log has the output of its unit, masked, and what was ignored of the run config."""
-    assert world.places_of(KEY) == []
-    assert world.places_of(FLOW_KEY) == []
+    assert harness.places_of(KEY) == []
+    assert harness.places_of(FLOW_KEY) == []
     assert f"it is {MASK}" in logs
     assert "PREFECT__CLOUD__API, PREFECT__cloud__auth_token" in logs
     assert "command lines" in logs
     assert "command line with the key" not in logs
-    assert len(world.found) > 10
+    assert len(harness.found) > 10
 
 
-def test_a_process_agent_shows_no_key(world: SecretWorld) -> None:
+def test_a_process_agent_shows_no_key(harness: SecretsHarness) -> None:
     """Of a flow run whose process prints its key."""
-    logs = world.run({"type": "LocalRun", "env": ELSEWHERE}, "process", "--agent-address", "http://127.0.0.1:0")
+    logs = harness.run({"type": "LocalRun", "env": ELSEWHERE}, "process", "--agent-address", "http://127.0.0.1:0")
 
-    world.look_at_files(world.home / ".prefect-agent", but=OUTPUT)
-    check(world, logs)
-    [output] = (world.home / ".prefect-agent" / "units").glob(f"*/{OUTPUT}")
-    assert "health" in world.found
+    harness.look_at_files(harness.home / ".prefect-agent", but=OUTPUT)
+    check(harness, logs)
+    [output] = (harness.home / ".prefect-agent" / "units").glob(f"*/{OUTPUT}")
+    assert "health" in harness.found
     assert f"it is {FLOW_KEY}\n" in output.read_text(encoding="utf-8")
 
 
 @pytest.mark.docker
-def test_a_docker_agent_shows_no_key(world: SecretWorld, small_image: str, tmp_path: Path) -> None:
+def test_a_docker_agent_shows_no_key(harness: SecretsHarness, small_image: str, tmp_path: Path) -> None:
     """Only the environment of the container has one, and it is the flow runs' own."""
     program = tmp_path / "bin" / "prefect"
     config = {
@@ -65,45 +65,47 @@ def test_a_docker_agent_shows_no_key(world: SecretWorld, small_image: str, tmp_p
     }
     client = docker.from_env()
     try:
-        logs = world.run(config, "docker", "--no-pull", "--volume", f"{program.parent}:/flow:ro")
-        [container] = client.containers.list(all=True, filters={"label": "io.prefect.flow-name=f", **_since(world)})
-        about = client.api.inspect_container(container.id)
+        logs = harness.run(config, "docker", "--no-pull", "--volume", f"{program.parent}:/flow:ro")
+        [container] = client.containers.list(all=True, filters={"label": "io.prefect.flow-name=f", **_since(harness)})
+        about = client.api.inspect_container(str(container.id))
         container.remove(force=True)
     finally:
         client.close()
 
     assert f"PREFECT__CLOUD__API_KEY={FLOW_KEY}" in about["Config"].pop("Env")
-    world.found["inspect of the container"] = json.dumps(about).encode()
-    world.look_at_files(world.home / ".prefect-agent")
-    check(world, logs)
+    harness.found["inspect of the container"] = json.dumps(about).encode()
+    harness.look_at_files(harness.home / ".prefect-agent")
+    check(harness, logs)
 
 
-def _since(world: SecretWorld) -> dict[str, str]:
-    """The container of this world's flow run, and of no other test's."""
-    run_id = world.ask("query { flow_run { id } }")["flow_run"][0]["id"]
+def _since(harness: SecretsHarness) -> dict[str, str]:
+    """The container of this harness's flow run, and of no other test's."""
+    run_id = harness.ask("query { flow_run { id } }")["flow_run"][0]["id"]
     return {"label": f"io.prefect.flow-run-id={run_id}"}
 
 
 @pytest.fixture
-def lab(control_plane: ControlPlane, kubelet: ProcessKubelet) -> Iterator[Lab]:
+def cluster(control_plane: ControlPlane, kubelet: ProcessKubelet) -> Iterator[KubernetesHarness]:
     """A new namespace, in which pods are processes."""
-    with laboratory(control_plane) as lab:
-        yield lab
+    with kubernetes_harness(control_plane) as cluster:
+        yield cluster
 
 
 @pytest.mark.kubernetes
-def test_a_kubernetes_agent_shows_no_key(world: SecretWorld, lab: Lab, kubelet: ProcessKubelet) -> None:
+def test_a_kubernetes_agent_shows_no_key(
+    harness: SecretsHarness, cluster: KubernetesHarness, kubelet: ProcessKubelet
+) -> None:
     """Only the Job's Secret has one, and it is the flow runs' own."""
-    container = {"name": "flow", "env": [{"name": "PATH", "value": f"{world.home}/bin:/usr/bin:/bin"}]}
+    container = {"name": "flow", "env": [{"name": "PATH", "value": f"{harness.home}/bin:/usr/bin:/bin"}]}
     template = {"spec": {"template": {"spec": {"containers": [container]}}}}
     config = {"type": "KubernetesRun", "image": "none", "env": ELSEWHERE, "job_template": template}
-    logs = world.run(config, "kubernetes", "--kubeconfig", lab.kubeconfig(), "--namespace", lab.namespace)
+    logs = harness.run(config, "kubernetes", "--kubeconfig", cluster.kubeconfig(), "--namespace", cluster.namespace)
 
     for group, kind in (("apis/batch/v1", "jobs"), ("api/v1", "pods"), ("api/v1", "events"), ("api/v1", "configmaps")):
-        found = lab.place.api.get(f"/{group}/namespaces/{lab.namespace}/{kind}")
-        world.found[f"all {kind}"] = json.dumps(found).encode()
-    world.look_at_files(world.home / ".prefect-agent")
-    check(world, logs)
-    secrets = json.dumps(lab.place.api.get(f"/api/v1/namespaces/{lab.namespace}/secrets"))
-    world.found = {"Secrets": secrets.encode()}
-    assert (world.places_of(KEY), world.places_of(FLOW_KEY)) == ([], ["Secrets"])
+        found = cluster.scratch.api.get(f"/{group}/namespaces/{cluster.namespace}/{kind}")
+        harness.found[f"all {kind}"] = json.dumps(found).encode()
+    harness.look_at_files(harness.home / ".prefect-agent")
+    check(harness, logs)
+    secrets = json.dumps(cluster.scratch.api.get(f"/api/v1/namespaces/{cluster.namespace}/secrets"))
+    harness.found = {"Secrets": secrets.encode()}
+    assert (harness.places_of(KEY), harness.places_of(FLOW_KEY)) == ([], ["Secrets"])

@@ -16,7 +16,7 @@ from typing import Final
 import pytest
 
 from support.commands import bare_environment
-from support.secret_world import KEY, SecretWorld, secret_world
+from support.secrets_harness import KEY, SecretsHarness, secrets_harness
 from support.unprivileged import SOMEONE, as_someone, python, python_path
 from support.waiting import wait_until
 
@@ -44,34 +44,34 @@ def home() -> Iterator[Path]:
 
 
 @pytest.fixture
-def world(home: Path, tmp_path: Path) -> Iterator[SecretWorld]:
+def harness(home: Path, tmp_path: Path) -> Iterator[SecretsHarness]:
     """A Cloud, and an agent's home in which ``prefect`` spies."""
     env = {name: value for name, value in bare_environment(home, SPY).items() if not name.startswith("COVERAGE")}
-    with secret_world(tmp_path, env) as world:
-        yield world
+    with secrets_harness(tmp_path, env) as harness:
+        yield harness
 
 
-def agent(world: SecretWorld, home: Path, name: str) -> "subprocess.Popen[bytes]":
+def agent(harness: SecretsHarness, home: Path, name: str) -> "subprocess.Popen[bytes]":
     """An agent of that user."""
     with (home / f"{name}.log").open("ab") as output:
         return subprocess.Popen(
-            [python(), "-m", "prefect.agent", "agent", "start", "process", "--api", world.recorder.url, "-v"],
-            env={**world.env, **python_path()}, stdout=output, stderr=output, cwd=home, **as_someone(),
+            [python(), "-m", "prefect.agent", "agent", "start", "process", "--api", harness.recorder.url, "-v"],
+            env={**harness.env, **python_path()}, stdout=output, stderr=output, cwd=home, **as_someone(),
         )  # fmt: skip
 
 
-def test_a_flow_run_cannot_read_the_environment_of_its_agent(world: SecretWorld, home: Path) -> None:
+def test_a_flow_run_cannot_read_the_environment_of_its_agent(harness: SecretsHarness, home: Path) -> None:
     """The agent sees how it ends all the same, and finds its output."""
-    run_id = world.flow_run({"type": "LocalRun"})
-    one = agent(world, home, "one")
+    run_id = harness.flow_run({"type": "LocalRun"})
+    one = agent(harness, home, "one")
     try:
-        wait_until(lambda: world.state(run_id) == "Failed", 120, "the flow run is Failed")
+        wait_until(lambda: harness.state(run_id) == "Failed", 120, "the flow run is Failed")
         one.send_signal(signal.SIGTERM)
         assert one.wait(60) == 0
     finally:
         one.kill()
         one.wait(60)
-    logs = world.logs(run_id)
+    logs = harness.logs(run_id)
     assert "agent: " in logs
     assert "agent start process" in logs
     assert "it is hidden" in logs
@@ -88,21 +88,21 @@ exit 3
 """
 
 
-def test_a_sibling_looks_after_what_a_hidden_agent_left(world: SecretWorld, home: Path) -> None:
+def test_a_sibling_looks_after_what_a_hidden_agent_left(harness: SecretsHarness, home: Path) -> None:
     """It finds the living process of the unit, starts it no second time, and reports how it ends."""
     (home / "bin" / "prefect").write_text(f"#!/bin/sh\n{WAITING}", encoding="utf-8")
-    run_id = world.flow_run({"type": "LocalRun"})
-    one = agent(world, home, "one")
+    run_id = harness.flow_run({"type": "LocalRun"})
+    one = agent(harness, home, "one")
     try:
         wait_until((home / "started").exists, 60, "the flow run is started")
         one.kill()
         one.wait(60)
-        other = agent(world, home, "other")
+        other = agent(harness, home, "other")
         try:
             log = home / "other.log"
             wait_until(lambda: "Compared claims" in log.read_text(encoding="utf-8"), 60, "it looks at what is here")
             (home / "go").touch()
-            wait_until(lambda: world.state(run_id) == "Failed", 60, "the flow run is Failed")
+            wait_until(lambda: harness.state(run_id) == "Failed", 60, "the flow run is Failed")
             other.send_signal(signal.SIGTERM)
             assert other.wait(60) == 0
         finally:
@@ -113,7 +113,7 @@ def test_a_sibling_looks_after_what_a_hidden_agent_left(world: SecretWorld, home
         one.kill()
         one.wait(60)
     assert (home / "started").read_text(encoding="utf-8").split() == ["started"]
-    assert "exit code 3" in world.logs(run_id)
+    assert "exit code 3" in harness.logs(run_id)
 
 
 def test_a_process_that_hides_can_be_read_by_no_other_of_its_user() -> None:

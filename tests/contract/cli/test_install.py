@@ -1,14 +1,9 @@
 """What `prefect agent install` prints, given to a real API server: taken to the letter, and no right too many."""
 
-import os
-import shutil
-import subprocess
-from pathlib import Path
 from typing import Any, Final
 
 import attrs
 import pytest
-import yaml
 
 from prefect.agent.adapters.kubernetes import permissions
 from prefect.agent.adapters.kubernetes.api_server import Cluster
@@ -16,93 +11,18 @@ from prefect.agent.adapters.kubernetes.self_check import Lack, missing_permissio
 from prefect.agent.adapters.kubernetes.throttle import Throttle
 from prefect.agent.domain.model.settings import as_labels
 from prefect.agent.entrypoints.install.kubernetes import manifest
-from prefect.agent.entrypoints.install.plan import OPTIONAL, Install
+from prefect.agent.entrypoints.install.plan import OPTIONAL
 from prefect.agent.entrypoints.library.kinds import kubernetes_options
 from prefect.agent.entrypoints.settings.configuration import Configuration, labels
 from support.kubernetes.api import ApiRefused
 from support.kubernetes.control_plane import ControlPlane
+from support.kubernetes.installing import OFFICIAL, PATHS, PLAIN, apply, deployment, env, kubectl, post
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.kubernetes
 
-PLAIN: Final = Install(image="prefect-agent:1", key="pcu_key")
-
-PATHS: Final = {
-    "Namespace": "/api/v1/namespaces",
-    "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
-    "Secret": "/api/v1/namespaces/{}/secrets",
-    "Role": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles",
-    "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings",
-    "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
-    "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
-    "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
-    "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
-    "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
-}
 
 HARD: Final = ("yes", "y", "1e3", "0x1F", "a: b", "$(NAMESPACE)", "$$", "- é", 'q"uote', "#x", "{}", "~", "null")
-
-OFFICIAL: Final = """
-apiVersion: apps/v1
-kind: Deployment
-metadata:
-  labels: {app: prefect-agent}
-  name: prefect-agent
-spec:
-  replicas: 1
-  selector:
-    matchLabels: {app: prefect-agent}
-  template:
-    metadata:
-      labels: {app: prefect-agent}
-    spec:
-      containers:
-      - name: agent
-        image: prefecthq/prefect:1.4.1-python3.7
-        imagePullPolicy: Always
-        command: [/bin/bash, -c]
-        args: [prefect agent kubernetes start]
-        env:
-        - {name: PREFECT__CLOUD__AGENT__AUTH_TOKEN, value: pcu_old}
-        - {name: PREFECT__CLOUD__API_KEY, value: pcu_old}
-"""
-"""The shape of the manifest of 1.4.1 (protocol section 7.5)."""
-
-
-def kubectl() -> str | None:
-    """The program, from where the control plane's are, or of this machine."""
-    beside = Path(os.environ.get("KUBEBUILDER_ASSETS", ""), "kubectl")
-    return str(beside) if os.access(beside, os.X_OK) else shutil.which("kubectl")
-
-
-def apply(plane: ControlPlane, text: str, *options: str) -> None:
-    """`kubectl apply -f -` with strict validation; without kubectl, the same requests."""
-    program = kubectl()
-    if program is None:
-        post(plane, text)
-        return
-    words = [program, "apply", "--kubeconfig", str(plane.kubeconfig), "--validate=strict", "--filename=-", *options]
-    done = subprocess.run(words, input=text, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "Warning" not in done.stderr
-
-
-def post(plane: ControlPlane, text: str, **query: str) -> None:
-    """Create every document; an unknown or doubled field is refused."""
-    for document in yaml.safe_load_all(text):
-        path = PATHS[document["kind"]].format(document["metadata"].get("namespace"))
-        plane.api.post(path, document, fieldValidation="Strict", **query)
-
-
-def deployment(plane: ControlPlane, namespace: str) -> dict[str, Any]:
-    """The agent's, as the API server has it."""
-    return plane.api.get(f"/apis/apps/v1/namespaces/{namespace}/deployments/prefect-agent")
-
-
-def env(plane: ControlPlane, namespace: str) -> dict[str, Any]:
-    """The agent's variables, as the API server has them."""
-    [container] = deployment(plane, namespace)["spec"]["template"]["spec"]["containers"]
-    return {entry["name"]: entry.get("value") for entry in container["env"]}
 
 
 def may(plane: ControlPlane, namespace: str, verb: str, rule: dict[str, str]) -> bool:

@@ -9,7 +9,6 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from contract.cli.test_install import OFFICIAL, PLAIN, apply, deployment, env, kubectl
 from prefect.agent.adapters.kubernetes import KubernetesPlatform, templates
 from prefect.agent.adapters.kubernetes.api_server import Cluster
 from prefect.agent.adapters.kubernetes.jobs import Scope
@@ -21,8 +20,9 @@ from prefect.agent.entrypoints.cli.install import install
 from prefect.agent.entrypoints.install.kubernetes import manifest
 from prefect.agent.entrypoints.library.kinds import kubernetes_options
 from support.kubernetes.control_plane import ControlPlane
-from support.kubernetes.lab import submission, with_pod
-from support.kubernetes.place import NOWHERE
+from support.kubernetes.harness import submission, with_pod
+from support.kubernetes.installing import OFFICIAL, PLAIN, apply, deployment, env, kubectl
+from support.kubernetes.scratch_namespace import NOWHERE
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.kubernetes

@@ -41,7 +41,7 @@ class Machine:
     @contextmanager
     def agent(self, name: str, *words: str) -> "Generator[subprocess.Popen[str]]":
         """A process agent that has started."""
-        command = [PREFECT, "agent", "start", "process", "--api", self.url, "--name", name, *words]
+        command: list[str | Path] = [PREFECT, "agent", "start", "process", "--api", self.url, "--name", name, *words]
         with subprocess.Popen(
             command, env=self.env, stderr=subprocess.PIPE, text=True, cwd=self.home, start_new_session=True
         ) as process:

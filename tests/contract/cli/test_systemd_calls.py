@@ -11,7 +11,7 @@ import pytest
 from prefect.agent.entrypoints.install.command_line import AgentCommand, flat
 from prefect.agent.entrypoints.install.systemd import SystemdUnit, unit
 from support.commands import PREFECT, bare_environment
-from support.secret_world import TELLTALE, secret_world
+from support.secrets_harness import TELLTALE, secrets_harness
 from support.waiting import wait_until
 
 CALL = re.compile(r"^\d+ +(\w+)\(", re.MULTILINE)
@@ -41,14 +41,14 @@ def test_an_agent_makes_no_call_that_its_unit_forbids(tmp_path: Path, programs: 
         r"^SystemCallFilter=(@\S+)$", unit(SystemdUnit(started=AgentCommand(words=flat("process")))), re.MULTILINE
     )
     traced, log = tmp_path / "calls", tmp_path / "agent.log"
-    with secret_world(tmp_path, bare_environment(tmp_path, TELLTALE)) as world, log.open("wb") as output:
-        run_id = world.flow_run({"type": "LocalRun"})
-        words = [PREFECT, "agent", "start", "process", "--api", world.recorder.url]
+    with secrets_harness(tmp_path, bare_environment(tmp_path, TELLTALE)) as harness, log.open("wb") as output:
+        run_id = harness.flow_run({"type": "LocalRun"})
+        words = [str(PREFECT), "agent", "start", "process", "--api", harness.recorder.url]
         agent = subprocess.Popen(
-            [strace, "-D", "-f", "-qq", "-o", str(traced), *words], env=dict(world.env), stdout=output, stderr=output
+            [strace, "-D", "-f", "-qq", "-o", str(traced), *words], env=dict(harness.env), stdout=output, stderr=output
         )
         try:
-            wait_until(lambda: world.state(run_id) == "Failed", 120, "the flow run is Failed")
+            wait_until(lambda: harness.state(run_id) == "Failed", 120, "the flow run is Failed")
             agent.send_signal(signal.SIGTERM)
             assert agent.wait(60) == 0
         finally:

@@ -28,7 +28,7 @@ from support.cluster import (
     running_asker,
     running_cloud,
 )
-from support.cluster_stage import AGENT, HERE, KEY, Stage, installed_agent, put_flows
+from support.cluster_harness import AGENT, HERE, KEY, ClusterHarness, installed_agent, put_flows
 
 pytestmark = [pytest.mark.cluster, pytest.mark.real_prefect]
 
@@ -48,27 +48,27 @@ def real(prefect_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture(scope="module")
-def stage(real: PrefectInside) -> Iterator[Stage]:
+def harness(real: PrefectInside) -> Iterator[ClusterHarness]:
     """The installed agent."""
-    with installed_agent(real.cluster, real) as stage:
-        yield stage
+    with installed_agent(real.cluster, real) as harness:
+        yield harness
 
 
 @pytest.fixture(scope="module")
-def runs(stage: Stage) -> Mapping[str, str]:
+def runs(harness: ClusterHarness) -> Mapping[str, str]:
     """Flow runs of every kind, all created at once; ids by what becomes of them."""
     runs = {
-        "image that does not exist": stage.start("sums", image="registry.invalid/absent:1"),
-        "invalid image": stage.start("sums", image="registry.invalid/BAD::1"),
-        "success": stage.start("sums"),
-        "out of memory": stage.start("greedy", memory_limit="200Mi"),
-        "deleted by hand": stage.start("endless"),
-        "retry in an hour": stage.start("patient"),
-        "survivor": stage.start("endless"),
+        "image that does not exist": harness.start("sums", image="registry.invalid/absent:1"),
+        "invalid image": harness.start("sums", image="registry.invalid/BAD::1"),
+        "success": harness.start("sums"),
+        "out of memory": harness.start("greedy", memory_limit="200Mi"),
+        "deleted by hand": harness.start("endless"),
+        "retry in an hour": harness.start("patient"),
+        "survivor": harness.start("endless"),
     }
-    stage.wait_for("Running", runs["deleted by hand"])
+    harness.wait_for("Running", runs["deleted by hand"])
     job = f"prefect-{runs['deleted by hand']}-1"
-    stage.cluster.ask("delete", "job", "--namespace", stage.namespace, job, "--wait=false")
+    harness.cluster.ask("delete", "job", "--namespace", harness.namespace, job, "--wait=false")
     return runs
 
 
@@ -78,13 +78,13 @@ def seconds_between(end: Object, first: str, second: str) -> float:
     return (times[second] - times[first]).total_seconds()
 
 
-def failed(stage: Stage, run_id: str, *, seconds: float = 60) -> tuple[Object, str]:
+def failed(harness: ClusterHarness, run_id: str, *, seconds: float = 60) -> tuple[Object, str]:
     """How a flow run came to be Failed, and its whole log, whose last entry says so too."""
-    stage.wait_for("Failed", run_id, seconds=seconds)
-    end, lines = stage.real.end_of(run_id), list[str]()
+    harness.wait_for("Failed", run_id, seconds=seconds)
+    end, lines = harness.real.end_of(run_id), list[str]()
 
     def is_told() -> bool:
-        lines[:] = stage.real.logs(run_id)
+        lines[:] = harness.real.logs(run_id)
         return any(end["state_message"] in line for line in lines)
 
     eventually(is_told, 60, f"the log of {run_id} has its end")
@@ -94,33 +94,33 @@ def failed(stage: Stage, run_id: str, *, seconds: float = 60) -> tuple[Object, s
 # --- the agent in the cluster ---
 
 
-def test_the_agent_is_ready_and_has_no_rights_on_its_node(stage: Stage) -> None:
+def test_the_agent_is_ready_and_has_no_rights_on_its_node(harness: ClusterHarness) -> None:
     """A user without a name, a file system that cannot be written; the namespace takes restricted pods only."""
-    [agent] = stage.agents()
+    [agent] = harness.agents()
     program = "import os; print(os.getuid()); open('/tmp/x', 'w').close(); open('/x', 'w')"
-    words = ("exec", "--namespace", stage.namespace, agent["metadata"]["name"], "--", "python", "-c", program)
-    done = stage.cluster.attempt(*words)
+    words = ("exec", "--namespace", harness.namespace, agent["metadata"]["name"], "--", "python", "-c", program)
+    done = harness.cluster.attempt(*words)
 
     assert done.stdout.split() == ["10001"]
     assert "Read-only file system" in done.stderr
     assert [status["restartCount"] for status in agent["status"]["containerStatuses"]] == [0]
 
 
-def test_flow_runs_succeed(stage: Stage, runs: Mapping[str, str]) -> None:
+def test_flow_runs_succeed(harness: ClusterHarness, runs: Mapping[str, str]) -> None:
     """A mapped task and one that is retried: real code in a real pod, started once."""
     run_id = runs["success"]
-    stage.wait_for("Success", run_id)
+    harness.wait_for("Success", run_id)
 
-    stage.assert_started_once(run_id)
+    harness.assert_started_once(run_id)
     states = {
-        slug.partition("-")[0]: row["history"] for (slug, at), row in stage.real.task_runs(run_id).items() if at < 0
+        slug.partition("-")[0]: row["history"] for (slug, at), row in harness.real.task_runs(run_id).items() if at < 0
     }
     assert states["double"][-1] == "Mapped"
     assert "Retrying" in states["add"]
-    [job] = stage.jobs(run_id)
+    [job] = harness.jobs(run_id)
     assert job["metadata"]["name"] == f"prefect-{run_id}-1"
     said = f"Submitted for execution: Job {job['metadata']['name']}"
-    eventually(lambda: any(said in line for line in stage.real.logs(run_id)), 60, "the agent's word in the log")
+    eventually(lambda: any(said in line for line in harness.real.logs(run_id)), 60, "the agent's word in the log")
 
 
 def test_the_self_test_proves_its_five_lines(real: PrefectInside, tmp_path: Path) -> None:
@@ -140,18 +140,18 @@ def test_the_self_test_proves_its_five_lines(real: PrefectInside, tmp_path: Path
 # --- bad ends ---
 
 
-def test_an_invalid_image_name_fails_at_once(stage: Stage, runs: Mapping[str, str]) -> None:
+def test_an_invalid_image_name_fails_at_once(harness: ClusterHarness, runs: Mapping[str, str]) -> None:
     """No waiting can help it."""
-    end, log = failed(stage, runs["invalid image"])
+    end, log = failed(harness, runs["invalid image"])
 
     assert "InvalidImageName" in end["state_message"]
     assert seconds_between(end, "Submitted", "Failed") < START_TROUBLE / 2
     assert "InvalidImageName" in log
 
 
-def test_out_of_memory_is_called_by_its_name(stage: Stage, runs: Mapping[str, str]) -> None:
+def test_out_of_memory_is_called_by_its_name(harness: ClusterHarness, runs: Mapping[str, str]) -> None:
     """In the message of the state, and in a table of what there was in the log."""
-    end, log = failed(stage, runs["out of memory"])
+    end, log = failed(harness, runs["out of memory"])
 
     assert "OOMKilled" in end["state_message"]
     assert "200Mi" in end["state_message"]
@@ -160,32 +160,34 @@ def test_out_of_memory_is_called_by_its_name(stage: Stage, runs: Mapping[str, st
     assert "137" in log
 
 
-def test_a_retry_far_ahead_gets_a_second_unit(stage: Stage, runs: Mapping[str, str]) -> None:
+def test_a_retry_far_ahead_gets_a_second_unit(harness: ClusterHarness, runs: Mapping[str, str]) -> None:
     """The first process ends; when the retry is due the agent starts another one."""
-    run_id, real = runs["retry in an hour"], stage.real
+    run_id, real = runs["retry in an hour"], harness.real
 
     def task_run() -> Object:
         return next(iter(real.task_runs(run_id).values()), {"state": None})
 
     eventually(lambda: task_run()["state"] == "Retrying", 60, "the task waits for its retry")
-    eventually(lambda: stage.jobs(run_id)[0]["status"].get("succeeded"), 60, "the first process has ended")
+    eventually(lambda: harness.jobs(run_id)[0]["status"].get("succeeded"), 60, "the first process has ended")
     row = task_run()
     due = {**row["serialized_state"], "start_time": "2020-01-01T00:00:00+00:00"}
     entry = {"task_run_id": row["id"], "version": row["version"], "state": due}
     document = "mutation($i: set_task_run_states_input!) { set_task_run_states(input: $i) { states { id } } }"
     real.graphql(document, {"i": {"states": [entry]}})
-    stage.wait_for("Success", run_id)
+    harness.wait_for("Success", run_id)
 
     assert real.history(run_id) == ["Scheduled", "Submitted", "Running", "Success"]
-    assert len(stage.jobs(run_id)) == 2
+    assert len(harness.jobs(run_id)) == 2
 
 
 @contextmanager
-def impatient_agent(stage: Stage, namespace: str) -> Generator[None]:
+def impatient_agent(harness: ClusterHarness, namespace: str) -> Generator[None]:
     """A second agent, outside of the cluster, with the shortest times."""
-    command = stage.cluster.command(sys.executable, HERE / "programs" / "impatient_agent.py", namespace, stage.real.url)
-    with (stage.real.home / "impatient.log").open("w+") as log:
-        env = {**stage.real.env, "KUBECONFIG": str(stage.cluster.kubeconfig)}
+    command = harness.cluster.command(
+        sys.executable, HERE / "programs" / "impatient_agent.py", namespace, harness.real.url
+    )
+    with (harness.real.home / "impatient.log").open("w+") as log:
+        env = {**harness.real.env, "KUBECONFIG": str(harness.cluster.kubeconfig)}
         process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
         try:
             yield
@@ -199,94 +201,94 @@ def impatient_agent(stage: Stage, namespace: str) -> Generator[None]:
             raise
 
 
-def test_a_cancelled_run_that_hangs_is_stopped(stage: Stage) -> None:
+def test_a_cancelled_run_that_hangs_is_stopped(harness: ClusterHarness) -> None:
     """Its process does not look whether it was cancelled, and process 1 of a container does not hear SIGTERM."""
     hangs = {"PREFECT__CLOUD__CHECK_CANCELLATION_INTERVAL": "3600"}
-    with stage.cluster.namespace("impatient") as namespace, impatient_agent(stage, namespace):
-        put_flows(stage.cluster, namespace)
-        run_id = stage.start("endless", labels=("impatient",), env=hangs)
-        stage.wait_for("Running", run_id)
-        [pod] = stage.pods(run_id, namespace)
-        stage.real.graphql(f'mutation {{ cancel_flow_run(input: {{ flow_run_id: "{run_id}" }}) {{ state }} }}')
-        stage.wait_for("Cancelled", run_id)
+    with harness.cluster.namespace("impatient") as namespace, impatient_agent(harness, namespace):
+        put_flows(harness.cluster, namespace)
+        run_id = harness.start("endless", labels=("impatient",), env=hangs)
+        harness.wait_for("Running", run_id)
+        [pod] = harness.pods(run_id, namespace)
+        harness.real.graphql(f'mutation {{ cancel_flow_run(input: {{ flow_run_id: "{run_id}" }}) {{ state }} }}')
+        harness.wait_for("Cancelled", run_id)
 
         def names() -> list[str]:
-            return [each["metadata"]["name"] for each in stage.pods(run_id, namespace)]
+            return [each["metadata"]["name"] for each in harness.pods(run_id, namespace)]
 
-        assert {each["status"]["phase"] for each in stage.pods(run_id, namespace)} <= {"Failed", "Succeeded"}
+        assert {each["status"]["phase"] for each in harness.pods(run_id, namespace)} <= {"Failed", "Succeeded"}
         eventually(lambda: pod["metadata"]["name"] not in names(), 60, "its pod is gone")
-        objects = stage.cluster.ask("get", "jobs,pods,configmaps", "-n", namespace, "-o", "json")
+        objects = harness.cluster.ask("get", "jobs,pods,configmaps", "-n", namespace, "-o", "json")
         assert not occurs(KEY, objects)
 
 
-def test_the_api_server_may_die_while_runs_are_in_flight(stage: Stage) -> None:
+def test_the_api_server_may_die_while_runs_are_in_flight(harness: ClusterHarness) -> None:
     """All end well, and each was started exactly once."""
     restart = os.environ.get(f"{VARIABLE}_RESTART")
     if not restart:
         lacking(f"name a command in {VARIABLE}_RESTART that kills the API server and starts it again")
-    ids = [stage.start("sums") for _ in range(6)]
-    eventually(lambda: {*stage.real.states(ids)} - {"Scheduled"}, 60, "one of them is claimed")
+    ids = [harness.start("sums") for _ in range(6)]
+    eventually(lambda: {*harness.real.states(ids)} - {"Scheduled"}, 60, "one of them is claimed")
     done = subprocess.run(shlex.split(restart), capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr
-    stage.wait_for("Success", *ids, seconds=90)
+    harness.wait_for("Success", *ids, seconds=90)
 
-    stage.assert_started_once(*ids)
-    assert "Traceback" not in stage.agent_log()
+    harness.assert_started_once(*ids)
+    assert "Traceback" not in harness.agent_log()
 
 
 # --- what takes its time ---
 
 
-def test_a_job_deleted_by_hand_fails_its_flow_run(stage: Stage, runs: Mapping[str, str]) -> None:
+def test_a_job_deleted_by_hand_fails_its_flow_run(harness: ClusterHarness, runs: Mapping[str, str]) -> None:
     """The flow run does not stay Running for ever."""
-    end, _ = failed(stage, runs["deleted by hand"])
+    end, _ = failed(harness, runs["deleted by hand"])
 
     assert "was deleted externally" in end["state_message"]
 
 
-def test_an_image_that_does_not_exist_fails_after_its_grace(stage: Stage, runs: Mapping[str, str]) -> None:
+def test_an_image_that_does_not_exist_fails_after_its_grace(harness: ClusterHarness, runs: Mapping[str, str]) -> None:
     """A registry may have trouble that passes, so it is not at once; then the log says what Kubernetes reported."""
-    end, log = failed(stage, runs["image that does not exist"], seconds=2 * START_TROUBLE)
+    end, log = failed(harness, runs["image that does not exist"], seconds=2 * START_TROUBLE)
 
     assert "registry.invalid/absent:1" in end["state_message"]
     assert seconds_between(end, "Submitted", "Failed") >= START_TROUBLE
     assert "ErrImagePull" in log or "ImagePullBackOff" in log
 
 
-def test_the_agent_may_be_killed_while_it_starts_runs(stage: Stage) -> None:
+def test_the_agent_may_be_killed_while_it_starts_runs(harness: ClusterHarness) -> None:
     """Of twenty flow runs none is lost and none is started twice."""
-    ids = [stage.start("sums") for _ in range(MANY)]
-    [agent] = stage.agents()
-    eventually(lambda: {*stage.real.states(ids)} - {"Scheduled"}, 60, "one of them is claimed")
-    words = ("--namespace", stage.namespace, "--grace-period=0", "--force")
-    stage.cluster.ask("delete", "pod", agent["metadata"]["name"], *words)
-    stage.wait_for("Success", *ids, seconds=120)
+    ids = [harness.start("sums") for _ in range(MANY)]
+    [agent] = harness.agents()
+    eventually(lambda: {*harness.real.states(ids)} - {"Scheduled"}, 60, "one of them is claimed")
+    words = ("--namespace", harness.namespace, "--grace-period=0", "--force")
+    harness.cluster.ask("delete", "pod", agent["metadata"]["name"], *words)
+    harness.wait_for("Success", *ids, seconds=120)
 
-    stage.assert_started_once(*ids)
-    assert agent["metadata"]["uid"] not in [each["metadata"]["uid"] for each in stage.agents()]
+    harness.assert_started_once(*ids)
+    assert agent["metadata"]["uid"] not in [each["metadata"]["uid"] for each in harness.agents()]
 
 
-def test_the_api_key_is_in_secrets_only(stage: Stage, runs: Mapping[str, str]) -> None:
+def test_the_api_key_is_in_secrets_only(harness: ClusterHarness, runs: Mapping[str, str]) -> None:
     """Not in Jobs, pods, ConfigMaps, events, nor in what the agent or the flow runs wrote."""
-    where = ("--namespace", stage.namespace)
+    where = ("--namespace", harness.namespace)
     kinds = "deployments,replicasets,jobs,pods,configmaps,events,serviceaccounts"
-    objects = stage.cluster.ask("get", kinds, *where, "--output", "json")
-    written = stage.agent_log()
-    logs = [line for run_id in runs.values() for line in stage.real.logs(run_id)]
+    objects = harness.cluster.ask("get", kinds, *where, "--output", "json")
+    written = harness.agent_log()
+    logs = [line for run_id in runs.values() for line in harness.real.logs(run_id)]
 
     assert f"prefect-{runs['success']}-1" in objects
     assert "Waiting for flow runs" in written
     assert not occurs(KEY, objects + written + "\n".join(logs))
-    assert occurs(KEY, stage.cluster.ask("get", "secrets", *where, "--output", "json"))
+    assert occurs(KEY, harness.cluster.ask("get", "secrets", *where, "--output", "json"))
 
 
-def test_flow_runs_survive_that_the_agent_is_removed(stage: Stage, runs: Mapping[str, str]) -> None:
+def test_flow_runs_survive_that_the_agent_is_removed(harness: ClusterHarness, runs: Mapping[str, str]) -> None:
     """`kubectl delete -f -` takes away what `install` printed, and nothing else."""
     run_id = runs["survivor"]
-    stage.wait_for("Running", run_id)
-    stage.cluster.ask("delete", "--filename", "-", "--wait=true", given=stage.manifest)
-    eventually(lambda: not stage.cluster.list("pods", stage.namespace, AGENT), 60, "the agent is gone")
+    harness.wait_for("Running", run_id)
+    harness.cluster.ask("delete", "--filename", "-", "--wait=true", given=harness.manifest)
+    eventually(lambda: not harness.cluster.list("pods", harness.namespace, AGENT), 60, "the agent is gone")
 
-    [pod] = stage.pods(run_id)
+    [pod] = harness.pods(run_id)
     assert "running" in pod["status"]["containerStatuses"][0]["state"]
-    assert stage.real.states([run_id]) == ["Running"]
+    assert harness.real.states([run_id]) == ["Running"]

@@ -22,9 +22,31 @@ from support.docker_config import EMPTY, ENTRIES, GOOD, NO_COLON, SECRET, auths
 from support.stub_server import StubServer, says, stub_engine
 from support.unprivileged import as_someone, python, python_path
 
-VALUES: Final = (None, [], {}, 5, 1.5, True, "x", ["x"], {"x": None}, {"x": 5}, {"x": ["y"]}, {"x": {"y": [None]}})
+VALUES: Final[tuple[Any, ...]] = (
+    None,
+    [],
+    {},
+    5,
+    1.5,
+    True,
+    "x",
+    ["x"],
+    {"x": None},
+    {"x": 5},
+    {"x": ["y"]},
+    {"x": {"y": [None]}},
+)
 KEYS: Final = ("auths", "credsStore", "credHelpers", "proxies", "HttpHeaders", "plugins", "AUTHS", "currentContext")
-DEFAULTS: Final = (None, [], {}, 5, "x", {"httpProxy": 5}, {"noProxy": ["a", "b"]}, {"httpsProxy": {"a": None}})
+DEFAULTS: Final[tuple[Any, ...]] = (
+    None,
+    [],
+    {},
+    5,
+    "x",
+    {"httpProxy": 5},
+    {"noProxy": ["a", "b"]},
+    {"httpsProxy": {"a": None}},
+)
 
 
 def forms() -> dict[str, bytes]:

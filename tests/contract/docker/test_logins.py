@@ -12,7 +12,7 @@ from docker.utils import kwargs_from_env
 
 from prefect.agent.domain.errors import SubmissionRefused
 from support.docker_config import ENTRIES, GOOD, SECRET, auths
-from support.docker_lab import RUN, Lab, ended
+from support.docker_harness import RUN, DockerHarness, ended
 from support.image_registry import ImageRegistry, image_registry
 
 pytestmark = pytest.mark.docker
@@ -34,48 +34,50 @@ def registry() -> Iterator[ImageRegistry]:
 
 
 @pytest.fixture
-def lab(small_image: str) -> Iterator[Lab]:
+def harness(small_image: str) -> Iterator[DockerHarness]:
     """The engine."""
-    lab = Lab(APIClient(version="auto", **kwargs_from_env()), small_image)
-    yield lab
-    lab.clean()
+    harness = DockerHarness(APIClient(version="auto", **kwargs_from_env()), small_image)
+    yield harness
+    harness.clean()
 
 
 @pytest.fixture
-def image(lab: Lab, registry: ImageRegistry) -> Iterator[str]:
+def image(harness: DockerHarness, registry: ImageRegistry) -> Iterator[str]:
     """The name of an image in the registry that the engine does not have yet."""
     image = f"{registry.address}/test-{RUN}/{uuid.uuid4().hex[:8]}:1"
     yield image
     with contextlib.suppress(ImageNotFound):
-        lab.client.remove_image(image, force=True)
+        harness.client.remove_image(image, force=True)
 
 
-def test_the_login_beside_odd_entries_is_used(lab: Lab, registry: ImageRegistry, image: str, config: Path) -> None:
+def test_the_login_beside_odd_entries_is_used(
+    harness: DockerHarness, registry: ImageRegistry, image: str, config: Path
+) -> None:
     """Proxies that are null, and entries of others that are no logins."""
     odd = {f"{number}.example": entry for number, entry in enumerate(ENTRIES.values())}
     config.write_bytes(auths({**odd, registry.address: GOOD}, proxies=None, credHelpers=None, HttpHeaders=[]))
-    platform = lab.platform(no_pull=False)
+    platform = harness.platform(no_pull=False)
     platform.check()
-    platform.prepare(lab.submission(image=image))
-    assert lab.client.inspect_image(image)["Id"]  # type: ignore[no-untyped-call]
+    platform.prepare(harness.submission(image=image))
+    assert harness.client.inspect_image(image)["Id"]
 
 
 def test_with_a_wrong_password_the_image_that_is_here_will_do(
-    lab: Lab, registry: ImageRegistry, image: str, config: Path
+    harness: DockerHarness, registry: ImageRegistry, image: str, config: Path
 ) -> None:
     """Without it the run is refused: another try has the same password."""
     wrong = {"username": "me", "password": "wrong"}
     config.write_bytes(auths({registry.address: wrong}))
-    platform = lab.platform(no_pull=False)
+    platform = harness.platform(no_pull=False)
     with pytest.raises(SubmissionRefused, match="docker login"):
-        platform.prepare(lab.submission(image=image))
-    lab.client.tag(lab.image, image.rpartition(":")[0], "1")
-    platform.prepare(lab.submission(image=image))
+        platform.prepare(harness.submission(image=image))
+    harness.client.tag(harness.image, image.rpartition(":")[0], "1")
+    platform.prepare(harness.submission(image=image))
 
 
 @pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
 def test_without_the_login_the_image_that_is_here_will_do(
-    lab: Lab,
+    harness: DockerHarness,
     registry: ImageRegistry,
     image: str,
     config: Path,
@@ -84,13 +86,13 @@ def test_without_the_login_the_image_that_is_here_will_do(
 ) -> None:
     """The log names file and entry; without the image the run is refused with the same words."""
     config.write_bytes(auths({registry.address: entry}, proxies={"default": None}))
-    platform = lab.platform(no_pull=False)
+    platform = harness.platform(no_pull=False)
     with pytest.raises(SubmissionRefused, match=f"'{registry.address}' of auths in {config}"):
-        platform.prepare(lab.submission(image=image))
-    lab.client.tag(lab.image, image.rpartition(":")[0], "1")
-    submission = lab.submission(image=image)
+        platform.prepare(harness.submission(image=image))
+    harness.client.tag(harness.image, image.rpartition(":")[0], "1")
+    submission = harness.submission(image=image)
     platform.prepare(submission)
     assert ended(platform, submission).status.has_ended
     assert f"of auths in {config}" in caplog.text
     assert SECRET not in caplog.text
-    lab.client.remove_container(submission.name)
+    harness.client.remove_container(submission.name)

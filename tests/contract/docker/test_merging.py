@@ -10,65 +10,67 @@ from docker.utils import kwargs_from_env
 
 from prefect.agent.domain.errors import SubmissionRefused
 from prefect.agent.domain.model.run_configs import DockerRun
-from support.docker_lab import RUN, Lab, ended
+from support.docker_harness import RUN, DockerHarness, ended
 
 pytestmark = pytest.mark.docker
 
 
 @pytest.fixture
-def lab(small_image: str) -> Iterator[Lab]:
+def harness(small_image: str) -> Iterator[DockerHarness]:
     """The engine."""
-    lab = Lab(APIClient(version="auto", **kwargs_from_env()), small_image)
-    yield lab
-    lab.clean()
+    harness = DockerHarness(APIClient(version="auto", **kwargs_from_env()), small_image)
+    yield harness
+    harness.clean()
 
 
 @pytest.fixture
-def volumes(lab: Lab) -> Iterator[tuple[str, str]]:
+def volumes(harness: DockerHarness) -> Iterator[tuple[str, str]]:
     """Names of a volume of the agent and of one of a run; a file in each has its name."""
     names = [f"test-{RUN}-{uuid.uuid4().hex[:8]}" for _ in range(2)]
     for name in names:
-        lab.client.create_volume(name)
-        ended(lab.platform(volumes=[f"{name}:/x"]), lab.submission(f"touch /x/{name}"))
+        harness.client.create_volume(name)
+        ended(harness.platform(volumes=[f"{name}:/x"]), harness.submission(f"touch /x/{name}"))
     yield names[0], names[1]
-    lab.clean()
+    harness.clean()
     for name in names:
-        lab.client.remove_volume(name)
+        harness.client.remove_volume(name)
 
 
-def mounts(lab: Lab, name: str) -> dict[str, str]:
+def mounts(harness: DockerHarness, name: str) -> dict[str, str]:
     """What is mounted in a container: sources by path."""
-    return {each["Destination"]: each.get("Name") or each["Type"] for each in lab.about(name)["Mounts"]}
+    return {each["Destination"]: each.get("Name") or each["Type"] for each in harness.about(name)["Mounts"]}
 
 
-def test_the_hosts_name_stays_beside_a_runs_hosts(lab: Lab) -> None:
+def test_the_hosts_name_stays_beside_a_runs_hosts(harness: DockerHarness) -> None:
     """In all forms of ``extra_hosts``; unless the run names it itself."""
-    platform = lab.platform()
+    platform = harness.platform()
     for hosts in ({"db": "10.0.0.1"}, ["db:10.0.0.1"]):
-        submission = lab.submission("cat /etc/hosts", run_config=DockerRun(host_config={"extra_hosts": hosts}))
+        submission = harness.submission("cat /etc/hosts", run_config=DockerRun(host_config={"extra_hosts": hosts}))
         ended(platform, submission)
         names = [line.split()[-1] for line in platform.logs_tail(submission.name).splitlines()]
         assert {"db", "host.docker.internal"} <= set(names)
     own = DockerRun(host_config={"extra_hosts": {"host.docker.internal": "10.0.0.9"}})
-    submission = lab.submission("grep host.docker /etc/hosts", run_config=own)
+    submission = harness.submission("grep host.docker /etc/hosts", run_config=own)
     ended(platform, submission)
     assert platform.logs_tail(submission.name).split() == ["10.0.0.9", "host.docker.internal"]
 
 
 @pytest.mark.parametrize("is_list", [True, False], ids=["list", "object"])
-def test_the_agents_volumes_stay_beside_a_runs_binds(lab: Lab, volumes: tuple[str, str], *, is_list: bool) -> None:
+def test_the_agents_volumes_stay_beside_a_runs_binds(
+    harness: DockerHarness, volumes: tuple[str, str], *, is_list: bool
+) -> None:
     """With what is in them; no empty volume takes their place."""
     own, other = volumes
     binds: Any = [f"{other}:/more"] if is_list else {other: {"bind": "/more", "mode": "ro"}}
-    platform = lab.platform(volumes=[f"{own}:/kept"])
-    submission = lab.submission("ls /kept /more", run_config=DockerRun(host_config={"binds": binds}))
+    platform = harness.platform(volumes=[f"{own}:/kept"])
+    submission = harness.submission("ls /kept /more", run_config=DockerRun(host_config={"binds": binds}))
     ended(platform, submission)
     assert platform.logs_tail(submission.name).split() == ["/kept:", own, "/more:", other]
-    assert mounts(lab, submission.name) == {"/kept": own, "/more": other}
+    assert mounts(harness, submission.name) == {"/kept": own, "/more": other}
 
 
 @pytest.mark.parametrize("way", ["binds", "mounts", "tmpfs"])
-def test_a_run_has_its_own_at_a_path_of_the_agents(lab: Lab, volumes: tuple[str, str], way: str) -> None:
+def test_a_run_has_its_own_at_a_path_of_the_agents(harness: DockerHarness, volumes: tuple[str, str], way: str) -> None:
     """However it is asked for: the run wins, and the engine is asked for one thing in one place."""
     own, other = volumes
     asked: dict[str, Any] = {
@@ -76,24 +78,24 @@ def test_a_run_has_its_own_at_a_path_of_the_agents(lab: Lab, volumes: tuple[str,
         "mounts": [{"Type": "volume", "Source": other, "Target": "/kept"}],
         "tmpfs": {"/kept": "size=1m"},
     }
-    platform = lab.platform(volumes=[f"{own}:/kept", f"{own}:/too"])
-    submission = lab.submission("ls /kept; echo; ls /too", run_config=DockerRun(host_config={way: asked[way]}))
+    platform = harness.platform(volumes=[f"{own}:/kept", f"{own}:/too"])
+    submission = harness.submission("ls /kept; echo; ls /too", run_config=DockerRun(host_config={way: asked[way]}))
     ended(platform, submission)
     assert platform.logs_tail(submission.name).split() == [*([] if way == "tmpfs" else [other]), own]
-    assert mounts(lab, submission.name) == {"/too": own, **({} if way == "tmpfs" else {"/kept": other})}
+    assert mounts(harness, submission.name) == {"/too": own, **({} if way == "tmpfs" else {"/kept": other})}
 
 
 @pytest.mark.parametrize("binds", [["x:relative"], [5], {"x": 5}, 5, "x:/y"], ids=str)
-def test_binds_that_make_no_sense_are_refused(lab: Lab, volumes: tuple[str, str], binds: object) -> None:
+def test_binds_that_make_no_sense_are_refused(harness: DockerHarness, volumes: tuple[str, str], binds: object) -> None:
     """By SDK or engine; the run does not start without them."""
-    submission = lab.submission(run_config=DockerRun(host_config={"binds": binds}))
+    submission = harness.submission(run_config=DockerRun(host_config={"binds": binds}))
     with pytest.raises(SubmissionRefused):
-        lab.platform(volumes=[f"{volumes[0]}:/kept"]).create(submission)
-    assert not lab.exists(submission.name)
+        harness.platform(volumes=[f"{volumes[0]}:/kept"]).create(submission)
+    assert not harness.exists(submission.name)
 
 
-def test_the_policy_is_asked_what_the_engine_would_be(lab: Lab, volumes: tuple[str, str]) -> None:
+def test_the_policy_is_asked_what_the_engine_would_be(harness: DockerHarness, volumes: tuple[str, str]) -> None:
     """The run's volume, and not the agent's that stays."""
     own, other = volumes
-    submission = lab.submission(run_config=DockerRun(host_config={"binds": [f"{other}:/more"]}))
-    assert lab.platform(volumes=[f"{own}:/kept"]).demands(submission).volumes == {f"volume/{other}"}
+    submission = harness.submission(run_config=DockerRun(host_config={"binds": [f"{other}:/more"]}))
+    assert harness.platform(volumes=[f"{own}:/kept"]).demands(submission).volumes == {f"volume/{other}"}

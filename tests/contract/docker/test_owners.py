@@ -12,7 +12,7 @@ from docker.utils import kwargs_from_env
 from prefect.agent.domain.errors import SubmissionRefused, UnitNameTaken
 from prefect.agent.domain.model.run_configs import DockerRun
 from prefect.agent.domain.model.units import Owner, UnitStatus
-from support.docker_lab import RUN, Lab, ended
+from support.docker_harness import RUN, DockerHarness, ended
 
 pytestmark = pytest.mark.docker
 
@@ -20,85 +20,85 @@ OURS = Owner(cloud="c1", agent="a1")
 
 
 @pytest.fixture
-def lab(small_image: str) -> Iterator[Lab]:
+def harness(small_image: str) -> Iterator[DockerHarness]:
     """The engine."""
-    lab = Lab(APIClient(version="auto", **kwargs_from_env()), small_image)
-    yield lab
-    lab.clean()
+    harness = DockerHarness(APIClient(version="auto", **kwargs_from_env()), small_image)
+    yield harness
+    harness.clean()
 
 
-def test_the_owner_comes_back(lab: Lab) -> None:
+def test_the_owner_comes_back(harness: DockerHarness) -> None:
     """From the create, from the unit, from the list; for every agent on the engine."""
-    submission = lab.submission(owner=OURS)
-    made = lab.platform().create(submission)
-    other = lab.platform()
+    submission = harness.submission(owner=OURS)
+    made = harness.platform().create(submission)
+    other = harness.platform()
     found = [other.unit(submission.name), *(unit for unit in other.units() if unit.name == submission.name)]
     assert [unit.owner for unit in (made, *found) if unit] == [OURS] * 3
-    labels = lab.about(submission.name)["Config"]["Labels"]
+    labels = harness.about(submission.name)["Config"]["Labels"]
     assert (labels["io.prefect.agent.cloud"], labels["io.prefect.agent.owner"]) == ("c1", "a1")
 
 
 @pytest.fixture
-def marked_image(lab: Lab) -> Iterator[str]:
+def marked_image(harness: DockerHarness) -> Iterator[str]:
     """An image with marks of its own."""
     tag = f"test-{RUN}-{uuid.uuid4().hex[:8]}"
     marks = "LABEL io.prefect.agent.cloud=c1 io.prefect.agent.owner=a1 io.prefect.agent.attempt=9"
-    script = BytesIO(f"FROM {lab.image}\n{marks}\n".encode())
-    for _ in lab.client.build(fileobj=script, tag=tag, rm=True):
+    script = BytesIO(f"FROM {harness.image}\n{marks}\n".encode())
+    for _ in harness.client.build(fileobj=script, tag=tag, rm=True):
         continue
     yield tag
-    lab.clean()
-    lab.client.remove_image(tag, force=True)
+    harness.clean()
+    harness.client.remove_image(tag, force=True)
 
 
-def test_an_image_cannot_mark_a_unit(lab: Lab, marked_image: str) -> None:
+def test_an_image_cannot_mark_a_unit(harness: DockerHarness, marked_image: str) -> None:
     """A unit without an owner has none, and one with an owner has its own."""
-    platform = lab.platform()
+    platform = harness.platform()
     for owner in (None, Owner(cloud="c2", agent="a2")):
-        unit = ended(platform, lab.submission(image=marked_image, owner=owner))
+        unit = ended(platform, harness.submission(image=marked_image, owner=owner))
         assert (unit.owner, unit.attempt) == (owner, "1")
 
 
 @pytest.mark.parametrize(
     "host_config", [{"labels": {"io.prefect.agent.cloud": "c9"}}, {"Labels": {}}, {"annotations": {}}]
 )
-def test_a_host_config_cannot_mark_a_unit(lab: Lab, host_config: dict[str, Any]) -> None:
+def test_a_host_config_cannot_mark_a_unit(harness: DockerHarness, host_config: dict[str, Any]) -> None:
     """It is refused, or changes nothing."""
-    submission = lab.submission(owner=OURS, run_config=DockerRun(host_config=host_config))
+    submission = harness.submission(owner=OURS, run_config=DockerRun(host_config=host_config))
     try:
-        unit = lab.platform().create(submission)
+        unit = harness.platform().create(submission)
     except SubmissionRefused as refusal:
         assert "is not valid for Docker" in str(refusal)  # noqa: PT017
     else:
         assert unit.owner == OURS
 
 
-def test_the_unit_of_another_cloud_keeps_its_name(lab: Lab) -> None:
+def test_the_unit_of_another_cloud_keeps_its_name(harness: DockerHarness) -> None:
     """It is neither started nor taken for ours."""
-    submission = lab.submission(owner=OURS)
+    submission = harness.submission(owner=OURS)
     marks = {
         "io.prefect.agent.unit": submission.name,
         "io.prefect.flow-run-id": submission.flow_run_id,
         "io.prefect.agent.cloud": "c2",
         "io.prefect.agent.owner": "a1",
     }
-    lab.client.create_container(lab.image, ["true"], name=submission.name, labels=marks)
+    harness.client.create_container(harness.image, ["true"], name=submission.name, labels=marks)
     with pytest.raises(UnitNameTaken, match="another Prefect Cloud or tenant"):
-        lab.platform().create(submission)
-    assert lab.about(submission.name)["State"]["Status"] == "created"
+        harness.platform().create(submission)
+    assert harness.about(submission.name)["State"]["Status"] == "created"
 
 
 @pytest.mark.parametrize("cloud", ["", "NOT A MARK", "c1"])
-def test_other_units_of_the_name_are_adopted(lab: Lab, cloud: str) -> None:
+def test_other_units_of_the_name_are_adopted(harness: DockerHarness, cloud: str) -> None:
     """Made by a sibling, or by a version that did not mark."""
-    submission = lab.submission(owner=OURS)
+    submission = harness.submission(owner=OURS)
     marks = {
         "io.prefect.agent.unit": submission.name,
         "io.prefect.flow-run-id": submission.flow_run_id,
         "io.prefect.agent.cloud": cloud,
         "io.prefect.agent.owner": "a2",
     }
-    lab.client.create_container(lab.image, ["true"], name=submission.name, labels=marks)
-    unit = lab.platform().create(submission)
+    harness.client.create_container(harness.image, ["true"], name=submission.name, labels=marks)
+    unit = harness.platform().create(submission)
     assert unit.status is not UnitStatus.CREATED
     assert unit.owner == (Owner(cloud="c1", agent="a2") if cloud == "c1" else None)

@@ -24,7 +24,7 @@ from prefect.agent.adapters.docker.images import Images
 from prefect.agent.domain.errors import PlatformUnavailable, SubmissionRefused, UnitNameTaken
 from prefect.agent.domain.model.run_configs import DockerRun
 from prefect.agent.domain.model.units import UnitStatus
-from support.docker_lab import RUN, Lab, ended, once_ended
+from support.docker_harness import RUN, DockerHarness, ended, once_ended
 from support.image_registry import ImageRegistry, image_registry
 from support.waiting import wait_until
 
@@ -32,19 +32,19 @@ pytestmark = pytest.mark.docker
 
 
 @pytest.fixture
-def lab(small_image: str) -> Iterator[Lab]:
+def harness(small_image: str) -> Iterator[DockerHarness]:
     """The engine."""
-    lab = Lab(APIClient(version="auto", **kwargs_from_env()), small_image)
-    yield lab
-    lab.clean()
+    harness = DockerHarness(APIClient(version="auto", **kwargs_from_env()), small_image)
+    yield harness
+    harness.clean()
 
 
 class TestContainers:
     """What a container is made of."""
 
-    def test_name_labels_environment_ports(self, lab: Lab) -> None:
+    def test_name_labels_environment_ports(self, harness: DockerHarness) -> None:
         """As the protocol has it, plus the agent's own mark; nothing is removed by the engine."""
-        submission = lab.submission(
+        submission = harness.submission(
             'echo "$PLAIN/$KEY/$API"',
             env={"PLAIN": "a=b c", "API": "http://localhost:4200/x"},
             secret_env={"KEY": "s"},
@@ -53,11 +53,11 @@ class TestContainers:
             flow_name="a flow",
             run_config=DockerRun(ports=(8080,), host_config={"auto_remove": True, "mem_limit": "64m"}),
         )
-        platform = lab.platform()
+        platform = harness.platform()
 
         unit = ended(platform, submission)
 
-        about = lab.about(submission.name)
+        about = harness.about(submission.name)
         assert about["Config"]["Labels"] == {
             "io.prefect.flow-name": "a flow",
             "io.prefect.flow-id": "flow-1",
@@ -78,58 +78,58 @@ class TestContainers:
             f"Container ID: {about['Id'][:12]}",
         )
 
-    def test_the_host_is_known_by_its_name(self, lab: Lab) -> None:
+    def test_the_host_is_known_by_its_name(self, harness: DockerHarness) -> None:
         """``host.docker.internal`` leads to the engine's machine."""
-        platform = lab.platform()
-        submission = lab.submission("grep host.docker.internal /etc/hosts")
+        platform = harness.platform()
+        submission = harness.submission("grep host.docker.internal /etc/hosts")
         ended(platform, submission)
         assert "host.docker.internal" in platform.logs_tail(submission.name)
 
-    def test_on_the_hosts_network_addresses_stay(self, lab: Lab) -> None:
+    def test_on_the_hosts_network_addresses_stay(self, harness: DockerHarness) -> None:
         """There localhost is the host itself."""
-        platform = lab.platform(networks=["host"])
-        submission = lab.submission(
+        platform = harness.platform(networks=["host"])
+        submission = harness.submission(
             'echo "$API"', env={"API": "http://localhost:1"}, address_variables=frozenset({"API"})
         )
         ended(platform, submission)
         assert platform.logs_tail(submission.name) == "http://localhost:1"
-        assert lab.about(submission.name)["HostConfig"]["NetworkMode"] == "host"
+        assert harness.about(submission.name)["HostConfig"]["NetworkMode"] == "host"
 
-    def test_networks_are_joined_before_the_start(self, lab: Lab) -> None:
+    def test_networks_are_joined_before_the_start(self, harness: DockerHarness) -> None:
         """All of them, also by a container that was left unstarted."""
         names = [f"test-{RUN}-{letter}" for letter in "ab"]
-        made = [lab.client.create_network(name)["Id"] for name in names]
+        made = [harness.client.create_network(name)["Id"] for name in names]
         try:
-            submission = lab.submission("ls /sys/class/net | grep -c eth")
-            platform = lab.platform(networks=names)
+            submission = harness.submission("ls /sys/class/net | grep -c eth")
+            platform = harness.platform(networks=names)
             ended(platform, submission)
             assert platform.logs_tail(submission.name) == "2"
-            assert sorted(lab.about(submission.name)["NetworkSettings"]["Networks"]) == names
+            assert sorted(harness.about(submission.name)["NetworkSettings"]["Networks"]) == names
             platform.remove(submission.name)
         finally:
             for network in made:
-                lab.client.remove_network(network)
+                harness.client.remove_network(network)
 
-    def test_volumes(self, lab: Lab) -> None:
+    def test_volumes(self, harness: DockerHarness) -> None:
         """A named volume is made with its label, outlives the container, and is not made again."""
         volume = f"test-{RUN}-volume"
-        platform = lab.platform(volumes=[f"{volume}:/kept"])
+        platform = harness.platform(volumes=[f"{volume}:/kept"])
         try:
-            ended(platform, lab.submission("echo hello > /kept/file"))
-            assert lab.client.inspect_volume(volume)["Labels"] == {"prefect_created": "true"}
-            second = lab.submission("cat /kept/file")
+            ended(platform, harness.submission("echo hello > /kept/file"))
+            assert harness.client.inspect_volume(volume)["Labels"] == {"prefect_created": "true"}
+            second = harness.submission("cat /kept/file")
             ended(platform, second)
             assert platform.logs_tail(second.name) == "hello"
         finally:
-            lab.clean()
-            lab.client.remove_volume(volume)
+            harness.clean()
+            harness.client.remove_volume(volume)
 
-    def test_volumes_of_a_run_do_not_replace_the_agents(self, lab: Lab, tmp_path: Path) -> None:
+    def test_volumes_of_a_run_do_not_replace_the_agents(self, harness: DockerHarness, tmp_path: Path) -> None:
         """Each place in the container has what the run says, else what the agent says; nothing empty is left there."""
         for name in ("agent", "shared", "run"):
             (tmp_path / name).mkdir()
             (tmp_path / name / "file").write_text(name)
-        platform = lab.platform(
+        platform = harness.platform(
             volumes=[f"{tmp_path}/agent:/one", f"{tmp_path}/shared:/two", f"{tmp_path}/agent:/three"]
         )
         config = DockerRun(
@@ -139,33 +139,33 @@ class TestContainers:
                 "extra_hosts": {"db": "10.9.8.7"},
             }
         )
-        submission = lab.submission("cat /one/file /two/file; ls /three; cat /etc/hosts", run_config=config)
+        submission = harness.submission("cat /one/file /two/file; ls /three; cat /etc/hosts", run_config=config)
         unit = ended(platform, submission)
         output = platform.logs_tail(submission.name)
         assert unit.status is UnitStatus.SUCCEEDED
         assert output.startswith("agentrun")
         assert "10.9.8.7" in output
         assert "host.docker.internal" in output
-        assert {mount["Type"] for mount in lab.about(submission.name)["Mounts"]} == {"bind"}
+        assert {mount["Type"] for mount in harness.about(submission.name)["Mounts"]} == {"bind"}
 
-    def test_a_foreign_container_keeps_its_name(self, lab: Lab) -> None:
+    def test_a_foreign_container_keeps_its_name(self, harness: DockerHarness) -> None:
         """It is refused by name and by owner, before anything is pulled for it."""
-        submission = lab.submission(image="registry.invalid/x:1")
-        foreign = lab.client.create_container(lab.image, ["true"], name=submission.name)["Id"]
+        submission = harness.submission(image="registry.invalid/x:1")
+        foreign = harness.client.create_container(harness.image, ["true"], name=submission.name)["Id"]
 
         with pytest.raises(UnitNameTaken, match=foreign[:12]):
-            lab.platform(no_pull=False).create(submission)
+            harness.platform(no_pull=False).create(submission)
 
-        assert lab.about(submission.name)["State"]["Status"] == "created"
+        assert harness.about(submission.name)["State"]["Status"] == "created"
 
-    def test_an_unstarted_container_is_not_kept_by_stop(self, lab: Lab) -> None:
+    def test_an_unstarted_container_is_not_kept_by_stop(self, harness: DockerHarness) -> None:
         """It can have no end, so stopping it takes it away; nobody starts it any more by accident."""
-        platform, submission = lab.platform(), lab.submission()
+        platform, submission = harness.platform(), harness.submission()
         platform.create(submission)
-        labels = lab.about(submission.name)["Config"]["Labels"]
+        labels = harness.about(submission.name)["Config"]["Labels"]
         once_ended(platform, submission.name)
         platform.remove(submission.name)
-        lab.client.create_container(lab.image, ["true"], name=submission.name, labels=labels)
+        harness.client.create_container(harness.image, ["true"], name=submission.name, labels=labels)
         unit = platform.unit(submission.name)
         assert unit is not None
         assert unit.status is UnitStatus.CREATED
@@ -174,28 +174,28 @@ class TestContainers:
             platform.remove(submission.name)
         platform.stop(submission.name, grace=1)
 
-        assert not lab.exists(submission.name)
+        assert not harness.exists(submission.name)
 
 
 class TestEnds:
     """How containers end."""
 
-    def test_out_of_memory(self, lab: Lab) -> None:
+    def test_out_of_memory(self, harness: DockerHarness) -> None:
         """The engine's own word for it."""
         limit = {"mem_limit": "8m", "memswap_limit": "8m"}
         # Of a container that is over at once the engine may miss what it was killed for.
         script = "tail /dev/zero; code=$?; while [ ! -e /end ]; do sleep 0.05; done; exit $code"
-        platform, submission = lab.platform(), lab.submission(script, run_config=DockerRun(host_config=limit))
+        platform, submission = harness.platform(), harness.submission(script, run_config=DockerRun(host_config=limit))
         platform.create(submission)
-        wait_until(lambda: "oom" in lab.events(submission.name), 20, "the engine knows")
-        lab.end(submission.name)
+        wait_until(lambda: "oom" in harness.events(submission.name), 20, "the engine knows")
+        harness.end(submission.name)
         unit = once_ended(platform, submission.name)
         assert unit.status is UnitStatus.FAILED
         assert str(unit.evidence) == "OOMKilled, out of memory, the limit is 8 MiB, exit code 137"
 
-    def test_the_list_says_what_the_container_says(self, lab: Lab) -> None:
+    def test_the_list_says_what_the_container_says(self, harness: DockerHarness) -> None:
         """Units of the list are complete, and the end of a unit is asked for once."""
-        platform, submission = lab.platform(), lab.submission("exit 3")
+        platform, submission = harness.platform(), harness.submission("exit 3")
         unit = ended(platform, submission)
         assert str(unit.evidence) == "Error, exit code 3"
 
@@ -204,9 +204,9 @@ class TestEnds:
         assert found == [[unit], [unit]]
         assert found[0][0] is found[1][0]
 
-    def test_output_of_both_streams(self, lab: Lab) -> None:
+    def test_output_of_both_streams(self, harness: DockerHarness) -> None:
         """Also what is no UTF-8, and never more than asked for."""
-        platform, submission = lab.platform(), lab.submission(r"echo one; printf '\377two\n' >&2; echo three")
+        platform, submission = harness.platform(), harness.submission(r"echo one; printf '\377two\n' >&2; echo three")
         ended(platform, submission)
         assert sorted(platform.logs_tail(submission.name).splitlines()) == [
             "one",
@@ -216,22 +216,24 @@ class TestEnds:
         assert len(platform.logs_tail(submission.name, lines=2).splitlines()) == 2
         assert platform.logs_tail(submission.name, lines=0) == ""
 
-    def test_no_output_where_the_engine_keeps_none(self, lab: Lab) -> None:
+    def test_no_output_where_the_engine_keeps_none(self, harness: DockerHarness) -> None:
         """Not an error."""
-        platform = lab.platform()
-        submission = lab.submission("echo x", run_config=DockerRun(host_config={"log_config": LogConfig(type="none")}))
+        platform = harness.platform()
+        submission = harness.submission(
+            "echo x", run_config=DockerRun(host_config={"log_config": LogConfig(type="none")})
+        )
         ended(platform, submission)
         assert platform.logs_tail(submission.name) == ""
 
-    def test_output_is_shown(self, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_output_is_shown(self, harness: DockerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
         """With ``show_flow_logs`` it is copied as it comes; the thread ends with its container."""
         shown = io.StringIO()  # not capsys: what is written while that is read gets lost
         monkeypatch.setattr(sys, "stdout", shown)
-        platform = lab.platform(show_flow_logs=True)
-        submission = lab.submission("echo first; while [ ! -e /end ]; do sleep 0.05; done; echo last")
+        platform = harness.platform(show_flow_logs=True)
+        submission = harness.submission("echo first; while [ ! -e /end ]; do sleep 0.05; done; echo last")
         platform.create(submission)
         wait_until(lambda: "first\n" in shown.getvalue(), what="the first line")
-        lab.end(submission.name)
+        harness.end(submission.name)
         wait_until(lambda: "last\n" in shown.getvalue(), what="the last line")
         wait_until(lambda: not any(submission.name in thread.name for thread in threading.enumerate()))
 
@@ -253,22 +255,24 @@ class TestRefusals:
             pytest.param({"image": f"test-{RUN}-absent"}, f"docker pull test-{RUN}-absent", id="absent"),
         ],
     )
-    def test_refused_with_the_engines_words(self, lab: Lab, changes: dict[str, Any], says: str) -> None:
+    def test_refused_with_the_engines_words(self, harness: DockerHarness, changes: dict[str, Any], says: str) -> None:
         """Whether the engine notices when it makes the container or when it starts it."""
-        submission = lab.submission(**changes) if "image" not in changes else attrs.evolve(lab.submission(), **changes)
+        submission = (
+            harness.submission(**changes) if "image" not in changes else attrs.evolve(harness.submission(), **changes)
+        )
         with pytest.raises(SubmissionRefused, match=says):
-            lab.platform().create(submission)
-        assert not lab.exists(submission.name)
+            harness.platform().create(submission)
+        assert not harness.exists(submission.name)
 
-    def test_a_port_in_use(self, lab: Lab) -> None:
+    def test_a_port_in_use(self, harness: DockerHarness) -> None:
         """Also what the engine answers with 500."""
         with socket.create_server(("127.0.0.1", 0)) as server:
             taken = server.getsockname()
             config = DockerRun(ports=(80,), host_config={"port_bindings": {"80": taken}})
-            submission = lab.submission(run_config=config)
+            submission = harness.submission(run_config=config)
             with pytest.raises(SubmissionRefused, match=r"address already in use|port is already allocated"):
-                lab.platform().create(submission)
-        assert not lab.exists(submission.name)
+                harness.platform().create(submission)
+        assert not harness.exists(submission.name)
 
 
 @pytest.fixture
@@ -282,27 +286,27 @@ class TestPulls:
     """Getting images."""
 
     @pytest.fixture
-    def image(self, lab: Lab, registry: ImageRegistry) -> Iterator[str]:
+    def image(self, harness: DockerHarness, registry: ImageRegistry) -> Iterator[str]:
         """The name of an image in the registry that the engine does not have yet. There is no program in it."""
         image = f"{registry.address}/test-{RUN}/{uuid.uuid4().hex[:8]}:1"
         yield image
         with contextlib.suppress(ImageNotFound):
-            lab.client.remove_image(image, force=True)
+            harness.client.remove_image(image, force=True)
 
-    def problem(self, lab: Lab, image: str, **options: Any) -> Exception:
+    def problem(self, harness: DockerHarness, image: str, **options: Any) -> Exception:
         """What the creation of a unit with that image ends with."""
-        submission, platform = lab.submission(image=image), lab.platform(**{"no_pull": False, **options})
+        submission, platform = harness.submission(image=image), harness.platform(**{"no_pull": False, **options})
         with pytest.raises((SubmissionRefused, PlatformUnavailable)) as problem:
             platform.prepare(submission)
-        assert not lab.exists(submission.name)
+        assert not harness.exists(submission.name)
         return problem.value
 
-    def test_pulls_of_one_image_are_one_pull(self, lab: Lab, registry: ImageRegistry, image: str) -> None:
+    def test_pulls_of_one_image_are_one_pull(self, harness: DockerHarness, registry: ImageRegistry, image: str) -> None:
         """However many flow runs wait for it; later ones pull again, since the tag may have moved."""
-        platform = lab.platform(no_pull=False, reg_allow_list=[registry.address])
+        platform = harness.platform(no_pull=False, reg_allow_list=[registry.address])
 
         def create() -> None:
-            submission = lab.submission(image=image)
+            submission = harness.submission(image=image)
             platform.prepare(submission)
             with pytest.raises(SubmissionRefused, match="executable file not found"):
                 platform.create(submission)
@@ -331,11 +335,16 @@ class TestPulls:
         ],
     )
     def test_what_the_registry_answers(
-        self, lab: Lab, registry: ImageRegistry, image: str, answer: tuple[int, str], kind: type[Exception]
+        self,
+        harness: DockerHarness,
+        registry: ImageRegistry,
+        image: str,
+        answer: tuple[int, str],
+        kind: type[Exception],
     ) -> None:
         """An absent image is the run's fault, a registry in trouble is not."""
         registry.answer = answer
-        problem = self.problem(lab, image)
+        problem = self.problem(harness, image)
         assert type(problem) is kind
         assert repr(image) in str(problem)
         assert registry.tags_asked > 0
@@ -349,48 +358,50 @@ class TestPulls:
             ("https://127.0.0.1:1/x", SubmissionRefused),
         ],
     )
-    def test_images_of_nowhere(self, lab: Lab, image: str, kind: type[Exception]) -> None:
+    def test_images_of_nowhere(self, harness: DockerHarness, image: str, kind: type[Exception]) -> None:
         """A registry that cannot be found may come back; what is no name at all will not."""
-        problem = self.problem(lab, image)
+        problem = self.problem(harness, image)
         assert type(problem) is kind
         assert repr(image) in str(problem)
 
-    def test_create_pulls_what_was_not_prepared(self, lab: Lab, registry: ImageRegistry, image: str) -> None:
+    def test_create_pulls_what_was_not_prepared(
+        self, harness: DockerHarness, registry: ImageRegistry, image: str
+    ) -> None:
         """For a caller that leaves it out."""
         with pytest.raises(SubmissionRefused, match="executable file not found"):
-            lab.platform(no_pull=False).create(lab.submission(image=image))
+            harness.platform(no_pull=False).create(harness.submission(image=image))
         assert registry.tags_asked > 0
 
-    def test_create_keeps_to_the_allowed_registries(self, lab: Lab, image: str) -> None:
+    def test_create_keeps_to_the_allowed_registries(self, harness: DockerHarness, image: str) -> None:
         """Also for an image that the engine has."""
-        lab.client.tag(lab.image, image.rpartition(":")[0], "1")
-        submission = lab.submission(image=image)
+        harness.client.tag(harness.image, image.rpartition(":")[0], "1")
+        submission = harness.submission(image=image)
         with pytest.raises(SubmissionRefused, match=r"registry\.invalid"):
-            lab.platform(no_pull=False, reg_allow_list=["registry.invalid"]).create(submission)
-        assert not lab.exists(submission.name)
+            harness.platform(no_pull=False, reg_allow_list=["registry.invalid"]).create(submission)
+        assert not harness.exists(submission.name)
 
-    def test_only_allowed_registries(self, lab: Lab, registry: ImageRegistry, image: str) -> None:
+    def test_only_allowed_registries(self, harness: DockerHarness, registry: ImageRegistry, image: str) -> None:
         """Others are not even asked."""
-        problem = self.problem(lab, image, reg_allow_list=["registry.invalid"])
+        problem = self.problem(harness, image, reg_allow_list=["registry.invalid"])
         assert type(problem) is SubmissionRefused
         assert "registry.invalid" in str(problem)
         assert registry.tags_asked == 0
 
     def test_the_image_that_is_here_will_do(
-        self, lab: Lab, registry: ImageRegistry, image: str, caplog: pytest.LogCaptureFixture
+        self, harness: DockerHarness, registry: ImageRegistry, image: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         """A registry in trouble stops no flow run whose image is on the engine; the log says so."""
         registry.answer = (503, "UNAVAILABLE")
-        lab.client.tag(lab.image, image.rpartition(":")[0], "1")
-        submission = lab.submission("exit 0", image=image)
+        harness.client.tag(harness.image, image.rpartition(":")[0], "1")
+        submission = harness.submission("exit 0", image=image)
         with caplog.at_level(logging.WARNING, "prefect.agent.docker"):
-            platform = lab.platform(no_pull=False)
+            platform = harness.platform(no_pull=False)
             platform.prepare(submission)
             unit = ended(platform, submission)
         assert unit.status is UnitStatus.SUCCEEDED
         said = [record.getMessage() for record in caplog.records if record.name == "prefect.agent.docker"]
         assert [image in message for message in said] == [True]
-        lab.client.remove_container(submission.name)
+        harness.client.remove_container(submission.name)
 
 
 def waiting_in(code: CodeType) -> int:

@@ -9,8 +9,8 @@ import pytest
 from prefect.agent.domain.errors import ConfigurationError, CreateBlocked, PlatformUnavailable
 from prefect.agent.domain.model.units import UnitStatus
 from support.kubernetes.control_plane import ControlPlane
-from support.kubernetes.lab import Lab, laboratory, submission, with_pod
-from support.kubernetes.place import NOWHERE
+from support.kubernetes.harness import KubernetesHarness, kubernetes_harness, submission, with_pod
+from support.kubernetes.scratch_namespace import NOWHERE
 from support.kubernetes.webhook import Webhook
 from support.waiting import wait_until
 
@@ -20,26 +20,26 @@ SILENT = "https://127.0.0.1:1/"
 
 
 @pytest.fixture
-def lab(control_plane: ControlPlane) -> Iterator[Lab]:
+def harness(control_plane: ControlPlane) -> Iterator[KubernetesHarness]:
     """A new namespace."""
-    with laboratory(control_plane) as lab:
-        yield lab
+    with kubernetes_harness(control_plane) as harness:
+        yield harness
 
 
-def limit(lab: Lab, jobs: int) -> None:
+def limit(harness: KubernetesHarness, jobs: int) -> None:
     """Let the namespace have so many Jobs."""
-    path = f"/api/v1/namespaces/{lab.namespace}/resourcequotas"
+    path = f"/api/v1/namespaces/{harness.namespace}/resourcequotas"
     hard = {"spec": {"hard": {"count/jobs.batch": str(jobs)}}}
-    if lab.place.api.exists(f"{path}/one"):
-        lab.place.api.patch(f"{path}/one", hard)
+    if harness.scratch.api.exists(f"{path}/one"):
+        harness.scratch.api.patch(f"{path}/one", hard)
     else:
-        lab.place.api.post(path, {"metadata": {"name": "one"}, **hard})
-    wait_until(lambda: is_held(lab, jobs), 20, "the quota holds")
+        harness.scratch.api.post(path, {"metadata": {"name": "one"}, **hard})
+    wait_until(lambda: is_held(harness, jobs), 20, "the quota holds")
 
 
-def is_held(lab: Lab, jobs: int) -> bool:
+def is_held(harness: KubernetesHarness, jobs: int) -> bool:
     """Whether the quota's controller has counted."""
-    quota = lab.place.api.get(f"/api/v1/namespaces/{lab.namespace}/resourcequotas/one")
+    quota = harness.scratch.api.get(f"/api/v1/namespaces/{harness.namespace}/resourcequotas/one")
     return bool(quota.get("status", {}).get("hard", {}).get("count/jobs.batch") == str(jobs))
 
 
@@ -48,10 +48,10 @@ def waits() -> Any:
     return submission(template=with_pod(nodeSelector=NOWHERE))
 
 
-def test_a_full_quota_is_waited_for(lab: Lab) -> None:
+def test_a_full_quota_is_waited_for(harness: KubernetesHarness) -> None:
     """As long as the documentation says; the check tells whether there is room, and makes nothing."""
-    limit(lab, 0)
-    platform, unit = lab.platform(start=600), waits()
+    limit(harness, 0)
+    platform, unit = harness.platform(start=600), waits()
     platform.check()  # an agent starts all the same: what it removes may make the room
 
     with pytest.raises(CreateBlocked, match=r"the namespace's quota has no room.*exceeded quota: one") as raised:
@@ -61,9 +61,9 @@ def test_a_full_quota_is_waited_for(lab: Lab) -> None:
         with pytest.raises(CreateBlocked, match="exceeded quota: one"):
             platform.check()
 
-    limit(lab, 1)
+    limit(harness, 1)
     wait_until(lambda: passes(platform), 20, "there is room")
-    assert lab.place.api.list(lab.place.jobs) == []
+    assert harness.scratch.api.list(harness.scratch.jobs) == []
     assert platform.create(unit).status is UnitStatus.PENDING
     platform.check()
 
@@ -78,12 +78,12 @@ def passes(platform: Any) -> bool:
 
 
 @pytest.mark.parametrize("resource", ["jobs"])
-def test_a_webhook_that_is_down_is_waited_for(lab: Lab, resource: str) -> None:
+def test_a_webhook_that_is_down_is_waited_for(harness: KubernetesHarness, resource: str) -> None:
     """Likewise: the Job is made when it answers again, or is gone."""
-    platform, unit = lab.platform(start=600), waits()
+    platform, unit = harness.platform(start=600), waits()
     platform.check()
-    with Webhook(lab.plane, lab.namespace, resource=resource, url=SILENT):
-        wait_until(lambda: is_blocked(lab, unit), 20, "the webhook is asked")
+    with Webhook(harness.plane, harness.namespace, resource=resource, url=SILENT):
+        wait_until(lambda: is_blocked(harness, unit), 20, "the webhook is asked")
         with pytest.raises(CreateBlocked, match=r"a webhook does not answer.*containers\.lab\.test") as raised:
             platform.create(unit)
         assert (raised.value.patience, raised.value.needs_room) == (600, False)
@@ -94,14 +94,14 @@ def test_a_webhook_that_is_down_is_waited_for(lab: Lab, resource: str) -> None:
     assert platform.create(unit).status is UnitStatus.PENDING
 
 
-def is_blocked(lab: Lab, unit: Any) -> bool:
+def is_blocked(harness: KubernetesHarness, unit: Any) -> bool:
     """Whether a platform of its own cannot make anything; the API server hears of webhooks a moment late."""
     try:
-        lab.platform().create(unit)
+        harness.platform().create(unit)
     except PlatformUnavailable:
         return True
-    lab.place.api.delete(f"{lab.place.jobs}/{unit.name}", propagationPolicy="Background")
-    wait_until(lambda: not lab.place.api.exists(f"{lab.place.jobs}/{unit.name}"), 20, "it is gone")
+    harness.scratch.api.delete(f"{harness.scratch.jobs}/{unit.name}", propagationPolicy="Background")
+    wait_until(lambda: not harness.scratch.api.exists(f"{harness.scratch.jobs}/{unit.name}"), 20, "it is gone")
     return False
 
 
@@ -117,21 +117,23 @@ def is_blocked(lab: Lab, unit: Any) -> bool:
         ({"template": {"spec": {"backoffLimit": -1}}}, "backoffLimit"),
     ],
 )
-def test_settings_that_fit_no_job_are_found_at_start(lab: Lab, settings: Mapping[str, Any], words: str) -> None:
+def test_settings_that_fit_no_job_are_found_at_start(
+    harness: KubernetesHarness, settings: Mapping[str, Any], words: str
+) -> None:
     """Before the first flow run, by the API server's own word; nothing is made."""
-    platform = lab.platform(**settings)
+    platform = harness.platform(**settings)
 
     with pytest.raises(ConfigurationError, match=f"no flow run can use the agent's settings for Jobs.*{words}"):
         platform.check()
 
-    assert lab.place.api.list(lab.place.jobs) == []
+    assert harness.scratch.api.list(harness.scratch.jobs) == []
 
 
 def test_a_webhook_that_takes_no_trials_keeps_no_agent_from_starting(
-    lab: Lab, caplog: pytest.LogCaptureFixture
+    harness: KubernetesHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Policies and webhooks may have another word for real Jobs: the agent warns, and starts."""
-    with Webhook(lab.plane, lab.namespace, resource="jobs", url=SILENT), caplog.at_level(logging.WARNING):
-        wait_until(lambda: is_blocked(lab, waits()), 20, "the webhook is asked")
-        lab.platform().check()
+    with Webhook(harness.plane, harness.namespace, resource="jobs", url=SILENT), caplog.at_level(logging.WARNING):
+        wait_until(lambda: is_blocked(harness, waits()), 20, "the webhook is asked")
+        harness.platform().check()
     assert "Flow runs will have to wait: a webhook does not answer" in caplog.text

@@ -13,9 +13,18 @@ from prefect.agent.domain.model.units import UnitStatus
 from support.kubernetes import pods
 from support.kubernetes.api import Object
 from support.kubernetes.control_plane import ControlPlane
+from support.kubernetes.harness import (
+    KubernetesHarness,
+    cells,
+    kubernetes_harness,
+    merged,
+    once,
+    once_ended,
+    submission,
+    with_pod,
+)
 from support.kubernetes.kubelet import ProcessKubelet
-from support.kubernetes.lab import Lab, cells, laboratory, merged, once, once_ended, submission, with_pod
-from support.kubernetes.place import NOWHERE
+from support.kubernetes.scratch_namespace import NOWHERE
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.kubernetes
@@ -28,18 +37,18 @@ FLOW: Final = "container flow"
 class Theatre:
     """Where the units play."""
 
-    lab: Lab
+    harness: KubernetesHarness
     kubelet: ProcessKubelet
     platform: KubernetesPlatform
 
     def waits(self, name: str) -> None:
         """Return once the node has taken its pod and waits for our word."""
-        wait_until(lambda: "waiting" in self.lab.place.state(name), 20, f"the pod of {name} waits")
+        wait_until(lambda: "waiting" in self.harness.scratch.state(name), 20, f"the pod of {name} waits")
 
     def play(self, name: str, **status: Any) -> None:
         """Patch the status of its pod, as its node would."""
         self.waits(name)
-        self.kubelet.play(self.lab.pod_name(name), status)
+        self.kubelet.play(self.harness.pod_name(name), status)
 
 
 Act = Callable[[Theatre, str], None]
@@ -101,13 +110,15 @@ def loses_its_node(theatre: Theatre, name: str) -> None:
 def loses_its_pod(theatre: Theatre, name: str) -> None:
     """Somebody deletes the pod, not the Job."""
     wait_until(lambda: theatre.platform.logs_tail(name) == "deaf\n", 20, "it executes and hears nothing")
-    theatre.lab.place.api.delete(f"{theatre.lab.place.pods}/{theatre.lab.pod_name(name)}", gracePeriodSeconds=1)
+    theatre.harness.scratch.api.delete(
+        f"{theatre.harness.scratch.pods}/{theatre.harness.pod_name(name)}", gracePeriodSeconds=1
+    )
 
 
 def takes_too_long(theatre: Theatre, name: str) -> None:
     """The time that its Job may take is over."""
     wait_until(lambda: theatre.kubelet.is_executing(name), 20, "it executes")
-    theatre.lab.place.api.patch(f"{theatre.lab.place.jobs}/{name}", {"spec": {"activeDeadlineSeconds": 1}})
+    theatre.harness.scratch.api.patch(f"{theatre.harness.scratch.jobs}/{name}", {"spec": {"activeDeadlineSeconds": 1}})
 
 
 RESTARTS: Final = {"spec": {"backoffLimit": 6, "template": {"spec": {"restartPolicy": "OnFailure"}}}}
@@ -294,8 +305,8 @@ WAITINGS: Final = {
 @pytest.fixture(scope="module")
 def theatre(control_plane: ControlPlane, kubelet: ProcessKubelet) -> Iterator[Theatre]:
     """All units begin at once."""
-    with laboratory(control_plane) as lab:
-        theatre = Theatre(lab=lab, kubelet=kubelet, platform=lab.platform(trouble=TROUBLE, start=START))
+    with kubernetes_harness(control_plane) as harness:
+        theatre = Theatre(harness=harness, kubelet=kubelet, platform=harness.platform(trouble=TROUBLE, start=START))
         theatre.platform.units()  # from now on it sees all that happens, however short
         units: list[Ending | Waiting] = [*ENDINGS.values(), *WAITINGS.values()]
         for each in units:
@@ -372,5 +383,5 @@ def test_ends(theatre: Theatre, kind: str) -> None:
 def test_what_comes_late_is_not_too_late(theatre: Theatre) -> None:
     """A unit goes on when what it waits for is there."""
     name = WAITINGS["config map"].submission.name
-    theatre.lab.post("api/v1 configmaps", {"metadata": {"name": "late"}, "data": {"a": "1"}})
+    theatre.harness.post("api/v1 configmaps", {"metadata": {"name": "late"}, "data": {"a": "1"}})
     assert once_ended(theatre.platform, name).status is UnitStatus.SUCCEEDED

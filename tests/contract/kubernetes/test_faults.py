@@ -13,8 +13,8 @@ import pytest
 from prefect.agent.domain.errors import ConfigurationError, PlatformError, PlatformForbidden, PlatformUnavailable
 from prefect.agent.domain.model.units import UnitStatus
 from support.kubernetes.control_plane import ControlPlane
+from support.kubernetes.harness import KEY, KubernetesHarness, kubernetes_harness, once_ended, seen, submission
 from support.kubernetes.kubelet import ProcessKubelet
-from support.kubernetes.lab import KEY, Lab, laboratory, once_ended, seen, submission
 from support.kubernetes.proxy import FaultProxy
 from support.pki import Pki
 from support.waiting import wait_until
@@ -25,10 +25,12 @@ CREATE: Final[dict[str, Any]] = {"method": "POST", "path": "/jobs$"}
 
 
 @pytest.fixture
-def lab(control_plane: ControlPlane, kubelet: ProcessKubelet, fault_proxy: FaultProxy) -> Iterator[Lab]:
+def harness(
+    control_plane: ControlPlane, kubelet: ProcessKubelet, fault_proxy: FaultProxy
+) -> Iterator[KubernetesHarness]:
     """A new namespace, behind the proxy."""
-    with laboratory(control_plane, proxy=fault_proxy) as lab:
-        yield lab
+    with kubernetes_harness(control_plane, proxy=fault_proxy) as harness:
+        yield harness
 
 
 def in_the_end(call: Callable[[], Any], seconds: float = 60) -> Any:
@@ -59,11 +61,15 @@ class TestBusy:
         ids=["create", "list", "watch"],
     )
     def test_it_gets_the_time_that_it_asks_for(
-        self, lab: Lab, fault_proxy: FaultProxy, which: dict[str, Any], caplog: pytest.LogCaptureFixture
+        self,
+        harness: KubernetesHarness,
+        fault_proxy: FaultProxy,
+        which: dict[str, Any],
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         """After a 429 with Retry-After nothing at all is sent before; then it works."""
         fault = fault_proxy.answer(429, headers={"Retry-After": "1"}, **which)
-        platform, made = lab.platform(), submission()
+        platform, made = harness.platform(), submission()
         began = time.monotonic()
         if which is CREATE:
             with pytest.raises(PlatformUnavailable, match="429") as raised:
@@ -83,11 +89,11 @@ class TestBusy:
 
     @pytest.mark.parametrize("status", [500, 503, 504])
     def test_a_list_that_fails(
-        self, lab: Lab, fault_proxy: FaultProxy, status: int, caplog: pytest.LogCaptureFixture
+        self, harness: KubernetesHarness, fault_proxy: FaultProxy, status: int, caplog: pytest.LogCaptureFixture
     ) -> None:
         """Whoever asks is told; it is tried again, and told in the log once."""
         fault_proxy.answer(status, path="/jobs$", watch=False, times=None)
-        platform = lab.platform()
+        platform = harness.platform()
         with pytest.raises(PlatformUnavailable, match=f"could not watch jobs.*HTTP {status}"):
             platform.units()
         wait_until(lambda: fault_proxy.count(kind="jobs", watch=False) >= 2, 20, "it is tried again")
@@ -109,10 +115,12 @@ class TestLostAnswers:
     }
 
     @pytest.mark.parametrize("fault", FAULTS)
-    def test_creating_again(self, lab: Lab, fault_proxy: FaultProxy, kubelet: ProcessKubelet, fault: str) -> None:
+    def test_creating_again(
+        self, harness: KubernetesHarness, fault_proxy: FaultProxy, kubelet: ProcessKubelet, fault: str
+    ) -> None:
         """One Job, one Secret, one start, and the start has the key."""
         self.FAULTS[fault](fault_proxy)
-        platform, made = lab.platform(), submission()
+        platform, made = harness.platform(), submission()
         with pytest.raises(PlatformUnavailable):
             platform.create(made)
 
@@ -121,13 +129,13 @@ class TestLostAnswers:
         assert once_ended(platform, made.name).id == unit.id
         assert kubelet.starts(made.name) == 1
         assert kubelet.environment(made.name)["API_KEY"] == KEY
-        assert [job["metadata"]["name"] for job in lab.place.api.list(lab.place.jobs)] == [made.name]
-        assert len(lab.secrets()) == 1
+        assert [job["metadata"]["name"] for job in harness.scratch.api.list(harness.scratch.jobs)] == [made.name]
+        assert len(harness.secrets()) == 1
 
-    def test_a_job_without_its_secret_is_unstarted(self, lab: Lab, fault_proxy: FaultProxy) -> None:
+    def test_a_job_without_its_secret_is_unstarted(self, harness: KubernetesHarness, fault_proxy: FaultProxy) -> None:
         """It is seen as such by others, however the node puts it."""
         fault_proxy.cut(method="POST", path="/secrets$")
-        platform, made = lab.platform(), submission()
+        platform, made = harness.platform(), submission()
         with pytest.raises(PlatformUnavailable):
             platform.create(made)
         wait_until(lambda: getattr(seen(platform, made.name), "status", None) is UnitStatus.CREATED, 20, "unstarted")
@@ -139,11 +147,15 @@ class TestKilled:
     """An API server that is killed and comes back."""
 
     def test_nothing_is_lost(
-        self, lab: Lab, control_plane: ControlPlane, kubelet: ProcessKubelet, caplog: pytest.LogCaptureFixture
+        self,
+        harness: KubernetesHarness,
+        control_plane: ControlPlane,
+        kubelet: ProcessKubelet,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         """Units end while nobody hears of it, and are known to have ended within seconds; no list is needed."""
-        platform = lab.platform()
-        gate = kubelet.folder / f"{lab.namespace}.gate"
+        platform = harness.platform()
+        gate = kubelet.folder / f"{harness.namespace}.gate"
         waits = f"while [ ! -e {gate} ]; do sleep 0.05; done; exit 7"
         going, late = [submission(waits) for _ in range(5)], submission()
         for each in going:
@@ -169,20 +181,22 @@ class TestKilled:
 class TestNobodyThere:
     """The wrong address, and somebody else at the right one."""
 
-    def test_connection_refused(self, control_plane: ControlPlane, lab: Lab) -> None:
+    def test_connection_refused(self, control_plane: ControlPlane, harness: KubernetesHarness) -> None:
         """The address is named, the reason is true, and there is a hint."""
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             server = f"https://127.0.0.1:{taken.getsockname()[1]}"
-            config = control_plane.kubeconfig_for_token("x", lab.namespace, server=server)
+            config = control_plane.kubeconfig_for_token("x", harness.namespace, server=server)
             with pytest.raises(PlatformUnavailable, match=rf"answers at {server} \(.*Connection refused\).*kubeconfig"):
-                lab.platform(kubeconfig=str(config)).check()
+                harness.platform(kubeconfig=str(config)).check()
 
-    def test_an_authority_that_nobody_knows(self, control_plane: ControlPlane, lab: Lab, tmp_path: Path) -> None:
+    def test_an_authority_that_nobody_knows(
+        self, control_plane: ControlPlane, harness: KubernetesHarness, tmp_path: Path
+    ) -> None:
         """Trust is what is missing, and where it is to be put is said."""
         other = Pki(tmp_path / "pki").authority.certificate
-        config = control_plane.kubeconfig_for_token(lab.account.token(), lab.namespace, ca=other)
-        platform = lab.platform(kubeconfig=str(config))
+        config = control_plane.kubeconfig_for_token(harness.account.token(), harness.namespace, ca=other)
+        platform = harness.platform(kubeconfig=str(config))
         words = "does not trust the Kubernetes API.*certificate verify failed.*certificate authority in the kubeconfig"
         with pytest.raises(PlatformUnavailable, match=words):
             platform.check()
@@ -194,15 +208,17 @@ class TestCredentials:
     """Tokens that change and end."""
 
     @pytest.fixture
-    def token(self, lab: Lab, fault_proxy: FaultProxy, tmp_path: Path) -> "TokenFile":
+    def token(self, harness: KubernetesHarness, fault_proxy: FaultProxy, tmp_path: Path) -> "TokenFile":
         """A file that a kubeconfig refers to."""
-        return TokenFile(tmp_path, Path(lab.kubeconfig()))
+        return TokenFile(tmp_path, Path(harness.kubeconfig()))
 
-    def test_a_token_that_was_renewed(self, lab: Lab, fault_proxy: FaultProxy, token: "TokenFile") -> None:
+    def test_a_token_that_was_renewed(
+        self, harness: KubernetesHarness, fault_proxy: FaultProxy, token: "TokenFile"
+    ) -> None:
         """Its file is read again when the old one is not accepted, once; all goes on, for threads as for watches."""
         token.write("stale-token")
-        platform, made = lab.platform(kubeconfig=token.kubeconfig), submission()
-        token.write(f"{lab.account.token()}\n")
+        platform, made = harness.platform(kubeconfig=token.kubeconfig), submission()
+        token.write(f"{harness.account.token()}\n")
 
         platform.create(made)
 
@@ -213,14 +229,14 @@ class TestCredentials:
         assert sum(each.authorization == posts[0] for each in fault_proxy.requests) == 1
 
     def test_a_watch_whose_token_ended(
-        self, lab: Lab, fault_proxy: FaultProxy, token: "TokenFile", caplog: pytest.LogCaptureFixture
+        self, harness: KubernetesHarness, fault_proxy: FaultProxy, token: "TokenFile", caplog: pytest.LogCaptureFixture
     ) -> None:
         """It goes on with a new one, without a list and without an alarm."""
-        token.write(lab.account.token())
-        platform, made = lab.platform(kubeconfig=token.kubeconfig), submission()
+        token.write(harness.account.token())
+        platform, made = harness.platform(kubeconfig=token.kubeconfig), submission()
         assert platform.units() == []
         wait_until(lambda: fault_proxy.streams == 2, 20, "both kinds are watched")
-        fresh = lab.account.token(1200)
+        fresh = harness.account.token(1200)
         token.write(fresh)
         fault_proxy.answer(401, watch=True)
         fault_proxy.cut_streams()
@@ -232,10 +248,12 @@ class TestCredentials:
         assert fault_proxy.requests[-1].authorization == f"Bearer {fresh}"
         assert [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING] == []
 
-    def test_a_token_that_is_not_accepted(self, lab: Lab, fault_proxy: FaultProxy, token: "TokenFile") -> None:
+    def test_a_token_that_is_not_accepted(
+        self, harness: KubernetesHarness, fault_proxy: FaultProxy, token: "TokenFile"
+    ) -> None:
         """It is read again once, and then a person has to do something; the token is not in the message."""
         token.write("stale-token")
-        platform = lab.platform(kubeconfig=token.kubeconfig)
+        platform = harness.platform(kubeconfig=token.kubeconfig)
         words = "does not accept the agent's credentials.*Renew the token"
         for ask in (platform.check, lambda: platform.create(submission()), lambda: platform.identity):
             before = len(fault_proxy.requests)
@@ -244,10 +262,10 @@ class TestCredentials:
             assert "stale-token" not in str(raised.value)
             assert len(fault_proxy.requests) == before + 2
 
-    def test_a_token_that_cannot_be_one(self, lab: Lab, token: "TokenFile") -> None:
+    def test_a_token_that_cannot_be_one(self, harness: KubernetesHarness, token: "TokenFile") -> None:
         """It is not shown, neither here nor in what caused it."""
         token.write("se\ncret")
-        platform = lab.platform(kubeconfig=token.kubeconfig)
+        platform = harness.platform(kubeconfig=token.kubeconfig)
         with pytest.raises(PlatformError, match="the token has characters that no token can have") as raised:
             platform.check()
         problem: BaseException | None = raised.value
@@ -255,15 +273,17 @@ class TestCredentials:
             assert "cret" not in str(problem)
             problem = problem.__cause__ or problem.__context__
 
-    def test_a_kubeconfig_that_vanished(self, lab: Lab, fault_proxy: FaultProxy, token: "TokenFile") -> None:
+    def test_a_kubeconfig_that_vanished(
+        self, harness: KubernetesHarness, fault_proxy: FaultProxy, token: "TokenFile"
+    ) -> None:
         """The credentials that there were are used; nothing but the refusal is told."""
         token.write("stale-token")
-        platform = lab.platform(kubeconfig=token.kubeconfig)
+        platform = harness.platform(kubeconfig=token.kubeconfig)
         Path(token.kubeconfig).unlink()
         with pytest.raises(PlatformForbidden, match="does not accept the agent's credentials"):
             platform.check()
         with pytest.raises(ConfigurationError, match="cannot find the Kubernetes cluster"):
-            lab.platform(kubeconfig=token.kubeconfig)
+            harness.platform(kubeconfig=token.kubeconfig)
 
 
 class TokenFile:

@@ -16,8 +16,17 @@ from prefect.agent.domain.model.units import Unit, UnitStatus
 from support.kubernetes import pods
 from support.kubernetes.api import ApiRefused
 from support.kubernetes.control_plane import ControlPlane
+from support.kubernetes.harness import (
+    FOREVER,
+    KubernetesHarness,
+    kubernetes_harness,
+    once,
+    once_ended,
+    seen,
+    submission,
+    with_pod,
+)
 from support.kubernetes.kubelet import ProcessKubelet
-from support.kubernetes.lab import FOREVER, Lab, laboratory, once, once_ended, seen, submission, with_pod
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.kubernetes
@@ -33,17 +42,17 @@ exit 4
 
 
 @pytest.fixture
-def lab(control_plane: ControlPlane, kubelet: ProcessKubelet) -> Iterator[Lab]:
+def harness(control_plane: ControlPlane, kubelet: ProcessKubelet) -> Iterator[KubernetesHarness]:
     """A new namespace."""
-    with laboratory(control_plane) as lab:
-        yield lab
+    with kubernetes_harness(control_plane) as harness:
+        yield harness
 
 
 @attrs.frozen
 class Slow:
     """A unit that takes its time, begun early, and where it is."""
 
-    lab: Lab
+    harness: KubernetesHarness
     platform: KubernetesPlatform
     submission: Submission
 
@@ -60,9 +69,9 @@ def slow(control_plane: ControlPlane, kubelet: ProcessKubelet) -> Iterator[dict[
     restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
     demanding = with_pod(hostPID=True)
     with (
-        laboratory(control_plane) as main,
-        laboratory(control_plane) as full,
-        laboratory(control_plane, labels=restricted) as strict,
+        kubernetes_harness(control_plane) as main,
+        kubernetes_harness(control_plane) as full,
+        kubernetes_harness(control_plane, labels=restricted) as strict,
     ):
         full.post("api/v1 resourcequotas", quota)
         wait_until(lambda: forbids_pods(full, "exceeded quota"), 30, "the quota holds")
@@ -81,25 +90,26 @@ def slow(control_plane: ControlPlane, kubelet: ProcessKubelet) -> Iterator[dict[
         yield slow
 
 
-def forbids_pods(lab: Lab, why: str) -> bool:
+def forbids_pods(harness: KubernetesHarness, why: str) -> bool:
     """Whether a pod would be refused for this reason by now; none is made."""
     pod = {"metadata": {"name": "none"}, "spec": {"containers": [{"name": "none", "image": "none"}]}}
     try:
-        lab.place.api.post(lab.place.pods, pod, dryRun="All")
+        harness.scratch.api.post(harness.scratch.pods, pod, dryRun="All")
     except ApiRefused as refused:
         return why in str(refused)
     return False
 
 
-def mark_of(lab: Lab, kubelet: ProcessKubelet) -> Path:
+def mark_of(harness: KubernetesHarness, kubelet: ProcessKubelet) -> Path:
     """What :data:`FAILS_ONCE` makes in its first pod, which ends once there is a file of this name and ``.go``."""
-    return kubelet.folder / f"{lab.namespace}.mark"
+    return kubelet.folder / f"{harness.namespace}.mark"
 
 
-def change(lab: Lab, made: Submission) -> None:
-    """Something about the unit's Job that matters to nobody."""
+def change(harness: KubernetesHarness, made: Submission) -> bool:
+    """Change something about the unit's Job that no reader needs; always false, so that a wait changes it again."""
     note = {"annotations": {"lab.test/note": uuid.uuid4().hex}}
-    lab.place.api.patch(f"{lab.place.jobs}/{made.name}", {"metadata": note})
+    harness.scratch.api.patch(f"{harness.scratch.jobs}/{made.name}", {"metadata": note})
+    return False
 
 
 def is_deaf(platform: KubernetesPlatform, made: Submission) -> bool:
@@ -110,31 +120,33 @@ def is_deaf(platform: KubernetesPlatform, made: Submission) -> bool:
 class TestByHand:
     """What people do to Jobs and pods."""
 
-    def test_a_deleted_job_is_a_unit_until_its_pod_is_gone(self, lab: Lab, kubelet: ProcessKubelet) -> None:
+    def test_a_deleted_job_is_a_unit_until_its_pod_is_gone(
+        self, harness: KubernetesHarness, kubelet: ProcessKubelet
+    ) -> None:
         """As long as something executes there is a unit; then there is none."""
-        platform, made = lab.platform(), submission(STUBBORN)
+        platform, made = harness.platform(), submission(STUBBORN)
         platform.create(made)
         wait_until(lambda: kubelet.is_executing(made.name), 20, "it executes")
-        pod = lab.pod_name(made.name)
+        pod = harness.pod_name(made.name)
         once(platform, made.name, lambda unit: unit.status is UnitStatus.RUNNING)
 
-        lab.place.api.delete(f"{lab.place.jobs}/{made.name}", propagationPolicy="Orphan")
-        wait_until(lambda: not lab.place.api.exists(f"{lab.place.jobs}/{made.name}"), 20, "the Job is gone")
+        harness.scratch.api.delete(f"{harness.scratch.jobs}/{made.name}", propagationPolicy="Orphan")
+        wait_until(lambda: not harness.scratch.api.exists(f"{harness.scratch.jobs}/{made.name}"), 20, "the Job is gone")
 
         unit = once(platform, made.name, lambda unit: unit.info == f"Pod {pod}")
         assert unit.status is UnitStatus.RUNNING
         assert (unit.flow_run_id, unit.attempt) == (made.flow_run_id, "1")
         assert platform.unit(made.name) == unit
         assert f"Pod {pod}" in platform.account(made.name)
-        assert lab.platform().unit(made.name) == unit
+        assert harness.platform().unit(made.name) == unit
         platform.stop(made.name, grace=1)
         assert not kubelet.is_executing(made.name)
         assert platform.unit(made.name) is None
         assert seen(platform, made.name) is None
 
-    def test_who_watches_is_told_of_a_deletion(self, lab: Lab) -> None:
+    def test_who_watches_is_told_of_a_deletion(self, harness: KubernetesHarness) -> None:
         """So that the sweep looks at once and not half a minute later; of a unit that we removed nothing is told."""
-        platform, deleted, ended = lab.platform(), submission(FOREVER), submission("exit 0")
+        platform, deleted, ended = harness.platform(), submission(FOREVER), submission("exit 0")
         told: list[Unit] = []
 
         def listen() -> None:
@@ -144,7 +156,7 @@ class TestByHand:
                     return
 
         def is_heard() -> bool:
-            change(lab, deleted)  # once more: it may not listen yet
+            change(harness, deleted)  # once more: it may not listen yet
             return any(unit.name == deleted.name for unit in told)
 
         thread = threading.Thread(target=listen)
@@ -155,7 +167,7 @@ class TestByHand:
             platform.create(ended)
             wait_until(lambda: any(unit.status is UnitStatus.SUCCEEDED for unit in told), 20, "the end is told")
             platform.remove(ended.name)
-            lab.place.api.delete(f"{lab.place.jobs}/{deleted.name}", propagationPolicy="Background")
+            harness.scratch.api.delete(f"{harness.scratch.jobs}/{deleted.name}", propagationPolicy="Background")
             wait_until(lambda: any(unit.status is UnitStatus.FAILED for unit in told), 20, "the deletion is told")
         finally:
             thread.join(130)
@@ -163,14 +175,14 @@ class TestByHand:
         assert (unit.name, str(unit.evidence)) == (deleted.name, "Deleted, its Job was deleted externally")
         wait_until(lambda: platform.unit(deleted.name) is None, 60, "its pod is gone, too")
 
-    def test_who_watches_late_is_not_told_of_a_removal(self, lab: Lab) -> None:
+    def test_who_watches_late_is_not_told_of_a_removal(self, harness: KubernetesHarness) -> None:
         """What it was told last does not make a deletion by somebody of what the agent removed."""
-        platform, removed, other = lab.platform(), submission(FOREVER), submission(FOREVER)
+        platform, removed, other = harness.platform(), submission(FOREVER), submission(FOREVER)
         platform.create(removed)
         watch = platform.watch(seconds=120)
         with ThreadPoolExecutor(1) as people:
             first = people.submit(next, watch)
-            wait_until(lambda: first.done() or change(lab, removed), 20, "it is told of")
+            wait_until(lambda: first.done() or change(harness, removed), 20, "it is told of")
         assert first.result().name == removed.name
 
         platform.stop(removed.name, grace=1)
@@ -179,13 +191,13 @@ class TestByHand:
 
         assert next(watch).name == other.name
 
-    def test_a_job_deleted_in_the_foreground(self, lab: Lab, kubelet: ProcessKubelet) -> None:
+    def test_a_job_deleted_in_the_foreground(self, harness: KubernetesHarness, kubelet: ProcessKubelet) -> None:
         """The Job object lingers; the unit is there as long as its pod is."""
-        platform, made = lab.platform(), submission(STUBBORN)
+        platform, made = harness.platform(), submission(STUBBORN)
         platform.create(made)
         wait_until(lambda: is_deaf(platform, made), 20, "it executes and hears nothing")
 
-        lab.place.api.delete(f"{lab.place.jobs}/{made.name}", propagationPolicy="Foreground")
+        harness.scratch.api.delete(f"{harness.scratch.jobs}/{made.name}", propagationPolicy="Foreground")
 
         unit = once(platform, made.name, lambda unit: unit.info.startswith("Pod "))
         assert unit.status is UnitStatus.RUNNING
@@ -195,36 +207,36 @@ class TestByHand:
         wait_until(lambda: seen(platform, made.name) is None, 20, "the unit is gone")
         wait_until(lambda: platform.unit(made.name) is None, 20, "the Job is gone")
 
-    def test_a_suspended_unit_can_be_stopped(self, lab: Lab) -> None:
+    def test_a_suspended_unit_can_be_stopped(self, harness: KubernetesHarness) -> None:
         """It can have no end, so it is removed."""
-        platform, made = lab.platform(), submission(template={"spec": {"suspend": True}})
+        platform, made = harness.platform(), submission(template={"spec": {"suspend": True}})
         platform.create(made)
         once(platform, made.name, lambda unit: unit.evidence is not None)
 
         platform.stop(made.name, grace=1)
 
-        assert not lab.place.api.exists(f"{lab.place.jobs}/{made.name}")
+        assert not harness.scratch.api.exists(f"{harness.scratch.jobs}/{made.name}")
         assert seen(platform, made.name) is None
 
-    def test_the_agents_word_for_a_unit_it_stopped(self, lab: Lab, kubelet: ProcessKubelet) -> None:
+    def test_the_agents_word_for_a_unit_it_stopped(self, harness: KubernetesHarness, kubelet: ProcessKubelet) -> None:
         """No exit code of a container that was told to end is taken for the run's own."""
-        platform, made = lab.platform(), submission("exec sleep 600")
+        platform, made = harness.platform(), submission("exec sleep 600")
         platform.create(made)
         wait_until(lambda: kubelet.is_executing(made.name), 20, "it executes")
         platform.stop(made.name, grace=30)
         unit = once(platform, made.name, lambda unit: unit.evidence and unit.evidence.exit_code is not None)
         assert (unit.status, str(unit.evidence)) == (UnitStatus.FAILED, "Stopped, ended by the agent, exit code 143")
 
-    def test_a_container_that_is_restarted_in_place(self, lab: Lab, kubelet: ProcessKubelet) -> None:
+    def test_a_container_that_is_restarted_in_place(self, harness: KubernetesHarness, kubelet: ProcessKubelet) -> None:
         """Between two starts of its container the pod runs, and so does the unit."""
         template = {"spec": {"backoffLimit": 6, "template": {"spec": {"restartPolicy": "OnFailure"}}}}
-        platform, made = lab.platform(), submission(ending="creating", template=template)
+        platform, made = harness.platform(), submission(ending="creating", template=template)
         platform.create(made)
-        wait_until(lambda: "waiting" in lab.place.state(made.name), 20, "its node has it")
+        wait_until(lambda: "waiting" in harness.scratch.state(made.name), 20, "its node has it")
         state = pods.waiting("CrashLoopBackOff", "back-off 10s")
         status = {"phase": "Running", "containerStatuses": [{"name": "flow", "state": state, "restartCount": 1}]}
 
-        kubelet.play(lab.pod_name(made.name), status)
+        kubelet.play(harness.pod_name(made.name), status)
 
         unit = once(platform, made.name, lambda unit: unit.status is UnitStatus.RUNNING)
         assert (unit.evidence, unit.hopeless_at) == (None, None)
@@ -237,7 +249,7 @@ class TestSlowly:
     def test_retries_of_the_template(self, slow: dict[str, Slow], kubelet: ProcessKubelet) -> None:
         """Between two pods the unit runs; it is one unit, and its end is that of the last pod."""
         retried = slow["retried"]
-        mark = mark_of(retried.lab, kubelet)
+        mark = mark_of(retried.harness, kubelet)
         wait_until(lambda: kubelet.starts(retried.name) == 1, 20, "the first pod starts")
         Path(f"{mark}.go").touch()
         wait_until(lambda: not kubelet.is_executing(retried.name), 20, "the first pod ends")

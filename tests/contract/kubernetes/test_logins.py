@@ -1,7 +1,7 @@
 """Who the agent is for a real API server: what the kubeconfig names, or nobody at all."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,27 +9,27 @@ import pytest
 
 from prefect.agent.domain.errors import PlatformForbidden, PlatformUnavailable
 from support.kubernetes.control_plane import ControlPlane
-from support.kubernetes.lab import Lab, laboratory, submission, with_pod
-from support.kubernetes.place import NOWHERE
+from support.kubernetes.harness import KubernetesHarness, kubernetes_harness, submission, with_pod
+from support.kubernetes.scratch_namespace import NOWHERE
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.kubernetes
 
 
 @pytest.fixture
-def lab(control_plane: ControlPlane) -> Iterator[Lab]:
+def harness(control_plane: ControlPlane) -> Iterator[KubernetesHarness]:
     """A new namespace."""
-    with laboratory(control_plane) as lab:
-        yield lab
+    with kubernetes_harness(control_plane) as harness:
+        yield harness
 
 
-def kubeconfig(lab: Lab, folder: Path, user: Mapping[str, Any]) -> str:
+def kubeconfig(harness: KubernetesHarness, folder: Path, user: Mapping[str, Any]) -> str:
     """Path of a kubeconfig with this user."""
-    cluster = {"server": lab.plane.server, "certificate-authority": str(lab.plane.ca)}
+    cluster = {"server": harness.plane.server, "certificate-authority": str(harness.plane.ca)}
     config = {
         "clusters": [{"name": "c", "cluster": cluster}],
         "users": [{"name": "u", "user": dict(user)}],
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u", "namespace": lab.namespace}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u", "namespace": harness.namespace}}],
         "current-context": "x",
     }
     path = folder / "kubeconfig"
@@ -37,9 +37,9 @@ def kubeconfig(lab: Lab, folder: Path, user: Mapping[str, Any]) -> str:
     return str(path)
 
 
-def test_a_program_that_fails_once_makes_nobody_of_the_agent(lab: Lab, tmp_path: Path) -> None:
+def test_a_program_that_fails_once_makes_nobody_of_the_agent(harness: KubernetesHarness, tmp_path: Path) -> None:
     """It is unavailable, with the program's words, until the program gives credentials."""
-    status = {"token": lab.account.token()}
+    status = {"token": harness.account.token()}
     kind = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential"}
     (tmp_path / "credential").write_text(json.dumps({**kind, "status": status}))
     program = tmp_path / "lab-login"
@@ -49,14 +49,14 @@ def test_a_program_that_fails_once_makes_nobody_of_the_agent(lab: Lab, tmp_path:
     )
     program.chmod(0o755)
     user = {"exec": {"apiVersion": kind["apiVersion"], "command": str(program), "interactiveMode": "Never"}}
-    platform = lab.platform(kubeconfig=kubeconfig(lab, tmp_path, user))
+    platform = harness.platform(kubeconfig=kubeconfig(harness, tmp_path, user))
 
     waiting = submission(template=with_pod(nodeSelector=NOWHERE))
 
     for ask in (platform.check, lambda: platform.create(waiting), platform.units):
         with pytest.raises(PlatformUnavailable, match=r"no credentials for .*lab-login.*session expired") as raised:
             ask()
-        assert lab.plane.server in str(raised.value)
+        assert harness.plane.server in str(raised.value)
 
     flag.touch()
 
@@ -71,29 +71,36 @@ def test_a_program_that_fails_once_makes_nobody_of_the_agent(lab: Lab, tmp_path:
     platform.create(waiting)
 
 
-def test_an_account_that_the_server_does_not_know_is_not_advised_a_role(lab: Lab, tmp_path: Path) -> None:
+def test_an_account_that_the_server_does_not_know_is_not_advised_a_role(
+    harness: KubernetesHarness, tmp_path: Path
+) -> None:
     """Without credentials the API server says 403 of system:anonymous: that is a refusal of the login."""
-    platform = lab.platform(kubeconfig=kubeconfig(lab, tmp_path, {}))
+    platform = harness.platform(kubeconfig=kubeconfig(harness, tmp_path, {}))
     waiting = submission(template=with_pod(nodeSelector=NOWHERE))
 
-    for ask in (platform.check, lambda: platform.create(waiting), lambda: platform.unit(waiting.name)):
+    asked: tuple[Callable[[], object], ...] = (
+        platform.check,
+        lambda: platform.create(waiting),
+        lambda: platform.unit(waiting.name),
+    )
+    for ask in asked:
         with pytest.raises(PlatformForbidden, match="does not accept the agent's credentials") as raised:
             ask()
         assert "Role" not in str(raised.value)
 
 
-def test_it_acts_as_whom_the_kubeconfig_names(lab: Lab, tmp_path: Path) -> None:
+def test_it_acts_as_whom_the_kubeconfig_names(harness: KubernetesHarness, tmp_path: Path) -> None:
     """With the rights of that account, not with its own."""
     admin = {"client-certificate": "admin", "client-key": "admin"}
-    found = json.loads(lab.plane.kubeconfig.read_text())["users"][0]["user"]
+    found = json.loads(harness.plane.kubeconfig.read_text())["users"][0]["user"]
     admin = {key: found[key] for key in admin}
-    account = f"system:serviceaccount:{lab.namespace}:{lab.account.name}"
+    account = f"system:serviceaccount:{harness.namespace}:{harness.account.name}"
     stranger = {**admin, "as": "a-stranger", "as-groups": ["system:authenticated"]}
     one = {**admin, "as": account, "as-groups": ["system:serviceaccounts", "system:authenticated"], "as-uid": "7"}
 
     with pytest.raises(PlatformForbidden, match="may not"):
-        lab.platform(kubeconfig=kubeconfig(lab, tmp_path, stranger)).check()
-    platform = lab.platform(kubeconfig=kubeconfig(lab, tmp_path, one))
+        harness.platform(kubeconfig=kubeconfig(harness, tmp_path, stranger)).check()
+    platform = harness.platform(kubeconfig=kubeconfig(harness, tmp_path, one))
     platform.check()
     unit = platform.create(submission(template=with_pod(nodeSelector=NOWHERE), secret_env={}))
     assert unit.name in {each.name for each in platform.units()}

@@ -8,7 +8,7 @@ import pytest
 from prefect.agent.adapters.fakes.contracts import PatientPlatformContract, PlatformWorld
 from support.kubernetes.control_plane import ControlPlane
 from support.kubernetes.kubelet import ProcessKubelet
-from support.kubernetes.world import KubernetesWorld, role
+from support.kubernetes.platform_harness import KubernetesPlatformHarness, role
 
 pytestmark = pytest.mark.kubernetes
 
@@ -21,6 +21,6 @@ class TestKubernetesPlatform(PatientPlatformContract):
         """A new namespace."""
         account = control_plane.api.new_account(namespace, role(namespace))
         with ExitStack() as stack:
-            yield KubernetesWorld(
+            yield KubernetesPlatformHarness(
                 stack, control_plane=control_plane, kubelet=kubelet, namespace=namespace, account=account
             )

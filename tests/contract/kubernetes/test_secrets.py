@@ -11,8 +11,8 @@ import pytest
 from prefect.agent.domain.errors import PlatformError
 from prefect.agent.domain.model.submissions import Submission
 from support.kubernetes.control_plane import ControlPlane
+from support.kubernetes.harness import KEY, KubernetesHarness, kubernetes_harness, once_ended, submission
 from support.kubernetes.kubelet import ProcessKubelet
-from support.kubernetes.lab import KEY, Lab, laboratory, once_ended, submission
 from support.kubernetes.proxy import FaultProxy
 from support.waiting import wait_until
 
@@ -30,16 +30,18 @@ EVERYTHING: Final = (
 
 
 @pytest.fixture
-def lab(control_plane: ControlPlane, kubelet: ProcessKubelet, fault_proxy: FaultProxy) -> Iterator[Lab]:
+def harness(
+    control_plane: ControlPlane, kubelet: ProcessKubelet, fault_proxy: FaultProxy
+) -> Iterator[KubernetesHarness]:
     """A new namespace, behind a proxy."""
-    with laboratory(control_plane, proxy=fault_proxy) as lab:
-        yield lab
+    with kubernetes_harness(control_plane, proxy=fault_proxy) as harness:
+        yield harness
 
 
-def dump(lab: Lab) -> str:
+def dump(harness: KubernetesHarness) -> str:
     """All that is in the namespace but Secrets, as JSON."""
-    paths = [f"/{group}/namespaces/{lab.namespace}/{resource}" for group, resource in map(str.split, EVERYTHING)]
-    return json.dumps([lab.place.api.get(path) for path in paths])
+    paths = [f"/{group}/namespaces/{harness.namespace}/{resource}" for group, resource in map(str.split, EVERYTHING)]
+    return json.dumps([harness.scratch.api.get(path) for path in paths])
 
 
 def traces(text: str) -> list[str]:
@@ -48,11 +50,11 @@ def traces(text: str) -> list[str]:
 
 
 def test_the_key_is_in_secrets_only(
-    lab: Lab, fault_proxy: FaultProxy, kubelet: ProcessKubelet, caplog: pytest.LogCaptureFixture
+    harness: KubernetesHarness, fault_proxy: FaultProxy, kubelet: ProcessKubelet, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whatever happens to units: not in Jobs, pods, events; not in the log, not in errors, not in what people read."""
     caplog.set_level(logging.DEBUG)
-    platform, told = lab.platform(), list[str]()
+    platform, told = harness.platform(), list[str]()
     good, bad, refused, interrupted = (
         submission('echo "key: $API_KEY" | wc -c'),
         submission("exit 3"),
@@ -62,25 +64,25 @@ def test_the_key_is_in_secrets_only(
     platform.create(good)
     platform.create(bad)
     for made in (refused, interrupted):
-        told += _told(lab, fault_proxy, made)
+        told += _told(harness, fault_proxy, made)
     for each in (good, bad, interrupted):
         unit = once_ended(platform, each.name)
         told += [repr(unit), platform.account(each.name), platform.logs_tail(each.name), repr(each)]
 
     assert kubelet.environment(good.name)["API_KEY"] == KEY
     assert platform.logs_tail(good.name).split() == [str(len("key: ") + len(KEY) + 1)]
-    everything = dump(lab)
+    everything = dump(harness)
     assert everything.count(good.name) > 3
     assert traces(everything) == []
     assert traces("\n".join(told)) == []
     assert traces(caplog.text) == []
     assert traces("".join(str(each.query) + each.path for each in fault_proxy.requests)) == []
-    assert traces(json.dumps(lab.place.api.get(f"/api/v1/namespaces/{lab.namespace}/secrets"))) != []
+    assert traces(json.dumps(harness.scratch.api.get(f"/api/v1/namespaces/{harness.namespace}/secrets"))) != []
 
 
-def _told(lab: Lab, proxy: FaultProxy, made: Submission) -> list[str]:
+def _told(harness: KubernetesHarness, proxy: FaultProxy, made: Submission) -> list[str]:
     """What a caller of ``create`` is told until it is refused or works."""
-    platform, told = lab.platform(), list[str]()
+    platform, told = harness.platform(), list[str]()
     proxy.answer(500, method="POST", path="/secrets$")
     for _ in range(3):
         try:
@@ -91,11 +93,11 @@ def _told(lab: Lab, proxy: FaultProxy, made: Submission) -> list[str]:
     return told
 
 
-def test_a_secret_goes_with_its_job(lab: Lab) -> None:
+def test_a_secret_goes_with_its_job(harness: KubernetesHarness) -> None:
     """Each is owned by its very Job, so nothing is left when the Job is removed."""
-    platform, made = lab.platform(), submission()
+    platform, made = harness.platform(), submission()
     unit = platform.create(made)
-    (secret,) = lab.place.api.list(f"/api/v1/namespaces/{lab.namespace}/secrets")
+    (secret,) = harness.scratch.api.list(f"/api/v1/namespaces/{harness.namespace}/secrets")
     assert [(each["kind"], each["name"], each["uid"]) for each in secret["metadata"]["ownerReferences"]] == [
         ("Job", made.name, unit.id)
     ]
@@ -104,11 +106,11 @@ def test_a_secret_goes_with_its_job(lab: Lab) -> None:
 
     platform.remove(made.name)
 
-    wait_until(lambda: lab.secrets() == [], 20, "the Secret is gone")
+    wait_until(lambda: harness.secrets() == [], 20, "the Secret is gone")
 
 
-def test_no_secret_is_left_by_what_is_refused(lab: Lab) -> None:
+def test_no_secret_is_left_by_what_is_refused(harness: KubernetesHarness) -> None:
     """Neither is a Job."""
     with pytest.raises(PlatformError):
-        lab.platform().create(submission(template={"spec": {"parallelizm": 1}}))
-    assert (lab.secrets(), lab.place.api.list(lab.place.jobs)) == ([], [])
+        harness.platform().create(submission(template={"spec": {"parallelizm": 1}}))
+    assert (harness.secrets(), harness.scratch.api.list(harness.scratch.jobs)) == ([], [])

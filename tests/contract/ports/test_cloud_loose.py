@@ -10,7 +10,6 @@ import attrs
 import pytest
 import requests
 
-from contract.ports.test_cloud_api import MemoryWorld, ServedWorld
 from prefect.agent.adapters.fakes import InMemoryCloudApi, ManualClock
 from prefect.agent.adapters.fakes.contracts import (
     CloudApiContract,
@@ -24,6 +23,7 @@ from prefect.agent.domain.errors import RequestRejected
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.entrypoints.server.testing import running_server
 from prefect.agent.ports.cloud_api import LogLine
+from support.cloud_harnesses import MemoryCloudHarness, ServedCloudHarness
 
 
 def a_clock() -> ManualClock:
@@ -31,7 +31,7 @@ def a_clock() -> ManualClock:
     return ManualClock(datetime.now(timezone.utc))
 
 
-class LooseMemoryWorld(MemoryWorld, LooseCloudWorld):
+class LooseMemoryCloudHarness(MemoryCloudHarness, LooseCloudWorld):
     """The in-memory Cloud."""
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class LooseMemoryWorld(MemoryWorld, LooseCloudWorld):
 
 
 @attrs.define
-class LooseServedWorld(ServedWorld, LooseCloudWorld):
+class LooseServedCloudHarness(ServedCloudHarness, LooseCloudWorld):
     """The embedded Cloud over HTTP."""
 
     clock: ManualClock = attrs.field(kw_only=True)
@@ -124,11 +124,11 @@ class LooseServedWorld(ServedWorld, LooseCloudWorld):
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Generator[LooseServedWorld]:
+def served(tmp_path: Path) -> Generator[LooseServedCloudHarness]:
     """A new Cloud in a file."""
     clock = a_clock()
     with running_server(tmp_path / "cloud.db", as_loose_as_server=True, now=clock.now) as url, ExitStack() as stack:
-        world = LooseServedWorld(url, stack, clock=clock)
+        world = LooseServedCloudHarness(url, stack, clock=clock)
         world.make_flow()
         yield world
 
@@ -139,14 +139,14 @@ class TestInMemoryCloud(LooseCloudContract, LooseClaimContract):
     @pytest.fixture
     def world(self) -> LooseCloudWorld:
         """A new Cloud."""
-        return LooseMemoryWorld()
+        return LooseMemoryCloudHarness()
 
 
 class TestEmbeddedCloud(LooseCloudContract):
     """The embedded Cloud, without an adapter."""
 
     @pytest.fixture
-    def world(self, served: LooseServedWorld) -> LooseCloudWorld:
+    def world(self, served: LooseServedCloudHarness) -> LooseCloudWorld:
         """A new Cloud in a file."""
         return served
 
@@ -155,12 +155,12 @@ class TestGraphQLCloudApi(LooseClaimContract):
     """The real adapter on the embedded Cloud."""
 
     @pytest.fixture
-    def world(self, served: LooseServedWorld) -> LooseCloudWorld:
+    def world(self, served: LooseServedCloudHarness) -> LooseCloudWorld:
         """A new Cloud in a file."""
         return served
 
 
-class ComparesNothing(ServedWorld):
+class ComparesNothing(ServedCloudHarness):
     """The embedded Cloud by the real time."""
 
     @property
@@ -175,7 +175,7 @@ class TestPortOnMemory(CloudApiContract):
     @pytest.fixture
     def world(self) -> CloudWorld:
         """A new Cloud."""
-        return LooseMemoryWorld()
+        return LooseMemoryCloudHarness()
 
 
 class TestPortOnGraphQL(CloudApiContract):

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @attrs.define
-class MemoryWorld(Submissions, PlatformWorld):
+class MemoryPlatformHarness(Submissions, PlatformWorld):
     """Units in memory."""
 
     place: InMemoryPlatform = attrs.field(factory=InMemoryPlatform)
@@ -130,7 +130,7 @@ time.sleep(600)
 
 
 @attrs.define(kw_only=True)
-class ProcessWorld(Submissions, PlatformWorld):
+class ProcessPlatformHarness(Submissions, PlatformWorld):
     """Processes, known by the traces that they leave in a folder, and by /proc."""
 
     folder: Path
@@ -245,7 +245,7 @@ class ProcessWorld(Submissions, PlatformWorld):
 
 
 @attrs.define(kw_only=True)
-class DockerWorld(Submissions, PlatformWorld):
+class DockerPlatformHarness(Submissions, PlatformWorld):
     """Containers, through the engine's own API."""
 
     client: "APIClient"
@@ -354,7 +354,7 @@ class TestInMemoryPlatform(PatientPlatformContract):
     @pytest.fixture
     def world(self) -> PlatformWorld:
         """A new place."""
-        return MemoryWorld(ExitStack())
+        return MemoryPlatformHarness(ExitStack())
 
 
 class TestProcessPlatform(ExecutionPlatformContract):
@@ -364,7 +364,7 @@ class TestProcessPlatform(ExecutionPlatformContract):
     def world(self, tmp_path: Path) -> Generator[PlatformWorld]:
         """A new directory."""
         with ExitStack() as stack:
-            world = ProcessWorld(stack, folder=tmp_path)
+            world = ProcessPlatformHarness(stack, folder=tmp_path)
             yield world
             world.clean()
 
@@ -381,6 +381,6 @@ class TestDockerPlatform(ExecutionPlatformContract):
         with ExitStack() as stack:
             client = docker.from_env(timeout=60)
             stack.callback(client.close)
-            world = DockerWorld(stack, client=client.api, small_image=small_image)
+            world = DockerPlatformHarness(stack, client=client.api, small_image=small_image)
             yield world
             world.clean()

@@ -2,16 +2,16 @@
 
 import pytest
 
-from contract.ports.test_cloud_api import MemoryWorld
 from prefect.agent.adapters.fakes import ManualClock
 from prefect.agent.adapters.fakes.contracts import CloudApiContract, CloudWorld
 from prefect.agent.domain.model.explaining import Reference, explain
 from prefect.agent.domain.model.states import Phase
+from support.cloud_harnesses import MemoryCloudHarness
 from support.foreign_names import TYPES, ForeignCloudApi
-from support.sweeps import World
+from support.sweep_harness import SweepHarness
 
 
-class ForeignWorld(MemoryWorld):
+class ForeignCloudHarness(MemoryCloudHarness):
     """The in-memory Cloud, whose adapter says ``COMPLETED``."""
 
     def __init__(self) -> None:
@@ -25,17 +25,17 @@ class TestForeignCloudApi(CloudApiContract):
     @pytest.fixture
     def world(self) -> CloudWorld:
         """A new Cloud."""
-        return ForeignWorld()
+        return ForeignCloudHarness()
 
 
 @pytest.fixture
-def here() -> World:
+def here() -> SweepHarness:
     """A foreign Cloud, a platform, and an agent's sweep between them."""
     clock = ManualClock(auto=True)
-    return World(clock=clock, cloud=ForeignCloudApi(clock))
+    return SweepHarness(clock=clock, cloud=ForeignCloudApi(clock))
 
 
-def test_the_adapter_passes_the_foreign_names_on(here: World) -> None:
+def test_the_adapter_passes_the_foreign_names_on(here: SweepHarness) -> None:
     """The tests below prove nothing otherwise."""
     run_id, _ = here.started("Success")
 
@@ -45,7 +45,7 @@ def test_the_adapter_passes_the_foreign_names_on(here: World) -> None:
     assert not set(TYPES.values()) & set(TYPES)
 
 
-def test_a_foreign_claim_without_a_unit_gets_one(here: World) -> None:
+def test_a_foreign_claim_without_a_unit_gets_one(here: SweepHarness) -> None:
     """``PENDING`` is a claim."""
     claimed = here.claim()
 
@@ -54,7 +54,7 @@ def test_a_foreign_claim_without_a_unit_gets_one(here: World) -> None:
     assert here.made() == [claimed.record.unit]
 
 
-def test_a_dead_unit_of_a_foreign_running_run_is_reported(here: World) -> None:
+def test_a_dead_unit_of_a_foreign_running_run_is_reported(here: SweepHarness) -> None:
     """``RUNNING``, and the unit was killed: the run fails, and people read the backend's own word."""
     run_id, name = here.started()
     here.platform.end(name, 137, reason="OOMKilled")
@@ -65,7 +65,7 @@ def test_a_dead_unit_of_a_foreign_running_run_is_reported(here: World) -> None:
     assert "while the flow run was RUNNING" in here.cloud.flow_run(run_id).message
 
 
-def test_a_dead_unit_of_a_foreign_claimed_run_is_reported(here: World) -> None:
+def test_a_dead_unit_of_a_foreign_claimed_run_is_reported(here: SweepHarness) -> None:
     """``PENDING``, and the unit has ended: nothing will report any more."""
     run_id, name = here.started("Submitted")
     here.platform.end(name, 1)
@@ -75,7 +75,7 @@ def test_a_dead_unit_of_a_foreign_claimed_run_is_reported(here: World) -> None:
     assert here.state(run_id) == "Failed"
 
 
-def test_the_unit_of_a_foreign_cancelled_run_is_stopped(here: World) -> None:
+def test_the_unit_of_a_foreign_cancelled_run_is_stopped(here: SweepHarness) -> None:
     """``CANCELLING`` stops the unit after its grace, and the run becomes cancelled; likewise ``CANCELLED``."""
     cancelling, first = here.started()
     here.cloud.cancel(cancelling)
@@ -90,7 +90,7 @@ def test_the_unit_of_a_foreign_cancelled_run_is_stopped(here: World) -> None:
     assert [here.is_alive(name) for name in (first, second)] == [False, False]
 
 
-def test_a_foreign_finished_run_settles_its_unit(here: World) -> None:
+def test_a_foreign_finished_run_settles_its_unit(here: SweepHarness) -> None:
     """``COMPLETED`` is an end: the unit goes once it has been kept, and the run stays as it is."""
     run_id, name = here.started()
     here.cloud.set_state(run_id, "Success")
@@ -104,7 +104,7 @@ def test_a_foreign_finished_run_settles_its_unit(here: World) -> None:
     assert here.state(run_id) == "Success"
 
 
-def test_a_foreign_state_that_no_phase_fits_is_left_alone(here: World) -> None:
+def test_a_foreign_state_that_no_phase_fits_is_left_alone(here: SweepHarness) -> None:
     """The agent neither fails such a run nor stops its unit."""
     run_id, name = here.started("Pending")
 
@@ -116,7 +116,7 @@ def test_a_foreign_state_that_no_phase_fits_is_left_alone(here: World) -> None:
     assert here.state(run_id) == "Pending"
 
 
-def test_a_foreign_queue_is_explained(here: World) -> None:
+def test_a_foreign_queue_is_explained(here: SweepHarness) -> None:
     """What holds a run is a fact of the adapter's, like the phase."""
     here.cloud.limit_label("gpu", 1)
     for _ in range(2):

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import attrs
@@ -27,7 +27,7 @@ exec sleep 120
 
 
 @attrs.frozen
-class Lab:
+class RecoveryHarness:
     """An embedded Cloud with flow runs that are due, and agents to start on them."""
 
     url: str
@@ -48,7 +48,7 @@ class Lab:
     def _log(self, name: str) -> Path:
         return self.home / f"agent-{name}.log"
 
-    def ask(self, document: str, given: dict[str, object] | None = None) -> dict[str, dict[str, str]]:
+    def ask(self, document: str, given: Mapping[str, object] | None = None) -> dict[str, dict[str, str]]:
         """Ask the Cloud."""
         body = {"query": document, "variables": {"input": given}}
         answer = requests.post(self.url, json=body, timeout=60).json()
@@ -63,21 +63,21 @@ class Lab:
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    """See :class:`Lab`. Everything that was started is ended."""
+def harness(tmp_path: Path) -> Iterator[RecoveryHarness]:
+    """See :class:`RecoveryHarness`. Everything that was started is ended."""
     program = tmp_path / "bin" / "prefect"
     program.parent.mkdir()
     program.write_text(FLOW, encoding="ascii")
     program.chmod(0o755)
     with running_server(tmp_path / "cloud.db") as url:
-        lab = Lab(url, tmp_path)
+        harness = RecoveryHarness(url, tmp_path)
         create = "mutation($input: create_{0}_input!) {{ create_{0}(input: $input) {{ id }} }}"
-        project = lab.ask(create.format("project"), {"name": "p"})["create_project"]["id"]
+        project = harness.ask(create.format("project"), {"name": "p"})["create_project"]["id"]
         flow = {"project_id": project, "serialized_flow": {"name": "f", "storage": {"type": "Local"}}}
-        flow_id = lab.ask(create.format("flow"), flow)["create_flow"]["id"]
+        flow_id = harness.ask(create.format("flow"), flow)["create_flow"]["id"]
         for _ in range(RUNS):
-            lab.ask(create.format("flow_run"), {"flow_id": flow_id})
-        yield lab
+            harness.ask(create.format("flow_run"), {"flow_id": flow_id})
+        yield harness
         for path in (tmp_path / ".prefect-agent" / "units").glob("*/pid"):
             for group in path.read_text(encoding="ascii").split()[-1:]:
                 with contextlib.suppress(ProcessLookupError):
@@ -85,35 +85,35 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
 
 
 @pytest.mark.parametrize("begun", [0, 1, 17])
-def test_an_agent_that_is_killed_loses_and_doubles_nothing(lab: Lab, begun: int) -> None:
+def test_an_agent_that_is_killed_loses_and_doubles_nothing(harness: RecoveryHarness, begun: int) -> None:
     """Kill -9 while flow runs are being started; the next agent starts every run that has no unit, and no other."""
-    first = lab.agent("first")
+    first = harness.agent("first")
     try:
-        wait_until(lambda: len(lab.started()) >= begun, 60, "the first starts")
+        wait_until(lambda: len(harness.started()) >= begun, 60, "the first starts")
     finally:
         first.kill()
         first.wait()
-    second = lab.agent("second")
+    second = harness.agent("second")
     try:
-        wait_until(lambda: len(lab.started()) == RUNS, 60, "all starts")
-        wait_until(lambda: lab.is_at_work("second"), 60, "the second agent is at work")
+        wait_until(lambda: len(harness.started()) == RUNS, 60, "all starts")
+        wait_until(lambda: harness.is_at_work("second"), 60, "the second agent is at work")
         second.send_signal(signal.SIGTERM)
         assert second.wait(60) == 0
     finally:
         second.kill()
         second.wait()
-    assert set(lab.started().values()) == {1}
+    assert set(harness.started().values()) == {1}
 
 
-def test_two_agents_on_one_queue_double_nothing(lab: Lab) -> None:
+def test_two_agents_on_one_queue_double_nothing(harness: RecoveryHarness) -> None:
     """Two agents ask for the same flow runs; each run is started once."""
     names = ("one", "other")
-    agents = [lab.agent(name) for name in names]
+    agents = [harness.agent(name) for name in names]
     try:
-        wait_until(lambda: len(lab.started()) == RUNS, 60, "all starts")
-        wait_until(lambda: all(map(lab.is_at_work, names)), 60, "both are at work")
+        wait_until(lambda: len(harness.started()) == RUNS, 60, "all starts")
+        wait_until(lambda: all(map(harness.is_at_work, names)), 60, "both are at work")
     finally:
         for agent in agents:
             agent.send_signal(signal.SIGTERM)
     assert [agent.wait(60) for agent in agents] == [0, 0]
-    assert set(lab.started().values()) == {1}
+    assert set(harness.started().values()) == {1}

@@ -17,17 +17,17 @@ from prefect.agent.adapters.process import ProcessPlatform, ending, launcher, pl
 from prefect.agent.adapters.process.unit_dir import UnitDir
 from prefect.agent.domain.errors import PlatformUnavailable
 from prefect.agent.domain.model.units import Unit, UnitStatus
-from support.process_place import Place, over
+from support.process_harness import ProcessHarness, over
 from support.processes import has_ended
 from support.waiting import wait_until
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Generator[Place]:
-    """See :class:`Place`. All that was started is ended."""
-    place = Place(tmp_path)
-    yield place
-    place.clean()
+def harness(tmp_path: Path) -> Generator[ProcessHarness]:
+    """See :class:`ProcessHarness`. All that was started is ended."""
+    harness = ProcessHarness(tmp_path)
+    yield harness
+    harness.clean()
 
 
 # --- the state directory is lost ---
@@ -35,52 +35,54 @@ def place(tmp_path: Path) -> Generator[Place]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a second record")
 @pytest.mark.parametrize("what", ["unit", "all"])
-def test_a_lost_directory_starts_nothing_twice(place: Place, what: str) -> None:
+def test_a_lost_directory_starts_nothing_twice(harness: ProcessHarness, what: str) -> None:
     """The process lives: the same agent and the next one see it, do not start it again, and learn how it ended."""
-    agent = place.agent()
+    agent = harness.agent()
     identity = agent.identity
-    submission = place.submission(
-        "/bin/sh", "-c", f"echo $$ >> {place.folder}/starts; read x < {place.folder}/pipe; exit 4"
+    submission = harness.submission(
+        "/bin/sh", "-c", f"echo $$ >> {harness.folder}/starts; read x < {harness.folder}/pipe; exit 4"
     )
-    os.mkfifo(place.folder / "pipe")
+    os.mkfifo(harness.folder / "pipe")
     first = agent.create(submission)
-    wait_until(place.starts, 60, "it is started")
-    shutil.rmtree(place.units if what == "all" else place.units / submission.name)
+    wait_until(harness.starts, 60, "it is started")
+    shutil.rmtree(harness.units if what == "all" else harness.units / submission.name)
 
     again = agent.create(submission)
 
     assert (again.id, again.status) == (first.id, UnitStatus.RUNNING)
-    assert agent.identity == place.agent().identity == identity
-    (place.folder / "pipe").write_text("go\n", encoding="ascii")
-    ended = over(place.agent(), submission.name)
+    assert agent.identity == harness.agent().identity == identity
+    (harness.folder / "pipe").write_text("go\n", encoding="ascii")
+    ended = over(harness.agent(), submission.name)
     assert ended.evidence is not None
     assert ended.evidence.exit_code == 4
-    assert len(place.starts()) == 1
+    assert len(harness.starts()) == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a second record")
-def test_a_unit_whose_directory_was_lost_is_still_there(place: Place) -> None:
+def test_a_unit_whose_directory_was_lost_is_still_there(harness: ProcessHarness) -> None:
     """Reading finds it, alone and in the list, with its owner's marks and times; stopping it ends it."""
-    agent, submission = place.agent(), place.sleeper()
+    agent, submission = harness.agent(), harness.sleeper()
     before = agent.create(submission)
     for look in ("unit", "units"):
-        shutil.rmtree(place.units)
+        shutil.rmtree(harness.units)
         found = agent.unit(submission.name) if look == "unit" else next(iter(agent.units()), None)
         assert found == before, look
-    shutil.rmtree(place.units)
+    shutil.rmtree(harness.units)
 
-    place.agent().stop(submission.name, grace=5)
+    harness.agent().stop(submission.name, grace=5)
 
-    assert all(map(has_ended, place.starts()))
+    assert all(map(has_ended, harness.starts()))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a second record")
-def test_a_unit_of_another_directory_is_not_started_here(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_unit_of_another_directory_is_not_started_here(
+    harness: ProcessHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two state directories, one claim: while its process lives it is not started again, and stays the other's."""
     monkeypatch.setattr(platform, "HELD_WITHIN", 0.0)
-    agent, submission = place.agent(), place.sleeper()
+    agent, submission = harness.agent(), harness.sleeper()
     agent.create(submission)
-    other = ProcessPlatform(place.folder / "other", environ={"PATH": os.environ["PATH"]})
+    other = ProcessPlatform(harness.folder / "other", environ={"PATH": os.environ["PATH"]})
 
     with pytest.raises(PlatformUnavailable, match="not as a unit"):
         other.create(submission)
@@ -106,9 +108,9 @@ def no_descriptors() -> Generator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_out_of_descriptors_nothing_is_said_about_units(place: Place) -> None:
+def test_out_of_descriptors_nothing_is_said_about_units(harness: ProcessHarness) -> None:
     """Every method that looks raises; a unit that lives is neither absent nor ended; nothing is left behind."""
-    agent, submission, another = place.agent(), place.sleeper(), place.sleeper()
+    agent, submission, another = harness.agent(), harness.sleeper(), harness.sleeper()
     before = agent.create(submission)
     looks: dict[str, Callable[[], object]] = {
         "units": agent.units,
@@ -126,14 +128,14 @@ def test_out_of_descriptors_nothing_is_said_about_units(place: Place) -> None:
     assert [unit.name for unit in agent.units()] == [submission.name]
 
 
-def test_living_units_need_no_descriptors(place: Place) -> None:
+def test_living_units_need_no_descriptors(harness: ProcessHarness) -> None:
     """However many live, the agent has as many descriptors open."""
-    agent = place.agent()
-    agent.create(place.sleeper())
+    agent = harness.agent()
+    agent.create(harness.sleeper())
     before = len(list(Path("/proc/self/fd").iterdir()))
 
     for _ in range(10):
-        agent.create(place.sleeper())
+        agent.create(harness.sleeper())
 
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
@@ -155,9 +157,9 @@ print(*agent.logs_tail(name).split())
 """
 
 
-def test_the_agent_may_open_more_and_its_units_as_before(place: Place) -> None:
+def test_the_agent_may_open_more_and_its_units_as_before(harness: ProcessHarness) -> None:
     """The soft limit is raised to the hard one at the start; units get the usual one back."""
-    words = [sys.executable, "-c", LIMITS, str(place.units)]
+    words = [sys.executable, "-c", LIMITS, str(harness.units)]
 
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
 
@@ -167,15 +169,17 @@ def test_the_agent_may_open_more_and_its_units_as_before(place: Place) -> None:
 # --- whom signals reach ---
 
 
-def test_a_process_that_has_the_units_old_id_is_not_signalled(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_has_the_units_old_id_is_not_signalled(
+    harness: ProcessHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ids are used again, and files can be written by others: only processes with the unit's mark are signalled."""
     monkeypatch.setattr(ending, "KILLED_WITHIN", 0.2)
-    agent, submission = place.agent(), place.sleeper()
-    lock = UnitDir(place.units / submission.name).begin(submission)
+    agent, submission = harness.agent(), harness.sleeper()
+    lock = UnitDir(harness.units / submission.name).begin(submission)
     assert lock is not None
     with subprocess.Popen(["/bin/sleep", "600"], start_new_session=True) as innocent:
         try:
-            path = place.units / submission.name / "pid"
+            path = harness.units / submission.name / "pid"
             path.write_text(f"{innocent.pid} {innocent.pid}\n", encoding="ascii")
             with pytest.raises(PlatformUnavailable, match="do not end"):
                 agent.stop(submission.name, grace=0.1)
@@ -186,13 +190,13 @@ def test_a_process_that_has_the_units_old_id_is_not_signalled(place: Place, monk
             innocent.kill()
 
 
-def test_a_stubborn_command_leaves_its_exit_code(place: Place) -> None:
+def test_a_stubborn_command_leaves_its_exit_code(harness: ProcessHarness) -> None:
     """It is killed; the shell that keeps its books is not, and writes down how it ended."""
-    agent = place.agent()
-    script = f"trap '' TERM; echo $$ >> {place.folder}/starts; while :; do sleep 0.05; done"
-    submission = place.submission("/bin/sh", "-c", script)
+    agent = harness.agent()
+    script = f"trap '' TERM; echo $$ >> {harness.folder}/starts; while :; do sleep 0.05; done"
+    submission = harness.submission("/bin/sh", "-c", script)
     agent.create(submission)
-    wait_until(place.starts, 60, "it is started")
+    wait_until(harness.starts, 60, "it is started")
 
     agent.stop(submission.name, grace=0.1)
 
@@ -201,26 +205,26 @@ def test_a_stubborn_command_leaves_its_exit_code(place: Place) -> None:
     assert str(unit.evidence) == "Killed, ended by signal 9, exit code 137"
 
 
-def test_a_process_that_keeps_only_the_lock_is_found(place: Place) -> None:
+def test_a_process_that_keeps_only_the_lock_is_found(harness: ProcessHarness) -> None:
     """It has cleared its environment and left the session: whoever holds the lock is the unit."""
-    agent = place.agent()
-    child = f"echo $$ >> {place.folder}/starts; exec sleep 600"
-    submission = place.submission("/bin/sh", "-c", f"env -i setsid /bin/sh -c '{child}' & exit 0")
+    agent = harness.agent()
+    child = f"echo $$ >> {harness.folder}/starts; exec sleep 600"
+    submission = harness.submission("/bin/sh", "-c", f"env -i setsid /bin/sh -c '{child}' & exit 0")
     agent.create(submission)
-    wait_until(place.starts, 60, "the child is started")
+    wait_until(harness.starts, 60, "the child is started")
     unit = agent.unit(submission.name)
     assert unit is not None
     assert unit.status is UnitStatus.RUNNING
 
     agent.stop(submission.name, grace=5)
 
-    assert all(map(has_ended, place.starts()))
+    assert all(map(has_ended, harness.starts()))
 
 
-def test_an_old_unit_without_marks_is_seen_and_stopped(place: Place) -> None:
+def test_an_old_unit_without_marks_is_seen_and_stopped(harness: ProcessHarness) -> None:
     """Units of the agent's last version go on over its upgrade: their file has one number, and no owner."""
-    agent, submission = place.agent(), place.sleeper()
-    path = place.units / submission.name
+    agent, submission = harness.agent(), harness.sleeper()
+    path = harness.units / submission.name
     path.mkdir(parents=True)
     about = {"flow_run_id": submission.flow_run_id, "attempt": "1", "created_at": "2026-01-02T03:04:05+00:00"}
     (path / "unit.json").write_text(json.dumps(about), encoding="ascii")
@@ -228,7 +232,7 @@ def test_an_old_unit_without_marks_is_seen_and_stopped(place: Place) -> None:
     script = 'echo $$ > "$0/pid"; "$@"; echo $? > "$0/exit.new" && mv "$0/exit.new" "$0/exit"'
     words = ["flock", "--no-fork", str(path / "lock"), "/bin/sh", "-c", script, str(path), *submission.command]
     with subprocess.Popen(words, start_new_session=True) as old:
-        wait_until(place.starts, 60, "it is started")
+        wait_until(harness.starts, 60, "it is started")
         unit = agent.unit(submission.name)
         assert unit is not None
         assert (unit.status, unit.owner, unit.id) == (UnitStatus.RUNNING, None, str(old.pid))
@@ -236,7 +240,7 @@ def test_an_old_unit_without_marks_is_seen_and_stopped(place: Place) -> None:
         agent.stop(submission.name, grace=5)
 
         old.wait(60)
-    assert all(map(has_ended, place.starts()))
+    assert all(map(has_ended, harness.starts()))
     assert over(agent, submission.name).status is UnitStatus.FAILED
 
 
@@ -244,17 +248,17 @@ def test_an_old_unit_without_marks_is_seen_and_stopped(place: Place) -> None:
 
 
 @pytest.fixture
-def bare_system(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
+def bare_system(harness: ProcessHarness, monkeypatch: pytest.MonkeyPatch) -> ProcessHarness:
     """A POSIX system that has neither /proc nor names of sockets nor a way to wait for any child without reaping it."""
-    monkeypatch.setattr(processes, "PROC", place.folder / "proc")
+    monkeypatch.setattr(processes, "PROC", harness.folder / "proc")
     monkeypatch.setattr(launcher, "_PROGRAM", launcher._PROGRAM.replace("/proc/", "/nowhere/"))
     monkeypatch.setattr(sole_start, "is_supported", lambda: False)
     monkeypatch.delattr(os, "waitid")
     monkeypatch.delattr(os, "memfd_create")
-    return place
+    return harness
 
 
-def test_without_proc_units_run_and_end(bare_system: Place) -> None:
+def test_without_proc_units_run_and_end(bare_system: ProcessHarness) -> None:
     """The id that is told is the command's, the exit code is kept, the end is told, another agent sees it all."""
     agent = bare_system.agent()
     submission = bare_system.submission("/bin/sh", "-c", f"echo $$ > {bare_system.folder}/starts; exit 3")
@@ -274,7 +278,7 @@ def test_without_proc_units_run_and_end(bare_system: Place) -> None:
     assert agent.units() == []
 
 
-def test_without_proc_the_process_group_is_stopped(bare_system: Place) -> None:
+def test_without_proc_the_process_group_is_stopped(bare_system: ProcessHarness) -> None:
     """Asked, then killed: all that holds the unit's lock."""
     agent = bare_system.agent()
     script = f"trap '' TERM; echo $$ >> {bare_system.folder}/starts; while :; do sleep 0.05; done"

@@ -13,7 +13,7 @@ from prefect.agent.adapters.process import launcher
 from prefect.agent.adapters.process.platform import ProcessPlatform
 from prefect.agent.domain.errors import PlatformUnavailable, SubmissionRefused
 from prefect.agent.domain.model.units import UnitStatus
-from support.process_place import Place, over
+from support.process_harness import ProcessHarness, over
 from support.waiting import wait_until
 
 TELL = "import os, sys; open(sys.argv[1] + '.new', 'wb').write(open('/proc/self/environ', 'rb').read())"
@@ -21,21 +21,21 @@ RENAME = "os.rename(sys.argv[1] + '.new', sys.argv[1])"
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Generator[Place]:
-    """See :class:`Place`. All that was started is ended."""
-    place = Place(tmp_path)
-    yield place
-    place.clean()
+def harness(tmp_path: Path) -> Generator[ProcessHarness]:
+    """See :class:`ProcessHarness`. All that was started is ended."""
+    harness = ProcessHarness(tmp_path)
+    yield harness
+    harness.clean()
 
 
-def test_flow_runs_get_the_agents_own_python_path_first(place: Place, tmp_path: Path) -> None:
+def test_flow_runs_get_the_agents_own_python_path_first(harness: ProcessHarness, tmp_path: Path) -> None:
     """As in 1.x: then the working directory, then the import paths; a run's own variable replaces all of it."""
     environ = {**os.environ, "PYTHONPATH": "/agent/one:/agent/two"}
-    agent = ProcessPlatform(place.units, import_paths=["/imported"], environ=environ)
+    agent = ProcessPlatform(harness.units, import_paths=["/imported"], environ=environ)
     script = "import os, sys; print(os.environ['PYTHONPATH'], file=open(sys.argv[1], 'w'))"
     for env, expected in (({}, f"/agent/one:/agent/two:{Path.cwd()}:/imported"), ({"PYTHONPATH": "/run"}, "/run")):
         told = tmp_path / f"told-{len(env)}"
-        submission = place.submission(sys.executable, "-S", "-c", script, str(told), env=env)
+        submission = harness.submission(sys.executable, "-S", "-c", script, str(told), env=env)
         agent.create(submission)
         assert over(agent, submission.name).status is UnitStatus.SUCCEEDED
         assert told.read_text().strip() == expected
@@ -58,18 +58,18 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("env", HOSTILE.values(), ids=HOSTILE)
-def test_the_submissions_environment_cannot_break_the_bookkeeping(place: Place, env: dict[str, str]) -> None:
+def test_the_submissions_environment_cannot_break_the_bookkeeping(harness: ProcessHarness, env: dict[str, str]) -> None:
     """Whatever a flow's author sets: the unit begins, once, and its exit code is kept."""
-    folder = place.folder / "bin"
+    folder = harness.folder / "bin"
     folder.mkdir()
     for name in ("mv", "echo", "printf", "cat", "false"):
         (folder / name).write_text("#!/bin/sh\nexit 1\n", encoding="ascii")
         (folder / name).chmod(0o755)
     (folder / "libc.so.6").write_text("broken", encoding="ascii")
     env = {name: value.replace("{bin}", str(folder)) for name, value in env.items()}
-    agent = place.agent()
-    words = ("/bin/sh", "-c", f": > {place.folder}/began; exit 3") if "LD_PRELOAD" not in env else ("/bin/sh",)
-    submission = place.submission(*words, env=env)
+    agent = harness.agent()
+    words = ("/bin/sh", "-c", f": > {harness.folder}/began; exit 3") if "LD_PRELOAD" not in env else ("/bin/sh",)
+    submission = harness.submission(*words, env=env)
 
     unit = agent.create(submission)
 
@@ -80,16 +80,16 @@ def test_the_submissions_environment_cannot_break_the_bookkeeping(place: Place, 
     assert ended.status is UnitStatus.FAILED
 
 
-def test_every_character_reaches_the_command(place: Place) -> None:
+def test_every_character_reaches_the_command(harness: ProcessHarness) -> None:
     """Values pass a shell on their way: nothing of them is read by it. The secret is in no command line."""
     value = bytes(range(1, 256)).decode(errors="surrogateescape")
     env = {"ALL": value, "QUOTES": "'\"'\\''", "LINES": "a\nb\n\n", "EMPTY": "", "_": "x"}
-    trace = place.folder / "environment"
+    trace = harness.folder / "environment"
     code = f"{TELL}; {RENAME}; import time; time.sleep(600)"
-    submission = place.submission(sys.executable, "-I", "-S", "-c", code, str(trace), env=env)
+    submission = harness.submission(sys.executable, "-I", "-S", "-c", code, str(trace), env=env)
     submission = attrs.evolve(submission, secret_env={"SECRET": "s3cr3t of 'mine'"})
 
-    unit = place.agent().create(submission)
+    unit = harness.agent().create(submission)
 
     wait_until(trace.exists, 60, "the command says what it was given")
     pairs = (word.split(b"=", 1) for word in trace.read_bytes().split(b"\0") if word)
@@ -109,52 +109,54 @@ def test_every_character_reaches_the_command(place: Place) -> None:
     [({"BIG": "x" * 140_000}, "too large"), ({"NUL": "a\0b"}, "NUL"), ({"A=B": "x"}, "name"), ({"": "x"}, "name")],
     ids=["big", "nul", "equals", "nameless"],
 )
-def test_an_environment_that_no_process_can_have_is_refused(place: Place, env: dict[str, str], words: str) -> None:
+def test_an_environment_that_no_process_can_have_is_refused(
+    harness: ProcessHarness, env: dict[str, str], words: str
+) -> None:
     """It is the run's fault, is said so, and leaves nothing."""
-    agent, submission = place.agent(), place.submission("/bin/true", env=env)
+    agent, submission = harness.agent(), harness.submission("/bin/true", env=env)
 
     with pytest.raises(SubmissionRefused, match=words):
         agent.create(submission)
 
     assert agent.units() == []
-    assert not (place.units / submission.name).exists()
+    assert not (harness.units / submission.name).exists()
 
 
-def test_the_pid_that_is_told_is_the_commands(place: Place) -> None:
+def test_the_pid_that_is_told_is_the_commands(harness: ProcessHarness) -> None:
     """A person who looks for it finds the flow, not our shell."""
-    agent = place.agent()
+    agent = harness.agent()
 
-    unit = agent.create(place.sleeper())
+    unit = agent.create(harness.sleeper())
 
-    wait_until(place.starts, 60, "it is started")
-    assert place.starts() == [int(unit.id)]
+    wait_until(harness.starts, 60, "it is started")
+    assert harness.starts() == [int(unit.id)]
     assert unit.info == f"PID: {unit.id}"
 
 
-def test_what_is_kept_of_a_unit_is_private_and_what_it_makes_is_as_usual(place: Place) -> None:
+def test_what_is_kept_of_a_unit_is_private_and_what_it_makes_is_as_usual(harness: ProcessHarness) -> None:
     """Its directory is for the own user only; the command makes files as it would without us."""
-    agent = place.agent()
+    agent = harness.agent()
     mask = os.umask(0)
     os.umask(mask)
-    submission = place.submission("/bin/sh", "-c", f"echo x; : > {place.folder}/made")
+    submission = harness.submission("/bin/sh", "-c", f"echo x; : > {harness.folder}/made")
     agent.create(submission)
     over(agent, submission.name)
 
-    modes = {path.name: path.stat().st_mode & 0o777 for path in (place.units / submission.name).iterdir()}
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (harness.units / submission.name).iterdir()}
     assert modes == dict.fromkeys(("lock", "unit.json", "pid", "exit", "output"), 0o600)
-    assert (place.units / submission.name).stat().st_mode & 0o777 == 0o700
-    assert (place.folder / "made").stat().st_mode & 0o777 == 0o666 & ~mask
+    assert (harness.units / submission.name).stat().st_mode & 0o777 == 0o700
+    assert (harness.folder / "made").stat().st_mode & 0o777 == 0o666 & ~mask
 
 
 # --- begun, or not ---
 
 
 def test_a_unit_that_does_not_begin_is_an_error_and_leaves_nothing(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    harness: ProcessHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The shell cannot be executed, or ends before its first act: create does not return, and may be repeated."""
-    agent, submission = place.agent(), place.sleeper()
-    for shell in ("/bin/false", str(place.folder / "gone")):
+    agent, submission = harness.agent(), harness.sleeper()
+    for shell in ("/bin/false", str(harness.folder / "gone")):
         monkeypatch.setattr(launcher, "SHELL", shell)
         with pytest.raises(PlatformUnavailable):
             agent.create(submission)
@@ -164,16 +166,16 @@ def test_a_unit_that_does_not_begin_is_an_error_and_leaves_nothing(
     assert agent.create(submission).status is UnitStatus.RUNNING
 
 
-def test_an_exit_code_that_cannot_be_kept_is_no_kill(place: Place) -> None:
+def test_an_exit_code_that_cannot_be_kept_is_no_kill(harness: ProcessHarness) -> None:
     """The disk is full when a unit ends: the evidence says that, not that it was killed."""
-    agent = place.agent()
-    submission = place.submission("/bin/sh", "-c", f"until [ -e {place.folder}/go ]; do sleep 0.01; done; exit 3")
+    agent = harness.agent()
+    submission = harness.submission("/bin/sh", "-c", f"until [ -e {harness.folder}/go ]; do sleep 0.01; done; exit 3")
     agent.create(submission)
-    path = place.units / submission.name / "exit"
+    path = harness.units / submission.name / "exit"
     path.unlink()
     path.symlink_to("/dev/full")
 
-    (place.folder / "go").touch()
+    (harness.folder / "go").touch()
 
     unit = over(agent, submission.name)
     assert unit.status is UnitStatus.FAILED
@@ -224,9 +226,9 @@ print("ended:", agent.unit(second.name).evidence)
 """
 
 
-def test_a_full_disk_starts_nothing_and_loses_no_exit_code(place: Place) -> None:
+def test_a_full_disk_starts_nothing_and_loses_no_exit_code(harness: ProcessHarness) -> None:
     """At the start: unavailable, and nothing that counts as begun is left. At the end: the code has its room."""
-    program, disk = place.folder / "full.py", place.folder / "disk"
+    program, disk = harness.folder / "full.py", harness.folder / "disk"
     program.write_text(FULL, encoding="ascii")
     disk.mkdir()
     mount = f'mount -t tmpfs -o size=64k none "{disk}" || exit 77; exec "{sys.executable}" "{program}" "{disk}"'

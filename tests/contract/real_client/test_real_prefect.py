@@ -100,7 +100,7 @@ def test_the_real_local_agent_drains_the_embedded_cloud(real: RealPrefect) -> No
 def test_containers_run_flows_to_success(real: RealPrefect, flow_image: str, own: bool) -> None:
     """Our Docker agent, and the real one, run a real flow in a container on the host's network."""
     flow_id = real.register("sums")
-    config = {"type": "DockerRun", "image": flow_image, "env": None, "labels": []}
+    config: dict[str, object] = {"type": "DockerRun", "image": flow_image, "env": None, "labels": []}
     runs = [real.create_run(flow_id, run_config=config) for _ in range(2)]
     words = ("start", "docker") if own else ("docker", "start")
     volume = f"{FLOWS}:{FLOWS}:ro"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from contract.server.fuzzing import TEXTS, Fuzzed, Writer
+from support.fuzzing import TEXTS, Fuzzed, Writer
 
 UNEXPECTED: Final = "its log says why"
 

@@ -9,9 +9,9 @@ from graphql import parse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from contract.server.fuzzing import TEXTS, Fuzzed, Writer
 from prefect.agent.entrypoints.server.graphql.documents import DocumentRefused, Documents
 from prefect.agent.entrypoints.server.graphql.parse_cache import outline
+from support.fuzzing import TEXTS, Fuzzed, Writer
 
 SAME = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 QUOTED = (*TEXTS, "2022-01-02T03:04:05+00:00", "_", "0", "-1", "no uuid", 'a"b', "\\", "#")

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import requests
 
-from contract.server.rounds import a_silent_run, services
 from prefect.agent.entrypoints.server.cli import logs
 from prefect.agent.entrypoints.server.http.serving import make_server
 from prefect.agent.entrypoints.server.storage.keys import add_key
 from prefect.agent.entrypoints.server.testing import running_server
 from support.embedded import Embedded
+from support.server_rounds import a_silent_run, services
 from support.waiting import wait_until
 
 LOGGERS = ("prefect.agent", *logs.OWNERS)

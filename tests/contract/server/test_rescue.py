@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from contract.server.rounds import LATER, a_silent_run, logs, put_task, services, silence, states
 from prefect.agent.domain.times import read_time
 from prefect.agent.entrypoints.server.services import BATCH, PERIODS, Routine, Services
 from support.embedded import Embedded
+from support.server_rounds import LATER, a_silent_run, logs, put_task, services, silence, states
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import requests
 
-from contract.server.rounds import LATER, services
 from prefect.agent.entrypoints.server.services import BATCH, SERVICES, Routine, Services
 from prefect.agent.entrypoints.server.storage.database import Database
 from prefect.agent.entrypoints.server.testing import running_server
 from support.embedded import Embedded, Json
+from support.server_rounds import LATER, services
 from support.waiting import wait_until
 
 DAY = 86_400_000_000

@@ -41,7 +41,7 @@ def started(tmp_path: Path, *words: str) -> Generator[Started]:
     """Run ``prefect server start WORDS`` until the block ends."""
     env = {name: os.environ[name] for name in os.environ if name.startswith("COVERAGE_PROCESS")}
     env |= {"HOME": str(tmp_path), "TMPDIR": str(tmp_path), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
-    command = [PREFECT, "server", "start", "--port", "0", *words]
+    command: list[str | Path] = [PREFECT, "server", "start", "--port", "0", *words]
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -104,7 +104,7 @@ def test_an_ephemeral_file_is_gone_at_the_end(tmp_path: Path, number: signal.Sig
 def test_beyond_the_loopback_a_key_is_always_asked_for(tmp_path: Path) -> None:
     """Also after the last one was revoked."""
     path = str(tmp_path / "c.db")
-    base = [PREFECT, "server"]
+    base = [str(PREFECT), "server"]
     key = subprocess.run(
         [*base, "create-key", "--database", path], capture_output=True, text=True, check=True
     ).stdout.strip()

@@ -4,14 +4,14 @@ from collections.abc import Generator
 
 import pytest
 
-from support.lab import Lab
+from support.agent_harness import AgentHarness
 
 
 @pytest.fixture
-def lab() -> Generator[Lab]:
-    """A lab whose agents are stopped in the end."""
-    lab = Lab()
-    yield lab
-    for agent in lab.agents:
+def harness() -> Generator[AgentHarness]:
+    """A harness whose agents are stopped in the end."""
+    harness = AgentHarness()
+    yield harness
+    for agent in harness.agents:
         if agent.thread is not None and agent.thread.is_alive():
             agent.stop()

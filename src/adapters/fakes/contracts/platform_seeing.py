@@ -196,8 +196,9 @@ class SeeingContract(PlatformContractBase):
 
     def test_watching_may_be_given_up(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
         """An iterator that is closed, before or after its first unit, lets go; the platform goes on working."""
+        watching: Iterator[Unit] = iter(())
         for _ in range(3):
-            watching: Iterator[Unit] = platform.watch(seconds=30)
+            watching = platform.watch(seconds=30)
             close = getattr(watching, "close", None)
             assert close is not None
             close()

@@ -93,11 +93,7 @@ class Mutation:
     takes: str
     gives: str
     run: Run
-    input_type: str = attrs.field()
-
-    @input_type.default
-    def _input_type(self) -> str:
-        return f"{self.name}_input"
+    input_type: str = attrs.field(default=attrs.Factory(lambda self: f"{self.name}_input", takes_self=True))
 
 
 MUTATIONS: Final[dict[str, Mutation]] = {}

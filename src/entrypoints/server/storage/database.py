@@ -103,11 +103,9 @@ class Tx:
     _left: int = attrs.field(default=MAX_ROWS, init=False)
     _spent: int = attrs.field(default=0, init=False)
     _lost: BaseException | None = attrs.field(default=None, init=False)
-    _changes_before: int = attrs.field(init=False)
-
-    @_changes_before.default
-    def _count_changes(self) -> int:
-        return self._connection.total_changes
+    _changes_before: int = attrs.field(
+        default=attrs.Factory(lambda self: self._connection.total_changes, takes_self=True), init=False
+    )
 
     @property
     def changed_rows(self) -> int:

@@ -133,6 +133,7 @@ def flow_run(run_config: object, environment: object, storage: object = None) ->
     return run
 
 
+NO_IMAGES: tuple[object, ...] = (None, 5, [], {}, {"metadata": None}, {"metadata": {"image": " "}}, {"metadata": []})
 DOCKER_STORAGE = {"type": "Docker", "image_name": "stored", "image_tag": "1"}
 
 
@@ -143,10 +144,7 @@ DOCKER_STORAGE = {"type": "Docker", "image_name": "stored", "image_tag": "1"}
         (flow_run(None, {"metadata": {"image": "mine"}}, DOCKER_STORAGE), "stored:1"),
         (flow_run({"type": "UniversalRun"}, {"metadata": {"image": "mine"}}), "prefecthq/prefect:0.14.22"),
         (flow_run({"type": "DockerRun", "image": "run"}, {"metadata": {"image": "mine"}}), "run"),
-        *(
-            (flow_run(None, environment), "prefecthq/prefect:0.14.22")
-            for environment in (None, 5, [], {}, {"metadata": None}, {"metadata": {"image": " "}}, {"metadata": []})
-        ),
+        *((flow_run(None, environment), "prefecthq/prefect:0.14.22") for environment in NO_IMAGES),
     ],
 )
 def test_a_flow_without_a_run_config_runs_in_the_image_of_its_environment(run: FlowRun, image: str) -> None:
@@ -167,7 +165,7 @@ def test_storage_without_sense_is_a_problem(value: object) -> None:
 # --- workloads ---
 
 
-def flow_run(core_version: str | None) -> FlowRun:
+def run_of_version(core_version: str | None) -> FlowRun:
     """A run of a flow that some version made."""
     return attrs.evolve(a_run(), flow=Flow(id="f", core_version=core_version))
 
@@ -186,7 +184,7 @@ def flow_run(core_version: str | None) -> FlowRun:
 )
 def test_image_and_command_follow_the_flows_version(version: str | None, image: str, command: str) -> None:
     """A flow runs with the Prefect that made it; old ones by the old command."""
-    found = work(flow_run(version))
+    found = work(run_of_version(version))
 
     assert found.default_image == f"prefecthq/prefect:{image}"
     assert found.command == ("prefect", "execute", command)
@@ -196,7 +194,7 @@ def test_image_and_command_follow_the_flows_version(version: str | None, image: 
 @pytest.mark.parametrize(("version", "set_"), [("1.2.2", True), ("0.15.13", True), ("1.2.3", False), (None, False)])
 def test_old_flows_need_their_task_runner_named(version: str | None, set_: bool) -> None:
     """Up to 1.2.2 the task runner's class is a variable too."""
-    assert ("PREFECT__ENGINE__TASK_RUNNER__DEFAULT_CLASS" in work(flow_run(version)).fixed) is set_
+    assert ("PREFECT__ENGINE__TASK_RUNNER__DEFAULT_CLASS" in work(run_of_version(version)).fixed) is set_
 
 
 def test_the_key_is_a_secret_under_both_names() -> None:

@@ -141,7 +141,7 @@ def test_images_of_all_containers_are_seen() -> None:
 def test_fields_of_the_run_config_are_seen() -> None:
     """Without any template of its own."""
     found = seen(config=KubernetesRun(service_account_name="other", image_pull_secrets=("login",)))
-    assert (found.service_accounts, found.secrets) == ({"other"}, {"login"})
+    assert (found.service_accounts, found.secrets) == (frozenset({"other"}), frozenset({"login"}))
     found = seen(config=KubernetesRun(service_account_name="flows"), service_account_name="flows")
     assert found.service_accounts == frozenset()
 

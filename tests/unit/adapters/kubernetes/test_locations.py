@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pytest
 
 from prefect.agent.adapters.kubernetes import locations, templates
-from prefect.agent.adapters.kubernetes.templates import BadTemplate
+from prefect.agent.adapters.kubernetes.fields import BadTemplate
 from prefect.agent.domain.errors import PlatformUnavailable
 
 JOB = b"apiVersion: batch/v1\nkind: Job\nmetadata: {labels: {a: b}}\n"

@@ -94,7 +94,7 @@ class TestPrecedence:
 
     def test_volumes(self) -> None:
         """The agent's volumes and mounts come after the template's, but not where it has the name or the path."""
-        agent = {
+        agent: dict[str, Any] = {
             "volumes": ({"name": "a", "emptyDir": {}}, {"name": "b", "emptyDir": {}}),
             "volume_mounts": ({"name": "a", "mountPath": "/a"}, {"name": "b", "mountPath": "/b"}),
         }

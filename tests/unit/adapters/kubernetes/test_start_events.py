@@ -25,7 +25,7 @@ def event(message: str, *, kind: str = "Warning", second: float = 0) -> EventFac
 
 
 @attrs.define
-class Desk:
+class EventSource:
     """Answers, notes the questions, and knows the time.
 
     Attributes:
@@ -60,63 +60,65 @@ def said(reports: StartEvents, job: JobFacts, *, has_pod: bool = False) -> str:
 )
 def test_nobody_asks_about_the_young(has_pod: bool, after: float, about: str) -> None:
     """A Job without a pod is suspicious soon, a pod that does not start later."""
-    desk = Desk([event("no")], age=after - 0.1)
-    reports = desk.reports()
+    source = EventSource([event("no")], age=after - 0.1)
+    reports = source.reports()
     assert said(reports, the_job(), has_pod=has_pod) == ""
-    assert desk.asked == []
-    desk.age = after
+    assert source.asked == []
+    source.age = after
     assert said(reports, the_job(), has_pod=has_pod) == "FailedCreate, no"
-    assert desk.asked == [("metrics", about)]
+    assert source.asked == [("metrics", about)]
 
 
 def test_the_last_warning_counts() -> None:
     """Not what is normal."""
-    desk = Desk([event("first"), event("last", second=5), event("all is well", kind="Normal", second=9)], age=10)
-    assert said(desk.reports(), the_job()) == "FailedCreate, last"
+    source = EventSource(
+        [event("first"), event("last", second=5), event("all is well", kind="Normal", second=9)], age=10
+    )
+    assert said(source.reports(), the_job()) == "FailedCreate, last"
 
 
 def test_an_answer_is_kept() -> None:
     """It is asked again after a while; what was said holds until something else is."""
-    desk = Desk([event("no")], age=10)
-    reports = desk.reports()
+    source = EventSource([event("no")], age=10)
+    reports = source.reports()
     for _ in range(3):
         assert said(reports, the_job()) == "FailedCreate, no"
-    assert len(desk.asked) == 1
-    desk.age, desk.events = desk.age + ASK_AGAIN + 1, ()
+    assert len(source.asked) == 1
+    source.age, source.events = source.age + ASK_AGAIN + 1, ()
     assert said(reports, the_job()) == "FailedCreate, no"
-    assert len(desk.asked) == 2
-    desk.age, desk.events = desk.age + ASK_AGAIN + 1, [event("something else")]
+    assert len(source.asked) == 2
+    source.age, source.events = source.age + ASK_AGAIN + 1, [event("something else")]
     assert said(reports, the_job()) == "FailedCreate, something else"
 
 
 def test_silence() -> None:
     """Is told, too, in the end; whatever is said later is better."""
-    desk = Desk(age=NO_POD_AFTER)
-    reports = desk.reports()
+    source = EventSource(age=NO_POD_AFTER)
+    reports = source.reports()
     assert said(reports, the_job()) == ""
-    desk.age = SLOW_START
+    source.age = SLOW_START
     assert said(reports, the_job()) == "Slow, Kubernetes does not report what it waits for"
-    desk.age, desk.events = desk.age + ASK_AGAIN + 1, [event("no")]
+    source.age, source.events = source.age + ASK_AGAIN + 1, [event("no")]
     assert said(reports, the_job()) == "FailedCreate, no"
 
 
 def test_thousands_wait() -> None:
     """A few are asked about at a time, until all have been; the API server has other things to do."""
-    desk = Desk([event("exceeded quota")], age=10)
-    reports, jobs = desk.reports(), [the_job(name=f"unit-{number}") for number in range(1000)]
+    source = EventSource([event("exceeded quota")], age=10)
+    reports, jobs = source.reports(), [the_job(name=f"unit-{number}") for number in range(1000)]
     first = [said(reports, job) for job in jobs]
-    assert (len(desk.asked), sum(map(bool, first))) == (QUESTIONS, QUESTIONS)
+    assert (len(source.asked), sum(map(bool, first))) == (QUESTIONS, QUESTIONS)
     while not all(said(reports, job) for job in jobs):
-        desk.age += 5
-    assert desk.age < 600
-    assert len(desk.asked) <= QUESTIONS + (desk.age - 10) * 5
+        source.age += 5
+    assert source.age < 600
+    assert len(source.asked) <= QUESTIONS + (source.age - 10) * 5
 
 
 def test_memory_is_bounded() -> None:
     """The oldest answers are forgotten."""
-    desk = Desk([event("no")], age=10)
-    reports = desk.reports()
+    source = EventSource([event("no")], age=10)
+    reports = source.reports()
     for number in range(MOST_REPORTS + 100):
-        desk.age += 1
+        source.age += 1
         said(reports, the_job(name=f"unit-{number}"))
     assert len(reports._kept) == MOST_REPORTS

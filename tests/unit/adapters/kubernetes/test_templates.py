@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefect.agent.adapters.kubernetes import fields, locations, templates
-from prefect.agent.adapters.kubernetes.templates import BUILT_IN, BadTemplate
+from prefect.agent.adapters.kubernetes.fields import BadTemplate
+from prefect.agent.adapters.kubernetes.templates import BUILT_IN
 from prefect.agent.domain.errors import ConfigurationError, PlatformUnavailable, SubmissionRefused
 from prefect.agent.domain.model.run_configs import KubernetesRun, RunConfig
 from prefect.agent.domain.model.submissions import Submission

@@ -1,5 +1,7 @@
 """When the next poll is due: pauses grow, work shortens them, and a sweep that finds nothing due spares a poll."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,7 +100,7 @@ def test_no_two_polls_in_a_row_are_held_back(rhythm: PollRhythm) -> None:
 def test_the_next_poll_is_never_far_away(steps: list[str], chance: float) -> None:
     """Whatever happens: at most the longest pause with its jitter, or a pause that the Cloud asked for."""
     rhythm, now = PollRhythm(first=1.0, last=8.0), 0.0
-    act = {
+    act: dict[str, Callable[[], object]] = {
         "begin": lambda: rhythm.begin(now, chance, waits=False),
         "found": lambda: rhythm.found(now, at_once=False),
         "hold": lambda: rhythm.hold_back(now),

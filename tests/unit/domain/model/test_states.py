@@ -102,8 +102,9 @@ def _names_of_states(tree: ast.Module) -> Iterator[str]:
     """Lines of texts that are exactly a backend's state name, documentation aside."""
     documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
-        is_name = isinstance(node, ast.Constant) and node.value in {*state_names.PARENTS, *THREE}
-        if is_name and id(node) not in documentation:
+        if not isinstance(node, ast.Constant) or id(node) in documentation:
+            continue
+        if node.value in {*state_names.PARENTS, *THREE}:
             yield f"line {node.lineno}: {ast.unparse(node)}"
 
 
@@ -113,8 +114,9 @@ def _decisions_by_name(tree: ast.Module) -> Iterator[str]:
         id(inner) for node in ast.walk(tree) if isinstance(node, ast.FormattedValue) for inner in ast.walk(node.value)
     }
     for node in ast.walk(tree):
-        is_name = isinstance(node, ast.Attribute) and node.attr == "name"
-        if is_name and ast.unparse(node.value).rpartition(".")[2] == "state" and id(node) not in spoken:
+        if not isinstance(node, ast.Attribute) or node.attr != "name" or id(node) in spoken:
+            continue
+        if ast.unparse(node.value).rpartition(".")[2] == "state":
             yield f"line {node.lineno}: {ast.unparse(node)}"
 
 

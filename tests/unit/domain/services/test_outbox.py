@@ -17,72 +17,74 @@ from prefect.agent.ports import events
 from prefect.agent.ports.cloud_api import ClaimRequest, LogLine
 from prefect.agent.ports.reports import Entry, MemoryReports
 from support.builders import NOW, a_record, an_id
-from support.post import Post
+from support.reporting_harness import ReportingHarness
 
 
 @pytest.fixture
-def post() -> Post:
+def harness() -> ReportingHarness:
     """An empty outbox."""
-    return Post()
+    return ReportingHarness()
 
 
 # --- bounds ---
 
 
-def test_a_long_outage_costs_the_oldest_lines_only(post: Post) -> None:
+def test_a_long_outage_costs_the_oldest_lines_only(harness: ReportingHarness) -> None:
     """Lines are bounded in bytes, whichever run they are of; ends are never dropped; the loss is reported once."""
-    post.outbox.most_bytes = 1_000_000
-    runs = [post.claimed() for _ in range(2)]
-    post.end(runs[0])
+    harness.outbox.most_bytes = 1_000_000
+    runs = [harness.claimed() for _ in range(2)]
+    harness.end(runs[0])
     for number in range(100):
-        post.outbox.log(runs[number % 2], f"{number:06d}" + "x" * 49_794)
+        harness.outbox.log(runs[number % 2], f"{number:06d}" + "x" * 49_794)
 
-    assert post.outbox.dropped == 81
-    post.send()
+    assert harness.outbox.dropped == 81
+    harness.send()
 
-    assert [int(text[:6]) for run in runs for text in post.messages(run)] == [*range(80, 100, 2), *range(81, 101, 2)]
-    assert post.state(runs[0]) == "Failed"
-    post.send()
-    assert post.levels(events.REPORTS_AT_RISK) == ["WARNING"]
+    assert [int(text[:6]) for run in runs for text in harness.messages(run)] == [*range(80, 100, 2), *range(81, 101, 2)]
+    assert harness.state(runs[0]) == "Failed"
+    harness.send()
+    assert harness.levels(events.REPORTS_AT_RISK) == ["WARNING"]
 
 
-def test_lines_that_are_dropped_during_a_request_are_counted_once(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_that_are_dropped_during_a_request_are_counted_once(
+    harness: ReportingHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Beyond the bound the oldest go, also if they are in the request that is out."""
-    run = post.claimed()
-    post.outbox.most_bytes = 10_000
+    run = harness.claimed()
+    harness.outbox.most_bytes = 10_000
     for number in range(8):
-        post.outbox.log(run, f"{number}" + "x" * 999)
-    write = post.cloud.write_logs
+        harness.outbox.log(run, f"{number}" + "x" * 999)
+    write = harness.cloud.write_logs
 
     def busy(lines: Sequence[LogLine]) -> None:
-        monkeypatch.setattr(post.cloud, "write_logs", write)
+        monkeypatch.setattr(harness.cloud, "write_logs", write)
         for number in range(8, 12):
-            post.outbox.log(run, f"{number:x}" + "x" * 999)
+            harness.outbox.log(run, f"{number:x}" + "x" * 999)
         write(lines)
 
-    monkeypatch.setattr(post.cloud, "write_logs", busy)
-    post.send()
-    post.send()
+    monkeypatch.setattr(harness.cloud, "write_logs", busy)
+    harness.send()
+    harness.send()
 
-    assert [text[0] for text in post.messages(run)] == list("0123456789ab")
-    assert not post.outbox
+    assert [text[0] for text in harness.messages(run)] == list("0123456789ab")
+    assert not harness.outbox
 
 
-def test_what_has_gone_takes_no_memory(post: Post) -> None:
+def test_what_has_gone_takes_no_memory(harness: ReportingHarness) -> None:
     """A run that waits for hours does not keep the marks of all that went out behind it."""
-    stuck = post.claimed()
-    post.cloud.bad_line = "stuck"
-    post.outbox.log(stuck, "stuck")
-    other = post.claimed()
+    stuck = harness.claimed()
+    harness.cloud.bad_line = "stuck"
+    harness.outbox.log(stuck, "stuck")
+    other = harness.claimed()
     for _ in range(5_000):
-        post.outbox.log(other, "x")
-        post.sends(1)
+        harness.outbox.log(other, "x")
+        harness.sends(1)
 
-    assert len(post.outbox) == 1
-    assert len(post.outbox._oldest) < 2_000
-    post.outbox.most_bytes = 100
-    post.outbox.log(an_id(1), "x")
-    assert post.outbox.dropped == 2
+    assert len(harness.outbox) == 1
+    assert len(harness.outbox._oldest) < 2_000
+    harness.outbox.most_bytes = 100
+    harness.outbox.log(an_id(1), "x")
+    assert harness.outbox.dropped == 2
 
 
 # --- beyond the process ---
@@ -90,58 +92,58 @@ def test_what_has_gone_takes_no_memory(post: Post) -> None:
 
 def test_reports_that_were_not_sent_are_sent_by_the_next_process(tmp_path: Path) -> None:
     """Lines and ends; what was confirmed does not come again."""
-    post = Post(DiskReports(tmp_path, "owner"))
-    run, done = post.claimed(), post.claimed()
-    post.end(done)
-    post.send()
-    post.outbox.log(run, "one")
-    post.end(run, "two")
-    post.store.close()
+    harness = ReportingHarness(DiskReports(tmp_path, "owner"))
+    run, done = harness.claimed(), harness.claimed()
+    harness.end(done)
+    harness.send()
+    harness.outbox.log(run, "one")
+    harness.end(run, "two")
+    harness.store.close()
 
-    assert post.restart(DiskReports(tmp_path, "owner")) == 1
-    post.send()
-    post.store.close()
+    assert harness.restart(DiskReports(tmp_path, "owner")) == 1
+    harness.send()
+    harness.store.close()
 
-    assert (post.state(run), post.messages(run), post.messages(done)) == ("Failed", ["one", "two"], ["broken"])
-    assert post.restart(DiskReports(tmp_path, "owner")) == 0
-    post.store.close()
+    assert (harness.state(run), harness.messages(run), harness.messages(done)) == ("Failed", ["one", "two"], ["broken"])
+    assert harness.restart(DiskReports(tmp_path, "owner")) == 0
+    harness.store.close()
 
 
 def test_lines_that_were_sent_do_not_come_again_with_their_end(tmp_path: Path) -> None:
     """An end may wait for days: its log was written once."""
-    post = Post(DiskReports(tmp_path, "owner"))
-    run = post.claimed()
-    post.cloud.refused = {run}
-    post.end(run)
-    post.sends(1)
-    post.store.close()
-    post.cloud.refused = set()
+    harness = ReportingHarness(DiskReports(tmp_path, "owner"))
+    run = harness.claimed()
+    harness.cloud.refused = {run}
+    harness.end(run)
+    harness.sends(1)
+    harness.store.close()
+    harness.cloud.refused = set()
 
-    assert post.restart(DiskReports(tmp_path, "owner")) == 1
-    post.send()
-    post.store.close()
+    assert harness.restart(DiskReports(tmp_path, "owner")) == 1
+    harness.send()
+    harness.store.close()
 
-    assert (post.state(run), post.messages(run)) == ("Failed", ["broken"])
+    assert (harness.state(run), harness.messages(run)) == ("Failed", ["broken"])
 
 
 def test_an_end_of_an_earlier_process_is_fenced_by_its_claim(tmp_path: Path) -> None:
     """It was confirmed, or the run is another claim's by now: it does no harm."""
-    post = Post(DiskReports(tmp_path, "owner"))
-    settled, reclaimed = post.claimed(), post.claimed()
+    harness = ReportingHarness(DiskReports(tmp_path, "owner"))
+    settled, reclaimed = harness.claimed(), harness.claimed()
     for run in (settled, reclaimed):
-        post.end(run)
-    post.store.close()
-    post.cloud.set_state(settled, "Success")
-    post.cloud.set_state(reclaimed, "Scheduled")
-    [again] = post.cloud.flow_runs([reclaimed])
-    post.cloud.claim([ClaimRequest(run=again, record=a_record(again, claimant="b"))])
+        harness.end(run)
+    harness.store.close()
+    harness.cloud.set_state(settled, "Success")
+    harness.cloud.set_state(reclaimed, "Scheduled")
+    [again] = harness.cloud.flow_runs([reclaimed])
+    harness.cloud.claim([ClaimRequest(run=again, record=a_record(again, claimant="b"))])
 
-    post.restart(DiskReports(tmp_path, "owner"))
-    post.send()
-    post.store.close()
+    harness.restart(DiskReports(tmp_path, "owner"))
+    harness.send()
+    harness.store.close()
 
-    assert (post.state(settled), post.state(reclaimed)) == ("Success", "Submitted")
-    assert not post.outbox
+    assert (harness.state(settled), harness.state(reclaimed)) == ("Success", "Submitted")
+    assert not harness.outbox
 
 
 CHILD = """
@@ -162,9 +164,9 @@ time.sleep(600)
 
 def test_the_reports_of_a_killed_process_are_replayed(tmp_path: Path) -> None:
     """``kill -9`` after an end was put into the outbox: the next process reports it, once."""
-    post = Post()
-    run = post.claimed()
-    [seen] = post.cloud.flow_runs([run])
+    harness = ReportingHarness()
+    run = harness.claimed()
+    [seen] = harness.cloud.flow_runs([run])
     assert seen.claim is not None
     arguments = [sys.executable, "-c", CHILD, str(tmp_path), run, seen.claim.unit]
     child = subprocess.Popen(arguments, stdout=subprocess.PIPE, env=dict(os.environ))
@@ -176,11 +178,11 @@ def test_the_reports_of_a_killed_process_are_replayed(tmp_path: Path) -> None:
         child.communicate(timeout=30)
 
     for _ in range(2):
-        post.restart(DiskReports(tmp_path, "owner"))
-        post.send()
-        post.store.close()
+        harness.restart(DiskReports(tmp_path, "owner"))
+        harness.send()
+        harness.store.close()
 
-    assert (post.state(run), post.messages(run)) == ("Failed", ["one", "two"])
+    assert (harness.state(run), harness.messages(run)) == ("Failed", ["one", "two"])
 
 
 class LeftReports(MemoryReports):
@@ -203,7 +205,7 @@ class LeftReports(MemoryReports):
         self.forgotten.append(run_id)
 
 
-def test_entries_that_make_no_report_are_forgotten(post: Post) -> None:
+def test_entries_that_make_no_report_are_forgotten(harness: ReportingHarness) -> None:
     """They may be of another version; the others of the run count."""
     line = entry_of(Line(message="x", level="INFO", at=NOW))
     nonsense: list[Entry] = [
@@ -213,8 +215,8 @@ def test_entries_that_make_no_report_are_forgotten(post: Post) -> None:
     ]
     store = LeftReports({an_id(1): [*nonsense, line], an_id(2): nonsense})
 
-    assert post.restart(store) == 1
-    assert len(post.outbox) == 1
+    assert harness.restart(store) == 1
+    assert len(harness.outbox) == 1
     assert store.forgotten == [an_id(2)]
 
 
@@ -225,22 +227,24 @@ def test_an_entry_reads_as_it_was_written() -> None:
     assert [read_entry(an_id(1), entry_of(each)) for each in reports] == reports
 
 
-def test_a_store_that_fails_is_reported_once(post: Post, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_fails_is_reported_once(
+    harness: ReportingHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One warning for each process; the reports go out from memory."""
-    post.restart(DiskReports(tmp_path, "owner"))
+    harness.restart(DiskReports(tmp_path, "owner"))
     monkeypatch.setattr(DiskReports, "problem", property(lambda _: "no space left"))
     for _ in range(3):
-        run = post.claimed()
-        post.end(run)
-        post.sends(1)
-        assert post.state(run) == "Failed"
-    post.store.close()
+        run = harness.claimed()
+        harness.end(run)
+        harness.sends(1)
+        assert harness.state(run) == "Failed"
+    harness.store.close()
 
-    assert post.levels(events.REPORTS_AT_RISK) == ["WARNING"]
+    assert harness.levels(events.REPORTS_AT_RISK) == ["WARNING"]
 
 
-def test_a_problem_that_the_start_reported_is_not_reported_again(post: Post) -> None:
+def test_a_problem_that_the_start_reported_is_not_reported_again(harness: ReportingHarness) -> None:
     """Who loads the reports says where they are kept, and why."""
-    post.restart(MemoryReports(problem="other users can write there"))
-    post.sends(2)
-    assert post.levels(events.REPORTS_AT_RISK) == []
+    harness.restart(MemoryReports(problem="other users can write there"))
+    harness.sends(2)
+    assert harness.levels(events.REPORTS_AT_RISK) == []

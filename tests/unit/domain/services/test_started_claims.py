@@ -5,35 +5,35 @@ from prefect.agent.domain.model.ends import End, EndKind
 from prefect.agent.domain.services.outbox import Outbox
 from prefect.agent.domain.services.work_in_hand import MEMORY
 from support.builders import an_id
-from support.sweeps import World
+from support.sweep_harness import SweepHarness
 
 
 def test_a_claim_that_this_process_has_started_is_not_started_again() -> None:
     """A subclass may start flow runs where this agent sees no unit: a slow start is no missing start."""
-    world = World()
-    claimed = world.claim()
-    world.work.note_start(claimed.record.unit, world.clock.monotonic())
-    world.clock.advance(2 * MEMORY)
+    harness = SweepHarness()
+    claimed = harness.claim()
+    harness.work.note_start(claimed.record.unit, harness.clock.monotonic())
+    harness.clock.advance(2 * MEMORY)
 
     for _ in range(3):
-        world.turn()
+        harness.turn()
 
-    assert world.platform.created == []
-    assert world.state(claimed.run.id) == "Submitted"
+    assert harness.platform.created == []
+    assert harness.state(claimed.run.id) == "Submitted"
 
 
 def test_starts_are_forgotten_once_their_runs_wait_no_more() -> None:
     """An agent that lives for months does not collect the names of all its units."""
-    world = World()
-    world.work.note_start("prefect-long-gone-1", world.clock.monotonic())
-    world.clock.advance(MEMORY + 1)
-    claimed = world.claim()
-    world.work.note_start(claimed.record.unit, world.clock.monotonic())
+    harness = SweepHarness()
+    harness.work.note_start("prefect-long-gone-1", harness.clock.monotonic())
+    harness.clock.advance(MEMORY + 1)
+    claimed = harness.claim()
+    harness.work.note_start(claimed.record.unit, harness.clock.monotonic())
 
-    world.recovery.wanted(world.cloud.flow_runs([claimed.run.id]))
+    harness.recovery.wanted(harness.cloud.flow_runs([claimed.run.id]))
 
-    assert world.work.has_started(claimed.record.unit)
-    assert not world.work.has_started("prefect-long-gone-1")
+    assert harness.work.has_started(claimed.record.unit)
+    assert not harness.work.has_started("prefect-long-gone-1")
 
 
 def test_an_end_for_another_claim_takes_no_ends_place() -> None:

@@ -25,138 +25,140 @@ from prefect.agent.domain.services.submission import CreateUnit, NoLongerOurs, O
 from prefect.agent.domain.services.work_in_hand import WorkInHand
 from prefect.agent.ports import events
 from support.builders import Heard, a_record, a_run
-from support.yards import Yard
+from support.submission_harness import SubmissionHarness
 
 
 @pytest.fixture
-def yard() -> Yard:
+def harness() -> SubmissionHarness:
     """An empty platform."""
-    return Yard()
+    return SubmissionHarness()
 
 
-def test_a_unit_is_created_as_planned(yard: Yard) -> None:
+def test_a_unit_is_created_as_planned(harness: SubmissionHarness) -> None:
     """By the name that was claimed, with the environment of the agent."""
-    run = yard.claimed()
+    run = harness.claimed()
 
-    unit = yard.create(run)
+    unit = harness.create(run)
 
-    [submission] = yard.platform.created
+    [submission] = harness.platform.created
     assert unit.name == submission.name == unit_name(run.id, run.attempt)
     assert submission.env["A"] == "1"
-    assert unit.owner == submission.owner == owner(yard.cloud.identity, "ann", ["x"])
-    assert yard.heard.names() == [events.UNIT_CREATED]
+    assert unit.owner == submission.owner == owner(harness.cloud.identity, "ann", ["x"])
+    assert harness.heard.names() == [events.UNIT_CREATED]
 
 
-def test_creating_again_finds_the_unit(yard: Yard) -> None:
+def test_creating_again_finds_the_unit(harness: SubmissionHarness) -> None:
     """A second create is a success without a second unit: promise P1."""
-    run = yard.claimed()
+    run = harness.claimed()
 
-    assert yard.create(run) == yard.create(run)
-    assert len(yard.platform.created) == 1
+    assert harness.create(run) == harness.create(run)
+    assert len(harness.platform.created) == 1
 
 
 @pytest.mark.parametrize("trouble", [PlatformUnavailable("busy"), PlatformForbidden("no")], ids=["busy", "forbidden"])
-def test_trouble_that_passes_is_sat_out(yard: Yard, trouble: PlatformError) -> None:
+def test_trouble_that_passes_is_sat_out(harness: SubmissionHarness, trouble: PlatformError) -> None:
     """The platform is away for a while: the run starts when it is back."""
-    yard.platform.fail_next("create", trouble, times=5)
+    harness.platform.fail_next("create", trouble, times=5)
 
-    yard.create(yard.claimed())
+    harness.create(harness.claimed())
 
-    assert len(yard.platform.created) == 1
-    assert yard.heard.names() == [events.UNIT_RETRIED] * 5 + [events.UNIT_CREATED]
+    assert len(harness.platform.created) == 1
+    assert harness.heard.names() == [events.UNIT_RETRIED] * 5 + [events.UNIT_CREATED]
 
 
-def test_an_answer_that_was_lost_costs_no_second_unit(yard: Yard) -> None:
+def test_an_answer_that_was_lost_costs_no_second_unit(harness: SubmissionHarness) -> None:
     """The create took effect all the same."""
-    yard.platform.lose_answers("create", 2)
+    harness.platform.lose_answers("create", 2)
 
-    yard.create(yard.claimed())
+    harness.create(harness.claimed())
 
-    assert len(yard.platform.created) == 1
+    assert len(harness.platform.created) == 1
 
 
-def test_trouble_that_stays_is_raised_at_the_deadline(yard: Yard) -> None:
+def test_trouble_that_stays_is_raised_at_the_deadline(harness: SubmissionHarness) -> None:
     """Neither before nor long after; the last try is at the deadline itself."""
-    yard.platform.fail_next("create", PlatformUnavailable("busy"), times=1000)
-    start = yard.clock.monotonic()
+    harness.platform.fail_next("create", PlatformUnavailable("busy"), times=1000)
+    start = harness.clock.monotonic()
 
     with pytest.raises(PlatformUnavailable):
-        yard.create(yard.claimed())
+        harness.create(harness.claimed())
 
-    assert yard.clock.monotonic() - start == pytest.approx(120)
+    assert harness.clock.monotonic() - start == pytest.approx(120)
 
 
-def test_the_platform_may_ask_for_patience(yard: Yard) -> None:
+def test_the_platform_may_ask_for_patience(harness: SubmissionHarness) -> None:
     """Retry-After is honoured, inside the deadline."""
-    yard.platform.fail_next("create", PlatformUnavailable("busy", retry_after=30))
-    start = yard.clock.monotonic()
+    harness.platform.fail_next("create", PlatformUnavailable("busy", retry_after=30))
+    start = harness.clock.monotonic()
 
-    yard.create(yard.claimed())
+    harness.create(harness.claimed())
 
-    assert yard.clock.monotonic() - start == pytest.approx(30)
+    assert harness.clock.monotonic() - start == pytest.approx(30)
 
 
-def test_patience_ends_at_the_deadline(yard: Yard) -> None:
+def test_patience_ends_at_the_deadline(harness: SubmissionHarness) -> None:
     """An hour is not waited for."""
-    yard.platform.fail_next("create", PlatformUnavailable("busy", retry_after=3600), times=5)
-    start = yard.clock.monotonic()
+    harness.platform.fail_next("create", PlatformUnavailable("busy", retry_after=3600), times=5)
+    start = harness.clock.monotonic()
 
     with pytest.raises(PlatformUnavailable):
-        yard.create(yard.claimed())
+        harness.create(harness.claimed())
 
-    assert yard.clock.monotonic() - start == pytest.approx(120)
-
-
-def refusing(yard: Yard, **rules: list[str]) -> CreateUnit:
-    """The way to the yard's platform under a policy."""
-    return attrs.evolve(yard.create, policy=Policy.read({"preset": "open", **rules}))
+    assert harness.clock.monotonic() - start == pytest.approx(120)
 
 
-def test_the_policy_is_asked_before_the_platform(yard: Yard) -> None:
+def refusing(harness: SubmissionHarness, **rules: list[str]) -> CreateUnit:
+    """The way to the harness's platform under a policy."""
+    return attrs.evolve(harness.create, policy=Policy.read({"preset": "open", **rules}))
+
+
+def test_the_policy_is_asked_before_the_platform(harness: SubmissionHarness) -> None:
     """Nothing is prepared, pulled or created, and no time passes."""
-    run, start = yard.claimed(), yard.clock.monotonic()
+    run, start = harness.claimed(), harness.clock.monotonic()
 
     with pytest.raises(SubmissionRefused, match=r"policy does not allow .*rule images: the image 'docker\.io/memory"):
-        refusing(yard, images=[])(run)
+        refusing(harness, images=[])(run)
 
-    assert not {"prepare", "create"} & set(yard.platform.calls)
-    assert yard.clock.monotonic() == start
+    assert not {"prepare", "create"} & set(harness.platform.calls)
+    assert harness.clock.monotonic() == start
 
 
-def test_what_only_the_platform_knows_is_judged_before_it_prepares(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_only_the_platform_knows_is_judged_before_it_prepares(
+    harness: SubmissionHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The platform says what the unit would be given; a refusal leaves it untouched."""
-    run = yard.claimed()
-    monkeypatch.setattr(yard.platform, "demands", lambda _: Demands(privileges=frozenset({"privileged"})))
+    run = harness.claimed()
+    monkeypatch.setattr(harness.platform, "demands", lambda _: Demands(privileges=frozenset({"privileged"})))
 
     with pytest.raises(SubmissionRefused, match="rule privileges"):
-        refusing(yard, privileges=[])(run)
+        refusing(harness, privileges=[])(run)
 
-    assert not {"prepare", "create"} & set(yard.platform.calls)
-    assert refusing(yard, images=["**"])(run).flow_run_id == run.id
+    assert not {"prepare", "create"} & set(harness.platform.calls)
+    assert refusing(harness, images=["**"])(run).flow_run_id == run.id
 
 
-def test_a_platform_that_cannot_say_what_is_asked_is_asked_again(yard: Yard) -> None:
+def test_a_platform_that_cannot_say_what_is_asked_is_asked_again(harness: SubmissionHarness) -> None:
     """Nothing is created meanwhile: an error that passes is no permission."""
-    yard.platform.fail_next("demands", PlatformUnavailable("busy"), times=3)
+    harness.platform.fail_next("demands", PlatformUnavailable("busy"), times=3)
 
-    refusing(yard, privileges=[])(yard.claimed())
+    refusing(harness, privileges=[])(harness.claimed())
 
-    assert yard.platform.calls.count("demands") == 4
-    assert yard.platform.calls.count("prepare") == yard.platform.calls.count("create") == 1
+    assert harness.platform.calls.count("demands") == 4
+    assert harness.platform.calls.count("prepare") == harness.platform.calls.count("create") == 1
 
 
-def test_an_open_policy_costs_the_platform_nothing(yard: Yard) -> None:
+def test_an_open_policy_costs_the_platform_nothing(harness: SubmissionHarness) -> None:
     """Then there is nothing to ask."""
-    yard.create(yard.claimed())
-    assert "demands" not in yard.platform.calls
+    harness.create(harness.claimed())
+    assert "demands" not in harness.platform.calls
 
 
-def test_a_refusal_of_the_policy_is_the_runs_reason(yard: Yard) -> None:
+def test_a_refusal_of_the_policy_is_the_runs_reason(harness: SubmissionHarness) -> None:
     """The run is Failed with the rule's name, at once."""
-    yard.create = refusing(yard, images=["registry.example.com/**"])
-    start, outbox = yard.starting()
+    harness.create = refusing(harness, images=["registry.example.com/**"])
+    start, outbox = harness.starting()
 
-    assert not start(yard.claims())
+    assert not start(harness.claims())
 
     [reports] = outbox.due()
     end = reports.run.end
@@ -165,74 +167,74 @@ def test_a_refusal_of_the_policy_is_the_runs_reason(yard: Yard) -> None:
     assert "rule images" in end.message
 
 
-def test_a_refusal_is_raised_at_once(yard: Yard) -> None:
+def test_a_refusal_is_raised_at_once(harness: SubmissionHarness) -> None:
     """Trying again cannot help: what cannot be planned, and what the platform refuses."""
-    run = attrs.evolve(yard.claimed(), run_config=UnusableRunConfig(reason="cheese"))
+    run = attrs.evolve(harness.claimed(), run_config=UnusableRunConfig(reason="cheese"))
     with pytest.raises(SubmissionRefused, match="cheese"):
-        yard.create(run)
-    run = yard.claimed()
-    yard.platform.take_name(unit_name(run.id, run.attempt), "a stranger")
+        harness.create(run)
+    run = harness.claimed()
+    harness.platform.take_name(unit_name(run.id, run.attempt), "a stranger")
     with pytest.raises(UnitNameTaken, match="a stranger"):
-        yard.create(run)
+        harness.create(run)
 
-    assert yard.clock.monotonic() == 0
-    assert yard.platform.created == []
+    assert harness.clock.monotonic() == 0
+    assert harness.platform.created == []
 
 
 @pytest.mark.parametrize("state", ["Cancelled", "Cancelling", "Failed", "Scheduled"])
-def test_a_run_that_moved_on_while_its_platform_was_away_is_not_started(yard: Yard, state: str) -> None:
+def test_a_run_that_moved_on_while_its_platform_was_away_is_not_started(harness: SubmissionHarness, state: str) -> None:
     """Cancelled, failed or taken back: nothing starts when the platform comes back."""
-    run = yard.claimed()
-    yard.cloud.set_state(run.id, state)
-    yard.platform.fail_next("create", PlatformUnavailable("busy"), times=10)
+    run = harness.claimed()
+    harness.cloud.set_state(run.id, state)
+    harness.platform.fail_next("create", PlatformUnavailable("busy"), times=10)
 
     with pytest.raises(NoLongerOurs, match=state):
-        yard.create(run)
-    assert yard.platform.created == []
+        harness.create(run)
+    assert harness.platform.created == []
 
 
-def test_a_deleted_run_is_not_started(yard: Yard) -> None:
+def test_a_deleted_run_is_not_started(harness: SubmissionHarness) -> None:
     """It is gone from the Cloud."""
-    yard.platform.fail_next("create", PlatformUnavailable("busy"), times=10)
+    harness.platform.fail_next("create", PlatformUnavailable("busy"), times=10)
 
     with pytest.raises(NoLongerOurs, match="deleted"):
-        yard.create(attrs.evolve(yard.claimed(), id=a_run(99).id))
+        harness.create(attrs.evolve(harness.claimed(), id=a_run(99).id))
 
 
 @pytest.mark.parametrize("state", ["Cancelled", "Failed", "Success"])
-def test_a_running_run_that_moved_on_is_not_started_either(yard: Yard, state: str) -> None:
+def test_a_running_run_that_moved_on_is_not_started_either(harness: SubmissionHarness, state: str) -> None:
     """A run whose task runs were claimed may be cancelled meanwhile, too."""
-    run_id = yard.cloud.add_flow_run(state="Running")
-    yard.cloud.add_task_run(run_id)
-    run = yard.claimed(run_id)
-    yard.cloud.set_state(run.id, state)
-    yard.platform.fail_next("create", PlatformUnavailable("busy"), times=10)
+    run_id = harness.cloud.add_flow_run(state="Running")
+    harness.cloud.add_task_run(run_id)
+    run = harness.claimed(run_id)
+    harness.cloud.set_state(run.id, state)
+    harness.platform.fail_next("create", PlatformUnavailable("busy"), times=10)
 
     with pytest.raises(NoLongerOurs, match=state):
-        yard.create(run)
+        harness.create(run)
 
 
-def test_a_run_that_was_claimed_again_meanwhile_is_not_started(yard: Yard) -> None:
+def test_a_run_that_was_claimed_again_meanwhile_is_not_started(harness: SubmissionHarness) -> None:
     """Taken back, then claimed anew: its unit is there; a second one would execute the run twice."""
-    run = yard.claimed()
-    yard.cloud.set_state(run.id, "Scheduled")
-    yard.claimer("b")(yard.cloud.flow_runs([run.id]))
-    yard.platform.fail_next("create", PlatformUnavailable("busy"), times=10)
+    run = harness.claimed()
+    harness.cloud.set_state(run.id, "Scheduled")
+    harness.claimer("b")(harness.cloud.flow_runs([run.id]))
+    harness.platform.fail_next("create", PlatformUnavailable("busy"), times=10)
 
     with pytest.raises(NoLongerOurs, match="no longer"):
-        yard.create(run)
-    assert yard.platform.created == []
+        harness.create(run)
+    assert harness.platform.created == []
 
 
-def test_if_both_sides_are_away_nothing_is_given_up(yard: Yard) -> None:
+def test_if_both_sides_are_away_nothing_is_given_up(harness: SubmissionHarness) -> None:
     """A Cloud that does not answer says nothing about the run."""
-    run = yard.claimed()
-    yard.platform.fail_next("create", PlatformUnavailable("busy"), times=6)
-    yard.cloud.fail_next("flow_runs", CloudUnavailable("away"), times=6)
+    run = harness.claimed()
+    harness.platform.fail_next("create", PlatformUnavailable("busy"), times=6)
+    harness.cloud.fail_next("flow_runs", CloudUnavailable("away"), times=6)
 
-    yard.create(run)
+    harness.create(run)
 
-    assert len(yard.platform.created) == 1
+    assert len(harness.platform.created) == 1
 
 
 # --- saying what came of it ---

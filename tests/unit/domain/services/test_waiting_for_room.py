@@ -9,72 +9,72 @@ from prefect.agent.domain.model.reports import entry_of, read_entry
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.services.reporting import SendReports
 from prefect.agent.domain.services.waits import MOST, SAY_AGAIN, Waits
-from support.sweeps import World
-from support.yards import Yard
+from support.submission_harness import SubmissionHarness
+from support.sweep_harness import SweepHarness
 
 FULL = CreateBlocked("the quota is full", patience=6 * 3600, needs_room=True, retry_after=5)
 
 
 @pytest.fixture
-def yard() -> Yard:
+def harness() -> SubmissionHarness:
     """An empty platform."""
-    return Yard()
+    return SubmissionHarness()
 
 
-def full(yard: Yard, error: CreateBlocked = FULL) -> None:
+def full(harness: SubmissionHarness, error: CreateBlocked = FULL) -> None:
     """Let the platform take nothing."""
     for method in ("create", "check"):
-        yard.platform.fail_next(method, error, times=10_000)
+        harness.platform.fail_next(method, error, times=10_000)
 
 
-def test_a_log_says_at_once_what_its_run_waits_for(yard: Yard) -> None:
+def test_a_log_says_at_once_what_its_run_waits_for(harness: SubmissionHarness) -> None:
     """Once, and again only after a long time; what takes room is asked to go."""
-    full(yard)
+    full(harness)
     said: list[str] = []
     asked: list[bool] = []
-    yard.create.note = lambda _, message, _level: said.append(message)
-    yard.work.wake_sweep = lambda: asked.append(True)
-    start, _ = yard.starting()
+    harness.create.note = lambda _, message, _level: said.append(message)
+    harness.work.wake_sweep = lambda: asked.append(True)
+    start, _ = harness.starting()
 
-    assert not start(yard.claims())
+    assert not start(harness.claims())
 
     assert said == ["The flow run waits to be started: the quota is full"]
     assert asked
-    assert yard.work.take_need_of_room()
+    assert harness.work.take_need_of_room()
 
 
-def test_a_run_that_waits_is_handed_back_and_that_costs_nothing(yard: Yard) -> None:
+def test_a_run_that_waits_is_handed_back_and_that_costs_nothing(harness: SubmissionHarness) -> None:
     """However often: it is no recovery, and nothing is claimed until there is room."""
-    start, outbox = yard.starting()
-    run_id = yard.cloud.add_flow_run()
+    start, outbox = harness.starting()
+    run_id = harness.cloud.add_flow_run()
     for _ in range(8):
-        full(yard)
-        assert not start(yard.claims(run_id))
-        assert not yard.gate.is_open
-        SendReports(cloud=yard.cloud, outbox=outbox, tell=yard.heard)()
-        assert yard.cloud.flow_run(run_id).state == "Scheduled"
-        yard.platform.fail_next("check", FULL, times=0)
-        yard.clock.advance(61)
+        full(harness)
+        assert not start(harness.claims(run_id))
+        assert not harness.gate.is_open
+        SendReports(cloud=harness.cloud, outbox=outbox, tell=harness.heard)()
+        assert harness.cloud.flow_run(run_id).state == "Scheduled"
+        harness.platform.fail_next("check", FULL, times=0)
+        harness.clock.advance(61)
 
-    yard.platform.fail_next("create", FULL, times=0)
-    yard.platform.fail_next("check", FULL, times=0)
-    claimed = yard.claims(run_id)
+    harness.platform.fail_next("create", FULL, times=0)
+    harness.platform.fail_next("check", FULL, times=0)
+    claimed = harness.claims(run_id)
     assert claimed.record.recoveries == 0
 
 
-def test_a_run_does_not_wait_for_ever(yard: Yard) -> None:
+def test_a_run_does_not_wait_for_ever(harness: SubmissionHarness) -> None:
     """The time of all its claims counts."""
-    start, outbox = yard.starting()
-    run_id = yard.cloud.add_flow_run()
-    full(yard, CreateBlocked("the quota is full", patience=300))
+    start, outbox = harness.starting()
+    run_id = harness.cloud.add_flow_run()
+    full(harness, CreateBlocked("the quota is full", patience=300))
     for _ in range(3):
-        start(yard.claims(run_id))
-        SendReports(cloud=yard.cloud, outbox=outbox, tell=yard.heard)()
-        if yard.cloud.flow_run(run_id).state == "Failed":
+        start(harness.claims(run_id))
+        SendReports(cloud=harness.cloud, outbox=outbox, tell=harness.heard)()
+        if harness.cloud.flow_run(run_id).state == "Failed":
             break
-        yard.clock.advance(61)
+        harness.clock.advance(61)
 
-    found = yard.cloud.flow_run(run_id)
+    found = harness.cloud.flow_run(run_id)
     assert found.state == "Failed"
     assert "it waited for 3" in (found.message or "")
     assert "the quota is full" in (found.message or "")
@@ -101,13 +101,13 @@ def test_a_report_keeps_whether_it_counts(counts: bool) -> None:
 @pytest.mark.parametrize(("keep", "is_removed"), [(300, True), (None, False)])
 def test_ended_units_make_room(keep: float | None, is_removed: bool) -> None:
     """Before their time, once their ends are reported, but not if they are to be kept for ever."""
-    world = World(settings=AgentSettings(keep_ended=keep))
-    _, name = world.started("Success")
-    world.platform.end(name)
-    world.turn()
-    assert world.platform.unit(name) is not None
+    sweeping = SweepHarness(settings=AgentSettings(keep_ended=keep))
+    _, name = sweeping.started("Success")
+    sweeping.platform.end(name)
+    sweeping.turn()
+    assert sweeping.platform.unit(name) is not None
 
-    world.work.ask_for_room()
-    world.turn()
+    sweeping.work.ask_for_room()
+    sweeping.turn()
 
-    assert (world.platform.unit(name) is None) is is_removed
+    assert (sweeping.platform.unit(name) is None) is is_removed

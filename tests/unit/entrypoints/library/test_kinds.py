@@ -20,7 +20,7 @@ from prefect.agent.entrypoints.runtime.exits import ExitCode
 from prefect.agent.entrypoints.runtime.signals import TOGETHER
 from prefect.agent.ports import events
 from prefect.agent.ports.events import Event, ignore
-from support.lab import QuickClock
+from support.agent_harness import QuickClock
 from support.waiting import wait_until
 
 QUICK = AgentSettings(name="ann", poll_first=0.005, poll_last=0.01)

@@ -442,7 +442,7 @@ def test_a_port_that_is_taken_is_said_so(agent: Watched) -> None:
 
 
 @pytest.mark.parametrize("host", ["\u4e2d" + "x" * 70, "a..b"])
-def test_an_address_whose_name_no_host_has_is_refused(host: str) -> None:
+def test_an_address_whose_name_no_host_has_is_refused(agent: Watched, host: str) -> None:
     """Python's own error for it is no OSError."""
     with pytest.raises(ConfigurationError, match="--agent-address"):
-        HealthServer(dict, lambda: None).start(f"http://{host}:80")
+        HealthServer(Site(pages=health_pages(agent.health)), lambda: None).start(f"http://{host}:80")

@@ -13,149 +13,149 @@ from prefect.agent.domain.errors import CloudUnavailable
 from prefect.agent.domain.model.flow_runs import Deferred, FlowRun
 from prefect.agent.entrypoints.runtime.polling import PollLoop
 from prefect.agent.ports import events
-from support.lab import FAST, SECOND, Lab, QuickClock, submitted
+from support.agent_harness import FAST, SECOND, AgentHarness, QuickClock, submitted
 from support.waiting import wait_until
 
 
-def test_from_ready_to_started(lab: Lab) -> None:
+def test_from_ready_to_started(harness: AgentHarness) -> None:
     """Every run gets one unit, is Submitted, and its log says which unit it is."""
-    runs = lab.add(20)
-    lab.agent().start()
-    lab.wait_started(runs)
+    runs = harness.add(20)
+    harness.agent().start()
+    harness.wait_started(runs)
 
-    wait_until(lambda: all(submitted(lab, run) for run in runs))
-    assert sorted(lab.units()) == sorted(runs)
-    assert lab.states(runs) == {"Submitted"}
+    wait_until(lambda: all(submitted(harness, run) for run in runs))
+    assert sorted(harness.units()) == sorted(runs)
+    assert harness.states(runs) == {"Submitted"}
 
 
-def test_two_agents_on_one_queue_double_nothing(lab: Lab) -> None:
+def test_two_agents_on_one_queue_double_nothing(harness: AgentHarness) -> None:
     """However their polls interleave: one unit per run (P1)."""
-    runs = lab.add(60)
+    runs = harness.add(60)
     for _ in range(2):
-        lab.agent(platform=InMemoryPlatform(beside=lab.platform)).start()
-    lab.wait_started(runs)
-    for agent in lab.agents:
+        harness.agent(platform=InMemoryPlatform(beside=harness.platform)).start()
+    harness.wait_started(runs)
+    for agent in harness.agents:
         agent.stop()
 
-    assert sorted(lab.units()) == sorted(runs)
-    assert all(lab.cloud.flow_run(run).version == 2 for run in runs)
+    assert sorted(harness.units()) == sorted(runs)
+    assert all(harness.cloud.flow_run(run).version == 2 for run in runs)
 
 
-def test_a_deferred_run_starts_when_its_time_comes(lab: Lab) -> None:
+def test_a_deferred_run_starts_when_its_time_comes(harness: AgentHarness) -> None:
     """QUEUED by a concurrency limit: others start; when the limit has room, so does this one."""
-    limited, free = lab.add(2)
+    limited, free = harness.add(2)
     clock = SystemClock()
-    lab.cloud.answer_claims(limited, lambda run: Deferred(run, clock.now(), "limit reached"))
-    agent = lab.agent(clock=QuickClock()).start()
-    lab.wait_started([free])
+    harness.cloud.answer_claims(limited, lambda run: Deferred(run, clock.now(), "limit reached"))
+    agent = harness.agent(clock=QuickClock()).start()
+    harness.wait_started([free])
     wait_until(lambda: events.CLAIM_DEFERRED in agent.heard.names())
-    assert limited not in lab.units()
+    assert limited not in harness.units()
 
-    lab.cloud.answer_claims(limited, None)
-    lab.wait_started([limited])
+    harness.cloud.answer_claims(limited, None)
+    harness.wait_started([limited])
 
 
-def test_the_limit_of_units_holds(lab: Lab) -> None:
+def test_the_limit_of_units_holds(harness: AgentHarness) -> None:
     """Never more alive than allowed; when one ends, the next one starts."""
-    runs = lab.add(6)
-    lab.agent(attrs.evolve(FAST, limit=2, keep_ended=1000)).start()
+    runs = harness.add(6)
+    harness.agent(attrs.evolve(FAST, limit=2, keep_ended=1000)).start()
     ended: set[str] = set()
     for _ in range(6):
-        wait_until(lambda: any(unit.name not in ended for unit in lab.platform.units()), 30, "one more unit")
-        alive = [unit for unit in lab.platform.units() if not unit.status.has_ended]
+        wait_until(lambda: any(unit.name not in ended for unit in harness.platform.units()), 30, "one more unit")
+        alive = [unit for unit in harness.platform.units() if not unit.status.has_ended]
         assert len(alive) <= 2
-        lab.cloud.set_state(alive[0].flow_run_id, "Success")
-        lab.platform.end(alive[0].name)
+        harness.cloud.set_state(alive[0].flow_run_id, "Success")
+        harness.platform.end(alive[0].name)
         ended.add(alive[0].name)
 
-    assert sorted(lab.units()) == sorted(runs)
+    assert sorted(harness.units()) == sorted(runs)
 
 
-def test_a_unit_that_ends_leaves_its_place_to_the_next_run_at_once(lab: Lab) -> None:
+def test_a_unit_that_ends_leaves_its_place_to_the_next_run_at_once(harness: AgentHarness) -> None:
     """An agent at its limit asks as soon as there is room, not when its longest pause between polls is over."""
-    runs = lab.add(2)
-    lab.agent(attrs.evolve(FAST, limit=1, poll_last=600, keep_ended=1000)).start()
-    wait_until(lambda: len(lab.units()) == 1, 30, "the first unit")
-    [first] = lab.platform.units()
-    lab.cloud.set_state(first.flow_run_id, "Success")
-    lab.platform.end(first.name)
+    runs = harness.add(2)
+    harness.agent(attrs.evolve(FAST, limit=1, poll_last=600, keep_ended=1000)).start()
+    wait_until(lambda: len(harness.units()) == 1, 30, "the first unit")
+    [first] = harness.platform.units()
+    harness.cloud.set_state(first.flow_run_id, "Success")
+    harness.platform.end(first.name)
 
-    lab.wait_started(runs)
+    harness.wait_started(runs)
 
 
-def test_max_polls(lab: Lab) -> None:
+def test_max_polls(harness: AgentHarness) -> None:
     """After so many polls the agent ends by itself, with everything in hand started and told."""
-    runs = lab.add(3)
-    agent = lab.agent(attrs.evolve(FAST, max_polls=2)).start()
+    runs = harness.add(3)
+    agent = harness.agent(attrs.evolve(FAST, max_polls=2)).start()
     agent.join()
 
-    assert lab.cloud.calls.count("ready_flow_runs") == 2
-    assert sorted(lab.units()) == sorted(runs)
-    assert all(submitted(lab, run) for run in runs)
+    assert harness.cloud.calls.count("ready_flow_runs") == 2
+    assert sorted(harness.units()) == sorted(runs)
+    assert all(submitted(harness, run) for run in runs)
     assert agent.end is None
 
 
-def test_max_polls_waits_for_what_is_not_due_yet(lab: Lab) -> None:
+def test_max_polls_waits_for_what_is_not_due_yet(harness: AgentHarness) -> None:
     """A run that was found is started, even if its time comes after the last poll."""
     clock = SystemClock()
     due = clock.now() + 6 * FAST.poll_last * SECOND
-    run = lab.cloud.add_flow_run(due=due)
-    agent = lab.agent(attrs.evolve(FAST, max_polls=1)).start()
+    run = harness.cloud.add_flow_run(due=due)
+    agent = harness.agent(attrs.evolve(FAST, max_polls=1)).start()
     agent.join()
 
-    assert lab.units() == [run]
-    [unit] = lab.platform.units()
+    assert harness.units() == [run]
+    [unit] = harness.platform.units()
     assert unit.created_at is not None
     assert unit.created_at >= due
 
 
-def test_a_run_starts_at_its_time_not_a_poll_later(lab: Lab) -> None:
+def test_a_run_starts_at_its_time_not_a_poll_later(harness: AgentHarness) -> None:
     """It is read ahead, and waits in the agent for its due time."""
     clock = SystemClock()
-    agent = lab.agent(attrs.evolve(FAST, poll_first=600, poll_last=600))
+    agent = harness.agent(attrs.evolve(FAST, poll_first=600, poll_last=600))
     due = clock.now() + 0.4 * SECOND
-    run = lab.cloud.add_flow_run(due=due)
+    run = harness.cloud.add_flow_run(due=due)
     agent.start()
-    lab.wait_started([run])
+    harness.wait_started([run])
 
-    [unit] = lab.platform.units()
+    [unit] = harness.platform.units()
     assert unit.created_at is not None
     assert 0 <= (unit.created_at - due).total_seconds() < 300
 
 
-def test_a_poke_ends_the_pause(lab: Lab) -> None:
+def test_a_poke_ends_the_pause(harness: AgentHarness) -> None:
     """A run that is created just after a poll need not wait for the next one."""
-    agent = lab.agent(attrs.evolve(FAST, poll_first=600, poll_last=600)).start()
+    agent = harness.agent(attrs.evolve(FAST, poll_first=600, poll_last=600)).start()
     wait_until(lambda: events.POLLED in agent.heard.names())
-    runs = lab.add(1)
+    runs = harness.add(1)
 
     agent.parts.loops.poke()
 
-    lab.wait_started(runs)
+    harness.wait_started(runs)
 
 
-def test_a_poke_during_a_poll_is_not_forgotten(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_poke_during_a_poll_is_not_forgotten(harness: AgentHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the Cloud answers may be older than the poke, and trouble may be over since."""
-    agent = lab.agent(attrs.evolve(FAST, poll_first=600, poll_last=600))
-    ready, runs = lab.cloud.ready_flow_runs, list[str]()
+    agent = harness.agent(attrs.evolve(FAST, poll_first=600, poll_last=600))
+    ready, runs = harness.cloud.ready_flow_runs, list[str]()
 
     def ready_flow_runs(**asked: Any) -> Sequence[FlowRun]:
         if runs:
             return ready(**asked)
-        runs.extend(lab.add(1))
+        runs.extend(harness.add(1))
         agent.parts.loops.poke()
         raise CloudUnavailable("restarted", retry_after=600)
 
-    monkeypatch.setattr(lab.cloud, "ready_flow_runs", ready_flow_runs)
+    monkeypatch.setattr(harness.cloud, "ready_flow_runs", ready_flow_runs)
     agent.start()
 
     wait_until(lambda: runs, what="the first poll")
-    lab.wait_started(runs)
+    harness.wait_started(runs)
 
 
-def test_stop_finishes_what_is_in_hand(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stop_finishes_what_is_in_hand(harness: AgentHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Claimed runs are started and told before the agent ends; nothing new is claimed."""
-    runs = lab.add(3)
+    runs = harness.add(3)
     entered, go_on, polls_are_over = threading.Event(), threading.Event(), threading.Event()
     real = PollLoop.step
 
@@ -172,53 +172,53 @@ def test_stop_finishes_what_is_in_hand(lab: Lab, monkeypatch: pytest.MonkeyPatch
         assert go_on.wait(120)
         return f"slow {run.id}"
 
-    agent = lab.agent(deploy=deploy).start()
+    agent = harness.agent(deploy=deploy).start()
     assert entered.wait(30)
-    wait_until(lambda: lab.states(runs) == {"Submitted"})
+    wait_until(lambda: harness.states(runs) == {"Submitted"})
     agent.parts.loops.stop()
     assert polls_are_over.wait(30)  # a poll that had begun before may still find something
-    late = lab.add(1)
+    late = harness.add(1)
     assert agent.thread is not None
     assert agent.thread.is_alive()
     go_on.set()
     agent.join()
 
-    assert all(submitted(lab, run) for run in runs)
-    assert lab.states(late) == {"Scheduled"}
+    assert all(submitted(harness, run) for run in runs)
+    assert harness.states(late) == {"Scheduled"}
 
 
-def test_a_cancelled_run_is_stopped_and_proven(lab: Lab) -> None:
+def test_a_cancelled_run_is_stopped_and_proven(harness: AgentHarness) -> None:
     """Cancelling with a unit that does not end: stopped after its grace, then Cancelled."""
-    runs = lab.add(1)
-    lab.agent(attrs.evolve(FAST, cancel_grace=0)).start()
-    lab.wait_started(runs)
-    lab.cloud.set_state(runs[0], "Running")
-    lab.cloud.cancel(runs[0])
+    runs = harness.add(1)
+    harness.agent(attrs.evolve(FAST, cancel_grace=0)).start()
+    harness.wait_started(runs)
+    harness.cloud.set_state(runs[0], "Running")
+    harness.cloud.cancel(runs[0])
 
-    wait_until(lambda: lab.states(runs) == {"Cancelled"})
-    assert all(unit.status.has_ended for unit in lab.platform.units())
+    wait_until(lambda: harness.states(runs) == {"Cancelled"})
+    assert all(unit.status.has_ended for unit in harness.platform.units())
 
 
-def test_a_unit_that_dies_is_seen_at_once(lab: Lab) -> None:
+def test_a_unit_that_dies_is_seen_at_once(harness: AgentHarness) -> None:
     """By the watch, not by the next sweep in ten minutes."""
-    runs = lab.add(1)
-    agent = lab.agent(attrs.evolve(FAST, sweep_every=600)).start()
-    lab.wait_started(runs)
+    runs = harness.add(1)
+    agent = harness.agent(attrs.evolve(FAST, sweep_every=600)).start()
+    harness.wait_started(runs)
     wait_until(lambda: runs[0] not in agent.parts.loops.sweep.work)
-    lab.cloud.set_state(runs[0], "Running")
-    assert lab.platform.is_watched.wait(30)
-    [unit] = lab.platform.units()
-    lab.platform.end(unit.name, 137)
+    harness.cloud.set_state(runs[0], "Running")
+    assert harness.platform.is_watched.wait(30)
+    [unit] = harness.platform.units()
+    harness.platform.end(unit.name, 137)
 
-    wait_until(lambda: lab.states(runs) == {"Failed"})
+    wait_until(lambda: harness.states(runs) == {"Failed"})
 
 
-def test_labels_decide(lab: Lab) -> None:
+def test_labels_decide(harness: AgentHarness) -> None:
     """An agent is given what its labels fit."""
-    mine = lab.cloud.add_flow_run(labels=["gpu"])
-    other = lab.cloud.add_flow_run(labels=["cpu"])
-    agent = lab.agent(attrs.evolve(FAST, labels=["gpu", "x"], max_polls=2)).start()
+    mine = harness.cloud.add_flow_run(labels=["gpu"])
+    other = harness.cloud.add_flow_run(labels=["cpu"])
+    agent = harness.agent(attrs.evolve(FAST, labels=["gpu", "x"], max_polls=2)).start()
     agent.join()
 
-    assert lab.units() == [mine]
-    assert lab.states([other]) == {"Scheduled"}
+    assert harness.units() == [mine]
+    assert harness.states([other]) == {"Scheduled"}

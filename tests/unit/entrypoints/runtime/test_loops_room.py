@@ -3,7 +3,7 @@
 import attrs
 
 from prefect.agent.domain.errors import CreateBlocked
-from support.lab import FAST, Lab, QuickClock
+from support.agent_harness import FAST, AgentHarness, QuickClock
 from support.waiting import wait_until
 
 FULL = CreateBlocked("the quota is full", patience=3600, needs_room=True)
@@ -11,22 +11,22 @@ FULL = CreateBlocked("the quota is full", patience=3600, needs_room=True)
 
 def test_a_runs_log_says_at_once_what_it_waits_for_and_it_starts_when_there_is_room() -> None:
     """Finished units make room meanwhile."""
-    lab = Lab()
-    agent = lab.agent(attrs.evolve(FAST, keep_ended=3600), clock=QuickClock()).start()
+    harness = AgentHarness()
+    agent = harness.agent(attrs.evolve(FAST, keep_ended=3600), clock=QuickClock()).start()
     try:
-        [first] = lab.add(1)
-        lab.wait_started([first])
-        [submission] = lab.platform.created
-        lab.cloud.set_state(first, "Success")
-        lab.platform.end(submission.name)
+        [first] = harness.add(1)
+        harness.wait_started([first])
+        [submission] = harness.platform.created
+        harness.cloud.set_state(first, "Success")
+        harness.platform.end(submission.name)
         for method in ("create", "check"):
-            lab.platform.fail_next(method, FULL, times=1)
+            harness.platform.fail_next(method, FULL, times=1)
 
-        second = lab.add(1)
+        second = harness.add(1)
 
-        wait_until(lambda: lab.platform.unit(submission.name) is None, 30, "the first has made room")
-        lab.wait_started(second)
+        wait_until(lambda: harness.platform.unit(submission.name) is None, 30, "the first has made room")
+        harness.wait_started(second)
     finally:
         agent.stop()
-    said = [line.message for line in lab.cloud.logs(second[0])]
+    said = [line.message for line in harness.cloud.logs(second[0])]
     assert said.count("The flow run waits to be started: the quota is full") == 1

@@ -12,7 +12,7 @@ from prefect.agent.domain.errors import CloudUnavailable, Unauthorised
 from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId
 from prefect.agent.entrypoints.runtime.exits import ExitCode
 from prefect.agent.ports import events
-from support.lab import FAST, SECOND, Lab
+from support.agent_harness import FAST, SECOND, AgentHarness
 from support.waiting import wait_until
 
 PATIENT = attrs.evolve(FAST, poll_first=600, poll_last=600, sweep_every=600)
@@ -66,9 +66,9 @@ def cloud() -> WaitingCloud:
 
 
 @pytest.fixture
-def lab(cloud: WaitingCloud) -> Lab:
+def harness(cloud: WaitingCloud) -> AgentHarness:
     """Around that Cloud."""
-    return Lab(cloud=cloud)
+    return AgentHarness(cloud=cloud)
 
 
 def waits(cloud: WaitingCloud, times: int = 1) -> None:
@@ -76,76 +76,76 @@ def waits(cloud: WaitingCloud, times: int = 1) -> None:
     wait_until(lambda: len(cloud.waits_for) >= times, 30, "it is asked")
 
 
-def test_a_run_starts_when_the_cloud_answers(lab: Lab, cloud: WaitingCloud) -> None:
+def test_a_run_starts_when_the_cloud_answers(harness: AgentHarness, cloud: WaitingCloud) -> None:
     """Though the next poll would be in ten minutes."""
-    lab.agent(PATIENT).start()
+    harness.agent(PATIENT).start()
     waits(cloud)
-    runs = lab.add(1)
+    runs = harness.add(1)
     cloud.bell.set()
-    lab.wait_started(runs)
+    harness.wait_started(runs)
     assert cloud.waits_for[0] > 400
-    lab.agents[0].parts.loops.stop()
+    harness.agents[0].parts.loops.stop()
     cloud.bell.set()
 
 
-def test_an_agent_that_waits_can_be_stopped(lab: Lab, cloud: WaitingCloud) -> None:
+def test_an_agent_that_waits_can_be_stopped(harness: AgentHarness, cloud: WaitingCloud) -> None:
     """At once: the answer concerns nobody any more."""
-    agent = lab.agent(PATIENT).start()
+    agent = harness.agent(PATIENT).start()
     waits(cloud)
     agent.stop()
     assert agent.end is None
-    late = lab.add(1)
+    late = harness.add(1)
     cloud.bell.set()
-    assert lab.states(late) == {"Scheduled"}
+    assert harness.states(late) == {"Scheduled"}
 
 
-def test_what_is_in_hand_goes_on(lab: Lab, cloud: WaitingCloud) -> None:
+def test_what_is_in_hand_goes_on(harness: AgentHarness, cloud: WaitingCloud) -> None:
     """A run that was asked for before its time is claimed at its time, whatever the Cloud is doing."""
     due = datetime.now(timezone.utc) + SECOND
     run = cloud.add_flow_run(due=due)
-    agent = lab.agent(attrs.evolve(PATIENT, poll_first=0.01, prefetch=60)).start()
-    lab.wait_started([run])
+    agent = harness.agent(attrs.evolve(PATIENT, poll_first=0.01, prefetch=60)).start()
+    harness.wait_started([run])
     assert datetime.now(timezone.utc) >= due
     waits(cloud, 2)
     agent.parts.loops.stop()
     cloud.bell.set()
 
 
-def test_trouble_while_it_waits(lab: Lab, cloud: WaitingCloud) -> None:
+def test_trouble_while_it_waits(harness: AgentHarness, cloud: WaitingCloud) -> None:
     """Is trouble of a poll: it is told, and after a pause the Cloud is asked again."""
     cloud.trouble = CloudUnavailable("the server was stopped")
-    agent = lab.agent(FAST).start()
+    agent = harness.agent(FAST).start()
     wait_until(lambda: events.CLOUD_TROUBLE in agent.heard.names(), 30, "trouble is told")
     cloud.over.set()
-    runs = lab.add(1)
-    lab.wait_started(runs)
+    runs = harness.add(1)
+    harness.wait_started(runs)
     agent.stop()
 
 
-def test_a_key_that_is_not_accepted_any_more(lab: Lab, cloud: WaitingCloud) -> None:
+def test_a_key_that_is_not_accepted_any_more(harness: AgentHarness, cloud: WaitingCloud) -> None:
     """Ends the agent, as ever."""
     cloud.trouble = Unauthorised("the key was revoked")
-    agent = lab.agent(FAST).start()
+    agent = harness.agent(FAST).start()
     agent.join()
     assert agent.exit_code() == ExitCode.NO_PERMISSION
 
 
-def test_the_last_poll_is_heard(lab: Lab, cloud: WaitingCloud) -> None:
+def test_the_last_poll_is_heard(harness: AgentHarness, cloud: WaitingCloud) -> None:
     """What it brings is started before the agent ends."""
-    agent = lab.agent(attrs.evolve(PATIENT, max_polls=1)).start()
+    agent = harness.agent(attrs.evolve(PATIENT, max_polls=1)).start()
     waits(cloud)
-    runs = lab.add(1)
+    runs = harness.add(1)
     cloud.bell.set()
     agent.join()
-    assert lab.units() == runs
+    assert harness.units() == runs
 
 
-def test_room_that_was_lost_meanwhile(lab: Lab, cloud: WaitingCloud) -> None:
+def test_room_that_was_lost_meanwhile(harness: AgentHarness, cloud: WaitingCloud) -> None:
     """No more are taken than there is room for when the answer comes."""
-    agent = lab.agent(attrs.evolve(FAST, limit=1, poll_last=5, poll_first=5, keep_ended=1000)).start()
+    agent = harness.agent(attrs.evolve(FAST, limit=1, poll_last=5, poll_first=5, keep_ended=1000)).start()
     waits(cloud)
-    lab.add(5)
+    harness.add(5)
     cloud.bell.set()
-    wait_until(lambda: len(lab.units()) == 1, 30, "one is started")
+    wait_until(lambda: len(harness.units()) == 1, 30, "one is started")
     agent.stop()
-    assert len(lab.units()) == 1
+    assert len(harness.units()) == 1

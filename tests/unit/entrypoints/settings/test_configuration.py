@@ -17,8 +17,8 @@ from prefect.agent.entrypoints.settings.bounds import bounds
 from prefect.agent.entrypoints.settings.configuration import (
     CLOUD_API,
     SERVER_API,
+    CloudLogin,
     Configuration,
-    Connection,
     connection,
     env_vars,
     labels,
@@ -81,7 +81,7 @@ def test_where_the_api_key_comes_from(
     )
     found = home.load({} if environ is None else {"PREFECT__CLOUD__API_KEY": environ})
 
-    assert connection(found, key=option) == Connection(api=CLOUD_API, backend="cloud", key=winner)
+    assert connection(found, key=option) == CloudLogin(api=CLOUD_API, backend="cloud", key=winner)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_files_may_be_elsewhere(home: Home) -> None:
     )
 
     assert found.text("cloud.agent.name") == "mine"
-    assert connection(found) == Connection(api=SERVER_API, backend="server", key="k")
+    assert connection(found) == CloudLogin(api=SERVER_API, backend="server", key="k")
 
 
 def test_the_backend_file_beats_the_config_file(home: Home) -> None:

@@ -20,8 +20,8 @@ LABELS = "PREFECT__CLOUD__AGENT__LABELS"
 ENV_VARS = "PREFECT__CLOUD__AGENT__ENV_VARS"
 
 
-def configured(files: dict[str, Any] | None = None, **environ: str) -> Configuration:
-    """A configuration without a disk."""
+def configured(files: dict[str, Any] | None = None, /, **environ: str) -> Configuration:
+    """A configuration of *files* and variables, without a disk."""
     return Configuration({"HOME": "/home/u", **environ}, files or {})
 
 

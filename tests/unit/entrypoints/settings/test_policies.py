@@ -115,7 +115,7 @@ def template_places(agent: Agent) -> object:
 class TestPlatforms:
     """What reaches the platform and the domain."""
 
-    def agent(self, kind: type[Agent], environ: dict[str, str] | None = None, **given: Any) -> Agent:
+    def agent(self, kind: type[Agent], environ: dict[str, str] | None = None, /, **given: Any) -> Agent:
         """One that is not started."""
         return kind(cloud=InMemoryCloudApi(), environ={**NOWHERE, **(environ or {})}, **given)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from prefect.agent.entrypoints.server.http.app import GRAPHQL_PATHS, HEALTH_PATHS, MAX_BODY
+from prefect.agent.entrypoints.server.http.app import GRAPHQL_PATHS, HEALTH_PATHS
+from prefect.agent.entrypoints.server.http.body_limits import MAX_BODY
 from prefect.agent.entrypoints.server.testing import running_server
 
 

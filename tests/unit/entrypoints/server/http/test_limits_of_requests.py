@@ -16,7 +16,7 @@ from prefect.agent.entrypoints.server.graphql.documents import (
     DocumentRefused,
     Documents,
 )
-from prefect.agent.entrypoints.server.graphql.execution import read_json
+from prefect.agent.entrypoints.server.graphql.json_text import read_json
 from prefect.agent.entrypoints.server.storage import database, sql_functions
 from prefect.agent.entrypoints.server.storage.database import Tx
 from support.embedded import Embedded

@@ -32,8 +32,15 @@ def old_file(path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.executescript(PAST.read_text(encoding="utf-8"))
     running = {**rows["flow_run"], "id": AGAIN, "state": "Running", "state_start_time": None}
-    task = {"id": TASK, "tenant_id": TENANT, "flow_id": FLOW, "slug": "t"}
-    retry = {"id": TASK, "tenant_id": TENANT, "flow_run_id": AGAIN, "task_id": TASK, "map_index": -1, "version": 1} | {
+    task: dict[str, object] = {"id": TASK, "tenant_id": TENANT, "flow_id": FLOW, "slug": "t"}
+    retry: dict[str, object] = {
+        "id": TASK,
+        "tenant_id": TENANT,
+        "flow_run_id": AGAIN,
+        "task_id": TASK,
+        "map_index": -1,
+        "version": 1,
+    } | {
         "state": "Retrying",
         "state_start_time": THEN,
         "serialized_state": '{"type":"Retrying"}',

@@ -60,7 +60,7 @@ class PickyCloud(InMemoryCloudApi):
 
 
 @attrs.define
-class Post:
+class ReportingHarness:
     """An outbox, its sender and the Cloud."""
 
     store: ReportStore = attrs.field(factory=MemoryReports)

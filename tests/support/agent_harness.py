@@ -16,11 +16,15 @@ from prefect.agent.domain.services.submission import OwnDeploy
 from prefect.agent.entrypoints.container import Parts, build
 from prefect.agent.entrypoints.factories import Options
 from prefect.agent.entrypoints.runtime.exits import AgentExit
+from prefect.agent.entrypoints.runtime.rhythm import Rhythm
 from prefect.agent.ports.clock import Wake
 from support.builders import Heard
 from support.waiting import wait_until
 
 SECOND = timedelta(seconds=1)
+QUICK = Rhythm(sweep_gap=0.02, report_gap=0.02)
+"""The loops follow each other more closely than in production."""
+
 FAST = AgentSettings(poll_first=0.01, poll_last=0.05, sweep_every=0.05, parallel=4)
 
 
@@ -87,7 +91,7 @@ class Agent:
 
 
 @attrs.define
-class Lab:
+class AgentHarness:
     """A Cloud and a platform that any number of agents share."""
 
     cloud: InMemoryCloudApi = attrs.field(factory=InMemoryCloudApi)
@@ -100,7 +104,9 @@ class Lab:
         """An agent that is not started yet; with a *deploy* of its own it starts no claim twice."""
         heard = Heard()
         given: dict[str, Any] = {"cloud": self.cloud, "platform": self.platform, "clock": SystemClock(), "tell": heard}
-        parts = build(Options(settings=settings, own_deploy=deploy and OwnDeploy(deploy)), **{**given, **ports})
+        parts = build(
+            Options(settings=settings, own_deploy=deploy and OwnDeploy(deploy), rhythm=QUICK), **{**given, **ports}
+        )
         self.agents.append(Agent(parts, heard))
         return self.agents[-1]
 
@@ -121,6 +127,6 @@ class Lab:
         wait_until(lambda: set(runs) <= set(self.units()), 30, "every run has a unit")
 
 
-def submitted(lab: Lab, run: FlowRunId) -> bool:
+def submitted(harness: AgentHarness, run: FlowRunId) -> bool:
     """Whether the run's log says that it was submitted."""
-    return any(line.message.startswith("Submitted for execution: ") for line in lab.cloud.logs(run))
+    return any(line.message.startswith("Submitted for execution: ") for line in harness.cloud.logs(run))

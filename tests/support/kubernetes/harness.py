@@ -23,9 +23,9 @@ from prefect.agent.domain.model.units import Unit, unit_name
 from prefect.agent.ports.platform import ExecutionPlatform
 from support.kubernetes.api import Account, Object
 from support.kubernetes.control_plane import ControlPlane
-from support.kubernetes.place import Place
+from support.kubernetes.platform_harness import role
 from support.kubernetes.proxy import FaultProxy
-from support.kubernetes.world import role
+from support.kubernetes.scratch_namespace import ScratchNamespace
 from support.waiting import wait_until
 
 KEY: Final = "k3y-of-the-cloud"
@@ -33,7 +33,7 @@ FOREVER: Final = "trap 'exit 0' TERM; sleep 600 & wait $!"
 
 
 @attrs.define(kw_only=True)
-class Lab:
+class KubernetesHarness:
     """One namespace, in which the agent has an account with the Role that ``install`` prints.
 
     Attributes:
@@ -42,7 +42,7 @@ class Lab:
     """
 
     plane: ControlPlane
-    place: Place
+    scratch: ScratchNamespace
     account: Account
     stack: ExitStack
     proxy: FaultProxy | None = None
@@ -50,7 +50,7 @@ class Lab:
     @property
     def namespace(self) -> str:
         """Its name."""
-        return self.place.namespace
+        return self.scratch.namespace
 
     def kubeconfig(self, token: str = "") -> str:
         """Path of a new kubeconfig of the agent's account."""
@@ -90,12 +90,12 @@ class Lab:
 
     def job(self, name: str) -> Object:
         """A Job, as an administrator sees it."""
-        return self.place.api.get(f"{self.place.jobs}/{name}")
+        return self.scratch.api.get(f"{self.scratch.jobs}/{name}")
 
     def pod(self, name: str) -> Object:
         """The pod of a unit, once it has one."""
-        wait_until(lambda: self.place.pod(name), 20, f"{name} has a pod")
-        pod = self.place.pod(name)
+        wait_until(lambda: self.scratch.pod(name), 20, f"{name} has a pod")
+        pod = self.scratch.pod(name)
         assert pod is not None
         return pod
 
@@ -105,19 +105,19 @@ class Lab:
 
     def secrets(self) -> list[str]:
         """Names of all Secrets."""
-        found = self.place.api.list(f"/api/v1/namespaces/{self.namespace}/secrets")
+        found = self.scratch.api.list(f"/api/v1/namespaces/{self.namespace}/secrets")
         return [each["metadata"]["name"] for each in found]
 
     def post(self, path: str, body: object) -> Object:
         """Make something in the namespace; *path* is ``api/v1 configmaps``."""
         group, _, resource = path.partition(" ")
-        return self.place.api.post(f"/{group}/namespaces/{self.namespace}/{resource}", body)
+        return self.scratch.api.post(f"/{group}/namespaces/{self.namespace}/{resource}", body)
 
 
 @contextmanager
-def laboratory(
+def kubernetes_harness(
     plane: ControlPlane, *, proxy: FaultProxy | None = None, labels: Mapping[str, str] | None = None
-) -> Generator[Lab]:
+) -> Generator[KubernetesHarness]:
     """A new namespace with these labels; it and everything in it is deleted."""
     namespace = plane.api.new_namespace()
     with ExitStack() as stack:
@@ -125,7 +125,9 @@ def laboratory(
         if labels:
             plane.api.patch(f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": labels}})
         account = plane.api.new_account(namespace, role(namespace))
-        yield Lab(plane=plane, place=Place(plane.api, namespace), account=account, stack=stack, proxy=proxy)
+        yield KubernetesHarness(
+            plane=plane, scratch=ScratchNamespace(plane.api, namespace), account=account, stack=stack, proxy=proxy
+        )
 
 
 def submission(

@@ -16,7 +16,7 @@ NOWHERE: Final = {"no": "such-node"}
 
 
 @attrs.frozen
-class Place:
+class ScratchNamespace:
     """A namespace, and what can be done there."""
 
     api: Api

@@ -89,7 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @attrs.define(kw_only=True)
-class SecretWorld:
+class SecretsHarness:
     """A Cloud that knows both keys, an agent's home, and what is asked of the Cloud.
 
     Attributes:
@@ -188,12 +188,12 @@ class SecretWorld:
 
 
 @contextmanager
-def secret_world(home: Path, env: Mapping[str, str]) -> Generator[SecretWorld]:
+def secrets_harness(home: Path, env: Mapping[str, str]) -> Generator[SecretsHarness]:
     """A Cloud with both keys, and a home for an agent that has *env*."""
     keys = {"PREFECT__CLOUD__API_KEY": KEY, "PREFECT_AGENT_FLOW_RUN_KEY": FLOW_KEY}
     with running_server(home / "cloud.db", keys=frozenset({KEY, FLOW_KEY})) as url:
         recorder = Recorder(url)
         try:
-            yield SecretWorld(home=home, env={**env, **keys}, recorder=recorder)
+            yield SecretsHarness(home=home, env={**env, **keys}, recorder=recorder)
         finally:
             recorder.close()

@@ -1,4 +1,4 @@
-"""The world of the platform contract on Kubernetes, and the Role that the agent is given there."""
+"""What the platform contract needs on Kubernetes, and the Role that the agent is given there."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,7 +33,7 @@ def role(namespace: str, features: Sequence[str] = tuple(permissions.FEATURES)) 
 
 
 @attrs.define(kw_only=True)
-class KubernetesWorld(Submissions, PlatformWorld):
+class KubernetesPlatformHarness(Submissions, PlatformWorld):
     """Jobs whose pods a kubelet of ours executes as processes; looked at as an administrator."""
 
     control_plane: ControlPlane

@@ -49,7 +49,7 @@ class SlowPlatform(InMemoryPlatform):
 
 
 @attrs.define
-class Yard:
+class SubmissionHarness:
     """A platform, a Cloud, and the way from one to the other."""
 
     clock: ManualClock = attrs.field(factory=lambda: ManualClock(auto=True))

@@ -16,7 +16,7 @@ from support.waiting import wait_until
 
 
 @attrs.frozen
-class Place:
+class ProcessHarness:
     """A state directory, and a folder where units leave their traces."""
 
     folder: Path

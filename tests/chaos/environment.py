@@ -30,7 +30,7 @@ OVER: Final = FINISHED | {GONE}
 
 
 @attrs.define(eq=False)
-class World:
+class Environment:
     """One engine, any number of Clouds.
 
     Attributes:
@@ -247,7 +247,7 @@ class World:
             return False
         return True
 
-    # --- what agents do, as the world sees it ---
+    # --- what agents do, as the environment sees it ---
 
     def watch(self, agent: str, cloud: str) -> Callable[[str, Mapping[str, Any], Callable[[], Any]], Any]:
         """See every call of an agent of *cloud*."""

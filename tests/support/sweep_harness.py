@@ -24,7 +24,7 @@ from support.builders import Heard
 
 
 @attrs.define
-class World:
+class SweepHarness:
     """A Cloud, a platform and an agent's sweep between them.
 
     Attributes:
@@ -63,7 +63,9 @@ class World:
         self.outbox = Outbox(clock=self.clock)
         self.sweep = self.agent()
 
-    def beside(self, *, cloud: InMemoryCloudApi | None = None, fingerprint: str = "same", **more: Any) -> "World":
+    def beside(
+        self, *, cloud: InMemoryCloudApi | None = None, fingerprint: str = "same", **more: Any
+    ) -> "SweepHarness":
         """Another agent on the same platform, alive like this one.
 
         Args:
@@ -71,7 +73,7 @@ class World:
             more: Like World's.
         """
         platform = InMemoryPlatform(beside=self.platform, clock=self.clock)
-        return World(
+        return SweepHarness(
             clock=self.clock,
             presence=self.presence,
             platform=platform,

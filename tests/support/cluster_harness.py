@@ -25,7 +25,7 @@ AGENT: Final = "app=prefect-agent"
 
 
 @attrs.frozen(kw_only=True)
-class Stage:
+class ClusterHarness:
     """An agent at work.
 
     Attributes:
@@ -95,7 +95,7 @@ class Stage:
 
 
 @contextmanager
-def installed_agent(cluster: Cluster, real: PrefectInside) -> Generator[Stage]:
+def installed_agent(cluster: Cluster, real: PrefectInside) -> Generator[ClusterHarness]:
     """Install the agent as people do, and wait until it is ready."""
     image = agent_image()
     with cluster.namespace("agent") as namespace:
@@ -110,7 +110,7 @@ def installed_agent(cluster: Cluster, real: PrefectInside) -> Generator[Stage]:
         if ready.returncode:
             told = [cluster.attempt(word, "pods", "-n", namespace, "-l", AGENT).stdout for word in ("describe", "logs")]
             raise AssertionError(f"the agent is not ready: {ready.stderr}\n" + "\n".join(told))
-        yield Stage(
+        yield ClusterHarness(
             cluster=cluster,
             real=real,
             namespace=namespace,

@@ -19,7 +19,7 @@ RUN: Final = uuid.uuid4().hex[:8]
 
 
 @attrs.define
-class Lab:
+class DockerHarness:
     """The engine without the adapter, and what a test leaves there."""
 
     client: APIClient
