@@ -250,7 +250,7 @@ def every_platform(command: Command) -> Command:
 
 def _hostname_label(*, default: bool | None) -> Callable[[Any], Any]:
     return _process(
-        "--hostname-label/--no-hostname-label", default=default, help="Add this machine's name to the labels."
+        "--hostname-label/--no-hostname-label", default=default, help="Add this machine's name to the labels (default)."
     )
 
 

@@ -65,6 +65,8 @@ def start(platform: str, **given: Any) -> None:
     kubernetes      Kubernetes Jobs
     or the name of a platform that another package adds.
     """
+    if platform == "process" and given["hostname_label"] is None:
+        given["hostname_label"] = True  # as every spelling of the process agent has it
     _run(_class(platform), given)
 
 
