@@ -4,7 +4,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test chaos attacks contract check format dev dev-prefect wheel wheelhouse image sbom lock clean
+.PHONY: help demo test chaos attacks contract check format dev dev-prefect docs dist smoke wheel wheelhouse image sbom lock clean
 
 # The Python that makes the environments: the first of these that really runs (a pyenv shim may not) and can make one.
 # Looked for only when an environment has to be made, and once.
@@ -16,7 +16,7 @@ FOUND = $(eval FOUND := $(shell for p in $(CANDIDATES); do \
 BIN := .venv/bin
 PREFECT_BIN := .venv-prefect/bin
 PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
-CODE := src tests tools $(wildcard benchmarks)
+CODE := src tests tools docs $(wildcard benchmarks)
 WORKERS ?= 3
 SIDE_BY_SIDE := --numprocesses $(WORKERS) --dist loadfile
 PLATFORM ?=
@@ -68,6 +68,10 @@ format: .venv/.installed ## Repair what ruff can repair
 
 dev: .venv/.installed ## The development environment .venv, locked
 dev-prefect: .venv-prefect/.locked ## The real Prefect 1.4.1 in .venv-prefect, locked
+
+docs: .venv/.installed ## The pages as a site, into build/docs; a warning or a link that leads nowhere is an error
+	@$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going --builder html docs build/docs
+	@echo build/docs/index.html
 
 wheel: .venv/.installed ## The wheel, into dist/
 	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
