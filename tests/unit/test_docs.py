@@ -15,6 +15,7 @@ from prefect.agent.domain import errors
 from prefect.agent.entrypoints.cli import prefect, prefect_agent
 from prefect.agent.entrypoints.cli.start import start
 from prefect.agent.entrypoints.runtime.exits import exit_for
+from prefect.agent.ports import events
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -112,3 +113,11 @@ def test_every_family_of_errors_is_explained_with_its_exit_code() -> None:
     assert {name: int(code) for name, code in rows.items()} == {
         kind.__name__: exit_for(kind.__new__(kind)).code for kind in raised
     }
+
+
+def test_every_event_of_the_log_is_explained() -> None:
+    """By the names that programs read, and no other."""
+    page = (DOCS / "reference" / "events.md").read_text(encoding="utf-8")
+    names = {value for name, value in vars(events).items() if name.isupper()}
+
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == names
