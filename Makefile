@@ -4,7 +4,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test chaos attacks contract check format dev dev-prefect wheel wheelhouse image sbom lock clean
+.PHONY: help demo test chaos attacks contract check format dev dev-prefect docs dist smoke helm wheel wheelhouse image sbom lock clean
 
 # The Python that makes the environments: the first of these that really runs (a pyenv shim may not) and can make one.
 # Looked for only when an environment has to be made, and once.
@@ -16,13 +16,15 @@ FOUND = $(eval FOUND := $(shell for p in $(CANDIDATES); do \
 BIN := .venv/bin
 PREFECT_BIN := .venv-prefect/bin
 PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
-CODE := src tests tools $(wildcard benchmarks)
+CODE := src tests tools docs $(wildcard benchmarks)
 WORKERS ?= 3
 SIDE_BY_SIDE := --numprocesses $(WORKERS) --dist loadfile
 PLATFORM ?=
+ONLY ?=
 IMAGE ?=
 ARGS ?=
 CLOUD_HOST ?=
+HELM ?= v3.18.6
 BASE ?= python:3.13-slim
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 AGENT_IMAGE ?= prefect-agent:$(VERSION)
@@ -66,12 +68,27 @@ format: .venv/.installed ## Repair what ruff can repair
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
+helm: ## The program helm, into .cache/helm, for the tests of the chart (needs Go)
+	@GOBIN=$(CURDIR)/.cache/helm CGO_ENABLED=0 go install helm.sh/helm/v3/cmd/helm@$(HELM)
+	@.cache/helm/helm version --short
+
 dev: .venv/.installed ## The development environment .venv, locked
 dev-prefect: .venv-prefect/.locked ## The real Prefect 1.4.1 in .venv-prefect, locked
+
+docs: .venv/.installed ## The pages as a site, into build/docs; a warning or a link that leads nowhere is an error
+	@$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going --builder html docs build/docs
+	@echo build/docs/index.html
 
 wheel: .venv/.installed ## The wheel, into dist/
 	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 	@rm -rf build; ls dist/*.whl
+
+dist: wheel ## Wheel and source distribution, into dist/
+	@$(BIN)/python -c 'from setuptools import build_meta; build_meta.build_sdist("dist")' >/dev/null
+	@rm -rf *.egg-info; ls dist/*.tar.gz
+
+smoke: .venv/.installed ## Wheel and source distribution in a clean environment of every Python found; ONLY="3.10 3.13" chooses
+	@$(BIN)/python tools/smoke.py $(ONLY)
 
 wheelhouse: .venv/.installed ## What the agent's image is made of, for the Python of BASE, into dist/wheels
 	@rm -rf dist/wheels; mkdir -p dist/wheels

@@ -81,6 +81,18 @@ def test_the_agent_does_not_load_what_its_platform_does_not_need() -> None:
     assert not loaded & {"docker", "kubernetes", "graphql", "uvicorn", "rich"}
 
 
+def test_the_version_is_that_of_the_metadata() -> None:
+    """As programs expect it; it is looked up when it is asked for."""
+    assert prefect.agent.__version__ == metadata.version("prefect-agent") == PROJECT["project"]["version"]
+
+
+def test_all_addresses_of_the_project_are_at_its_source() -> None:
+    """So that one change moves them all."""
+    urls = PROJECT["project"]["urls"]
+    assert {"Source", "Documentation", "Changelog", "Issues"} <= urls.keys()
+    assert all(url.startswith(urls["Source"]) for url in urls.values())
+
+
 def test_public_names_are_there() -> None:
     """All of them are loaded when asked for, and listed; others are not there."""
     for name in prefect.agent.__all__:

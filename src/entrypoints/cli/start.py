@@ -65,6 +65,8 @@ def start(platform: str, **given: Any) -> None:
     kubernetes      start flow runs as Kubernetes Jobs
     NAME            use the platform NAME, which another package provides
     """
+    if platform == "process" and given["hostname_label"] is None:
+        given["hostname_label"] = True  # as every spelling of the process agent has it
     _run(_class(platform), given)
 
 

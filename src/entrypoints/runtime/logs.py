@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 import attrs
 
@@ -95,7 +95,13 @@ class JsonFormatter(logging.Formatter):
         return escaped_json(json.dumps(short, default=str, ensure_ascii=False))
 
 
-class Outlet(logging.StreamHandler[TextIO]):
+if TYPE_CHECKING:
+    _TextHandler = logging.StreamHandler[TextIO]
+else:
+    _TextHandler = logging.StreamHandler  # Python 3.10 has no type in brackets here
+
+
+class Outlet(_TextHandler):
     """Writes records to a stream. If that fails, it reports only the error's type."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, ARG002 - logging's own name

@@ -320,6 +320,19 @@ def test_the_process_agent_has_the_spelling_of_its_siblings(env: Env) -> None:
     assert "cannot reach" in done.stderr
 
 
+@pytest.mark.parametrize("words", [("start", "process"), ("process", "start"), ("local", "start")])
+@pytest.mark.parametrize("has_name", [True, False])
+def test_the_process_agent_has_this_machines_name_as_a_label(
+    env: Env, cloud: str, words: tuple[str, ...], has_name: bool
+) -> None:
+    """`Local` storage of 1.x asks for it; `--no-hostname-label` leaves it out, in every spelling."""
+    more = () if has_name else ("--no-hostname-label",)
+    done = run(env, "agent", *words, *more, "--label", "a", "--max-polls", "1", "--api", cloud, "-k", KEY)
+
+    wanted = sorted({"a", socket.gethostname()}) if has_name else ["a"]
+    assert f"Labels: {', '.join(wanted)}. " in done.stderr, done.stderr
+
+
 def test_versions(env: Env) -> None:
     """Of the program and of what it runs on, to paste into a report."""
     done = run(env, "version")

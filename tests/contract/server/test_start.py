@@ -84,7 +84,7 @@ def test_it_says_where_it_is_and_what_to_do(tmp_path: Path) -> None:
         assert len(commands) == 3
         assert f"PREFECT__SERVER__ENDPOINT={server.url}" in commands[0]
         assert f"PREFECT__SERVER__UI__ENDPOINT={server.url}" in commands[0]
-        assert commands[2].endswith(f"agent start process --hostname-label --api {server.url}")
+        assert commands[2].endswith(f"agent start process --api {server.url}")
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(60) == 0
     assert (tmp_path / "kept.db").is_file()

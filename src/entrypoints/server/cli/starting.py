@@ -139,7 +139,7 @@ def greeting(start: Start, port: int, own: OwnKeys | None, *, locked: bool) -> l
         "To try next, in another terminal:",
         f"  export {exports}{own.admin if own else ''}",
         '  export PREFECT__CLOUD__API_KEY="$(cat KEY-FILE)"' if asks else "  prefect create project demo",
-        f" {own.runner if own else ''} prefect-agent start process --hostname-label --api {address}{by_file}",
+        f" {own.runner if own else ''} prefect-agent start process --api {address}{by_file}",
     ]
 
 
