@@ -1,8 +1,9 @@
 """A place where flow runs execute."""
 
 import abc
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
+from prefect.agent.domain.model.checks import Step
 from prefect.agent.domain.model.demands import Demands, asked
 from prefect.agent.domain.model.submissions import PlatformTraits, Submission
 from prefect.agent.domain.model.units import Unit
@@ -60,6 +61,17 @@ class ExecutionPlatform(abc.ABC):
             ConfigurationError: At the first call: no unit can be made with the platform's settings.
             CreateBlocked: The last :meth:`create` raised it, and it would do so again.
         """
+
+    def checks(self, images: Callable[[], Collection[str]]) -> Sequence[Step]:  # noqa: ARG002 - optional
+        """What a doctor looks at before an agent starts: steps in order, each name for one thing, none by default.
+
+        Making the steps asks nothing; asking them changes nothing, not even on this machine's disk. A step raises no
+        errors but those of the port.
+
+        Args:
+            images: Says which images the flows use; called by the step :data:`IMAGES` only.
+        """
+        return ()
 
     @property
     def fingerprint(self) -> str:

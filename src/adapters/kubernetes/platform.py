@@ -3,7 +3,7 @@
 import logging
 import time
 import uuid
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ import attrs
 from prefect.agent.adapters.kubernetes import locations, manifest, permissions, templates
 from prefect.agent.adapters.kubernetes import units as reading
 from prefect.agent.adapters.kubernetes.api_server import Cluster
+from prefect.agent.adapters.kubernetes.checkup import Checkup
 from prefect.agent.adapters.kubernetes.demanding import asked_of_the_cluster
 from prefect.agent.adapters.kubernetes.facts import JobFacts, PodFacts
 from prefect.agent.adapters.kubernetes.features import Features
@@ -36,6 +37,7 @@ from prefect.agent.domain.errors import (
     SubmissionRefused,
     UnitNameTaken,
 )
+from prefect.agent.domain.model.checks import Step
 from prefect.agent.domain.model.demands import Demands
 from prefect.agent.domain.model.run_configs import KubernetesRun
 from prefect.agent.domain.model.submissions import PlatformTraits, Submission
@@ -155,6 +157,11 @@ class KubernetesPlatform(ExecutionPlatform):
             self._api_key_secret = renamed_secret(self._cluster, self._process, self._api_key_secret)
             self._process = None  # once is enough
         self._trial()
+
+    def checks(self, images: Callable[[], Collection[str]]) -> Sequence[Step]:
+        features = self._scope.features - ({permissions.SECRET} if self._api_key_secret else set())
+        wanted = attrs.evolve(self._scope, features=features)
+        return Checkup(self._cluster, wanted, self._jobs.namespace_uid, self._trial.dry_run).steps(images)
 
     def demands(self, submission: Submission) -> Demands:
         basis, fetched = super().demands(submission), templates.is_elsewhere(submission.run_config)

@@ -83,6 +83,15 @@ def check(interpreter: str | None, environ: Mapping[str, str]) -> None:
         raise PlatformUnavailable(f"{interpreter} has Prefect {version}; flow runs of this Cloud need prefect<2")
 
 
+def version_command(interpreter: str | None, environ: Mapping[str, str]) -> list[str]:
+    """The words to execute for the version of the Prefect that executes flow runs: the last word of the output.
+
+    Raises:
+        PlatformUnavailable: There is no Prefect to execute flow runs with.
+    """
+    return [interpreter, "-c", _VERSION] if interpreter else [_prefect_on_path(environ), "version"]
+
+
 def fingerprint(interpreter: str | None, import_paths: Sequence[str], environ: Mapping[str, str], *, show: bool) -> str:
     """A digest of what shapes units beside their submission: equal if they would be made equal. No secret goes in."""
     shaping = {name: value for name, value in base_environment(environ).items() if name not in CHANCE}

@@ -4,6 +4,7 @@ import click
 
 from prefect.agent.entrypoints.cli import install as installing
 from prefect.agent.entrypoints.cli import options
+from prefect.agent.entrypoints.cli.doctor import doctor
 from prefect.agent.entrypoints.cli.selftest import selftest
 from prefect.agent.entrypoints.cli.start import start, starter
 from prefect.agent.entrypoints.cli.why import why
@@ -23,6 +24,7 @@ def agent(ctx: click.Context) -> None:
         start       Start an agent: it waits for flow runs and starts each one
         install     Print the configuration that installs an agent
         why         Say why a flow run does not start, and what to do about it
+        doctor      Check everything that an agent needs, and say what to mend
         selftest    Kill and recover harmless units here, and print what that proves
 
     \b
@@ -48,6 +50,7 @@ agent.add_command(start)
 agent.add_command(installing.install)
 agent.add_command(selftest)
 agent.add_command(why)
+agent.add_command(doctor)
 
 
 def _spelling(name: str, short_help: str, *commands: click.Command) -> None:
