@@ -14,8 +14,6 @@ from prefect.agent.domain.model.checks import IMAGES, Answered, Clock, Fact, Ste
 OLDEST: Final = "20.10"
 """The oldest engine that will do."""
 
-_START: Final = "start the Docker engine, or name another one with --base-url or DOCKER_HOST"
-
 
 @attrs.frozen
 class Checkup:
@@ -31,7 +29,7 @@ class Checkup:
             yield from map(self.images.look, sorted(images()))
 
         return (
-            Step(name="engine", ask=self._version, remedy=_START),
+            Step(name="engine", ask=self._version),
             Step(name="engine-containers", ask=self._containers, needs=("engine",)),
             Step(name="engine-clock", ask=self._clock, needs=("engine",)),
             Step(name=IMAGES, ask=look, needs=("engine",)),

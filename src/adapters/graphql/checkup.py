@@ -42,7 +42,7 @@ def steps(transport: Transport, connect: Callable[[], Tenant]) -> Sequence[Step]
         Step(name="proxy", ask=road.proxy, remedy="correct HTTPS_PROXY and HTTP_PROXY, or add the host to NO_PROXY"),
         Step(name="dns", ask=road.address, needs=("proxy",), remedy="check --api, and this machine's name server"),
         Step(name="tls", ask=road.tls, needs=("proxy", "dns")),
-        Step(name="api", ask=talk.answer, needs=("proxy", "dns", "tls")),
+        Step(name="api", ask=talk.answer, needs=("proxy", "dns", "tls"), remedy="start the Cloud, or correct --api"),
         Step(
             name="key",
             ask=talk.key,

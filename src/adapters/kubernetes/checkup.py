@@ -15,7 +15,6 @@ from prefect.agent.adapters.kubernetes.trial import is_about_settings
 from prefect.agent.domain.errors import CreateBlocked, SubmissionRefused
 from prefect.agent.domain.model.checks import IMAGES, Answered, Blame, Clock, Fact, Feature, Noted, Severity, Step
 
-_CONTEXT: Final = "choose the cluster with --kubeconfig and --context, or start the agent in the cluster"
 _RULES: Final = "look at --job-template, --job-security and the other options for Jobs"
 
 
@@ -45,7 +44,7 @@ class Checkup:
 
         first, granted = "api-server", "permissions"
         return (
-            Step(name=first, ask=self._version, remedy=_CONTEXT),
+            Step(name=first, ask=self._version),
             Step(name="api-server-clock", ask=self._clock, needs=(first,)),
             Step(name=granted, ask=self._permissions, needs=(first,)),
             Step(name="namespace", ask=self._namespace, needs=(first, granted)),

@@ -28,7 +28,7 @@ from prefect.agent.adapters.kubernetes.self_check import OwnAccount, missing_per
 from prefect.agent.adapters.kubernetes.start_events import Reports
 from prefect.agent.adapters.kubernetes.templates import TemplatesOfRuns
 from prefect.agent.adapters.kubernetes.trial import Trial
-from prefect.agent.adapters.kubernetes.unit_report import account
+from prefect.agent.adapters.kubernetes.unit_report import account, looks, saying
 from prefect.agent.adapters.kubernetes.units import Patience
 from prefect.agent.domain.errors import (
     CreateBlocked,
@@ -199,7 +199,7 @@ class KubernetesPlatform(ExecutionPlatform):
             )
         self._jobs.make_secret(submission, job)
         ignored = [] if from_run is None else manifest.ignored(submission, from_run)
-        return _saying(self._made(job), ignored)
+        return saying(self._made(job), ignored)
 
     def units(self) -> Sequence[Unit]:
         found = (self._known_at_least(name) for name in self._jobs.mirror.names())
@@ -214,7 +214,7 @@ class KubernetesPlatform(ExecutionPlatform):
             unit, last = self._known(name), self._told.pop(name, None)
             if unit is not None:
                 self._told[name] = unit
-                if last is None or _looks(last) != _looks(unit):
+                if last is None or looks(last) != looks(unit):
                     yield unit
             elif last is not None and not last.status.has_ended:
                 deleted = Evidence(reason="Deleted", message="somebody deleted its Job")
@@ -393,14 +393,3 @@ class KubernetesPlatform(ExecutionPlatform):
         mirror = self._jobs.mirror
         with mirror.changed:
             mirror.changed.wait_for(lambda: not any(pod.is_silent for pod in mirror.facts(name)[1]), LAST_WORDS)
-
-
-def _looks(unit: Unit) -> tuple[object, ...]:
-    """What makes a change worth telling."""
-    return unit.status, unit.evidence, unit.hopeless_at
-
-
-def _saying(unit: Unit, ignored: Sequence[str]) -> Unit:
-    if not ignored:
-        return unit
-    return attrs.evolve(unit, info=f"{unit.info}; ignored of its job template: {', '.join(ignored)}")

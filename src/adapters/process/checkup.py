@@ -19,7 +19,8 @@ def steps(interpreter: str | None, environ: Mapping[str, str], directory: Path) 
 
     def program() -> Iterator[Fact]:
         words = interpreters.version_command(interpreter, environ)
-        yield Program(path=words[0], version=_output(words, environ))
+        version = _output(words, environ)
+        yield Program(path=words[0], version=version if version or interpreter else None)
 
     def units() -> Iterator[Fact]:
         yield look_at(directory, "units and their output")

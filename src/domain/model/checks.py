@@ -130,10 +130,14 @@ class Feature:
 
 @attrs.frozen(kw_only=True)
 class Program:
-    """The program that executes flow runs; *version* is that of its Prefect, empty if it has none."""
+    """The program that executes flow runs.
+
+    Attributes:
+        version: Of its Prefect; empty if it has none, None if it does not say.
+    """
 
     path: str
-    version: str
+    version: str | None
 
 
 @attrs.frozen(kw_only=True)
@@ -296,6 +300,8 @@ def _feature(fact: Feature) -> Noted:
 
 def _program(fact: Program) -> Noted:
     remedy = "install prefect==1.4.1 in a virtual environment of its own, and name its Python with --interpreter"
+    if fact.version is None:
+        return _warned(f"{fact.path} does not say which version of Prefect it is.", remedy)
     if not fact.version:
         return _failed(f"{fact.path} has no Prefect.", Blame.PLATFORM, remedy)
     if _numbers(fact.version)[:1] > (1,):

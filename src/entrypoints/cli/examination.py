@@ -1,6 +1,6 @@
 """The steps of ``prefect agent doctor``: the configuration, then what Cloud and platform have to be asked."""
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -106,9 +106,7 @@ class Doctor:
         labels = ", ".join(self._options.settings.labels) or "none"
         yield Noted(text=f"Read: {read}, and the environment. Labels of the agent: {labels}.")
         for text in (*unknown_keys(found.files), *unknown_settings(found.environ)):
-            yield Noted(
-                severity=Severity.WARN, text=f"{text[:1].upper()}{text[1:]}.", remedies=("correct or remove it",)
-            )
+            yield Noted(severity=Severity.WARN, text=_sentence(text), remedies=("correct or remove it",))
 
     def _exposures(self) -> Iterator[Fact]:
         if self._options is None or self._found is None or self._options.connection is None:
@@ -165,10 +163,19 @@ class Doctor:
         known = [facts for facts in due if facts is not None]
         fitting = [facts for facts in known if fits(facts.labels, labels)]
         yield Noted(text=f"{len(known)} flow runs are due; {len(fitting)} of them fit the agent's labels.")
-        lost = [(facts, text) for facts in known if facts not in fitting and (text := _untaken(facts))]
-        for facts, text in lost[:MOST_SHOWN]:
-            remedy = f"prefect agent why {facts.id}"
-            yield Noted(severity=Severity.WARN, text=f"{readable_name(facts.name)}: {text}", remedies=(remedy,))
+        lost: dict[str, list[RunFacts]] = {}
+        for facts in known:
+            if facts not in fitting and (text := _untaken(facts)):
+                lost.setdefault(text, []).append(facts)
+        yield from (_lost(text, runs) for text, runs in list(lost.items())[:MOST_SHOWN])
+
+
+def _lost(text: str, runs: Sequence[RunFacts]) -> Noted:
+    """Runs that no agent takes, for one reason."""
+    names = ", ".join(readable_name(facts.name) for facts in runs[:MOST_SHOWN])
+    more = f" and {len(runs) - MOST_SHOWN} more" if len(runs) > MOST_SHOWN else ""
+    remedy = f"prefect agent why {runs[0].id}"
+    return Noted(severity=Severity.WARN, text=f"{names}{more}: {text}", remedies=(remedy,))
 
 
 def _untaken(facts: RunFacts) -> str:
@@ -177,4 +184,9 @@ def _untaken(facts: RunFacts) -> str:
 
 
 def _exposure(text: str) -> Noted:
-    return Noted(severity=Severity.WARN, text=text if text.endswith(".") else f"{text}.")
+    return Noted(severity=Severity.WARN, text=_sentence(text))
+
+
+def _sentence(text: str) -> str:
+    """*text* with a capital at its front and a mark at its end."""
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '?')) else '.'}"
