@@ -72,7 +72,7 @@ def facts(tenant_id: str | None, run_id: str | None, name: str, seen_since: date
     document = f"""query{"" if run_id else "($name: String!)"} {{
     flow_run(where: {{ {_tenant(tenant_id)}{which} }}, order_by: {{ created: desc }}, limit: 1) {{
         {_ROW} state_message state_timestamp labels
-        about: flow {{ version archived }}
+        about: flow {{ version archived is_schedule_active schedule flow_group {{ schedule }} }}
         task_runs(where: {{ state: {{ _in: {_words((*WAITING, "Submitted"))} }} }}) {{ {_TASK_RUN} }}
         {_CLAIMS}
     }}
