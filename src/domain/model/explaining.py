@@ -15,7 +15,6 @@ from prefect.agent.domain.model.flow_runs import ClaimRecord, FlowRunId
 from prefect.agent.domain.model.pending import wait_of
 from prefect.agent.domain.model.policy import REFUSES
 from prefect.agent.domain.model.run_facts import Finding, Hold, RunFacts, SeenAgent, UnitFacts
-from prefect.agent.domain.model.states import State
 from prefect.agent.domain.model.units import UnitStatus
 
 __all__ = [
@@ -93,7 +92,7 @@ def _findings(facts: RunFacts, unit: UnitFacts | None) -> Iterator[Finding]:
     if unit is not None and unit.problem:
         yield _unavailable(unit.problem)
     if state.is_finished:
-        yield _ended(state)
+        yield _ended(facts)
     elif state.is_waiting:
         yield from _waiting(facts)
         if unit is not None and unit.alive:
@@ -112,7 +111,14 @@ def _unavailable(problem: str) -> Finding:
     )
 
 
-def _ended(state: State) -> Finding:
+def _ended(facts: RunFacts) -> Finding:
+    state = facts.state
+    if state.is_cancelled and facts.flow_is_archived:
+        return Finding(
+            cause="archived",
+            text=f"It is cancelled, and its flow version is archived. {state.message}".strip(),
+            remedies=("create a run of the flow's latest version",),
+        )
     if not state.message.startswith(CANNOT_START):
         return Finding(cause="finished", stops=False, text=f"It has ended. {state.message}".strip())
     is_policy = REFUSES in state.message
@@ -269,6 +275,8 @@ def _table(facts: RunFacts, agents: Iterable[SeenAgent]) -> tuple[tuple[str, ...
 
 def _claimed(facts: RunFacts, unit: UnitFacts | None) -> Iterator[Finding]:
     claim, since = facts.claim, facts.at - (facts.since or facts.at)
+    if facts.retries:
+        yield _retries(facts)
     if claim is None:
         yield Finding(
             cause="foreign-claim",
@@ -283,8 +291,6 @@ def _claimed(facts: RunFacts, unit: UnitFacts | None) -> Iterator[Finding]:
     if claim.recoveries:
         text = f"Its claim was recovered {claim.recoveries} times: no unit lasted."
         yield Finding(cause="recovered", stops=False, text=text)
-    if facts.retries:
-        yield _retries(facts)
     yield _unit(facts, claim, unit, since)
 
 
