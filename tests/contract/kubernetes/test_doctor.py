@@ -1,11 +1,14 @@
 """What a doctor finds at a real Kubernetes API server: each line, good and bad."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from prefect.agent.adapters.kubernetes import KubernetesPlatform
 from prefect.agent.domain.model.checks import Blame, Check, Severity, examine
+from prefect.agent.entrypoints.server.testing import running_server
+from support.commands import bare_environment, run
 from support.kubernetes.control_plane import ControlPlane
 from support.kubernetes.lab import Lab, laboratory
 from support.kubernetes.world import role
@@ -37,6 +40,18 @@ def test_the_role_that_install_prints_is_enough(lab: Lab) -> None:
     assert len(found["permissions"]) == 6
     assert "Its version is v1." in found["api-server"][0].text
     assert lab.place.api.list(lab.place.jobs) == []
+
+
+def test_the_command_asks_the_cluster_of_its_options(lab: Lab, tmp_path: Path) -> None:
+    """With a Cloud: all is well, exit code 0."""
+    with running_server(tmp_path / "cloud.db") as url:
+        env = bare_environment(tmp_path) | {"PREFECT__BACKEND": "server", "PREFECT__CLOUD__API": url}
+        options = ("--kubeconfig", lab.kubeconfig(), "--namespace", lab.namespace)
+        done = run(env, "doctor", "kubernetes", *options)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {line.split()[0] for line in done.stdout.splitlines()} == {"ok"}
+    assert "trial-job: The API server would take a Job" in done.stdout
 
 
 def account_without(lab: Lab, resource: str, verb: str) -> str:
