@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import attrs
 
 from prefect.agent.domain.errors import RequestRejected
+from prefect.agent.domain.model.checks import Step
 from prefect.agent.domain.model.ends import End, EndOutcome
 from prefect.agent.domain.model.explaining import Reference, RunFacts
 from prefect.agent.domain.model.flow_runs import ClaimOutcome, ClaimRecord, FlowRun, FlowRunId
@@ -315,6 +316,22 @@ class CloudApi(abc.ABC):
         """Some flow runs of the tenant, whatever their labels, that have been due for longer than *by*, oldest first.
 
         Empty if this Cloud cannot say; the default.
+        """
+        return ()
+
+    def checks(self) -> Sequence[Step]:
+        """What a doctor looks at before an agent starts: steps in order, none by default.
+
+        Making the steps asks nothing; asking them changes nothing. A step raises no errors but those of the port. The
+        last step that has to succeed before anything else can be asked is called ``key``.
+        """
+        return ()
+
+    def drafts(self, *, labels: Collection[str], limit: int) -> Sequence[FlowRun]:  # noqa: ARG002 - optional
+        """For each flow that is not archived, a run as it would be created now: nothing of it is in the Cloud.
+
+        Only those whose runs the Cloud would offer to an agent with *labels*, the latest *limit* flows at most. For a
+        doctor: image, run config, name of the flow. None from a Cloud that cannot say.
         """
         return ()
 

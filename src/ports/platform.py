@@ -9,9 +9,10 @@ not have. It makes no request: whether the platform answers is for :meth:`Execut
 """
 
 import abc
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final
 
+from prefect.agent.domain.model.checks import Step
 from prefect.agent.domain.model.demands import Demands, asked
 from prefect.agent.domain.model.submissions import PlatformTraits, Submission
 from prefect.agent.domain.model.units import Unit
@@ -122,6 +123,17 @@ class ExecutionPlatform(abc.ABC):
             ConfigurationError: At the first call: no unit can be made with the platform's settings.
             CreateBlocked: The last :meth:`create` raised it, and it would do so again.
         """
+
+    def checks(self, images: Callable[[], Collection[str]]) -> Sequence[Step]:  # noqa: ARG002 - optional
+        """What a doctor looks at before an agent starts: steps in order, each name for one thing, none by default.
+
+        Making the steps asks nothing; asking them changes nothing, not even on this machine's disk. A step raises no
+        errors but those of the port.
+
+        Args:
+            images: Says which images the flows use; called by the step :data:`IMAGES` only.
+        """
+        return ()
 
     @property
     def fingerprint(self) -> str:

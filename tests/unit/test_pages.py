@@ -12,6 +12,7 @@ from prefect.agent.adapters.reports import VARIABLES
 from prefect.agent.domain.model.desk import FRESH
 from prefect.agent.domain.model.leases import GRACE, MOST_RECOVERIES, PAUSES
 from prefect.agent.domain.model.settings import AgentSettings
+from prefect.agent.entrypoints.cli.doctor import doctor
 from prefect.agent.entrypoints.cli.selftest import selftest
 from prefect.agent.entrypoints.cli.start import start
 from prefect.agent.entrypoints.cli.why import why
@@ -52,6 +53,11 @@ def options_in(page: str, marker: str) -> set[str]:
 def test_the_reference_has_every_option_and_no_other(command: click.Command, marker: str) -> None:
     """Those of `--help`."""
     assert options_in(text_of("docs/reference.md"), marker) == options_of(command)
+
+
+def test_doctor_has_the_options_of_start_and_one_for_its_output() -> None:
+    """What is checked is what would be started."""
+    assert options_of(doctor) == options_of(start) | {"--output"}
 
 
 def test_the_reference_has_every_bound_with_variable_and_default() -> None:

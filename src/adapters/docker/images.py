@@ -5,6 +5,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Final
+from urllib.parse import quote
 
 from docker.auth import resolve_repository_name
 from docker.errors import APIError, InvalidRepository
@@ -14,6 +15,7 @@ from prefect.agent.adapters.docker import credentials
 from prefect.agent.adapters.docker.engine import DockerEngine
 from prefect.agent.adapters.docker.errors import pull_problem, words
 from prefect.agent.domain.errors import PlatformUnavailable, SubmissionRefused
+from prefect.agent.domain.model.checks import Image
 from prefect.agent.domain.model.demands import Demands
 from prefect.agent.domain.model.images import image_reference
 from prefect.agent.domain.model.policy import OPEN, judge
@@ -23,6 +25,9 @@ SILENCE: Final = 600.0
 
 DEADLINE: Final = 1800.0
 """Seconds for a whole pull."""
+
+ASKING: Final = 30.0
+"""Seconds for a registry to say whether it has an image."""
 
 _log = logging.getLogger("prefect.agent.docker")
 
@@ -80,6 +85,40 @@ class Images:
         else:
             self._lead(image, pull)
 
+    def look(self, image: str) -> Image:
+        """Whether *image* is on the engine, or its registry would give it out; nothing is pulled.
+
+        Raises:
+            PlatformUnavailable: The engine does not answer.
+        """
+        try:
+            self.check(image)
+            if self._is_here(image):
+                return Image(name=image, is_here=True)
+            if not self.is_pulled(image):
+                return Image(name=image, can_be_had=False, note=str(absent(image, pulled=False)))
+            return self._offered(image)
+        except SubmissionRefused as refusal:
+            return Image(name=image, can_be_had=False, note=str(refusal))
+
+    def _offered(self, image: str) -> Image:
+        """What the registry says to the engine, which asks with the login that a pull has."""
+        repository, tag = parse_repository_tag(image)
+        with self._engine.asked(f"ask a registry for {image}"):
+            try:
+                login = credentials.login(resolve_repository_name(repository)[0], self._learn)
+                headers: dict[str, str | bytes] = {"X-Registry-Auth": login.header} if login.header else {}
+                path = f"/distribution/{quote(f'{repository}{_joint(tag)}')}/json"
+                with self._engine.stream(
+                    "GET", path, params={}, headers=headers, silence=ASKING, deadline=ASKING
+                ) as lines:
+                    return Image(name=image, can_be_had=any(True for _ in lines))
+            except InvalidRepository as problem:
+                return Image(name=image, can_be_had=False, note=words(problem))
+            except APIError as problem:
+                is_refusal = problem.status_code in {400, 401, 403, 404}
+                return Image(name=image, can_be_had=False if is_refusal else None, note=words(problem))
+
     def _lead(self, image: str, pull: Future[None]) -> None:
         try:
             self._pull(image)
@@ -135,6 +174,11 @@ class Images:
                     raise
                 return False
         return True
+
+
+def _joint(tag: str | None) -> str:
+    """What follows a repository's name: a digest or a tag."""
+    return f"@{tag}" if tag and ":" in tag else f":{tag or 'latest'}"
 
 
 class ImageAbsent(Exception):

@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -19,6 +19,7 @@ from docker.errors import APIError, NotFound
 from prefect.agent.adapters.bounded_json import BeyondBounds
 from prefect.agent.adapters.docker import containers, listing
 from prefect.agent.adapters.docker import units as reading
+from prefect.agent.adapters.docker.checkup import Checkup
 from prefect.agent.adapters.docker.demanding import asked_of_the_engine
 from prefect.agent.adapters.docker.doubts import Doubts
 from prefect.agent.adapters.docker.engine import DockerEngine
@@ -33,6 +34,7 @@ from prefect.agent.domain.errors import (
     SubmissionRefused,
     UnitNameTaken,
 )
+from prefect.agent.domain.model.checks import Step
 from prefect.agent.domain.model.demands import Demands
 from prefect.agent.domain.model.run_configs import DockerRun
 from prefect.agent.domain.model.submissions import PlatformTraits, Submission
@@ -141,6 +143,9 @@ class DockerPlatform(ExecutionPlatform):
             client.ping()
         with self._engine.asked("list containers") as client:
             client.containers(all=True, limit=1, filters={"label": containers.UNIT})
+
+    def checks(self, images: Callable[[], Collection[str]]) -> Sequence[Step]:
+        return Checkup(self._engine, self._images).steps(images)
 
     def demands(self, submission: Submission) -> Demands:
         wanted, _ = self._maker.host_config(submission)

@@ -10,7 +10,9 @@ from typing import Final
 
 from prefect.agent.adapters.graphql import documents
 from prefect.agent.adapters.graphql.answers import dig
+from prefect.agent.adapters.graphql.checkup import steps
 from prefect.agent.adapters.graphql.claims import Claiming
+from prefect.agent.adapters.graphql.drafts import read_drafts
 from prefect.agent.adapters.graphql.ends import RunEnding
 from prefect.agent.adapters.graphql.facts import read_facts
 from prefect.agent.adapters.graphql.logs import batches, log_entry
@@ -19,6 +21,7 @@ from prefect.agent.adapters.graphql.records import printable
 from prefect.agent.adapters.graphql.transport import Observer, Transport
 from prefect.agent.adapters.graphql.workloads import workload
 from prefect.agent.domain.errors import CloudMisconfigured, RequestRejected
+from prefect.agent.domain.model.checks import Step
 from prefect.agent.domain.model.ends import End, EndOutcome
 from prefect.agent.domain.model.explaining import Reference, RunFacts
 from prefect.agent.domain.model.flow_runs import ClaimOutcome, FlowRun, FlowRunId
@@ -142,6 +145,12 @@ class GraphQLCloudApi(CloudApi):
 
     def late_flow_runs(self, *, by: timedelta) -> Sequence[FlowRunId]:
         return self._reading.late(by)
+
+    def checks(self) -> Sequence[Step]:
+        return steps(self._transport, self.connect)
+
+    def drafts(self, *, labels: Collection[str], limit: int) -> Sequence[FlowRun]:
+        return read_drafts(self._transport, self._reading.only_tenant, labels, limit)
 
     def workload(self, run: FlowRun) -> Workload:
         return workload(

@@ -29,6 +29,9 @@ _CLAIMS: Final = """claims: states(
             }
         }"""
 
+NOTHING: Final = "query { __typename }"
+"""Asks a Cloud for nothing but an answer."""
+
 TENANT_OF_KEY: Final = "query { auth_info { tenant_id } }"
 TENANTS: Final = "query { tenant(order_by: { created: asc }) { id name slug } }"
 REGISTER: Final = "mutation($input: register_agent_input!) { register_agent(input: $input) { id } }"
@@ -69,7 +72,7 @@ def facts(tenant_id: str | None, run_id: str | None, name: str, seen_since: date
     document = f"""query{"" if run_id else "($name: String!)"} {{
     flow_run(where: {{ {_tenant(tenant_id)}{which} }}, order_by: {{ created: desc }}, limit: 1) {{
         {_ROW} state_message state_timestamp labels
-        about: flow {{ version archived }}
+        about: flow {{ version archived is_schedule_active schedule flow_group {{ schedule }} }}
         task_runs(where: {{ state: {{ _in: {_words((*WAITING, "Submitted"))} }} }}) {{ {_TASK_RUN} }}
         {_CLAIMS}
     }}
@@ -78,6 +81,15 @@ def facts(tenant_id: str | None, run_id: str | None, name: str, seen_since: date
     }}
 }}"""
     return document, {} if run_id else {"name": name}
+
+
+def flows(tenant_id: str | None, limit: int) -> str:
+    """The latest flows that are not archived, with what decides how their runs are made."""
+    return f"""query {{
+    flow(where: {{ {_tenant(tenant_id)}archived: {{ _eq: false }} }}, order_by: {{ created: desc }}, limit: {limit}) {{
+        id name version core_version environment storage run_config flow_group {{ labels run_config }}
+    }}
+}}"""
 
 
 def holders(tenant_id: str | None, label: str) -> tuple[str, dict[str, Any]]:

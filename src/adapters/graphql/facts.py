@@ -1,12 +1,13 @@
 """Facts about one flow run, for explanations."""
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 from prefect.agent.adapters.graphql import documents
 from prefect.agent.adapters.graphql.records import items, mapping, moment, number, text
 from prefect.agent.adapters.graphql.transport import Transport
 from prefect.agent.adapters.graphql.wire import read_flow_run
-from prefect.agent.adapters.phases import hold_of
+from prefect.agent.adapters.phases import hold_of, named_state
 from prefect.agent.domain.model.explaining import FORGOTTEN, Hold, Reference, RunFacts, SeenAgent
 
 
@@ -41,7 +42,22 @@ def read_facts(transport: Transport, only_tenant: str | None, reference: Referen
         limited=_holders(transport, only_tenant, labels) if hold is Hold.LIMIT else (),
         agents=tuple(_agent(mapping(each)) for each in items(data.get("agent"))),
         at=now,
+        skew=timedelta(seconds=transport.skew),
+        schedule_is_off=_has_schedule(about) and about.get("is_schedule_active") is False,
+        retries=_retries(row) if run.state.is_running else (),
     )
+
+
+def _has_schedule(flow: Mapping[str, object]) -> bool:
+    return bool(flow.get("schedule") or mapping(flow.get("flow_group")).get("schedule"))
+
+
+def _retries(row: Mapping[str, object]) -> tuple[datetime, ...]:
+    """When the task runs that wait are due, soonest first."""
+    waiting = [mapping(each) for each in items(row.get("task_runs"))]
+    waiting = [each for each in waiting if named_state(text(each.get("state"))).is_waiting]
+    times = (moment(mapping(each.get("serialized_state")).get("start_time")) for each in waiting)
+    return tuple(sorted(time for time in times if time is not None))
 
 
 def _holders(transport: Transport, only_tenant: str | None, labels: frozenset[str]) -> tuple[str, ...]:

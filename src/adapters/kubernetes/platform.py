@@ -3,7 +3,7 @@
 import logging
 import time
 import uuid
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ import attrs
 from prefect.agent.adapters.kubernetes import locations, manifest, permissions, templates
 from prefect.agent.adapters.kubernetes import units as reading
 from prefect.agent.adapters.kubernetes.api_server import Cluster
+from prefect.agent.adapters.kubernetes.checkup import Checkup
 from prefect.agent.adapters.kubernetes.demanding import asked_of_the_cluster
 from prefect.agent.adapters.kubernetes.facts import JobFacts, PodFacts
 from prefect.agent.adapters.kubernetes.features import Features
@@ -27,7 +28,7 @@ from prefect.agent.adapters.kubernetes.self_check import OwnAccount, missing_per
 from prefect.agent.adapters.kubernetes.start_events import StartEvents
 from prefect.agent.adapters.kubernetes.templates import TemplatesOfRuns
 from prefect.agent.adapters.kubernetes.trial import Trial
-from prefect.agent.adapters.kubernetes.unit_report import account
+from prefect.agent.adapters.kubernetes.unit_report import account, looks, saying
 from prefect.agent.adapters.kubernetes.units import Patience
 from prefect.agent.domain.errors import (
     CreateBlocked,
@@ -36,6 +37,7 @@ from prefect.agent.domain.errors import (
     SubmissionRefused,
     UnitNameTaken,
 )
+from prefect.agent.domain.model.checks import Step
 from prefect.agent.domain.model.demands import Demands
 from prefect.agent.domain.model.run_configs import KubernetesRun
 from prefect.agent.domain.model.submissions import PlatformTraits, Submission
@@ -156,6 +158,11 @@ class KubernetesPlatform(ExecutionPlatform):
             self._process = None  # ask only once
         self._trial()
 
+    def checks(self, images: Callable[[], Collection[str]]) -> Sequence[Step]:
+        features = self._scope.features - ({permissions.SECRET} if self._api_key_secret else set())
+        wanted = attrs.evolve(self._scope, features=features)
+        return Checkup(self._cluster, wanted, self._jobs.namespace_uid, self._trial.dry_run).steps(images)
+
     def demands(self, submission: Submission) -> Demands:
         basis, fetched = super().demands(submission), templates.is_elsewhere(submission.run_config)
         secret = SecretReference(name=submission.name) if submission.secret_env else None
@@ -192,7 +199,7 @@ class KubernetesPlatform(ExecutionPlatform):
             )
         self._jobs.make_secret(submission, job)
         ignored = [] if from_run is None else manifest.ignored(submission, from_run)
-        return _saying(self._made(job), ignored)
+        return saying(self._made(job), ignored)
 
     def units(self) -> Sequence[Unit]:
         found = (self._known_at_least(name) for name in self._jobs.mirror.names())
@@ -207,7 +214,7 @@ class KubernetesPlatform(ExecutionPlatform):
             unit, last = self._known(name), self._reported.pop(name, None)
             if unit is not None:
                 self._reported[name] = unit
-                if last is None or _looks(last) != _looks(unit):
+                if last is None or looks(last) != looks(unit):
                     yield unit
             elif last is not None and not last.status.has_ended:
                 deleted = Evidence(reason="Deleted", message="its Job was deleted externally")
@@ -386,14 +393,3 @@ class KubernetesPlatform(ExecutionPlatform):
         mirror = self._jobs.mirror
         with mirror.changed:
             mirror.changed.wait_for(lambda: not any(pod.is_silent for pod in mirror.facts(name)[1]), FINAL_STATE_WITHIN)
-
-
-def _looks(unit: Unit) -> tuple[object, ...]:
-    """Return the facts whose change :meth:`watch` reports."""
-    return unit.status, unit.evidence, unit.hopeless_at
-
-
-def _saying(unit: Unit, ignored: Sequence[str]) -> Unit:
-    if not ignored:
-        return unit
-    return attrs.evolve(unit, info=f"{unit.info}; ignored of its job template: {', '.join(ignored)}")

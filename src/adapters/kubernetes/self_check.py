@@ -46,14 +46,21 @@ def missing_permissions(
     Raises:
         StatusError and what else asking raises.
     """
-    needed = [Lack(rule, verb, namespace) for rule in rules(features) for verb in rule.verbs]
     try:
-        granted = [] if everywhere else _granted(cluster, namespace)
-        return [lack for lack in needed if not _is_covered(lack, granted) and not _may(cluster, lack, everywhere)]
+        return stated_lacks(cluster, namespace, features, everywhere=everywhere)
     except StatusError as failure:
         if failure.code in {403, 404} and not failure.is_unknown_account:
             return []
         raise
+
+
+def stated_lacks(
+    cluster: Cluster, namespace: str, features: Collection[str], *, everywhere: bool = False
+) -> list[Lack]:
+    """As :func:`missing_permissions`; raises StatusError too if the server does not let the agent ask."""
+    needed = [Lack(rule, verb, namespace) for rule in rules(features) for verb in rule.verbs]
+    granted = [] if everywhere else _granted(cluster, namespace)
+    return [lack for lack in needed if not _is_covered(lack, granted) and not _may(cluster, lack, everywhere)]
 
 
 def own_account(cluster: Cluster, namespace: str) -> str | None:

@@ -47,18 +47,16 @@ class Trial:
 
     def _look_for_room(self) -> None:
         try:
-            self._try()
+            self.dry_run()
         except SubmissionRefused as refusal:
             log.debug("A trial Job is refused: %s", refusal)
         self.is_blocked = False
 
     def _look_at_settings(self) -> None:
         try:
-            self._try()
+            self.dry_run()
         except SubmissionRefused as refusal:
-            cause = refusal.__cause__
-            may_be_valid = not isinstance(cause, StatusError) or cause.code not in _INVALID
-            if may_be_valid or any(word in str(refusal) for word in _SAID_BY_OTHERS):
+            if not is_about_settings(refusal):
                 log.warning("A Job as the agent's settings make it may be refused: %s", refusal)
                 return
             raise ConfigurationError(f"no flow run can use the agent's settings for Jobs: {refusal}") from refusal
@@ -67,6 +65,20 @@ class Trial:
         except PlatformError as problem:
             log.debug("Could not test a Job by a dry run: %s", problem)
 
-    def _try(self) -> None:
+    def dry_run(self) -> None:
+        """Let the API server judge a Job of the agent's settings without making it.
+
+        Raises:
+            SubmissionRefused: It would be refused; the cause is the server's answer, if it was the server that refused.
+            CreateBlocked: The cluster makes no Jobs at present.
+            PlatformError: The server does not say, or the agent may make no Jobs.
+        """
         name = f"prefect-trial-{uuid.uuid4().hex[:8]}"
         self._jobs.make(manifest.trial(name, self._template, defaults=self._defaults), dry_run=True)
+
+
+def is_about_settings(refusal: SubmissionRefused) -> bool:
+    """Whether the API server itself calls a trial Job impossible; policies and webhooks may refuse the trial alone."""
+    cause = refusal.__cause__
+    is_impossible = isinstance(cause, StatusError) and cause.code in _INVALID
+    return is_impossible and not any(word in str(refusal) for word in _SAID_BY_OTHERS)

@@ -3,12 +3,27 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+import attrs
+
 from prefect.agent.adapters.kubernetes.facts import BEFORE_ALL, ContainerFacts, EventFacts, JobFacts, PodFacts
+from prefect.agent.domain.model.units import Unit
 from prefect.agent.ports.platform import TEXT_LIMIT
 
 MOST_EVENTS: Final = 30
 
 Row = tuple[str, str, str, str]
+
+
+def looks(unit: Unit) -> tuple[object, ...]:
+    """What of a unit makes a change worth reporting."""
+    return unit.status, unit.evidence, unit.hopeless_at
+
+
+def saying(unit: Unit, ignored: Sequence[str]) -> Unit:
+    """The same unit, whose info names what of its job template was ignored."""
+    if not ignored:
+        return unit
+    return attrs.evolve(unit, info=f"{unit.info}; ignored of its job template: {', '.join(ignored)}")
 
 
 def account(job: JobFacts | None, pods: Sequence[PodFacts], events: Iterable[EventFacts]) -> str:

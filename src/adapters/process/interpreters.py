@@ -83,6 +83,15 @@ def check(interpreter: str | None, environ: Mapping[str, str]) -> None:
         raise PlatformUnavailable(f"{interpreter} has Prefect {version}; install prefect<2, or name another Python")
 
 
+def version_command(interpreter: str | None, environ: Mapping[str, str]) -> list[str]:
+    """The words to execute for the version of the Prefect that executes flow runs: the last word of the output.
+
+    Raises:
+        PlatformUnavailable: There is no Prefect to execute flow runs with.
+    """
+    return [interpreter, "-c", _VERSION] if interpreter else [_prefect_on_path(environ), "version"]
+
+
 def fingerprint(interpreter: str | None, import_paths: Sequence[str], environ: Mapping[str, str], *, show: bool) -> str:
     """Return a digest, without secrets, of all settings that shape units: equal settings give an equal digest."""
     shaping = {name: value for name, value in base_environment(environ).items() if name not in CHANCE}

@@ -10,19 +10,20 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final
 
 from prefect.agent.adapters import state_files
-from prefect.agent.adapters.process import descriptors, interpreters, launcher, places, sole_start
+from prefect.agent.adapters.process import checkup, descriptors, interpreters, launcher, places, sole_start
 from prefect.agent.adapters.process.ending import UnitEnding
 from prefect.agent.adapters.process.home import Home
 from prefect.agent.adapters.process.output import DEFAULT_LIMIT, MIB, Outputs
 from prefect.agent.adapters.process.reaper import Reaper
 from prefect.agent.adapters.process.unit_dir import UnitDir
 from prefect.agent.domain.errors import PlatformForbidden, PlatformUnavailable, SubmissionRefused
+from prefect.agent.domain.model.checks import Step
 from prefect.agent.domain.model.run_configs import LocalRun
 from prefect.agent.domain.model.submissions import PlatformTraits, Submission
 from prefect.agent.domain.model.units import Unit, UnitStatus
@@ -115,6 +116,9 @@ class ProcessPlatform(ExecutionPlatform):
     def check(self) -> None:
         interpreters.check(self._interpreter, self._environ)
         _ = self.identity  # creates the directory, or raises
+
+    def checks(self, images: Callable[[], Collection[str]]) -> Sequence[Step]:  # noqa: ARG002 - it runs none
+        return checkup.steps(self._interpreter, self._environ, self._directory)
 
     def create(self, submission: Submission) -> Unit:
         words = interpreters.command_line(submission.command, self._interpreter, self._environ)

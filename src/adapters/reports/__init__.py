@@ -54,9 +54,15 @@ def reports_store(
         return MemoryReports(problem=text)
 
 
+def state_directory(directory: str | None, *, environ: Mapping[str, str] | None = None) -> tuple[Path, bool]:
+    """Where the state directory is, as :func:`reports_store` finds it, and whether a person named it."""
+    given = directory or _named(os.environ if environ is None else environ)
+    return Path(given or HOME), bool(given)
+
+
 def _named(environ: Mapping[str, str]) -> str:
     found = [environ[name] for name in VARIABLES if environ.get(name)]
     return found[0].split(":")[0] if found else ""
 
 
-__all__ = ["DiskReports", "reports_store"]
+__all__ = ["DiskReports", "reports_store", "state_directory"]

@@ -1,20 +1,26 @@
 """Why a flow run does not start: facts in, findings out. Pure: command line, logs and pages say the same sentence."""
 
-import enum
 import re
 import shlex
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
 import attrs
 
 from prefect.agent.domain.model.flow_runs import ClaimRecord, FlowRunId
-from prefect.agent.domain.model.states import State
-from prefect.agent.domain.model.units import Unit, UnitStatus
+from prefect.agent.domain.model.pending import wait_of
+from prefect.agent.domain.model.policy import REFUSES
+from prefect.agent.domain.model.run_facts import Finding, Hold, RunFacts, SeenAgent, UnitFacts
+from prefect.agent.domain.model.units import UnitStatus
+
+__all__ = [
+    "ALIVE", "CANNOT_START", "FORGOTTEN", "LATE", "Finding", "Hold", "Reference", "RunFacts", "SeenAgent", "UnitFacts",
+    "explain", "fits", "reference", "span", "takes",
+]  # fmt: skip
 
 ALIVE: Final = timedelta(seconds=60)
 """An agent that has not asked for so long is taken for gone, as by the 1.x line."""
@@ -27,99 +33,11 @@ LATE: Final = timedelta(seconds=60)
 
 SHOWN_AGENTS: Final = 10
 
+SKEW: Final = timedelta(seconds=5)
+"""Clocks that differ by more are mentioned where it is about time."""
 
-class Hold(enum.Enum):
-    """What keeps a waiting run from being started, though it may be due."""
-
-    PAUSE = "pause"
-    """It was paused: a person resumes it."""
-
-    LIMIT = "limit"
-    """A concurrency limit has no free place."""
-
-
-@attrs.frozen(kw_only=True)
-class SeenAgent:
-    """An agent as the Cloud knows it.
-
-    Attributes:
-        kind: For people: ``docker``, ``LocalAgent``.
-        last_seen: When it asked last (aware, UTC); None if it never has.
-    """
-
-    name: str
-    kind: str = ""
-    labels: frozenset[str] = frozenset()
-    last_seen: datetime | None = None
-
-
-@attrs.frozen(kw_only=True)
-class RunFacts:
-    """What a Cloud says of one flow run, and of the agents that ask it for work.
-
-    Attributes:
-        hold: What keeps a waiting run from being started, if anything; set by the adapter like the state's phase.
-        since: When the run came into its state (aware, UTC).
-        labels: Of the run; an agent needs all of them.
-        machine_label: The one of its labels that may name the machine which registered the flow.
-        claim: The record of its latest claim, if one of ours made it.
-        limited: Names of runs that hold the places for which this one is queued.
-        agents: Those of its tenant.
-        at: When all this was read, by the Cloud's clock.
-    """
-
-    id: FlowRunId
-    name: str
-    flow: str
-    flow_version: int | None = None
-    flow_is_archived: bool = False
-    state: State
-    hold: Hold | None = None
-    since: datetime | None = None
-    labels: frozenset[str] = frozenset()
-    machine_label: str = ""
-    claim: ClaimRecord | None = None
-    limited: tuple[str, ...] = ()
-    agents: tuple[SeenAgent, ...] = ()
-    at: datetime
-
-    @property
-    def late(self) -> timedelta:
-        """For how long it is due; negative while it is not."""
-        due = self.state.start_time or self.since
-        return timedelta() if due is None else self.at - due
-
-
-@attrs.frozen(kw_only=True)
-class UnitFacts:
-    """What the platform says of the claim's unit.
-
-    Attributes:
-        platform: Its identity.
-        unit: None if it has none of that name.
-    """
-
-    platform: str
-    unit: Unit | None = None
-
-
-@attrs.frozen(kw_only=True)
-class Finding:
-    """One thing that was found out.
-
-    Attributes:
-        cause: Short and stable, for programs: ``no-agent``.
-        stops: Whether the run does not start, or does not end, for it.
-        text: A sentence.
-        rows: A table, its first row the head.
-        remedies: What to do; one of them is enough.
-    """
-
-    cause: str
-    text: str
-    stops: bool = True
-    rows: tuple[tuple[str, ...], ...] = ()
-    remedies: tuple[str, ...] = ()
+CANNOT_START: Final = "The flow run cannot be started"
+"""Begins the message of the state in which an agent leaves a run that it refuses."""
 
 
 @attrs.frozen
@@ -171,14 +89,45 @@ def explain(facts: RunFacts, unit: UnitFacts | None = None) -> list[Finding]:
 
 def _findings(facts: RunFacts, unit: UnitFacts | None) -> Iterator[Finding]:
     state = facts.state
+    if unit is not None and unit.problem:
+        yield _unavailable(unit.problem)
     if state.is_finished:
-        yield Finding(cause="finished", stops=False, text=f"It has ended. {state.message}".strip())
+        yield _ended(facts)
     elif state.is_waiting:
         yield from _waiting(facts)
+        if unit is not None and unit.alive:
+            yield _load(unit)
     elif state.is_open:
         yield from _claimed(facts, unit)
     else:
         yield Finding(cause="unknown-state", text=f"No agent acts on the state {state.name}.")
+
+
+def _unavailable(problem: str) -> Finding:
+    return Finding(
+        cause="platform-unavailable",
+        text=f"The platform does not answer: {problem}",
+        remedies=("prefect agent doctor, with the options of the agent",),
+    )
+
+
+def _ended(facts: RunFacts) -> Finding:
+    state = facts.state
+    if state.is_cancelled and facts.flow_is_archived:
+        return Finding(
+            cause="archived",
+            text=f"It is cancelled, and its flow version is archived. {state.message}".strip(),
+            remedies=("create a run of the flow's latest version",),
+        )
+    if not state.message.startswith(CANNOT_START):
+        return Finding(cause="finished", stops=False, text=f"It has ended. {state.message}".strip())
+    is_policy = REFUSES in state.message
+    return Finding(
+        cause="refused-by-policy" if is_policy else "refused",
+        text=f"An agent refused it. {state.message}",
+        remedies=("change what the run config asks for, and create the run again",)
+        + (("let the operator of the agent allow it in the policy",) if is_policy else ()),
+    )
 
 
 # --- it waits ---
@@ -190,6 +139,13 @@ def _waiting(facts: RunFacts) -> Iterator[Finding]:
             cause="archived",
             stops=False,
             text="Its flow version is archived: nothing schedules it any more, but this run is started all the same.",
+        )
+    if facts.schedule_is_off:
+        yield Finding(
+            cause="schedule-off",
+            stops=False,
+            text="Its flow's schedule is switched off: it makes no more runs, but this run is started all the same.",
+            remedies=("switch the schedule on in the UI, if more runs are wanted",),
         )
     if facts.hold is Hold.PAUSE:
         yield Finding(
@@ -217,9 +173,25 @@ def _early(facts: RunFacts) -> Finding:
     due = facts.state.start_time
     return Finding(
         cause="not-due",
-        text=f"It is not due: it starts in {span(-facts.late)}, at {due:%Y-%m-%d %H:%M:%S} UTC.",
+        text=f"It is not due: it starts in {span(-facts.late)}, at {due:%Y-%m-%d %H:%M:%S} UTC.{_clocks(facts)}",
         remedies=("wait", "create another run without a start time"),
     )
+
+
+def _clocks(facts: RunFacts) -> str:
+    """What to know of the clocks, if they differ."""
+    if abs(facts.skew) <= SKEW:
+        return ""
+    side = "ahead of" if facts.skew > timedelta() else "behind"
+    return f" The Cloud's clock is {span(abs(facts.skew))} {side} this machine's; the Cloud's counts."
+
+
+def _load(unit: UnitFacts) -> Finding:
+    text = (
+        f"{unit.alive} units are alive on the platform {unit.platform}: an agent there whose --limit is not higher "
+        "takes no run until one of them ends."
+    )
+    return Finding(cause="units-alive", stops=False, text=text)
 
 
 def _agents(facts: RunFacts) -> Iterator[Finding]:
@@ -303,6 +275,8 @@ def _table(facts: RunFacts, agents: Iterable[SeenAgent]) -> tuple[tuple[str, ...
 
 def _claimed(facts: RunFacts, unit: UnitFacts | None) -> Iterator[Finding]:
     claim, since = facts.claim, facts.at - (facts.since or facts.at)
+    if facts.retries:
+        yield _retries(facts)
     if claim is None:
         yield Finding(
             cause="foreign-claim",
@@ -320,8 +294,20 @@ def _claimed(facts: RunFacts, unit: UnitFacts | None) -> Iterator[Finding]:
     yield _unit(facts, claim, unit, since)
 
 
+def _retries(facts: RunFacts) -> Finding:
+    first, count = facts.retries[0], len(facts.retries)
+    when = f"in {span(first - facts.at)}" if first > facts.at else "now"
+    return Finding(
+        cause="retries-wait",
+        stops=False,
+        text=f"{count} of its task runs wait to be tried again, the first one at {first:%H:%M:%S} UTC ({when}).",
+    )
+
+
 def _unit(facts: RunFacts, claim: ClaimRecord, seen: UnitFacts | None, since: timedelta) -> Finding:
     running = facts.state.is_running
+    if seen is not None and seen.problem:
+        return Finding(cause="unit-unseen", stops=False, text=f"Its unit {claim.unit} could not be looked for.")
     if seen is None or seen.platform != claim.platform:
         return Finding(
             cause="unit-unseen",
@@ -348,7 +334,9 @@ def _unit(facts: RunFacts, claim: ClaimRecord, seen: UnitFacts | None, since: ti
         )
     if unit.status in {UnitStatus.PENDING, UnitStatus.CREATED}:
         why = unit.evidence or "the platform does not say for what"
-        return Finding(cause="unit-pending", text=f"Its unit {claim.unit} waits to start: {why}.")
+        wait = wait_of(unit.evidence) if unit.evidence else None
+        text = f"Its unit {claim.unit} waits {f'for {wait.what}' if wait else 'to start'}: {why}."
+        return Finding(cause="unit-pending", text=text, remedies=wait.remedies if wait else ())
     is_late = facts.state.is_claimed and since > LATE
     text = f"Its unit {claim.unit} executes ({unit.info})."
     if is_late:

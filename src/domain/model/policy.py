@@ -51,6 +51,10 @@ _MOST_SHOWN: Final = 5
 _EVERYTHING: Final = "*"
 
 
+REFUSES: Final = "this agent's policy does not allow"
+"""Begins the reason of every refusal."""
+
+
 @attrs.frozen
 class Patterns:
     """What one rule allows.
@@ -163,7 +167,7 @@ def judge(policy: Policy, demands: Demands) -> str | None:
     more = "" if len(reasons) <= _MOST_SHOWN else f"; and {len(reasons) - _MOST_SHOWN} rules more"
     rules = ", ".join(rule for rule, _ in found[:_MOST_SHOWN])
     return (
-        f"this agent's policy does not allow what the flow run asks for ({'; '.join(reasons[:_MOST_SHOWN])}{more}). "
+        f"{REFUSES} what the flow run asks for ({'; '.join(reasons[:_MOST_SHOWN])}{more}). "
         f"Take it out of the run config, or let the operator list it in the agent's policy, under {rules}"
     )
 

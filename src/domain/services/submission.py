@@ -15,6 +15,7 @@ from prefect.agent.domain.errors import (
 )
 from prefect.agent.domain.model.demands import Demands, asked
 from prefect.agent.domain.model.ends import End, EndKind
+from prefect.agent.domain.model.explaining import CANNOT_START
 from prefect.agent.domain.model.flow_runs import Claimed, FlowRun, FlowRunId
 from prefect.agent.domain.model.leases import is_expired
 from prefect.agent.domain.model.pauses import back_off
@@ -301,7 +302,7 @@ class StartFlowRun:
             self.outbox.log(run.id, message, "WARNING")
             return False
         except SubmissionRefused as refusal:
-            return self._fail(claimed, f"The flow run cannot be started: {refusal}")
+            return self._fail(claimed, f"{CANNOT_START}: {refusal}")
         except (Exception, SystemExit) as problem:  # noqa: BLE001 - a user's deploy_flow may raise anything
             return self._fail(claimed, f"The flow run could not be started: {str(problem) or repr(problem)}")
         self.outbox.log(run.id, f"Submitted for execution: {info or unit}")

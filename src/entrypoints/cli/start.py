@@ -23,8 +23,8 @@ PLATFORM_OF: Final = {"local": "docker"}
 """Platforms of agents with another name: ``prefect agent start local`` is the container agent of 0.x."""
 
 
-class _Start(click.Command):
-    """The command ``start`` for every platform: refuses options of other platforms, and groups its help by platform."""
+class PlatformCommand(click.Command):
+    """A command for every platform: refuses options of other platforms, and groups its help by platform."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Refuse options of other platforms; remove those that were not given."""
@@ -52,7 +52,7 @@ class _Start(click.Command):
                 formatter.write_dl(records)
 
 
-@click.command(cls=_Start)
+@click.command(cls=PlatformCommand)
 @click.argument("platform", default="local", metavar="[local|docker|process|kubernetes]")
 @options.common
 @options.every_platform
@@ -67,7 +67,7 @@ def start(platform: str, **given: Any) -> None:
     """
     if platform == "process" and given["hostname_label"] is None:
         given["hostname_label"] = True  # as every spelling of the process agent has it
-    _run(_class(platform), given)
+    _run(class_of(platform), given)
 
 
 def starter(class_name: str, own: Callable[[Starter], Starter], help_text: str) -> click.Command:
@@ -96,7 +96,8 @@ def _check_platform(ctx: click.Context, platform: str, kind: str) -> None:
         raise click.UsageError(f"there is no agent {platform!r}; choose one of {', '.join(names)}", ctx)
 
 
-def _class(platform: str) -> str:
+def class_of(platform: str) -> str:
+    """The agent for a platform, as :func:`load` takes it."""
     agents = "prefect.agent.entrypoints.library.kinds"
     known = {"local": "LocalAgent", "docker": "DockerAgent", "process": "ProcessAgent", "kubernetes": "KubernetesAgent"}
     return f"{agents}:{known[platform]}" if platform in known else platform
@@ -106,9 +107,9 @@ def _run(class_name: str, given: Mapping[str, Any]) -> None:
     """Create the agent and start it; end the process with its exit code."""
     verbose, before = given["verbose"], threading.enumerate()
     end = AgentExit(ExitCode.OK, "")
-    outlet.know(_secrets_of(given))
+    outlet.know(secrets_of(given))
     try:
-        _start(class_name, _with_patience(given))
+        _start(class_name, with_patience(given))
     except AgentExit as problem:
         end = _shown(problem, verbose=verbose)
     except AgentError as problem:
@@ -124,12 +125,12 @@ def _run(class_name: str, given: Mapping[str, Any]) -> None:
     leave(end.code, before=before)
 
 
-def _secrets_of(given: Mapping[str, Any]) -> list[str]:
+def secrets_of(given: Mapping[str, Any]) -> list[str]:
     """Return the secrets on the command line: keys, and the password in the address."""
     return [given["key"] or "", given["flow_run_key"] or "", *passwords_of(given["api"] or "")]
 
 
-def _with_patience(given: Mapping[str, Any]) -> dict[str, Any]:
+def with_patience(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options with ``--no-wait`` replaced by a start patience of 0 seconds."""
     options = dict(given)
     if not options.pop("no_wait"):
@@ -142,7 +143,7 @@ def _with_patience(given: Mapping[str, Any]) -> dict[str, Any]:
 def _start(class_name: str, given: dict[str, Any]) -> None:
     strip_proxies(os.environ)
     configuration = Configuration.load(os.environ)
-    mask = outlet.know([*_secrets_of(given), *configuration.secrets()])
+    mask = outlet.know([*secrets_of(given), *configuration.secrets()])
     level = given.pop("log_level") or configuration.level("cloud.agent.level") or "INFO"
     if given.pop("verbose"):
         level = "DEBUG"
@@ -153,18 +154,28 @@ def _start(class_name: str, given: dict[str, Any]) -> None:
         agent_name=name,
         secrets=mask,
     )
-    chosen = {option: value for option, value in given.items() if value not in {None, ()}}
-    chosen.update(
+    load(class_name)(**chosen(given, configuration, name)).start()
+
+
+def chosen(given: Mapping[str, Any], configuration: Configuration, name: str) -> dict[str, Any]:
+    """Keywords for the class of an agent: of the options *given*, those that were given.
+
+    Raises:
+        ConfigurationError: One of them cannot be.
+    """
+    found = {option: value for option, value in given.items() if value not in {None, ()}}
+    found.update(
         configuration=configuration,
         name=name,
         labels=[sound(each, "--label") for each in given["labels"]] or None,
         env_vars=pairs(given["env"]),
     )
-    chosen.pop("env", None)
-    _load(class_name)(**chosen).start()
+    found.pop("env", None)
+    return found
 
 
-def _load(class_name: str) -> Any:
+def load(class_name: str) -> Any:
+    """The class of an agent: ``module:Class``, or a platform's name."""
     from importlib import import_module  # noqa: PLC0415
 
     module, colon, attribute = class_name.partition(":")

@@ -5,17 +5,20 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
 
-from prefect.agent.domain.errors import AgentError
+from prefect.agent.domain.errors import AgentError, PlatformError
 from prefect.agent.domain.model.explaining import Finding, RunFacts, UnitFacts, explain, reference, span
 from prefect.agent.domain.secrets import passwords_of
 from prefect.agent.domain.texts import escaped
 from prefect.agent.entrypoints.runtime import outlet
 from prefect.agent.entrypoints.runtime.exits import exit_for
+
+if TYPE_CHECKING:
+    from prefect.agent.ports.platform import ExecutionPlatform
 
 
 @click.command()
@@ -89,10 +92,20 @@ def _unit(facts: RunFacts, name: str, options: dict[str, Any]) -> UnitFacts | No
     from prefect.agent.entrypoints.factories import platform_factory  # noqa: PLC0415
 
     with closing(platform_factory(name)(**options)) as platform:
-        places = (platform.identity, *platform.aliases)
-        if facts.claim is None or facts.claim.platform not in places:
-            return UnitFacts(platform=platform.identity)
-        return UnitFacts(platform=facts.claim.platform, unit=platform.unit(facts.claim.unit))
+        try:
+            return _looked(facts, platform)
+        except PlatformError as problem:  # what the Cloud says is worth saying all the same
+            return UnitFacts(platform="", problem=str(problem))
+
+
+def _looked(facts: RunFacts, platform: "ExecutionPlatform") -> UnitFacts:
+    if facts.state.is_waiting:
+        alive = sum(not unit.status.has_ended for unit in platform.units())
+        return UnitFacts(platform=platform.identity, alive=alive)
+    places = (platform.identity, *platform.aliases)
+    if facts.claim is None or facts.claim.platform not in places:
+        return UnitFacts(platform=platform.identity)
+    return UnitFacts(platform=facts.claim.platform, unit=platform.unit(facts.claim.unit))
 
 
 def _as_json(facts: RunFacts, findings: Sequence[Finding]) -> str:

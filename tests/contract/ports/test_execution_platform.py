@@ -144,7 +144,8 @@ class ProcessPlatformHarness(Submissions, PlatformWorld):
         """One more object on the same directory; a program called prefect is there for its check."""
         programs = self.folder / "bin"
         programs.mkdir(exist_ok=True)
-        (programs / "prefect").touch(mode=0o755)
+        (programs / "prefect").write_text("#!/bin/sh\necho 1.4.1\n", encoding="ascii")
+        (programs / "prefect").chmod(0o755)
         environ = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
         platform = ProcessPlatform(self.folder / "units", environ=environ)
         self.stack.callback(platform.close)

@@ -5,6 +5,7 @@ import pytest
 from prefect.agent.adapters.fakes.contracts.cloud_base import HERE, MINUTE, CloudContractBase, claimed, ids, now
 from prefect.agent.adapters.fakes.contracts.worlds import CloudWorld
 from prefect.agent.domain.errors import RequestRejected
+from prefect.agent.domain.model.checks import Severity, examine
 from prefect.agent.domain.model.explaining import Reference, RunFacts
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.states import Phase
@@ -64,6 +65,29 @@ class ExplainingContract(CloudContractBase):
         """Neither by id nor by name."""
         assert facts(cloud, run_id=FlowRunId("00000000-0000-4000-8000-00000000dead")) is None
         assert facts(cloud, name='no "such" run') is None
+
+    def test_a_doctor_finds_nothing_wrong_with_a_cloud_that_works(self, cloud: CloudApi, world: CloudWorld) -> None:
+        """No check fails, each step has a name of its own, and what waits goes on waiting."""
+        waiting = world.add_flow_run()
+        steps = cloud.checks()
+
+        found = list(examine(steps))
+
+        assert not [check for check in found if check.severity is Severity.FAIL]
+        assert len({step.name for step in steps}) == len(steps)
+        assert world.flow_run(waiting).state == "Scheduled"
+
+    def test_drafts_are_of_flows_whose_runs_an_agent_with_the_labels_gets(
+        self, cloud: CloudApi, world: CloudWorld
+    ) -> None:
+        """They can be planned as any run; a Cloud may not be able to say. No flow has labels here."""
+        real = world.add_flow_run()
+
+        drafts = cloud.drafts(labels=(), limit=10)
+
+        assert {draft.flow.id for draft in drafts} <= {run.flow.id for run in cloud.flow_runs([real])}
+        assert all(cloud.workload(draft).command for draft in drafts)
+        assert not cloud.drafts(labels=("vm",), limit=10)
 
 
 def facts(cloud: CloudApi, *, run_id: FlowRunId | None = None, name: str = "") -> RunFacts | None:

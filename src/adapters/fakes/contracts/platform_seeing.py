@@ -16,7 +16,8 @@ from prefect.agent.adapters.fakes.contracts.platform_base import (
     started,
 )
 from prefect.agent.adapters.fakes.contracts.worlds import PlatformWorld, eventually
-from prefect.agent.domain.errors import PlatformUnavailable
+from prefect.agent.domain.errors import AgentError, PlatformUnavailable
+from prefect.agent.domain.model.checks import Severity, examine
 from prefect.agent.domain.model.units import Unit, UnitStatus
 from prefect.agent.ports.platform import TEXT_LIMIT, ExecutionPlatform
 
@@ -35,6 +36,23 @@ class SeeingContract(PlatformContractBase):
             assert names(each, world) == sorted([running.name, over.name])
             has_status = {unit.name: unit.status.has_ended for unit in each.units() if world.is_own(unit.name)}
             assert has_status == {running.name: False, over.name: True}
+
+    def test_a_doctor_fails_only_a_platform_that_its_check_refuses_and_changes_nothing(
+        self, platform: ExecutionPlatform, world: PlatformWorld
+    ) -> None:
+        """Asked twice it says the same, and each step has a name of its own."""
+        running = started(platform, world)
+        steps = platform.checks(lambda: ())
+
+        found = [[(check.name, check.severity) for check in examine(steps)] for _ in range(2)]
+
+        assert found[0] == found[1]
+        if Severity.FAIL in {severity for _, severity in found[0]}:
+            with pytest.raises(AgentError):
+                platform.check()
+        assert len({step.name for step in steps}) == len(steps)
+        assert names(platform, world) == [running.name]
+        assert world.is_executing(running.name)
 
     def test_one_unit(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
         """The unit of a name, or None."""

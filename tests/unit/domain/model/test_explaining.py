@@ -159,3 +159,83 @@ def test_a_run_is_named_by_id_name_or_address(text: str, run_id: str | None, nam
 def test_a_length_of_time_has_its_two_largest_parts(seconds: float, text: str) -> None:
     """For people."""
     assert span(timedelta(seconds=seconds)) == text
+
+
+@pytest.mark.parametrize(
+    ("evidence", "waits_for"),
+    [
+        (Evidence(reason="ErrImagePull", message="no such image"), "its image"),
+        (Evidence(reason="ImagePullBackOff", message="Back-off pulling"), "its image"),
+        (Evidence(reason="InvalidImageName", message="couldn't parse"), "its image"),
+        (Evidence(reason="Unschedulable", message="0/3 nodes are available: 3 Insufficient cpu."), "a node"),
+        (Evidence(reason="Unschedulable", message='persistentvolumeclaim "x" not found'), "a volume"),
+        (Evidence(reason="FailedMount", message="MountVolume.SetUp failed"), "a volume"),
+        (Evidence(reason="FailedCreate", message="pods is forbidden: exceeded quota: memory"), "room in a quota"),
+        (Evidence(reason="CreateContainerConfigError", message='configmap "x" not found'), "its settings"),
+        (Evidence(reason="Suspended", message="its Job is suspended"), "a person"),
+    ],
+)
+def test_a_pending_unit_waits_for_something_that_can_be_mended(evidence: Evidence, waits_for: str) -> None:
+    """The kind of wait is named, with its remedy."""
+    (found, *_) = explain(facts("Submitted", claim=CLAIM), unit(UnitStatus.PENDING, evidence))
+
+    assert f"waits for {waits_for}: {evidence}" in found.text
+    assert found.remedies
+
+
+def test_a_wait_of_an_unknown_kind_has_its_evidence() -> None:
+    """No remedy is made up."""
+    (found, *_) = explain(facts("Submitted", claim=CLAIM), unit(UnitStatus.PENDING, Evidence(reason="Slow")))
+
+    assert (found.text, found.remedies) == ("Its unit unit-1 waits to start: Slow.", ())
+
+
+@pytest.mark.parametrize(
+    ("skew", "words"),
+    [(0, ""), (5, ""), (90, "1 min 30 s ahead of this machine's"), (-90, "1 min 30 s behind this machine's")],
+)
+def test_clocks_that_differ_are_named_for_a_run_that_is_not_due(skew: int, words: str) -> None:
+    """A person's clock may say that it is due."""
+    known = facts(due=-MINUTE, skew=timedelta(seconds=skew), agents=(seen(),))
+
+    text = explain(known)[0].text
+
+    assert text.startswith("It is not due: it starts in 1 min")
+    assert ("The Cloud's clock is" in text) is bool(words)
+    assert words in text
+
+
+@pytest.mark.parametrize(
+    ("state", "message", "archived", "expected"),
+    [
+        ("Failed", "The flow run cannot be started: this agent's policy does not allow x", False, "refused-by-policy"),
+        ("Failed", "The flow run cannot be started: no image", False, "refused"),
+        ("Failed", "Some reference tasks failed.", False, "+finished"),
+        ("Success", "", True, "+finished"),
+        ("Cancelled", "The flow was archived", True, "archived"),
+        ("Cancelled", "", False, "+finished"),
+    ],
+)
+def test_a_run_that_ended_before_it_began(state: str, message: str, archived: bool, expected: str) -> None:
+    """What kept it from starting is a cause; another end is none."""
+    assert causes(explain(facts(state, message, flow_is_archived=archived))) == [expected]
+
+
+def test_a_platform_that_does_not_answer_is_the_first_cause() -> None:
+    """The claim is shown; its unit is not said to be absent."""
+    away = UnitFacts(platform="", problem="cannot reach it")
+
+    assert causes(explain(facts("Submitted", claim=CLAIM), away)) == [
+        "platform-unavailable",
+        "+claimed",
+        "+unit-unseen",
+    ]
+
+
+def test_retries_are_named_without_a_record_of_the_claim() -> None:
+    """An agent of another product may have claimed the run."""
+    found = explain(facts("Running", retries=(NOW + MINUTE, NOW + 2 * MINUTE)))
+
+    assert causes(found) == ["+retries-wait", "+foreign-claim"]
+    assert "2 of its task runs" in found[0].text
+    assert "(in 1 min)" in found[0].text

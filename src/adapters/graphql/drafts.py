@@ -1,0 +1,47 @@
+"""Flow runs as they would be created now, for a doctor: one for each flow."""
+
+from collections.abc import Collection, Mapping
+from typing import Final
+
+from prefect.agent.adapters.graphql import documents
+from prefect.agent.adapters.graphql.records import Json, items, mapping
+from prefect.agent.adapters.graphql.transport import Transport
+from prefect.agent.adapters.graphql.wire import read_flow_run
+from prefect.agent.domain.model.explaining import fits
+from prefect.agent.domain.model.flow_runs import FlowRun
+
+DRAFT: Final = "00000000-0000-4000-8000-000000000000"
+"""Id of a run that is none."""
+
+
+def read_drafts(transport: Transport, only_tenant: str | None, labels: Collection[str], limit: int) -> list[FlowRun]:
+    """A run of each flow whose runs go to agents with *labels*.
+
+    Raises:
+        CloudError: As the port says.
+    """
+    rows = items(transport.ask(documents.flows(only_tenant, limit)).get("flow"))
+    offered = [mapping(row) for row in rows if fits(_labels(mapping(row)), set(labels))]
+    drafts = [read_flow_run(_row(flow), transport.now()) for flow in offered]
+    return [draft for draft in drafts if draft is not None]
+
+
+def _row(flow: Json) -> dict[str, object]:
+    """A row of a run that waits, as 1.x makes it: the flow group's run config, else the flow's own."""
+    config = mapping(flow.get("flow_group")).get("run_config") or flow.get("run_config")
+    return {"id": DRAFT, "name": "draft", "version": 1, "state": "Scheduled", "run_config": config, "flow": flow}
+
+
+def _labels(flow: Json) -> frozenset[str]:
+    """The labels that a run of the flow gets: those of the flow group, else those of what the flow is registered with.
+
+    An empty list says something too: no labels.
+    """
+    group = mapping(flow.get("flow_group"))
+    places = (group, group.get("run_config"), flow.get("run_config"), flow.get("environment"))
+    listed = (place["labels"] for place in places if isinstance(place, Mapping) and _is_list(place.get("labels")))
+    return frozenset(label for label in items(next(listed, [])) if isinstance(label, str))
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list)
