@@ -20,6 +20,7 @@ from prefect.agent.domain.texts import readable_name
 from prefect.agent.entrypoints.cli.start import chosen, load
 from prefect.agent.entrypoints.container import Parts, build
 from prefect.agent.entrypoints.factories import Options
+from prefect.agent.entrypoints.library.agent import Agent
 from prefect.agent.entrypoints.runtime import outlet
 from prefect.agent.entrypoints.settings.configuration import Configuration
 from prefect.agent.entrypoints.settings.exposures import of_login
@@ -96,14 +97,14 @@ class Doctor:
         mask.add(*(given.get(name) or "" for name in ("key", "flow_run_key")), *passwords_of(given.get("api") or ""))
         found.level("cloud.agent.level")
         name = sound(given.pop("name") or "", "--name") or found.text("cloud.agent.name") or "agent"
-        agent = load(self._class_name)(**chosen(given, found, name))
-        self._options = agent._options  # noqa: SLF001 - what the agent would be wired with
-        login = self._options.connection
+        agent: Agent = load(self._class_name)(**chosen(given, found, name))
+        self._options = options = agent.options
+        login = options.connection
         if login is not None:
             mask.add(login.key or "", login.flow_run_key or "", *passwords_of(login.api))
-        self._parts = build(self._options)
+        self._parts = build(options)
         read = ", ".join(str(path) for path in found.paths if path.exists()) or "no file"
-        labels = ", ".join(self._options.settings.labels) or "none"
+        labels = ", ".join(options.settings.labels) or "none"
         yield Noted(text=f"Read: {read}, and the environment. Labels of the agent: {labels}.")
         for text in (*unknown_keys(found.files), *unknown_settings(found.environ)):
             yield Noted(severity=Severity.WARN, text=_sentence(text), remedies=("correct or remove it",))

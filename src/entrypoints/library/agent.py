@@ -10,6 +10,7 @@ from prefect.agent.domain.model.policy import Policy
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.services.submission import OwnDeploy
 from prefect.agent.entrypoints.container import build
+from prefect.agent.entrypoints.factories import Options
 from prefect.agent.entrypoints.library.compatibility import FlowRunRow, refuse_real_prefect
 from prefect.agent.entrypoints.library.composing import Composition, Login
 from prefect.agent.entrypoints.library.life import Hooks, Life, set_up_log
@@ -156,6 +157,11 @@ class Agent:
     def log_to_cloud(self) -> bool:
         """Whether flow runs send their logs to the Cloud."""
         return self._options.send_logs
+
+    @property
+    def options(self) -> Options:
+        """Everything that was decided before any part was made."""
+        return self._options
 
     # --- hooks ---
 
