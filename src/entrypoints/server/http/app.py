@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from typing import Final
 
 import attrs
-from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from prefect.agent.entrypoints.server.graphql.execution import REFUSED_KEY, Answer, Executor
 from prefect.agent.entrypoints.server.graphql.json_text import read_json
@@ -25,9 +24,12 @@ from prefect.agent.entrypoints.server.http.bodies import (
     error_answer,
     length_of,
 )
-from prefect.agent.entrypoints.server.http.gate import Hosts, hosts_of, refusal
+from prefect.agent.entrypoints.server.http.gate import NOT_KEPT, Hosts, hosts_of, refusal
 from prefect.agent.entrypoints.server.http.long_poll import WaitingRoom, preferred, ready
-from prefect.agent.entrypoints.server.http.page import page
+from prefect.agent.entrypoints.server.pages.changes import Changes
+from prefect.agent.entrypoints.server.pages.routes import TABS
+from prefect.agent.entrypoints.server.pages.routes import routes as page_routes
+from prefect.agent.entrypoints.server.pages.site import Site, application
 
 GRAPHQL_PATHS: Final = ("/", "/graphql", "/graphql/", "/graphql/alpha")
 HEALTH_PATHS: Final = ("/health", "/health/", "/.well-known/apollo/server-health")
@@ -35,37 +37,52 @@ HEALTH_PATHS: Final = ("/health", "/health/", "/.well-known/apollo/server-health
 COMPARES: Final = (b"prefect-claims", b"compare-and-set")
 """Header that tells an agent that of several claims at the same version one is accepted."""
 
+_NOT_KEPT: Final = (NOT_KEPT[0].lower().encode("ascii"), NOT_KEPT[1].encode("ascii"))
+
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
-def make_app(execute: Executor, waiting_room: WaitingRoom | None = None, hosts: Hosts | None = None) -> ASGIApp:
+def make_app(
+    execute: Executor,
+    waiting_room: WaitingRoom | None = None,
+    hosts: Hosts | None = None,
+    changes: Changes | None = None,
+) -> ASGIApp:
     """The application on an open database, which the caller closes.
 
     Args:
         execute: Answers the requests.
         hosts: What it answers to; None: this machine's loopback.
         waiting_room: For requests that wait; its maker closes it before the server waits for its requests.
+        changes: For pages that listen; likewise.
     """
 
     async def health(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
-    async def home(request: Request) -> Response:
-        if not execute.accepts(request.headers):
-            return Response("This page needs an API key: Authorization: Bearer KEY", 401, media_type="text/plain")
-        with execute.database.read() as tx:
-            return HTMLResponse(page(tx))
-
-    routes = [Route(path, health, methods=["GET"]) for path in HEALTH_PATHS]
-    routes += [Route("/", home, methods=["GET"])]
+    waiting_room, changes = waiting_room or WaitingRoom(), changes or Changes()
+    site = Site(execute, changes, waiting_room.ring, TABS)
+    routes: list[BaseRoute] = [Route(path, health, methods=["GET"]) for path in HEALTH_PATHS]
     routes += [Route(path, _post_only, methods=["POST"]) for path in GRAPHQL_PATHS]  # for 405 to other methods
-    others = Starlette(routes=routes)
-    others.router.redirect_slashes = False  # a redirect would repeat the Host that the client names
-    return _App(execute, others, waiting_room or WaitingRoom(), hosts or hosts_of("localhost"))
+    routes += page_routes(site)
+    return _App(execute, application(site, routes), waiting_room, changes, hosts or hosts_of("localhost"))
 
 
 async def _post_only(_request: Request) -> Response:
     raise AssertionError("answered before the routes are looked at")
+
+
+def _not_kept(send: Send) -> Send:
+    """Forbid to keep an answer that does not say for how long it may be kept."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = list(message.get("headers", []))
+            if all(name.lower() != _NOT_KEPT[0] for name, _ in headers):
+                message = {**message, "headers": [*headers, _NOT_KEPT]}
+        await send(message)
+
+    return sending
 
 
 @attrs.frozen
@@ -75,6 +92,7 @@ class _App:
     _execute: Executor
     _others: ASGIApp
     _waiting_room: WaitingRoom
+    _changes: Changes
     _hosts: Hosts
     _bodies: Bodies = attrs.field(factory=Bodies)
 
@@ -91,7 +109,7 @@ class _App:
         elif is_graphql:
             await self._graphql(dict(pairs), receive, send)
         else:
-            await self._others(scope, receive, send)
+            await self._others(scope, receive, _not_kept(send))
 
     async def _refuse(
         self, found: Answer, receive: Receive, send: Send, more: Sequence[tuple[bytes, bytes]] = ()
@@ -132,6 +150,7 @@ class _App:
                 found = later
         elif runs is None and b"mutation" in body:
             self._waiting_room.ring()
+            self._changes.ring()
         await self._send(send, found, told)
 
     async def _send(
@@ -141,6 +160,7 @@ class _App:
         content = _encode(answer).encode("ascii")
         length = str(len(content)).encode("ascii")
         kind = [(b"content-type", b"application/json"), (b"content-length", length)]
+        kind += [_NOT_KEPT]
         kind += [COMPARES] if self._execute.strictness.compares else []
         await send({"type": "http.response.start", "status": status, "headers": [*kind, *more]})
         await send({"type": "http.response.body", "body": content, "more_body": more_body})

@@ -15,6 +15,7 @@ from prefect.agent.entrypoints.server.http.app import make_app
 from prefect.agent.entrypoints.server.http.connections import BACKLOG, Connection
 from prefect.agent.entrypoints.server.http.gate import SECURITY_HEADERS, Hosts
 from prefect.agent.entrypoints.server.http.long_poll import WaitingRoom
+from prefect.agent.entrypoints.server.pages.changes import Changes
 from prefect.agent.entrypoints.server.services import Routine, Services, running
 from prefect.agent.entrypoints.server.storage.clock import utc_now
 from prefect.agent.entrypoints.server.storage.database import Database
@@ -43,9 +44,9 @@ def listen(host: str, port: int) -> socket.socket:
 class _Server(uvicorn.Server):
     """A server whose services work as long as it answers, and whose requests do not wait longer than that."""
 
-    def __init__(self, config: uvicorn.Config, services: Services, waiting_room: WaitingRoom) -> None:
+    def __init__(self, config: uvicorn.Config, services: Services, waiting_room: WaitingRoom, changes: Changes) -> None:
         super().__init__(config)
-        self._services, self._waiting_room = services, waiting_room
+        self._services, self._waiting_room, self._changes = services, waiting_room, changes
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """End when all is answered. The next signal ends the process at once: the file stands it."""
@@ -58,6 +59,7 @@ class _Server(uvicorn.Server):
         with running(self._services):
             await super().main_loop()
         self._waiting_room.close()
+        self._changes.close()
 
 
 def make_server(
@@ -78,9 +80,9 @@ def make_server(
         now: Its clock.
         hosts: What it answers to; None: this machine's loopback.
     """
-    waiting_room = WaitingRoom()
+    waiting_room, changes = WaitingRoom(), Changes()
     config = uvicorn.Config(
-        make_app(Executor(database, keys, strictness, now), waiting_room, hosts),
+        make_app(Executor(database, keys, strictness, now), waiting_room, hosts, changes),
         log_level="warning",
         lifespan="off",
         ws="none",
@@ -93,4 +95,4 @@ def make_server(
         headers=list(SECURITY_HEADERS),
         backlog=BACKLOG,
     )
-    return _Server(config, Services(database, routine or Routine(), now), waiting_room)
+    return _Server(config, Services(database, routine or Routine(), now), waiting_room, changes)

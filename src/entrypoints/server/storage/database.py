@@ -25,6 +25,7 @@ from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.storage.answer_sizes import check_total
 from prefect.agent.entrypoints.server.storage.effort import TOO_SLOW, Effort, TooMuch
 from prefect.agent.entrypoints.server.storage.files import PRIVATE_FILE, keep_private, make_file, make_folder, planted
+from prefect.agent.entrypoints.server.storage.ids import new_ids
 from prefect.agent.entrypoints.server.storage.migrations import SCHEMA_VERSION, migrate
 from prefect.agent.entrypoints.server.storage.tables import BOOL, JSON, TABLES
 
@@ -156,7 +157,7 @@ class Tx:
         """Add rows that name the same columns; return their ids."""
         now = iso(datetime.now(timezone.utc))
         same = {"created": now, "updated": now, **TABLES[table].defaults}
-        full = [{"id": row_id, **same, **row} for row_id, row in zip(_new_ids(), rows, strict=False)]
+        full = [{"id": row_id, **same, **row} for row_id, row in zip(new_ids(), rows, strict=False)]
         if full:
             names = list(full[0])
             sql = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
@@ -214,18 +215,6 @@ class Tx:
             if self._effort.problem is not None:
                 raise self._effort.problem from problem
             raise
-
-
-def _new_ids() -> Generator[str]:
-    """Ids that grow with time (UUID version 7), so that new rows lie beside each other in the file."""
-    milliseconds, chance = time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10), "big")
-    head = f"{milliseconds:012x}"
-    head = f"{head[:8]}-{head[8:]}-7{chance >> 68:03x}-"
-    tail = chance & ((1 << 61) - 1)  # of 62 bits: the batch can count upwards from here
-    while True:
-        text = f"{0x8000000000000000 | tail:016x}"
-        yield f"{head}{text[:4]}-{text[4:]}"
-        tail += 1
 
 
 _encode_json: Final = json.JSONEncoder(separators=(",", ":")).encode

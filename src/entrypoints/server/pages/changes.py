@@ -1,0 +1,119 @@
+"""How open pages learn that something changed: a bell that every mutation rings, and server-sent events.
+
+A stream looks again when the bell rings, at most once in ``GATHER`` seconds, and every ``LOOK_EVERY`` seconds anyway:
+what the Cloud does by itself rings no bell.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
+from typing import Any, Final
+
+import attrs
+from starlette.responses import Response, StreamingResponse
+
+from prefect.agent.entrypoints.server.pages.view import View
+
+GATHER: Final = 0.25
+LOOK_EVERY: Final = 2.0
+BEAT_EVERY: Final = 15.0
+"""Seconds after which a stream without news says that it is alive, so that a client that has gone is noticed."""
+
+MAX_STREAMS: Final = 200
+"""Streams that are open at one time; others are refused, and browsers ask again."""
+
+
+class Changes:
+    """The bell, and the streams that listen to it. Of one event loop."""
+
+    def __init__(self) -> None:
+        self._bell = asyncio.Event()
+        self._streams = 0
+        self.is_closed = False
+
+    def ring(self) -> None:
+        """Something may have been changed."""
+        bell, self._bell = self._bell, asyncio.Event()
+        bell.set()
+
+    def close(self) -> None:
+        """Let all streams end: the server waits for them."""
+        self.is_closed = True
+        self.ring()
+
+    async def wait(self) -> None:
+        """Wait until it is worth looking again."""
+        try:
+            await asyncio.wait_for(self._bell.wait(), LOOK_EVERY)
+        except asyncio.TimeoutError:
+            return
+        if not self.is_closed:
+            await asyncio.sleep(GATHER)
+
+    def stream(self, news: Callable[[], list[str]]) -> Response:
+        """Answer with events for as long as the client listens.
+
+        Args:
+            news: Called again and again; the events that are due, each made by :func:`event`.
+        """
+        if self._streams >= MAX_STREAMS:
+            return Response("Too many pages listen", 503, headers={"Retry-After": "10"}, media_type="text/plain")
+        return StreamingResponse(self._events(news), media_type="text/event-stream")
+
+    async def _events(self, news: Callable[[], list[str]]) -> AsyncIterator[str]:
+        loop = asyncio.get_running_loop()
+        self._streams += 1
+        try:
+            yield ": hello\n\n"
+            said = loop.time()
+            while not self.is_closed:
+                found = news()
+                if found or loop.time() - said > BEAT_EVERY:
+                    said = loop.time()
+                    yield "".join(found) or ": alive\n\n"
+                await self.wait()
+        finally:
+            self._streams -= 1
+
+
+def event(name: str, data: Any) -> str:
+    """One server-sent event with JSON in it."""
+    return f"event: {name}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n"
+
+
+@attrs.frozen(kw_only=True)
+class Watch:
+    """What a stream is made from.
+
+    Attributes:
+        look: Opens a new :class:`View` of the same address; raises once the caller is no longer accepted.
+    """
+
+    look: Callable[[], AbstractContextManager[View]]
+    changes: Changes
+
+
+def watch_changes(watch: Watch) -> Response:
+    """Say ``changed`` when runs of the file changed, or the one that ``?run=`` names, or its task runs."""
+    seen: list[Any] = []
+
+    def news() -> list[str]:
+        with watch.look() as view:
+            now = _fingerprint(view)
+        is_new, seen[:] = bool(seen) and now != seen[0], [now]
+        return [event("changed", "")] if is_new else []
+
+    return watch.changes.stream(news)
+
+
+def _fingerprint(view: View) -> object:
+    run_id = view.query.get("run")
+    if run_id is None:
+        statement = (
+            "SELECT (SELECT max(created) FROM flow_run) AS made, (SELECT max(state_timestamp) FROM flow_run) AS at"
+        )
+        return view.sql("flow_run", statement)
+    run = "SELECT version, name, state FROM flow_run WHERE id = ? AND tenant_id = ?"
+    tasks = "SELECT max(state_timestamp) AS at, count(*) AS n FROM task_run WHERE flow_run_id = ?"
+    return view.sql("flow_run", run, [run_id, view.tenant["id"]]), view.sql("task_run", tasks, [run_id])
