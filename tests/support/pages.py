@@ -14,6 +14,9 @@ from prefect.agent.entrypoints.server.http.app import make_app
 
 _VOID: Final = {"meta", "link", "input", "br", "hr", "img", "rect", "path"}
 
+_APART: Final = {"td", "th", "li", "p", "dt", "dd"}
+"""Elements whose texts a person sees apart."""
+
 Fields = Mapping[str, str] | Sequence[tuple[str, str]]
 
 
@@ -43,6 +46,8 @@ class _Reader(HTMLParser):
         self.found.append(Element(tag, {name: value or "" for name, value in attrs}, parents=tuple(self.open)))
 
     def handle_endtag(self, tag: str) -> None:
+        if tag in _APART:
+            self.handle_data(" ")
         if tag in {one.tag for one in self.open}:
             while self.open.pop().tag != tag:
                 pass

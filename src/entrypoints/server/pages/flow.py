@@ -56,7 +56,7 @@ def run_form(view: View) -> Mapping[str, Any]:
             "idempotency_key": f"page-{secrets.token_hex(8)}",
         },
         "problem": "",
-        "query": changed(view.query),
+        "query": changed(view.query) if origin else "",
     }
 
 

@@ -13,7 +13,7 @@ from prefect.agent.entrypoints.server.pages.run_list import COLUMNS
 from prefect.agent.entrypoints.server.pages.view import View, fields
 from prefect.agent.entrypoints.server.storage.row_trees import Row
 
-SHOWN: Final = 8
+SHOWN: Final = 6
 LATE: Final = timedelta(minutes=1)
 STUCK: Final = timedelta(minutes=5)
 AGENT_ASKED: Final = timedelta(minutes=1)

@@ -1,0 +1,223 @@
+"""The log of a run: pages, filters, the download, and the lines that a stream sends."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+from starlette.datastructures import QueryParams
+from starlette.responses import StreamingResponse
+
+from prefect.agent.entrypoints.server.pages import logs
+from prefect.agent.entrypoints.server.pages.changes import MAX_STREAMS, Changes, Watch, watch_changes
+from prefect.agent.entrypoints.server.pages.view import View
+from prefect.agent.entrypoints.server.storage.ids import first_id_of
+from prefect.agent.entrypoints.server.storage.scopes import ANYONE
+from support.embedded import Embedded
+from support.pages import Browser, Shown
+from support.waiting import wait_until
+
+
+@pytest.fixture
+def run(cloud: Embedded) -> str:
+    """A run of a flow with one task."""
+    return cloud.run(cloud.flow(cloud.project(), tasks=1))
+
+
+def write(cloud: Embedded, run: str, *messages: str, level: str = "INFO", second: int = 0) -> None:
+    """Log lines, one a second."""
+    same = {"flow_run_id": run, "name": "prefect", "level": level}
+    lines = [
+        {**same, "message": message, "timestamp": f"2026-01-01T00:00:{second + n:02}Z"}
+        for n, message in enumerate(messages)
+    ]
+    cloud.change("write_run_logs", "success", logs=lines)
+
+
+def messages(shown: Shown) -> list[str]:
+    """What the lines of a page say."""
+    return [one.text for one in shown.all("span", inside="lines")]
+
+
+def address(run: str, query: str = "") -> str:
+    """The log's address."""
+    return f"/default/flow-run/{run}/logs{query}"
+
+
+def test_the_last_lines_come_first_and_lead_to_the_older_ones(
+    cloud: Embedded, browser: Browser, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page is a stretch of the log; following the links shows every line once."""
+    monkeypatch.setattr(logs, "LINES", 4)
+    write(cloud, run, *(str(n) for n in range(10)))
+
+    last = browser.get(address(run))
+    middle = browser.get(address(run) + last.one("a", id="older").attrs["href"])
+    first = browser.get(address(run) + middle.one("a", id="older").attrs["href"])
+
+    assert [messages(one) for one in (first, middle, last)] == [["0", "1"], ["2", "3", "4", "5"], ["6", "7", "8", "9"]]
+    assert not first.all("a", id="older")
+    assert messages(browser.get(address(run) + first.one("a", id="newer").attrs["href"])) == ["2", "3", "4", "5"]
+
+
+def test_the_top_and_the_end_are_one_step_away(
+    cloud: Embedded, browser: Browser, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a log of any length; only the end is live."""
+    monkeypatch.setattr(logs, "LINES", 3)
+    write(cloud, run, *(str(n) for n in range(10)))
+    shown = browser.get(address(run))
+    top = browser.get(address(run) + next(a for a in shown.all("a") if a.text == "To the top").attrs["href"])
+    end = browser.get(address(run) + top.one("a", id="to-end").attrs["href"])
+
+    assert messages(top) == ["0", "1", "2"]
+    assert "data-stream" not in top.one("section", id="log").attrs
+    assert messages(end) == ["7", "8", "9"]
+    assert "data-stream" in end.one("section", id="log").attrs
+
+
+def test_filters(cloud: Embedded, browser: Browser, run: str) -> None:
+    """A level means that one and worse ones; a text is looked for whatever its case, and is no pattern."""
+    write(cloud, run, "Starting 100%", "other")
+    write(cloud, run, "Boom_1", level="ERROR", second=5)
+
+    assert messages(browser.get(address(run, "?level=WARNING"))) == ["Boom_1"]
+    assert messages(browser.get(address(run, "?level=INFO"))) == ["Starting 100%", "other", "Boom_1"]
+    assert messages(browser.get(address(run, "?text=sTARTING"))) == ["Starting 100%"]
+    assert messages(browser.get(address(run, "?text=%25"))) == ["Starting 100%"]
+    assert messages(browser.get(address(run, "?text=_1&level=INFO"))) == ["Boom_1"]
+    assert messages(browser.get(address(run, "?task_run=x"))) == []
+
+
+def test_commands_of_terminals_are_taken_out(cloud: Embedded, browser: Browser, run: str) -> None:
+    """Colours vanish, other control characters are shown as what they are."""
+    write(cloud, run, "\x1b[31mred\x1b[0m \x1b]0;title\x07 \x08 \u202e end\nnext")
+
+    assert messages(browser.get(address(run))) == ["red  \\x08 \\u202e end\nnext"]
+
+
+def test_the_download_holds_every_line(
+    cloud: Embedded, browser: Browser, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are: they are read a part at a time; filters count."""
+    monkeypatch.setattr(logs, "CHUNK", 3)
+    write(cloud, run, *(f"line {n}" for n in range(7)))
+
+    answer = browser.get(f"{address(run)}/download")
+    filtered = browser.get(f"{address(run)}/download?text=line%203")
+
+    assert answer.headers["content-disposition"] == f'attachment; filename="flow-run-{run}.log"'
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert [line.rpartition(": ")[2] for line in answer.body.splitlines()] == [f"line {n}" for n in range(7)]
+    assert filtered.body.count("\n") == 1
+
+
+# --- the stream ---
+
+
+def watching(cloud: Embedded, run: str, query: str, changes: Changes) -> Watch:
+    """What a stream of a run's log is made from."""
+
+    @contextmanager
+    def look() -> Iterator[View]:
+        with cloud.database.read() as tx:
+            tenant = tx.all("SELECT id, name, slug FROM tenant")[0]
+            path, params = {"run_id": run}, QueryParams(query)
+            yield View(tx=tx, caller=ANYONE, tenant=tenant, now=cloud.now(), path=path, query=params)
+
+    return Watch(look=look, changes=changes)
+
+
+def heard(cloud: Embedded, run: str, query: str, steps: Sequence[Callable[[], object]]) -> list[str]:
+    """What a stream says after each of several changes, and that it ends when the server closes."""
+
+    async def listen() -> list[str]:
+        changes = Changes()
+        answer = logs.watch(watching(cloud, run, query, changes), QueryParams(query))
+        assert isinstance(answer, StreamingResponse)
+        parts = aiter(answer.body_iterator)
+        assert await anext(parts) == ": hello\n\n"
+        found = []
+        for step in steps:
+            step()
+            changes.ring()
+            found.append(str(await asyncio.wait_for(anext(parts), 30)))
+        changes.close()
+        assert [part async for part in parts] == []
+        return found
+
+    return asyncio.run(listen())
+
+
+def said(part: str) -> list[str]:
+    """Messages in an event."""
+    html = json.loads(part.partition("data: ")[2])["html"]
+    return [one.text for one in Shown(200, {}, f'<ol id="lines">{html}</ol>').all("span", inside="lines")]
+
+
+def test_a_stream_sends_each_new_line_once(cloud: Embedded, run: str) -> None:
+    """Also lines whose own times lie before those that were there already, and none from before it began."""
+    write(cloud, run, "before", second=30)
+    since = first_id_of(time.time_ns() + 1_000_000)
+    wait_until(lambda: first_id_of(time.time_ns()) >= since)
+
+    found = heard(cloud, run, f"since={since}", [
+        lambda: write(cloud, run, "one", "two", second=10),
+        lambda: write(cloud, run, "three", second=0),
+    ])  # fmt: skip
+
+    assert [said(part) for part in found] == [["one", "two"], ["three"]]
+
+
+def test_a_stream_sends_what_the_filters_leave(cloud: Embedded, run: str) -> None:
+    """And nothing of other runs."""
+    other = cloud.run(cloud.flow(cloud.project("other")))
+
+    def both() -> None:
+        write(cloud, other, "wanted")
+        write(cloud, run, "wanted <b>", "not this")
+
+    assert [said(part) for part in heard(cloud, run, "text=wanted", [both])] == [["wanted <b>"]]
+
+
+def test_streams_are_bounded(cloud: Embedded, run: str) -> None:
+    """One more is refused until another one ends."""
+
+    async def open_all() -> list[int]:
+        changes = Changes()
+        made = [changes.stream(list) for _ in range(MAX_STREAMS)]
+        parts = [aiter(one.body_iterator) for one in made if isinstance(one, StreamingResponse)]
+        for one in parts:
+            await anext(one)
+        full = changes.stream(list).status_code
+        changes.close()
+        for one in parts:
+            assert [part async for part in one] == []
+        return [len(parts), full, changes.stream(list).status_code]
+
+    assert asyncio.run(open_all()) == [MAX_STREAMS, 503, 200]
+
+
+def test_a_page_is_told_once_that_its_run_changed(cloud: Embedded, run: str) -> None:
+    """A change of another run is no news."""
+    other = cloud.run(cloud.flow(cloud.project("other")))
+
+    async def listen() -> str:
+        changes = Changes()
+        answer = watch_changes(watching(cloud, run, f"run={run}", changes))
+        assert isinstance(answer, StreamingResponse)
+        parts = aiter(answer.body_iterator)
+        await anext(parts)
+        news = asyncio.ensure_future(anext(parts))
+        await asyncio.sleep(0)
+        cloud.set_state(other, "Running")
+        changes.ring()
+        await asyncio.sleep(0)
+        assert not news.done()
+        cloud.set_state(run, "Running")
+        changes.ring()
+        return str(await asyncio.wait_for(news, 30))
+
+    assert asyncio.run(listen()) == 'event: changed\ndata: ""\n\n'
