@@ -42,15 +42,6 @@ class Changes:
         self.is_closed = True
         self.ring()
 
-    async def wait(self) -> None:
-        """Wait until it is worth looking again."""
-        try:
-            await asyncio.wait_for(self._bell.wait(), LOOK_EVERY)
-        except asyncio.TimeoutError:
-            return
-        if not self.is_closed:
-            await asyncio.sleep(GATHER)
-
     def stream(self, news: Callable[[], list[str]]) -> Response:
         """Answer with events for as long as the client listens.
 
@@ -68,13 +59,28 @@ class Changes:
             yield ": hello\n\n"
             said = loop.time()
             while not self.is_closed:
-                found = news()
+                bell, found = self._bell, news()
                 if found or loop.time() - said > BEAT_EVERY:
                     said = loop.time()
                     yield "".join(found) or ": alive\n\n"
-                await self.wait()
+                if not found:  # else there may be more of it
+                    await _rung(bell)
+                await self._gather()
         finally:
             self._streams -= 1
+
+    async def _gather(self) -> None:
+        """Changes come in crowds: look at them together."""
+        if not self.is_closed:
+            await asyncio.sleep(GATHER)
+
+
+async def _rung(bell: asyncio.Event) -> None:
+    """Wait until it is worth looking again; *bell* was there before the last look."""
+    try:
+        await asyncio.wait_for(bell.wait(), LOOK_EVERY)
+    except asyncio.TimeoutError:
+        return
 
 
 def event(name: str, data: Any) -> str:

@@ -24,7 +24,10 @@ from prefect.agent.entrypoints.server.storage.ids import first_id_of
 from prefect.agent.entrypoints.server.storage.row_trees import Row
 
 LINES: Final = 500
-"""Lines of a page, and most that one event carries."""
+"""Lines of a page."""
+
+NEWS: Final = 3000
+"""Most lines that one event carries: with the time between two looks, more than 10,000 a second."""
 
 CHUNK: Final = 5000
 """Lines of a download that are read at a time."""
@@ -121,7 +124,7 @@ def _lines(
 def _new_lines(view: View, state: dict[str, Any]) -> list[Row]:
     """Lines that were taken in since the last look. Lines of one millisecond may come in two looks."""
     condition, params = _filter(view, run="+t0.flow_run_id")
-    most = LINES + len(state["sent"])
+    most = NEWS + len(state["sent"])
     statement = f"SELECT {_COLUMNS} FROM log t0 WHERE t0.id >= ? AND {condition} ORDER BY t0.id LIMIT {most}"
     found = [row for row in view.sql("log", statement, [state["from"], *params]) if row["id"] not in state["sent"]]
     if found:
