@@ -24,6 +24,10 @@ MAX_STREAMS: Final = 200
 """Streams that are open at one time; others are refused, and browsers ask again."""
 
 
+_UNBUFFERED: Final = {"X-Accel-Buffering": "no"}
+"""Asks proxies to pass each event on at once."""
+
+
 class Changes:
     """The bell, and the streams that listen to it. Of one event loop."""
 
@@ -50,7 +54,7 @@ class Changes:
         """
         if self._streams >= MAX_STREAMS:
             return Response("Too many pages listen", 503, headers={"Retry-After": "10"}, media_type="text/plain")
-        return StreamingResponse(self._events(news), media_type="text/event-stream")
+        return StreamingResponse(self._events(news), media_type="text/event-stream", headers=_UNBUFFERED)
 
     async def _events(self, news: Callable[[], list[str]]) -> AsyncIterator[str]:
         loop = asyncio.get_running_loop()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+import attrs
 from starlette.datastructures import QueryParams
 from starlette.responses import Response, StreamingResponse
 
@@ -26,8 +27,8 @@ from prefect.agent.entrypoints.server.storage.row_trees import Row
 LINES: Final = 500
 """Lines of a page."""
 
-NEWS: Final = 3000
-"""Most lines that one event carries: with the time between two looks, more than 10,000 a second."""
+NEWS: Final = 500
+"""Most lines that one event carries, whatever was written since the last one."""
 
 CHUNK: Final = 5000
 """Lines of a download that are read at a time."""
@@ -67,19 +68,48 @@ def shown_message(message: str | None) -> str:
 
 
 def watch(watch: Watch, query: QueryParams) -> Response:
-    """Send new lines as they come: events ``lines`` with HTML."""
-    since = query.get("since", "")
-    state: dict[str, Any] = {"from": since or first_id_of(time.time_ns()), "sent": set()}
+    """Send new lines as they come: events ``lines`` with HTML.
+
+    Of more lines than a person can follow the last ones are sent, and how many were left out.
+    """
+    tail = _Tail(query.get("since") or first_id_of(time.time_ns()))
 
     def news() -> list[str]:
         with watch.look() as view:
-            lines = _new_lines(view, state)
-            if not lines:
-                return []
-            html = render("log_lines.html", {"lines": lines, "view": view, "shown_message": shown_message})
-        return [event("lines", {"html": html, "count": len(lines)})]
+            lines, left_out = tail.read(view)
+        if not lines:
+            return []
+        html = render("log_lines.html", {"lines": lines, "shown_message": shown_message})
+        return [event("lines", {"html": html, "left_out": left_out, "since": tail.since})]
 
     return watch.changes.stream(news)
+
+
+@attrs.define
+class _Tail:
+    """What came since the last look.
+
+    Attributes:
+        since: Ids of lines that come from now on are not below this.
+    """
+
+    since: str
+    _sent: set[str] = attrs.field(factory=set, init=False)
+
+    def read(self, view: View) -> tuple[list[Row], int]:
+        """New lines, in the order in which the Cloud took them in, and how many before these are left out."""
+        now = first_id_of(time.time_ns())
+        condition, params = _filter(view, run="+t0.flow_run_id")
+        new = f"FROM log t0 WHERE t0.id >= ? AND {condition}"
+        newest = f"SELECT {_COLUMNS} {new} ORDER BY t0.id DESC LIMIT {NEWS + 1 + len(self._sent)}"
+        found = view.sql("log", newest, [self.since, *params])
+        lines = [row for row in reversed(found) if row["id"] not in self._sent]
+        left_out = 0
+        if len(lines) > NEWS:
+            left_out = view.sql("log", f"SELECT count(*) AS n {new}", [self.since, *params])[0]["n"] - NEWS
+        # Of one millisecond some lines may have come before this look, and others come after it.
+        self.since, self._sent = now, {row["id"] for row in found if row["id"] >= now}
+        return lines[-NEWS:], left_out
 
 
 def download(watch: Watch, run_id: str) -> Response:
@@ -119,20 +149,6 @@ def _lines(
     statement = f"SELECT {_COLUMNS} FROM log t0 WHERE {condition} ORDER BY t0.timestamp {way}, t0.id {way} LIMIT {most}"
     found = view.sql("log", statement, params)
     return found if after is not None else found[::-1]
-
-
-def _new_lines(view: View, state: dict[str, Any]) -> list[Row]:
-    """Lines that were taken in since the last look. Lines of one millisecond may come in two looks."""
-    condition, params = _filter(view, run="+t0.flow_run_id")
-    most = NEWS + len(state["sent"])
-    statement = f"SELECT {_COLUMNS} FROM log t0 WHERE t0.id >= ? AND {condition} ORDER BY t0.id LIMIT {most}"
-    found = [row for row in view.sql("log", statement, [state["from"], *params]) if row["id"] not in state["sent"]]
-    if found:
-        moment = found[-1]["id"][:13]
-        kept = state["sent"] if state["from"] == moment else set()
-        state["sent"] = kept | {row["id"] for row in found if row["id"].startswith(moment)}
-        state["from"] = moment
-    return found
 
 
 def _filter(view: View, run: str = "t0.flow_run_id") -> tuple[str, list[Any]]:

@@ -20,7 +20,11 @@ function live(log) {
   const tick = document.getElementById("follow");
   document.getElementById("follow-label").hidden = false;
   const lines = document.getElementById("lines");
-  tick.addEventListener("change", () => { if (tick.checked) toEnd(log); });
+  let isBehind = false; // the viewer reads older lines, and more came than the page holds
+  tick.addEventListener("change", () => {
+    if (tick.checked && isBehind) location.reload();
+    else if (tick.checked) toEnd(log);
+  });
   log.addEventListener("wheel", (event) => { if (event.deltaY < 0) tick.checked = false; }, { passive: true });
   log.addEventListener("keydown", (event) => { if (["ArrowUp", "PageUp", "Home"].includes(event.key)) tick.checked = false; });
   const address = () => {
@@ -29,16 +33,17 @@ function live(log) {
     return url.href;
   };
   follow(address, {
-    lines: ({ html }) => {
+    lines: ({ html, left_out: leftOut, since }) => {
+      log.dataset.since = since;
       const found = fragment(html);
-      for (const line of [...found.children]) {
-        log.dataset.since = line.id.slice(2, 15);
-        if (document.getElementById(line.id)) line.remove();
-      }
+      if (!tick.checked && (leftOut || lines.children.length > 2 * MOST)) isBehind = true;
+      if (isBehind) return;
+      if (leftOut) lines.replaceChildren();
+      for (const line of [...found.children]) if (document.getElementById(line.id)) line.remove();
       update(found);
       document.getElementById("no-lines")?.remove();
       lines.append(found);
-      if (tick.checked) { dropFirst(log, lines); toEnd(log); }
+      if (tick.checked) { dropFirst(log, lines, Boolean(leftOut)); toEnd(log); }
     },
   }, null);
 }
@@ -55,9 +60,9 @@ function toEnd(log) {
 }
 
 // Of a log that is followed, the first lines: "Older lines" then begins at the first that is left.
-function dropFirst(log, lines) {
-  const tooMany = lines.children.length - MOST;
-  if (tooMany <= 0) return;
+function dropFirst(log, lines, wereLeftOut) {
+  const tooMany = Math.max(0, lines.children.length - MOST);
+  if (!tooMany && !wereLeftOut) return;
   for (const line of [...lines.children].slice(0, tooMany)) line.remove();
   const first = lines.firstElementChild;
   const url = new URL(location.href);

@@ -182,6 +182,34 @@ def test_a_stream_sends_what_the_filters_leave(cloud: Embedded, run: str) -> Non
     assert [said(part) for part in heard(cloud, run, "text=wanted", [both])] == [["wanted <b>"]]
 
 
+def test_of_more_lines_than_one_can_follow_the_last_are_sent(
+    cloud: Embedded, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With how many were left out; the next event goes on after them."""
+    monkeypatch.setattr(logs, "NEWS", 3)
+
+    found = heard(cloud, run, "", [
+        lambda: write(cloud, run, *(str(n) for n in range(10))),
+        lambda: write(cloud, run, "next"),
+    ])  # fmt: skip
+
+    assert [said(part) for part in found] == [["7", "8", "9"], ["next"]]
+    assert ['"left_out":7' in part for part in found] == [True, False]
+
+
+def test_a_silent_run_costs_nothing_while_others_write(cloud: Embedded, run: str) -> None:
+    """Each look begins where the last one ended, also if there was nothing."""
+    other = cloud.run(cloud.flow(cloud.project("other")))
+    tail = logs._Tail(first_id_of(0))
+    write(cloud, other, *(str(n) for n in range(50)))
+
+    with watching(cloud, run, "", Changes()).look() as view:
+        before = time.time_ns()
+        assert tail.read(view) == ([], 0)
+
+    assert tail.since >= first_id_of(before)
+
+
 def test_streams_are_bounded(cloud: Embedded, run: str) -> None:
     """One more is refused until another one ends."""
 
