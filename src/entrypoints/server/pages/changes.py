@@ -29,11 +29,16 @@ _UNBUFFERED: Final = {"X-Accel-Buffering": "no"}
 
 
 class Changes:
-    """The bell, and the streams that listen to it. Of one event loop."""
+    """The bell, and the streams that listen to it. Of one event loop.
+
+    Attributes:
+        open: Streams that listen.
+        is_closed: Whether they are to end.
+    """
 
     def __init__(self) -> None:
         self._bell = asyncio.Event()
-        self._streams = 0
+        self.open = 0
         self.is_closed = False
 
     def ring(self) -> None:
@@ -52,13 +57,13 @@ class Changes:
         Args:
             news: Called again and again; the events that are due, each made by :func:`event`.
         """
-        if self._streams >= MAX_STREAMS:
+        if self.open >= MAX_STREAMS:
             return Response("Too many pages listen", 503, headers={"Retry-After": "10"}, media_type="text/plain")
         return StreamingResponse(self._events(news), media_type="text/event-stream", headers=_UNBUFFERED)
 
     async def _events(self, news: Callable[[], list[str]]) -> AsyncIterator[str]:
         loop = asyncio.get_running_loop()
-        self._streams += 1
+        self.open += 1
         try:
             yield ": hello\n\n"
             said = loop.time()
@@ -71,7 +76,7 @@ class Changes:
                     await _rung(bell)
                 await self._gather()
         finally:
-            self._streams -= 1
+            self.open -= 1
 
     async def _gather(self) -> None:
         """Changes come in crowds: look at them together."""

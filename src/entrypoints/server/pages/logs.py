@@ -108,7 +108,8 @@ class _Tail:
         if len(lines) > NEWS:
             left_out = view.sql("log", f"SELECT count(*) AS n {new}", [self.since, *params])[0]["n"] - NEWS
         # Of one millisecond some lines may have come before this look, and others come after it.
-        self.since, self._sent = now, {row["id"] for row in found if row["id"] >= now}
+        same = view.sql("log", f"SELECT t0.id {new}", [now, *params])
+        self.since, self._sent = now, {row["id"] for row in same}
         return lines[-NEWS:], left_out
 
 

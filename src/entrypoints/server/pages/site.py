@@ -117,9 +117,9 @@ class Site:
     sessions: Sessions = attrs.field(factory=Sessions)
 
     def routes(self, pages: list[Page], actions: list[Action], streams: list[Stream]) -> list[BaseRoute]:
-        """Everything that is served."""
+        """Everything that is served; the first page is shown at the front, too."""
         return [
-            Route("/", self._answering(self._front), methods=["GET"]),
+            Route("/", self._front(pages[0]), methods=["GET"]),
             Route("/-/static/{edition}/{name}", serve_asset, methods=["GET"]),
             Route(SIGN_IN, self._answering(self._sign_in_page), methods=["GET"]),
             Route(SIGN_IN, self._answering(self._sign_in), methods=["POST"]),
@@ -235,13 +235,19 @@ class Site:
         self.changes.ring()
         self.on_change()
 
-    async def _front(self, request: Request) -> Response:
-        self._visitor(request)
-        with self.execute.database.read() as tx:
-            first = tx.row("tenant", "1 ORDER BY created")
-        if first is None:
-            raise NotThere("There is no tenant yet: create one with `prefect server create-tenant`.")
-        return RedirectResponse(f"/{first['slug']}", 303)
+    def _front(self, page: Page) -> Callable[[Request], Any]:
+        """The address without a tenant shows *page* of the first one, which clients take for the default one."""
+
+        async def show(request: Request) -> Response:
+            self._visitor(request)
+            with self.execute.database.read() as tx:
+                first = tx.row("tenant", "1 ORDER BY created")
+            if first is None:
+                raise NotThere("There is no tenant yet: create one with `prefect server create-tenant`.")
+            request.scope["path_params"] = {"tenant": first["slug"]}
+            return self._show(request, page)
+
+        return self._answering(show)
 
     # --- signing in and out ---
 

@@ -5,16 +5,20 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+import requests
 from starlette.datastructures import QueryParams
 from starlette.responses import StreamingResponse
+from starlette.types import Message
 
 from prefect.agent.entrypoints.server.pages import logs
 from prefect.agent.entrypoints.server.pages.changes import MAX_STREAMS, Changes, Watch, watch_changes
 from prefect.agent.entrypoints.server.pages.view import View
 from prefect.agent.entrypoints.server.storage.ids import first_id_of
 from prefect.agent.entrypoints.server.storage.scopes import ANYONE
+from prefect.agent.entrypoints.server.testing import running_server
 from support.embedded import Embedded
 from support.pages import Browser, Shown
 from support.waiting import wait_until
@@ -249,3 +253,46 @@ def test_a_page_is_told_once_that_its_run_changed(cloud: Embedded, run: str) -> 
         return str(await asyncio.wait_for(news, 30))
 
     assert asyncio.run(listen()) == 'event: changed\ndata: ""\n\n'
+
+
+def test_a_client_that_goes_away_ends_its_stream() -> None:
+    """Nothing is read for it any more."""
+    looks = 0
+
+    async def visit() -> int:
+        changes = Changes()
+        begun = asyncio.Event()
+
+        def news() -> list[str]:
+            nonlocal looks
+            looks += 1
+            begun.set()
+            return []
+
+        async def receive() -> Message:
+            await begun.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(_message: Message) -> None:
+            """Take everything."""
+
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "asgi": {"spec_version": "2.3"}}
+        await asyncio.wait_for(changes.stream(news)(scope, receive, send), 30)
+        return changes.open
+
+    assert asyncio.run(visit()) == 0
+    assert looks == 1
+
+
+def test_an_open_stream_does_not_hold_the_server_up(tmp_path: Path) -> None:
+    """It ends in order when the server does: a stream that was cut off would be an error to its reader."""
+    with requests.Session() as http:
+        http.trust_env = False
+        with running_server(tmp_path / "cloud.db") as url:
+            answer = http.get(f"{url}/default/-/changes", stream=True, timeout=60)
+            parts = answer.iter_lines()
+            first = next(parts)
+        rest = list(parts)
+
+    assert first == b": hello"
+    assert not [one for one in rest if one.startswith(b"event")]
