@@ -120,11 +120,13 @@ def greeting(start: Start, port: int, own: OwnKeys | None, *, locked: bool) -> l
     backend = "cloud" if locked else "server"
     asks = locked and own is None
     by_file = " --token-file KEY-FILE" if asks else ""
+    endpoint = f"PREFECT__{backend.upper()}__ENDPOINT={address}"
+    pages = f"PREFECT__SERVER__UI__ENDPOINT={address}"  # where the links lead that the client prints
     return [
-        f"Prefect API at {address} (GraphQL; POST), its data in {start.path}",
+        f"Prefect API at {address} (GraphQL; POST; pages in a browser), its data in {start.path}",
         _who_may(start, own, locked=locked),
         "To try next, in another terminal:",
-        f"  export PREFECT__BACKEND={backend} PREFECT__{backend.upper()}__ENDPOINT={address}{own.admin if own else ''}",
+        f"  export PREFECT__BACKEND={backend} {endpoint} {pages}{own.admin if own else ''}",
         '  export PREFECT__CLOUD__API_KEY="$(cat KEY-FILE)"' if asks else "  prefect create project demo",
         f" {own.runner if own else ''} prefect-agent start process --hostname-label --api {address}{by_file}",
     ]

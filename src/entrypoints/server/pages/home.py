@@ -79,7 +79,7 @@ def _late(view: View) -> list[Row]:
 
 
 def _stuck(view: View) -> list[Row]:
-    """Runs that nobody has heard of since: claimed but not begun, or begun and silent."""
+    """Runs that were claimed and have not begun, or have begun and sent no heartbeat since."""
     before = {"_lt": iso(view.now - STUCK)}
     silent = {"state": {"_in": ["Running", "Cancelling"]}, "heartbeat": before}
     claimed = {"state": {"_eq": "Submitted"}, "state_timestamp": before}

@@ -4,6 +4,7 @@ A page is a :class:`Page`: an address, a template and a function that reads what
 :class:`Action`, live news and downloads are a :class:`Stream`. ``routes.py`` lists them all.
 """
 
+import logging
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -36,6 +37,10 @@ MAX_FIELDS: Final = 2000
 
 TOKEN_FIELD: Final = "form_token"  # noqa: S105 - a name
 """The field of every form that proves it to be one of ours."""
+
+_FAILED: Final = "This failed within the Cloud; its log says why."
+
+_log: Final = logging.getLogger(__name__)
 
 SIGN_IN: Final = "/-/sign-in"
 SIGN_OUT: Final = "/-/sign-out"
@@ -135,10 +140,10 @@ class Site:
 
         async def refused(_request: Request, problem: Exception) -> Response:
             assert isinstance(problem, HTTPException)
-            return _wrong(problem.status_code, str(problem.detail))
+            return _wrong(problem.status_code, str(problem.detail), problem.headers)
 
         async def failed(_request: Request, _problem: Exception) -> Response:
-            return _wrong(500, "This failed within the Cloud; its log says why.")
+            return _wrong(500, _FAILED)
 
         return {HTTPException: refused, Exception: failed}
 
@@ -243,7 +248,7 @@ class Site:
             with self.execute.database.read() as tx:
                 first = tx.row("tenant", "1 ORDER BY created")
             if first is None:
-                raise NotThere("There is no tenant yet: create one with `prefect server create-tenant`.")
+                raise NotThere("There is no tenant: the mutation create_tenant makes one.")
             request.scope["path_params"] = {"tenant": first["slug"]}
             return self._show(request, page)
 
@@ -313,10 +318,11 @@ class Site:
                 return _wrong(403 if problem.code == "FORBIDDEN" else 400, problem.message)
             except HTTPException:
                 raise
-            except Exception as problem:
+            except Exception as problem:  # noqa: BLE001 - logged; the next page must find a server that works
                 explained = explain(problem)
                 if explained is None:
-                    raise
+                    _log.exception("A page failed")
+                    return _wrong(500, _FAILED)
                 return _wrong(503 if code_of_mistake(problem) is None else 400, explained)
             return found
 
@@ -330,9 +336,9 @@ def application(site: Site, routes: list[BaseRoute]) -> Starlette:
     return made
 
 
-def _wrong(status: int, message: str) -> Response:
+def _wrong(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
     context = {"status": status, "phrase": HTTPStatus(status).phrase, "message": message}
-    return HTMLResponse(render("wrong.html", context), status)
+    return HTMLResponse(render("wrong.html", context), status, headers)
 
 
 def _local(target: str) -> str:

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from prefect.agent.entrypoints.server.http.gate import SECURITY_HEADERS
+from prefect.agent.entrypoints.server.pages import flows
 from prefect.agent.entrypoints.server.pages.assets import asset_path
 from prefect.agent.entrypoints.server.pages.routes import PAGES, TABS
 from support.embedded import Embedded
@@ -96,7 +97,7 @@ def test_no_other_file_of_the_package_is_served(browser: Browser, path: str) -> 
 
 @pytest.mark.parametrize(
     "path",
-    ["/nobody", "/default/nothing", f"/default/flow-run/{UNKNOWN}", "/default/flow-run/x", f"/default/flow/{UNKNOWN}",
+    ["/unknown", "/default/nothing", f"/default/flow-run/{UNKNOWN}", "/default/flow-run/x", f"/default/flow/{UNKNOWN}",
      f"/default/flow-run/{UNKNOWN}/logs", f"/default/flow-run/{UNKNOWN}/task-runs"],
 )  # fmt: skip
 def test_what_is_not_there_is_a_page(browser: Browser, path: str) -> None:
@@ -167,6 +168,31 @@ def test_a_failure_within_is_a_page_without_details(cloud: Embedded, browser: Br
 
     assert (shown.status, shown.heading) == (503, "Service Unavailable")
     assert "SELECT" not in shown.body
+
+
+def test_a_bug_is_a_page_without_details(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What went wrong is in the log and not on the page; the next request is answered."""
+
+    def broken(_view: object) -> None:
+        raise RuntimeError("a detail")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(flows, "_newest", broken)
+        shown = browser.get("/default/flows")
+
+    assert (shown.status, shown.heading) == (500, "Internal Server Error")
+    assert "a detail" not in shown.body
+    assert "a detail" in caplog.text
+    assert browser.get("/default/flows").status == 200
+
+
+def test_another_method_is_refused_and_says_which_are_not(browser: Browser) -> None:
+    """As HTTP wants it."""
+    answer = browser.ask("PUT", "/default/flows")
+
+    assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
 
 
 def test_a_first_page_is_small(cloud: Embedded, browser: Browser) -> None:
