@@ -54,6 +54,21 @@ def test_signing_in_and_out(chromium: Browser, tmp_path: Path) -> None:
     assert windows.unexpected() == []
 
 
+def test_a_revoked_key_leads_back_to_the_form(remote: RemoteCloud, windows: Windows) -> None:
+    """An open page notices by itself."""
+    windows.expected += ["error: Failed to load resource: the server responded with a status of 401"]
+    made = remote.change("create_api_key", "id key", name="of a person")
+    page = windows.open("/default/flow-runs")
+    page.get_by_label("API key").fill(made["key"])
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Flow runs")).to_be_visible()
+
+    headers = {"Authorization": f"Bearer {made['key']}"}
+    remote.change("delete_api_key", "success", headers, key_id=made["id"])
+
+    expect(page.get_by_label("API key")).to_be_visible()
+
+
 def test_a_run_is_created_and_seen_to_succeed_without_a_reload(remote: RemoteCloud, open_window: Open) -> None:
     """From the list of flows to the end of the run; JSON is checked while it is typed."""
     remote.flow(remote.project(), "sums", tasks=1, parameters=PARAMETERS)

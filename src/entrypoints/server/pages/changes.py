@@ -5,7 +5,9 @@ what the Cloud does by itself rings no bell.
 """
 
 import asyncio
+import hashlib
 import json
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final
@@ -13,7 +15,7 @@ from typing import Any, Final
 import attrs
 from starlette.responses import Response, StreamingResponse
 
-from prefect.agent.entrypoints.server.pages.view import View
+from prefect.agent.entrypoints.server.pages.view import KeyNeeded, NotThere, View
 
 GATHER: Final = 0.25
 LOOK_EVERY: Final = 2.0
@@ -26,6 +28,9 @@ MAX_STREAMS: Final = 200
 
 _UNBUFFERED: Final = {"X-Accel-Buffering": "no"}
 """Asks proxies to pass each event on at once."""
+
+
+_log: Final = logging.getLogger(__name__)
 
 
 class Changes:
@@ -75,6 +80,10 @@ class Changes:
                 if not found:  # else there may be more of it
                     await _rung(bell)
                 await self._gather()
+        except (KeyNeeded, NotThere):
+            return  # the client asks again, and gets its answer then
+        except Exception:  # noqa: BLE001 - the answer has begun: all that can be done is to end it in order
+            _log.exception("A stream failed")
         finally:
             self.open -= 1
 
@@ -110,25 +119,29 @@ class Watch:
 
 
 def watch_changes(watch: Watch) -> Response:
-    """Say ``changed`` when runs of the file changed, or the one that ``?run=`` names, or its task runs."""
-    seen: list[Any] = []
+    """Say ``changed`` when runs of the file changed, or the one that ``?run=`` names, or its task runs.
+
+    A page asks with ``?seen=``, the fingerprint of what it shows: what changed before it could listen is news, too.
+    """
+    with watch.look() as view:
+        seen = view.query.get("seen") or fingerprint(view, view.query.get("run"))
 
     def news() -> list[str]:
+        nonlocal seen
         with watch.look() as view:
-            now = _fingerprint(view)
-        is_new, seen[:] = bool(seen) and now != seen[0], [now]
-        return [event("changed", "")] if is_new else []
+            before, seen = seen, fingerprint(view, view.query.get("run"))
+        return [event("changed", "")] if seen != before else []
 
     return watch.changes.stream(news)
 
 
-def _fingerprint(view: View) -> object:
-    run_id = view.query.get("run")
+def fingerprint(view: View, run_id: str | None = None) -> str:
+    """What is another text once flow runs changed, or the one with *run_id* or its task runs."""
     if run_id is None:
-        statement = (
-            "SELECT (SELECT max(created) FROM flow_run) AS made, (SELECT max(state_timestamp) FROM flow_run) AS at"
-        )
-        return view.sql("flow_run", statement)
-    run = "SELECT version, name, state FROM flow_run WHERE id = ? AND tenant_id = ?"
-    tasks = "SELECT max(state_timestamp) AS at, count(*) AS n FROM task_run WHERE flow_run_id = ?"
-    return view.sql("flow_run", run, [run_id, view.tenant["id"]]), view.sql("task_run", tasks, [run_id])
+        newest = "SELECT (SELECT max(created) FROM flow_run) AS a, (SELECT max(state_timestamp) FROM flow_run) AS b"
+        found = view.sql("flow_run", newest)
+    else:
+        run = "SELECT version, name, state FROM flow_run WHERE id = ? AND tenant_id = ?"
+        tasks = "SELECT max(state_timestamp) AS at, count(*) AS n FROM task_run WHERE flow_run_id = ?"
+        found = view.sql("flow_run", run, [run_id, view.tenant["id"]]) + view.sql("task_run", tasks, [run_id])
+    return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16]

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from prefect.agent.domain.times import iso, read_time
 from prefect.agent.entrypoints.server.pages.addresses import changed
+from prefect.agent.entrypoints.server.pages.kinds import Action, Again, Page, Section
 from prefect.agent.entrypoints.server.pages.parameters import NotRight, form_fields, read_object, read_parameters
 from prefect.agent.entrypoints.server.pages.run_list import latest_runs
-from prefect.agent.entrypoints.server.pages.site import Again, Page
 from prefect.agent.entrypoints.server.pages.view import Form, NotThere, Refused, View, fields
 from prefect.agent.entrypoints.server.storage.row_trees import Row
 
@@ -139,3 +139,9 @@ def _flow(view: View) -> Row:
 
 def _shown(value: object) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False) if value else ""
+
+
+SECTION: Final = Section(
+    pages=(Page("/flow/{flow_id}", "flow.html", data, tab="Flows"), RUN_FORM),
+    actions=(Action("/flow/{flow_id}/run", create_run),),
+)

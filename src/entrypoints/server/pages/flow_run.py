@@ -6,6 +6,7 @@ from typing import Any, Final
 from prefect.agent.domain.cloud.states import FINISHED, ancestors
 from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.pages.addresses import changed, pattern, position, position_text
+from prefect.agent.entrypoints.server.pages.kinds import Action, Page, Section
 from prefect.agent.entrypoints.server.pages.rendering import seconds_between
 from prefect.agent.entrypoints.server.pages.view import Form, View, fields
 from prefect.agent.entrypoints.server.storage.filters import Where
@@ -22,6 +23,9 @@ TASK_STATES: Final = (
     "Pending", "Scheduled", "Running", "Retrying", "Success", "Cached", "Mapped", "Skipped", "Failed", "TimedOut",
     "TriggerFailed", "Cancelled",
 )  # fmt: skip
+
+TABS: Final = {"Overview": "", "Logs": "/logs", "Task runs": "/task-runs"}
+"""Tabs of a flow run, in order: name and end of the address. A tab's template sets ``here`` to its name."""
 
 HEAD: Final = fields(
     "id name state state_message state_timestamp created scheduled_start_time start_time end_time version labels",
@@ -51,6 +55,7 @@ def head(view: View, more: tuple[Any, ...] = ()) -> dict[str, Any]:
         "has_ended": has_ended,
         "can_cancel": not has_ended and run["state"] != "Cancelling",
         "can_restart": has_ended,
+        "run_tabs": TABS,
         "settable": SETTABLE,
         "seconds": seconds_between(run["start_time"], run["end_time"] or iso(view.now)),
         "changed": lambda **values: changed(view.query, **values),
@@ -173,3 +178,18 @@ def _own_run(form: Form) -> Row:
 
 def _home(form: Form) -> str:
     return form.link("flow-run", form.path["run_id"])
+
+
+SECTION: Final = Section(
+    pages=(
+        Page("/flow-run/{run_id}", "flow_run_overview.html", overview, tab="Flow runs"),
+        Page("/flow-run/{run_id}/task-runs", "flow_run_task_runs.html", task_runs, tab="Flow runs"),
+    ),
+    actions=(
+        Action("/flow-run/{run_id}/cancel", cancel),
+        Action("/flow-run/{run_id}/restart", restart),
+        Action("/flow-run/{run_id}/set-state", set_state),
+        Action("/flow-run/{run_id}/rename", rename),
+        Action("/flow-run/{run_id}/delete", delete),
+    ),
+)

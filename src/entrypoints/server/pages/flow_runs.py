@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from prefect.agent.entrypoints.server.pages.addresses import SPANS, changed
+from prefect.agent.entrypoints.server.pages.kinds import Page, Section
 from prefect.agent.entrypoints.server.pages.run_list import SORTS, TIMES, list_runs
 from prefect.agent.entrypoints.server.pages.view import View, fields
 
@@ -38,3 +39,6 @@ def flow_choices(view: View) -> list[tuple[str, str]]:
         f"ORDER BY 2 LIMIT {_MOST_CHOICES}"
     )
     return [(row["id"], row["name"]) for row in view.sql("flow", statement, [view.tenant["id"]])]
+
+
+SECTION: Final = Section(pages=(Page("/flow-runs", "flow_runs.html", data, tab="Flow runs"),))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from prefect.agent.entrypoints.server.pages.kinds import Page, Section
 from prefect.agent.entrypoints.server.pages.view import View, fields
 from prefect.agent.entrypoints.server.storage.row_trees import Row
 
@@ -26,3 +27,6 @@ def _newest(view: View) -> list[Row]:
     ids = [row["id"] for row in view.sql("flow", statement, [view.tenant["id"]])]
     order = [{"project": {"name": "asc"}}, {"name": "asc"}]
     return view.rows("flow", _COLUMNS, {"id": {"_in": ids}}, order_by=order) if ids else []
+
+
+SECTION: Final = Section(pages=(Page("/flows", "flows.html", data, tab="Flows"),))

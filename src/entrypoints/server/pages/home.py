@@ -9,6 +9,7 @@ from prefect.agent.domain.cloud.states import ancestors
 from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.pages.addresses import SPANS, changed
 from prefect.agent.entrypoints.server.pages.charts import HEIGHT, WIDTH, bars
+from prefect.agent.entrypoints.server.pages.kinds import Page, Section
 from prefect.agent.entrypoints.server.pages.run_list import COLUMNS
 from prefect.agent.entrypoints.server.pages.view import View, fields
 from prefect.agent.entrypoints.server.storage.row_trees import Row
@@ -123,3 +124,6 @@ def _kind(state: str) -> str:
     """The state that stands for *state* in a count."""
     line = ancestors(state)
     return next((one for one in ("Success", "Failed", "Cancelled", "Running", "Submitted") if one in line), "Scheduled")
+
+
+SECTION: Final = Section(pages=(Page("", "home.html", data, tab="Home"), Page("/", "home.html", data, tab="Home")))

@@ -19,6 +19,7 @@ from prefect.agent.domain.texts import escaped_lines
 from prefect.agent.entrypoints.server.pages.addresses import changed, position, position_text
 from prefect.agent.entrypoints.server.pages.changes import Watch, event
 from prefect.agent.entrypoints.server.pages.flow_run import head
+from prefect.agent.entrypoints.server.pages.kinds import Page, Section, Stream
 from prefect.agent.entrypoints.server.pages.rendering import render
 from prefect.agent.entrypoints.server.pages.view import View, fields
 from prefect.agent.entrypoints.server.storage.ids import first_id_of
@@ -67,11 +68,13 @@ def shown_message(message: str | None) -> str:
     return escaped_lines(_ANSI.sub("", message or "").replace("\r\n", "\n"))
 
 
-def watch(watch: Watch, query: QueryParams) -> Response:
+def follow(watch: Watch) -> Response:
     """Send new lines as they come: events ``lines`` with HTML.
 
     Of more lines than a person can follow the last ones are sent, and how many were left out.
     """
+    with watch.look() as view:
+        query = view.query
     tail = _Tail(query.get("since") or first_id_of(time.time_ns()))
 
     def news() -> list[str]:
@@ -113,8 +116,14 @@ class _Tail:
         return lines[-NEWS:], left_out
 
 
-def download(watch: Watch, run_id: str) -> Response:
-    """All lines that the filters leave, as a text file."""
+def download(watch: Watch) -> Response:
+    """All lines that the filters leave, as a text file.
+
+    Raises:
+        NotThere: There is no such run.
+    """
+    with watch.look() as view:
+        run_id = view.row("flow_run", view.path["run_id"], fields("id"))["id"]
 
     def text() -> Iterator[str]:
         after: tuple[str, str] | None = ("", "")
@@ -180,3 +189,12 @@ def _tasks(view: View) -> list[Row]:
     where = {"flow_run_id": {"_eq": view.path["run_id"]}}
     rows = view.rows("task_run", fields("id map_index", task=fields("name")), where, limit=200)
     return sorted(rows, key=lambda row: (row["task"]["name"] or "", row["map_index"]))
+
+
+SECTION: Final = Section(
+    pages=(Page("/flow-run/{run_id}/logs", "flow_run_logs.html", data, tab="Flow runs"),),
+    streams=(
+        Stream("/flow-run/{run_id}/logs/events", follow),
+        Stream("/flow-run/{run_id}/logs/download", download),
+    ),
+)

@@ -1,12 +1,12 @@
 """The pages as a web application: who may look, what went wrong, and everything between an address and its function.
 
-A page is a :class:`Page`: an address, a template and a function that reads what the template shows. A change is an
-:class:`Action`, live news and downloads are a :class:`Stream`. ``routes.py`` lists them all.
+What there is, is listed in ``routes.py``; what a page, a change and a stream are, in ``kinds.py``.
 """
 
 import logging
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -22,10 +22,11 @@ from starlette.types import ExceptionHandler
 from prefect.agent.domain.cloud.errors import CloudError
 from prefect.agent.entrypoints.server.graphql.execution import Executor
 from prefect.agent.entrypoints.server.pages.assets import serve_asset
-from prefect.agent.entrypoints.server.pages.changes import Changes, Watch
+from prefect.agent.entrypoints.server.pages.changes import Changes, Watch, fingerprint
+from prefect.agent.entrypoints.server.pages.kinds import Action, Again, Page, Section, Stream
 from prefect.agent.entrypoints.server.pages.rendering import render
 from prefect.agent.entrypoints.server.pages.sessions import Sessions, cookie_of, drop_cookie, set_cookie
-from prefect.agent.entrypoints.server.pages.view import Form, NotThere, Refused, View
+from prefect.agent.entrypoints.server.pages.view import Form, KeyNeeded, NotThere, Refused, View
 from prefect.agent.entrypoints.server.storage.database import code_of_mistake, explain
 from prefect.agent.entrypoints.server.storage.row_trees import Row
 from prefect.agent.entrypoints.server.storage.scopes import Caller
@@ -44,51 +45,6 @@ _log: Final = logging.getLogger(__name__)
 
 SIGN_IN: Final = "/-/sign-in"
 SIGN_OUT: Final = "/-/sign-out"
-
-
-@attrs.frozen
-class Page:
-    """A page of a tenant.
-
-    Attributes:
-        path: Below the tenant's slug, with names in braces.
-        data: Reads what the template shows.
-        tab: Which entry of the navigation it belongs to.
-    """
-
-    path: str
-    template: str
-    data: Callable[[View], Mapping[str, Any]]
-    tab: str = ""
-
-
-@attrs.frozen
-class Action:
-    """A change by a form. Its function returns the address to go to next."""
-
-    path: str
-    run: Callable[[Form], str]
-
-
-@attrs.frozen
-class Stream:
-    """An answer that goes on: server-sent events, a download."""
-
-    path: str
-    open: Callable[[Watch], Response]
-
-
-class Again(Exception):
-    """A form was not right: show its page once more, with what was filled in and why it was refused."""
-
-    def __init__(self, page: Page, **values: Any) -> None:
-        """*values* take the place of those of the page's data."""
-        super().__init__()
-        self.page, self.values = page, values
-
-
-class _SignIn(Exception):
-    """A key is needed."""
 
 
 @attrs.frozen
@@ -121,8 +77,11 @@ class Site:
     tabs: Mapping[str, str]
     sessions: Sessions = attrs.field(factory=Sessions)
 
-    def routes(self, pages: list[Page], actions: list[Action], streams: list[Stream]) -> list[BaseRoute]:
+    def routes(self, sections: Sequence[Section]) -> list[BaseRoute]:
         """Everything that is served; the first page is shown at the front, too."""
+        pages = [page for section in sections for page in section.pages]
+        actions = [action for section in sections for action in section.actions]
+        streams = [stream for section in sections for stream in section.streams]
         return [
             Route("/", self._front(pages[0]), methods=["GET"]),
             Route("/-/static/{edition}/{name}", serve_asset, methods=["GET"]),
@@ -153,7 +112,7 @@ class Site:
         """Who asks, by key or by session.
 
         Raises:
-            _SignIn: A key is needed, and there is none that is accepted.
+            KeyNeeded: A key is needed, and there is none that is accepted.
         """
         token = cookie_of(request)
         given = request.headers.get("authorization")
@@ -161,7 +120,7 @@ class Site:
         headers = {"authorization": given if given is not None else f"Bearer {key}" if key else ""}
         caller = self.execute.caller(headers)
         if caller is None:
-            raise _SignIn
+            raise KeyNeeded
         return _Visitor(caller, token if key else "", headers)
 
     @contextmanager
@@ -206,6 +165,7 @@ class Site:
             "tenants": view.tx.all("SELECT name, slug FROM tenant ORDER BY created LIMIT 100"),
             "form_token": self.sessions.form_token(visitor.token),
             "is_signed_in": bool(visitor.token),
+            "fingerprint": partial(fingerprint, view),
         }
 
     def _action(self, action: Action) -> Callable[[Request], Any]:
@@ -306,7 +266,7 @@ class Site:
         async def answer(request: Request) -> Response:
             try:
                 found: Response = await run(request)
-            except _SignIn:
+            except KeyNeeded:
                 target = request.url.path if request.method == "GET" else "/"
                 query = f"?{request.url.query}" if request.url.query and request.method == "GET" else ""
                 return self._ask_for_key(target + query, 401)

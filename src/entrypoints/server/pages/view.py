@@ -24,6 +24,10 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _GIVES: Final = re.compile(r"(\w+): *(\[run_state_result!\])?")
 
 
+class KeyNeeded(Exception):
+    """The request has no key that is accepted, or not any more."""
+
+
 class NotThere(Exception):
     """What the address names does not exist; the message says what."""
 

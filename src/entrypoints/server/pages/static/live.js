@@ -7,23 +7,38 @@ const LEAST = 1000;
 
 export function watchRegions() {
   const addresses = new Set([...document.querySelectorAll("[data-live][id]")].map((each) => each.dataset.live));
-  for (const address of addresses) follow(address, { changed: () => refresh(address) });
+  for (const address of addresses) {
+    follow(() => withSeen(address), { changed: () => refresh(address) });
+  }
+}
+
+// The stream compares with what the page shows: what changed before it was opened, or while it was closed, is news.
+function withSeen(address) {
+  const url = new URL(address, location.href);
+  const shown = [...document.querySelectorAll("[data-live][id]")].find((each) => each.dataset.live === address);
+  if (shown) url.searchParams.set("seen", shown.dataset.seen);
+  return url.href;
 }
 
 // Listen to a stream while the tab is visible.
+//   address: called each time it is opened
 //   handlers: event name to function of its data
-//   again: called when the stream is opened again after a pause
-export function follow(address, handlers, again = handlers.changed) {
+export function follow(address, handlers) {
   let source = null;
-  let isFirst = true;
   const open = () => {
-    source = new EventSource(typeof address === "function" ? address() : address);
-    source.onopen = () => { notice(false); if (!isFirst && again) again(); isFirst = false; };
+    source = new EventSource(address());
+    source.onopen = () => notice(false);
     source.onerror = () => {
       notice(true);
-      if (source && source.readyState === EventSource.CLOSED) { close(); setTimeout(() => { if (!source && !document.hidden) open(); }, 5000); }
+      if (source && source.readyState === EventSource.CLOSED) { close(); refused(); }
     };
     for (const [name, handle] of Object.entries(handlers)) source.addEventListener(name, (event) => handle(JSON.parse(event.data)));
+  };
+  // The stream was refused: the page says why, or it is worth trying again.
+  const refused = async () => {
+    const answer = await fetch(location.href).catch(() => null);
+    if (answer && [401, 404].includes(answer.status)) location.reload();
+    else setTimeout(() => { if (!source && !document.hidden) open(); }, 5000);
   };
   const close = () => { if (source) source.close(); source = null; };
   document.addEventListener("visibilitychange", () => (document.hidden ? close() : source || open()));
@@ -60,8 +75,13 @@ async function load(address) {
 }
 
 function replace(old, fresh) {
-  if (!fresh || old.innerHTML === fresh.innerHTML) return;
-  if (old.querySelector("details.menu[open]")) return;
+  if (!fresh) return;
+  if (old.innerHTML === fresh.innerHTML) { old.dataset.seen = fresh.dataset.seen; return; }
+  const menu = old.querySelector("details.menu[open]");
+  if (menu) {
+    menu.addEventListener("toggle", () => refresh(old.dataset.live), { once: true });
+    return;
+  }
   const place = focusIn(old);
   old.replaceWith(document.adoptNode(fresh));
   if (place) restore(fresh, place);

@@ -45,7 +45,7 @@ function live(log) {
       lines.append(found);
       if (tick.checked) { dropFirst(log, lines, Boolean(leftOut)); toEnd(log); }
     },
-  }, null);
+  });
 }
 
 function fragment(html) {

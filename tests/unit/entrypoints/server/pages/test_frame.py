@@ -192,7 +192,8 @@ def test_another_method_is_refused_and_says_which_are_not(browser: Browser) -> N
     """As HTTP wants it."""
     answer = browser.ask("PUT", "/default/flows")
 
-    assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
+    assert answer.status == 405
+    assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD"}
 
 
 def test_a_first_page_is_small(cloud: Embedded, browser: Browser) -> None:

@@ -15,7 +15,7 @@ from starlette.types import Message
 
 from prefect.agent.entrypoints.server.pages import logs
 from prefect.agent.entrypoints.server.pages.changes import MAX_STREAMS, Changes, Watch, watch_changes
-from prefect.agent.entrypoints.server.pages.view import View
+from prefect.agent.entrypoints.server.pages.view import KeyNeeded, NotThere, View
 from prefect.agent.entrypoints.server.storage.ids import first_id_of
 from prefect.agent.entrypoints.server.storage.scopes import ANYONE
 from prefect.agent.entrypoints.server.testing import running_server
@@ -139,7 +139,7 @@ def heard(cloud: Embedded, run: str, query: str, steps: Sequence[Callable[[], ob
 
     async def listen() -> list[str]:
         changes = Changes()
-        answer = logs.watch(watching(cloud, run, query, changes), QueryParams(query))
+        answer = logs.follow(watching(cloud, run, query, changes))
         assert isinstance(answer, StreamingResponse)
         parts = aiter(answer.body_iterator)
         assert await anext(parts) == ": hello\n\n"
@@ -232,27 +232,32 @@ def test_streams_are_bounded(cloud: Embedded, run: str) -> None:
     assert asyncio.run(open_all()) == [MAX_STREAMS, 503, 200]
 
 
-def test_a_page_is_told_once_that_its_run_changed(cloud: Embedded, run: str) -> None:
-    """A change of another run is no news."""
+def test_a_page_learns_that_its_run_changed(cloud: Embedded, browser: Browser, run: str) -> None:
+    """Also of what changed after the page was made and before it could listen; another run's change is no news."""
+    page = browser.get(f"/default/flow-run/{run}").one("header", id="head").attrs
     other = cloud.run(cloud.flow(cloud.project("other")))
+    assert page["data-live"] == f"/default/-/changes?run={run}"
 
-    async def listen() -> str:
+    async def first_words(query: str) -> list[str]:
         changes = Changes()
-        answer = watch_changes(watching(cloud, run, f"run={run}", changes))
+        answer = watch_changes(watching(cloud, run, query, changes))
         assert isinstance(answer, StreamingResponse)
         parts = aiter(answer.body_iterator)
         await anext(parts)
-        news = asyncio.ensure_future(anext(parts))
+        news = asyncio.ensure_future(anext(parts, None))
         await asyncio.sleep(0)
-        cloud.set_state(other, "Running")
-        changes.ring()
-        await asyncio.sleep(0)
-        assert not news.done()
-        cloud.set_state(run, "Running")
-        changes.ring()
-        return str(await asyncio.wait_for(news, 30))
+        changes.close()
+        found = await asyncio.wait_for(news, 30)
+        return [str(found)] if found is not None else []
 
-    assert asyncio.run(listen()) == 'event: changed\ndata: ""\n\n'
+    changed = ['event: changed\ndata: ""\n\n']
+    query = f"run={run}&seen={page['data-seen']}"
+    cloud.set_state(other, "Running")
+    assert asyncio.run(first_words(query)) == []
+    cloud.set_state(run, "Running")
+    assert asyncio.run(first_words(query)) == changed
+    assert asyncio.run(first_words(f"run={run}")) == []
+    assert asyncio.run(first_words("seen=old")) == changed
 
 
 def test_a_client_that_goes_away_ends_its_stream() -> None:
@@ -282,6 +287,23 @@ def test_a_client_that_goes_away_ends_its_stream() -> None:
 
     assert asyncio.run(visit()) == 0
     assert looks == 1
+
+
+@pytest.mark.parametrize("problem", [KeyNeeded(), NotThere("gone"), RuntimeError("a bug")])
+def test_a_stream_that_cannot_go_on_ends_in_order(problem: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    """A key was revoked, or the run deleted: the client asks again and is refused. A bug is logged."""
+
+    def news() -> list[str]:
+        raise problem
+
+    async def listen() -> tuple[list[object], int]:
+        changes = Changes()
+        answer = changes.stream(news)
+        assert isinstance(answer, StreamingResponse)
+        return [part async for part in answer.body_iterator], changes.open
+
+    assert asyncio.run(listen()) == ([": hello\n\n"], 0)
+    assert ("a bug" in caplog.text) == isinstance(problem, RuntimeError)
 
 
 def test_an_open_stream_does_not_hold_the_server_up(tmp_path: Path) -> None:
