@@ -9,14 +9,14 @@ import attrs
 from prefect.agent.adapters.docker import containers
 from prefect.agent.adapters.docker.engine import DockerEngine
 from prefect.agent.adapters.docker.images import Images
-from prefect.agent.domain.model.checks import IMAGES, Answered, Clock, Fact, Step
+from prefect.agent.domain.model.checks import IMAGES, Answered, ClockReading, Fact, Step
 
 OLDEST: Final = "20.10"
 """The oldest engine that will do."""
 
 
 @attrs.frozen
-class Checkup:
+class DockerCheckup:
     """Asks one engine."""
 
     engine: DockerEngine
@@ -51,4 +51,4 @@ class Checkup:
         yield Answered(what="The list of the engine's containers", seconds=time.monotonic() - began)
 
     def _clock(self) -> Iterator[Fact]:
-        yield Clock(what="the Docker engine", skew=self.engine.clock.skew)
+        yield ClockReading(what="the Docker engine", skew=self.engine.clock.skew)

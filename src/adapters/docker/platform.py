@@ -19,7 +19,7 @@ from docker.errors import APIError, NotFound
 from prefect.agent.adapters.bounded_json import BeyondBounds
 from prefect.agent.adapters.docker import containers, listing
 from prefect.agent.adapters.docker import units as reading
-from prefect.agent.adapters.docker.checkup import Checkup
+from prefect.agent.adapters.docker.checkup import DockerCheckup
 from prefect.agent.adapters.docker.demanding import asked_of_the_engine
 from prefect.agent.adapters.docker.doubts import Doubts
 from prefect.agent.adapters.docker.engine import DockerEngine
@@ -145,7 +145,7 @@ class DockerPlatform(ExecutionPlatform):
             client.containers(all=True, limit=1, filters={"label": containers.UNIT})
 
     def checks(self, images: Callable[[], Collection[str]]) -> Sequence[Step]:
-        return Checkup(self._engine, self._images).steps(images)
+        return DockerCheckup(self._engine, self._images).steps(images)
 
     def demands(self, submission: Submission) -> Demands:
         wanted, _ = self._maker.host_config(submission)

@@ -14,7 +14,7 @@ from prefect.agent.domain.cloud.changing import Columns, RunStore, change_flow_r
 from prefect.agent.domain.cloud.errors import NotFound
 from prefect.agent.domain.cloud.runs import run_labels
 from prefect.agent.domain.cloud.selection import LIMIT, STARTED, is_due, is_ready, labels_match
-from prefect.agent.domain.cloud.states import State, plain, scheduled
+from prefect.agent.domain.cloud.states import CloudState, plain, scheduled
 from prefect.agent.domain.cloud.strictness import STRICT, Claims, Strictness
 from prefect.agent.domain.errors import ForeignAttempt
 from prefect.agent.domain.model import states as model
@@ -159,7 +159,7 @@ class Store:
             raise NotFound(f"Flow run {run_id} not found")
         return self.runs[run_id]
 
-    def set_state(self, row: StoredFlowRun, state: State, *, now: datetime, version: int | None = None) -> None:
+    def set_state(self, row: StoredFlowRun, state: CloudState, *, now: datetime, version: int | None = None) -> None:
         """Update a flow run by the Cloud's rules, and its task runs if the update cancels them.
 
         A run that wants to begin and finds no free place is Queued instead.
@@ -170,7 +170,7 @@ class Store:
         change_flow_run(_Change(self, now), row.columns, state, version=version)
 
     def set_task_state(
-        self, run: StoredFlowRun, row: StoredRun, state: State, *, now: datetime, version: int | None = None
+        self, run: StoredFlowRun, row: StoredRun, state: CloudState, *, now: datetime, version: int | None = None
     ) -> None:
         """Update a task run by the Cloud's rules.
 
@@ -316,14 +316,14 @@ def view(row: StoredFlowRun, now: datetime) -> FlowRun:
     )
 
 
-def submitted(record: ClaimRecord, wrapped: Mapping[str, Any]) -> State:
+def submitted(record: ClaimRecord, wrapped: Mapping[str, Any]) -> CloudState:
     """The state that claims."""
     message = "Submitted for execution"
     payload = {"type": "Submitted", "message": message, RECORD: record, "state": wrapped}
-    return State(type="Submitted", message=message, payload=payload)
+    return CloudState(type="Submitted", message=message, payload=payload)
 
 
-def made_state(kind: str, message: str, start_time: datetime | None = None) -> State:
+def made_state(kind: str, message: str, start_time: datetime | None = None) -> CloudState:
     """A state that a test asks for.
 
     Raises:
@@ -365,7 +365,7 @@ def _recoveries(row: StoredRun, task_runs: Iterable[StoredRun]) -> int:
     return max((each.columns["serialized_state"].get(RECOVERIES, 0) for each in waiting), default=0)
 
 
-def _waits_again(row: StoredRun, message: str, recoveries: int, now: datetime) -> State:
+def _waits_again(row: StoredRun, message: str, recoveries: int, now: datetime) -> CloudState:
     """The state that *row* waited in before its claim, for a while longer."""
     waited = row.columns["serialized_state"].get("state") or {}
     kind = str(waited.get("type"))

@@ -19,7 +19,7 @@ from prefect.agent.adapters.graphql import documents
 from prefect.agent.adapters.graphql.problems import why
 from prefect.agent.adapters.graphql.transport import Transport
 from prefect.agent.domain.errors import CloudMisconfigured, CloudUnavailable, RequestRejected, Unauthorised
-from prefect.agent.domain.model.checks import Answered, Clock, Fact, Noted, Severity, Step
+from prefect.agent.domain.model.checks import Answered, ClockReading, Fact, Noted, Severity, Step
 from prefect.agent.domain.secrets import without_password
 from prefect.agent.ports.cloud_api import Tenant
 
@@ -160,7 +160,7 @@ class _Talk:
         yield Noted(text=f"The API takes the key; the tenant is {name}.")
 
     def clock(self) -> Iterator[Fact]:
-        yield Clock(what="the Cloud", skew=self.transport.skew)
+        yield ClockReading(what="the Cloud", skew=self.transport.skew)
 
     def claims(self) -> Iterator[Fact]:
         if self.transport.compares:

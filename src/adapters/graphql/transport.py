@@ -71,7 +71,7 @@ class AnswerTooLarge(CloudUnavailable):
     """The answer to a read is larger than can be taken: ask for less."""
 
 
-class _Session(requests.Session):
+class _NoRedirectSession(requests.Session):
     """Follows no redirects, and does not even read where they lead: an address that is none would be a ValueError."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
@@ -103,7 +103,7 @@ class Transport:
         self._clock, self._skew = clock, SkewMeter()
         self.url = url.rstrip("/")
         self.shown = without_login(self.url)
-        self._session = _Session()
+        self._session = _NoRedirectSession()
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # they would add up for ever
         self._session.auth = self._login = ApiLogin(url, key)
         for prefix in ("http://", "https://"):

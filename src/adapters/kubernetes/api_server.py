@@ -139,7 +139,9 @@ class Cluster:
         return found
 
     @contextlib.contextmanager
-    def stream(self, path: str, *, query: Mapping[str, object], silence: float, deadline: float) -> Generator["Stream"]:
+    def stream(
+        self, path: str, *, query: Mapping[str, object], silence: float, deadline: float
+    ) -> Generator["WatchStream"]:
         """Send a request and yield its answer as a stream. Raises as :meth:`send`.
 
         Args:
@@ -147,7 +149,7 @@ class Cluster:
             deadline: Seconds for the whole answer.
         """
         with self._answer("GET", path, query, None, "application/json", silence, deadline) as response:
-            yield Stream(response)
+            yield WatchStream(response)
 
     def close(self) -> None:
         """Close idle connections. May be repeated; the cluster may be used again afterwards."""
@@ -275,7 +277,7 @@ class Cluster:
             raise
 
 
-class Stream:
+class WatchStream:
     """A streamed answer of the API server."""
 
     def __init__(self, response: urllib3.BaseHTTPResponse) -> None:

@@ -13,13 +13,23 @@ from prefect.agent.adapters.kubernetes.jobs import Scope
 from prefect.agent.adapters.kubernetes.self_check import Lack, stated_lacks
 from prefect.agent.adapters.kubernetes.trial import is_about_settings
 from prefect.agent.domain.errors import CreateBlocked, SubmissionRefused
-from prefect.agent.domain.model.checks import IMAGES, Answered, Blame, Clock, Fact, Feature, Noted, Severity, Step
+from prefect.agent.domain.model.checks import (
+    IMAGES,
+    Answered,
+    Blame,
+    ClockReading,
+    Fact,
+    Feature,
+    Noted,
+    Severity,
+    Step,
+)
 
 _RULES: Final = "look at --job-template, --job-security and the other options for Jobs"
 
 
 @attrs.frozen
-class Checkup:
+class ClusterCheckup:
     """Asks one API server.
 
     Attributes:
@@ -60,7 +70,7 @@ class Checkup:
         yield Answered(what=what, seconds=time.monotonic() - began, version=str(about.get("gitVersion") or ""))
 
     def _clock(self) -> Iterator[Fact]:
-        yield Clock(what="the API server", skew=self.cluster.skew)
+        yield ClockReading(what="the API server", skew=self.cluster.skew)
 
     def _permissions(self) -> Iterator[Fact]:
         scope = self.scope

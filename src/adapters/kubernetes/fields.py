@@ -100,7 +100,7 @@ def _below(path: str, key: str) -> str:
 
 
 @attrs.frozen
-class Section:
+class TemplateSection:
     """A mapping inside a template, with its path. Null always counts as absent.
 
     Attributes:
@@ -126,22 +126,22 @@ class Section:
             return value or None
         raise wrong(self.at(key), value, "a text")
 
-    def peek(self, key: str) -> "Section":
+    def peek(self, key: str) -> "TemplateSection":
         """Return the mapping of *key*; if it is absent, an empty one that is not part of the template."""
         value = self.get(key)
         if value is None:
-            return Section({}, self.at(key))
+            return TemplateSection({}, self.at(key))
         if not isinstance(value, dict):
             raise wrong(self.at(key), value, "a mapping")
-        return Section(value, self.at(key))
+        return TemplateSection(value, self.at(key))
 
-    def section(self, key: str) -> "Section":
+    def section(self, key: str) -> "TemplateSection":
         """Return the mapping of *key*, and create it if it is absent."""
         found = self.peek(key)
         self.data[key] = found.data
         return found
 
-    def entries(self, key: str) -> list["Section"]:
+    def entries(self, key: str) -> list["TemplateSection"]:
         """Return the mappings in the list of *key*; empty if it is absent."""
         value = self.get(key)
         if value is None:
@@ -151,7 +151,7 @@ class Section:
         for index, item in enumerate(value):
             if not isinstance(item, dict):
                 raise wrong(f"{self.at(key)}[{index}]", item, "a mapping")
-        return [Section(item, f"{self.at(key)}[{index}]") for index, item in enumerate(value)]
+        return [TemplateSection(item, f"{self.at(key)}[{index}]") for index, item in enumerate(value)]
 
     def default(self, key: str, value: object) -> None:
         """Set *key* to *value* unless the template sets it; a *value* of None changes nothing."""

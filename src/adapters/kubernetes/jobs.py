@@ -13,7 +13,7 @@ from prefect.agent.adapters.kubernetes.errors import StatusError, translate_subm
 from prefect.agent.adapters.kubernetes.facts import EventFacts, JobFacts, PodFacts, event_facts, version_of
 from prefect.agent.adapters.kubernetes.features import Features
 from prefect.agent.adapters.kubernetes.mirror import Mirror, misses_pods
-from prefect.agent.adapters.kubernetes.reflector import Rhythm
+from prefect.agent.adapters.kubernetes.reflector import WatchRhythm
 from prefect.agent.adapters.kubernetes.units import blamed
 from prefect.agent.domain.errors import PlatformError, PlatformUnavailable
 from prefect.agent.domain.model.submissions import Submission
@@ -66,7 +66,7 @@ class Scope:
 class Jobs:
     """Accesses the Jobs of one scope, with their pods, Secrets, output and events."""
 
-    def __init__(self, cluster: Cluster, scope: Scope, features: Features, rhythm: Rhythm) -> None:
+    def __init__(self, cluster: Cluster, scope: Scope, features: Features, rhythm: WatchRhythm) -> None:
         self._cluster, self._scope, self._features = cluster, scope, features
         self.mirror = Mirror(
             cluster,

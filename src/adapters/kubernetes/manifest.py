@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from prefect.agent.adapters.kubernetes import pods, templates
-from prefect.agent.adapters.kubernetes.fields import BadTemplate, Section
+from prefect.agent.adapters.kubernetes.fields import BadTemplate, TemplateSection
 from prefect.agent.adapters.kubernetes.pods import JobDefaults, SecretReference
 from prefect.agent.domain.addresses import is_loopback
 from prefect.agent.domain.errors import ConfigurationError, SubmissionRefused
@@ -115,7 +115,7 @@ def job(
         ValueError: There are secret variables, but no *secret*.
     """
     try:
-        whole = Section(templates.checked(template))
+        whole = TemplateSection(templates.checked(template))
         whole.data.update(apiVersion="batch/v1", kind="Job")
         whole.data.pop("status", None)
         notes = annotations(submission, secret)
@@ -188,7 +188,7 @@ def namespace_of(template: Mapping[str, Any], default: str) -> str:
         SubmissionRefused: It is not a text.
     """
     try:
-        return Section(dict(template)).peek("metadata").text("namespace") or default
+        return TemplateSection(dict(template)).peek("metadata").text("namespace") or default
     except BadTemplate as problem:
         raise SubmissionRefused(str(problem)) from problem
 
@@ -207,7 +207,7 @@ def check(template: Mapping[str, Any], *, defaults: JobDefaults) -> None:
 
 def ignored(submission: Submission, template: Mapping[str, Any]) -> list[str]:
     """Return the variables that the run's own *template* sets without permission; the Job does not have them."""
-    pod = Section(templates.checked(template)).peek("spec").peek("template").peek("spec")
+    pod = TemplateSection(templates.checked(template)).peek("spec").peek("template").peek("spec")
     return pods.reserved_in(pod, submission)
 
 
@@ -233,14 +233,14 @@ def unreachable_addresses(submission: Submission, template: Mapping[str, Any] | 
     return sorted(name for name in submission.address_variables if name in env and _is_on_this_machine(env[name]))
 
 
-def _fill_metadata(metadata: Section, submission: Submission, defaults: JobDefaults) -> None:
+def _fill_metadata(metadata: TemplateSection, submission: Submission, defaults: JobDefaults) -> None:
     for key in _OF_THE_SERVER:
         metadata.data.pop(key, None)
     namespace = metadata.text("namespace") or defaults.namespace
     metadata.data.update(name=submission.name, namespace=namespace)
 
 
-def _mark(metadata: Section, submission: Submission, notes: Mapping[str, str]) -> None:
+def _mark(metadata: TemplateSection, submission: Submission, notes: Mapping[str, str]) -> None:
     """Set the agent's labels and annotations, and remove all others with its names, since it reads them back."""
     for key, names, ours in (("labels", _LABELS, labels(submission)), ("annotations", _ANNOTATIONS, notes)):
         section = metadata.section(key)
@@ -249,7 +249,7 @@ def _mark(metadata: Section, submission: Submission, notes: Mapping[str, str]) -
         section.data.update(ours)
 
 
-def _fill_time_to_live(spec: Section, defaults: JobDefaults) -> None:
+def _fill_time_to_live(spec: TemplateSection, defaults: JobDefaults) -> None:
     """Set the time to live to the template's, but long enough for a restarted agent to observe the end."""
     floor = LEAST_TIME_TO_LIVE if defaults.ttl_seconds is None else min(LEAST_TIME_TO_LIVE, defaults.ttl_seconds)
     own = spec.get("ttlSecondsAfterFinished")
@@ -259,7 +259,7 @@ def _fill_time_to_live(spec: Section, defaults: JobDefaults) -> None:
         spec.data["ttlSecondsAfterFinished"] = floor
 
 
-def _check_started_once(spec: Section) -> None:
+def _check_started_once(spec: TemplateSection) -> None:
     for key in ("parallelism", "completions"):
         value = spec.get(key)
         if value is not None and value != 1:
@@ -272,7 +272,7 @@ def _check_started_once(spec: Section) -> None:
 
 def _is_on_its_nodes_network(template: Mapping[str, Any]) -> bool:
     try:
-        return Section(dict(template)).peek("spec").peek("template").peek("spec").get("hostNetwork") is True
+        return TemplateSection(dict(template)).peek("spec").peek("template").peek("spec").get("hostNetwork") is True
     except BadTemplate:  # reported when the Job is created
         return False
 

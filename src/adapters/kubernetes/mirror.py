@@ -12,7 +12,7 @@ import attrs
 
 from prefect.agent.adapters.kubernetes.api_server import Cluster
 from prefect.agent.adapters.kubernetes.facts import JobFacts, PodFacts, job_facts, pod_facts
-from prefect.agent.adapters.kubernetes.reflector import Object, Reflector, Rhythm
+from prefect.agent.adapters.kubernetes.reflector import Object, Reflector, WatchRhythm
 from prefect.agent.adapters.kubernetes.units import by_age, trouble_of
 from prefect.agent.domain.errors import PlatformError, PlatformUnavailable
 
@@ -52,7 +52,7 @@ class Mirror:
         jobs_path: str,
         pods_path: str,
         selector: str,
-        rhythm: Rhythm,
+        rhythm: WatchRhythm,
         today: Callable[[], datetime] = now,
     ) -> None:
         self._cluster, self._paths, self._selector, self._rhythm = cluster, (jobs_path, pods_path), selector, rhythm

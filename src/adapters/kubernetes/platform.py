@@ -12,7 +12,7 @@ import attrs
 from prefect.agent.adapters.kubernetes import locations, manifest, permissions, templates
 from prefect.agent.adapters.kubernetes import units as reading
 from prefect.agent.adapters.kubernetes.api_server import Cluster
-from prefect.agent.adapters.kubernetes.checkup import Checkup
+from prefect.agent.adapters.kubernetes.checkup import ClusterCheckup
 from prefect.agent.adapters.kubernetes.demanding import asked_of_the_cluster
 from prefect.agent.adapters.kubernetes.facts import JobFacts, PodFacts
 from prefect.agent.adapters.kubernetes.features import Features
@@ -23,7 +23,7 @@ from prefect.agent.adapters.kubernetes.manifest import JobDefaults, SecretRefere
 from prefect.agent.adapters.kubernetes.own_pod import renamed_secret
 from prefect.agent.adapters.kubernetes.presence import PodPresence, PodProcess
 from prefect.agent.adapters.kubernetes.references import OwnerReferences
-from prefect.agent.adapters.kubernetes.reflector import Rhythm
+from prefect.agent.adapters.kubernetes.reflector import WatchRhythm
 from prefect.agent.adapters.kubernetes.self_check import OwnAccount, missing_permissions
 from prefect.agent.adapters.kubernetes.start_events import StartEvents
 from prefect.agent.adapters.kubernetes.templates import TemplatesOfRuns
@@ -87,7 +87,7 @@ class KubernetesPlatform(ExecutionPlatform):
         template: Mapping[str, Any],
         api_key_secret: SecretReference | None = None,
         patience: Patience | None = None,
-        rhythm: Rhythm | None = None,
+        rhythm: WatchRhythm | None = None,
         process: PodProcess | None = None,
         template_paths: Sequence[str] = (PUBLIC,),
     ) -> None:
@@ -95,7 +95,7 @@ class KubernetesPlatform(ExecutionPlatform):
         self._template, self._api_key_secret = template, api_key_secret
         self._patience = patience or Patience()
         self._features = Features(scope.features)
-        self._jobs = Jobs(cluster, scope, self._features, rhythm or Rhythm())
+        self._jobs = Jobs(cluster, scope, self._features, rhythm or WatchRhythm())
         self._identity = ""
         self._reports = StartEvents(self._jobs.events, today=cluster.now)
         self._references = OwnerReferences(cluster, warn=self._features.warn)
@@ -161,7 +161,7 @@ class KubernetesPlatform(ExecutionPlatform):
     def checks(self, images: Callable[[], Collection[str]]) -> Sequence[Step]:
         features = self._scope.features - ({permissions.SECRET} if self._api_key_secret else set())
         wanted = attrs.evolve(self._scope, features=features)
-        return Checkup(self._cluster, wanted, self._jobs.namespace_uid, self._trial.dry_run).steps(images)
+        return ClusterCheckup(self._cluster, wanted, self._jobs.namespace_uid, self._trial.dry_run).steps(images)
 
     def demands(self, submission: Submission) -> Demands:
         basis, fetched = super().demands(submission), templates.is_elsewhere(submission.run_config)

@@ -6,12 +6,12 @@ https://kubernetes.io/docs/concepts/security/pod-security-standards/
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from prefect.agent.adapters.kubernetes.fields import Section
+from prefect.agent.adapters.kubernetes.fields import TemplateSection
 
 _USER: Final[Mapping[str, Any]] = {"runAsNonRoot": True, "runAsUser": 1000, "runAsGroup": 1000}
 
 
-def restrict(pod: Section, flow: Section) -> bool:
+def restrict(pod: TemplateSection, flow: TemplateSection) -> bool:
     """Add missing settings, key by key, to *pod* (a PodSpec) and its containers.
 
     No ``fsGroup``: with it Kubernetes changes the group of every file in the volumes that a template mounts.
@@ -43,23 +43,23 @@ def restrict(pod: Section, flow: Section) -> bool:
     return "runAsUser" in missing and flow.peek("securityContext").get("runAsUser") is None
 
 
-def _containers(pod: Section) -> list[Section]:
+def _containers(pod: TemplateSection) -> list[TemplateSection]:
     return [*pod.entries("containers"), *pod.entries("initContainers")]
 
 
-def _asks_for_root(context: Section) -> bool:
+def _asks_for_root(context: TemplateSection) -> bool:
     user, non_root = context.get("runAsUser"), context.get("runAsNonRoot")
     return (user == 0 and user is not False) or non_root is False or context.get("privileged") is True
 
 
-def _is_silent(key: str, pod: Section, containers: Sequence[Section]) -> bool:
+def _is_silent(key: str, pod: TemplateSection, containers: Sequence[TemplateSection]) -> bool:
     """Return whether neither the pod nor some container sets *key*."""
     if pod.get(key) is not None:
         return False
     return any(context.get(key) is None for context in containers)
 
 
-def _restrict_container(container: Section) -> None:
+def _restrict_container(container: TemplateSection) -> None:
     context = container.section("securityContext")
     added = context.peek("capabilities").get("add")
     strong = context.get("privileged") is True or (isinstance(added, list) and any(_is_admin(name) for name in added))

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import attrs
 
-from prefect.agent.adapters.kubernetes.fields import BadTemplate, Section, plain_copy
+from prefect.agent.adapters.kubernetes.fields import BadTemplate, TemplateSection, plain_copy
 from prefect.agent.adapters.kubernetes.pod_security import restrict
 from prefect.agent.domain.model.run_configs import KubernetesRun
 from prefect.agent.domain.model.submissions import Submission, is_reserved
@@ -57,7 +57,12 @@ class SecretReference:
 
 
 def fill(
-    pod: Section, submission: Submission, *, from_run: bool, defaults: JobDefaults, secret: SecretReference | None
+    pod: TemplateSection,
+    submission: Submission,
+    *,
+    from_run: bool,
+    defaults: JobDefaults,
+    secret: SecretReference | None,
 ) -> str:
     """Turn *pod*, the PodSpec of a template, into that of *submission*; return the name of the flow's container.
 
@@ -86,7 +91,7 @@ def fill(
     return str(flow.data["name"])
 
 
-def _fill_accounts(pod: Section, config: KubernetesRun, *, from_run: bool, defaults: JobDefaults) -> None:
+def _fill_accounts(pod: TemplateSection, config: KubernetesRun, *, from_run: bool, defaults: JobDefaults) -> None:
     """Set service account and pull secrets of run config, else its own template, else agent, else agent's template."""
     account = pod.text("serviceAccountName") or pod.text("serviceAccount")
     keep = account if from_run else None
@@ -100,7 +105,7 @@ def _fill_accounts(pod: Section, config: KubernetesRun, *, from_run: bool, defau
         pod.data["imagePullSecrets"] = [{"name": name} for name in secrets]
 
 
-def _flow_container(pod: Section) -> Section:
+def _flow_container(pod: TemplateSection) -> TemplateSection:
     """Return the container named ``flow``, else the first one; create and name it if the template does not."""
     if not pod.entries("containers"):
         pod.data["containers"] = [{}]
@@ -111,7 +116,7 @@ def _flow_container(pod: Section) -> Section:
     return flow
 
 
-def _image(flow: Section, submission: Submission) -> str:
+def _image(flow: TemplateSection, submission: Submission) -> str:
     own = flow.text("image")
     image = (own or submission.image) if submission.image_is_default else (submission.image or own)
     if not image:
@@ -121,14 +126,14 @@ def _image(flow: Section, submission: Submission) -> str:
     return image
 
 
-def _prefer(section: Section, key: str, asked: str | None, default: str | None) -> None:
+def _prefer(section: TemplateSection, key: str, asked: str | None, default: str | None) -> None:
     """Set *key* to the run config's value, else the template's, else the agent's default."""
     if asked is not None:
         section.data[key] = asked
     section.default(key, default)
 
 
-def _fill_resources(resources: Section, config: KubernetesRun, defaults: JobDefaults) -> None:
+def _fill_resources(resources: TemplateSection, config: KubernetesRun, defaults: JobDefaults) -> None:
     requests, limits = resources.section("requests"), resources.section("limits")
     _prefer(requests, "cpu", config.cpu_request, defaults.cpu_request)
     _prefer(requests, "memory", config.memory_request, defaults.memory_request)
@@ -136,7 +141,7 @@ def _fill_resources(resources: Section, config: KubernetesRun, defaults: JobDefa
     _prefer(limits, "memory", config.memory_limit, defaults.memory_limit)
 
 
-def _append(section: Section, key: str, items: Iterable[Mapping[str, Any]], identity: str) -> None:
+def _append(section: TemplateSection, key: str, items: Iterable[Mapping[str, Any]], identity: str) -> None:
     """Add *items* to the list of *key*, except those that the template already has."""
     known = [entry.get(identity) for entry in section.entries(key)]
     added = [plain_copy(item) for item in items if item.get(identity) not in known]
@@ -144,20 +149,22 @@ def _append(section: Section, key: str, items: Iterable[Mapping[str, Any]], iden
         section.data[key] = [*(section.get(key) or []), *added]
 
 
-def reserved_in(pod: Section, submission: Submission) -> list[str]:
+def reserved_in(pod: TemplateSection, submission: Submission) -> list[str]:
     """Return the variables of the flow's container that a run may not set and the agent does not set; sorted."""
     ours = {*submission.env, *submission.secret_env}
     names = {entry.text("name") or "" for flow in pod.entries("containers")[:1] for entry in flow.entries("env")}
     return sorted(name for name in names - ours if is_reserved(name, submission.reserved))
 
 
-def _drop_reserved(flow: Section, submission: Submission) -> None:
+def _drop_reserved(flow: TemplateSection, submission: Submission) -> None:
     kept = [each.data for each in flow.entries("env") if not is_reserved(each.text("name") or "", submission.reserved)]
     if len(kept) != len(flow.entries("env")):
         flow.data["env"] = kept
 
 
-def _env(flow: Section, submission: Submission, image: str, secret: SecretReference | None) -> list[dict[str, Any]]:
+def _env(
+    flow: TemplateSection, submission: Submission, image: str, secret: SecretReference | None
+) -> list[dict[str, Any]]:
     """Return the agent's variables, then the secret ones by reference, then the template's other ones unchanged."""
     hidden = submission.secret_env
     plain = {name: value for name, value in submission.env.items() if name not in hidden}

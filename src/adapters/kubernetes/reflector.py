@@ -14,7 +14,7 @@ from typing import Any, Final
 import attrs
 
 from prefect.agent.adapters import bounded_json
-from prefect.agent.adapters.kubernetes.api_server import Cluster, Stream, items_of
+from prefect.agent.adapters.kubernetes.api_server import Cluster, WatchStream, items_of
 from prefect.agent.adapters.kubernetes.errors import RAISED, StatusError, translate
 from prefect.agent.adapters.kubernetes.facts import version_of
 from prefect.agent.domain.errors import AgentError, PlatformError, PlatformUnavailable, asked_to_wait
@@ -37,7 +37,7 @@ log: Final = logging.getLogger("prefect.agent.kubernetes")
 
 
 @attrs.frozen(kw_only=True)
-class Rhythm:
+class WatchRhythm:
     """Deadlines and intervals of a watch, in seconds.
 
     Attributes:
@@ -78,13 +78,13 @@ class Reflector:
         replace: Callable[[Sequence[Object], int], None],
         apply: Callable[[str, Object], None],
         news: Callable[[], None],
-        rhythm: Rhythm,
+        rhythm: WatchRhythm,
     ) -> None:
         self._cluster, self._kind, self._path, self._selector = cluster, kind, path, selector
         self._replace, self._apply, self._news = replace, apply, news
         self._rhythm = rhythm
         self._over = threading.Event()
-        self._stream: Stream | None = None
+        self._stream: WatchStream | None = None
         self._guard = threading.Lock()
         self.trouble: PlatformError | None = None
         """The error that prevents news at present."""

@@ -13,7 +13,7 @@ from prefect.agent.adapters.kubernetes.fields import (
     MAX_NODES,
     MAX_TEXT,
     BadTemplate,
-    Section,
+    TemplateSection,
     kind,
     plain_copy,
 )
@@ -181,5 +181,5 @@ def checked(template: object, *, quotes: bool = True) -> dict[str, Any]:
     for key, expected in (("kind", "Job"), ("apiVersion", "batch/v1")):
         if copy.get(key) not in (None, expected):  # a set would choke on what cannot be hashed
             raise BadTemplate(f"the job template's {key} must be {expected}")
-    Section(copy).peek("spec").peek("template").peek("spec")
+    TemplateSection(copy).peek("spec").peek("template").peek("spec")
     return copy

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from prefect.agent.domain.cloud.limits import FLOW_RUNS_QUEUED, TASK_RUNS_QUEUED, begins, queued
-from prefect.agent.domain.cloud.states import State
+from prefect.agent.domain.cloud.states import CloudState
 from prefect.agent.domain.cloud.strictness import Claims, Strictness
 from prefect.agent.domain.cloud.transitions import Accepted, set_flow_run_state, set_task_run_state
 from prefect.agent.domain.state_names import FINISHED, RUNNING, SUBMITTED
@@ -61,7 +61,7 @@ class RunStore(Protocol):
         ...
 
 
-def change_flow_run(store: RunStore, flow_run: Columns, state: State, *, version: int | None = None) -> State:
+def change_flow_run(store: RunStore, flow_run: Columns, state: CloudState, *, version: int | None = None) -> CloudState:
     """Update one flow run and what follows from it; return the state it got, which is Queued if it has to wait.
 
     Args:
@@ -92,8 +92,8 @@ def change_flow_run(store: RunStore, flow_run: Columns, state: State, *, version
 
 
 def change_task_run(
-    store: RunStore, flow_run: Columns, task_run: Columns, state: State, *, version: int | None = None
-) -> State:
+    store: RunStore, flow_run: Columns, task_run: Columns, state: CloudState, *, version: int | None = None
+) -> CloudState:
     """Update one task run of *flow_run*; return the state it got, which is Queued if it has to wait.
 
     Raises:
@@ -116,11 +116,11 @@ def change_task_run(
     return state
 
 
-def _is_locked(store: RunStore, flow_run: Columns, state: State, version: int | None) -> bool:
+def _is_locked(store: RunStore, flow_run: Columns, state: CloudState, version: int | None) -> bool:
     return state.type == RUNNING and version is not None and store.is_version_locked(flow_run)
 
 
-def _cancel_task_runs(store: RunStore, flow_run: Columns, state: State) -> None:
+def _cancel_task_runs(store: RunStore, flow_run: Columns, state: CloudState) -> None:
     for task_run in store.task_runs(flow_run):
         if task_run["state"] not in FINISHED:
             done = set_task_run_state(task_run, state, now=store.now, flow_run_state=flow_run["state"])

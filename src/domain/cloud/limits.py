@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from prefect.agent.domain.cloud.errors import CloudRefusal
-from prefect.agent.domain.cloud.states import State
+from prefect.agent.domain.cloud.states import CloudState
 from prefect.agent.domain.state_names import EXECUTING
 
 TAKING: Final = tuple(sorted(EXECUTING))
@@ -45,7 +45,7 @@ def full(limits: Mapping[str, int], taken: Mapping[str, int], wanted: Iterable[s
     return sorted(name for name in set(wanted) if name in limits and taken.get(name, 0) >= limits[name])
 
 
-def queued(before: Mapping[str, Any] | None, names: Iterable[str], reason: str, now: datetime) -> State:
+def queued(before: Mapping[str, Any] | None, names: Iterable[str], reason: str, now: datetime) -> CloudState:
     """Return the Queued state of a run that has to wait.
 
     Args:
@@ -58,7 +58,7 @@ def queued(before: Mapping[str, Any] | None, names: Iterable[str], reason: str, 
     message = f"{reason}: {', '.join(names)}"
     start = now + WAIT
     payload = {"type": "Queued", "message": message, "start_time": start.isoformat(), "state": _innermost(before)}
-    return State(type="Queued", message=message, start_time=start, payload=payload)
+    return CloudState(type="Queued", message=message, start_time=start, payload=payload)
 
 
 def check_limit(value: object) -> int:

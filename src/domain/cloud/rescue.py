@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import attrs
 
-from prefect.agent.domain.cloud.states import State, plain, scheduled
+from prefect.agent.domain.cloud.states import CloudState, plain, scheduled
 from prefect.agent.domain.times import iso, read_time
 
 LOST: Final = timedelta(minutes=10)
@@ -35,7 +35,7 @@ class Rescue:
         values: Further new values of the run's row.
     """
 
-    state: State
+    state: CloudState
     level: str = "ERROR"
     values: Mapping[str, Any] = attrs.field(factory=dict)
 
@@ -106,7 +106,7 @@ def bury_task_run(
         return Rescue(plain("Failed", f"{message}: marked as failed"))
     message, start = f"{message}: to be tried again", now + _delay(task["retry_delay"])
     payload = {"type": "Retrying", "message": message, "start_time": start.isoformat(), "run_count": attempts}
-    return Rescue(State(type="Retrying", message=message, start_time=start, payload=payload))
+    return Rescue(CloudState(type="Retrying", message=message, start_time=start, payload=payload))
 
 
 def bury_flow_run(run: Mapping[str, Any], settings: Mapping[str, Any], *, limit: str) -> Rescue | None:

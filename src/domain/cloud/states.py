@@ -19,7 +19,7 @@ MAX_BYTES: Final = 1_000_000
 
 
 @attrs.frozen(kw_only=True)
-class State:
+class CloudState:
     """One state, read from its JSON.
 
     Attributes:
@@ -33,18 +33,18 @@ class State:
     payload: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
 
 
-def scheduled(start_time: datetime, message: str) -> State:
+def scheduled(start_time: datetime, message: str) -> CloudState:
     """A Scheduled state made by the Cloud itself."""
     payload = {"type": "Scheduled", "message": message, "start_time": start_time.isoformat()}
-    return State(type="Scheduled", message=message, start_time=start_time, payload=payload)
+    return CloudState(type="Scheduled", message=message, start_time=start_time, payload=payload)
 
 
-def plain(state_type: str, message: str) -> State:
+def plain(state_type: str, message: str) -> CloudState:
     """A state without extras made by the Cloud itself."""
-    return State(type=state_type, message=message, payload={"type": state_type, "message": message})
+    return CloudState(type=state_type, message=message, payload={"type": state_type, "message": message})
 
 
-def read_state(payload: object) -> State:
+def read_state(payload: object) -> CloudState:
     """Read a state from what a client sent.
 
     Raises:
@@ -64,7 +64,7 @@ def read_state(payload: object) -> State:
         raise CloudRefusal(f"State update failed: the state is larger than {MAX_BYTES} bytes")
     message = payload.get("message")
     start = read_time(payload["start_time"]) if payload.get("start_time") is not None else None
-    return State(
+    return CloudState(
         type=kind, message=message if isinstance(message, str) else None, start_time=start, payload=dict(payload)
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from prefect.agent.domain.cloud.errors import VERSION_LOCKING, CloudRefusal
-from prefect.agent.domain.cloud.states import ENDING, State, plain
+from prefect.agent.domain.cloud.states import ENDING, CloudState, plain
 from prefect.agent.domain.cloud.strictness import STRICT, Strictness
 from prefect.agent.domain.state_names import EXECUTING, FINISHED, PAUSED, SCHEDULED
 from prefect.agent.domain.times import iso
@@ -40,7 +40,7 @@ class Accepted:
 
 def set_flow_run_state(
     row: Mapping[str, Any],
-    state: State,
+    state: CloudState,
     *,
     now: datetime,
     version: int | None = None,
@@ -69,7 +69,7 @@ def set_flow_run_state(
 
 def set_task_run_state(
     row: Mapping[str, Any],
-    state: State,
+    state: CloudState,
     *,
     now: datetime,
     flow_run_state: str,
@@ -100,7 +100,7 @@ def set_task_run_state(
     return accepted
 
 
-def cancel(state_type: str) -> State | None:
+def cancel(state_type: str) -> CloudState | None:
     """The state that a request to cancel leads to, by the type of the present one; None if the run has finished."""
     if state_type in FINISHED:
         return None
@@ -110,14 +110,14 @@ def cancel(state_type: str) -> State | None:
 
 
 def _check_version(
-    row: Mapping[str, Any], state: State, version: int | None, strictness: Strictness, *, locked: bool
+    row: Mapping[str, Any], state: CloudState, version: int | None, strictness: Strictness, *, locked: bool
 ) -> None:
     if strictness.compares:
         _check_claim(row, state, version)
         _check_lock(row, state, version=version, locked=locked)
 
 
-def _check_claim(row: Mapping[str, Any], state: State, version: int | None) -> None:
+def _check_claim(row: Mapping[str, Any], state: CloudState, version: int | None) -> None:
     """A claim is a compare-and-set: from a state that waits, at the version the claimant has seen.
 
     Knowing the version of a Submitted state one may replace it: a lease is taken over that way, or handed back.
@@ -132,12 +132,12 @@ def _check_claim(row: Mapping[str, Any], state: State, version: int | None) -> N
         raise CloudRefusal(f"State update failed: this run is at version {row['version']}, not {version}")
 
 
-def _check_lock(row: Mapping[str, Any], state: State, *, version: int | None, locked: bool) -> None:
+def _check_lock(row: Mapping[str, Any], state: CloudState, *, version: int | None, locked: bool) -> None:
     if locked and state.type == "Running" and version is not None and version != row["version"]:
         raise CloudRefusal(f"version {version} given, but the run is at {row['version']}", VERSION_LOCKING)
 
 
-def _accept(row: Mapping[str, Any], state: State, now: datetime) -> Accepted:
+def _accept(row: Mapping[str, Any], state: CloudState, now: datetime) -> Accepted:
     version = row["version"] + 1
     moment = iso(now)
     if state.start_time is None and state.type in DUE_NOW:

@@ -104,7 +104,7 @@ class Answered:
 
 
 @attrs.frozen(kw_only=True)
-class Clock:
+class ClockReading:
     """The clock of another place; *skew* is the seconds that it is ahead of this machine's."""
 
     what: str
@@ -178,7 +178,7 @@ class Folder:
     is_open: bool = False
 
 
-Fact = Noted | Answered | Clock | Feature | Program | Image | Folder
+Fact = Noted | Answered | ClockReading | Feature | Program | Image | Folder
 
 
 @attrs.frozen(kw_only=True)
@@ -249,7 +249,7 @@ def judge(name: str, fact: Fact) -> Check:
             found = fact
         case Answered():
             found = _answered(fact)
-        case Clock():
+        case ClockReading():
             found = _clock(fact)
         case Feature():
             found = _feature(fact)
@@ -277,7 +277,7 @@ def _answered(fact: Answered) -> Noted:
     return Noted(text=text)
 
 
-def _clock(fact: Clock) -> Noted:
+def _clock(fact: ClockReading) -> Noted:
     if abs(fact.skew) <= SKEW_TOLERATED:
         return Noted(text=f"The clock of {fact.what} agrees with this machine's.")
     side = "ahead of" if fact.skew > 0 else "behind"

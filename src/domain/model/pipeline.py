@@ -22,7 +22,7 @@ IDLE_SWEEPS: Final = 6
 
 
 @attrs.frozen(kw_only=True)
-class Step:
+class WorkStep:
     """One step of the agent's work.
 
     Attributes:
@@ -66,19 +66,21 @@ class StepRecord:
         return 0.0 if self.failing_since is None or now - self.failed_at > until else now - self.failing_since
 
 
-def steps(settings: AgentSettings) -> tuple[Step, ...]:
+def steps(settings: AgentSettings) -> tuple[WorkStep, ...]:
     """The steps of an agent with these settings, in the order of a run's way."""
     return (
-        Step(name="poll", silence=max(LEAST, 6 * settings.poll_last)),
-        Step(name="claim", failing=max(LEAST, 6 * settings.poll_last)),
-        Step(name="create", failing=settings.create_deadline + LEAST),
-        Step(name="watch", silence=WATCH),
-        Step(name="sweep", silence=max(LEAST, IDLE_SWEEPS * settings.sweep_every)),
-        Step(name="report", failing=REPORT),
+        WorkStep(name="poll", silence=max(LEAST, 6 * settings.poll_last)),
+        WorkStep(name="claim", failing=max(LEAST, 6 * settings.poll_last)),
+        WorkStep(name="create", failing=settings.create_deadline + LEAST),
+        WorkStep(name="watch", silence=WATCH),
+        WorkStep(name="sweep", silence=max(LEAST, IDLE_SWEEPS * settings.sweep_every)),
+        WorkStep(name="report", failing=REPORT),
     )
 
 
-def unwell(all_steps: tuple[Step, ...], records: Mapping[str, StepRecord], since: float, now: float) -> Iterator[str]:
+def unwell(
+    all_steps: tuple[WorkStep, ...], records: Mapping[str, StepRecord], since: float, now: float
+) -> Iterator[str]:
     """Say of each step that has not gone well for its time, in a sentence.
 
     Args:

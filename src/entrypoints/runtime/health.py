@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import attrs
 
-from prefect.agent.domain.model.pipeline import LEAST, Step, StepRecord, steps, unwell
+from prefect.agent.domain.model.pipeline import LEAST, StepRecord, WorkStep, steps, unwell
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.ports import events
 from prefect.agent.ports.clock import Clock
@@ -38,7 +38,7 @@ class Health:
     """
 
     clock: Clock
-    steps: tuple[Step, ...] = steps(AgentSettings())
+    steps: tuple[WorkStep, ...] = steps(AgentSettings())
     paused: bool = False
     _since: float = attrs.field(init=False)
     _records: dict[str, StepRecord] = attrs.field(factory=dict, init=False)
@@ -152,7 +152,7 @@ class Health:
             return "unhealthy"
         return "paused" if self.paused else "healthy"
 
-    def _facts_of(self, step: Step) -> dict[str, Any]:
+    def _facts_of(self, step: WorkStep) -> dict[str, Any]:
         record = self._record(step.name)
         age = None if record.succeeded_at is None else round(self._age(step.name), 1)
         return {"last_success": self._moment(step.name), "seconds_since": age, "problem": record.problem or None}

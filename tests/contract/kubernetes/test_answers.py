@@ -17,7 +17,7 @@ from prefect.agent.adapters.kubernetes import api_server as access
 from prefect.agent.adapters.kubernetes.api_server import Cluster
 from prefect.agent.adapters.kubernetes.jobs import Scope
 from prefect.agent.adapters.kubernetes.manifest import JobDefaults
-from prefect.agent.adapters.kubernetes.reflector import Rhythm
+from prefect.agent.adapters.kubernetes.reflector import WatchRhythm
 from prefect.agent.adapters.kubernetes.throttle import Throttle
 from prefect.agent.domain.errors import PlatformUnavailable
 from prefect.agent.domain.model.units import Unit, UnitStatus
@@ -73,7 +73,7 @@ def made(kubeconfig: str) -> KubernetesPlatform:
         scope=Scope(namespace="metrics"),
         defaults=JobDefaults(namespace="metrics"),
         template=templates.BUILT_IN,
-        rhythm=Rhythm(first_list=5, pause=0.05),
+        rhythm=WatchRhythm(first_list=5, pause=0.05),
     )
 
 

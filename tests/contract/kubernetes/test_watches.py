@@ -12,7 +12,7 @@ import pytest
 from prefect.agent.adapters.kubernetes import KubernetesPlatform
 from prefect.agent.adapters.kubernetes import platform as kubernetes_platform
 from prefect.agent.adapters.kubernetes.manifest import FLOW_RUN_ID_LABEL, UNIT
-from prefect.agent.adapters.kubernetes.reflector import Rhythm
+from prefect.agent.adapters.kubernetes.reflector import WatchRhythm
 from prefect.agent.domain.errors import PlatformUnavailable
 from prefect.agent.domain.model.units import UnitStatus
 from support.kubernetes.control_plane import ControlPlane
@@ -42,7 +42,7 @@ def direct(control_plane: ControlPlane, kubelet: ProcessKubelet, harness: Kubern
     return harness.platform(kubeconfig=str(config))
 
 
-def watching(harness: KubernetesHarness, rhythm: Rhythm | None = None) -> KubernetesPlatform:
+def watching(harness: KubernetesHarness, rhythm: WatchRhythm | None = None) -> KubernetesPlatform:
     """A platform that watches."""
     platform = harness.platform(rhythm=rhythm)
     assert platform.units() == []
@@ -198,7 +198,7 @@ def test_a_watch_that_says_nothing_is_given_up(
 ) -> None:
     """After a time without event or bookmark there is a new one, from where the old one was."""
     # The silence is also what an answer may take to begin: it must be longer than this machine may stand still.
-    platform, made = watching(harness, Rhythm(silence=6)), submission()
+    platform, made = watching(harness, WatchRhythm(silence=6)), submission()
     proxy_of(harness).freeze_streams()
     direct.create(made)
     once_ended(direct, made.name)
@@ -216,7 +216,7 @@ def test_watches_are_renewed_before_anybody_cuts_them(
     harness: KubernetesHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The server is asked to end each in time, and to send bookmarks; it is not asked for a list again."""
-    watching(harness, Rhythm(renewal=(1, 1)))
+    watching(harness, WatchRhythm(renewal=(1, 1)))
     wait_until(lambda: are_watched_anew(harness, 3), 20, "three watches of each kind")
     watches = [each for each in list(proxy_of(harness).requests) if each.is_watch]
     assert {each.query["timeoutSeconds"] for each in watches} == {"1"}
@@ -264,7 +264,7 @@ def test_a_hundred_jobs_cost_two_watches(harness: KubernetesHarness, direct: Kub
 def test_a_list_that_takes_its_time(harness: KubernetesHarness) -> None:
     """Who asks for units is told so, and gets them when the list has come."""
     fault = proxy_of(harness).hold(method="GET", path="/pods$")
-    platform = harness.platform(rhythm=Rhythm(first_list=0.2))
+    platform = harness.platform(rhythm=WatchRhythm(first_list=0.2))
     with pytest.raises(PlatformUnavailable, match="the first list of Jobs and pods takes too long"):
         platform.units()
     fault.release()
@@ -274,7 +274,7 @@ def test_a_list_that_takes_its_time(harness: KubernetesHarness) -> None:
 
 def test_what_is_too_old_is_not_believed(harness: KubernetesHarness) -> None:
     """Units that nobody has heard of for long are no answer; nor is silence."""
-    platform = harness.platform(rhythm=Rhythm(renewal=(1, 1), stale=3.0))  # at each renewal the server is heard
+    platform = harness.platform(rhythm=WatchRhythm(renewal=(1, 1), stale=3.0))  # at each renewal the server is heard
 
     def knows() -> bool:
         return not trouble(platform.units) and not trouble(lambda: list(platform.watch(seconds=0.01)))

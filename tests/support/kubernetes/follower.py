@@ -2,7 +2,7 @@
 
 import attrs
 
-from prefect.agent.adapters.kubernetes.reflector import Reflector, Rhythm
+from prefect.agent.adapters.kubernetes.reflector import Reflector, WatchRhythm
 from support.kubernetes_objects import Object, ScriptedCluster, a_job_object
 
 
@@ -26,7 +26,7 @@ class Follower:
             replace=lambda found, version: self.lists.append(([each["metadata"]["name"] for each in found], version)),
             apply=self._apply,
             news=lambda: self.news.append(None),
-            rhythm=Rhythm(shortest=0, pause=0.02),
+            rhythm=WatchRhythm(shortest=0, pause=0.02),
         )
         return self.reflector
 

@@ -13,7 +13,7 @@ from prefect.agent.adapters.kubernetes.api_server import Cluster
 from prefect.agent.adapters.kubernetes.jobs import Scope
 from prefect.agent.adapters.kubernetes.manifest import JobDefaults, SecretReference
 from prefect.agent.adapters.kubernetes.presence import PodProcess
-from prefect.agent.adapters.kubernetes.reflector import Rhythm
+from prefect.agent.adapters.kubernetes.reflector import WatchRhythm
 from prefect.agent.adapters.kubernetes.throttle import Throttle
 from prefect.agent.adapters.kubernetes.units import Patience
 from prefect.agent.domain.model.flow_runs import FlowRunId, SimpleAttempt
@@ -65,7 +65,7 @@ class KubernetesHarness:
         kubeconfig: str = "",
         trouble: float = 2,
         start: float = 600,
-        rhythm: Rhythm | None = None,
+        rhythm: WatchRhythm | None = None,
         api_key_secret: SecretReference | None = None,
         scope: Mapping[str, Any] | None = None,
         template: Mapping[str, Any] = templates.BUILT_IN,

@@ -9,7 +9,7 @@ import attrs
 from prefect.agent.domain.cloud.changing import Columns, RunStore, change_flow_run, change_task_run
 from prefect.agent.domain.cloud.errors import CloudRefusal, NotFound, PartlyDone
 from prefect.agent.domain.cloud.selection import READY_TYPES, due_time
-from prefect.agent.domain.cloud.states import State, read_state
+from prefect.agent.domain.cloud.states import CloudState, read_state
 from prefect.agent.domain.cloud.strictness import Claims, Strictness
 from prefect.agent.domain.cloud.transitions import Accepted, cancel
 from prefect.agent.domain.state_names import RUNNING, SUBMITTED
@@ -70,7 +70,7 @@ def update_task_run_heartbeat(request: Request, given: Given) -> Payload:
     return {"success": True}
 
 
-def put_flow_run(request: Request, row: Columns, state: State, version: int | None = None) -> State:
+def put_flow_run(request: Request, row: Columns, state: CloudState, version: int | None = None) -> CloudState:
     """Set the state of a flow run, and cancel its tasks if need be; return the new state, Queued if it has to wait.
 
     Raises:
@@ -177,7 +177,7 @@ def _set_task_run(request: Request, entry: Given) -> Payload:
     return _answer(row, state, got)
 
 
-def _answer(row: Columns, asked: State, got: State) -> Payload:
+def _answer(row: Columns, asked: CloudState, got: CloudState) -> Payload:
     if got is asked:
         return {"id": row["id"], "status": "SUCCESS", "message": None}
     return {"id": row["id"], "status": "QUEUED", "message": got.message}

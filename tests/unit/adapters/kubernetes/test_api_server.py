@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 import urllib3
 
-from prefect.agent.adapters.kubernetes.api_server import Cluster, Stream, path_of
+from prefect.agent.adapters.kubernetes.api_server import Cluster, WatchStream, path_of
 from prefect.agent.adapters.kubernetes.credentials import NOT_AGAIN, ClusterLogin, Door
 from prefect.agent.adapters.kubernetes.errors import NoCredentials
 from prefect.agent.adapters.kubernetes.plugins import impersonation
@@ -154,7 +154,7 @@ def test_lines_of_a_stream() -> None:
         def stream(self, _size: int) -> Iterator[bytes]:
             return iter([b"one\ntw", b"o", b"\n\nthree\nfo", b"ur"])
 
-    stream = Stream(cast("urllib3.BaseHTTPResponse", Response()))
+    stream = WatchStream(cast("urllib3.BaseHTTPResponse", Response()))
     assert list(stream.lines()) == [b"one", b"two", b"three"]
     stream.cut()
 

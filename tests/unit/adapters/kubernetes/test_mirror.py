@@ -9,7 +9,7 @@ import pytest
 
 from prefect.agent.adapters.kubernetes.errors import StatusError
 from prefect.agent.adapters.kubernetes.mirror import KEPT_CHANGES, MOST_BURIED, PODS_OF_A_UNIT, Mirror, misses_pods
-from prefect.agent.adapters.kubernetes.reflector import Rhythm
+from prefect.agent.adapters.kubernetes.reflector import WatchRhythm
 from prefect.agent.domain.errors import PlatformForbidden, PlatformUnavailable
 from support.kubernetes_objects import Object, ScriptedCluster, a_job_object, a_pod_object, state
 from support.waiting import wait_until
@@ -28,7 +28,7 @@ def cluster() -> ScriptedCluster:
 def mirror(cluster: ScriptedCluster) -> Iterator[Mirror]:
     """An empty one."""
     mirror = Mirror(
-        cluster.as_cluster(), jobs_path="/jobs", pods_path="/pods", selector="a", rhythm=Rhythm(first_list=30)
+        cluster.as_cluster(), jobs_path="/jobs", pods_path="/pods", selector="a", rhythm=WatchRhythm(first_list=30)
     )
     yield mirror
     mirror.close()
@@ -273,7 +273,7 @@ class TestBelieving:
 
     def test_nothing_heard(self, cluster: ScriptedCluster) -> None:
         """Is told in the end."""
-        rhythm = Rhythm(first_list=0.01)
+        rhythm = WatchRhythm(first_list=0.01)
         mirror = Mirror(cluster.as_cluster(), jobs_path="/jobs", pods_path="/pods", selector="a", rhythm=rhythm)
         with pytest.raises(PlatformUnavailable, match="takes too long"):
             mirror.names()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefect.agent.domain.cloud.errors import VERSION_LOCKING, CloudRefusal
-from prefect.agent.domain.cloud.states import State, plain, scheduled
+from prefect.agent.domain.cloud.states import CloudState, plain, scheduled
 from prefect.agent.domain.cloud.strictness import LOOSE
 from prefect.agent.domain.cloud.transitions import Accepted, cancel, set_flow_run_state, set_task_run_state
 from prefect.agent.domain.state_names import FINISHED, PARENTS, SCHEDULED
@@ -25,9 +25,9 @@ def a_row(state: str = "Scheduled", version: int = 3, **more: Any) -> dict[str, 
     return {"id": an_id(), "state": state, "version": version, "serialized_state": {"type": state}, **more}
 
 
-def state(kind: str, **payload: Any) -> State:
+def state(kind: str, **payload: Any) -> CloudState:
     """A state as a client sends it."""
-    return State(type=kind, message="m", payload={"type": kind, "message": "m", **payload})
+    return CloudState(type=kind, message="m", payload={"type": kind, "message": "m", **payload})
 
 
 @pytest.mark.parametrize("kind", sorted(SCHEDULED))

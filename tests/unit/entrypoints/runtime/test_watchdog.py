@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from prefect.agent.domain.errors import CloudUnavailable
-from prefect.agent.domain.model.pipeline import Step
+from prefect.agent.domain.model.pipeline import WorkStep
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.entrypoints.runtime.health import Health
 from prefect.agent.entrypoints.runtime.progress import where
@@ -37,7 +37,7 @@ class Guarded:
     health: Health = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.health = Health(clock=self.clock, steps=(Step(name="poll", silence=1e9),))
+        self.health = Health(clock=self.clock, steps=(WorkStep(name="poll", silence=1e9),))
         self.supervisor = Supervisor(
             clock=self.clock,
             on_fatal=self.stop,
