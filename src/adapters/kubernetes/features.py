@@ -44,10 +44,10 @@ class Features:
                 yield
         except PlatformForbidden as forbidden:
             self.switch_off(feature, str(forbidden))
-        except PlatformUnavailable as trouble:
-            cause = trouble.__cause__
+        except PlatformUnavailable as problem:
+            cause = problem.__cause__
             if not (isinstance(cause, StatusError) and cause.code in NOTHING_THERE):
-                log.info("%s", trouble)
+                log.info("%s", problem)
 
     def switch_off(self, feature: str, why: str) -> None:
         """Switch the feature off, and warn of it."""

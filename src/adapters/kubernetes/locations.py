@@ -48,7 +48,7 @@ def read(path: str) -> bytes:
 
     Raises:
         BadTemplate: It cannot be read, now or later.
-        PlatformUnavailable: The place where it is has trouble that passes.
+        PlatformUnavailable: The place where it is cannot be read for now.
     """
     scheme, rest = split_path(path)
     if scheme in FILES:
@@ -77,7 +77,7 @@ def read_listed(path: str, *, places: Sequence[str]) -> bytes:
 
     Raises:
         BadTemplate: The path is not allowed, or can never be read.
-        PlatformUnavailable: The place where it is has trouble that passes.
+        PlatformUnavailable: The place where it is cannot be read for now.
     """
     scheme, rest = split_path(path)
     if scheme in FILES:

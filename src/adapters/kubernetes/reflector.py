@@ -131,16 +131,16 @@ class Reflector:
     def _failed(self, problem: Exception, misses: int) -> float:
         """Record the error, log it once, and return the pause in seconds."""
         doing = f"watch {self._kind}"
-        trouble = (
+        problem = (
             problem if isinstance(problem, AgentError) else translate(problem, server=self._cluster.server, doing=doing)
         )
         if not self._over.is_set():
-            log.log(logging.DEBUG if self.trouble else logging.WARNING, "%s", trouble)
-        assert isinstance(trouble, PlatformError)
-        self.trouble = trouble
+            log.log(logging.DEBUG if self.trouble else logging.WARNING, "%s", problem)
+        assert isinstance(problem, PlatformError)
+        self.trouble = problem
         self._news()
         drawn = random.uniform(0.5, 1.0) * min(LONGEST_PAUSE, self._rhythm.pause * (1 << min(misses, 10)))  # noqa: S311
-        return max(drawn, asked_to_wait(trouble))
+        return max(drawn, asked_to_wait(problem))
 
     def _list(self) -> str:
         """Read the list page by page; return the version from which to watch."""

@@ -39,7 +39,7 @@ def of_run(config: RunConfig, *, fetch: Fetch = locations.read) -> dict[str, Any
 
     Raises:
         SubmissionRefused: It cannot be used; the message says why and where it came from.
-        PlatformUnavailable: The place where it is has trouble that passes.
+        PlatformUnavailable: The place where it is cannot be read for now.
     """
     if not isinstance(config, KubernetesRun):
         return None
@@ -131,7 +131,7 @@ def of_agent(path: str | None, *, fetch: Fetch = locations.read) -> dict[str, An
 
     Raises:
         ConfigurationError: The template cannot be used; the message says why.
-        PlatformUnavailable: The place where it is has trouble that passes.
+        PlatformUnavailable: The place where it is cannot be read for now.
     """
     if not path:
         return checked(BUILT_IN)
@@ -149,7 +149,7 @@ def load(path: str, *, fetch: Fetch = locations.read, quotes: bool = True) -> di
 
     Raises:
         BadTemplate: There is none, or it is invalid; the message names the path.
-        PlatformUnavailable: The place where it is has trouble that passes.
+        PlatformUnavailable: The place where it is cannot be read for now.
     """
     try:
         return parsed(fetch(path), quotes=quotes)

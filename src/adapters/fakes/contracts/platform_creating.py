@@ -1,4 +1,4 @@
-"""Creating units: exactly one of a name, whoever asks and however often (promise P1)."""
+"""Creating units: exactly one of a name, for any number of askers and requests (promise P1)."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone

@@ -125,7 +125,7 @@ class UnitEndingContract(PlatformContractBase):
         assert platform.logs_tail(submission.name) == ""
 
     def test_remove_may_be_repeated(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
-        """Absent is a success, whoever removed it, whether it ever was."""
+        """An absent unit is a success, whether it was removed or never existed."""
         submission, _ = ended(platform, world)
 
         platform.remove(submission.name)

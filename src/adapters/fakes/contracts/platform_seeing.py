@@ -114,7 +114,7 @@ class SeeingContract(PlatformContractBase):
         assert unit.evidence.exit_code != 0
 
     def test_a_unit_that_was_deleted_is_absent(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
-        """A unit that somebody deleted is no more, and stopping or removing it is a success."""
+        """A unit that was deleted externally is absent, and stopping or removing it is a success."""
         submission = started(platform, world)
 
         world.vanish(submission.name)

@@ -82,7 +82,7 @@ class WaitingContract(PlatformContractBase):
     def test_a_unit_that_cannot_start_may_be_deleted(
         self, platform: ExecutionPlatform, world: PlatformWorld, stuck: Submission
     ) -> None:
-        """Somebody deletes it: it is absent."""
+        """A unit that is deleted externally is absent."""
         platform.create(stuck)
 
         world.vanish(stuck.name)
