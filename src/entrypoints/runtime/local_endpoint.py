@@ -4,7 +4,8 @@ import http.client
 import os
 import re
 import socket
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,19 @@ LONGEST: Final = 100
 
 SECONDS: Final = 10.0
 """How long an agent may take to answer its own user."""
+
+
+@contextmanager
+def short_path(path: Path) -> Generator[Path]:
+    """Yield *path*, or a name of the same file that is short enough for a socket (Linux: proc(5))."""
+    if len(os.fsencode(path)) <= LONGEST or not Path("/proc/self/fd").is_dir():
+        yield path
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield Path("/proc/self/fd") / str(folder) / path.name
+    finally:
+        os.close(folder)
 
 
 @attrs.define
@@ -41,10 +55,9 @@ class LocalEndpoint:
         if about.st_uid != os.geteuid() or about.st_mode & 0o077:
             raise PermissionError(f"{self.folder} is open to other users: chmod 700 {self.folder}")
         path = self.folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', self.name)[:24]}-{os.getpid()}{SUFFIX}"
-        if len(os.fsencode(path)) > LONGEST:
-            raise OSError(f"{path} is too long for a socket: set PREFECT_AGENT_RUNTIME_DIRECTORY to a shorter one")
         path.unlink(missing_ok=True)  # of a process that had the same number
-        self.server.start_local(path)
+        with short_path(path) as name:
+            self.server.start_local(name)
         self.path = path
         return path
 
@@ -71,7 +84,8 @@ class LocalConnection(http.client.HTTPConnection):
         """
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(SECONDS)
-        self.sock.connect(str(self._path))
+        with short_path(self._path) as name:
+            self.sock.connect(str(name))
 
 
 def ask(path: Path, method: str, target: str) -> tuple[int, bytes]:

@@ -210,7 +210,7 @@ def test_max_polls_ends_with_success_and_no_secret_is_logged(env: Env, cloud: st
 
 @pytest.mark.parametrize(
     ("spelling", "platform", "label"),
-    [(("process",), "processes of this machine", False), (("local",), "processes of this machine", True)],
+    [(("process",), "processes of this machine", True), (("local",), "processes of this machine", True)],
 )
 def test_the_spelling_of_1x(env: Env, cloud: str, spelling: tuple[str], platform: str, label: bool) -> None:
     """``prefect agent local start`` is the process agent of 1.x, flat: ``prefect agent start process``."""

@@ -180,3 +180,12 @@ def test_the_agents_address_serves_status_and_metrics(machine: Machine) -> None:
         assert 'prefect_agent_requests_total{operation="get_runs_in_queue",outcome="ok"}' in metrics.text
         head = requests.head(f"{address}/status.json", timeout=30)
         assert (head.status_code, head.content) == (200, b"")
+
+
+def test_a_long_runtime_directory_is_no_obstacle(machine: Machine) -> None:
+    """Names of sockets may have some hundred characters only; a home folder may be deeper."""
+    machine.env["PREFECT_AGENT_RUNTIME_DIRECTORY"] = str(machine.home / ("d" * 120) / "run")
+    with machine.agent("ann") as process:
+        assert machine.status()[0]["agent"]["pid"] == process.pid
+        assert machine.prefect("stop").returncode == 0
+        assert process.wait(60) == 0
