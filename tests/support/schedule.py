@@ -1,0 +1,85 @@
+"""In which order, and by which worker of pytest-xdist, the files of the tests are executed."""
+
+import re
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import pytest
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]  # it has no types
+from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+NEEDS_CONTROL_PLANE: Final = re.compile(r"\bmark\.kubernetes\b|\b(?:control_plane|kubelet|fault_proxy): ")
+SECONDS: Final[dict[str, int]] = {
+    "tests/contract/cluster/test_cluster.py": 120,
+    "tests/contract/kubernetes/test_platform.py": 73,
+    "tests/contract/ports/test_cloud_api.py": 73,
+    "tests/contract/ports/test_cloud_loose.py": 64,
+    "tests/contract/kubernetes/test_simulated_kubelet.py": 51,
+    "tests/contract/kubernetes/test_watches.py": 44,
+    "tests/contract/ports/test_execution_platform.py": 42,
+    "tests/unit/test_docs.py": 39,
+    "tests/contract/kubernetes/test_faults.py": 38,
+    "tests/contract/kubernetes/test_refusals.py": 32,
+    "tests/contract/ports/test_recovery.py": 25,
+    "tests/contract/kubernetes/test_trust.py": 24,
+    "tests/contract/kubernetes/test_permissions.py": 20,
+    "tests/contract/graphql/test_hostile.py": 19,
+    "tests/contract/kubernetes/test_lives.py": 19,
+    "tests/unit/entrypoints/library/test_selftest.py": 18,
+    "tests/contract/kubernetes/test_owners.py": 14,
+    "tests/contract/kubernetes/test_proxy.py": 13,
+    "tests/unit/adapters/reports/test_disk_crashes.py": 12,
+}
+"""What whole files take, measured: of those above ten seconds. The others follow, by their number of tests."""
+
+
+@cache
+def needs_control_plane(file: str) -> bool:
+    """Whether tests of that file, relative to the repository, ask for the Kubernetes control plane."""
+    try:
+        text = (ROOT / file).read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return NEEDS_CONTROL_PLANE.search(text) is not None
+
+
+def longest_first(files: dict[str, int]) -> list[str]:
+    """The files in the order in which to begin them, so that no long one is left for the end.
+
+    Args:
+        files: How many tests each has.
+    """
+    return sorted(files, key=lambda file: (-SECONDS.get(file, 0), -files[file], file))
+
+
+def next_file(waiting: Iterable[str], *, has_plane: bool, is_plane_elsewhere: bool) -> str:
+    """What a worker takes next of the files that wait, which come in their order.
+
+    A control plane takes seconds to start and a fifth of a core for as long as its worker lives. So the worker that has
+    one takes all that need it, and another worker takes one of those only when nothing else is left.
+    """
+    files = list(waiting)
+    wanted = has_plane or not is_plane_elsewhere
+    return next((file for file in files if needs_control_plane(file) == wanted), files[0])
+
+
+class FileSchedule(LoadFileScheduling):  # type: ignore[misc]
+    """As ``--dist loadfile``, in the order of :func:`longest_first` and with the choice of :func:`next_file`."""
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        """Give the worker what it takes next: what the base class takes from the front."""
+        having = {
+            worker for worker, units in self.assigned_work.items() if any(needs_control_plane(file) for file in units)
+        }
+        order = longest_first({file: len(tests) for file, tests in self.workqueue.items()})
+        chosen = next_file(order, has_plane=node in having, is_plane_elsewhere=bool(having - {node}))
+        self.workqueue.move_to_end(chosen, last=False)
+        super()._assign_work_unit(node)
+
+
+def make(config: pytest.Config) -> FileSchedule | None:
+    """The schedule, where ``--dist loadfile`` asks for one that keeps files together."""
+    return FileSchedule(config) if config.getoption("dist") == "loadfile" else None
