@@ -19,6 +19,7 @@ PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
 CODE := src tests tools docs $(wildcard benchmarks)
 WORKERS ?= 3
 SIDE_BY_SIDE := --numprocesses $(WORKERS) --dist loadfile
+COVERAGE ?= yes
 PLATFORM ?=
 ONLY ?=
 IMAGE ?=
@@ -39,9 +40,9 @@ demo: .venv/.installed .venv-prefect/.locked ## Five real flow runs, start to Su
 	@$(BIN)/python tools/demo.py $(if $(PLATFORM),--platform '$(PLATFORM)') $(if $(IMAGE),--image '$(IMAGE)') \
 		$(if $(CLOUD_HOST),--cloud-host '$(CLOUD_HOST)')
 
-test: .venv/.installed .venv-prefect/.locked ## All tests, with coverage; ARGS="-k name" chooses, WORKERS=1 is one after the other
-	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest $(SIDE_BY_SIDE) $(ARGS)
+test: .venv/.installed .venv-prefect/.locked ## All tests, with coverage (COVERAGE= leaves it out, faster); ARGS="-k name" chooses
+	@$(if $(COVERAGE),$(BIN)/coverage erase)
+	@$(BIN)/$(if $(COVERAGE),coverage run,python) -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 chaos: .venv/.installed .venv-prefect/.locked ## Kill the agent at every point where it touches Cloud or platform; about an hour
 	@CHAOS=all $(BIN)/python -m pytest tests/chaos $(ARGS)

@@ -290,6 +290,17 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     attack_table.note(report)
 
 
+# --- the order, where several processes run the tests ---
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config) -> object | None:
+    """Begin long files first, and keep those that need a control plane with one worker."""
+    from support import schedule  # noqa: PLC0415 - only the process that deals out the tests needs pytest-xdist
+
+    return schedule.make(config)
+
+
 # --- coverage, so that pytest's own summary stays the last line ---
 
 

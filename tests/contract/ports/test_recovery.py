@@ -18,6 +18,8 @@ from support.waiting import wait_until
 
 PREFECT = Path(sys.executable).parent / "prefect-agent"
 RUNS = 60
+AGENT = ("agent", "start", "process", "--no-hostname-label")
+"""Takes the flow runs, which have no labels: an agent that has one does not."""
 
 FLOW = """#!/bin/sh
 echo "$PREFECT__CONTEXT__FLOW_RUN_ID" >> "$(dirname "$0")/started"
@@ -37,9 +39,7 @@ class RecoveryHarness:
         """A new agent."""
         env = {"HOME": str(self.home), "PATH": f"{self.home}/bin:/usr/bin:/bin"}
         with self._log(name).open("wb") as log:
-            return subprocess.Popen(
-                [PREFECT, "agent", "start", "process", "--api", self.url, "--verbose"], env=env, stdout=log, stderr=log
-            )
+            return subprocess.Popen([PREFECT, *AGENT, "--api", self.url, "--verbose"], env=env, stdout=log, stderr=log)
 
     def is_at_work(self, name: str) -> bool:
         """Whether the agent has come as far as to hear signals."""
