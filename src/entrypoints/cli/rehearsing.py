@@ -143,7 +143,7 @@ class Rehearsal:
         return limit - sum(unit.owner == self.agent.owner and not unit.status.has_ended for unit in units)
 
     def _say(self, message: str, level: str = "INFO") -> None:
-        self.agent.parts.announcer(Event(name=events.STARTING, level=level, message=message))
+        self.agent.parts.announcer(Event(name=events.FORECAST, level=level, message=message))
 
 
 def _event(found: Forecast) -> Event:
