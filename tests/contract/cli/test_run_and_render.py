@@ -256,18 +256,19 @@ def test_what_an_agent_would_refuse_is_not_rendered(place: Place) -> None:
     """By its platform or by its policy: exit code 1 and the reason; what is not there: 2."""
     place.flow("docker-only", run_config={"type": "DockerRun", "image": "x", "env": {}}, storage=STORED)
     place.flow("forbidden", "q", run_config={"type": "UniversalRun", "env": {"A": "1"}}, storage=STORED)
-    policy = place.home / "policy.toml"
-    policy.write_text("[environment]\nallow = []\n", encoding="utf-8")
+    policy = place.home / "policy.json"
+    policy.write_text('{"preset": "open", "environment": []}', encoding="utf-8")
 
     other = place.agent("render", "docker-only", "--platform", "process")
-    forbidden = place.agent("render", "forbidden", "--platform", "process", "--policy", "restricted")
+    forbidden = place.agent("render", "forbidden", "--platform", "process", "--policy", str(policy))
     nothing = place.agent("render", "no-such-thing", "--platform", "process")
 
     assert other.returncode == 1
     assert other.stderr.splitlines()[-1].startswith(
         "This agent would refuse the flow run: the flow run has a DockerRun"
     )
-    assert forbidden.returncode in {0, 1}
+    assert forbidden.returncode == 1
+    assert "rule environment" in forbidden.stderr
     assert nothing.returncode == 2
     assert "neither a flow run nor a flow" in nothing.stderr
 
