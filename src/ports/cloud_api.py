@@ -15,6 +15,7 @@ from prefect.agent.domain.model.checks import Step
 from prefect.agent.domain.model.ends import End, EndOutcome
 from prefect.agent.domain.model.explaining import Reference, RunFacts
 from prefect.agent.domain.model.flow_runs import ClaimOutcome, ClaimRecord, FlowRun, FlowRunId
+from prefect.agent.domain.model.orders import FlowDraft, FlowReference, RunOrder, RunStory
 from prefect.agent.domain.model.submissions import Workload
 
 
@@ -334,6 +335,43 @@ class CloudApi(abc.ABC):
         doctor: image, run config, name of the flow. None from a Cloud that cannot say.
         """
         return ()
+
+    def flow_drafts(self, reference: FlowReference) -> Sequence[FlowDraft]:  # noqa: ARG002 - optional
+        """The flow that *reference* names, in its latest version that is not archived: one draft for each project.
+
+        An id names one version, archived or not. Empty if there is none. Changes nothing.
+
+        Raises:
+            RequestRejected: Also if this Cloud cannot say; the default.
+        """
+        raise RequestRejected("this Cloud does not tell which flows it has")
+
+    def create_flow_run(self, order: RunOrder) -> FlowRunId:  # noqa: ARG002 - optional
+        """Create a flow run that waits to be started, and return its id. An order with a key may be repeated.
+
+        Raises:
+            RequestRejected: The Cloud refuses the order and says why (an unknown flow, a missing parameter); also if
+                runs cannot be created in this Cloud: the default.
+            OutcomeUnknown: The run may exist. Repeat an order with a key to find out.
+        """
+        raise RequestRejected("this Cloud does not let the agent create flow runs")
+
+    def run_story(self, run_id: FlowRunId, *, after: object = None) -> RunStory | None:  # noqa: ARG002 - optional
+        """The states and the log of a run, as far as they were not read yet; None if there is no such run.
+
+        Changes nothing.
+
+        Args:
+            after: ``RunStory.mark`` of the last answer; None reads from the beginning.
+
+        Raises:
+            RequestRejected: Also if this Cloud cannot say; the default.
+        """
+        raise RequestRejected("this Cloud does not show the states and the log of a flow run")
+
+    def run_address(self, run_id: FlowRunId) -> str:  # noqa: ARG002 - optional
+        """The address at which a person looks at a run; empty if there is none, or if it is not known."""
+        return ""
 
     @abc.abstractmethod
     def workload(self, run: FlowRun) -> Workload:

@@ -119,6 +119,9 @@ RESUMED: Final = "resumed"
 THREAD_ENDED: Final = "thread_ended"
 """A thread that the agent needs has ended."""
 
+FORECAST: Final = "forecast"
+"""A dry run says what the agent would do with a flow run; nothing is claimed."""
+
 SECRET_UNPROTECTED: Final = "secret_unprotected"  # noqa: S105 - the name of an event
 """A secret is not protected; the message says which one, and what to do."""
 

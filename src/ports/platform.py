@@ -9,8 +9,8 @@ not have. It makes no request: whether the platform answers is for :meth:`Execut
 """
 
 import abc
-from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from prefect.agent.domain.model.checks import Step
 from prefect.agent.domain.model.demands import Demands, asked
@@ -185,6 +185,19 @@ class ExecutionPlatform(abc.ABC):
             SubmissionRefused: This flow run cannot run here.
         """
         return asked(submission, is_final=True)
+
+    def preview(self, submission: Submission) -> Sequence[Mapping[str, Any]]:
+        """What :meth:`create` would make: documents that JSON can hold, in the order in which it would make them.
+
+        Changes nothing on the platform. Secrets stand where they would stand; the caller masks them. By default: name,
+        image, command and environment of the submission.
+
+        Raises:
+            SubmissionRefused: This flow run cannot run here.
+        """
+        image = {} if submission.image is None else {"image": submission.image}
+        environment = {**submission.env, **submission.secret_env}
+        return ({"name": submission.name, **image, "command": list(submission.command), "environment": environment},)
 
     def prepare(self, submission: Submission) -> None:  # noqa: B027 - optional
         """Do what takes long before :meth:`create`, for example pull an image. Nothing that counts as a unit remains.

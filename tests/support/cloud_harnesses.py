@@ -39,7 +39,7 @@ class MemoryCloudHarness(CloudWorld):
     def lose_next_answer(self) -> CloudApi:
         """A wrapper that loses one answer of each kind of change."""
         lossy = FailingCloudApi(self.api)
-        for method in ("claim", "end", "write_logs"):
+        for method in ("claim", "end", "write_logs", "create_flow_run"):
             lossy.lose_answers(method)
         return lossy
 

@@ -13,6 +13,8 @@ from prefect.agent.domain.model.desk import FRESH
 from prefect.agent.domain.model.leases import GRACE, MOST_RECOVERIES, PAUSES
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.entrypoints.cli.doctor import doctor
+from prefect.agent.entrypoints.cli.render import render
+from prefect.agent.entrypoints.cli.run_flow import EXITS, GOES_ON, INTERRUPTED, run_flow
 from prefect.agent.entrypoints.cli.selftest import selftest
 from prefect.agent.entrypoints.cli.start import start
 from prefect.agent.entrypoints.cli.why import why
@@ -47,6 +49,7 @@ def options_in(page: str, marker: str) -> set[str]:
         (start, "options"),
         (selftest, "options of selftest"),
         (why, "options of why"),
+        (run_flow, "options of run"),
         (serve, "options of server"),
     ],
 )
@@ -58,6 +61,19 @@ def test_the_reference_has_every_option_and_no_other(command: click.Command, mar
 def test_doctor_has_the_options_of_start_and_one_for_its_output() -> None:
     """What is checked is what would be started."""
     assert options_of(doctor) == options_of(start) | {"--output"}
+
+
+def test_render_has_the_options_of_start_and_three_of_its_own() -> None:
+    """What is shown is what would be started."""
+    assert options_of(render) == options_of(start) | {"--platform", "--project", "--output"}
+
+
+def test_the_exit_codes_of_run_are_explained() -> None:
+    """And no other; those of the agent stand in one row."""
+    table = text_of("docs/how-to/run-a-flow.md").partition("<!-- exit codes of run -->")[2]
+    rows = re.findall(r"^\| ([0-9, ]+) \|", table, re.MULTILINE)
+    own = {int(row) for row in rows if "," not in row}
+    assert own == {*EXITS.values(), GOES_ON, INTERRUPTED, ExitCode.USAGE}
 
 
 def test_the_reference_has_every_bound_with_variable_and_default() -> None:

@@ -27,6 +27,7 @@ from prefect.agent.adapters.docker.errors import says, translate_start, words
 from prefect.agent.adapters.docker.following import LogFollower, changed_names
 from prefect.agent.adapters.docker.images import Images
 from prefect.agent.adapters.docker.making import ContainerMaker
+from prefect.agent.adapters.docker.previews import create_request
 from prefect.agent.adapters.docker.volumes import parse_volumes
 from prefect.agent.domain.errors import (
     ConfigurationError,
@@ -153,6 +154,9 @@ class DockerPlatform(ExecutionPlatform):
         source = "pulled" if self._images.is_pulled(submission.image or "") else "local"
         basis = attrs.evolve(super().demands(submission), image_sources=frozenset({source}))
         return asked_of_the_engine(basis, wanted, given, submission.run_config, address=self._engine.address)
+
+    def preview(self, submission: Submission) -> Sequence[Mapping[str, Any]]:
+        return (create_request(self._engine, self._maker, submission, self._image(submission), self._networks),)
 
     def prepare(self, submission: Submission) -> None:
         image = self._image(submission)

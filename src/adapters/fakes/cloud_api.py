@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import attrs
 
+from prefect.agent.adapters.fakes.cloud_orders import OrderingCloudApi
 from prefect.agent.adapters.fakes.cloud_store import (
     Store,
     StoredFlowRun,
@@ -18,7 +19,6 @@ from prefect.agent.adapters.fakes.cloud_store import (
     submitted,
     view,
 )
-from prefect.agent.adapters.fakes.failing import TroublesomeCloudApi
 from prefect.agent.domain.cloud.errors import CloudRefusal
 from prefect.agent.domain.cloud.limits import check_limit
 from prefect.agent.domain.cloud.logs import LEVELS, check_texts
@@ -63,7 +63,7 @@ class FlowRunView:
     history: tuple[tuple[str, str], ...] = ()
 
 
-class InMemoryCloudApi(TroublesomeCloudApi):
+class InMemoryCloudApi(OrderingCloudApi):
     """Flow runs in a dictionary; any number of agents may share one object.
 
     Back door for tests: :meth:`add_flow_run`, :meth:`add_task_run`, :meth:`set_state`, :meth:`set_task_state`,
@@ -82,7 +82,6 @@ class InMemoryCloudApi(TroublesomeCloudApi):
         self._clock, self._command = clock, tuple(command)
         self._guard = threading.RLock()
         self._store = Store(LOOSE if loose else STRICT)
-        self._logs: list[LogLine] = []
         self._agents: dict[AgentIdentity, str] = {}
         self._asked: dict[frozenset[str], datetime] = {}
         self._answers: dict[FlowRunId, Callable[[FlowRun], ClaimOutcome]] = {}

@@ -1,8 +1,8 @@
 """Wrappers that make any adapter fail on request, a real one too."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from prefect.agent.adapters.fakes.troubles import Troubles
 from prefect.agent.domain.errors import CloudError, OutcomeUnknown, PlatformError, PlatformUnavailable
@@ -10,21 +10,23 @@ from prefect.agent.domain.model.demands import Demands
 from prefect.agent.domain.model.ends import End, EndOutcome, EndVerdict
 from prefect.agent.domain.model.explaining import Reference, RunFacts
 from prefect.agent.domain.model.flow_runs import ClaimOutcome, FlowRun, FlowRunId
+from prefect.agent.domain.model.orders import FlowDraft, FlowReference, RunOrder, RunStory
 from prefect.agent.domain.model.submissions import PlatformTraits, Submission, Workload
 from prefect.agent.domain.model.units import Unit
 from prefect.agent.ports.cloud_api import AgentIdentity, Changes, ClaimRequest, CloudApi, LogLine, Tenant
 from prefect.agent.ports.platform import ExecutionPlatform
 from prefect.agent.ports.presence import Presence
 
-CLOUD_CHANGES: Final = frozenset({"claim", "end", "write_logs"})
+CLOUD_CHANGES: Final = frozenset({"claim", "end", "write_logs", "create_flow_run"})
 """Methods that may raise ``OutcomeUnknown``."""
 
 CLOUD_METHODS: Final = CLOUD_CHANGES | {
     "connect", "register", "ready_flow_runs", "flow_runs", "claimed_flow_runs", "facts", "late_flow_runs",
+    "flow_drafts", "run_story",
 }  # fmt: skip
 PLATFORM_CHANGES: Final = frozenset({"create", "stop", "remove"})
 PLATFORM_METHODS: Final = PLATFORM_CHANGES | {
-    "check", "demands", "prepare", "units", "unit", "watch", "logs_tail", "account",
+    "check", "demands", "preview", "prepare", "units", "unit", "watch", "logs_tail", "account",
 }  # fmt: skip
 
 
@@ -162,6 +164,21 @@ class FailingCloudApi(TroublesomeCloudApi):
         with self._troubles.call("late_flow_runs"):
             return self._inner.late_flow_runs(by=by)
 
+    def flow_drafts(self, reference: FlowReference) -> Sequence[FlowDraft]:
+        with self._troubles.call("flow_drafts"):
+            return self._inner.flow_drafts(reference)
+
+    def create_flow_run(self, order: RunOrder) -> FlowRunId:
+        with self._troubles.call("create_flow_run"):
+            return self._inner.create_flow_run(order)
+
+    def run_story(self, run_id: FlowRunId, *, after: object = None) -> RunStory | None:
+        with self._troubles.call("run_story"):
+            return self._inner.run_story(run_id, after=after)
+
+    def run_address(self, run_id: FlowRunId) -> str:
+        return self._inner.run_address(run_id)
+
     def workload(self, run: FlowRun) -> Workload:
         return self._inner.workload(run)
 
@@ -207,6 +224,10 @@ class FailingPlatform(TroublesomePlatform):
     def demands(self, submission: Submission) -> Demands:
         with self._troubles.call("demands"):
             return self._inner.demands(submission)
+
+    def preview(self, submission: Submission) -> Sequence[Mapping[str, Any]]:
+        with self._troubles.call("preview"):
+            return self._inner.preview(submission)
 
     def prepare(self, submission: Submission) -> None:
         with self._troubles.call("prepare"):

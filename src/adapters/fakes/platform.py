@@ -3,9 +3,9 @@
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -87,6 +87,10 @@ class InMemoryPlatform(TroublesomePlatform):
     def demands(self, submission: Submission) -> Demands:
         with self._troubles.call("demands"):
             return super().demands(submission)
+
+    def preview(self, submission: Submission) -> Sequence[Mapping[str, Any]]:
+        with self._troubles.call("preview"):
+            return super().preview(submission)
 
     def prepare(self, submission: Submission) -> None:  # noqa: ARG002 - nothing here takes time
         with self._troubles.call("prepare"):

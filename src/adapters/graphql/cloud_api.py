@@ -8,11 +8,11 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from prefect.agent.adapters.graphql import documents
+from prefect.agent.adapters.graphql import documents, orders
 from prefect.agent.adapters.graphql.answers import dig
 from prefect.agent.adapters.graphql.checkup import steps
 from prefect.agent.adapters.graphql.claims import Claiming
-from prefect.agent.adapters.graphql.drafts import read_drafts
+from prefect.agent.adapters.graphql.drafts import read_drafts, read_flow_drafts
 from prefect.agent.adapters.graphql.ends import RunEnding
 from prefect.agent.adapters.graphql.facts import read_facts
 from prefect.agent.adapters.graphql.logs import batches, log_entry
@@ -25,6 +25,7 @@ from prefect.agent.domain.model.checks import Step
 from prefect.agent.domain.model.ends import End, EndOutcome
 from prefect.agent.domain.model.explaining import Reference, RunFacts
 from prefect.agent.domain.model.flow_runs import ClaimOutcome, FlowRun, FlowRunId
+from prefect.agent.domain.model.orders import FlowDraft, FlowReference, RunOrder, RunStory
 from prefect.agent.domain.model.submissions import Workload
 from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.cloud_api import AgentIdentity, Changes, ClaimRequest, CloudApi, LogLine, Tenant
@@ -151,6 +152,18 @@ class GraphQLCloudApi(CloudApi):
 
     def drafts(self, *, labels: Collection[str], limit: int) -> Sequence[FlowRun]:
         return read_drafts(self._transport, self._reading.only_tenant, labels, limit)
+
+    def flow_drafts(self, reference: FlowReference) -> Sequence[FlowDraft]:
+        return read_flow_drafts(self._transport, self._reading.only_tenant, reference)
+
+    def create_flow_run(self, order: RunOrder) -> FlowRunId:
+        return orders.create(self._transport, order)
+
+    def run_story(self, run_id: FlowRunId, *, after: object = None) -> RunStory | None:
+        return orders.read_story(self._transport, run_id, after)
+
+    def run_address(self, run_id: FlowRunId) -> str:
+        return orders.address(self._transport, run_id, self._backend, self._tenant_id)
 
     def workload(self, run: FlowRun) -> Workload:
         return workload(

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from prefect.agent.domain.model.orders import FlowReference
 from prefect.agent.domain.state_names import SCHEDULED
 from prefect.agent.domain.times import iso
 
@@ -36,6 +37,7 @@ TENANT_OF_KEY: Final = "query { auth_info { tenant_id } }"
 TENANTS: Final = "query { tenant(order_by: { created: asc }) { id name slug } }"
 REGISTER: Final = "mutation($input: register_agent_input!) { register_agent(input: $input) { id } }"
 QUEUE: Final = "mutation($input: get_runs_in_queue_input!) { get_runs_in_queue(input: $input) { flow_run_ids } }"
+CREATE_FLOW_RUN: Final = "mutation($input: create_flow_run_input!) { create_flow_run(input: $input) { id } }"
 WRITE_LOGS: Final = "mutation($input: write_run_logs_input!) { write_run_logs(input: $input) { success } }"
 SET_FLOW_RUN: Final = "set_flow_run_states"
 SET_TASK_RUN: Final = "set_task_run_states"
@@ -88,6 +90,43 @@ def flows(tenant_id: str | None, limit: int) -> str:
     return f"""query {{
     flow(where: {{ {_tenant(tenant_id)}archived: {{ _eq: false }} }}, order_by: {{ created: desc }}, limit: {limit}) {{
         id name version core_version environment storage run_config flow_group {{ labels run_config }}
+    }}
+}}"""
+
+
+def flows_of(tenant_id: str | None, reference: FlowReference) -> tuple[str, dict[str, str]]:
+    """The flow of that id, or those of that name that are not archived, latest first; with the document's variables."""
+    which = f"id: {{ _eq: {_text(reference.flow_id)} }}" if reference.flow_id else ""
+    variables = {} if reference.flow_id else {"name": reference.name}
+    if not reference.flow_id:
+        which = "archived: { _eq: false }, name: { _eq: $name }"
+    if reference.project:
+        which, variables = (
+            f"{which}, project: {{ name: {{ _eq: $project }} }}",
+            variables | {"project": reference.project},
+        )
+    declared = ", ".join(f"${name}: String!" for name in variables)
+    document = f"""query{f"({declared})" if declared else ""} {{
+    flow(where: {{ {_tenant(tenant_id)}{which} }}, order_by: {{ version: desc }}, limit: 200) {{
+        id name version core_version environment storage run_config project {{ name }}
+        flow_group {{ labels run_config }}
+    }}
+}}"""
+    return document, variables
+
+
+def story(run_id: str, version: int, since: datetime | None, offset: int, limit: int) -> str:
+    """The states of a run after *version*, and one page of its log from *since* on, oldest first."""
+    where = f"where: {{ timestamp: {{ _gte: {_text(iso(since))} }} }}, " if since else ""
+    return f"""query {{
+    flow_run(where: {{ id: {{ _eq: {_text(run_id)} }} }}) {{
+        id state state_message
+        states(where: {{ version: {{ _gt: {version} }} }}, order_by: {{ version: asc }}) {{
+            version timestamp state message
+        }}
+        logs({where}order_by: {{ timestamp: asc }}, limit: {limit}, offset: {offset}) {{
+            id timestamp name level message
+        }}
     }}
 }}"""
 

@@ -4,11 +4,12 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from prefect.agent.adapters.graphql import documents
-from prefect.agent.adapters.graphql.records import Json, items, mapping
+from prefect.agent.adapters.graphql.records import Json, items, mapping, number, text
 from prefect.agent.adapters.graphql.transport import Transport
 from prefect.agent.adapters.graphql.wire import read_flow_run
 from prefect.agent.domain.model.explaining import fits
 from prefect.agent.domain.model.flow_runs import FlowRun
+from prefect.agent.domain.model.orders import FlowDraft, FlowReference
 
 DRAFT: Final = "00000000-0000-4000-8000-000000000000"
 """Id of a run that is none."""
@@ -24,6 +25,21 @@ def read_drafts(transport: Transport, only_tenant: str | None, labels: Collectio
     offered = [mapping(row) for row in rows if fits(_labels(mapping(row)), set(labels))]
     drafts = [read_flow_run(_row(flow), transport.now()) for flow in offered]
     return [draft for draft in drafts if draft is not None]
+
+
+def read_flow_drafts(transport: Transport, only_tenant: str | None, reference: FlowReference) -> list[FlowDraft]:
+    """The flow of that id or name, in its latest version: one draft for each project.
+
+    Raises:
+        CloudError: As the port says.
+    """
+    document, variables = documents.flows_of(only_tenant, reference)
+    found: dict[str, FlowDraft] = {}
+    for row in map(mapping, items(transport.ask(document, variables or None).get("flow"))):
+        run, project = read_flow_run(_row(row), transport.now()), text(mapping(row.get("project")).get("name"))
+        if run is not None and run.flow.id:
+            found.setdefault(project, FlowDraft(run=run, project=project, version=number(row.get("version"))))
+    return list(found.values())
 
 
 def _row(flow: Json) -> dict[str, object]:

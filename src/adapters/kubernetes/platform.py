@@ -22,6 +22,7 @@ from prefect.agent.adapters.kubernetes.jobs import Jobs, Scope
 from prefect.agent.adapters.kubernetes.manifest import JobDefaults, SecretReference
 from prefect.agent.adapters.kubernetes.own_pod import renamed_secret
 from prefect.agent.adapters.kubernetes.presence import PodPresence, PodProcess
+from prefect.agent.adapters.kubernetes.previews import check_namespace, documents
 from prefect.agent.adapters.kubernetes.references import OwnerReferences
 from prefect.agent.adapters.kubernetes.reflector import WatchRhythm
 from prefect.agent.adapters.kubernetes.self_check import OwnAccount, missing_permissions
@@ -173,6 +174,14 @@ class KubernetesPlatform(ExecutionPlatform):
         found = asked_of_the_cluster(basis, wanted, given, self._template, account=self._own_account.name)
         return attrs.evolve(found, quotable=not fetched)
 
+    def preview(self, submission: Submission) -> Sequence[Mapping[str, Any]]:
+        self._templates_of_runs.fetch(submission)
+        with without_text(hides=templates.is_elsewhere(submission.run_config)):
+            secret = self._secret_for(submission)
+            body = self._body(submission, self._templates_of_runs.of(submission), secret)
+            check_namespace(body, self._scope)
+        return documents(submission, body, secret)
+
     def prepare(self, submission: Submission) -> None:
         self._templates_of_runs.fetch(submission)
 
@@ -181,7 +190,7 @@ class KubernetesPlatform(ExecutionPlatform):
         quotes = not templates.is_elsewhere(submission.run_config)
         with without_text(hides=not quotes):
             body = self._body(submission, from_run, self._secret_for(submission))
-            self._check_namespace(body["metadata"]["namespace"])
+            check_namespace(body, self._scope)
             for name in manifest.unreachable_addresses(submission, body):
                 self._features.warn(
                     f"{name} is {submission.env[name]}: a pod cannot reach the agent's machine at that address. "
@@ -283,13 +292,6 @@ class KubernetesPlatform(ExecutionPlatform):
                 needs_room=blocked.needs_room,
                 retry_after=blocked.retry_after,
             ) from blocked
-
-    def _check_namespace(self, namespace: str) -> None:
-        if namespace != self._scope.namespace and not self._scope.cluster_wide:
-            raise SubmissionRefused(
-                f"the job template names the namespace {namespace!r}, but the agent creates Jobs in "
-                f"{self._scope.namespace!r} only; leave it out, or start the agent with --cluster-wide"
-            )
 
     def _secret_for(self, submission: Submission) -> SecretReference | None:
         """Return the Secret for the Job's secret variables: the existing one only if all of them are the API key."""

@@ -20,6 +20,7 @@ from prefect.agent.adapters.process import checkup, descriptors, interpreters, l
 from prefect.agent.adapters.process.ending import UnitEnding
 from prefect.agent.adapters.process.home import Home
 from prefect.agent.adapters.process.output import DEFAULT_LIMIT, MIB, Outputs
+from prefect.agent.adapters.process.previews import described
 from prefect.agent.adapters.process.reaper import Reaper
 from prefect.agent.adapters.process.unit_dir import UnitDir
 from prefect.agent.domain.errors import PlatformForbidden, PlatformUnavailable, SubmissionRefused
@@ -120,9 +121,12 @@ class ProcessPlatform(ExecutionPlatform):
     def checks(self, images: Callable[[], Collection[str]]) -> Sequence[Step]:  # noqa: ARG002 - it runs none
         return checkup.steps(self._interpreter, self._environ, self._directory)
 
+    def preview(self, submission: Submission) -> Sequence[Mapping[str, Any]]:
+        words, cwd = self._words(submission), _working_dir(submission)
+        return (described(submission, words, self._env(submission, cwd), cwd),)
+
     def create(self, submission: Submission) -> Unit:
-        words = interpreters.command_line(submission.command, self._interpreter, self._environ)
-        cwd = _working_dir(submission)
+        words, cwd = self._words(submission), _working_dir(submission)
         unit = self._dir(submission.name)
         with self._looking():
             with self._guard:
@@ -242,6 +246,9 @@ class ProcessPlatform(ExecutionPlatform):
             if holder is not None:
                 holder.close()
         self._ending.began(submission.name, child)
+
+    def _words(self, submission: Submission) -> list[str]:
+        return interpreters.command_line(submission.command, self._interpreter, self._environ)
 
     def _env(self, submission: Submission, cwd: str) -> dict[str, str]:
         env = interpreters.base_environment(self._environ)

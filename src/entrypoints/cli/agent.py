@@ -5,6 +5,8 @@ import click
 from prefect.agent.entrypoints.cli import install as installing
 from prefect.agent.entrypoints.cli import options
 from prefect.agent.entrypoints.cli.doctor import doctor
+from prefect.agent.entrypoints.cli.render import render
+from prefect.agent.entrypoints.cli.run_flow import run_flow
 from prefect.agent.entrypoints.cli.running import pause, resume, status, stop
 from prefect.agent.entrypoints.cli.selftest import selftest
 from prefect.agent.entrypoints.cli.start import start, starter
@@ -24,6 +26,8 @@ def agent(ctx: click.Context) -> None:
     Arguments:
         start       Start an agent: it waits for flow runs and starts each one
         install     Print a configuration that installs an agent
+        run         Create a flow run, and follow it if you like
+        render      Show what a flow run would become
         why         Say why a flow run does not start, and what to do about it
         doctor      Check everything that an agent needs, and say what to mend
         status      Show what the agents of this machine do
@@ -55,7 +59,7 @@ agent.add_command(start)
 agent.add_command(installing.install)
 agent.add_command(selftest)
 agent.add_command(why)
-for command in (status, pause, resume, stop):
+for command in (status, pause, resume, stop, run_flow, render):
     agent.add_command(command)
 agent.add_command(doctor)
 

@@ -101,6 +101,12 @@ _COMMON: Final = (
     ),
     click.option("--max-polls", type=click.IntRange(min=1), metavar="N", help="Stop after N polls. Default: never."),
     click.option(
+        "--dry-run",
+        is_flag=True,
+        default=None,
+        help="Connect and check, claim nothing, and say what the agent would do with each flow run that is due.",
+    ),
+    click.option(
         "--limit",
         type=click.IntRange(min=1),
         metavar="N",

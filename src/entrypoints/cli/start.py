@@ -154,6 +154,11 @@ def _start(class_name: str, given: dict[str, Any]) -> None:
         agent_name=name,
         secrets=mask,
     )
+    if given.pop("dry_run", None):
+        from prefect.agent.entrypoints.cli.rehearsing import rehearse  # noqa: PLC0415 - rarely needed
+
+        rehearse(class_name, {**given, "name": name})
+        return
     load(class_name)(**chosen(given, configuration, name)).start()
 
 
@@ -171,6 +176,7 @@ def chosen(given: Mapping[str, Any], configuration: Configuration, name: str) ->
         env_vars=pairs(given["env"]),
     )
     found.pop("env", None)
+    found.pop("dry_run", None)  # of a command that starts nothing anyway
     return found
 
 

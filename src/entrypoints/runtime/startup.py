@@ -48,7 +48,7 @@ class StartUp:
     """The steps that must succeed once before the first poll.
 
     Attributes:
-        agent: How the agent presents itself to the Cloud.
+        agent: How the agent presents itself to the Cloud; None registers nothing.
         patience: Seconds after which a failing step is not tried again; 0 tries each step once.
         stopping: Set to cancel the start.
         prepare: Called when the platform has answered, and tried again like the other steps.
@@ -57,7 +57,7 @@ class StartUp:
     cloud: CloudApi
     platform: ExecutionPlatform
     clock: Clock
-    agent: AgentIdentity
+    agent: AgentIdentity | None
     patience: float
     stopping: threading.Event
     tell: EventSink = events.ignore
@@ -95,7 +95,9 @@ class StartUp:
         self._persist(self.platform.check, MAY_PASS)
         self._persist(self.prepare, MAY_PASS)
         # The Cloud has accepted the key by now: a refusal may pass too.
-        self._persist(lambda: self.cloud.register(self.agent), (*MAY_PASS, Unauthorised))
+        agent = self.agent
+        if agent is not None:
+            self._persist(lambda: self.cloud.register(agent), (*MAY_PASS, Unauthorised))
         return tenant
 
     def _persist(self, step: Callable[[], Result], may_pass: tuple[type[AgentError], ...]) -> Result | None:

@@ -5,11 +5,19 @@ from prefect.agent.adapters.fakes.contracts.cloud_ending import RunEndingContrac
 from prefect.agent.adapters.fakes.contracts.cloud_explaining import ExplainingContract
 from prefect.agent.adapters.fakes.contracts.cloud_fences import FenceContract
 from prefect.agent.adapters.fakes.contracts.cloud_limits import LimitContract
+from prefect.agent.adapters.fakes.contracts.cloud_ordering import OrderingContract
 from prefect.agent.adapters.fakes.contracts.cloud_reading import ReadingContract
 from prefect.agent.adapters.fakes.contracts.cloud_writing import WritingContract
 
 
 class CloudApiContract(
-    ReadingContract, ClaimContract, FenceContract, RunEndingContract, LimitContract, WritingContract, ExplainingContract
+    ReadingContract,
+    ClaimContract,
+    FenceContract,
+    RunEndingContract,
+    LimitContract,
+    WritingContract,
+    ExplainingContract,
+    OrderingContract,
 ):
     """Give the fixture ``world``: a :class:`CloudWorld` without flow runs."""

@@ -2,11 +2,12 @@
 
 from prefect.agent.adapters.fakes.contracts.platform_creating import CreatingContract
 from prefect.agent.adapters.fakes.contracts.platform_ending import UnitEndingContract
+from prefect.agent.adapters.fakes.contracts.platform_previewing import PreviewingContract
 from prefect.agent.adapters.fakes.contracts.platform_seeing import SeeingContract
 from prefect.agent.adapters.fakes.contracts.platform_waiting import WaitingContract
 
 
-class ExecutionPlatformContract(CreatingContract, SeeingContract, UnitEndingContract):
+class ExecutionPlatformContract(CreatingContract, SeeingContract, UnitEndingContract, PreviewingContract):
     """Give the fixture ``world``: a :class:`PlatformWorld` without units."""
 
 

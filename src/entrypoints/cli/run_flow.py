@@ -1,0 +1,217 @@
+"""``prefect agent run``: creates a flow run, and follows it if that is wanted."""
+
+import json
+import sys
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+import click
+
+from prefect.agent.domain.errors import AgentError, OutcomeUnknown, RequestRejected
+from prefect.agent.domain.model.flow_runs import FlowRunId
+from prefect.agent.domain.model.orders import FlowDraft, RunOrder, Told, due_time, flow_reference, parameter
+from prefect.agent.domain.model.states import Outcome, State
+from prefect.agent.domain.texts import escaped, escaped_lines
+from prefect.agent.entrypoints.cli.logins import LOGIN, connected, login_options
+from prefect.agent.entrypoints.runtime import outlet
+from prefect.agent.entrypoints.runtime.exits import exit_for
+
+if TYPE_CHECKING:
+    from prefect.agent.ports.clock import Clock
+    from prefect.agent.ports.cloud_api import CloudApi
+
+EXITS: Final = {Outcome.SUCCESS: 0, Outcome.FAILURE: 1, Outcome.CANCELLED: 3}
+"""The exit code by the end of a run that is watched."""
+
+GOES_ON: Final = 4
+"""The exit code if the run has not ended when the watch is over."""
+
+INTERRUPTED: Final = 130
+"""The exit code after Ctrl-C, as shells have it."""
+
+A_DAY: Final = 86_400.0
+TRIES: Final = 5
+"""How often an order is sent whose outcome is unknown: its key keeps it from creating a second run."""
+
+
+@click.command("run")
+@click.argument("flow", metavar="FLOW")
+@click.option("--project", metavar="NAME", help="The flow's project, if several have a flow of that name.")
+@click.option(
+    "--param",
+    "-p",
+    "parameters",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Set a parameter of the flow. The value is JSON if it can be read as JSON, else text. Repeatable.",
+)
+@click.option(
+    "--label", "-l", "labels", multiple=True, help="Give the run this label. Repeatable. Default: the flow's."
+)
+@click.option("--name", "-n", metavar="NAME", help="Name of the run. Default: the Cloud chooses one.")
+@click.option("--at", metavar="TIME", help="When to start: 2030-01-31T08:00:00+01:00, or +10m from now. Default: now.")
+@click.option("--idempotency-key", metavar="KEY", help="Create no second run of the flow with the same key.")
+@click.option("--watch", "-w", is_flag=True, help="Show the run's states and its log until it has ended.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    default=A_DAY,
+    metavar="S",
+    show_default=True,
+    help="Watch for S seconds at most; the run itself goes on.",
+)
+@click.option(
+    "--output",
+    type=click.Choice(("text", "json")),
+    default="text",
+    show_default=True,
+    help="Print text for people, or one JSON object per line for programs.",
+)
+@login_options
+def run_flow(flow: str, output: str, **given: Any) -> None:
+    """Create a run of FLOW, and print its id and its address.
+
+    FLOW is the flow's id, its name, or PROJECT/NAME. An agent that takes the run's labels starts it.
+
+    With --watch the exit code is 0 if the run ended in Success, 1 if it Failed, 3 if it was Cancelled, 4 if it had not
+    ended in time. Ctrl-C ends the watch with 130, and the run goes on. Wrong usage is 2.
+
+    \b
+    Examples:
+        $ prefect agent run etl --param day=2030-01-31 --param 'tables=["a", "b"]' --watch
+        $ prefect agent run marketing/etl --label vm --at +10m
+    """
+    login = {name: given.pop(name) for name in LOGIN}
+    show = _Json() if output == "json" else _Text()
+    try:
+        with connected(login) as cloud:
+            sys.exit(_run(cloud, flow, given, show))
+    except AgentError as problem:
+        end = exit_for(problem)
+        refused = isinstance(problem, RequestRejected)
+        outlet.say(f"Error: {end}", err=True)
+        sys.exit(1 if refused else end.code)
+
+
+@attrs.frozen
+class _Text:
+    """Prints for people."""
+
+    def created(self, run_id: FlowRunId, address: str, draft: FlowDraft) -> None:
+        where = f" of project {draft.project}" if draft.project else ""
+        version = f" v{draft.version}" if draft.version is not None else ""
+        outlet.say(escaped(f"Created flow run {run_id} of flow {draft.run.flow.name}{version}{where}"))
+        if address:
+            outlet.say(escaped(address))
+
+    def told(self, told: Told) -> None:
+        at = f"{told.at:%H:%M:%S} " if told.at else ""
+        what = f"{told.name}: {told.message}" if told.is_state else f"  {told.level:<7} {told.name}: {told.message}"
+        outlet.say(escaped_lines(f"{at}{what}"))
+
+    def ended(self, state: State | None, _code: int) -> None:
+        if state is not None:
+            outlet.say(escaped(f"The flow run ended: {state.name}"))
+
+
+@attrs.frozen
+class _Json:
+    """Prints an object per line."""
+
+    def created(self, run_id: FlowRunId, address: str, draft: FlowDraft) -> None:
+        flow = {"id": draft.run.flow.id, "name": draft.run.flow.name, "project": draft.project or None}
+        self._say({"kind": "created", "id": run_id, "url": address or None, "flow": flow})
+
+    def told(self, told: Told) -> None:
+        kind = "state" if told.is_state else "log"
+        fields: dict[str, Any] = {"kind": kind, "at": told.at and told.at.isoformat(), "name": told.name}
+        self._say({**fields, **({} if told.is_state else {"level": told.level}), "message": told.message})
+
+    def ended(self, state: State | None, code: int) -> None:
+        self._say({"kind": "ended", "state": state and state.name, "exit_code": code})
+
+    def _say(self, fields: Mapping[str, Any]) -> None:
+        outlet.say(json.dumps(fields))
+
+
+def _run(cloud: "CloudApi", flow: str, given: Mapping[str, Any], show: _Text | _Json) -> int:
+    from prefect.agent.adapters.system.clock import SystemClock  # noqa: PLC0415
+    from prefect.agent.entrypoints.cli.following import Follow  # noqa: PLC0415
+
+    clock = SystemClock()
+    draft = _chosen(cloud.flow_drafts(flow_reference(flow, given["project"] or "")), flow, given["project"])
+    run_id = _create(cloud, clock, _order(draft.run.flow.id, given, clock, cloud.skew))
+    show.created(run_id, cloud.run_address(run_id), draft)
+    if not given["watch"]:
+        return 0
+
+    def warn(text: str) -> None:
+        outlet.say(f"Warning: {text}", err=True)
+
+    try:
+        follow = Follow(cloud=cloud, clock=clock, tell=show.told, warn=warn, seconds=given["timeout"])
+        state = follow(run_id)
+    except KeyboardInterrupt:
+        _say_it_goes_on(run_id, "Stopped watching")
+        return INTERRUPTED
+    if state is None:
+        _say_it_goes_on(run_id, f"The flow run has not ended within {given['timeout']:g} s")
+    code = GOES_ON if state is None or state.outcome is None else EXITS[state.outcome]
+    show.ended(state, code)
+    return code
+
+
+def _say_it_goes_on(run_id: FlowRunId, first: str) -> None:
+    text = f"{first}: the flow run goes on. If it does not start: prefect agent why {run_id}"
+    outlet.say(text, err=True)
+
+
+def _chosen(drafts: Sequence[FlowDraft], flow: str, project: str | None) -> FlowDraft:
+    """The only flow.
+
+    Raises:
+        UsageError: There is none, or there are several.
+    """
+    if not drafts:
+        where = f" in the project {project!r}" if project else ""
+        raise click.UsageError(f"this tenant has no flow with the id or the name {flow!r}{where}: register it first")
+    if len(drafts) > 1:
+        names = ", ".join(sorted(draft.project for draft in drafts))
+        raise click.UsageError(f"several projects have a flow {flow!r}: choose one by --project ({names})")
+    return drafts[0]
+
+
+def _order(flow_id: str, given: Mapping[str, Any], clock: "Clock", skew: float) -> RunOrder:
+    try:
+        parameters = dict(parameter(text) for text in given["parameters"])
+    except ValueError as problem:
+        raise click.BadParameter(str(problem), param_hint="--param") from problem
+    try:
+        due = due_time(given["at"], clock.now() + timedelta(seconds=skew)) if given["at"] else None
+    except ValueError as problem:
+        raise click.BadParameter(str(problem), param_hint="--at") from problem
+    return RunOrder(
+        flow_id=flow_id,
+        parameters=parameters,
+        labels=tuple(given["labels"]) or None,
+        name=given["name"] or None,
+        due=due,
+        key=given["idempotency_key"] or str(uuid.uuid4()),
+    )
+
+
+def _create(cloud: "CloudApi", clock: "Clock", order: RunOrder) -> FlowRunId:
+    """Create the run; repeat an order whose outcome is unknown.
+
+    Raises:
+        CloudError: The Cloud refuses it, or its outcome stays unknown.
+    """
+    for _ in range(TRIES - 1):
+        try:
+            return cloud.create_flow_run(order)
+        except OutcomeUnknown:
+            clock.pause(1.0)
+    return cloud.create_flow_run(order)
