@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import cache
+from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -30,6 +31,8 @@ HOST_IMAGE: Final = ROOT / "tools" / "host_image.py"
 LAB_PREFECT: Final = "lab/prefect:1.4.1"
 LAB_SMALL: Final = "lab/busybox:latest"
 KUBERNETES_PROGRAMS: Final = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+
+CHROMIUMS: Final = ("chromium", "chromium-browser", "google-chrome")
 
 Found = TypeVar("Found")
 
@@ -100,6 +103,19 @@ def _kubernetes() -> Path:
     return Path(given)
 
 
+@cache
+def _browser() -> Path:
+    """A Chromium that Playwright can drive."""
+    given = os.environ.get("PREFECT_AGENT_TEST_BROWSER")
+    found = given or next(filter(None, map(shutil.which, CHROMIUMS)), None)
+    if not found or not os.access(found, os.X_OK):
+        lacking = f"{found} cannot be executed" if found else f"there is no {' or '.join(CHROMIUMS)}"
+        raise Missing(f"{lacking}: `apt-get install chromium`, or name one in PREFECT_AGENT_TEST_BROWSER")
+    if find_spec("playwright") is None:
+        raise Missing("there is no Playwright: `make dev` installs it")
+    return Path(found)
+
+
 def _cluster() -> Path:
     """The kubeconfig of a cluster with a node, on which tests may make and delete things."""
     given = os.environ.get("KUBECONFIG")
@@ -125,6 +141,7 @@ def _image(kind: str, lab: str, *arguments: str | Path) -> str:
 
 
 NEEDS: Final[dict[str, Callable[[], object]]] = {
+    "browser": _browser,
     "docker": _docker_images,
     "cluster": _cluster,
     "kubernetes": _kubernetes,
@@ -140,6 +157,12 @@ NEEDS: Final[dict[str, Callable[[], object]]] = {
 def prefect_python() -> Path:
     """A Python with the real Prefect 1.4.1, never this one."""
     return _found("real_prefect", _prefect_python)
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> Path:
+    """A Chromium, or a browser like it."""
+    return _found("browser", _browser)
 
 
 @pytest.fixture(scope="session")

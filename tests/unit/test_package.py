@@ -48,6 +48,20 @@ def test_types_are_marked() -> None:
     assert (SOURCE / marker).is_file()
 
 
+def test_every_file_that_is_no_code_gets_into_the_wheel() -> None:
+    """Templates and static files that package data does not name would vanish from the wheel."""
+    named = PROJECT["tool"]["setuptools"]["package-data"].items()
+    packed = {path for package, patterns in named for pattern in patterns for path in folder_of(package).glob(pattern)}
+    files = {path for path in SOURCE.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+
+    assert {path for path in files if path.suffix != ".py"} == packed
+
+
+def folder_of(package: str) -> Path:
+    """Where the code of a package is."""
+    return SOURCE.joinpath(*package.split(".")[2:])
+
+
 def loaded_by(statement: str) -> set[str]:
     """Top-level modules in a fresh interpreter after *statement*."""
     text = (

@@ -1,0 +1,107 @@
+"""One Chromium for all tests; for each, a Cloud of its own and a window that must stay without a complaint."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+
+from prefect.agent.entrypoints.server.services import Routine
+from prefect.agent.entrypoints.server.testing import running_server
+from support.remote_cloud import RemoteCloud
+
+PATIENCE = 30_000
+"""Milliseconds that a page may take to show what it should."""
+
+
+@attrs.define(slots=False, repr=False)  # Playwright keeps its handlers in the object
+class Windows:
+    """Opens windows at one Cloud, and notes what their pages complain of.
+
+    Attributes:
+        complaints: Messages of the console, exceptions, and requests to other hosts.
+        expected: Beginnings of complaints that a test has provoked.
+    """
+
+    browser: Browser
+    url: str
+    complaints: list[str] = attrs.field(factory=list)
+    expected: list[str] = attrs.field(factory=list)
+    contexts: list[BrowserContext] = attrs.field(factory=list)
+
+    def open(self, path: str = "/", **options: Any) -> Page:
+        """A window of its own, without the cookies of others.
+
+        Args:
+            options: Of Playwright's ``new_context``.
+        """
+        context = self.browser.new_context(**{"viewport": {"width": 1200, "height": 800}, **options})
+        context.set_default_timeout(PATIENCE)
+        self.contexts.append(context)
+        page = context.new_page()
+        page.on("console", self._heard)
+        page.on("pageerror", lambda error: self.complaints.append(f"exception: {error}"))
+        page.on("request", self._asked)
+        page.on("dialog", lambda dialog: self.complaints.append(f"dialog: {dialog.message}"))
+        page.goto(self.url + path)
+        return page
+
+    def unexpected(self) -> list[str]:
+        """Complaints that no test has provoked."""
+        return [one for one in self.complaints if not one.startswith(tuple(self.expected) or ("\0",))]
+
+    def close(self) -> None:
+        """Close all windows."""
+        for context in self.contexts:
+            context.close()
+
+    def _heard(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            self.complaints.append(f"{message.type}: {message.text}")
+
+    def _asked(self, request: Request) -> None:
+        if urlsplit(request.url).netloc != urlsplit(self.url).netloc:
+            self.complaints.append(f"another host: {request.url}")
+
+
+@pytest.fixture(scope="session")
+def chromium(chromium_path: Path) -> Iterator[Browser]:
+    """A browser without a screen."""
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium_path, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    """The address of a Cloud that does nothing by itself."""
+    with running_server(tmp_path / "cloud.db", routine=Routine(enabled=())) as address:
+        yield address
+
+
+@pytest.fixture
+def remote(url: str) -> Iterator[RemoteCloud]:
+    """The same Cloud, as GraphQL clients ask it."""
+    with closing(RemoteCloud(url)) as found:
+        yield found
+
+
+@pytest.fixture
+def windows(chromium: Browser, url: str) -> Iterator[Windows]:
+    """Windows at this Cloud; none may have complained at the end."""
+    with closing(Windows(chromium, url)) as opened:
+        yield opened
+    assert opened.unexpected() == []
+
+
+@pytest.fixture
+def open_window(windows: Windows) -> Callable[..., Page]:
+    """Opens a window at a path of this Cloud."""
+    return windows.open
