@@ -48,10 +48,8 @@ def _run(about: dict[str, Any]) -> str:
     return str(about.get("flow_run_name") or about["flow_run_id"])
 
 
-def _moment(iso: str | None) -> str | None:
-    return (
-        None if iso is None else f"{datetime.fromisoformat(iso):%Y-%m-%d\N{NO-BREAK SPACE}%H:%M:%S\N{NO-BREAK SPACE}%Z}"
-    )
+def _moment(iso: str | None) -> datetime | None:
+    return None if iso is None else datetime.fromisoformat(iso)
 
 
 def _list(items: dict[str, Any]) -> str:
@@ -68,4 +66,6 @@ def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> s
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, datetime):
+        return f"<time>{value:%Y-%m-%d %H:%M:%S %Z}</time>"
     return escape("-" if value is None else cut(str(value), LONGEST))
