@@ -9,8 +9,9 @@ import pytest
 
 from prefect.agent.adapters.graphql import documents
 from prefect.agent.domain.times import read_time
-from prefect.agent.entrypoints.server.http.page import page
+from prefect.agent.entrypoints.server.pages.routes import PAGES
 from support.embedded import LATER, Embedded, task_run
+from support.page_browser import Browser
 
 GROWING: Final = ("flow_run", "task_run", "flow_run_state", "task_run_state", "log", "task", "edge", "flow")
 _SCAN: Final = re.compile(r"^SCAN (\w+)(?! USING)")
@@ -210,16 +211,18 @@ def test_what_flow_processes_ask(watched: Watched) -> None:
 
 
 def test_what_people_ask(watched: Watched) -> None:
-    """New runs, watching one, the page, deleting."""
+    """New runs, watching one, the pages, deleting."""
     flow = watched.flow(watched.project(), tasks=2)
+    browser = Browser(watched.execute)
     seen = watched.statements()
 
     run = watched.run(flow, idempotency_key="k")
     watched.run(flow, idempotency_key="k")
     watched.row("flow_run", run, "states { state } logs(order_by: { timestamp: asc }) { message }")
     watched.ask("query { flow_run(order_by: { created: desc }, limit: 10) { name flow { name } } }")
-    with watched.database.read() as tx:
-        page(tx)
+    for page in PAGES:
+        path = f"/default{page.path}".replace("{run_id}", run).replace("{flow_id}", flow)
+        assert browser.get(path).status == 200
     watched.change("cancel_flow_run", "state", flow_run_id=run)
     watched.change("delete_flow_run", "success", flow_run_id=run)
 

@@ -134,7 +134,7 @@ def greeting(start: Start, port: int, own: OwnKeys | None, *, locked: bool) -> l
     asks = locked and own is None
     by_file = " --token-file KEY-FILE" if asks else ""
     return [
-        f"Prefect API at {address} (GraphQL; POST), its data in {start.path}",
+        f"Prefect API at {address} (GraphQL; POST; pages in a browser), its data in {start.path}",
         _who_may(start, own, locked=locked),
         "To try next, in another terminal:",
         f"  export {exports}{own.admin if own else ''}",

@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from typing import Final
 
 import attrs
-from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from prefect.agent.entrypoints.server.graphql.answers import KEY_REFUSED, ApiAnswer, Operation, error_answer
 from prefect.agent.entrypoints.server.graphql.execution import Executor
@@ -26,9 +25,12 @@ from prefect.agent.entrypoints.server.http.body_limits import (
     BodyRefused,
     length_of,
 )
-from prefect.agent.entrypoints.server.http.gate import Hosts, hosts_of, refusal
+from prefect.agent.entrypoints.server.http.gate import NOT_KEPT, Hosts, hosts_of, refusal
 from prefect.agent.entrypoints.server.http.long_poll import WaitingRequests, preferred
-from prefect.agent.entrypoints.server.http.page import page
+from prefect.agent.entrypoints.server.pages.changes import Changes
+from prefect.agent.entrypoints.server.pages.routes import TABS
+from prefect.agent.entrypoints.server.pages.routes import routes as page_routes
+from prefect.agent.entrypoints.server.pages.site import Site, application
 
 GRAPHQL_PATHS: Final = ("/", "/graphql", "/graphql/", "/graphql/alpha")
 HEALTH_PATHS: Final = ("/health", "/health/", "/.well-known/apollo/server-health")
@@ -41,37 +43,52 @@ REQUEST_REFUSED: Final = "request_refused"
 
 _log: Final = logging.getLogger(__name__)
 
+_NOT_KEPT: Final = (NOT_KEPT[0].lower().encode("ascii"), NOT_KEPT[1].encode("ascii"))
+
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
-def make_app(execute: Executor, waiting: WaitingRequests | None = None, hosts: Hosts | None = None) -> ASGIApp:
+def make_app(
+    execute: Executor,
+    waiting: WaitingRequests | None = None,
+    hosts: Hosts | None = None,
+    changes: Changes | None = None,
+) -> ASGIApp:
     """Return the ASGI application on an open database, which the caller closes.
 
     Args:
         execute: Answers the GraphQL requests.
         waiting: The requests that wait for flow runs; the caller closes it before the server ends.
         hosts: The hosts that the application answers to; None: this machine's loopback.
+        changes: The pages that listen to changes; the caller closes it likewise.
     """
 
     async def health(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
-    async def home(request: Request) -> Response:
-        if not execute.accepts(request.headers):
-            return Response("This page needs an API key: Authorization: Bearer KEY", 401, media_type="text/plain")
-        with execute.database.read() as tx:
-            return HTMLResponse(page(tx))
-
-    routes = [Route(path, health, methods=["GET"]) for path in HEALTH_PATHS]
-    routes += [Route("/", home, methods=["GET"])]
+    waiting, changes = waiting or WaitingRequests(), changes or Changes()
+    site = Site(execute, changes, waiting.wake, TABS)
+    routes: list[BaseRoute] = [Route(path, health, methods=["GET"]) for path in HEALTH_PATHS]
     routes += [Route(path, _post_only, methods=["POST"]) for path in GRAPHQL_PATHS]  # for 405 to other methods
-    others = Starlette(routes=routes)
-    others.router.redirect_slashes = False  # a redirect would repeat the Host that the client names
-    return _App(execute, others, waiting or WaitingRequests(), hosts or hosts_of("localhost"))
+    routes += page_routes(site)
+    return _App(execute, application(site, routes), waiting, changes, hosts or hosts_of("localhost"))
 
 
 async def _post_only(_request: Request) -> Response:
     raise AssertionError("answered before the routes are looked at")
+
+
+def _not_kept(send: Send) -> Send:
+    """Forbid to keep an answer that does not say for how long it may be kept."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = list(message.get("headers", []))
+            if all(name.lower() != _NOT_KEPT[0] for name, _ in headers):
+                message = {**message, "headers": [*headers, _NOT_KEPT]}
+        await send(message)
+
+    return sending
 
 
 @attrs.frozen
@@ -81,6 +98,7 @@ class _App:
     _execute: Executor
     _others: ASGIApp
     _waiting: WaitingRequests
+    _changes: Changes
     _hosts: Hosts
     _body_reader: BodyReader = attrs.field(factory=BodyReader)
 
@@ -98,7 +116,7 @@ class _App:
         elif is_graphql:
             await self._graphql(dict(pairs), scope, receive, send)
         else:
-            await self._others(scope, receive, send)
+            await self._others(scope, receive, _not_kept(send))
 
     async def _refuse(
         self, found: ApiAnswer, receive: Receive, send: Send, more: Sequence[tuple[bytes, bytes]] = ()
@@ -142,6 +160,7 @@ class _App:
                 found = later
         elif found.has_changed_rows and found.ready_runs is None:
             self._waiting.wake()
+            self._changes.ring()
         if found.refusal is not None:
             _log_refusal(found, scope)
         await self._send(send, found, more)
@@ -152,6 +171,7 @@ class _App:
         content = _encode(found.body).encode("ascii")
         length = str(len(content)).encode("ascii")
         kind = [(b"content-type", b"application/json"), (b"content-length", length)]
+        kind += [_NOT_KEPT]
         kind += [COMPARES] if self._execute.strictness.compares else []
         await send({"type": "http.response.start", "status": found.status, "headers": [*kind, *more]})
         await send({"type": "http.response.body", "body": content, "more_body": more_body})

@@ -12,7 +12,7 @@ from typing import Final
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from prefect.agent.entrypoints.server.http.gate import SECURITY_HEADERS
+from prefect.agent.entrypoints.server.http.gate import NOT_KEPT, SECURITY_HEADERS
 
 HEAD_SECONDS: Final = 20.0
 """Seconds from the first byte of a request, or from the beginning of a connection, to the end of the head."""
@@ -122,7 +122,7 @@ class ClientConnection(H11Protocol):
         """Answer bytes that are not a request, in the protocol's shape; disconnect a client that is being answered."""
         content = json.dumps({"errors": [{"message": msg, "extensions": {"code": "BAD_REQUEST"}}]}).encode("ascii")
         kind = [("content-type", "application/json"), ("content-length", str(len(content))), ("connection", "close")]
-        answer = h11.Response(status_code=400, headers=[*kind, *SECURITY_HEADERS], reason="Bad Request")
+        answer = h11.Response(status_code=400, headers=[*kind, *SECURITY_HEADERS, NOT_KEPT], reason="Bad Request")
         try:
             parts = [self.conn.send(event) for event in (answer, h11.Data(data=content), h11.EndOfMessage())]
         except h11.LocalProtocolError:

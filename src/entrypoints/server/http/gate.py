@@ -31,18 +31,21 @@ _MAX_ADVICE: Final = 100
 
 
 _POLICY: Final = (
-    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'"
 )
 
 SECURITY_HEADERS: Final = (
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
-    ("Referrer-Policy", "no-referrer"),
-    ("Cache-Control", "no-store"),
+    ("Referrer-Policy", "same-origin"),  # with "no-referrer" a browser hides the Origin of our own forms as well
     ("Cross-Origin-Resource-Policy", "same-origin"),
     ("Content-Security-Policy", _POLICY),
 )
-"""Headers of every answer: the page needs its own styles and nothing else."""
+"""Of every answer: pages need their own styles, scripts and addresses, and nothing inline or from elsewhere."""
+
+NOT_KEPT: Final = ("Cache-Control", "no-store")
+"""Of every answer that does not say for how long it may be kept."""
 
 
 @attrs.frozen

@@ -15,6 +15,7 @@ from prefect.agent.entrypoints.server.http.app import make_app
 from prefect.agent.entrypoints.server.http.connections import BACKLOG, ClientConnection
 from prefect.agent.entrypoints.server.http.gate import SECURITY_HEADERS, Hosts
 from prefect.agent.entrypoints.server.http.long_poll import WaitingRequests
+from prefect.agent.entrypoints.server.pages.changes import Changes
 from prefect.agent.entrypoints.server.services import Routine, Services, running
 from prefect.agent.entrypoints.server.storage.clock import utc_now
 from prefect.agent.entrypoints.server.storage.database import Database
@@ -43,9 +44,9 @@ def listen(host: str, port: int) -> socket.socket:
 class _CloudServer(uvicorn.Server):
     """The HTTP server; it runs the services while it answers, and ends the requests that wait before it ends."""
 
-    def __init__(self, config: uvicorn.Config, services: Services, waiting: WaitingRequests) -> None:
+    def __init__(self, config: uvicorn.Config, services: Services, waiting: WaitingRequests, changes: Changes) -> None:
         super().__init__(config)
-        self._services, self._waiting = services, waiting
+        self._services, self._waiting, self._changes = services, waiting, changes
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to end. A second signal kills the process at once, which the database survives."""
@@ -58,6 +59,7 @@ class _CloudServer(uvicorn.Server):
         with running(self._services):
             await super().main_loop()
         self._waiting.close()
+        self._changes.close()
 
 
 def make_server(
@@ -79,9 +81,9 @@ def make_server(
         now: The Cloud's clock.
         hosts: The hosts that the server answers to; None: this machine's loopback.
     """
-    waiting = WaitingRequests()
+    waiting, changes = WaitingRequests(), Changes()
     config = uvicorn.Config(
-        make_app(Executor(database, keys, strictness, now), waiting, hosts),
+        make_app(Executor(database, keys, strictness, now), waiting, hosts, changes),
         log_config=None,
         log_level="warning",
         lifespan="off",
@@ -95,4 +97,4 @@ def make_server(
         headers=list(SECURITY_HEADERS),
         backlog=BACKLOG,
     )
-    return _CloudServer(config, Services(database, routine or Routine(), now), waiting)
+    return _CloudServer(config, Services(database, routine or Routine(), now), waiting, changes)

@@ -5,7 +5,6 @@ the log file. A power cut can lose the last moments, but never consistency (SQLi
 """
 
 import json
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -21,6 +20,7 @@ import attrs
 from prefect.agent.domain.cloud.errors import BAD_INPUT, TOO_EXPENSIVE
 from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.storage.answer_limits import check_total
+from prefect.agent.entrypoints.server.storage.ids import new_ids
 from prefect.agent.entrypoints.server.storage.opening import APPLICATION_ID, DatabaseProblem, hold_lock, open_file
 from prefect.agent.entrypoints.server.storage.sql_functions import TOO_SLOW, SqlFunctions, TooMuch
 from prefect.agent.entrypoints.server.storage.tables import BOOL, JSON, TABLES
@@ -161,7 +161,7 @@ class Tx:
         """Add rows that name the same columns; return their ids."""
         now = iso(datetime.now(timezone.utc))
         same = {"created": now, "updated": now, **TABLES[table].defaults}
-        full = [{"id": row_id, **same, **row} for row_id, row in zip(_new_ids(), rows, strict=False)]
+        full = [{"id": row_id, **same, **row} for row_id, row in zip(new_ids(), rows, strict=False)]
         if full:
             names = list(full[0])
             sql = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
@@ -221,18 +221,6 @@ class Tx:
             if self._functions.problem is not None:
                 raise self._functions.problem from problem
             raise
-
-
-def _new_ids() -> Generator[str]:
-    """Yield ids that grow with time (UUID version 7), so that new rows are neighbours in the file."""
-    milliseconds, chance = time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10), "big")
-    head = f"{milliseconds:012x}"
-    head = f"{head[:8]}-{head[8:]}-7{chance >> 68:03x}-"
-    tail = chance & ((1 << 61) - 1)  # of 62 bits: the batch can count upwards from here
-    while True:
-        text = f"{0x8000000000000000 | tail:016x}"
-        yield f"{head}{text[:4]}-{text[4:]}"
-        tail += 1
 
 
 _encode_json: Final = json.JSONEncoder(separators=(",", ":")).encode

@@ -131,7 +131,12 @@ ALTER TABLE auth_api_key ADD COLUMN made_by TEXT;
 UPDATE auth_api_key SET scope = 'admin';
 """
 
-STEPS: Final[Mapping[int, str]] = {2: _TO_2, 3: _TO_3, 4: _TO_4, 5: _TO_5, 6: _TO_6}
+_TO_7: Final = """
+DROP INDEX flow_run_6;
+CREATE INDEX flow_run_6 ON flow_run (state_timestamp, state, flow_id, tenant_id);
+"""
+
+STEPS: Final[Mapping[int, str]] = {2: _TO_2, 3: _TO_3, 4: _TO_4, 5: _TO_5, 6: _TO_6, 7: _TO_7}
 """SQL that makes a version from the one before it."""
 
 SCHEMA_VERSION: Final = max(STEPS)

@@ -283,7 +283,7 @@ _ALL: Final = (
             "start_time",
             "name",
             "agent_id",
-            "state_timestamp",
+            "state_timestamp, state, flow_id, tenant_id",  # all that a count over time needs
             "state, state_start_time",
         ),
         cascades={"flow_id": "flow"},

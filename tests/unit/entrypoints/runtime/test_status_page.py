@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Generator, Mapping
 from html.parser import HTMLParser
+from typing import Any
 
 import attrs
 import pytest
@@ -49,8 +50,12 @@ class Served:
 def server() -> Generator[Served]:
     """One server for all tests: stopping one takes half a second."""
     found = Served(BoardHarness(), "")
-    page = page_routes(lambda: found.agent.facts())
-    status = status_pages(lambda: found.agent.facts(), lambda: (b"", "text/plain"))
+
+    def facts() -> dict[str, Any]:
+        return found.agent.facts()
+
+    page = page_routes(facts)
+    status = status_pages(facts, lambda: (b"", "text/plain"))
     pages = {**health_pages(found.agent.health), **status, **page}
     server = HealthServer(Site(pages=pages, personal=PERSONAL), lambda: found.pokes.append("poke"))
     found.address = server.start("http://127.0.0.1:0").removeprefix("http://")

@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prefect.agent.entrypoints.server.graphql.execution import Executor
-from prefect.agent.entrypoints.server.http.page import page
 from prefect.agent.entrypoints.server.storage.database import Database, DatabaseProblem
 from support.embedded import Embedded
 
@@ -151,35 +150,6 @@ def test_a_hostile_flow_does_no_harm(cloud: Embedded, flow: dict[str, Any]) -> N
     assert status == 200
     if "errors" not in made:
         assert cloud.set_state(made["data"]["create_flow_run"]["id"], "Submitted")["status"] == "SUCCESS"
-
-
-# --- the page ---
-
-
-def test_the_page_shows_runs_and_escapes_them(cloud: Embedded) -> None:
-    """Names and messages are people's own: none of them becomes part of the page."""
-    flow = cloud.flow(cloud.project(), "<b>flow")
-    run = cloud.run(flow, flow_run_name="<script>alert(1)</script>")
-    cloud.change(
-        "set_flow_run_states",
-        "states { id }",
-        states=[{"flow_run_id": run, "state": {"type": "Failed", "message": "<img>"}}],
-    )
-
-    with cloud.database.read() as tx:
-        text = page(tx)
-
-    assert "&lt;script&gt;" in text
-    assert "&lt;b&gt;flow" in text
-    assert "&lt;img&gt;" in text
-    assert "<script>" not in text
-    assert run in text
-
-
-def test_an_empty_page_says_what_to_do(cloud: Embedded) -> None:
-    """A fresh Cloud is not a blank page."""
-    with cloud.database.read() as tx:
-        assert "prefect register" in page(tx)
 
 
 # --- the file ---

@@ -1,0 +1,147 @@
+"""How open pages learn that something changed: a bell that every mutation rings, and server-sent events.
+
+A stream looks again when the bell rings, at most once in ``GATHER`` seconds, and every ``LOOK_EVERY`` seconds anyway:
+what the Cloud does by itself rings no bell.
+"""
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
+from typing import Any, Final
+
+import attrs
+from starlette.responses import Response, StreamingResponse
+
+from prefect.agent.entrypoints.server.pages.view import KeyNeeded, NotThere, View
+
+GATHER: Final = 0.25
+LOOK_EVERY: Final = 2.0
+BEAT_EVERY: Final = 15.0
+"""Seconds after which a stream without news says that it is alive, so that a client that has gone is noticed."""
+
+MAX_STREAMS: Final = 200
+"""Streams that are open at one time; others are refused, and browsers ask again."""
+
+
+_UNBUFFERED: Final = {"X-Accel-Buffering": "no"}
+"""Asks proxies to pass each event on at once."""
+
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Changes:
+    """The bell, and the streams that listen to it. Of one event loop.
+
+    Attributes:
+        open: Streams that listen.
+        is_closed: Whether they are to end.
+    """
+
+    def __init__(self) -> None:
+        self._bell = asyncio.Event()
+        self.open = 0
+        self.is_closed = False
+
+    def ring(self) -> None:
+        """Something may have been changed."""
+        bell, self._bell = self._bell, asyncio.Event()
+        bell.set()
+
+    def close(self) -> None:
+        """Let all streams end: the server waits for them."""
+        self.is_closed = True
+        self.ring()
+
+    def stream(self, news: Callable[[], list[str]]) -> Response:
+        """Answer with events for as long as the client listens.
+
+        Args:
+            news: Called again and again; the events that are due, each made by :func:`event`.
+        """
+        if self.open >= MAX_STREAMS:
+            return Response("Too many pages listen", 503, headers={"Retry-After": "10"}, media_type="text/plain")
+        return StreamingResponse(self._events(news), media_type="text/event-stream", headers=_UNBUFFERED)
+
+    async def _events(self, news: Callable[[], list[str]]) -> AsyncIterator[str]:
+        loop = asyncio.get_running_loop()
+        self.open += 1
+        try:
+            yield ": hello\n\n"
+            said = loop.time()
+            while not self.is_closed:
+                bell, found = self._bell, news()
+                if found or loop.time() - said > BEAT_EVERY:
+                    said = loop.time()
+                    yield "".join(found) or ": alive\n\n"
+                if not found:  # else there may be more of it
+                    await _rung(bell)
+                await self._gather()
+        except (KeyNeeded, NotThere):
+            return  # the client asks again, and gets its answer then
+        except Exception:  # noqa: BLE001 - the answer has begun: all that can be done is to end it in order
+            _log.exception("A stream failed")
+        finally:
+            self.open -= 1
+
+    async def _gather(self) -> None:
+        """Changes come in crowds: look at them together."""
+        if not self.is_closed:
+            await asyncio.sleep(GATHER)
+
+
+async def _rung(bell: asyncio.Event) -> None:
+    """Wait until it is worth looking again; *bell* was there before the last look."""
+    try:
+        await asyncio.wait_for(bell.wait(), LOOK_EVERY)
+    except asyncio.TimeoutError:
+        return
+
+
+def event(name: str, data: Any) -> str:
+    """One server-sent event with JSON in it."""
+    return f"event: {name}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n"
+
+
+@attrs.frozen(kw_only=True)
+class Watch:
+    """What a stream is made from.
+
+    Attributes:
+        look: Opens a new :class:`View` of the same address; raises once the caller is no longer accepted.
+    """
+
+    look: Callable[[], AbstractContextManager[View]]
+    changes: Changes
+
+
+def watch_changes(watch: Watch) -> Response:
+    """Say ``changed`` when runs of the file changed, or the one that ``?run=`` names, or its task runs.
+
+    A page asks with ``?seen=``, the fingerprint of what it shows: what changed before it could listen is news, too.
+    """
+    with watch.look() as view:
+        seen = view.query.get("seen") or fingerprint(view, view.query.get("run"))
+
+    def news() -> list[str]:
+        nonlocal seen
+        with watch.look() as view:
+            before, seen = seen, fingerprint(view, view.query.get("run"))
+        return [event("changed", "")] if seen != before else []
+
+    return watch.changes.stream(news)
+
+
+def fingerprint(view: View, run_id: str | None = None) -> str:
+    """What is another text once flow runs changed, or the one with *run_id* or its task runs."""
+    if run_id is None:
+        newest = "SELECT (SELECT max(created) FROM flow_run) AS a, (SELECT max(state_timestamp) FROM flow_run) AS b"
+        found = view.sql("flow_run", newest)
+    else:
+        run = "SELECT version, name, state FROM flow_run WHERE id = ? AND tenant_id = ?"
+        tasks = "SELECT max(state_timestamp) AS at, count(*) AS n FROM task_run WHERE flow_run_id = ?"
+        found = view.sql("flow_run", run, [run_id, view.tenant["id"]]) + view.sql("task_run", tasks, [run_id])
+    return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16]

@@ -1,0 +1,129 @@
+"""The first page of a tenant: what needs attention, what comes next, what was."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any, Final
+
+from prefect.agent.domain.state_names import ancestors
+from prefect.agent.domain.times import iso
+from prefect.agent.entrypoints.server.pages.addresses import SPANS, changed
+from prefect.agent.entrypoints.server.pages.charts import HEIGHT, WIDTH, bars
+from prefect.agent.entrypoints.server.pages.kinds import Page, Section
+from prefect.agent.entrypoints.server.pages.run_list import COLUMNS
+from prefect.agent.entrypoints.server.pages.view import View, fields
+from prefect.agent.entrypoints.server.storage.row_trees import Row
+
+SHOWN: Final = 6
+LATE: Final = timedelta(minutes=1)
+STUCK: Final = timedelta(minutes=5)
+AGENT_ASKED: Final = timedelta(minutes=1)
+FORGOTTEN: Final = timedelta(days=7)
+
+_FAILED: Final = ["Failed", "TimedOut", "TriggerFailed", "ValidationFailed"]
+_WAITING: Final = ["Scheduled", "Queued", "Retrying", "Resume"]
+_STEPS: Final = {
+    "1h": timedelta(hours=1),
+    "24h": timedelta(hours=1),
+    "7d": timedelta(hours=6),
+    "30d": timedelta(days=1),
+}
+
+_HISTORY: Final = (
+    "SELECT substr(r.state_timestamp, 1, 13) AS hour, r.flow_id, r.state, count(*) AS n FROM flow_run r "
+    "WHERE r.state_timestamp >= ? AND r.tenant_id = ? GROUP BY 1, 2, 3"
+)
+
+
+def data(view: View) -> Mapping[str, Any]:
+    """What ``home.html`` shows."""
+    span = view.query.get("span", "24h")
+    span = span if span in _STEPS and span != "1h" else "24h"
+    counts = _history(view, span)
+    number = SPANS[span] // _STEPS[span]
+    return {
+        "failed": _failed(view),
+        "late": _late(view),
+        "stuck": _stuck(view),
+        "silent_agents": _silent_agents(view),
+        "upcoming": _upcoming(view),
+        "bars": bars([(r["hour"], r["state"], r["n"]) for r in counts], _first(view, span), _STEPS[span], number),
+        "chart": (WIDTH, HEIGHT),
+        "span": span,
+        "spans": [one for one in _STEPS if one != "1h"],
+        "flows": _by_flow(view, counts),
+        "is_new": view.tx.one("SELECT 1 FROM flow_run WHERE tenant_id = ? LIMIT 1", [view.tenant["id"]]) is None,
+        "changed": lambda **values: changed(view.query, **values),
+    }
+
+
+def _first(view: View, span: str) -> datetime:
+    """When the first bar begins: at a full step, so that the last one holds this moment."""
+    step = _STEPS[span]
+    epoch = datetime(1970, 1, 1, tzinfo=timezone.utc)
+    return epoch + ((view.now - epoch) // step + 1) * step - SPANS[span]
+
+
+def _history(view: View, span: str) -> list[Row]:
+    return view.sql("flow_run", _HISTORY, [iso(_first(view, span)), view.tenant["id"]])
+
+
+def _failed(view: View) -> list[Row]:
+    since = iso(view.now - timedelta(days=1))
+    where = {"state": {"_in": _FAILED}, "state_timestamp": {"_gte": since}}
+    return _runs(view, where, state_timestamp="desc")
+
+
+def _late(view: View) -> list[Row]:
+    where = {"state": {"_in": _WAITING}, "state_start_time": {"_lt": iso(view.now - LATE)}}
+    return _runs(view, where, state_start_time="desc")
+
+
+def _stuck(view: View) -> list[Row]:
+    """Runs that were claimed and have not begun, or have begun and sent no heartbeat since."""
+    before = {"_lt": iso(view.now - STUCK)}
+    silent = {"state": {"_in": ["Running", "Cancelling"]}, "heartbeat": before}
+    claimed = {"state": {"_eq": "Submitted"}, "state_timestamp": before}
+    return [*_runs(view, silent, state_timestamp="asc"), *_runs(view, claimed, state_timestamp="asc")][:SHOWN]
+
+
+def _upcoming(view: View) -> list[Row]:
+    where = {"state": {"_eq": "Scheduled"}, "state_start_time": {"_gte": iso(view.now)}}
+    return _runs(view, where, state_start_time="asc")
+
+
+def _runs(view: View, where: Mapping[str, Any], **order: str) -> list[Row]:
+    return view.rows("flow_run", COLUMNS, where, order_by=order, limit=SHOWN)
+
+
+def _silent_agents(view: View) -> list[Row]:
+    between = {"_lt": iso(view.now - AGENT_ASKED), "_gte": iso(view.now - FORGOTTEN)}
+    columns = fields("id name type labels last_queried")
+    return view.rows("agent", columns, {"last_queried": between}, order_by={"last_queried": "desc"}, limit=SHOWN)
+
+
+def _by_flow(view: View, counts: list[Row]) -> list[Row]:
+    """Flows by how often they ran: their runs by kind of state."""
+    flows: dict[str, Row] = {}
+    known = {row["id"]: row for row in view.rows("flow", fields("id name flow_group_id"), _ids(counts), limit=5000)}
+    totals: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for row in counts:
+        flow = known.get(row["flow_id"])
+        if flow is not None:
+            flows[flow["flow_group_id"]] = flow
+            totals[flow["flow_group_id"]][_kind(row["state"])] += row["n"]
+    rows = [{**flows[group], "counts": dict(kinds), "total": sum(kinds.values())} for group, kinds in totals.items()]
+    return sorted(rows, key=lambda row: (-row["total"], row["name"]))[: 2 * SHOWN]
+
+
+def _ids(counts: list[Row]) -> dict[str, Any]:
+    return {"id": {"_in": sorted({row["flow_id"] for row in counts})[:5000]}}
+
+
+def _kind(state: str) -> str:
+    """The state that stands for *state* in a count."""
+    line = ancestors(state)
+    return next((one for one in ("Success", "Failed", "Cancelled", "Running", "Submitted") if one in line), "Scheduled")
+
+
+SECTION: Final = Section(pages=(Page("", "home.html", data, tab="Home"), Page("/", "home.html", data, tab="Home")))

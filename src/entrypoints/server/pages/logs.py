@@ -1,0 +1,200 @@
+"""The log of a flow run: a page at a time, live, searched, and as a download. It may have 100,000 lines and more.
+
+The page shows the lines of one stretch and asks for the next one when it is wanted. New lines come as server-sent
+events that hold HTML of the same template; ids of lines grow with the time at which the Cloud took them in, so a stream
+looks only at what came since, whatever time the lines themselves carry.
+"""
+
+import re
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any, Final
+
+import attrs
+from starlette.datastructures import QueryParams
+from starlette.responses import Response, StreamingResponse
+
+from prefect.agent.domain.cloud.logs import LEVELS
+from prefect.agent.domain.texts import escaped_lines
+from prefect.agent.entrypoints.server.pages.addresses import changed, position, position_text
+from prefect.agent.entrypoints.server.pages.changes import Watch, event
+from prefect.agent.entrypoints.server.pages.flow_run import head
+from prefect.agent.entrypoints.server.pages.kinds import Page, Section, Stream
+from prefect.agent.entrypoints.server.pages.rendering import render
+from prefect.agent.entrypoints.server.pages.view import View, fields
+from prefect.agent.entrypoints.server.storage.ids import first_id_of
+from prefect.agent.entrypoints.server.storage.row_trees import Row
+
+LINES: Final = 500
+"""Lines of a page."""
+
+NEWS: Final = 500
+"""Most lines that one event carries, whatever was written since the last one."""
+
+CHUNK: Final = 5000
+"""Lines of a download that are read at a time."""
+
+_COLUMNS: Final = "t0.id, t0.timestamp, t0.name, t0.level, t0.message, t0.task_run_id"
+_ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+
+
+def data(view: View) -> Mapping[str, Any]:
+    """What ``flow_run_logs.html`` shows: the last lines, or those before or after a place."""
+    shown = head(view)
+    after = position(view.query.get("after", ""))
+    lines = _lines(view, LINES + 1, after=after, before=position(view.query.get("before", "")))
+    more = len(lines) > LINES
+    lines = (lines[:LINES] if after else lines[-LINES:]) if more else lines
+    is_part = after is not None or view.query.get("before")
+    return {
+        **shown,
+        "lines": lines,
+        "levels": LEVELS,
+        "older": _place(view.query, "before", lines[0]) if lines and (more or after) else None,
+        "newer": _place(view.query, "after", lines[-1]) if lines and is_part and (more or not after) else None,
+        "first": changed(view.query, after="~0", before=None),
+        "last": changed(view.query, after=None, before=None),
+        "stream": f"{view.link('flow-run', view.path['run_id'], 'logs', 'events')}{_stream_query(view.query)}",
+        "download": f"{view.link('flow-run', view.path['run_id'], 'logs', 'download')}{_stream_query(view.query)}",
+        "is_live": not is_part,
+        "since": first_id_of(time.time_ns()),
+        "shown_message": shown_message,
+        "tasks": _tasks(view),
+    }
+
+
+def shown_message(message: str | None) -> str:
+    """A line without colours and other commands of terminals; what is left of control characters is made visible."""
+    return escaped_lines(_ANSI.sub("", message or "").replace("\r\n", "\n"))
+
+
+def follow(watch: Watch) -> Response:
+    """Send new lines as they come: events ``lines`` with HTML.
+
+    Of more lines than a person can follow the last ones are sent, and how many were left out.
+    """
+    with watch.look() as view:
+        query = view.query
+    tail = _Tail(query.get("since") or first_id_of(time.time_ns()))
+
+    def news() -> list[str]:
+        with watch.look() as view:
+            lines, left_out = tail.read(view)
+        if not lines:
+            return []
+        html = render("log_lines.html", {"lines": lines, "shown_message": shown_message})
+        return [event("lines", {"html": html, "left_out": left_out, "since": tail.since})]
+
+    return watch.changes.stream(news)
+
+
+@attrs.define
+class _Tail:
+    """What came since the last look.
+
+    Attributes:
+        since: Ids of lines that come from now on are not below this.
+    """
+
+    since: str
+    _sent: set[str] = attrs.field(factory=set, init=False)
+
+    def read(self, view: View) -> tuple[list[Row], int]:
+        """New lines, in the order in which the Cloud took them in, and how many before these are left out."""
+        now = first_id_of(time.time_ns())
+        condition, params = _filter(view, run="+t0.flow_run_id")
+        new = f"FROM log t0 WHERE t0.id >= ? AND {condition}"
+        newest = f"SELECT {_COLUMNS} {new} ORDER BY t0.id DESC LIMIT {NEWS + 1 + len(self._sent)}"
+        found = view.sql("log", newest, [self.since, *params])
+        lines = [row for row in reversed(found) if row["id"] not in self._sent]
+        left_out = 0
+        if len(lines) > NEWS:
+            left_out = view.sql("log", f"SELECT count(*) AS n {new}", [self.since, *params])[0]["n"] - NEWS
+        # Of one millisecond some lines may have come before this look, and others come after it.
+        same = view.sql("log", f"SELECT t0.id {new}", [now, *params])
+        self.since, self._sent = now, {row["id"] for row in same}
+        return lines[-NEWS:], left_out
+
+
+def download(watch: Watch) -> Response:
+    """All lines that the filters leave, as a text file.
+
+    Raises:
+        NotThere: There is no such run.
+    """
+    with watch.look() as view:
+        run_id = view.row("flow_run", view.path["run_id"], fields("id"))["id"]
+
+    def text() -> Iterator[str]:
+        after: tuple[str, str] | None = ("", "")
+        while after is not None:
+            with watch.look() as view:
+                lines = _lines(view, CHUNK, after=after)
+            yield "".join(
+                f"{line['timestamp']} {line['level']} {line['name']}: {shown_message(line['message'])}\n"
+                for line in lines
+            )
+            after = (lines[-1]["timestamp"], lines[-1]["id"]) if len(lines) == CHUNK else None
+
+    async def parts() -> AsyncIterator[str]:
+        for part in text():
+            yield part
+
+    disposition = f'attachment; filename="flow-run-{run_id}.log"'
+    return StreamingResponse(
+        parts(), media_type="text/plain; charset=utf-8", headers={"Content-Disposition": disposition}
+    )
+
+
+def _lines(
+    view: View, most: int, *, after: tuple[str, str] | None = None, before: tuple[str, str] | None = None
+) -> list[Row]:
+    """Lines in the order of their times: the first ones after a place, or the last ones before one or at all."""
+    condition, params = _filter(view)
+    if after is not None:
+        condition, params = f"{condition} AND (t0.timestamp, t0.id) > (?, ?)", [*params, *after]
+    elif before is not None:
+        condition, params = f"{condition} AND (t0.timestamp, t0.id) < (?, ?)", [*params, *before]
+    way = "ASC" if after is not None else "DESC"
+    statement = f"SELECT {_COLUMNS} FROM log t0 WHERE {condition} ORDER BY t0.timestamp {way}, t0.id {way} LIMIT {most}"
+    found = view.sql("log", statement, params)
+    return found if after is not None else found[::-1]
+
+
+def _filter(view: View, run: str = "t0.flow_run_id") -> tuple[str, list[Any]]:
+    """The condition that the address asks for."""
+    parts, params = [f"{run} = ?", "t0.tenant_id = ?"], [view.path["run_id"], view.tenant["id"]]
+    level, text, task_run = (view.query.get(name, "") for name in ("level", "text", "task_run"))
+    if level in LEVELS:
+        several = LEVELS[: LEVELS.index(level) + 1]
+        parts, params = [*parts, f"t0.level IN ({', '.join('?' * len(several))})"], [*params, *several]
+    if text:
+        parts, params = [*parts, "instr(lower(t0.message), lower(?)) > 0"], [*params, text[:1000]]
+    if task_run:
+        parts, params = [*parts, "t0.task_run_id = ?"], [*params, task_run]
+    return " AND ".join(parts), params
+
+
+def _place(query: QueryParams, name: str, line: Row) -> str:
+    other = {"before": None, "after": None, name: position_text(line["timestamp"], line["id"])}
+    return changed(query, **other)
+
+
+def _stream_query(query: QueryParams) -> str:
+    return changed(query, before=None, after=None, since=None)
+
+
+def _tasks(view: View) -> list[Row]:
+    """Task runs to choose from."""
+    where = {"flow_run_id": {"_eq": view.path["run_id"]}}
+    rows = view.rows("task_run", fields("id map_index", task=fields("name")), where, limit=200)
+    return sorted(rows, key=lambda row: (row["task"]["name"] or "", row["map_index"]))
+
+
+SECTION: Final = Section(
+    pages=(Page("/flow-run/{run_id}/logs", "flow_run_logs.html", data, tab="Flow runs"),),
+    streams=(
+        Stream("/flow-run/{run_id}/logs/events", follow),
+        Stream("/flow-run/{run_id}/logs/download", download),
+    ),
+)

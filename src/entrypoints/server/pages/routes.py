@@ -1,0 +1,33 @@
+"""Everything that has an address, by subject.
+
+A further page is a :class:`~.kinds.Page` in the section of its subject: an address, a function that reads, a template.
+"""
+
+from typing import Final
+
+from starlette.routing import BaseRoute
+
+from prefect.agent.entrypoints.server.pages import flow, flow_run, flow_runs, flows, home, logs
+from prefect.agent.entrypoints.server.pages.changes import watch_changes
+from prefect.agent.entrypoints.server.pages.kinds import Section, Stream
+from prefect.agent.entrypoints.server.pages.site import Site
+
+TABS: Final = {"Home": "", "Flow runs": "flow-runs", "Flows": "flows"}
+"""Entries of the navigation: name and path below the tenant's slug."""
+
+SECTIONS: Final = (
+    home.SECTION,
+    flow_runs.SECTION,
+    flow_run.SECTION,
+    logs.SECTION,
+    flows.SECTION,
+    flow.SECTION,
+    Section(streams=(Stream("/-/changes", watch_changes),)),
+)
+
+PAGES: Final = [page for section in SECTIONS for page in section.pages]
+
+
+def routes(site: Site) -> list[BaseRoute]:
+    """All routes of *site*."""
+    return site.routes(SECTIONS)

@@ -1,0 +1,202 @@
+"""Flow runs as a list: filters from the address, sorted, a page at a time, as fast with 100,000 runs as with ten.
+
+A page begins at a row, never at a number of rows to leave out. The index of the column that is sorted by is walked,
+unless a filter leaves so few rows that sorting these is less work.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import attrs
+from starlette.datastructures import QueryParams
+
+from prefect.agent.domain.state_names import PARENTS
+from prefect.agent.entrypoints.server.pages.addresses import (
+    changed,
+    moment,
+    pattern,
+    position,
+    position_text,
+    span_start,
+)
+from prefect.agent.entrypoints.server.pages.view import View, fields
+from prefect.agent.entrypoints.server.storage.filters import Where
+from prefect.agent.entrypoints.server.storage.row_trees import Row
+from prefect.agent.entrypoints.server.storage.tables import TABLES
+
+PAGE_SIZE: Final = 50
+FEW: Final = 2000
+"""Rows that are sorted rather than looked for along an index."""
+
+SORTS: Final[Mapping[str, str]] = {
+    "created": "created",
+    "start": "start_time",
+    "changed": "state_timestamp",
+    "name": "name",
+}
+"""What a list can be sorted by, and its column; each has an index."""
+
+TIMES: Final[Mapping[str, str]] = {
+    "created": "created",
+    "start": "start_time",
+    "end": "end_time",
+    "changed": "state_timestamp",
+}
+"""Times that a span can be about, and their columns."""
+
+COLUMNS: Final = fields(
+    "id name state state_message labels created scheduled_start_time start_time end_time state_timestamp",
+    flow=fields("id name"),
+)
+
+_TABLE: Final = TABLES["flow_run"]
+
+
+@attrs.frozen(kw_only=True)
+class Listing:
+    """One page of a list.
+
+    Attributes:
+        runs: Rows with ``COLUMNS``.
+        newer: Query of the page before; None on the first.
+        older: Query of the next page; None on the last.
+    """
+
+    runs: list[Row]
+    newer: str | None
+    older: str | None
+
+
+def run_filter(query: QueryParams, now: datetime) -> dict[str, Any]:
+    """What the address asks for, in Hasura's words."""
+    where: dict[str, Any] = {}
+    states = [state for state in query.getlist("state") if state in PARENTS]
+    labels = [label for text in query.getlist("label") for label in _words(text)]
+    if states:
+        where["state"] = {"_in": states}
+    if labels:
+        where["labels"] = {"_contains": labels}
+    if query.get("flow"):
+        where["flow"] = {"flow_group_id": {"_eq": query["flow"]}}
+    if query.get("project"):
+        where["flow"] = {**where.get("flow", {}), "project_id": {"_eq": query["project"]}}
+    return {**where, **_span(query, now)}
+
+
+def list_runs(view: View) -> Listing:
+    """The page of the list that the address names."""
+    where = run_filter(view.query, view.now)
+    name = view.query.get("name", "")[:200]
+    sort = _sort(view.query)
+    after, before = position(view.query.get("after", "")), position(view.query.get("before", ""))
+    is_back = after is None and before is not None
+    is_descending = (view.query.get("way", "asc" if sort == "name" else "desc") == "desc") is not is_back
+    found = _places(view, where, SORTS[sort], before if is_back else after, descending=is_descending, name=name)
+    more, found = len(found) > PAGE_SIZE, found[:PAGE_SIZE]
+    found = found[::-1] if is_back else found
+    has_newer, has_older = (more, True) if is_back else (after is not None, more)
+    first, last = (position_text(one["place"], one["id"]) for one in (found[0], found[-1])) if found else ("", "")
+    return Listing(
+        runs=_rows(view, [one["id"] for one in found]),
+        newer=changed(view.query, after=None, before=first) if has_newer and found else None,
+        older=changed(view.query, after=last, before=None) if has_older and found else None,
+    )
+
+
+def _sort(query: QueryParams) -> str:
+    """What is sorted by: by what the address says, else by the time that its span is about."""
+    by_time = {"start": "start", "end": "changed", "changed": "changed"}.get(query.get("time", ""), "created")
+    asked = query.get("sort", "")
+    has_span = bool(query.get("span") or query.get("from") or query.get("to"))
+    return asked if asked in SORTS else by_time if has_span else "created"
+
+
+def latest_runs(view: View, expression: Mapping[str, Any], most: int) -> list[Row]:
+    """The *most* runs that were created last of those that match, with ``COLUMNS``; *most* is at most a page."""
+    found = _places(view, expression, "created", None, descending=True)
+    return _rows(view, [one["id"] for one in found[:most]])
+
+
+def _places(
+    view: View,
+    expression: Mapping[str, Any],
+    column: str,
+    start: tuple[str, str] | None,
+    *,
+    descending: bool,
+    name: str = "",
+) -> list[Row]:
+    """Ids and places of one row more than a page has."""
+    where = Where()
+    full = {**expression, "tenant_id": {"_eq": view.tenant["id"]}, column: _known(expression.get(column))}
+    named = _named(view, name) if name else None
+    if named is not None:
+        full["id"] = {"_in": named}
+    parts, params = [where.sql(_TABLE, full, narrow=True)], where.params
+    if name and named is None:
+        parts, params = [*parts, _NAMED], [*params, pattern(name)]
+    if start:
+        parts, params = [*parts, f"(t0.{column}, t0.id) {'<' if descending else '>'} (?, ?)"], [*params, *start]
+    is_narrow = named is not None or _are_few(view, expression)
+    hint = "" if is_narrow else f"INDEXED BY {_index(column)}"
+    way = "DESC" if descending else "ASC"
+    statement = (
+        f"SELECT t0.id, t0.{column} AS place FROM flow_run t0 {hint} WHERE {' AND '.join(parts)} "
+        f"ORDER BY t0.{column} {way}, t0.id {way} LIMIT {PAGE_SIZE + 1}"
+    )
+    return view.sql("flow_run", statement, params)
+
+
+_NAMED: Final = "t0.name LIKE ? ESCAPE '\\'"
+
+
+def _named(view: View, name: str) -> list[str] | None:
+    """Ids of runs with *name* in theirs, by the index of names alone; None if they are not few."""
+    statement = f"SELECT t0.id FROM flow_run t0 INDEXED BY {_index('name')} WHERE {_NAMED} LIMIT {FEW + 1}"
+    found = [row["id"] for row in view.sql("flow_run", statement, [pattern(name)])]
+    return found if len(found) <= FEW else None
+
+
+def _index(column: str) -> str:
+    """The index that begins with *column*."""
+    number = next(n for n, text in enumerate(_TABLE.indexes) if text.split(", ")[0] == column)
+    return f"flow_run_{number}"
+
+
+def _known(test: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A list sorted by a column has only rows with a value there."""
+    return {**(test or {}), "_is_null": False}
+
+
+def _are_few(view: View, expression: Mapping[str, Any]) -> bool:
+    """Whether a filter with an index of its own leaves so few rows that they can be sorted."""
+    return any(_count(view, {name: expression[name]}) <= FEW for name in ("state", "flow") if name in expression)
+
+
+def _count(view: View, expression: Mapping[str, Any]) -> int:
+    """How many rows match, counted as far as one more than few."""
+    where = Where()
+    condition = where.sql(_TABLE, expression)
+    statement = f"SELECT count(*) AS n FROM (SELECT 1 FROM flow_run t0 WHERE {condition} LIMIT {FEW + 1})"
+    return int(view.sql("flow_run", statement, where.params)[0]["n"])
+
+
+def _rows(view: View, ids: list[str]) -> list[Row]:
+    found = {row["id"]: row for row in view.rows("flow_run", COLUMNS, {"id": {"_in": ids}})} if ids else {}
+    return [found[one] for one in ids]
+
+
+def _span(query: QueryParams, now: datetime) -> dict[str, Any]:
+    """The condition on a time. What has ended in a span has changed since it began: that has an index."""
+    start = span_start(query, now) or moment(query, "from")
+    test = {"_gte": start, "_lt": moment(query, "to")}
+    if not any(test.values()):
+        return {}
+    column = TIMES.get(query.get("time", ""), "created")
+    implied: dict[str, Any] = {"state_timestamp": {"_gte": start}} if column == "end_time" and start else {}
+    return {column: test, **implied}
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]

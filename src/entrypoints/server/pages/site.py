@@ -1,0 +1,307 @@
+"""The pages as a web application: who may look, what went wrong, and everything between an address and its function.
+
+What there is, is listed in ``routes.py``; what a page, a change and a stream are, in ``kinds.py``.
+"""
+
+import logging
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import attrs
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ExceptionHandler
+
+from prefect.agent.domain.cloud.errors import CloudRefusal
+from prefect.agent.entrypoints.server.graphql.execution import Executor
+from prefect.agent.entrypoints.server.pages.assets import serve_asset
+from prefect.agent.entrypoints.server.pages.changes import Changes, Watch, fingerprint
+from prefect.agent.entrypoints.server.pages.kinds import Action, Again, Page, Section, Stream
+from prefect.agent.entrypoints.server.pages.rendering import render
+from prefect.agent.entrypoints.server.pages.sessions import Sessions, cookie_of, drop_cookie, set_cookie
+from prefect.agent.entrypoints.server.pages.view import Form, KeyNeeded, NotThere, Refused, View
+from prefect.agent.entrypoints.server.storage.database import code_of_mistake, explain
+from prefect.agent.entrypoints.server.storage.row_trees import Row
+from prefect.agent.entrypoints.server.storage.scopes import Caller
+
+MAX_FORM: Final = 1024 * 1024
+"""Bytes of a form."""
+
+MAX_FIELDS: Final = 2000
+
+TOKEN_FIELD: Final = "form_token"  # noqa: S105 - a name
+"""The field of every form that proves it to be one of ours."""
+
+_FAILED: Final = "This failed within the Cloud; its log says why."
+
+_log: Final = logging.getLogger(__name__)
+
+SIGN_IN: Final = "/-/sign-in"
+SIGN_OUT: Final = "/-/sign-out"
+
+
+@attrs.frozen
+class _Visitor:
+    """Who asks.
+
+    Attributes:
+        token: Of the session; empty if there is none.
+        headers: As GraphQL is asked with.
+    """
+
+    caller: Caller
+    token: str
+    headers: Mapping[str, str]
+
+
+@attrs.frozen
+class Site:
+    """All pages of one server.
+
+    Attributes:
+        execute: Answers GraphQL: every change goes through it.
+        on_change: Called after each change by a form.
+        tabs: Entries of the navigation: name and path below the slug.
+    """
+
+    execute: Executor
+    changes: Changes
+    on_change: Callable[[], None]
+    tabs: Mapping[str, str]
+    sessions: Sessions = attrs.field(factory=Sessions)
+
+    def routes(self, sections: Sequence[Section]) -> list[BaseRoute]:
+        """Everything that is served; the first page is shown at the front, too."""
+        pages = [page for section in sections for page in section.pages]
+        actions = [action for section in sections for action in section.actions]
+        streams = [stream for section in sections for stream in section.streams]
+        return [
+            Route("/", self._front(pages[0]), methods=["GET"]),
+            Route("/-/static/{edition}/{name}", serve_asset, methods=["GET"]),
+            Route(SIGN_IN, self._answering(self._sign_in_page), methods=["GET"]),
+            Route(SIGN_IN, self._answering(self._sign_in), methods=["POST"]),
+            Route(SIGN_OUT, self._answering(self._sign_out), methods=["POST"]),
+            *(Route(f"/{{tenant}}{one.path}", self._page(one), methods=["GET"]) for one in pages),
+            *(Route(f"/{{tenant}}{one.path}", self._action(one), methods=["POST"]) for one in actions),
+            *(Route(f"/{{tenant}}{one.path}", self._stream(one), methods=["GET"]) for one in streams),
+        ]
+
+    @property
+    def handlers(self) -> dict[Any, ExceptionHandler]:
+        """How what went wrong is shown."""
+
+        async def refused(_request: Request, problem: Exception) -> Response:
+            assert isinstance(problem, HTTPException)
+            return _wrong(problem.status_code, str(problem.detail), problem.headers)
+
+        async def failed(_request: Request, _problem: Exception) -> Response:
+            return _wrong(500, _FAILED)
+
+        return {HTTPException: refused, Exception: failed}
+
+    # --- who asks ---
+
+    def _visitor(self, request: Request) -> _Visitor:
+        """Who asks, by key or by session.
+
+        Raises:
+            KeyNeeded: A key is needed, and there is none that is accepted.
+        """
+        token = cookie_of(request)
+        given = request.headers.get("authorization")
+        key = self.sessions.key(token) if token else None
+        headers = {"authorization": given if given is not None else f"Bearer {key}" if key else ""}
+        caller = self.execute.caller(headers)
+        if caller is None:
+            raise KeyNeeded
+        return _Visitor(caller, token if key else "", headers)
+
+    @contextmanager
+    def _look(self, request: Request) -> Generator[View]:
+        visitor = self._visitor(request)
+        with self.execute.database.read() as tx:
+            slug = request.path_params["tenant"]
+            tenant = tx.row("tenant", "slug = ?", [slug])
+            if tenant is None:
+                raise NotThere(f"There is no tenant {slug:.80}.")
+            path = {name: value for name, value in request.path_params.items() if name != "tenant"}
+            yield View(
+                tx=tx,
+                caller=visitor.caller,
+                tenant=tenant,
+                now=self.execute.now(),
+                path=path,
+                query=request.query_params,
+            )
+
+    # --- answers ---
+
+    def _page(self, page: Page) -> Callable[[Request], Any]:
+        async def show(request: Request) -> Response:
+            return self._show(request, page)
+
+        return self._answering(show)
+
+    def _show(self, request: Request, page: Page, status: int = 200, **replaced: Any) -> Response:
+        with self._look(request) as view:
+            context = {**self._frame(request, view, page.tab), **page.data(view), **replaced}
+            return HTMLResponse(render(page.template, context), status)
+
+    def _frame(self, request: Request, view: View, tab: str) -> Row:
+        """What every template may use."""
+        visitor = self._visitor(request)
+        return {
+            "view": view,
+            "now": view.now,
+            "tab": tab,
+            "tabs": [(name, view.link(path).rstrip("/")) for name, path in self.tabs.items()],
+            "tenants": view.tx.all("SELECT name, slug FROM tenant ORDER BY created LIMIT 100"),
+            "form_token": self.sessions.form_token(visitor.token),
+            "is_signed_in": bool(visitor.token),
+            "fingerprint": partial(fingerprint, view),
+        }
+
+    def _action(self, action: Action) -> Callable[[Request], Any]:
+        async def run(request: Request) -> Response:
+            visitor = self._visitor(request)
+            values = await self._form(request, visitor.token)
+            form = Form(
+                look=lambda: self._look(request),
+                values=values,
+                path=request.path_params,
+                slug=request.path_params["tenant"],
+                execute=self.execute,
+                headers=visitor.headers,
+                on_change=self._changed,
+            )
+            try:
+                return RedirectResponse(action.run(form), 303)
+            except Again as again:
+                return self._show(request, again.page, 422, **again.values)
+
+        return self._answering(run)
+
+    def _stream(self, stream: Stream) -> Callable[[Request], Any]:
+        async def open_stream(request: Request) -> Response:
+            with self._look(request):  # what is not there, or not allowed, is refused before the stream begins
+                pass
+            return stream.open(Watch(look=lambda: self._look(request), changes=self.changes))
+
+        return self._answering(open_stream)
+
+    def _changed(self) -> None:
+        self.changes.ring()
+        self.on_change()
+
+    def _front(self, page: Page) -> Callable[[Request], Any]:
+        """The address without a tenant shows *page* of the first one, which clients take for the default one."""
+
+        async def show(request: Request) -> Response:
+            self._visitor(request)
+            with self.execute.database.read() as tx:
+                first = tx.row("tenant", "1 ORDER BY created")
+            if first is None:
+                raise NotThere("There is no tenant: the mutation create_tenant makes one.")
+            request.scope["path_params"] = {"tenant": first["slug"]}
+            return self._show(request, page)
+
+        return self._answering(show)
+
+    # --- signing in and out ---
+
+    async def _sign_in_page(self, request: Request) -> Response:
+        return self._ask_for_key(request.query_params.get("next", "/"), 200)
+
+    async def _sign_in(self, request: Request) -> Response:
+        form = dict(await self._form(request, ""))
+        key, target = form.get("key", "").strip(), _local(form.get("next", "/"))
+        if self.execute.caller({"authorization": f"Bearer {key}"}) is None:
+            return self._ask_for_key(target, 401, "This key is not accepted: it is unknown, revoked or expired.")
+        answer = RedirectResponse(target, 303)
+        set_cookie(request, answer, self.sessions.begin(key))
+        return answer
+
+    async def _sign_out(self, request: Request) -> Response:
+        await self._form(request, self._visitor(request).token)
+        self.sessions.end(cookie_of(request))
+        answer = RedirectResponse(SIGN_IN, 303)
+        drop_cookie(request, answer)
+        return answer
+
+    def _ask_for_key(self, target: str, status: int, problem: str = "") -> Response:
+        context = {"next": _local(target), "problem": problem, "form_token": self.sessions.form_token("")}
+        return HTMLResponse(render("sign_in.html", context), status)
+
+    # --- forms, and what went wrong ---
+
+    async def _form(self, request: Request, token: str) -> list[tuple[str, str]]:
+        """The fields of a form that is one of ours.
+
+        Raises:
+            HTTPException: It is none, or it is too large.
+        """
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_FORM:
+                raise HTTPException(413, f"The form is larger than {MAX_FORM} bytes.")
+        try:
+            fields = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
+        except ValueError as problem:
+            raise HTTPException(400, "This is no form.") from problem
+        if not self.sessions.is_form_token(token, dict(fields).get(TOKEN_FIELD, "")):
+            raise HTTPException(403, "This form is too old, or not one of this Cloud. Go back, reload, and try again.")
+        return fields
+
+    def _answering(self, run: Callable[[Request], Any]) -> Callable[[Request], Any]:
+        """Show what a person can understand of an error."""
+
+        async def answer(request: Request) -> Response:
+            try:
+                found: Response = await run(request)
+            except KeyNeeded:
+                target = request.url.path if request.method == "GET" else "/"
+                query = f"?{request.url.query}" if request.url.query and request.method == "GET" else ""
+                return self._ask_for_key(target + query, 401)
+            except NotThere as problem:
+                return _wrong(404, str(problem))
+            except Refused as problem:
+                return _wrong(400, str(problem))
+            except CloudRefusal as problem:
+                return _wrong(403 if problem.code == "FORBIDDEN" else 400, problem.message)
+            except HTTPException:
+                raise
+            except Exception as problem:  # noqa: BLE001 - logged; the next page must find a server that works
+                explained = explain(problem)
+                if explained is None:
+                    _log.exception("A page failed")
+                    return _wrong(500, _FAILED)
+                return _wrong(503 if code_of_mistake(problem) is None else 400, explained)
+            return found
+
+        return answer
+
+
+def application(site: Site, routes: list[BaseRoute]) -> Starlette:
+    """An application that shows errors as *site* does."""
+    made = Starlette(routes=routes, exception_handlers=site.handlers)
+    made.router.redirect_slashes = False  # a redirect would repeat the Host that the client names
+    return made
+
+
+def _wrong(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    context = {"status": status, "phrase": HTTPStatus(status).phrase, "message": message}
+    return HTMLResponse(render("wrong.html", context), status, headers)
+
+
+def _local(target: str) -> str:
+    """An address on this host, or the front page."""
+    is_local = target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable()
+    return target if is_local else "/"

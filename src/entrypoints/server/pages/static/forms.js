@@ -1,0 +1,37 @@
+// The form of a new run: JSON is checked while it is typed, and times are of the viewer's zone. The server checks again.
+export function checkForms() {
+  for (const area of document.querySelectorAll("textarea[data-kind]")) {
+    const kind = document.getElementById(area.dataset.kind);
+    const check = () => mark(area, kind ? kind.value : area.dataset.kind);
+    area.addEventListener("input", check);
+    if (kind) kind.addEventListener("change", check);
+  }
+  const zone = document.querySelector("[data-zone]");
+  if (!zone) return;
+  const time = document.querySelector("input[name=start_time]");
+  const set = () => { zone.value = String((time.value ? new Date(time.value) : new Date()).getTimezoneOffset()); };
+  set();
+  time.addEventListener("input", () => { set(); document.querySelector("input[name=start][value=later]").checked = true; });
+  document.querySelector("[data-zone-name]").textContent = Intl.DateTimeFormat().resolvedOptions().timeZone;
+}
+
+function mark(area, kind) {
+  const problem = kind === "JSON" ? problemOf(area.value) : "";
+  const field = area.closest(".field");
+  let note = field.querySelector(".wrong");
+  if (!note) {
+    note = document.createElement("p");
+    note.className = "wrong";
+    note.id = `${area.id}-wrong`;
+    note.setAttribute("role", "status");
+    field.append(note);
+  }
+  note.textContent = problem;
+  area.setAttribute("aria-invalid", String(Boolean(problem)));
+  area.setAttribute("aria-describedby", note.id);
+}
+
+function problemOf(text) {
+  if (!text.trim()) return "";
+  try { JSON.parse(text); return ""; } catch (problem) { return `This is not JSON: ${problem.message}`; }
+}

@@ -1,0 +1,144 @@
+"""What holds for each page in a real browser: it is accessible, fits a phone, and does what no other site says."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from prefect.agent.entrypoints.server.pages.routes import PAGES
+from support.remote_cloud import RemoteCloud
+
+from .conftest import Windows
+
+pytestmark = pytest.mark.browser
+
+LOOKS: Final[dict[str, dict[str, Any]]] = {
+    "light": {},
+    "dark": {"color_scheme": "dark"},
+    "narrow": {"viewport": {"width": 360, "height": 740}},
+}
+EVIL = "<img src=/x onerror=alert(1)><script>alert(2)</script>"
+
+
+@pytest.fixture
+def addresses(remote: RemoteCloud) -> list[str]:
+    """Every page, of a Cloud in which there is something of each kind, with names that would do harm."""
+    parameters = [
+        {"name": "day", "required": True, "default": None},
+        {"name": EVIL, "required": False, "default": EVIL},
+    ]
+    flow = remote.flow(remote.project(), f"flow {EVIL}", tasks=3, parameters=parameters)
+    for state in ("Running", "Success", "Failed", "Cancelled", "Submitted", "Paused"):
+        later: dict[str, Any] = {"start_time": "2999-01-01T00:00:00Z"} if state == "Paused" else {}
+        remote.set_state(remote.run(flow, parameters={"day": EVIL}, labels=[EVIL, "gpu"]), state, message=EVIL, **later)
+    run = remote.run(flow, parameters={"day": EVIL}, flow_run_name=f"{'very-' * 40}long {EVIL}")
+    same = {"flow_run_id": run, "name": "prefect", "timestamp": "2026-01-01T00:00:00Z"}
+    lines = [
+        {**same, "level": level, "message": EVIL * 5} for level in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+    ]
+    remote.change("write_run_logs", "success", logs=lines)
+    return [f"/default{page.path}".replace("{run_id}", run).replace("{flow_id}", flow) for page in PAGES]
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_axe_finds_nothing_serious(addresses: list[str], windows: Windows, look: str) -> None:
+    """Contrast, names, roles, order of headings: on every page, light, dark and narrow."""
+    windows.expected.append("error: Failed to load resource: the server responded with a status of 404")
+    page = windows.open(**LOOKS[look])
+    serious = []
+    for address in [*addresses, "/-/sign-in", "/default/nothing"]:
+        page.goto(windows.url + address)
+        for found in Axe().run(page).response["violations"]:
+            if found["impact"] in {"serious", "critical"}:
+                serious += [(address, found["id"], node["html"][:200]) for node in found["nodes"]]
+
+    assert serious == []
+
+
+def test_every_page_fits_a_phone(addresses: list[str], windows: Windows) -> None:
+    """At 360 pixels nothing is cut off to the side; wide tables scroll by themselves."""
+    page = windows.open(**LOOKS["narrow"])
+    wide = []
+    for address in addresses:
+        page.goto(windows.url + address)
+        if page.evaluate("document.documentElement.scrollWidth") > 360:
+            wide.append(address)
+
+    assert wide == []
+
+
+def test_markup_does_nothing(addresses: list[str], windows: Windows) -> None:
+    """No image is loaded, no dialog opened, no policy broken: the window's fixture fails for each of these."""
+    page = windows.open()
+    for address in addresses:
+        page.goto(windows.url + address)
+        assert page.locator("img").count() == 0
+
+
+def test_menus_are_inside_the_window(addresses: list[str], windows: Windows) -> None:
+    """An opened menu is not cut off, on a phone neither."""
+    page = windows.open(**LOOKS["narrow"])
+    for address in addresses:
+        page.goto(windows.url + address)
+        for menu in page.locator("details.menu").all():
+            menu.locator("summary").click()
+            box = menu.locator(":scope > :not(summary)").bounding_box()
+            assert box is not None
+            assert box["x"] >= 0, (address, menu.inner_text())
+            assert box["x"] + box["width"] <= 360, (address, menu.inner_text())
+            page.keyboard.press("Escape")
+
+
+@contextmanager
+def other_site(html: str) -> Iterator[str]:
+    """Another site on this machine with one page; its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(html.encode())
+
+        def log_message(self, *_arguments: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_form_of_another_site_changes_nothing(remote: RemoteCloud, url: str, windows: Windows) -> None:
+    """Even if it has got hold of the token: the browser says where the form comes from."""
+    windows.expected += ["another host:", "error: Failed to load resource"]
+    run = remote.run(remote.flow(remote.project()))
+    action = f"/default/flow-run/{run}/cancel"
+    page = windows.open(f"/default/flow-run/{run}")
+    token = page.locator(f"form[action='{action}'] input[name=form_token]").get_attribute("value")
+    html = f"<form method=post action='{url}{action}'><input name=form_token value={token}><button>Go</button></form>"
+    with other_site(html) as address:
+        page.goto(address)
+        page.get_by_role("button", name="Go").click()
+        expect(page.locator("body")).to_contain_text("Pages of other sites may not use this Cloud")
+
+    assert remote.state(run) == "Scheduled"
+
+
+def test_no_other_site_shows_these_pages_in_a_frame(url: str, windows: Windows) -> None:
+    """A frame stays empty: nothing can be clicked by mistake."""
+    windows.expected += ["another host:", "error: "]
+    page = windows.open()
+    with other_site(f"<iframe src='{url}/default'></iframe>") as address:
+        page.goto(address)
+        page.wait_for_load_state()
+        assert page.frame_locator("iframe").get_by_text("Flow runs").count() == 0

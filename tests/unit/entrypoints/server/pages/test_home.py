@@ -1,0 +1,105 @@
+"""The first page: what needs attention, what comes, what was."""
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from prefect.agent.domain.times import iso
+from prefect.agent.entrypoints.server.pages.charts import HEIGHT, bars
+from prefect.agent.entrypoints.server.pages.rendering import ago, length
+from support.embedded import Embedded
+from support.page_browser import Browser
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
+
+
+def test_a_new_cloud_says_what_to_do(browser: Browser) -> None:
+    """A fresh Cloud is not a blank page."""
+    assert "prefect register" in browser.get("/").body
+
+
+def test_what_needs_attention_comes_first(cloud: Embedded, browser: Browser) -> None:
+    """Failed, late and stuck runs, and agents that are silent; what is well is not mentioned."""
+    flow = cloud.flow(cloud.project())
+    before = {"scheduled_start_time": iso(datetime.now(timezone.utc) - timedelta(minutes=5))}
+    cloud.run(flow, flow_run_name="late one", **before)
+    cloud.set_state(cloud.run(flow, flow_run_name="bad one"), "Failed", message="Boom.")
+    cloud.set_state(cloud.run(flow, flow_run_name="good one"), "Success")
+    stuck = cloud.run(flow, flow_run_name="stuck one")
+    cloud.set_state(stuck, "Running")
+    cloud.database._connection.execute("UPDATE flow_run SET heartbeat = '2026-01-01' WHERE id = ?", [stuck])
+    agent = cloud.change("register_agent", "id", type="DockerAgent", name="quiet agent", labels=["gpu"])["id"]
+    asked = iso(datetime.now(timezone.utc) - timedelta(minutes=3))
+    cloud.database._connection.execute("UPDATE agent SET last_queried = ? WHERE id = ?", [asked, agent])
+
+    [attention] = [one.text for one in browser.get("/").all("section", aria_labelledby="attention")]
+
+    assert all(text in attention for text in ("late one", "bad one", "Boom.", "stuck one", "quiet agent", "gpu"))
+    assert "good one" not in attention
+
+
+def test_upcoming_runs_are_in_the_order_of_their_start(cloud: Embedded, browser: Browser) -> None:
+    """The next one first."""
+    flow = cloud.flow(cloud.project())
+    for name, hours in (("second", 2), ("first", 1)):
+        when = iso(datetime.now(timezone.utc) + timedelta(hours=hours))
+        cloud.run(flow, flow_run_name=name, scheduled_start_time=when)
+
+    [upcoming] = [one.text for one in browser.get("/").all("section", aria_labelledby="upcoming")]
+
+    assert upcoming.index("first") < upcoming.index("second")
+
+
+def test_a_bar_leads_to_its_runs(cloud: Embedded, browser: Browser) -> None:
+    """A click narrows the list down to that time."""
+    cloud.set_state(cloud.run(cloud.flow(cloud.project()), flow_run_name="mine"), "Success")
+    filled = [one for one in browser.get("/").all("a") if one.attrs.get("aria-label", "").endswith(": 1 runs")]
+
+    assert len(filled) == 1
+    assert "mine" in browser.get(filled[0].attrs["href"]).body
+
+
+def test_flows_are_counted_by_kind_of_state(cloud: Embedded, browser: Browser) -> None:
+    """Runs of all versions together."""
+    project = cloud.project()
+    for kind in ("Success", "Failed", "TimedOut"):
+        cloud.set_state(cloud.run(cloud.flow(project, "sums", tasks=1)), kind)
+
+    rows = [row for row in browser.get("/").texts("tr") if row.startswith("sums 3")]
+
+    assert len(rows) == 1
+    assert "Failed 2" in rows[0]
+    assert "Success 1" in rows[0]
+
+
+# --- pure parts ---
+
+
+def test_bars_fill_the_drawing_and_lie_upon_each_other() -> None:
+    """The highest takes all of the height; what lies outside of the span counts for its first or last bar."""
+    counts = [("2026-01-31T12", "Success", 3), ("2026-01-31T13", "Failed", 1), ("2026-01-31T12", "Failed", 1)]
+
+    first, second, third = bars(counts, NOON, timedelta(hours=1), 3)
+
+    assert [(one.state, one.height) for one in first.pieces] == [("Success", HEIGHT * 0.75), ("Failed", HEIGHT * 0.25)]
+    assert first.pieces[0].y == HEIGHT * 0.25
+    assert (first.total, second.total, third.total) == (4, 1, 0)
+    assert (first.start, third.end) == (NOON, NOON + timedelta(hours=3))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.5, "now"), (-0.5, "now"), (59, "59 s ago"), (3600, "1 h ago"), (-90, "in 1 min"), (90_000, "1 d ago")],
+)
+def test_times_are_relative(seconds: float, text: str) -> None:
+    """The largest part is enough; the exact time is in the title."""
+    assert ago(iso(NOON - timedelta(seconds=seconds)), NOON) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (1.25, "1.2 s"), (59.6, "1 min"), (3700, "1 h 1 min"), (86_400, "1 d"), (-5, "0 s")],
+)
+def test_lengths_have_two_parts(seconds: float, text: str) -> None:
+    """Short ones have a digit after the point."""
+    assert length(seconds) == text

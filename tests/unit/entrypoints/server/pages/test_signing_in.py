@@ -1,0 +1,182 @@
+"""Who may look at pages, and what a form must carry."""
+
+import pytest
+
+from prefect.agent.entrypoints.server.graphql.execution import Executor
+from prefect.agent.entrypoints.server.pages.sessions import IDLE_SECONDS, MAX_SESSIONS, Sessions
+from prefect.agent.entrypoints.server.pages.site import MAX_FORM
+from support.embedded import Embedded
+from support.page_browser import Browser
+
+SIGN_IN = "/-/sign-in"
+
+
+@pytest.fixture
+def locked(cloud: Embedded) -> Browser:
+    """A browser at a Cloud that asks for the key ``k1``."""
+    return Browser(Executor(cloud.database, frozenset({"k1"})))
+
+
+def signed_in(browser: Browser, key: str = "k1") -> Browser:
+    """The same browser, signed in."""
+    answer = browser.submit(browser.get("/default/flows"), SIGN_IN, key=key)
+    assert (answer.status, answer.headers["location"]) == (303, "/default/flows")
+    return browser
+
+
+def test_a_locked_cloud_asks_for_a_key(locked: Browser) -> None:
+    """Every page is a form for the key, with the status that says so."""
+    shown = locked.get("/default/flow-runs?state=Failed")
+
+    assert (shown.status, shown.heading) == (401, "Sign in")
+    assert shown.one("input", name="next").attrs["value"] == "/default/flow-runs?state=Failed"
+
+
+def test_a_key_opens_a_session_that_does_not_carry_it(locked: Browser) -> None:
+    """The cookie is of chance, out of reach of scripts, and not sent from other sites."""
+    answer = locked.submit(locked.get("/"), SIGN_IN, key="k1")
+
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "samesite=strict" in cookie.lower()
+    assert "k1" not in cookie
+    assert locked.get("/").heading == "Home"
+
+
+def test_a_key_that_is_not_accepted_opens_nothing(locked: Browser) -> None:
+    """The form is shown again and says why."""
+    answer = locked.submit(locked.get("/"), SIGN_IN, key="k2")
+
+    assert answer.status == 401
+    assert "not accepted" in answer.one("p", role="alert").text
+    assert "set-cookie" not in answer.headers
+
+
+def test_signing_out_ends_the_session(locked: Browser) -> None:
+    """A cookie that was kept opens nothing any more."""
+    signed_in(locked)
+    kept = dict(locked.cookies)
+
+    answer = locked.submit(locked.get("/"), "/-/sign-out")
+
+    assert answer.status == 303
+    locked.cookies = kept
+    assert locked.get("/").status == 401
+
+
+def test_a_revoked_key_ends_its_sessions(cloud: Embedded) -> None:
+    """The session is no second key: each request asks whether the key still is one."""
+    made = cloud.change("create_api_key", "id key", name="of a person")
+    browser = signed_in(Browser(cloud.execute), made["key"])
+    assert browser.get("/").status == 200
+
+    cloud.send(
+        'mutation { delete_api_key(input: { key_id: "' + made["id"] + '" }) { success } }',
+        headers={"authorization": f"Bearer {made['key']}"},
+    )
+
+    assert browser.get("/").status == 401
+
+
+def test_a_key_in_the_header_opens_pages_as_it_opens_graphql(locked: Browser) -> None:
+    """For programs, and for those who had the old page in a script."""
+    assert locked.get("/", authorization="Bearer k1").status == 200
+    assert locked.get("/", authorization="Bearer k2").status == 401
+
+
+@pytest.mark.parametrize(
+    "target", ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)"]
+)
+def test_signing_in_leads_to_no_other_site(locked: Browser, target: str) -> None:
+    """A link to the form may name a page of this Cloud and nothing else."""
+    answer = locked.submit(locked.get(f"{SIGN_IN}?next={target}"), SIGN_IN, key="k1", next=target)
+
+    assert (answer.status, answer.headers["location"]) == (303, "/")
+
+
+def test_a_form_without_its_token_changes_nothing(cloud: Embedded, browser: Browser) -> None:
+    """A page of another site can send a form, but cannot read the token."""
+    run = cloud.run(cloud.flow(cloud.project()))
+
+    for fields in ({}, {"form_token": "0" * 64}):
+        assert browser.post(f"/default/flow-run/{run}/cancel", fields).status == 403
+
+    assert cloud.state(run) == "Scheduled"
+
+
+def test_a_token_of_another_session_is_refused(locked: Browser) -> None:
+    """What one person's page carries is worth nothing in another person's form."""
+    signed_in(locked)
+    token = locked.get("/").all("input", name="form_token")[0].attrs["value"]
+    locked.cookies = {}
+    signed_in(locked)
+
+    assert locked.post("/-/sign-out", {"form_token": token}).status == 403
+    assert locked.get("/").status == 200
+
+
+def test_a_form_from_another_site_is_refused(cloud: Embedded, browser: Browser) -> None:
+    """Even with the right token: the gate looks at the Origin first."""
+    run = cloud.run(cloud.flow(cloud.project()))
+    token = browser.get(f"/default/flow-run/{run}").all("input", name="form_token")[0].attrs["value"]
+
+    answer = browser.post(f"/default/flow-run/{run}/cancel", {"form_token": token}, origin="http://evil.example")
+
+    assert answer.status == 403
+    assert cloud.state(run) == "Scheduled"
+
+
+def test_a_form_that_is_too_large_is_refused(browser: Browser) -> None:
+    """Its size is bounded while it is read."""
+    assert browser.ask("POST", SIGN_IN, b"a" * (MAX_FORM + 1)).status == 413
+
+
+def test_a_runners_key_changes_no_more_than_its_scope(cloud: Embedded) -> None:
+    """Pages change things through mutations: what these refuse is refused here."""
+    run = cloud.run(cloud.flow(cloud.project()))
+    made = cloud.change("create_api_key", "key", name="of a runner", scope="runner")
+    browser = signed_in(Browser(cloud.execute), made["key"])
+
+    refused = browser.submit(browser.get(f"/default/flow-run/{run}"), f"/default/flow-run/{run}/delete")
+
+    assert refused.status == 400
+    assert "may not use delete_flow_run" in refused.body
+    assert browser.get(f"/default/flow-run/{run}").status == 200
+
+
+# --- sessions ---
+
+
+def test_a_session_that_is_not_used_ends() -> None:
+    """A forgotten browser does not stay signed in."""
+    moment = [0.0]
+    sessions = Sessions(monotonic=lambda: moment[0])
+    token = sessions.begin("k")
+
+    moment[0] = IDLE_SECONDS - 1
+    assert sessions.key(token) == "k"
+    moment[0] += IDLE_SECONDS + 1
+    assert sessions.key(token) is None
+
+
+def test_sessions_are_bounded() -> None:
+    """The one that was unused for the longest gives way."""
+    moment = [0.0]
+    sessions = Sessions(monotonic=lambda: moment[0])
+    first = sessions.begin("first")
+    for number in range(MAX_SESSIONS):
+        moment[0] += 1
+        last = sessions.begin(str(number))
+
+    assert sessions.key(first) is None
+    assert sessions.key(last) == str(MAX_SESSIONS - 1)
+
+
+def test_each_session_has_its_own_form_token() -> None:
+    """A token that was read in one session is worth nothing in another."""
+    sessions = Sessions()
+    one, other = sessions.begin("k"), sessions.begin("k")
+
+    assert sessions.is_form_token(one, sessions.form_token(one))
+    assert not sessions.is_form_token(one, sessions.form_token(other))
+    assert not sessions.is_form_token(one, "")
