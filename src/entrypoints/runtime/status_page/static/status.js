@@ -9,6 +9,7 @@ const WHAT = {
   poll: "asks the Cloud for due flow runs", claim: "reserves one for this agent", create: "makes its unit",
   watch: "follows the units", sweep: "compares claims and units", report: "sends ends and logs",
 };
+const LONG = 200;
 const RATES = [
   ["claimed", "Claimed"], ["started", "Started"], ["ended", "Ended"], ["problems", "Warnings, errors"],
   ["requests", "Requests"], ["request_s", "Latency"], ["create_s", "Create"], ["late_s", "Lateness"],
@@ -47,7 +48,7 @@ function stepOf(name, step, now) {
   const kind = step.problem ? "failing" : step.last_success ? "well" : "new";
   const when = step.last_success ? make("p", { class: "when" }, time(since(step.last_success, now))) : make("p", { class: "when", text: "not yet" });
   const item = make("li", { class: kind }, make("b", { text: name }), make("p", { class: "note what", text: WHAT[name] ?? "" }), when);
-  if (step.problem) item.append(make("p", { class: "wrong", text: `Fails: ${step.problem}`, tabindex: "0" }));
+  if (step.problem) item.append(passage(`Fails: ${step.problem}`, "wrong"));
   return item;
 }
 
@@ -93,6 +94,11 @@ function table(id, items, keyOf, build) {
   fill(byId(id), items, keyOf, build);
 }
 
+// A text that may be long: then it scrolls by itself, also by keyboard.
+function passage(text, kind) {
+  return text.length > LONG ? make("p", { class: `${kind} long`, text, tabindex: "0" }) : make("p", { class: kind, text });
+}
+
 function cell(...children) {
   return make("td", {}, ...children);
 }
@@ -104,8 +110,8 @@ function nameOf({ flow_run_id: id, flow_run_name: name, flow_name: flow }) {
 }
 
 function problemRow(problem, now) {
-  const what = cell(make("p", { text: withoutRemedy(problem) }));
-  if (problem.remedy) what.append(make("p", { class: "remedy", text: problem.remedy }));
+  const what = cell(passage(withoutRemedy(problem), "said"));
+  if (problem.remedy) what.append(passage(problem.remedy, "remedy"));
   what.append(make("p", { class: "note", text: problem.kind }));
   return make("tr", {}, make("td", { class: "number", text: `${problem.count}` }), what, cell(time(since(problem.last_at, now))));
 }
@@ -116,7 +122,7 @@ function withoutRemedy({ message, remedy }) {
 
 function unitRow(unit, now) {
   const status = cell(make("span", { class: `state tint-${unit.status}`, text: unit.status }));
-  if (unit.waits_for) status.append(make("p", { class: "note", text: unit.waits_for }));
+  if (unit.waits_for) status.append(passage(unit.waits_for, "note"));
   const name = make("td", { class: "named extra" }, make("span", { text: unit.name }), make("p", { class: "note", text: unit.info }));
   return make("tr", {}, nameOf(unit), name, status, unit.since ? cell(time(since(unit.since, now))) : cell("-"));
 }
