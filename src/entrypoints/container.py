@@ -84,7 +84,8 @@ class Container(containers.DeclarativeContainer):
     shared = {"work": work, "wakes": wakes, "supervisor": supervisor}
 
     about = Callable(factories.about, options)
-    board = Singleton(StatusBoard, clock=clock, settings=settings, agent=about, health=health, work=work, meter=meter)
+    known = {"settings": settings, "agent": about, "health": health, "work": work, "meter": meter}
+    board = Singleton(StatusBoard, clock=clock, mask=options.provided.mask, **known)
 
     # From a claim to a unit
     claimant = Singleton(factories.claimant, options, platform, presence)

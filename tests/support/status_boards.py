@@ -1,10 +1,14 @@
 """A status board by hand: an agent's health, meter and board that hear the same events under a clock that is moved."""
 
-from typing import Any
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
 
 import attrs
 
 from prefect.agent.domain.model.settings import AgentSettings
+from prefect.agent.domain.secrets import Mask
 from prefect.agent.domain.services.work_in_hand import WorkInHand
 from prefect.agent.entrypoints.runtime.health import Health
 from prefect.agent.entrypoints.runtime.meter import Meter
@@ -12,6 +16,30 @@ from prefect.agent.entrypoints.runtime.status import StatusBoard
 from prefect.agent.ports import events
 from prefect.agent.ports.events import Event
 from support.builders import HandClock
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+ROW: Final = re.compile(r"^\| `([^`]+)` \|", re.MULTILINE)
+SECRET: Final = "a-key-of-the-platform"
+
+
+def documented() -> set[str]:
+    """Paths of the members that docs/reference/status.md names."""
+    return set(ROW.findall((ROOT / "docs" / "reference" / "status.md").read_text(encoding="utf-8")))
+
+
+def members(document: dict[str, Any]) -> set[str]:
+    """Paths of all members of a status document, as the page writes them: ``units[].name``, ``steps.*.problem``."""
+    return {path.removeprefix(".") for path in _paths({**document, "steps": {"*": document["steps"]["poll"]}}, "")}
+
+
+def _paths(value: Any, path: str) -> Iterator[str]:
+    items = value if isinstance(value, list) else [value]
+    if not items or not isinstance(items[0], dict):
+        yield path
+        return
+    start = f"{path}[]" if isinstance(value, list) else path
+    for name, each in (pair for item in items for pair in item.items()):
+        yield from _paths(each, f"{start}.{name}")
 
 
 @attrs.define
@@ -39,6 +67,7 @@ class BoardHarness:
             work=self.work,
             meter=self.meter,
             settings=self.settings,
+            mask=Mask([SECRET]),
             agent=about,
         )
 

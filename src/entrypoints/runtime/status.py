@@ -13,6 +13,7 @@ import attrs
 
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.model.units import Unit
+from prefect.agent.domain.secrets import Mask
 from prefect.agent.domain.services.outbox import Outbox
 from prefect.agent.domain.services.work_in_hand import WorkInHand
 from prefect.agent.domain.texts import MAX_NAME
@@ -42,6 +43,7 @@ class StatusBoard:
 
     Attributes:
         agent: Name, kind, platform, Cloud: what does not change while the agent works.
+        mask: Takes secrets out of what the platform says about units; events come without.
         outbox: Where reports wait, once the agent has started.
     """
 
@@ -50,6 +52,7 @@ class StatusBoard:
     work: WorkInHand
     meter: Meter
     settings: AgentSettings
+    mask: Mask
     agent: dict[str, Any] = attrs.field(factory=dict)
     outbox: Outbox | None = None
     _runs: "OrderedDict[str, dict[str, Any]]" = attrs.field(factory=OrderedDict, init=False)
@@ -97,7 +100,7 @@ class StatusBoard:
                 "starting": self.work.desk.started,
                 "waiting": self.work.desk.waiting,
             },
-            "units": [_unit(unit, names.get(unit.flow_run_id, {})) for unit in units[:MOST_UNITS]],
+            "units": [self._unit(unit, names.get(unit.flow_run_id, {})) for unit in units[:MOST_UNITS]],
             "reports_waiting": 0 if self.outbox is None else len(self.outbox),
             "runs": runs,
             "problems": problems,
@@ -125,6 +128,19 @@ class StatusBoard:
             "pid": os.getpid(),
             "started_at": self._started_at.isoformat(),
             "uptime_s": round(self.clock.monotonic() - self._since, 1),
+        }
+
+    def _unit(self, unit: Unit, run: Mapping[str, Any]) -> Mapping[str, Any]:
+        waits_for = str(unit.evidence) if unit.evidence and not unit.status.has_ended else None
+        return {
+            "name": unit.name,
+            "flow_run_id": unit.flow_run_id,
+            "flow_run_name": run.get("flow_run_name"),
+            "flow_name": run.get("flow_name"),
+            "status": unit.status.value,
+            "since": unit.created_at.isoformat() if unit.created_at else None,
+            "info": shown_text(self.mask(unit.info)),
+            "waits_for": None if waits_for is None else shown_text(self.mask(waits_for)),
         }
 
     def _note_run(self, run_id: str, event: Event) -> None:
@@ -155,17 +171,3 @@ def _step(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 def _shown(text: str | None) -> str | None:
     return None if text is None else shown_text(text)
-
-
-def _unit(unit: Unit, run: Mapping[str, Any]) -> Mapping[str, Any]:
-    waits_for = shown_text(str(unit.evidence)) if unit.evidence and not unit.status.has_ended else None
-    return {
-        "name": unit.name,
-        "flow_run_id": unit.flow_run_id,
-        "flow_run_name": run.get("flow_run_name"),
-        "flow_name": run.get("flow_name"),
-        "status": unit.status.value,
-        "since": unit.created_at.isoformat() if unit.created_at else None,
-        "info": shown_text(unit.info),
-        "waits_for": waits_for,
-    }

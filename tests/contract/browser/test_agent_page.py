@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
+from typing import Any, Final
 
 import attrs
 import pytest
@@ -13,6 +14,7 @@ import requests
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
+from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.model.units import Evidence, Unit, UnitStatus
 from prefect.agent.domain.services.work_in_hand import Census, WorkInHand
@@ -23,13 +25,17 @@ from prefect.agent.ports import events
 from support.builders import NOW
 from support.commands import PREFECT, bare_environment
 from support.remote_cloud import RemoteCloud
-from support.status_boards import BoardHarness
+from support.status_boards import BoardHarness, documented, members
 
 from .conftest import PATIENCE, Windows
 
 pytestmark = pytest.mark.browser
 
-LOOKS = {"light": {}, "dark": {"color_scheme": "dark"}, "narrow": {"viewport": {"width": 360, "height": 740}}}
+LOOKS: Final[dict[str, dict[str, Any]]] = {
+    "light": {},
+    "dark": {"color_scheme": "dark"},
+    "narrow": {"viewport": {"width": 360, "height": 740}},
+}
 EVIL = "<img src=/x onerror=alert(1)><script>alert(2)</script>\x1b[31m\u202e"
 SERVED = re.compile(r"Health is served at (\S+)")
 MARK = "window.mark = 'not reloaded'"
@@ -104,6 +110,8 @@ def test_a_run_is_seen_from_its_claim_to_its_end(remote: RemoteCloud, agent: Rea
     expect(page.locator("#agent")).to_contain_text("gpu")
     expect(page.locator("#rates figure", has_text="Started").locator("b")).to_have_text("1")
 
+    assert members(requests.get(f"{agent.address}/status.json", timeout=30).json()) <= documented()
+
     agent.release.touch()
     expect(row.locator(".state")).to_have_text(re.compile("failed|ended"), timeout=PATIENCE)
     expect(page.locator("#units-none")).to_be_visible(timeout=PATIENCE)
@@ -157,8 +165,9 @@ def hostile_agent() -> BoardHarness:
     agent.say(events.RUN_LATE, f"{EVIL} Do: {EVIL}", "WARNING")
     agent.say(events.CLOUD_TROUBLE, EVIL * 10_000, "ERROR", loop="report")
     waits = Evidence(reason="ImagePullBackOff", message=EVIL)
-    unit = Unit(name=EVIL, flow_run_id="2", attempt="1", status=UnitStatus.PENDING, evidence=waits, created_at=NOW)
-    agent.work.census = Census((unit, attrs.evolve(unit, name="u2", status=UnitStatus.RUNNING)))
+    about: dict[str, Any] = {"flow_run_id": FlowRunId("2"), "attempt": "1", "evidence": waits, "created_at": NOW}
+    units = (Unit(name=EVIL, status=UnitStatus.PENDING, **about), Unit(name="u2", status=UnitStatus.RUNNING, **about))
+    agent.work.census = Census(units)
     return agent
 
 
@@ -172,7 +181,7 @@ def facts_of() -> dict[str, BoardHarness]:
 def made_up(chromium: Browser, facts_of: dict[str, BoardHarness]) -> Generator[Windows]:
     """Windows at that agent's page."""
 
-    def facts() -> dict[str, object]:
+    def facts() -> dict[str, Any]:
         return facts_of["agent"].facts()
 
     page = page_routes(facts)

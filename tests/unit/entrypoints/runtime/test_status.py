@@ -3,8 +3,10 @@
 import json
 from datetime import timedelta
 
+import attrs
 import pytest
 
+from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.units import Evidence, Unit, UnitStatus
 from prefect.agent.domain.services.work_in_hand import Census
 from prefect.agent.domain.texts import MAX_NAME
@@ -13,7 +15,7 @@ from prefect.agent.entrypoints.runtime.status import MOST_PROBLEMS, MOST_RUNS, M
 from prefect.agent.entrypoints.runtime.stories import MOMENTS, STAGES, remedy_of
 from prefect.agent.ports import events
 from support.builders import NOW
-from support.status_boards import BoardHarness
+from support.status_boards import SECRET, BoardHarness, documented, members
 
 HUGE = "\x1b[31m<script>alert(1)</script>\u202e" + "x" * 1_000_000
 
@@ -26,7 +28,15 @@ def agent() -> BoardHarness:
 
 def unit(name: str, run: str, status: UnitStatus = UnitStatus.RUNNING, evidence: Evidence | None = None) -> Unit:
     """A unit as a platform describes it."""
-    return Unit(name=name, flow_run_id=run, attempt="1", status=status, info="pid 7", created_at=NOW, evidence=evidence)
+    return Unit(
+        name=name,
+        flow_run_id=FlowRunId(run),
+        attempt="1",
+        status=status,
+        info="pid 7",
+        created_at=NOW,
+        evidence=evidence,
+    )
 
 
 # --- flow runs ---
@@ -105,6 +115,16 @@ def test_a_unit_is_there_before_the_next_sweep(agent: BoardHarness) -> None:
     agent.work.census = Census((unit("u-a", "a"), unit("u-b", "b")))
     assert [each["name"] for each in agent.facts()["units"]] == ["u-a", "u-b"]
     assert agent.facts()["slots"]["alive"] == 2
+
+
+def test_what_the_platform_says_is_shown_without_secrets(agent: BoardHarness) -> None:
+    """An engine may repeat a login in its message."""
+    waits = Evidence(message=f"cannot log in with {SECRET}")
+    shown = unit("u", "a", UnitStatus.PENDING, waits)
+    agent.work.census = Census((attrs.evolve(shown, info=f"login {SECRET}"),))
+
+    assert SECRET not in json.dumps(agent.facts())
+    assert agent.facts()["units"][0]["waits_for"] == "cannot log in with ********"
 
 
 # --- problems ---
@@ -203,3 +223,20 @@ def test_a_huge_id_is_cut(agent: BoardHarness) -> None:
     agent.start("i" * 1_000_000)
 
     assert len(agent.facts()["runs"][0]["flow_run_id"]) == MAX_NAME
+
+
+# --- the page about the document ---
+
+
+def test_the_reference_names_every_member_and_no_other(agent: BoardHarness) -> None:
+    """All that an agent can say, once each kind of event has happened."""
+    agent.say(events.AGENT_STARTED, platform="process", identity="host", tenant="t")
+    agent.board.agent["address"] = None
+    agent.start("a", attempt="1")
+    for name in MOMENTS:
+        if name != events.CLAIMED:
+            agent.say(name, flow_run_id="a", state="Failed", duration_s=1.0, late_s=1.0)
+    agent.say(events.RUN_LATE, "late. Do: a", "WARNING")
+    agent.work.census = Census((unit("u-a", "a"),))
+
+    assert documented() == members(agent.facts())

@@ -15,6 +15,7 @@ const RATES = [
   ["requests", "Requests"], ["request_s", "Latency"], ["create_s", "Create"], ["late_s", "Lateness"],
 ];
 const TINTS = new Set(["starting", "retrying", "executing", "ended", "failed", "stopped", "dropped", "Success", "Failed", "Cancelled"]);
+const EXPLAINED = new Set(["failed", "retrying", "dropped", "stopped"]);
 const byId = (id) => document.getElementById(id);
 
 function show(facts) {
@@ -29,6 +30,7 @@ function show(facts) {
   table("units", facts.units, (unit) => unit.name, (unit) => unitRow(unit, facts.now));
   table("runs", facts.runs, (run) => run.flow_run_id, (run) => runRow(run, facts.now));
   const more = facts.slots.alive - facts.units.length;
+  byId("legend").hidden = !facts.runs.length;
   byId("units-more").hidden = more <= 0;
   setText(byId("units-more"), `and ${more} more`);
 }
@@ -57,7 +59,8 @@ function rateOf(name, title, values) {
   const found = values.filter((value) => value !== null);
   const most = Math.max(...found, 0);
   const shown = timed ? span(found.at(-1)) : String(found.reduce((sum, value) => sum + value, 0));
-  const note = timed ? (found.length ? `mean of a minute, at most ${span(most)}` : "none in the last hour") : `in the last hour, at most ${most} a minute`;
+  const unit = timed ? `mean of a minute, at most ${span(most)}` : `in the last hour, at most ${most} a minute`;
+  const note = most > 0 || (timed && found.length) ? unit : "none in the last hour";
   const caption = make("figcaption", {}, make("span", { text: title }), make("b", { text: shown }));
   return make("figure", {}, caption, spark(values, `${title}: ${shown}, ${note}`, name), make("p", { text: note }));
 }
@@ -111,7 +114,7 @@ function nameOf({ flow_run_id: id, flow_run_name: name, flow_name: flow }) {
 
 function problemRow(problem, now) {
   const what = cell(passage(withoutRemedy(problem), "said"));
-  if (problem.remedy) what.append(passage(problem.remedy, "remedy"));
+  if (problem.remedy) what.append(passage(`Do: ${problem.remedy}`, "remedy"));
   what.append(make("p", { class: "note", text: problem.kind }));
   return make("tr", {}, make("td", { class: "number", text: `${problem.count}` }), what, cell(time(since(problem.last_at, now))));
 }
@@ -130,6 +133,7 @@ function unitRow(unit, now) {
 function runRow(run, now) {
   const state = run.stage === "ended" && run.state ? run.state : run.stage;
   const shown = make("td", { title: run.message }, make("span", { class: `state tint-${TINTS.has(state) ? state : "other"}`, text: state }));
+  if (EXPLAINED.has(run.stage)) shown.append(passage(run.message, "note"));
   const when = run.claimed_at ?? run.recovered_at ?? run.created_at ?? run.ended_at;
   return make("tr", {}, nameOf(run), shown, timeCell(run.phases), make("td", { class: "extra" }, when ? time(since(when, now)) : "-"));
 }
