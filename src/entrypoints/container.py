@@ -58,7 +58,7 @@ class Container(containers.DeclarativeContainer):
 
     # Ports, and who hears what happens
     clock: Provider[Clock] = Singleton(factories.system_clock)
-    meter = Singleton(Meter)
+    meter = Singleton(Meter, clock=clock)
     cloud: Provider[CloudApi] = Singleton(factories.graphql_cloud, options, clock, meter.provided.request)
     platform: Provider[ExecutionPlatform] = Singleton(factories.platform, options)
     presence: Provider[Presence] = Singleton(factories.presence, platform)
@@ -84,7 +84,8 @@ class Container(containers.DeclarativeContainer):
     shared = {"work": work, "wakes": wakes, "supervisor": supervisor}
 
     about = Callable(factories.about, options)
-    board = Singleton(StatusBoard, clock=clock, settings=settings, agent=about, health=health, work=work)
+    known = {"settings": settings, "agent": about, "health": health, "work": work, "meter": meter}
+    board = Singleton(StatusBoard, clock=clock, mask=options.provided.mask, **known)
 
     # From a claim to a unit
     claimant = Singleton(factories.claimant, options, platform, presence)

@@ -118,6 +118,11 @@ class WorkInHand:
         """Note a unit that this process has made: if it is deleted before a sweep sees it, its run fails."""
         self._made.append(unit)
 
+    @property
+    def made(self) -> tuple[Unit, ...]:
+        """The units noted since the last sweep took them, in order; they stay."""
+        return tuple(self._made)
+
     def take_units(self) -> list[Unit]:
         """Return the units noted since the last call, in order."""
         return [self._made.popleft() for _ in range(len(self._made))]

@@ -19,6 +19,7 @@ from prefect.agent.entrypoints.runtime.local_endpoint import LocalEndpoint
 from prefect.agent.entrypoints.runtime.periodic import periodically
 from prefect.agent.entrypoints.runtime.signals import stop_on_signals
 from prefect.agent.entrypoints.runtime.site import Site, health_pages, status_pages
+from prefect.agent.entrypoints.runtime.status_page.pages import page_routes
 from prefect.agent.entrypoints.settings.policies import warning
 from prefect.agent.ports import events
 from prefect.agent.ports.cloud_api import Tenant
@@ -123,7 +124,9 @@ class Life:
 
             return exposition(meter, board), CONTENT_TYPE
 
-        return Site(pages={**health_pages(self.parts.health), **status_pages(board.facts, metrics)})
+        page = page_routes(board.facts)
+        pages = {**health_pages(self.parts.health), **status_pages(board.facts, metrics), **page}
+        return Site(pages=pages, personal=frozenset({*page, "/status.json"}))
 
     def _open_local_endpoint(self, folder: Path, at_end: ExitStack) -> None:
         parts = self.parts

@@ -20,6 +20,7 @@ import attrs
 from prefect.agent.domain.addresses import is_loopback_address
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.entrypoints.runtime.site import Page, Reply, Site, done, refused
+from prefect.agent.entrypoints.runtime.visits import SECURITY_HEADERS, has_foreign_name, is_from_another_site
 
 MOST_CONNECTIONS: Final = 16
 """Most connections that are served at the same time."""
@@ -75,7 +76,7 @@ class HealthServer:
             raise ConfigurationError(f"--agent-address {address!r} has no port; write it like http://127.0.0.1:8080")
         try:
             self._pokes = _Pokes(self.poke)
-            server = _listen(parts.hostname or "", port, _handler(self.site, self._pokes))
+            server = _listen(parts.hostname or "", port, _handler(self.site, self._pokes, parts.hostname))
         except (TypeError, UnicodeError) as problem:  # Python raises these for impossible host names
             raise ConfigurationError(f"--agent-address {address!r} has an impossible host name") from problem
         except OSError as problem:
@@ -255,6 +256,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     site: ClassVar[Site]
     poke: "ClassVar[staticmethod[[], None]]"
+    own_name: ClassVar[str]
 
     def setup(self) -> None:
         """Read the whole head within the time of a request, so that a slow client cannot occupy the thread."""
@@ -266,7 +268,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer with a page, or poke."""
         path = urlsplit(self.path).path
-        if path in self.site.pages:
+        if path in self.site.personal and self._has_foreign_name():
+            self._answer(refused(421, "this agent has another name: open its page under the one it is configured with"))
+        elif path in self.site.pages:
             self._answer(self.site.pages[path]())
         elif path == "/api/poke":
             self._act(done(type(self).poke))
@@ -291,10 +295,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _act(self, action: Page) -> None:
         client = self.address_string()
-        if client == LOCAL or is_loopback_address(client):
+        if is_from_another_site(self.headers) or self._has_foreign_name():
+            self._answer(refused(403, "not for pages of other sites"))
+        elif client == LOCAL or is_loopback_address(client):
             self._answer(action())
         else:
             self._answer(refused(403, "only from the agent's own machine"))
+
+    def _has_foreign_name(self) -> bool:
+        local = self.connection.getsockname()
+        return has_foreign_name(self.headers, local[0] if isinstance(local, tuple) else LOCAL, self.own_name)
 
     def _refuse(self) -> None:
         self._answer(refused(405, f"{self.command[:20]} is not for this path"))
@@ -306,7 +316,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(reply.status)
         self.send_header("Content-Type", reply.content_type)
         self.send_header("Content-Length", str(len(reply.body)))
-        self.send_header("X-Content-Type-Options", "nosniff")
+        for name, value in SECURITY_HEADERS.items():
+            self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(reply.body)
@@ -319,5 +330,6 @@ class _Handler(BaseHTTPRequestHandler):
         """Log nothing: the agent's log is for flow runs, not for requests."""
 
 
-def _handler(site: Site, poke: Callable[[], None]) -> type[BaseHTTPRequestHandler]:
-    return type("Handler", (_Handler,), {"site": site, "poke": staticmethod(poke)})
+def _handler(site: Site, poke: Callable[[], None], own_name: str | None = None) -> type[BaseHTTPRequestHandler]:
+    members = {"site": site, "poke": staticmethod(poke), "own_name": own_name or ""}
+    return type("Handler", (_Handler,), members)

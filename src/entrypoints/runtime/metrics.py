@@ -69,7 +69,9 @@ def _steps(facts: dict[str, Any]) -> Iterator[Metric]:
 
 
 def _now(facts: dict[str, Any]) -> Iterator[Metric]:
-    units = GaugeMetricFamily("prefect_agent_units", "Living units of the agent at the last sweep.", labels=["status"])
+    units = GaugeMetricFamily(
+        "prefect_agent_units", "Living units, counted at the last sweep or made since.", labels=["status"]
+    )
     for status in ("created", "pending", "running"):
         units.add_metric([status], float(sum(unit["status"] == status for unit in facts["units"])))
     yield units

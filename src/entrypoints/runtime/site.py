@@ -30,10 +30,12 @@ class Site:
     Attributes:
         pages: Answer GET and HEAD, and change nothing.
         actions: Answer POST, to clients on the agent's own machine only.
+        personal: Paths of pages for people: a browser on this machine gets them under a name of this machine only.
     """
 
     pages: Mapping[str, Page]
     actions: Mapping[str, Page] = attrs.field(factory=dict)
+    personal: frozenset[str] = frozenset()
 
 
 def as_json(status: int, facts: Any) -> Reply:

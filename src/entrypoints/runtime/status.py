@@ -13,9 +13,13 @@ import attrs
 
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.model.units import Unit
+from prefect.agent.domain.secrets import Mask
 from prefect.agent.domain.services.outbox import Outbox
 from prefect.agent.domain.services.work_in_hand import WorkInHand
+from prefect.agent.domain.texts import MAX_NAME
 from prefect.agent.entrypoints.runtime.health import Health
+from prefect.agent.entrypoints.runtime.meter import Meter
+from prefect.agent.entrypoints.runtime.stories import MOMENTS, SETTLED, continued, phases, remedy_of, shown_text
 from prefect.agent.ports import events
 from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.events import Event
@@ -32,25 +36,6 @@ MOST_UNITS: Final = 500
 MOST_PROBLEMS: Final = 50
 """Kinds of warnings and errors that are remembered."""
 
-_STORY: Final = {
-    events.CLAIMED: "claimed_at",
-    events.UNIT_CREATED: "created_at",
-    events.RUN_ENDED: "ended_at",
-    events.UNIT_ENDED: "ended_at",
-    events.RUN_FAILED: "failed_at",
-    events.UNIT_STOPPED: "stopped_at",
-    events.RUN_DROPPED: "dropped_at",
-    events.UNIT_RETRIED: "retried_at",
-    events.RUN_RECOVERED: "recovered_at",
-}
-"""By event: the member of a run's story that has its time."""
-
-_SETTLED: Final = frozenset({"created_at", "ended_at", "failed_at", "dropped_at", "stopped_at"})
-"""Members of a run's story that say that it is not being started any more."""
-
-_KEPT: Final = ("flow_run_name", "flow_name", "unit", "state", "late_s")
-"""Fields of events that become members of a run's story under the same name."""
-
 
 @attrs.define(kw_only=True)
 class StatusBoard:
@@ -58,13 +43,16 @@ class StatusBoard:
 
     Attributes:
         agent: Name, kind, platform, Cloud: what does not change while the agent works.
+        mask: Takes secrets out of what the platform says about units; events come without.
         outbox: Where reports wait, once the agent has started.
     """
 
     clock: Clock
     health: Health
     work: WorkInHand
+    meter: Meter
     settings: AgentSettings
+    mask: Mask
     agent: dict[str, Any] = attrs.field(factory=dict)
     outbox: Outbox | None = None
     _runs: "OrderedDict[str, dict[str, Any]]" = attrs.field(factory=OrderedDict, init=False)
@@ -80,7 +68,7 @@ class StatusBoard:
         """Learn from one event."""
         run_id = event.fields.get("flow_run_id")
         with self._guard:
-            if event.name in _STORY and isinstance(run_id, str):
+            if event.name in MOMENTS and isinstance(run_id, str):
                 self._note_run(run_id, event)
             if event.level in {"WARNING", "ERROR"}:
                 self._note_problem(event)
@@ -90,34 +78,46 @@ class StatusBoard:
     def facts(self) -> dict[str, Any]:
         """The whole document."""
         healthy, health = self.health.report()
-        census, limit = self.work.census, self.settings.limit
+        now, rates = self.clock.now(), self.meter.rates()
+        units = self._alive()
         with self._guard:
-            runs = [dict(run) for run in reversed(self._runs.values())]
+            runs = [{**run, "phases": phases(run, now)} for run in reversed(self._runs.values())]
             problems = [dict(problem) for problem in reversed(self._problems.values())]
+        names = {run["flow_run_id"]: run for run in runs}
         return {
             "version": VERSION,
+            "now": now.isoformat(),
             "agent": {**self._about(), **self.agent},
             "healthy": healthy,
             "status": health["status"],
-            "reason": health["reason"],
-            "steps": health["steps"],
+            "reason": _shown(health["reason"]),
+            "busy": health["busy"],
+            "steps": {name: _step(facts) for name, facts in health["steps"].items()},
+            "latency_s": next((mean for mean in reversed(rates["request_s"]) if mean is not None), None),
             "slots": {
-                "limit": limit,
-                "alive": census.alive,
+                "limit": self.settings.limit,
+                "alive": len(units),
                 "starting": self.work.desk.started,
                 "waiting": self.work.desk.waiting,
             },
-            "units": [_unit(unit) for unit in census.units[:MOST_UNITS]],
+            "units": [self._unit(unit, names.get(unit.flow_run_id, {})) for unit in units[:MOST_UNITS]],
             "reports_waiting": 0 if self.outbox is None else len(self.outbox),
             "runs": runs,
             "problems": problems,
+            "rates": rates,
         }
 
     def starting(self) -> list[str]:
         """Names of the flow runs that were claimed and are being started."""
         with self._guard:
-            runs = [run for run in self._runs.values() if not run.keys() & _SETTLED]
+            runs = [run for run in self._runs.values() if not run.keys() & SETTLED]
         return [str(run.get("flow_run_name") or run["flow_run_id"]) for run in runs]
+
+    def _alive(self) -> tuple[Unit, ...]:
+        """The units that the last sweep counted, and those made since."""
+        units = self.work.census.units
+        counted = {unit.name for unit in units}
+        return (*units, *(unit for unit in self.work.made if unit.name not in counted))
 
     def _about(self) -> dict[str, Any]:
         return {
@@ -130,16 +130,22 @@ class StatusBoard:
             "uptime_s": round(self.clock.monotonic() - self._since, 1),
         }
 
+    def _unit(self, unit: Unit, run: Mapping[str, Any]) -> Mapping[str, Any]:
+        waits_for = str(unit.evidence) if unit.evidence and not unit.status.has_ended else None
+        return {
+            "name": unit.name,
+            "flow_run_id": unit.flow_run_id,
+            "flow_run_name": run.get("flow_run_name"),
+            "flow_name": run.get("flow_name"),
+            "status": unit.status.value,
+            "since": unit.created_at.isoformat() if unit.created_at else None,
+            "info": shown_text(self.mask(unit.info)),
+            "waits_for": None if waits_for is None else shown_text(self.mask(waits_for)),
+        }
+
     def _note_run(self, run_id: str, event: Event) -> None:
-        run = self._runs.pop(run_id, {"flow_run_id": run_id})
-        self._runs[run_id] = run
-        run[_STORY[event.name]] = self.clock.now().isoformat()
-        run.update({name: event.fields[name] for name in _KEPT if event.fields.get(name) not in {None, ""}})
-        if event.name == events.UNIT_CREATED:
-            run["create_s"] = event.fields.get("duration_s")
-        elif "duration_s" in event.fields:
-            run["duration_s"] = event.fields["duration_s"]
-        run["message"] = event.message
+        key = run_id[:MAX_NAME]
+        self._runs[key] = continued(self._runs.pop(key, {}), event, self.clock.now())
         while len(self._runs) > MOST_RUNS:
             self._runs.popitem(last=False)
 
@@ -152,18 +158,16 @@ class StatusBoard:
             "count": problem["count"] + 1,
             "last_at": now,
             "level": event.level,
-            "message": event.message,
+            "message": shown_text(event.message),
+            "remedy": remedy_of(shown_text(event.message)),
         }
         while len(self._problems) > MOST_PROBLEMS:
             self._problems.popitem(last=False)
 
 
-def _unit(unit: Unit) -> Mapping[str, Any]:
-    return {
-        "name": unit.name,
-        "flow_run_id": unit.flow_run_id,
-        "status": unit.status.value,
-        "since": unit.created_at.isoformat() if unit.created_at else None,
-        "info": unit.info,
-        "waits_for": str(unit.evidence) if unit.evidence and not unit.status.has_ended else None,
-    }
+def _step(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {**facts, "problem": _shown(facts["problem"])}
+
+
+def _shown(text: str | None) -> str | None:
+    return None if text is None else shown_text(text)
