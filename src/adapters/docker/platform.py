@@ -39,6 +39,7 @@ from prefect.agent.domain.model.demands import Demands
 from prefect.agent.domain.model.run_configs import DockerRun
 from prefect.agent.domain.model.submissions import PlatformTraits, Submission
 from prefect.agent.domain.model.units import Unit, UnitStatus
+from prefect.agent.ports.events import EventSink
 from prefect.agent.ports.platform import TEXT_LIMIT, ExecutionPlatform
 
 TRAITS: Final = PlatformTraits(
@@ -137,6 +138,9 @@ class DockerPlatform(ExecutionPlatform):
     @property
     def skew(self) -> float:
         return self._engine.clock.skew
+
+    def listen(self, tell: EventSink) -> None:
+        self._images.tell = tell
 
     def check(self) -> None:
         with self._engine.asked("answer") as client:
