@@ -174,7 +174,7 @@ class DockerPlatform(ExecutionPlatform):
         while time.monotonic() < end:
             container = self._maker.make(image, arguments)
             if container is not None:
-                return self._begin(container, submission.name, containers.joins(self._networks, mode))
+                return self._begin(container, submission, containers.joins(self._networks, mode))
             found = self._adopt(submission)
             if found is not None:
                 return found
@@ -313,10 +313,11 @@ class DockerPlatform(ExecutionPlatform):
             return unit
         joined = (about.get("NetworkSettings") or {}).get("Networks") or {}
         wanted = containers.joins(self._networks, str((about.get("HostConfig") or {}).get("NetworkMode") or ""))
-        return self._begin(unit.id, name, [network for network in wanted if network not in joined])
+        return self._begin(unit.id, submission, [network for network in wanted if network not in joined])
 
-    def _begin(self, container: str, name: str, networks: Sequence[str]) -> Unit:
+    def _begin(self, container: str, submission: Submission, networks: Sequence[str]) -> Unit:
         """Join the networks, start the container, and return its unit; a container that already runs is left alone."""
+        name = submission.name
         try:
             with self._engine.asked(f"start the container {name}", into=translate_start) as client:
                 for network in networks:
@@ -329,7 +330,7 @@ class DockerPlatform(ExecutionPlatform):
         if unit is None:
             raise PlatformUnavailable(f"the container {name} was deleted externally while it started")
         if self._follower is not None:
-            self._follower.follow(container, name)
+            self._follower.follow(container, submission)
         return unit
 
     def _discard(self, container: str) -> bool:

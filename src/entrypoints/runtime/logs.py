@@ -16,17 +16,15 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 import attrs
 
+from prefect.agent.adapters.flow_output import LOGGER as FLOW_OUTPUT
 from prefect.agent.domain.secrets import MASK, Mask
 from prefect.agent.domain.texts import cut, escaped, escaped_json, escaped_lines
 from prefect.agent.ports import events
 from prefect.agent.ports.events import Event, EventSink
 
-__all__ = ["LOGGER", "MASK", "Mask", "Redact", "set_up"]
+__all__ = ["FLOW_OUTPUT", "LOGGER", "MASK", "Mask", "Redact", "set_up"]
 
 LOGGER: Final = "prefect.agent"
-
-FLOW_OUTPUT: Final = "prefect.agent.flow_output"
-"""The logger of what flow runs write (``--show-flow-logs``): it goes to standard output."""
 
 MAX_MESSAGE: Final = 8 * 1024
 """Most characters of one message, and of one field, that the log shows."""
