@@ -105,7 +105,8 @@ class Container(containers.DeclarativeContainer):
     report = Singleton(ReportEnd, together=pools.provided.together, **ending)
     background = pools.provided.background
     stops = Singleton(StopUnits, clock=clock, settings=settings, report=report, background=background, **ending)
-    view = Singleton(ClaimsView, cloud=cloud, clock=clock, platforms=claimant.provided.platforms)
+    read = {"platforms": claimant.provided.platforms, "on_read": announcer.provided.learn}
+    view = Singleton(ClaimsView, cloud=cloud, clock=clock, **read)
     left = recover_claims.provided.is_left_to_claimant
     judges = {"owner": marks, "settings": settings, "view": view, "recover": recoveries, "is_left_to_claimant": left}
     sweep = Singleton(Sweep, cloud=cloud, report=report, stops=stops, **judges, **recovers)

@@ -47,6 +47,18 @@ UNIT_STOPPED: Final = "unit_stopped"
 UNIT_REMOVED: Final = "unit_removed"
 """The agent has removed an ended unit."""
 
+PULL_STARTED: Final = "pull_started"
+"""The platform begins to pull an image."""
+
+PULL_GOES_ON: Final = "pull_goes_on"
+"""The pull of an image is not over; how far it is."""
+
+PULL_ENDED: Final = "pull_ended"
+"""The pull of an image is over, well or not, and how long it took."""
+
+FLOW_OUTPUT: Final = "flow_output"
+"""A line that a flow run wrote, with ``--show-flow-logs``. On standard output, and no event for event sinks."""
+
 RUN_ENDED: Final = "run_ended"
 """A flow run whose unit lived here has ended and reported that itself."""
 
@@ -82,6 +94,13 @@ PLATFORM_TROUBLE: Final = "platform_trouble"
 
 PLATFORM_BACK: Final = "platform_back"
 """The platform answers again."""
+
+REACHABLE_AGAIN: Final = "reachable_again"
+"""What was logged as unavailable answers again; how long it did not. Only in the log, which
+folds repetitions: an event sink of your own gets each event."""
+
+AGENT_BEGINS: Final = "agent_begins"
+"""The first event of an agent: its version, its Python, the system and the process id."""
 
 AGENT_STARTED: Final = "agent_started"
 """The agent has started; one event for each fact about it."""

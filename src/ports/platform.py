@@ -16,6 +16,7 @@ from prefect.agent.domain.model.checks import Step
 from prefect.agent.domain.model.demands import Demands, asked
 from prefect.agent.domain.model.submissions import PlatformTraits, Submission
 from prefect.agent.domain.model.units import Unit
+from prefect.agent.ports.events import EventSink
 from prefect.agent.ports.presence import Presence
 
 TEXT_LIMIT: Final = 64 * 1024
@@ -112,6 +113,12 @@ class ExecutionPlatform(abc.ABC):
         A claim that names one of them is a claim on this place. The first call may ask the platform.
         """
         return ()
+
+    def listen(self, tell: EventSink) -> None:  # noqa: B027 - optional
+        """Take the sink for events that only the platform knows of (``events.PULL_STARTED`` and the like).
+
+        Called once, before :meth:`check`; a platform that has none ignores it. Any thread may call *tell*.
+        """
 
     @abc.abstractmethod
     def check(self) -> None:

@@ -1,6 +1,5 @@
 """Follows the engine's streams: events of containers, and their output."""
 
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -11,7 +10,9 @@ from docker.utils import convert_filters
 from prefect.agent.adapters.docker.containers import UNIT
 from prefect.agent.adapters.docker.engine import DockerEngine, hang_up
 from prefect.agent.adapters.docker.errors import RAISED
+from prefect.agent.adapters.flow_output import Lines, fields_of
 from prefect.agent.domain.errors import PlatformError
+from prefect.agent.domain.model.submissions import Submission
 
 ANSWER_WITHIN: Final = 5.0
 """Least seconds to wait until the engine begins to send its events."""
@@ -64,9 +65,10 @@ class LogFollower:
         self._guard = threading.Lock()
         self._open: set[CancellableStream[Any]] = set()
 
-    def follow(self, container: str, name: str) -> None:
-        """Begin to copy the output of *container*, from its first line on."""
-        threading.Thread(target=self._copy, args=(container,), name=f"output of {name}", daemon=True).start()
+    def follow(self, container: str, submission: Submission) -> None:
+        """Begin to copy the output of *container*, made for *submission*, from its first line on."""
+        name, lines = f"output of {submission.name}", Lines(fields_of(submission))
+        threading.Thread(target=self._copy, args=(container, lines), name=name, daemon=True).start()
 
     def close(self) -> None:
         """Stop copying the output of all containers."""
@@ -75,7 +77,7 @@ class LogFollower:
         for stream in streams:
             hang_up(stream)
 
-    def _copy(self, container: str) -> None:
+    def _copy(self, container: str, lines: Lines) -> None:
         try:
             with self._engine.asked("show the output of a container") as client:
                 stream: CancellableStream[bytes] = client.logs(container, stream=True, follow=True)
@@ -85,9 +87,9 @@ class LogFollower:
             self._open.add(stream)
         try:
             for piece in stream:
-                sys.stdout.write(piece.decode(errors="replace"))
-                sys.stdout.flush()
-        except (*RAISED, ValueError):  # ValueError: stdout was closed
+                lines.feed(piece)
+            lines.end()
+        except (*RAISED, OSError, ValueError):  # ValueError: stdout was closed
             return
         finally:
             with self._guard:

@@ -14,11 +14,14 @@ from docker.utils import parse_repository_tag
 from prefect.agent.adapters.docker import credentials
 from prefect.agent.adapters.docker.engine import DockerEngine
 from prefect.agent.adapters.docker.errors import pull_problem, words
+from prefect.agent.adapters.docker.pull_progress import PullProgress
 from prefect.agent.domain.errors import PlatformUnavailable, SubmissionRefused
 from prefect.agent.domain.model.checks import Image
 from prefect.agent.domain.model.demands import Demands
 from prefect.agent.domain.model.images import image_reference
 from prefect.agent.domain.model.policy import OPEN, judge
+from prefect.agent.ports import events
+from prefect.agent.ports.events import EventSink
 
 SILENCE: Final = 600.0
 """Seconds without progress after which a pull fails; unpacking a large layer reports none."""
@@ -47,6 +50,7 @@ class Images:
         self._policy = OPEN.replacing("registries", self._allowed) if self._allowed else OPEN
         self._guard = threading.Lock()
         self._pulls: dict[str, Future[None]] = {}
+        self.tell: EventSink = events.ignore
         self.secrets: set[str] = set()
         """Passwords of registries that were used."""
 
@@ -132,14 +136,16 @@ class Images:
                 del self._pulls[image]
 
     def _pull(self, image: str) -> None:
+        progress = PullProgress(image=image, tell=self.tell)
         try:
-            self._fetch(image)
+            with progress.told():
+                self._fetch(image, progress)
         except (SubmissionRefused, PlatformUnavailable) as problem:
             if not self._is_here(image):
                 raise
             _log.warning("%s; the agent uses the image that the engine already has", problem)
 
-    def _fetch(self, image: str) -> None:
+    def _fetch(self, image: str, progress: PullProgress) -> None:
         repository, tag = parse_repository_tag(image)
         with self._engine.asked(f"pull {image} within {DEADLINE / 60:g} minutes"):
             try:
@@ -156,6 +162,7 @@ class Images:
                     for line in lines:
                         if "error" in line:
                             raise pull_problem(image, " ".join(str(line["error"]).split()), doubt=login.problem)
+                        progress.take(line)
             except APIError as problem:
                 if problem.status_code in {401, 403}:  # the engine refuses this itself, not the registry
                     raise

@@ -40,6 +40,7 @@ from prefect.agent.domain.model.demands import Demands
 from prefect.agent.domain.model.run_configs import DockerRun
 from prefect.agent.domain.model.submissions import PlatformTraits, Submission
 from prefect.agent.domain.model.units import Unit, UnitStatus
+from prefect.agent.ports.events import EventSink
 from prefect.agent.ports.platform import TEXT_LIMIT, ExecutionPlatform
 
 TRAITS: Final = PlatformTraits(
@@ -139,6 +140,9 @@ class DockerPlatform(ExecutionPlatform):
     def skew(self) -> float:
         return self._engine.clock.skew
 
+    def listen(self, tell: EventSink) -> None:
+        self._images.tell = tell
+
     def check(self) -> None:
         with self._engine.asked("answer") as client:
             client.ping()
@@ -174,7 +178,7 @@ class DockerPlatform(ExecutionPlatform):
         while time.monotonic() < end:
             container = self._maker.make(image, arguments)
             if container is not None:
-                return self._begin(container, submission.name, containers.joins(self._networks, mode))
+                return self._begin(container, submission, containers.joins(self._networks, mode))
             found = self._adopt(submission)
             if found is not None:
                 return found
@@ -313,10 +317,11 @@ class DockerPlatform(ExecutionPlatform):
             return unit
         joined = (about.get("NetworkSettings") or {}).get("Networks") or {}
         wanted = containers.joins(self._networks, str((about.get("HostConfig") or {}).get("NetworkMode") or ""))
-        return self._begin(unit.id, name, [network for network in wanted if network not in joined])
+        return self._begin(unit.id, submission, [network for network in wanted if network not in joined])
 
-    def _begin(self, container: str, name: str, networks: Sequence[str]) -> Unit:
+    def _begin(self, container: str, submission: Submission, networks: Sequence[str]) -> Unit:
         """Join the networks, start the container, and return its unit; a container that already runs is left alone."""
+        name = submission.name
         try:
             with self._engine.asked(f"start the container {name}", into=translate_start) as client:
                 for network in networks:
@@ -329,7 +334,7 @@ class DockerPlatform(ExecutionPlatform):
         if unit is None:
             raise PlatformUnavailable(f"the container {name} was deleted externally while it started")
         if self._follower is not None:
-            self._follower.follow(container, name)
+            self._follower.follow(container, submission)
         return unit
 
     def _discard(self, container: str) -> bool:

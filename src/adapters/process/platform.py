@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from prefect.agent.adapters import state_files
+from prefect.agent.adapters.flow_output import fields_of
 from prefect.agent.adapters.process import checkup, descriptors, interpreters, launcher, places, sole_start
 from prefect.agent.adapters.process.ending import UnitEnding
 from prefect.agent.adapters.process.home import Home
 from prefect.agent.adapters.process.output import DEFAULT_LIMIT, MIB, Outputs
 from prefect.agent.adapters.process.previews import described
 from prefect.agent.adapters.process.reaper import Reaper
+from prefect.agent.adapters.process.showing import OutputFollower
 from prefect.agent.adapters.process.unit_dir import UnitDir
 from prefect.agent.domain.errors import PlatformForbidden, PlatformUnavailable, SubmissionRefused
 from prefect.agent.domain.model.checks import Step
@@ -64,7 +66,7 @@ class ProcessPlatform(ExecutionPlatform):
         directory: Folder of the units' directories.
         interpreter: A Python with Prefect; None for the ``prefect`` command on PATH.
         import_paths: Folders for the flow runs' ``PYTHONPATH``.
-        show_flow_logs: Write output to the agent's stdout instead of a file of the unit.
+        show_flow_logs: Show the units' output in the agent's stdout, too.
         output_limit: MiB that a unit's output may take on disk; 0 for no limit.
         environ: The environment from which units inherit a few variables.
 
@@ -87,6 +89,7 @@ class ProcessPlatform(ExecutionPlatform):
         self._interpreter = interpreters.resolve(interpreter, self._environ)
         self._import_paths = [str(places.expanded(path)) for path in import_paths]
         self._show = show_flow_logs
+        self._follower = OutputFollower() if show_flow_logs else None
         self._reaper = Reaper()
         self._ending = UnitEnding(self._reaper)
         self._home = Home(directory)
@@ -201,6 +204,8 @@ class ProcessPlatform(ExecutionPlatform):
             return self._dir(name).tail(lines)
 
     def close(self) -> None:
+        if self._follower is not None:
+            self._follower.close()
         self._reaper.close()
 
     # --- inside ---
@@ -220,9 +225,8 @@ class ProcessPlatform(ExecutionPlatform):
             if holder is None:
                 self._adopt(unit)
                 return
-            if not self._show:
-                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-                output = open(state_files.opened(unit.path / "output", flags), "wb")  # noqa: PTH123, SIM115 - a descriptor
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+            output = open(state_files.opened(unit.path / "output", flags), "wb")  # noqa: PTH123, SIM115 - a descriptor
             child = launcher.start(
                 unit.path,
                 words,
@@ -246,6 +250,8 @@ class ProcessPlatform(ExecutionPlatform):
             if holder is not None:
                 holder.close()
         self._ending.began(submission.name, child)
+        if self._follower is not None:
+            self._follower.follow(unit.path / "output", fields_of(submission), unit.is_alive)
 
     def _words(self, submission: Submission) -> list[str]:
         return interpreters.command_line(submission.command, self._interpreter, self._environ)

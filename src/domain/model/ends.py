@@ -30,6 +30,7 @@ class End:
         lease: Of an end that speaks about the claim itself (it was not started, it is handed back): the holder it
             speaks for (``ClaimRecord.lease``); void once another agent has taken the claim over. Empty for an end that
             speaks about the unit, whatever became of the claim.
+        lasted: For how many seconds the unit executed; None if that is not known.
         counts: Of a claim that is handed back: whether that counts as a recovery, of which there may be few.
     """
 
@@ -39,6 +40,7 @@ class End:
     message: str
     lease: str = ""
     counts: bool = True
+    lasted: float | None = None
 
 
 class EndVerdict(enum.Enum):

@@ -8,6 +8,7 @@ from typing import Any, NewType
 import attrs
 
 from prefect.agent.domain.model.run_configs import RunConfig, Storage, UniversalRun, frozen_mapping
+from prefect.agent.domain.model.run_titles import title
 from prefect.agent.domain.model.states import State
 from prefect.agent.domain.texts import readable_name
 
@@ -131,8 +132,7 @@ class FlowRun:
     @property
     def title(self) -> str:
         """Flow, name and id, for people."""
-        known = "/".join(part for part in (self.flow.name, self.name) if part)
-        return f"{known} ({self.id})" if known else self.id
+        return title(self.id, self.flow.name, self.name)
 
     @property
     def fields(self) -> dict[str, str]:

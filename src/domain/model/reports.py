@@ -89,8 +89,14 @@ def entry_of(report: Line | End) -> dict[str, Any]:
     """A report as flat JSON-ready values."""
     if isinstance(report, Line):
         return {"line": report.message, "level": report.level, "at": iso(report.at)}
-    entry = {"end": report.kind.value, "unit": report.unit, "message": report.message, "lease": report.lease}
-    return entry if report.counts else {**entry, "counts": False}
+    entry: dict[str, Any] = {
+        "end": report.kind.value,
+        "unit": report.unit,
+        "message": report.message,
+        "lease": report.lease,
+    }
+    lasted = {} if report.lasted is None else {"lasted": report.lasted}
+    return {**entry, **lasted} if report.counts else {**entry, **lasted, "counts": False}
 
 
 def read_entry(run_id: FlowRunId, entry: Mapping[str, Any]) -> Line | End | None:
@@ -105,6 +111,7 @@ def read_entry(run_id: FlowRunId, entry: Mapping[str, Any]) -> Line | End | None
                 message=str(entry["message"]),
                 lease=str(entry.get("lease", "")),
                 counts=entry.get("counts", True) is not False,
+                lasted=float(entry["lasted"]) if isinstance(entry.get("lasted"), int | float) else None,
             )
         return Line(message=str(entry["line"]), level=str(entry["level"]), at=read_time(entry["at"]))
     except (KeyError, ValueError):

@@ -145,3 +145,10 @@ class Unit:
     hopeless_at: datetime | None = None
     owner: Owner | None = None
     lingers: bool = False
+
+    @property
+    def lasted(self) -> float | None:
+        """For how many seconds it executed; None if it has not ended, or the platform does not remember."""
+        if self.created_at is None or self.ended_at is None:
+            return None
+        return round(max(0.0, (self.ended_at - self.created_at).total_seconds()), 3)

@@ -1,6 +1,6 @@
 """What the Cloud says of the claims on this platform: read whole once, then only what has changed."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -25,17 +25,23 @@ def is_open(run: FlowRun) -> bool:
     return run.state.is_open
 
 
+def _nothing(run: FlowRun) -> None:
+    """Do nothing with *run*."""
+
+
 @attrs.define(kw_only=True)
 class ClaimsView:
     """The runs whose latest claim names this platform, as far as they were read; enough to choose from, not to act on.
 
     Attributes:
         platforms: Identities of the platform: the present one and older ones.
+        on_read: Called with each run that was read.
     """
 
     cloud: CloudApi
     clock: Clock
     platforms: Collection[str]
+    on_read: Callable[[FlowRun], None] = _nothing
     _runs: dict[FlowRunId, FlowRun] = attrs.field(factory=dict, init=False)
     _whole_at: float | None = attrs.field(default=None, init=False)
     _since: datetime | None = attrs.field(default=None, init=False)
@@ -83,7 +89,9 @@ class ClaimsView:
 
     def _keep(self, runs: Iterable[FlowRun]) -> None:
         """The backend's own words are left out: they take several times the memory of all the rest."""
-        self._runs.update({run.id: attrs.evolve(run, source={}) for run in runs})
+        for run in runs:
+            self._runs[run.id] = attrs.evolve(run, source={})
+            self.on_read(run)
 
     def _read(self, since: datetime | None, due_before: datetime) -> tuple[list[FlowRun], bool]:
         """What has changed, and whether no flow run is due."""

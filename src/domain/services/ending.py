@@ -73,7 +73,9 @@ class ReportEnd:
         if isinstance(conclusion, ReportCancelled):
             self.outbox.end(_end(unit, EndKind.CANCELLED, proof))
         elif isinstance(conclusion, ReportFailed):
-            fields = {"flow_run_id": unit.flow_run_id, "unit": unit.name}
+            fields: dict[str, object] = {"flow_run_id": unit.flow_run_id, "unit": unit.name}
+            if unit.lasted is not None:
+                fields["duration_s"] = unit.lasted
             self.tell(Event(name=events.UNIT_ENDED, level="WARNING", message=conclusion.reason, fields=fields))
             for entry in self.findings(unit) if findings is None else findings:
                 self.outbox.log(unit.flow_run_id, entry, "ERROR")
@@ -81,7 +83,7 @@ class ReportEnd:
 
 
 def _end(unit: Unit, kind: EndKind, message: str, lease: str = "") -> End:
-    return End(run_id=unit.flow_run_id, unit=unit.name, kind=kind, message=message, lease=lease)
+    return End(run_id=unit.flow_run_id, unit=unit.name, kind=kind, message=message, lease=lease, lasted=unit.lasted)
 
 
 def _read(ask: Callable[[], str], what: str) -> str:

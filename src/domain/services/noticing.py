@@ -9,6 +9,7 @@ import attrs
 from prefect.agent.domain.errors import CloudError
 from prefect.agent.domain.model.explaining import LATE, Finding, Reference, RunFacts, explain, fits, span
 from prefect.agent.domain.model.flow_runs import FlowRunId
+from prefect.agent.domain.model.run_titles import title
 from prefect.agent.ports import events
 from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.cloud_api import CloudApi
@@ -79,6 +80,9 @@ class NoticeLateRuns:
 
     def _report(self, facts: RunFacts, finding: Finding) -> None:
         remedy = f" Do: {finding.remedies[0]}" if finding.remedies else ""
-        message = f"Flow run {facts.name} is late by {span(facts.late)}. {finding.text}{remedy}"
-        fields = {"flow_run_id": facts.id, "cause": finding.cause, "late_s": facts.late / timedelta(seconds=1)}
+        message = (
+            f"Flow run {title(facts.id, facts.flow, facts.name)} is late by {span(facts.late)}. {finding.text}{remedy}"
+        )
+        names = {"flow_run_id": facts.id, "flow_run_name": facts.name, "flow_name": facts.flow}
+        fields = {**names, "cause": finding.cause, "late_s": facts.late / timedelta(seconds=1)}
         self.tell(Event(name=events.RUN_LATE, message=message, fields=fields))

@@ -129,11 +129,11 @@ class RecoverClaims:
             if not isinstance(outcome, Claimed):
                 why = outcome.message if isinstance(outcome, Deferred) else "another agent has it, or it moved on"
                 message = f"The claim of flow run {run.title} is not taken over: {why}"
-                self.tell(Event(name=events.RUN_DROPPED, level="DEBUG", message=message))
+                self.tell(Event(name=events.RUN_DROPPED, level="DEBUG", message=message, fields=run.fields))
                 continue
             unit = outcome.record.unit
             message = f"Flow run {run.title} was claimed but has no unit; creating {unit}"
-            fields = {"flow_run_id": run.id, "unit": unit, "recoveries": outcome.record.recoveries}
+            fields = {**run.fields, "unit": unit, "recoveries": outcome.record.recoveries}
             self.tell(Event(name=events.RUN_RECOVERED, level="WARNING", message=message, fields=fields))
             start(outcome)
 

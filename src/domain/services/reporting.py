@@ -9,6 +9,7 @@ import attrs
 
 from prefect.agent.domain.errors import CloudError, CloudUnavailable, Unauthorised, asked_to_wait
 from prefect.agent.domain.model.ends import End, EndKind, EndOutcome, EndVerdict
+from prefect.agent.domain.model.explaining import span
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.reports import Due, Line, RunReports, size
 from prefect.agent.domain.services.batches import in_halves
@@ -117,13 +118,13 @@ class SendReports:
         run.line_misses += 1
         run.line_refusals += sure
         if sure and run.line_refusals >= LINE_TRIES:
-            message = f"A log line of flow run {run.run_id} is given up: {problem}"
-            self.tell(Event(name=events.CLOUD_TROUBLE, level="ERROR", message=message))
+            message, fields = f"A log line of flow run {run.run_id} is given up: {problem}", {"flow_run_id": run.run_id}
+            self.tell(Event(name=events.CLOUD_TROUBLE, level="ERROR", message=message, fields=fields))
             self.outbox.line_given_up(run, lines[0])
             return
         level = "WARNING" if sure and run.line_refusals == 1 else "DEBUG"
-        message = f"Log lines of flow run {run.run_id} are not taken: {problem}"
-        self.tell(Event(name=events.CLOUD_TROUBLE, level=level, message=message))
+        message, fields = f"Log lines of flow run {run.run_id} are not taken: {problem}", {"flow_run_id": run.run_id}
+        self.tell(Event(name=events.CLOUD_TROUBLE, level=level, message=message, fields=fields))
         self.outbox.missed(run, at_least=asked_to_wait(problem))
 
     def _narrow(
@@ -187,7 +188,8 @@ class SendReports:
             refused = outcome.verdict is EndVerdict.REFUSED
             message = f"The end of flow run {end.run_id} is not confirmed yet: {outcome.reason}"
             level = "DEBUG" if run.misses else "ERROR" if refused else "WARNING"
-            self.tell(Event(name=events.CLOUD_TROUBLE, level=level, message=message))
+            fields = {"flow_run_id": end.run_id}
+            self.tell(Event(name=events.CLOUD_TROUBLE, level=level, message=message, fields=fields))
             self.outbox.missed(run, first=REFUSED_FIRST if refused else WAIT_FIRST, at_least=at_least)
             return False
         self.outbox.end_settled(run, end)
@@ -196,9 +198,12 @@ class SendReports:
     # --- words ---
 
     def _say_ended(self, end: End) -> None:
-        fields = {"flow_run_id": end.run_id, "unit": end.unit}
+        fields: dict[str, object] = {"flow_run_id": end.run_id, "unit": end.unit}
+        if end.lasted is not None:
+            fields["duration_s"] = round(end.lasted, 3)
         if end.kind is EndKind.FAILED:
-            message = f"Flow run {end.run_id} failed: {end.message}"
+            after = "" if end.lasted is None else f" after {span(timedelta(seconds=end.lasted))}"
+            message = f"Flow run {end.run_id} failed{after}: {end.message}"
             self.tell(Event(name=events.RUN_FAILED, level="ERROR", message=message, fields=fields))
         elif end.kind is EndKind.HANDED_BACK:
             message = f"Flow run {end.run_id} was handed back: {end.message}"

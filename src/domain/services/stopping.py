@@ -110,8 +110,8 @@ class StopUnits:
             try:
                 success = stop()
             except PlatformError as trouble:
-                message = f"Cannot stop {unit.name} {which} yet: {trouble}"
-                self.tell(Event(name=events.PLATFORM_TROUBLE, level="WARNING", message=message))
+                message, fields = f"Cannot stop {unit.name} {which} yet: {trouble}", _fields(unit)
+                self.tell(Event(name=events.PLATFORM_TROUBLE, level="WARNING", message=message, fields=fields))
             finally:
                 self._notes.append((unit.name, success))
 
@@ -125,7 +125,7 @@ class StopUnits:
         def stop() -> bool:
             self.platform.stop(unit.name, grace=self.settings.stop_grace)
             message = f"Stopped {unit.name}: its flow run was cancelled and did not end by itself"
-            self.tell(Event(name=events.UNIT_STOPPED, message=message, fields={"flow_run_id": run.id}))
+            self.tell(Event(name=events.UNIT_STOPPED, message=message, fields=_fields(unit)))
             if run.state.is_cancelling and speaks_for(unit, run):
                 self.outbox.end(End(run_id=run.id, unit=unit.name, kind=EndKind.CANCELLED, message=message))
             else:
@@ -138,7 +138,7 @@ class StopUnits:
         def stop() -> bool:
             self.platform.stop(unit.name, grace=self.settings.stop_grace)
             message = f"Stopped {unit.name}: its flow run {unit.flow_run_id} was deleted in the Cloud"
-            self.tell(Event(name=events.UNIT_STOPPED, level="WARNING", message=message))
+            self.tell(Event(name=events.UNIT_STOPPED, level="WARNING", message=message, fields=_fields(unit)))
             return True
 
         return stop
@@ -147,7 +147,7 @@ class StopUnits:
         def stop() -> bool:
             self.platform.stop(unit.name, grace=self.settings.stop_grace)
             message = f"Stopped what went on in {unit.name} after its main process had ended"
-            self.tell(Event(name=events.UNIT_STOPPED, message=message, fields={"flow_run_id": unit.flow_run_id}))
+            self.tell(Event(name=events.UNIT_STOPPED, message=message, fields=_fields(unit)))
             return True
 
         return stop
@@ -164,8 +164,12 @@ class StopUnits:
             self.platform.stop(unit.name, grace=0)
             del self.unconfirmed[unit.name]
             message = f"Stopped {unit.name}: it could not start ({unit.evidence or 'no evidence'})"
-            self.tell(Event(name=events.UNIT_STOPPED, message=message, fields={"flow_run_id": unit.flow_run_id}))
+            self.tell(Event(name=events.UNIT_STOPPED, message=message, fields=_fields(unit)))
             self.report(conclusion, proof=message, findings=findings)
             return True
 
         return stop
+
+
+def _fields(unit: Unit) -> dict[str, str]:
+    return {"flow_run_id": unit.flow_run_id, "unit": unit.name}

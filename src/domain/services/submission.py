@@ -284,7 +284,7 @@ class StartFlowRun:
         try:
             info = self.create(run).info if self.own is None else self.own.deploy(run)
         except NoLongerOurs as turn:
-            self.tell(Event(name=events.RUN_DROPPED, message=f"Flow run {run.id}: {turn}", fields=_fields(run)))
+            self.tell(Event(name=events.RUN_DROPPED, message=f"Flow run {run.title}: {turn}", fields=_fields(run)))
             return False
         except NoRoom as problem:
             message = f"The flow run waits to be started: {problem}"

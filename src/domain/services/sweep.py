@@ -313,7 +313,8 @@ class Sweep:
             f"The flow run {unit.flow_run_id} was deleted in the Cloud, but its unit {unit.name} still executes; it is "
             f"stopped in {self.settings.cancel_grace:g} s"
         )
-        self.tell(Event(name=events.UNIT_WAITS, level="WARNING", message=message, fields={"unit": unit.name}))
+        fields = {"flow_run_id": unit.flow_run_id, "unit": unit.name}
+        self.tell(Event(name=events.UNIT_WAITS, level="WARNING", message=message, fields=fields))
 
     def _remove_old(self, units: Sequence[Unit]) -> None:
         now, keep = self._platform_time(), self.settings.keep_ended
@@ -328,7 +329,8 @@ class Sweep:
 
     def _remove(self, unit: Unit) -> None:
         self.platform.remove(unit.name)
-        self.tell(Event(name=events.UNIT_REMOVED, level="DEBUG", message=f"Removed the ended unit {unit.name}"))
+        message, fields = f"Removed the ended unit {unit.name}", {"flow_run_id": unit.flow_run_id, "unit": unit.name}
+        self.tell(Event(name=events.UNIT_REMOVED, level="DEBUG", message=message, fields=fields))
 
     def _each(self, units: Iterable[Unit], step: Callable[[Unit], None], doing: str) -> None:
         """Do *step* for each unit; an error of one is reported, and the others go on."""
@@ -336,8 +338,8 @@ class Sweep:
             try:
                 step(unit)
             except AgentError as problem:
-                message = f"Cannot {doing} the unit {unit.name}: {problem}"
-                self.tell(Event(name=events.PLATFORM_TROUBLE, level="WARNING", message=message))
+                message, fields = f"Cannot {doing} the unit {unit.name}: {problem}", {"flow_run_id": unit.flow_run_id}
+                self.tell(Event(name=events.PLATFORM_TROUBLE, level="WARNING", message=message, fields=fields))
             except Exception as bug:  # noqa: BLE001 - an adapter's bug on one unit must not stop the sweep of all
                 message = f"Bug while trying to {doing} the unit {unit.name}: {bug!r}"
                 self.tell(Event(name=events.BUG, level="ERROR", message=message))
@@ -347,8 +349,7 @@ def _ended(unit: Unit, run: FlowRun) -> Event:
     """What is said of a run that has ended."""
     fields: dict[str, object] = {**run.fields, "unit": unit.name, "state": f"{run.state.name}"}
     lasted = ""
-    if unit.created_at is not None and unit.ended_at is not None:
-        length = max(timedelta(), unit.ended_at - unit.created_at)
-        fields["duration_s"], lasted = round(length.total_seconds(), 3), f" after {span(length)}"
+    if unit.lasted is not None:
+        fields["duration_s"], lasted = unit.lasted, f" after {span(timedelta(seconds=unit.lasted))}"
     message = f"Flow run {run.title} ended as {run.state.name}{lasted}"
     return Event(name=events.RUN_ENDED, message=message, fields=fields)

@@ -16,6 +16,7 @@ from prefect.agent.entrypoints.library.composing import Composition, Login
 from prefect.agent.entrypoints.library.life import Hooks, Life, set_up_log
 from prefect.agent.entrypoints.runtime import logs
 from prefect.agent.entrypoints.runtime.exits import exit_for
+from prefect.agent.entrypoints.runtime.folding import Folding
 from prefect.agent.entrypoints.settings.configuration import Configuration
 from prefect.agent.entrypoints.settings.precedence import Given, agent_settings
 from prefect.agent.ports.clock import Clock
@@ -236,7 +237,7 @@ class Agent:
         given = {port: value for port, value in ports.items() if value is not None}
         own_heartbeat = type(self).heartbeat is not Agent.heartbeat
         self._life = Life(
-            parts=build(options, tell=tell or logs.log_events(self.logger), **given),
+            parts=build(options, tell=tell or Folding(logs.log_events(self.logger)), **given),
             options=options,
             hooks=Hooks(
                 stop=self.stop,

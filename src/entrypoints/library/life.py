@@ -70,6 +70,7 @@ class Life:
             AgentError: The agent could not start or cannot go on.
             AgentExit: A loop cannot go on.
         """
+        self.parts.announcer(logs.first_line())
         with ExitStack() as at_end:
             self._run(at_end)
         self._say(events.AGENT_STOPPED, "Stopped")
@@ -93,6 +94,7 @@ class Life:
         server = HealthServer(self._site(), self.poke)
         at_end.callback(server.stop)
         parts.announcer.add(parts.board.take)
+        parts.platform.listen(parts.announcer)
         parts.health.start_up("The agent starts")
         self._warn()
         address = server.start(self.address) if self.address else ""

@@ -2,21 +2,27 @@
 
 import json
 import logging
+import os
+import platform as machine
+import re
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
 import attrs
 
+from prefect.agent.adapters.flow_output import LOGGER as FLOW_OUTPUT
 from prefect.agent.domain.secrets import MASK, Mask
 from prefect.agent.domain.texts import cut, escaped, escaped_json, escaped_lines
+from prefect.agent.ports import events
 from prefect.agent.ports.events import Event, EventSink
 
-__all__ = ["LOGGER", "MASK", "Mask", "Redact", "set_up"]
+__all__ = ["FLOW_OUTPUT", "LOGGER", "MASK", "Mask", "Redact", "set_up"]
 
 LOGGER: Final = "prefect.agent"
 
@@ -25,6 +31,35 @@ MAX_MESSAGE: Final = 8 * 1024
 
 MAX_TRACEBACK: Final = 64 * 1024
 """Most characters of a traceback that the log shows: its last ones."""
+
+COLOURS: Final = ((logging.ERROR, "31"), (logging.WARNING, "33"), (logging.INFO, "32"), (logging.DEBUG, "2"))
+"""By lowest level: the terminal's code for its colour."""
+
+
+def own_version() -> str:
+    """Return the version of this installation; empty if it cannot be read."""
+    try:
+        return metadata.version("prefect-agent")
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def first_line() -> Event:
+    """Return the first event of an agent: what it is, and on what it executes."""
+    python, system = machine.python_version(), f"{machine.system()} {machine.release()} {machine.machine()}"
+    message = f"Prefect agent {own_version()}, Python {python}, {system}, process {os.getpid()}"
+    fields = {"version": own_version(), "python": python, "system": system, "pid": os.getpid()}
+    return Event(name=events.AGENT_BEGINS, message=message, fields=fields)
+
+
+def wants_colour(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Return whether levels are coloured on *stream*: only on a terminal that can, and without ``NO_COLOR``."""
+    if environ.get("NO_COLOR") or environ.get("TERM", "dumb") == "dumb":
+        return False
+    try:
+        return stream.isatty()
+    except ValueError:  # it is closed
+        return False
 
 
 class Redact(logging.Filter):
@@ -56,27 +91,35 @@ class Redact(logging.Filter):
 class TextFormatter(logging.Formatter):
     """Formats a record as ``2026-11-23T09:30:20.123Z INFO    agent | message``, with a traceback below it."""
 
-    def __init__(self, agent_name: str) -> None:
+    def __init__(self, agent_name: str, *, colour: bool = False) -> None:
         super().__init__()
-        self._agent_name = escaped(agent_name)
+        self._agent_name, self._colour = escaped(agent_name), colour
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, and below it the traceback if the record has one."""
         message = escaped(cut(record.getMessage(), MAX_MESSAGE))
-        line = f"{_iso(record.created)} {record.levelname:<7} {self._agent_name} | {message}"
+        line = f"{_iso(record.created)} {self._level(record)} {self._agent_name} | {message}"
         traces = (self._exception(record), getattr(record, "fields", {}).get("traceback"), record.stack_info)
         return "\n".join([line, *(_shown_trace(str(trace)) for trace in traces if trace)])
+
+    def _level(self, record: logging.LogRecord) -> str:
+        name = f"{record.levelname:<7}"
+        colour = next((code for level, code in COLOURS if record.levelno >= level), "")
+        return f"\x1b[{colour}m{name}\x1b[0m" if self._colour and colour else name
 
     def _exception(self, record: logging.LogRecord) -> str | None:
         return record.exc_text or (self.formatException(record.exc_info) if record.exc_info else None)
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats a record as one line of JSON: ts, level, logger, event, message, agent, and the event's fields."""
+    """Formats a record as one line of JSON.
+
+    Its members are ts, level, logger, event, message, agent, version, pid, and the event's fields.
+    """
 
     def __init__(self, agent_name: str) -> None:
         super().__init__()
-        self._agent_name = agent_name
+        self._agent_name, self._version = agent_name, own_version()
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the JSON object as one line."""
@@ -85,6 +128,8 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
             "agent": self._agent_name,
+            "version": self._version,
+            "pid": os.getpid(),
             "event": getattr(record, "event", "log"),
             "message": record.getMessage(),
             **getattr(record, "fields", {}),
@@ -111,6 +156,30 @@ class Outlet(_TextHandler):
             sys.stderr.write(f"Cannot write a log line: {type(problem).__name__}\n")
 
 
+class OutputOutlet(Outlet):
+    """Writes flow runs' output to standard output, whatever that is at the time."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        self.stream = sys.stdout
+        super().emit(record)
+
+
+_COLOUR_CODE: Final = re.compile(r"\\x1b\[([\d;]*m)")
+"""The code of a colour, as ``escaped`` writes it."""
+
+
+class OutputFormatter(logging.Formatter):
+    """Formats a line of a flow run's output as ``crimson-dolphin | the line``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line; colours of the flow run's own stay, what else does something to a terminal is escaped."""
+        fields = getattr(record, "fields", {})
+        name = fields.get("flow_run_name") or fields.get("flow_run_id") or fields.get("unit") or "flow run"
+        line = _COLOUR_CODE.sub("\x1b[\\1", escaped(record.getMessage()))
+        return f"{escaped(str(name))} | {line}"
+
+
 def set_up(
     *,
     level: str | int,
@@ -120,14 +189,22 @@ def set_up(
     stream: TextIO | None = None,
 ) -> logging.Logger:
     """Let the agent's logger write to *stream* (default: stderr), and replace the handlers of an earlier call."""
-    logger = logging.getLogger(LOGGER)
-    handler = Outlet(stream or sys.stderr)
-    handler.setFormatter(JsonFormatter(agent_name) if form == "json" else TextFormatter(agent_name))
-    handler.addFilter(Redact(secrets))
-    for old in logger.handlers[:]:
-        logger.removeHandler(old)
-    logger.addHandler(handler)
+    chosen, redact = stream or sys.stderr, Redact(secrets)
+    colour = wants_colour(chosen, os.environ)
+    formatter = JsonFormatter(agent_name) if form == "json" else TextFormatter(agent_name, colour=colour)
+    logger = _with_one_handler(logging.getLogger(LOGGER), Outlet(chosen), formatter, redact)
     logger.setLevel(level)
+    output = JsonFormatter(agent_name) if form == "json" else OutputFormatter()
+    _with_one_handler(logging.getLogger(FLOW_OUTPUT), OutputOutlet(), output, redact).setLevel(logging.INFO)
+    return logger
+
+
+def _with_one_handler(
+    logger: logging.Logger, handler: logging.Handler, formatter: logging.Formatter, redact: Redact
+) -> logging.Logger:
+    handler.setFormatter(formatter)
+    handler.addFilter(redact)
+    logger.handlers[:] = [handler]
     logger.propagate = False
     return logger
 

@@ -76,6 +76,7 @@ class Meter:
         problems: Warnings and errors, by event.
         lateness: Seconds from a run's due time to its start.
         creates: Seconds that a create took, waits for images included.
+        pulls: Seconds that pulls of images took, by whether they went well.
         asked: Seconds that requests to the Cloud took, by what was asked for.
     """
 
@@ -86,6 +87,7 @@ class Meter:
     problems: Counter[str] = attrs.field(factory=Counter)
     lateness: Histogram = attrs.field(factory=Histogram)
     creates: Histogram = attrs.field(factory=Histogram)
+    pulls: dict[str, Histogram] = attrs.field(factory=dict)
     asked: dict[str, Histogram] = attrs.field(factory=dict)
     guard: threading.Lock = attrs.field(factory=threading.Lock, init=False)
     _hour: LastHour = attrs.field(init=False)
@@ -104,6 +106,9 @@ class Meter:
                 self._hour.add("problems")
             if event.name == events.RUN_ENDED:
                 self.ends[str(event.fields.get("state"))] += 1
+            if event.name == events.PULL_ENDED:
+                outcome = str(event.fields.get("outcome"))
+                self.pulls.setdefault(outcome, Histogram()).add(_number(event, "duration_s"))
             if event.name == events.UNIT_CREATED:
                 self._note_create(_number(event, "duration_s"), _number(event, "late_s"))
 

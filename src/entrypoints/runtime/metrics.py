@@ -1,6 +1,6 @@
 """An agent's numbers in the text format of Prometheus, by its official client library."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -107,12 +107,17 @@ def _counted(meter: Meter) -> Iterator[Metric]:
     yield _histogram(
         "prefect_agent_create_duration_seconds", "What a create took, image pulls included.", meter.creates
     )
-    took = HistogramMetricFamily(
-        "prefect_agent_request_duration_seconds", "What requests to the Cloud took.", labels=["operation"]
-    )
-    for operation, histogram in meter.asked.items():
-        took.add_metric([operation], histogram.cumulated(), histogram.total)
-    yield took
+    pulls = ("prefect_agent_image_pull_duration_seconds", "What pulls of images took, by outcome.", "outcome")
+    yield _histograms(*pulls, meter.pulls)
+    requests_took = ("prefect_agent_request_duration_seconds", "What requests to the Cloud took.", "operation")
+    yield _histograms(*requests_took, meter.asked)
+
+
+def _histograms(name: str, what: str, label: str, histograms: Mapping[str, Histogram]) -> Metric:
+    found = HistogramMetricFamily(name, what, labels=[label])
+    for value, histogram in histograms.items():
+        found.add_metric([value], histogram.cumulated(), histogram.total)
+    return found
 
 
 def _histogram(name: str, what: str, histogram: Histogram) -> Metric:

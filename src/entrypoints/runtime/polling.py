@@ -290,7 +290,8 @@ class PollLoop:
             return True
         if not self.work.desk.rests_of(run.id):
             message = f"Not started: {late:.0f} s late, and this agent starts nothing later than {most:g} s"
-            self.tell(Event(name=events.RUN_DROPPED, level="WARNING", message=f"Flow run {run.title}: {message}"))
+            message = f"Flow run {run.title}: {message}"
+            self.tell(Event(name=events.RUN_DROPPED, level="WARNING", message=message, fields=run.fields))
             self.outbox.log(run.id, f"{message} (--max-lateness); schedule it again to have it started", "WARNING")
         self.work.desk.rest(run.id, self._now(), until=None, first=REFUSED_LAST, last=REFUSED_LAST)
         return False
@@ -316,8 +317,7 @@ class PollLoop:
         run = refused.run
         if not self.work.desk.rests_of(run.id):
             message = f"Flow run {run.title} cannot be claimed, and is tried again later: {refused.reason}"
-            fields = {"flow_run_id": run.id}
-            self.tell(Event(name=events.CLAIM_REFUSED, level="ERROR", message=message, fields=fields))
+            self.tell(Event(name=events.CLAIM_REFUSED, level="ERROR", message=message, fields=run.fields))
             self.outbox.log(run.id, f"The flow run could not be claimed yet: {refused.reason}", "ERROR")
         self.work.desk.rest(run.id, self._now(), until=None, first=REFUSED_FIRST, last=REFUSED_LAST)
 

@@ -125,5 +125,6 @@ class StartUp:
         is_news = now - self._logged.get(text, -REPEAT_AFTER) >= REPEAT_AFTER
         if is_news:
             self._logged[text] = now
-        message = f"Starting: {text}. Trying again for up to {max(0.0, self._deadline - now):.0f} s"
-        self.tell(Event(name=events.STARTING, level="WARNING" if is_news else "DEBUG", message=message))
+        left = max(0.0, self._deadline - now)
+        message, fields = f"Starting: {text}. Trying again for up to {left:.0f} s", {"left_s": round(left, 1)}
+        self.tell(Event(name=events.STARTING, level="WARNING" if is_news else "DEBUG", message=message, fields=fields))

@@ -43,15 +43,12 @@ def watcher() -> Watcher:
 
 def test_a_run_that_no_agent_takes_is_explained_once(watcher: Watcher) -> None:
     """With the labels that it needs and a command."""
-    watcher.cloud.add_flow_run(labels=["vm"], name="teal")
+    run = watcher.cloud.add_flow_run(labels=["vm"], name="teal")
 
     said = [watcher.look(), watcher.look(), watcher.look(ASK_AGAIN)]
 
-    assert said == [
-        ["Flow run teal is late by 1 min 1 s. No agent takes its labels: vm. Do: prefect agent start --label vm"],
-        [],
-        [],
-    ]
+    sentence = f"Flow run flow/teal ({run}) is late by 1 min 1 s. No agent takes its labels: vm."
+    assert said == [[f"{sentence} Do: prefect agent start --label vm"], [], []]
 
 
 def test_a_run_is_not_late_before_a_minute(watcher: Watcher) -> None:
@@ -81,11 +78,11 @@ def test_another_agents_run_is_left_to_that_agent(watcher: Watcher) -> None:
 def test_a_new_cause_is_said(watcher: Watcher) -> None:
     """The run waited for an agent, which is gone now."""
     watcher.cloud.register(AgentIdentity(name="vm-1", type="DockerAgent", labels=("vm",)))
-    watcher.cloud.add_flow_run(labels=["vm"], name="late")
+    run = watcher.cloud.add_flow_run(labels=["vm"], name="late")
     watcher.cloud.ready_flow_runs(labels=["vm"], before=watcher.clock.now(), limit=0)
     first = watcher.look(LOOK_EVERY + 5)
 
-    assert first[0].startswith("Flow run late is late by 1 min 5 s. No agent that takes its labels (vm) has asked")
+    assert first[0].startswith(f"Flow run flow/late ({run}) is late by 1 min 5 s. No agent that takes its labels (vm) ")
 
 
 def test_a_cloud_that_does_not_answer_is_no_news(watcher: Watcher) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 import re
 from collections.abc import Generator
 
@@ -23,6 +24,7 @@ def logger() -> Generator[logging.Logger]:
     before = logger.handlers[:], logger.level, logger.propagate
     yield logger
     logger.handlers[:], logger.level, logger.propagate = before[0], before[1], before[2]
+    logging.getLogger(logs.FLOW_OUTPUT).handlers[:] = []
 
 
 def set_up(form: str = "text", secrets: tuple[str, ...] = (SECRET,), level: str = "DEBUG") -> io.StringIO:
@@ -62,6 +64,8 @@ def test_a_line_of_json(logger: logging.Logger) -> None:
         "level": "WARNING",
         "logger": "prefect.agent",
         "agent": "ann",
+        "version": logs.own_version(),
+        "pid": os.getpid(),
         "event": "claimed",
         "message": "Claimed\nit",
         "n": 1,
@@ -124,6 +128,67 @@ def test_a_bug_shows_where_it_is(logger: logging.Logger) -> None:
     logs.log_events(logger)(Event(name="bug", message="Bug", level="ERROR", fields={"traceback": "line 1\nline 2"}))
 
     assert stream.getvalue().endswith("| Bug\nline 1\nline 2\n")
+
+
+@pytest.mark.parametrize(
+    ("environ", "terminal", "coloured"),
+    [
+        ({"TERM": "xterm"}, True, True),
+        ({"TERM": "xterm"}, False, False),
+        ({"TERM": "dumb"}, True, False),
+        ({}, True, False),
+        ({"TERM": "xterm", "NO_COLOR": "1"}, True, False),
+        ({"TERM": "xterm", "NO_COLOR": ""}, True, True),
+    ],
+)
+def test_levels_are_coloured_only_on_a_terminal_that_can(
+    environ: dict[str, str], terminal: bool, coloured: bool, monkeypatch: pytest.MonkeyPatch, logger: logging.Logger
+) -> None:
+    """NO_COLOR, a dumb terminal and a file get plain text; the JSON log has no colours anywhere."""
+    for name in ("TERM", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    master, slave = os.openpty() if terminal else os.pipe()
+    with open(slave, "w", encoding="utf-8") as stream, open(master, "rb") as reader:  # noqa: PTH123 - descriptors
+        for form in ("text", "json"):
+            logs.set_up(level="DEBUG", form=form, stream=stream)
+            logger.warning("mind")
+        first, second = reader.readline(), reader.readline()
+
+    assert (b"\x1b[33mWARNING\x1b[0m agent | mind" in first) is coloured
+    assert b"mind" in first
+    assert b"\x1b" not in second
+
+
+def test_the_first_line_says_what_the_agent_is() -> None:
+    """Version, Python, system and process id, for people and for programs."""
+    event = logs.first_line()
+
+    assert event.name == "agent_begins"
+    assert set(event.fields) == {"version", "python", "system", "pid"}
+    assert all(str(value) in event.message for value in event.fields.values())
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_the_output_of_flow_runs_has_its_run(
+    form: str, logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On standard output, with the run's name or as JSON, whatever the log's level, and without secrets."""
+    fields = {"flow_run_id": "r-1", "flow_run_name": "teal", "flow_name": "etl", "unit": "u"}
+    set_up(form, level="ERROR")
+    said = f"\x1b[31mred\x1b[0m \x1b[2J {SECRET}"
+    logging.getLogger(logs.FLOW_OUTPUT).info("%s", said, extra={"event": "flow_output", "fields": fields})
+
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert SECRET not in shown.out
+    if form == "text":
+        assert shown.out == f"teal | \x1b[31mred\x1b[0m \\x1b[2J {logs.MASK}\n"
+    else:
+        entry = json.loads(shown.out)
+        assert {name: entry[name] for name in fields} == fields
+        assert entry["event"] == "flow_output"
 
 
 def test_setting_up_again_replaces(logger: logging.Logger) -> None:
