@@ -14,6 +14,7 @@ from prefect.agent.entrypoints.factories import NO_PLATFORM, Options
 from prefect.agent.entrypoints.settings.configuration import CloudLogin, Configuration, connection
 from prefect.agent.entrypoints.settings.doubts import doubts, is_strict, refuse
 from prefect.agent.entrypoints.settings.exposures import of_login
+from prefect.agent.entrypoints.settings.overview import check_values
 from prefect.agent.entrypoints.settings.policies import policy_of
 from prefect.agent.entrypoints.settings.runtime_directory import runtime_directory
 
@@ -71,6 +72,7 @@ class Composition:
         Raises:
             ConfigurationError: Something that was decided cannot be.
         """
+        check_values(self.found)
         if is_strict(self.found, given=self.strict):
             refuse(self.doubts())
         login = None if self.login is None else self.login.connection(self.found)

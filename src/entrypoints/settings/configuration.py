@@ -6,7 +6,7 @@ that a person names takes the place of the first two.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 from urllib.parse import urlsplit
@@ -26,6 +26,7 @@ from prefect.agent.entrypoints.settings.names import (
     OWN,
     OWN_TABLE,
     PREFIX,
+    Setting,
     variable_of,
 )
 from prefect.agent.entrypoints.settings.own_table import own_settings
@@ -78,6 +79,8 @@ class Configuration:
     """What messages call the files."""
     filed: frozenset[str] = frozenset()
     """Variables in *environ* that the environment does not set: the table ``[agent]`` of a file does."""
+    homes: Mapping[str, Path] = attrs.field(factory=dict)
+    """By table or key at the top of a file: the file that it is from."""
 
     @classmethod
     def load(cls, environ: Mapping[str, str], config: str | None = None) -> "Configuration":
@@ -93,7 +96,7 @@ class Configuration:
         of_table = own_settings(files.settings, files.shown)
         filed = {name: text for name, text in of_table.items() if not environ.get(name, "").strip()}
         merged = {**environ, **filed} if filed else environ
-        return cls(merged, files.settings, files.auth, files.paths, files.shown, frozenset(filed))
+        return cls(merged, files.settings, files.auth, files.paths, files.shown, frozenset(filed), files.homes)
 
     def find(self, name: str) -> Any | None:
         """Return the value of a setting such as ``cloud.agent.labels``; None if it is empty or not set.
@@ -139,6 +142,23 @@ class Configuration:
         """Return the name of a variable that only this product has, or of the key of a file that stands for it."""
         key = f"{OWN_TABLE}.{variable.removeprefix(OWN).lower()}"
         return f"the setting {key} (in {self.place})" if variable in self.filed else variable
+
+    def places(self, setting: Setting) -> Iterator[tuple[str, Any]]:
+        """Yield each place that sets *setting*, in the order of precedence, with the value that is written there."""
+        said = "" if setting.name in self.filed else self._said(setting.name)
+        if said:
+            yield setting.variable, said
+        filed = self._filed(setting.key) if setting.in_file else None
+        if filed is not None and filed != "":
+            yield f"{setting.key} in {self.homes.get(setting.key.partition('.')[0], self.place)}", filed
+
+    def replaced(self, value: Any, source: str) -> Any:
+        """Return *value* with the references in all its texts replaced.
+
+        Raises:
+            ConfigurationError: A reference names nothing that exists.
+        """
+        return self._resolved(value, source)
 
     def _raw(self, name: str) -> Any:
         """Return a value as it was written in the environment, else in the files."""
@@ -245,12 +265,7 @@ def connection(
     stored = configuration.stored_login(address)
     secret = _key(configuration, key, key_file, stored)
     secret = secret or find_key(address, Path(expanded("~", configuration.environ)))
-    tenant = (
-        (tenant_id or "").strip()
-        or configuration.text("cloud.tenant_id")
-        or (_text(stored.get("tenant_id")) if secret else None)
-    )
-    tenant = None if tenant is None else check_tenant(tenant)
+    tenant = _tenant(configuration, tenant_id, stored if secret else {})
     if backend is None:
         backend = "cloud" if secret or address == CLOUD_API else "server"
     if backend == "cloud" and not secret:
@@ -266,6 +281,15 @@ def connection(
         tenant_id=tenant,
         flow_run_key=_flow_run_key(configuration, flow_run_key, flow_run_key_file),
     )
+
+
+def _tenant(configuration: Configuration, given: str | None, stored: Mapping[str, Any]) -> str | None:
+    """Return the id of the tenant that an option, a setting or the 1.x client names; None for the key's."""
+    option = (given or "").strip()
+    configured = None if option else configuration.text("cloud.tenant_id")
+    tenant = option or configured or _text(stored.get("tenant_id"))
+    source = "--tenant-id" if option else configuration.source("cloud.tenant_id") if configured else "auth.toml"
+    return None if tenant is None else check_tenant(tenant, source)
 
 
 def _key(

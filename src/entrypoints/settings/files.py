@@ -28,12 +28,14 @@ class Files:
         auth: Logins that the 1.x client stored.
         paths: The files, whether they exist or not; the file with logins is the last one.
         shown: What messages call the files with settings.
+        homes: By table or key at the top of a file: the file that it is from.
     """
 
     settings: Mapping[str, Any]
     auth: Mapping[str, Any] = attrs.field(repr=False)
     paths: tuple[Path, ...]
     shown: str = USUAL
+    homes: Mapping[str, Path] = attrs.field(factory=dict)
 
 
 def read_files(environ: Mapping[str, str], given: str | None = None) -> Files:
@@ -52,10 +54,13 @@ def read_files(environ: Mapping[str, str], given: str | None = None) -> Files:
     chosen = given or own(environ, VARIABLE)
     if chosen:
         named = at_home(chosen, "--config" if given else VARIABLE)
-        return Files(_read_named(named, "--config" if given else VARIABLE), _read(auth), (named, auth), str(named))
+        settings = _read_named(named, "--config" if given else VARIABLE)
+        return Files(settings, _read(auth), (named, auth), str(named), dict.fromkeys(settings, named))
     config = _path("PREFECT__USER_CONFIG_PATH", environ) or home / "config.toml"
     backend = _path("PREFECT__BACKEND_CONFIG_PATH", environ) or home / "backend.toml"
-    return Files({**_read(config), **_read(backend)}, _read(auth), (config, backend, auth))
+    first, second = _read(config), _read(backend)
+    homes = {**dict.fromkeys(first, config), **dict.fromkeys(second, backend)}
+    return Files({**first, **second}, _read(auth), (config, backend, auth), USUAL, homes)
 
 
 def _path(variable: str, environ: Mapping[str, str]) -> Path | None:

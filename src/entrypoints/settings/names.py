@@ -69,8 +69,14 @@ SETTINGS: Final = (
     Setting("cloud.api", "address", "the API", "${${backend}.endpoint}", option="--api"),
     Setting("cloud.endpoint", "address", "the API of Prefect Cloud", "https://api.prefect.io"),
     Setting("cloud.tenant_id", "uuid", "the tenant", option="--tenant-id"),
-    *(Setting(name, "secret", "the API key", option="--token") for name in KEY_SETTINGS),
-    *(Setting(f"{name}_file", "path", "a file with the API key", option="--token-file") for name in KEY_SETTINGS),
+    *(
+        each
+        for name in KEY_SETTINGS
+        for each in (
+            Setting(name, "secret", "the API key", option="--token"),
+            Setting(f"{name}_file", "path", "a file with the API key", option="--token-file"),
+        )
+    ),
     Setting("cloud.send_flow_run_logs", "flag", "whether flow runs send their logs", option="--no-cloud-logs"),
     Setting("cloud.agent.name", "text", "the agent's name", "agent", option="--name"),
     Setting("cloud.agent.labels", "list", "the agent's labels", option="--label"),
@@ -111,6 +117,13 @@ SETTINGS: Final = (
 )
 """All settings."""
 
+ALTERNATIVES: Final = {
+    **dict.fromkeys((each for name in KEY_SETTINGS for each in (name, f"{name}_file")), KEY_SETTINGS[0]),
+    f"{FLOW_RUN_KEY}_FILE": FLOW_RUN_KEY,
+    "PREFECT_AGENT_STOP_PATIENCE": "PREFECT_AGENT_DRAIN_TIMEOUT",
+}
+"""By setting that says the same as another one: that other one. Of several that are set the first in the table wins."""
+
 DEFAULTS: Final = {setting.name: setting.default for setting in SETTINGS if setting.default is not None}
 """The values that references to settings get if these are not set, as in 1.x."""
 
@@ -133,9 +146,12 @@ def unknown_settings(environ: Mapping[str, str]) -> Iterator[str]:
         if not upper.startswith(_LOOKED_AT) or _is_known(name, upper) or not environ[name].strip():
             continue
         close = difflib.get_close_matches(upper, sorted(_VARIABLES), 1, 0.75)
-        yield f"{name} is not a setting of the agent" + (
-            f": do you mean {close[0]}?" if close else ": it has no effect"
-        )
+        yield unknown(name, close[0] if close else "")
+
+
+def unknown(name: str, meant: str) -> str:
+    """Return the sentence about a *name* that is no setting; *meant* is the one that may be meant, or empty."""
+    return f"{name} is not a setting of the agent: " + (f"do you mean {meant}?" if meant else "it has no effect")
 
 
 def _is_known(name: str, upper: str) -> bool:

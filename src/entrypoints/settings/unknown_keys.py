@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from prefect.agent.entrypoints.settings.names import OWN_TABLE, PREFIX, SETTINGS, variable_of
+from prefect.agent.entrypoints.settings.names import OWN_TABLE, PREFIX, SETTINGS, unknown, variable_of
 
 _KNOWN: Final = frozenset(setting.key for setting in SETTINGS if setting.in_file)
 _OF_VARIABLES: Final = frozenset(setting.key for setting in SETTINGS if not (setting.in_file or setting.name.isupper()))
@@ -34,14 +34,14 @@ def unknown_keys(files: Mapping[str, Any], environ: Mapping[str, str] | None = N
     for name in sorted(_names(files)):
         meant = _meant(name)
         if meant is not None:
-            yield f"{name} is no setting of the agent" + (f": is {meant} meant?" if meant else ", it does nothing")
+            yield unknown(name, meant)
     for variable in sorted(environ or ()):
         key = variable.removeprefix(PREFIX).lower().replace("__", ".")
         if not variable.startswith(PREFIX) or _is_ours(key) or not (environ or {})[variable].strip():
             continue
         meant = _meant(key)
         if meant:
-            yield f"{variable} is not a setting of the agent: do you mean {variable_of(meant)}?"
+            yield unknown(variable, variable_of(meant))
 
 
 def _meant(name: str) -> str | None:
