@@ -98,7 +98,7 @@ def _rows(
         yield from _variables(found, first, options.get(first.option, ()))
         return
     given = dict.fromkeys(setting.option for setting in group if setting.option in options)
-    kinds = {setting.option: setting.kind for setting in reversed(group)}
+    kinds: dict[str, Kind] = {setting.option: setting.kind for setting in reversed(group)}
     places = [Place(option, _shown(kinds[option], options[option])) for option in given]
     for setting in group:
         places += [Place(place, _read(found, setting, place, raw)) for place, raw in found.places(setting)]
