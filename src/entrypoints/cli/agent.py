@@ -4,6 +4,7 @@ import click
 
 from prefect.agent.entrypoints.cli import install as installing
 from prefect.agent.entrypoints.cli import options
+from prefect.agent.entrypoints.cli.config import config
 from prefect.agent.entrypoints.cli.doctor import doctor
 from prefect.agent.entrypoints.cli.render import render
 from prefect.agent.entrypoints.cli.run_flow import run_flow
@@ -30,6 +31,7 @@ def agent(ctx: click.Context) -> None:
         render      Show what a flow run would become
         why         Say why a flow run does not start, and what to do about it
         doctor      Check everything that an agent needs, and say what to mend
+        config      Show all settings and where they come from, or the schema of their file
         status      Show what the agents of this machine do
         pause       Let an agent claim nothing new
         resume      Let a paused agent claim again
@@ -62,6 +64,7 @@ agent.add_command(why)
 for command in (status, pause, resume, stop, run_flow, render):
     agent.add_command(command)
 agent.add_command(doctor)
+agent.add_command(config)
 
 
 def _spelling(name: str, short_help: str, *commands: click.Command) -> None:

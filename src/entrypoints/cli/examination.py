@@ -23,10 +23,9 @@ from prefect.agent.entrypoints.factories import Options
 from prefect.agent.entrypoints.library.agent import Agent
 from prefect.agent.entrypoints.runtime import outlet
 from prefect.agent.entrypoints.settings.configuration import Configuration
+from prefect.agent.entrypoints.settings.doubts import doubts
 from prefect.agent.entrypoints.settings.exposures import of_login
-from prefect.agent.entrypoints.settings.names import unknown_settings
 from prefect.agent.entrypoints.settings.secret_sources import strip_proxies
-from prefect.agent.entrypoints.settings.unknown_keys import unknown_keys
 from prefect.agent.entrypoints.settings.values import sound
 
 MOST_FLOWS: Final = 200
@@ -40,6 +39,9 @@ MOST_SHOWN: Final = 10
 
 STATE_FORBIDDEN: Final = 0o002
 """Mode bits with which the state directory is refused."""
+
+NOT_OF_AGENTS: Final = frozenset({"config", "verbose", "log_level", "log_format"})
+"""Options of the command line that are no argument of an agent."""
 
 SETTINGS, CLOUD, KEY, PLATFORM, FLOWS = "configuration", "cloud", "key", "platform", "flows"
 
@@ -89,11 +91,9 @@ class Doctor:
 
     def _configure(self) -> Iterator[Fact]:
         strip_proxies(self._environ)
-        found = self._found = Configuration.load(self._environ)
+        found = self._found = Configuration.load(self._environ, self._given.get("config"))
         mask = outlet.know(found.secrets())
-        given = {
-            name: value for name, value in self._given.items() if name not in {"verbose", "log_level", "log_format"}
-        }
+        given = {name: value for name, value in self._given.items() if name not in NOT_OF_AGENTS}
         mask.add(*(given.get(name) or "" for name in ("key", "flow_run_key")), *passwords_of(given.get("api") or ""))
         found.level("cloud.agent.level")
         name = sound(given.pop("name") or "", "--name") or found.text("cloud.agent.name") or "agent"
@@ -106,7 +106,7 @@ class Doctor:
         read = ", ".join(str(path) for path in found.paths if path.exists()) or "no file"
         labels = ", ".join(options.settings.labels) or "none"
         yield Noted(text=f"Read: {read}, and the environment. Labels of the agent: {labels}.")
-        for text in (*unknown_keys(found.files), *unknown_settings(found.environ)):
+        for text in doubts(found, options.settings.labels):
             yield Noted(severity=Severity.WARN, text=_sentence(text), remedies=("correct or remove it",))
 
     def _exposures(self) -> Iterator[Fact]:

@@ -74,6 +74,19 @@ _COMMON: Final = (
         help="Id of the tenant. Default: PREFECT__CLOUD__TENANT_ID, else the tenant of the API key.",
     ),
     click.option(
+        "--config",
+        metavar="FILE",
+        help="Read settings from this file instead of ~/.prefect/config.toml and backend.toml. Default: "
+        "PREFECT_AGENT_CONFIG, else those files.",
+    ),
+    click.option(
+        "--strict",
+        is_flag=True,
+        default=None,
+        help="Exit if a key of a file, or a variable, looks like a setting but is none, or if a label looks like a "
+        "list. Default: PREFECT_AGENT_STRICT, else only warn.",
+    ),
+    click.option(
         "--agent-config-id", metavar="ID", help="Id of an agent configuration that Prefect Cloud keeps. Default: none."
     ),
     click.option("--name", "-n", help="Name of the agent. Default: PREFECT__CLOUD__AGENT__NAME, else agent."),
@@ -118,6 +131,20 @@ _COMMON: Final = (
         metavar="S",
         help="Do not start flow runs that are overdue by more than S seconds. Default: PREFECT_AGENT_MAX_LATENESS, "
         "else no limit.",
+    ),
+    click.option(
+        "--poll-interval",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="S",
+        help="Ask for flow runs at least every S seconds, more often while there is work. Default: "
+        "PREFECT_AGENT_POLL_INTERVAL, else 10.",
+    ),
+    click.option(
+        "--drain-timeout",
+        type=click.FloatRange(min=0),
+        metavar="S",
+        help="When stopping, wait up to S seconds for calls that do not return. Default: PREFECT_AGENT_DRAIN_TIMEOUT, "
+        "else 30.",
     ),
     click.option(
         "--state-directory",

@@ -142,7 +142,7 @@ def with_patience(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _start(class_name: str, given: dict[str, Any]) -> None:
     strip_proxies(os.environ)
-    configuration = Configuration.load(os.environ)
+    configuration = Configuration.load(os.environ, given.pop("config"))
     mask = outlet.know([*secrets_of(given), *configuration.secrets()])
     level = given.pop("log_level") or configuration.level("cloud.agent.level") or "INFO"
     if given.pop("verbose"):

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 )
 @click.option("--api", "-a", metavar="URL", help="Address of the Prefect API. Default: the agent's.")
 @click.option("--tenant-id", metavar="UUID", help="Id of the tenant. Default: the tenant of the API key.")
+@click.option("--config", metavar="FILE", help="Read settings from this file. Default: the files of Prefect 1.x.")
 @click.option("--namespace", metavar="NAME", help="Look for Jobs in this namespace. Default: the agent's namespace.")
 @click.option(
     "--output",
@@ -76,7 +77,7 @@ def _facts(run: str, login: dict[str, str | None]) -> RunFacts | None:
     from prefect.agent.adapters.system.clock import SystemClock  # noqa: PLC0415
     from prefect.agent.entrypoints.settings.configuration import Configuration, connection  # noqa: PLC0415
 
-    configuration = Configuration.load(os.environ)
+    configuration = Configuration.load(os.environ, login.pop("config"))
     mask = outlet.know([login["key"] or "", *configuration.secrets()])
     found = connection(configuration, **login)
     mask.add(found.key or "", *passwords_of(found.api))

@@ -59,6 +59,10 @@ class Agent:
             300; 0 tries once.
         auth_patience: Seconds to bear refusals of a key that was accepted. Default: ``PREFECT_AGENT_AUTH_PATIENCE``,
             else 600.
+        poll_interval: Longest pause between two polls, in seconds. Default: ``PREFECT_AGENT_POLL_INTERVAL``, else 10.
+        drain_timeout: Seconds that a stopping agent waits for calls that do not return. Default:
+            ``PREFECT_AGENT_DRAIN_TIMEOUT``, else 30.
+        strict: Refuse a configuration with unknown keys or variables. Default: ``PREFECT_AGENT_STRICT``, else warn.
         state_directory: Where to keep reports that the Cloud has not confirmed. Default:
             ``PREFECT_AGENT_STATE_DIRECTORY``, else ``~/.prefect-agent``.
 
@@ -103,6 +107,9 @@ class Agent:
         max_lateness: float | None = None,
         start_patience: float | None = None,
         auth_patience: float | None = None,
+        poll_interval: float | None = None,
+        drain_timeout: float | None = None,
+        strict: bool | None = None,
         state_directory: str | None = None,
         key_file: str | None = None,
         flow_run_key: str | None = None,
@@ -111,7 +118,8 @@ class Agent:
         refuse_real_prefect()
         found = configuration or Configuration.load(process_environ() if environ is None else environ)
         patience = {"start_patience": start_patience, "auth_patience": auth_patience}
-        bounds = {"limit": limit, "max_lateness": max_lateness, **patience}
+        times = {"poll_last": poll_interval, "stop_patience": drain_timeout}
+        bounds = {"limit": limit, "max_lateness": max_lateness, **patience, **times}
         given = Given(name=name, labels=labels, env=env_vars, max_polls=max_polls, bounds=bounds)
         own_keys = {"key": key, "key_file": key_file}
         flow_keys = {"flow_run_key": flow_run_key, "flow_run_key_file": flow_run_key_file}
@@ -127,6 +135,7 @@ class Agent:
             own_deploy=self._own_deploy(),
             agent_type=type(self).__name__,
             agent_config_id=agent_config_id,
+            strict=strict,
         )
         self.agent_config_id = agent_config_id
         self.agent_address = agent_address or found.text("cloud.agent.agent_address")
@@ -248,7 +257,7 @@ class Agent:
             ),
             address=self.agent_address or "",
             cautions=composition.cautions(options.connection),
-            unknown=composition.unknown(),
+            unknown=composition.doubts(),
             runtime_directory=composition.runtime_directory(),
         )
 

@@ -1,6 +1,6 @@
 """From the arguments of an agent, and what environment and files say, to the options of its wiring."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ from prefect.agent.domain.secrets import Mask, passwords_of
 from prefect.agent.domain.services.submission import OwnDeploy
 from prefect.agent.entrypoints.factories import NO_PLATFORM, Options
 from prefect.agent.entrypoints.settings.configuration import CloudLogin, Configuration, connection
+from prefect.agent.entrypoints.settings.doubts import doubts, is_strict, refuse
 from prefect.agent.entrypoints.settings.exposures import of_login
-from prefect.agent.entrypoints.settings.names import unknown_settings
+from prefect.agent.entrypoints.settings.overview import check_values
 from prefect.agent.entrypoints.settings.policies import policy_of
 from prefect.agent.entrypoints.settings.runtime_directory import runtime_directory
 
@@ -49,6 +50,7 @@ class Composition:
         policy: A policy, the name of a preset, the path of a file, or None for the environment's.
         no_cloud_logs: True keeps flow runs from sending their logs to the Cloud; else the setting decides.
         own_deploy: The user's own way to start flow runs.
+        strict: True refuses what looks like a mistake in the configuration; else the setting decides.
     """
 
     found: Configuration
@@ -62,6 +64,7 @@ class Composition:
     own_deploy: OwnDeploy | None
     agent_type: str
     agent_config_id: str | None
+    strict: bool | None = None
 
     def options(self) -> Options:
         """The options of the wiring; secrets of the login are known to their mask.
@@ -69,6 +72,9 @@ class Composition:
         Raises:
             ConfigurationError: Something that was decided cannot be.
         """
+        check_values(self.found)
+        if is_strict(self.found, given=self.strict):
+            refuse(self.doubts())
         login = None if self.login is None else self.login.connection(self.found)
         return Options(
             connection=login,
@@ -82,7 +88,7 @@ class Composition:
             send_logs=not self.no_cloud_logs and self.found.flag("cloud.send_flow_run_logs") is not False,
             flow_log_level=self.found.level("logging.level") or "INFO",
             mask=Mask([*self.found.secrets(), *_secrets_of(login)]),
-            state_directory=self.state_directory,
+            state_directory=self.state_directory or self._filed_directory(),
         )
 
     def cautions(self, login: CloudLogin | None) -> Iterator[str]:
@@ -94,9 +100,14 @@ class Composition:
         """Where the agent has its socket; an agent with a Cloud of a program's own has none."""
         return None if self.login is None else runtime_directory(self.found.environ)
 
-    def unknown(self) -> Iterable[str]:
-        """Sentences about variables that look like settings and are none."""
-        return unknown_settings(self.found.environ)
+    def doubts(self) -> list[str]:
+        """Sentences about what looks like a mistake in the configuration."""
+        return doubts(self.found, self.settings.labels)
+
+    def _filed_directory(self) -> str | None:
+        """The state directory of a file; the store itself reads that of the environment."""
+        name = "PREFECT_AGENT_STATE_DIRECTORY"
+        return self.found.environ[name] if name in self.found.filed else None
 
 
 def _secrets_of(login: CloudLogin | None) -> list[str]:

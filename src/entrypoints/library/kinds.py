@@ -233,10 +233,13 @@ def kubernetes_options(environ: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-def _environ(kwargs: Mapping[str, Any]) -> Mapping[str, str]:
-    """The variables that an agent with these keywords reads."""
-    found: Configuration | None = kwargs.get("configuration")
-    return found.environ if found is not None else kwargs.get("environ") or process_environ()
+def _environ(kwargs: dict[str, Any]) -> Mapping[str, str]:
+    """The variables that an agent with these keywords reads; the files are read here, once for all."""
+    if kwargs.get("configuration") is None:
+        environ: Mapping[str, str] | None = kwargs.get("environ")
+        kwargs["configuration"] = Configuration.load(process_environ() if environ is None else environ)
+    found: Configuration = kwargs["configuration"]
+    return found.environ
 
 
 def _with_options(kwargs: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:

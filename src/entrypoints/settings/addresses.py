@@ -32,8 +32,11 @@ def check_address(text: str, source: str) -> str:
     raise ConfigurationError(f"{source} is {shown!r}, which is not the address of a Prefect API; {hint}")
 
 
-def check_tenant(text: str) -> str:
+def check_tenant(text: str, source: str = "") -> str:
     """Return *text*, a tenant id, as UUIDs are written.
+
+    Args:
+        source: The option or setting that gives the id, for the message; empty for none.
 
     Raises:
         ConfigurationError: It is none.
@@ -41,8 +44,9 @@ def check_tenant(text: str) -> str:
     try:
         return str(uuid.UUID(text))
     except ValueError:
+        named = f"the tenant id {text!r}" + (f" ({source})" if source else "")
         raise ConfigurationError(
-            f"the tenant id {text!r} is not a UUID; correct it, or leave it out to use the tenant of the API key"
+            f"{named} is not a UUID; correct it, or leave it out to use the tenant of the API key"
         ) from None
 
 

@@ -1,7 +1,7 @@
 """Numeric settings, each of which is an option, an argument and a variable."""
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 import attrs
@@ -20,6 +20,8 @@ class Bound:
         least: The smallest allowed value.
         is_whole: Whether it is a whole number, a count; otherwise it is in seconds.
         is_open: Whether the value must be more than *least*.
+        argument: The argument and the option that set it; empty if they are called like the attribute.
+        earlier: A variable that sets it if *variable* does not; empty if there is none.
     """
 
     name: str
@@ -27,6 +29,8 @@ class Bound:
     least: float
     is_whole: bool = False
     is_open: bool = False
+    argument: str = ""
+    earlier: str = ""
 
     def read(self, text: str, source: str) -> float:
         """Return the number in *text*; *source* names its variable or argument, for the message.
@@ -53,18 +57,29 @@ BOUNDS: Final = (
     Bound("start_patience", "PREFECT_AGENT_START_PATIENCE", 0),
     Bound("auth_patience", "PREFECT_AGENT_AUTH_PATIENCE", 0),
     Bound("stall_patience", "PREFECT_AGENT_STALL_PATIENCE", 0),
-    Bound("stop_patience", "PREFECT_AGENT_STOP_PATIENCE", 0),
+    Bound("poll_last", "PREFECT_AGENT_POLL_INTERVAL", 0, is_open=True, argument="poll_interval"),
+    Bound(
+        "stop_patience",
+        "PREFECT_AGENT_DRAIN_TIMEOUT",
+        0,
+        argument="drain_timeout",
+        earlier="PREFECT_AGENT_STOP_PATIENCE",
+    ),
 )
 """All numeric settings of an agent that have a variable."""
 
 
 def bounds(
-    environ: Mapping[str, str], given: Mapping[str, float | None], settled: Collection[str] = ()
+    environ: Mapping[str, str],
+    given: Mapping[str, float | None],
+    settled: Collection[str] = (),
+    source: Callable[[str], str] = str,
 ) -> dict[str, Any]:
     """Return the numeric settings that are set, by attribute of ``AgentSettings``; *given* wins over variables.
 
     Args:
         settled: Names of bounds whose variables are not looked at.
+        source: Returns what messages call a variable.
 
     Raises:
         ConfigurationError: A value is not a number, or is too small.
@@ -72,9 +87,9 @@ def bounds(
     found: dict[str, Any] = {}
     for bound in BOUNDS:
         value = given.get(bound.name)
-        text = own(environ, bound.variable)
+        variable = next((name for name in (bound.variable, bound.earlier) if name and own(environ, name)), None)
         if value is not None:
-            found[bound.name] = bound.read(str(value), bound.name)
-        elif text and bound.name not in settled:
-            found[bound.name] = bound.read(text, bound.variable)
+            found[bound.name] = bound.read(str(value), bound.argument or bound.name)
+        elif variable and bound.name not in settled:
+            found[bound.name] = bound.read(own(environ, variable), source(variable))
     return found

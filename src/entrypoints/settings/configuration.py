@@ -1,13 +1,12 @@
-"""Reads settings from options, environment and files. The precedence is: option, environment, file, default.
+"""Reads settings from options, environment and files; which of them wins is said in :mod:`.precedence`.
 
 Files and variables are those of the 1.x line (protocol section 11.3), so that existing installations work unchanged:
-``~/.prefect/config.toml``, ``~/.prefect/backend.toml``, ``~/.prefect/auth.toml`` and ``PREFECT__SECTION__KEY``.
+``~/.prefect/config.toml``, ``~/.prefect/backend.toml``, ``~/.prefect/auth.toml`` and ``PREFECT__SECTION__KEY``. A file
+that a person names takes the place of the first two.
 """
 
-import os
 import re
-from collections.abc import Callable, Iterable, Mapping
-from importlib import import_module
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 from urllib.parse import urlsplit
@@ -17,15 +16,20 @@ import attrs
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.secrets import passwords_of, read_secret, without_password
 from prefect.agent.entrypoints.settings.addresses import check_address, check_tenant
+from prefect.agent.entrypoints.settings.files import USUAL, read_files
 from prefect.agent.entrypoints.settings.local_keys import find_key
 from prefect.agent.entrypoints.settings.names import (
     ADDRESSES,
     DEFAULTS,
     FLOW_RUN_KEY,
     KEY_SETTINGS,
+    OWN,
+    OWN_TABLE,
     PREFIX,
+    Setting,
     variable_of,
 )
+from prefect.agent.entrypoints.settings.own_table import own_settings
 from prefect.agent.entrypoints.settings.secret_sources import check_proxies, read_file, secrets_in
 from prefect.agent.entrypoints.settings.values import (
     as_flag,
@@ -71,19 +75,28 @@ class Configuration:
     paths: tuple[Path, ...] = ()
     """The files from which *files* and *auth* were read, whether they exist or not."""
 
+    place: str = USUAL
+    """What messages call the files."""
+    filed: frozenset[str] = frozenset()
+    """Variables in *environ* that the environment does not set: the table ``[agent]`` of a file does."""
+    homes: Mapping[str, Path] = attrs.field(factory=dict)
+    """By table or key at the top of a file: the file that it is from."""
+
     @classmethod
-    def load(cls, environ: Mapping[str, str]) -> "Configuration":
-        """Read the configuration files of this process's user. A missing file counts as empty.
+    def load(cls, environ: Mapping[str, str], config: str | None = None) -> "Configuration":
+        """Read the configuration files of this process's user. A missing file of the 1.x line counts as empty.
+
+        Args:
+            config: The path of a file to read in place of those that hold settings.
 
         Raises:
-            ConfigurationError: A file exists but cannot be read as TOML.
+            ConfigurationError: A file cannot be read as TOML, or a file that was named does not exist.
         """
-        home = _path("PREFECT__HOME_DIR", environ) or Path(expanded("~/.prefect", environ))
-        config = _path("PREFECT__USER_CONFIG_PATH", environ) or home / "config.toml"
-        backend = _path("PREFECT__BACKEND_CONFIG_PATH", environ) or home / "backend.toml"
-        auth = home / "auth.toml"
-        files = {**_read_toml(config), **_read_toml(backend)}
-        return cls(environ, files, _read_toml(auth), (config, backend, auth))
+        files = read_files(environ, config)
+        of_table = own_settings(files.settings, files.shown)
+        filed = {name: text for name, text in of_table.items() if not environ.get(name, "").strip()}
+        merged = {**environ, **filed} if filed else environ
+        return cls(merged, files.settings, files.auth, files.paths, files.shown, frozenset(filed), files.homes)
 
     def find(self, name: str) -> Any | None:
         """Return the value of a setting such as ``cloud.agent.labels``; None if it is empty or not set.
@@ -100,7 +113,8 @@ class Configuration:
 
     def variable(self, name: str) -> str | None:
         """Return the text of an environment variable that is not a setting of 1.x, read as :meth:`text` does."""
-        return as_text(self._resolved(self.environ.get(name, "").strip(), name), name)
+        source = self.own_source(name)
+        return as_text(self._resolved(self.environ.get(name, "").strip(), source), source)
 
     def level(self, name: str) -> str | None:
         """Return a setting that is a level of Python's logging, in capitals; None if it is not set."""
@@ -121,8 +135,30 @@ class Configuration:
     def source(self, name: str) -> str:
         """Return the name of a setting and the place of its value, for messages."""
         variable = variable_of(name)
-        place = variable if self._said(name) else "in config.toml or backend.toml"
+        place = variable if self._said(name) else f"in {self.place}"
         return f"the setting {name} ({place})"
+
+    def own_source(self, variable: str) -> str:
+        """Return the name of a variable that only this product has, or of the key of a file that stands for it."""
+        key = f"{OWN_TABLE}.{variable.removeprefix(OWN).lower()}"
+        return f"the setting {key} (in {self.place})" if variable in self.filed else variable
+
+    def places(self, setting: Setting) -> Iterator[tuple[str, Any]]:
+        """Yield each place that sets *setting*, in the order of precedence, with the value that is written there."""
+        said = "" if setting.name in self.filed else self._said(setting.name)
+        if said:
+            yield setting.variable, said
+        filed = self._filed(setting.key) if setting.in_file else None
+        if filed is not None and filed != "":
+            yield f"{setting.key} in {self.homes.get(setting.key.partition('.')[0], self.place)}", filed
+
+    def replaced(self, value: Any, source: str) -> Any:
+        """Return *value* with the references in all its texts replaced.
+
+        Raises:
+            ConfigurationError: A reference names nothing that exists.
+        """
+        return self._resolved(value, source)
 
     def _raw(self, name: str) -> Any:
         """Return a value as it was written in the environment, else in the files."""
@@ -140,7 +176,7 @@ class Configuration:
         value: Any = self.files
         for part in name.split("."):
             if value is not None and not isinstance(value, Mapping):
-                raise ConfigurationError(f"{name.rpartition('.')[0]} in config.toml must be a table")
+                raise ConfigurationError(f"{name.rpartition('.')[0]} in {self._config} must be a table")
             value = None if value is None else value.get(part)
         return value
 
@@ -188,13 +224,17 @@ class Configuration:
         named = [self.text(f"{name}_file") for name in KEY_SETTINGS]
         named += [self.variable(f"{FLOW_RUN_KEY}_FILE"), *more]
         found = [at_home(path, "the file of a secret") for path in named if path and path != "-"]
-        has_key = any(self._filed(name) for name in (*KEY_SETTINGS, "context.secrets"))
-        return [*found, *(self.paths[:1] if has_key else ()), *(self.paths[2:] if self.auth else ())]
+        has_key = FLOW_RUN_KEY in self.filed or any(map(self._filed, (*KEY_SETTINGS, "context.secrets")))
+        return [*found, *(self.paths[:1] if has_key else ()), *(self.paths[-1:] if self.auth else ())]
 
     def _source(self, name: str) -> str:
         variable = variable_of(name)
         section, _, last = name.rpartition(".")
-        return variable if self._said(name) else f"{last} under [{section}] in config.toml"
+        return variable if self._said(name) else f"{last} under [{section}] in {self._config}"
+
+    @property
+    def _config(self) -> str:
+        return "config.toml" if self.place == USUAL else self.place
 
     def stored_login(self, api: str) -> Mapping[str, Any]:
         """Return the login that ``auth.toml`` holds for the server at *api* (protocol section 1.6); empty if none."""
@@ -225,12 +265,7 @@ def connection(
     stored = configuration.stored_login(address)
     secret = _key(configuration, key, key_file, stored)
     secret = secret or find_key(address, Path(expanded("~", configuration.environ)))
-    tenant = (
-        (tenant_id or "").strip()
-        or configuration.text("cloud.tenant_id")
-        or (_text(stored.get("tenant_id")) if secret else None)
-    )
-    tenant = None if tenant is None else check_tenant(tenant)
+    tenant = _tenant(configuration, tenant_id, stored if secret else {})
     if backend is None:
         backend = "cloud" if secret or address == CLOUD_API else "server"
     if backend == "cloud" and not secret:
@@ -246,6 +281,15 @@ def connection(
         tenant_id=tenant,
         flow_run_key=_flow_run_key(configuration, flow_run_key, flow_run_key_file),
     )
+
+
+def _tenant(configuration: Configuration, given: str | None, stored: Mapping[str, Any]) -> str | None:
+    """Return the id of the tenant that an option, a setting or the 1.x client names; None for the key's."""
+    option = (given or "").strip()
+    configured = None if option else configuration.text("cloud.tenant_id")
+    tenant = option or configured or _text(stored.get("tenant_id"))
+    source = "--tenant-id" if option else configuration.source("cloud.tenant_id") if configured else "auth.toml"
+    return None if tenant is None else check_tenant(tenant, source)
 
 
 def _key(
@@ -344,40 +388,6 @@ def _address(configuration: Configuration, given: str, backend: str | None) -> t
     host, port = configuration.text("server.host"), configuration.text("server.port")
     default = f"{(host or 'http://localhost').rstrip('/')}:{port or 4200}" if host or port else SERVER_API
     return default, "the address of the settings server.host and server.port"
-
-
-def _path(variable: str, environ: Mapping[str, str]) -> Path | None:
-    """Return the path that an environment variable holds; None if it is not set."""
-    text = environ.get(variable, "").strip()
-    return at_home(resolved(text, environ, DEFAULTS.get, variable), variable) if text else None
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except OSError as problem:
-        if isinstance(problem, PermissionError) and not os.path.lexists(path):
-            return {}  # in a folder of another user: the file may or may not exist
-        raise ConfigurationError(f"cannot read {str(path)[:200]}: {problem.strerror}") from problem
-    except UnicodeDecodeError as problem:
-        raise ConfigurationError(f"cannot read {path}: it is not text in UTF-8") from problem
-    try:
-        return _toml_loads()(text)
-    except RecursionError as problem:
-        raise ConfigurationError(f"{path} is nested too deeply") from problem
-    except ValueError as problem:
-        raise ConfigurationError(f"{path} is not valid TOML: {problem}") from problem
-
-
-def _toml_loads() -> Callable[[str], dict[str, Any]]:
-    try:
-        toml = import_module("tomllib")
-    except ModuleNotFoundError:  # Python 3.10
-        toml = import_module("tomli")
-    loads: Callable[[str], dict[str, Any]] = toml.loads
-    return loads
 
 
 def _text(value: object) -> str | None:

@@ -10,6 +10,12 @@ import attrs
 PREFIX: Final = "PREFECT__"
 """Prefix of all environment variables of the 1.x line."""
 
+OWN: Final = "PREFECT_AGENT_"
+"""Prefix of the variables that only this product has."""
+
+OWN_TABLE: Final = "agent"
+"""Table of a file whose keys are these variables, without the prefix and in small letters."""
+
 Kind = Literal["text", "address", "secret", "list", "variables", "flag", "level", "number", "path", "uuid"]
 
 
@@ -22,12 +28,21 @@ class Setting:
         kind: The kind of its value.
         used: What the setting is for.
         default: The value that references to it get if it is not set, as in 1.x; None if it has none.
+        option: The option of ``prefect agent start`` that wins over it; empty if there is none.
+        in_file: Whether a file can set it; some say which files are read, or are looked at by other processes.
     """
 
     name: str
     kind: Kind
     used: str
     default: str | None = None
+    option: str = ""
+    in_file: bool = True
+
+    @property
+    def key(self) -> str:
+        """Its dotted name in a file: for a variable that only this product has, a name in the table ``[agent]``."""
+        return f"{OWN_TABLE}.{self.name.removeprefix(OWN).lower()}" if self.name.isupper() else self.name
 
     @property
     def variable(self) -> str:
@@ -48,47 +63,66 @@ KEY_SETTINGS: Final = ("cloud.api_key", "cloud.agent.auth_token", "cloud.auth_to
 
 SETTINGS: Final = (
     Setting("backend", "text", "which backend the API is", "cloud"),
-    Setting("home_dir", "path", "where the files of 1.x are", "~/.prefect"),
-    Setting("user_config_path", "path", "config.toml"),
-    Setting("backend_config_path", "path", "backend.toml"),
-    Setting("cloud.api", "address", "the API", "${${backend}.endpoint}"),
+    Setting("home_dir", "path", "where the files of 1.x are", "~/.prefect", in_file=False),
+    Setting("user_config_path", "path", "config.toml", in_file=False),
+    Setting("backend_config_path", "path", "backend.toml", in_file=False),
+    Setting("cloud.api", "address", "the API", "${${backend}.endpoint}", option="--api"),
     Setting("cloud.endpoint", "address", "the API of Prefect Cloud", "https://api.prefect.io"),
-    Setting("cloud.tenant_id", "uuid", "the tenant"),
-    *(Setting(name, "secret", "the API key") for name in KEY_SETTINGS),
-    *(Setting(f"{name}_file", "path", "a file with the API key") for name in KEY_SETTINGS),
-    Setting("cloud.send_flow_run_logs", "flag", "whether flow runs send their logs"),
-    Setting("cloud.agent.name", "text", "the agent's name", "agent"),
-    Setting("cloud.agent.labels", "list", "the agent's labels"),
-    Setting("cloud.agent.env_vars", "variables", "variables of every flow run"),
-    Setting("cloud.agent.level", "level", "the agent's log", "INFO"),
-    Setting("cloud.agent.agent_address", "address", "where health is served"),
+    Setting("cloud.tenant_id", "uuid", "the tenant", option="--tenant-id"),
+    *(
+        each
+        for name in KEY_SETTINGS
+        for each in (
+            Setting(name, "secret", "the API key", option="--token"),
+            Setting(f"{name}_file", "path", "a file with the API key", option="--token-file"),
+        )
+    ),
+    Setting("cloud.send_flow_run_logs", "flag", "whether flow runs send their logs", option="--no-cloud-logs"),
+    Setting("cloud.agent.name", "text", "the agent's name", "agent", option="--name"),
+    Setting("cloud.agent.labels", "list", "the agent's labels", option="--label"),
+    Setting("cloud.agent.env_vars", "variables", "variables of every flow run", option="--env"),
+    Setting("cloud.agent.level", "level", "the agent's log", "INFO", option="--log-level"),
+    Setting("cloud.agent.agent_address", "address", "where health is served", option="--agent-address"),
     Setting("cloud.agent.resource_manager.loop_interval", "number", "nothing; manifests of 1.x set it"),
     Setting("logging.level", "level", "the flow runs' logs", "INFO"),
     Setting("server.host", "address", "the API of a Server", "http://localhost"),
     Setting("server.port", "number", "the API of a Server", "4200"),
     Setting("server.host_port", "number", "references to it", "4200"),
     Setting("server.endpoint", "address", "the API of a Server", "${server.host}:${server.port}"),
-    Setting(FLOW_RUN_KEY, "secret", "the API key of flow runs"),
-    Setting(f"{FLOW_RUN_KEY}_FILE", "path", "a file with the API key of flow runs"),
-    Setting("PREFECT_AGENT_LIMIT", "number", "units alive at once"),
-    Setting("PREFECT_AGENT_MAX_LATENESS", "number", "seconds late that a flow run may start"),
-    Setting("PREFECT_AGENT_START_PATIENCE", "number", "seconds to wait at start"),
-    Setting("PREFECT_AGENT_AUTH_PATIENCE", "number", "seconds of refusals of the key"),
+    Setting(FLOW_RUN_KEY, "secret", "the API key of flow runs", option="--flow-run-key"),
+    Setting(f"{FLOW_RUN_KEY}_FILE", "path", "a file with the API key of flow runs", option="--flow-run-key-file"),
+    Setting("PREFECT_AGENT_LIMIT", "number", "units alive at once", option="--limit"),
+    Setting("PREFECT_AGENT_MAX_LATENESS", "number", "seconds late that a flow run may start", option="--max-lateness"),
+    Setting("PREFECT_AGENT_START_PATIENCE", "number", "seconds to wait at start", option="--start-patience"),
+    Setting("PREFECT_AGENT_AUTH_PATIENCE", "number", "seconds of refusals of the key", option="--auth-patience"),
     Setting("PREFECT_AGENT_STALL_PATIENCE", "number", "seconds of a loop that stands still"),
-    Setting("PREFECT_AGENT_STOP_PATIENCE", "number", "seconds for calls at the end"),
-    Setting("PREFECT_AGENT_STATE_DIRECTORY", "path", "reports that are not confirmed"),
-    Setting("PREFECT_AGENT_RUNTIME_DIRECTORY", "path", "sockets of running agents"),
-    Setting("PREFECT_AGENT_POLICY", "text", "what flow runs may ask for"),
-    Setting("PREFECT_AGENT_TEMPLATE_PATHS", "list", "places of job templates"),
-    Setting("PREFECT_AGENT_REG_ALLOW_LIST", "list", "registries of the Docker agent"),
-    Setting("PREFECT_AGENT_INTERPRETER", "path", "the Python of the process agent"),
-    Setting("PREFECT_AGENT_OUTPUT_LIMIT", "number", "MiB that the output of a process may take"),
-    Setting("PREFECT_AGENT_API_KEY_SECRET", "text", "the Secret of the Kubernetes agent"),
-    Setting("PREFECT_AGENT_JOB_SECURITY", "text", "the Jobs' pod security"),
-    Setting("PREFECT_AGENT_CLUSTER_WIDE", "flag", "other namespaces"),
-    Setting("PREFECT_AGENT_WITHOUT", "list", "features that the Kubernetes agent does without"),
+    Setting("PREFECT_AGENT_POLL_INTERVAL", "number", "seconds between polls, at most", option="--poll-interval"),
+    Setting("PREFECT_AGENT_DRAIN_TIMEOUT", "number", "seconds for calls at the end", option="--drain-timeout"),
+    Setting("PREFECT_AGENT_STOP_PATIENCE", "number", "the earlier name of PREFECT_AGENT_DRAIN_TIMEOUT"),
+    Setting("PREFECT_AGENT_CONFIG", "path", "a file in place of those of 1.x", option="--config", in_file=False),
+    Setting("PREFECT_AGENT_STRICT", "flag", "whether doubtful settings are errors", option="--strict"),
+    Setting("PREFECT_AGENT_STATE_DIRECTORY", "path", "reports that are not confirmed", option="--state-directory"),
+    Setting("PREFECT_AGENT_RUNTIME_DIRECTORY", "path", "sockets of running agents", in_file=False),
+    Setting("PREFECT_AGENT_POLICY", "text", "what flow runs may ask for", option="--policy"),
+    Setting("PREFECT_AGENT_TEMPLATE_PATHS", "list", "places of job templates", option="--template-path"),
+    Setting("PREFECT_AGENT_REG_ALLOW_LIST", "list", "registries of the Docker agent", option="--reg-allow-list"),
+    Setting("PREFECT_AGENT_INTERPRETER", "path", "the Python of the process agent", option="--interpreter"),
+    Setting(
+        "PREFECT_AGENT_OUTPUT_LIMIT", "number", "MiB that the output of a process may take", option="--output-limit"
+    ),
+    Setting("PREFECT_AGENT_API_KEY_SECRET", "text", "the Secret of the Kubernetes agent", option="--api-key-secret"),
+    Setting("PREFECT_AGENT_JOB_SECURITY", "text", "the Jobs' pod security", option="--job-security"),
+    Setting("PREFECT_AGENT_CLUSTER_WIDE", "flag", "other namespaces", option="--cluster-wide"),
+    Setting("PREFECT_AGENT_WITHOUT", "list", "features that the Kubernetes agent does without", option="--without"),
 )
 """All settings."""
+
+ALTERNATIVES: Final = {
+    **dict.fromkeys((each for name in KEY_SETTINGS for each in (name, f"{name}_file")), KEY_SETTINGS[0]),
+    f"{FLOW_RUN_KEY}_FILE": FLOW_RUN_KEY,
+    "PREFECT_AGENT_STOP_PATIENCE": "PREFECT_AGENT_DRAIN_TIMEOUT",
+}
+"""By setting that says the same as another one: that other one. Of several that are set the first in the table wins."""
 
 DEFAULTS: Final = {setting.name: setting.default for setting in SETTINGS if setting.default is not None}
 """The values that references to settings get if these are not set, as in 1.x."""
@@ -112,9 +146,12 @@ def unknown_settings(environ: Mapping[str, str]) -> Iterator[str]:
         if not upper.startswith(_LOOKED_AT) or _is_known(name, upper) or not environ[name].strip():
             continue
         close = difflib.get_close_matches(upper, sorted(_VARIABLES), 1, 0.75)
-        yield f"{name} is not a setting of the agent" + (
-            f": do you mean {close[0]}?" if close else ": it has no effect"
-        )
+        yield unknown(name, close[0] if close else "")
+
+
+def unknown(name: str, meant: str) -> str:
+    """Return the sentence about a *name* that is no setting; *meant* is the one that may be meant, or empty."""
+    return f"{name} is not a setting of the agent: " + (f"do you mean {meant}?" if meant else "it has no effect")
 
 
 def _is_known(name: str, upper: str) -> bool:

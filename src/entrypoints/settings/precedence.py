@@ -1,4 +1,8 @@
-"""The settings of an agent, by one precedence: argument or option, settings object, environment and files, default."""
+"""The settings of an agent, by one precedence: option, environment, file, default. The first that says a value wins.
+
+For a program the first of these has two ranks: an argument of the agent wins over a settings object. A file is the one
+that ``--config`` or ``PREFECT_AGENT_CONFIG`` names, else those of the 1.x line.
+"""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -48,7 +52,7 @@ def agent_settings(
     by_object = {name: getattr(settings, name) for name in settings.named}
     plain = {"name": given.name or None, "labels": given.labels, "max_polls": given.max_polls}
     said = {**by_object, **{name: value for name, value in plain.items() if value is not None}}
-    numbers = bounds(found.environ, given.bounds, settings.named)
+    numbers = _in_time(bounds(found.environ, given.bounds, settings.named, found.own_source), said)
     variables = {**found.variables(ENV_VARS), **by_object.get("env", {}), **(given.env or {})}
     return AgentSettings(
         **{**(defaults or {}), **_configured(found, said), **said, **numbers, "env": checked_variables(variables)}
@@ -60,3 +64,13 @@ def _configured(found: Configuration, said: Collection[str]) -> dict[str, Any]:
     name = None if "name" in said else found.text("cloud.agent.name")
     configured: dict[str, Any] = {"name": name} if name else {}
     return configured if "labels" in said else {**configured, "labels": labels(found, ())}
+
+
+def _in_time(numbers: dict[str, Any], said: Collection[str]) -> dict[str, Any]:
+    """Return *numbers* with the shortest pause no longer than the longest, and runs asked for before they are due."""
+    longest = numbers.get("poll_last")
+    if longest is None:
+        return numbers
+    usual = AgentSettings()
+    fitting = {"poll_first": min(usual.poll_first, longest), "prefetch": max(usual.prefetch, longest)}
+    return {**{name: value for name, value in fitting.items() if name not in said}, **numbers}

@@ -1,12 +1,15 @@
-"""Keys of ``config.toml`` that look like settings of the agent and are none. Pure."""
+"""Keys of files, and variables of the 1.x line, that look like settings of the agent and are none. Pure."""
 
 import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from prefect.agent.entrypoints.settings.names import SETTINGS
+from prefect.agent.entrypoints.settings.names import OWN_TABLE, PREFIX, SETTINGS, unknown, variable_of
 
-_KNOWN: Final = frozenset(setting.name for setting in SETTINGS)
+_KNOWN: Final = frozenset(setting.key for setting in SETTINGS if setting.in_file)
+_OF_VARIABLES: Final = frozenset(setting.key for setting in SETTINGS if not (setting.in_file or setting.name.isupper()))
+"""Settings of the 1.x line that only variables set."""
+
 _AGENT: Final = "cloud.agent"
 _OF_THE_CLIENT: Final = frozenset(
     {"cloud.graphql", "cloud.use_local_secrets", "cloud.heartbeat_interval", "cloud.heartbeat_mode",
@@ -16,15 +19,41 @@ _OF_THE_CLIENT: Final = frozenset(
 """Settings of the 1.x client, which reads the same file."""
 
 
-def unknown_keys(files: Mapping[str, Any]) -> Iterator[str]:
-    """A sentence for each key that does nothing: any under ``[cloud.agent]``, elsewhere those that look misspelt."""
+_SECTIONS_OF_THE_CLIENT: Final = frozenset(
+    {"server.database", "server.graphql", "server.hasura", "server.telemetry", "server.ui"}
+)
+"""Sections of the 1.x client that hold keys which are called like settings of the agent."""
+
+
+def unknown_keys(files: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Yield a sentence for each key of a file, and each variable of 1.x in *environ*, that does nothing.
+
+    Under ``[cloud.agent]`` and ``[agent]`` that is every unknown key, elsewhere only those that look misspelt: the 1.x
+    client has settings of its own. Variables of the agent alone are left to :func:`.names.unknown_settings`.
+    """
     for name in sorted(_names(files)):
-        if name in _KNOWN | _OF_THE_CLIENT:
+        meant = _meant(name)
+        if meant is not None:
+            yield unknown(name, meant)
+    for variable in sorted(environ or ()):
+        key = variable.removeprefix(PREFIX).lower().replace("__", ".")
+        if not variable.startswith(PREFIX) or _is_ours(key) or not (environ or {})[variable].strip():
             continue
-        is_ours = name.startswith(f"{_AGENT}.")
-        close = difflib.get_close_matches(name, sorted(_KNOWN), 1, 0.75 if is_ours else 0.9)
-        if is_ours or close:
-            yield f"{name} is no setting of the agent" + (f": is {close[0]} meant?" if close else ", it does nothing")
+        meant = _meant(key)
+        if meant:
+            yield unknown(variable, variable_of(meant))
+
+
+def _meant(name: str) -> str | None:
+    """Return the setting that *name* may mean, empty if none is close; None if *name* is right as it is."""
+    if name in _KNOWN | _OF_THE_CLIENT | _OF_VARIABLES or ".".join(name.split(".")[:2]) in _SECTIONS_OF_THE_CLIENT:
+        return None
+    close = difflib.get_close_matches(name, sorted(_KNOWN), 1, 0.75 if _is_ours(name) else 0.9)
+    return close[0] if close else "" if _is_ours(name) else None
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith((f"{_AGENT}.", f"{OWN_TABLE}."))
 
 
 def _names(files: Mapping[str, Any]) -> Iterator[str]:

@@ -77,6 +77,7 @@ def test_the_group_alone_shows_its_help(env: Env, words: tuple[str, ...]) -> Non
         "--network", "--agent-address", "--agent-config-id", "--no-cloud-logs", "--docker-client-timeout",
         "--import-path", "-p", "-f", "--log-format", "--interpreter",
         "--limit", "--max-lateness", "--start-patience", "--no-wait", "--auth-patience",
+        "--config", "--strict", "--poll-interval", "--drain-timeout",
     ],
 )  # fmt: skip
 def test_start_has_the_options_of_both_eras(start_help: str, option: str) -> None:

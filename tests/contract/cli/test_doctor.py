@@ -135,7 +135,7 @@ def test_unknown_settings_are_named(place: Place) -> None:
 
     assert found.code == 0
     assert found.all("configuration")[1:] == [
-        ("warn", "Cloud.agent.lables is no setting of the agent: is cloud.agent.labels meant?"),
+        ("warn", "Cloud.agent.lables is not a setting of the agent: do you mean cloud.agent.labels?"),
         ("warn", "PREFECT_AGENT_LIMITT is not a setting of the agent: do you mean PREFECT_AGENT_LIMIT?"),
     ]
 
