@@ -7,12 +7,12 @@ from typing import Final
 
 from starlette.routing import BaseRoute
 
-from prefect.agent.entrypoints.server.pages import flow, flow_run, flow_runs, flows, home, logs
+from prefect.agent.entrypoints.server.pages import agents, flow, flow_run, flow_runs, flows, home, logs
 from prefect.agent.entrypoints.server.pages.changes import watch_changes
 from prefect.agent.entrypoints.server.pages.kinds import Section, Stream
 from prefect.agent.entrypoints.server.pages.site import Site
 
-TABS: Final = {"Home": "", "Flow runs": "flow-runs", "Flows": "flows"}
+TABS: Final = {"Home": "", "Flow runs": "flow-runs", "Flows": "flows", "Agents": "agents"}
 """Entries of the navigation: name and path below the tenant's slug."""
 
 SECTIONS: Final = (
@@ -22,6 +22,7 @@ SECTIONS: Final = (
     logs.SECTION,
     flows.SECTION,
     flow.SECTION,
+    agents.SECTION,
     Section(streams=(Stream("/-/changes", watch_changes),)),
 )
 
