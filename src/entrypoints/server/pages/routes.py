@@ -7,7 +7,7 @@ from typing import Final
 
 from starlette.routing import BaseRoute
 
-from prefect.agent.entrypoints.server.pages import agents, flow, flow_run, flow_runs, flows, home, logs
+from prefect.agent.entrypoints.server.pages import agents, flow, flow_changes, flow_run, flow_runs, flows, home, logs
 from prefect.agent.entrypoints.server.pages.changes import watch_changes
 from prefect.agent.entrypoints.server.pages.kinds import Section, Stream
 from prefect.agent.entrypoints.server.pages.site import Site
@@ -22,6 +22,7 @@ SECTIONS: Final = (
     logs.SECTION,
     flows.SECTION,
     flow.SECTION,
+    flow_changes.SECTION,
     agents.SECTION,
     Section(streams=(Stream("/-/changes", watch_changes),)),
 )
