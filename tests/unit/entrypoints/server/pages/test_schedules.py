@@ -34,7 +34,7 @@ def page(browser: Browser, flow: str) -> Shown:
 
 def act(browser: Browser, flow: str, what: str, **fields: str) -> Shown:
     """Send one of the page's forms."""
-    return browser.submit(page(browser, flow), f"/default/flow/{flow}/{what}", **fields)
+    return browser.submit(page(browser, flow), f"/default/flow/{flow}/{what}", fields)
 
 
 def planned(cloud: Embedded) -> int:
