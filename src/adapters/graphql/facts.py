@@ -9,6 +9,7 @@ from prefect.agent.adapters.graphql.transport import Transport
 from prefect.agent.adapters.graphql.wire import read_flow_run
 from prefect.agent.adapters.phases import hold_of, named_state
 from prefect.agent.domain.model.explaining import FORGOTTEN, Hold, Reference, RunFacts, SeenAgent
+from prefect.agent.domain.waiting import machine_label
 
 
 def read_facts(transport: Transport, only_tenant: str | None, reference: Reference) -> RunFacts | None:
@@ -26,7 +27,6 @@ def read_facts(transport: Transport, only_tenant: str | None, reference: Referen
         return None
     labels, about = _labels(row), mapping(row.get("about"))
     hold = hold_of(run.state.name)
-    is_local = run.flow.storage.type == "Local" and len(labels) == 1
     return RunFacts(
         id=run.id,
         name=run.name or run.id,
@@ -37,7 +37,7 @@ def read_facts(transport: Transport, only_tenant: str | None, reference: Referen
         hold=hold,
         since=moment(row.get("state_timestamp")),
         labels=labels,
-        machine_label=next(iter(labels)) if is_local else "",
+        machine_label=machine_label(run.flow.storage.type, labels),
         claim=run.claim,
         limited=_holders(transport, only_tenant, labels) if hold is Hold.LIMIT else (),
         agents=tuple(_agent(mapping(each)) for each in items(data.get("agent"))),

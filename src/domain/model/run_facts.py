@@ -1,6 +1,5 @@
 """What explanations of a flow run start from, and what they are made of: facts and findings."""
 
-import enum
 from datetime import datetime, timedelta
 
 import attrs
@@ -8,31 +7,9 @@ import attrs
 from prefect.agent.domain.model.flow_runs import ClaimRecord, FlowRunId
 from prefect.agent.domain.model.states import State
 from prefect.agent.domain.model.units import Unit
+from prefect.agent.domain.waiting import Finding, Hold, SeenAgent, WaitFacts
 
-
-class Hold(enum.Enum):
-    """What keeps a waiting run from being started, though it may be due."""
-
-    PAUSE = "pause"
-    """It was paused: a person resumes it."""
-
-    LIMIT = "limit"
-    """A concurrency limit has no free place."""
-
-
-@attrs.frozen(kw_only=True)
-class SeenAgent:
-    """An agent as the Cloud knows it.
-
-    Attributes:
-        kind: For people: ``docker``, ``LocalAgent``.
-        last_seen: When it asked last (aware, UTC); None if it never has.
-    """
-
-    name: str
-    kind: str = ""
-    labels: frozenset[str] = frozenset()
-    last_seen: datetime | None = None
+__all__ = ["Finding", "Hold", "RunFacts", "SeenAgent", "UnitFacts"]
 
 
 @attrs.frozen(kw_only=True)
@@ -74,8 +51,25 @@ class RunFacts:
     @property
     def late(self) -> timedelta:
         """For how long it is due; negative while it is not."""
-        due = self.state.start_time or self.since
-        return timedelta() if due is None else self.at - due
+        return self.wait.late
+
+    @property
+    def wait(self) -> WaitFacts:
+        """What of this decides why the run waits."""
+        return WaitFacts(
+            flow_is_archived=self.flow_is_archived,
+            hold=self.hold,
+            message=self.state.message,
+            due=self.state.start_time,
+            since=self.since,
+            labels=self.labels,
+            machine_label=self.machine_label,
+            limited=self.limited,
+            agents=self.agents,
+            at=self.at,
+            skew=self.skew,
+            schedule_is_off=self.schedule_is_off,
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -93,22 +87,3 @@ class UnitFacts:
     unit: Unit | None = None
     problem: str = ""
     alive: int | None = None
-
-
-@attrs.frozen(kw_only=True)
-class Finding:
-    """One thing that was found out.
-
-    Attributes:
-        cause: Short and stable, for programs: ``no-agent``.
-        stops: Whether the run does not start, or does not end, for it.
-        text: A sentence.
-        rows: A table, its first row the head.
-        remedies: What to do; one of them is enough.
-    """
-
-    cause: str
-    text: str
-    stops: bool = True
-    rows: tuple[tuple[str, ...], ...] = ()
-    remedies: tuple[str, ...] = ()

@@ -61,6 +61,16 @@ def full_limits_of_task_run(tx: Tx, row: Mapping[str, Any]) -> list[str]:
     return _full(tx, limits, _TASK_RUNS, row, tags)
 
 
+def taken_by_flow_runs(tx: Tx, tenant_id: str) -> dict[str, int]:
+    """Return how many flow runs with each label take a place of a limit."""
+    return {row["name"]: row["taken"] for row in tx.all(_FLOW_RUNS, [tenant_id, ""])}
+
+
+def taken_by_task_runs(tx: Tx, tenant_id: str) -> dict[str, int]:
+    """Return how many task runs with each tag take a place of a limit."""
+    return {row["name"]: row["taken"] for row in tx.all(_TASK_RUNS, [tenant_id, ""])}
+
+
 def _limits(tx: Tx, table: str, column: str, tenant_id: str) -> dict[str, int]:
     found = tx.all(f"SELECT {column} AS name, slots FROM {table} WHERE tenant_id = ?", [tenant_id])
     return {row["name"]: row["slots"] for row in found}

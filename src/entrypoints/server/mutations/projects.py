@@ -48,10 +48,10 @@ def delete_project(request: Request, given: Given) -> Payload:
     return {"success": request.tx.execute("DELETE FROM project WHERE id = ?", [given["project_id"]]) > 0}
 
 
-@mutation("name: String!, value: JSON", SUCCESS)
+@mutation("name: String!, value: JSON, tenant_id: UUID", SUCCESS)
 def set_secret(request: Request, given: Given) -> Payload:
     """Store a secret; null deletes it."""
-    tenant_id, name = request.tenant(), required(given, "name")
+    tenant_id, name = request.tenant(given.get("tenant_id")), required(given, "name")
     request.tx.execute("DELETE FROM secret WHERE tenant_id = ? AND name = ?", [tenant_id, name])
     if given.get("value") is not None:
         request.tx.insert("secret", {"tenant_id": tenant_id, "name": name, "value": given["value"]})
@@ -62,10 +62,10 @@ MAX_VALUE = 10_000
 """Largest value in bytes (protocol section 12.1)."""
 
 
-@mutation("key: String!, value: JSON", ID)
+@mutation("key: String!, value: JSON, tenant_id: UUID", ID)
 def set_key_value(request: Request, given: Given) -> Payload:
     """Store a value under a key; it replaces an earlier one."""
-    tenant_id, key = request.tenant(), required(given, "key")
+    tenant_id, key = request.tenant(given.get("tenant_id")), required(given, "key")
     if len(json.dumps(given.get("value"))) > MAX_VALUE:
         raise CloudRefusal(f"The value is larger than {MAX_VALUE} bytes")
     row = request.tx.row("key_value", "tenant_id = ? AND key = ?", [tenant_id, key])

@@ -121,22 +121,31 @@ class Watch:
 def watch_changes(watch: Watch) -> Response:
     """Say ``changed`` when runs of the file changed, or the one that ``?run=`` names, or its task runs.
 
+    With ``?of=agents`` it is said when agents ask for work, too.
     A page asks with ``?seen=``, the fingerprint of what it shows: what changed before it could listen is news, too.
     """
     with watch.look() as view:
-        seen = view.query.get("seen") or fingerprint(view, view.query.get("run"))
+        seen = view.query.get("seen") or _asked_for(view)
 
     def news() -> list[str]:
         nonlocal seen
         with watch.look() as view:
-            before, seen = seen, fingerprint(view, view.query.get("run"))
+            before, seen = seen, _asked_for(view)
         return [event("changed", "")] if seen != before else []
 
     return watch.changes.stream(news)
 
 
-def fingerprint(view: View, run_id: str | None = None) -> str:
-    """What is another text once flow runs changed, or the one with *run_id* or its task runs."""
+def _asked_for(view: View) -> str:
+    return fingerprint(view, view.query.get("run"), agents=view.query.get("of") == "agents")
+
+
+def fingerprint(view: View, run_id: str | None = None, *, agents: bool = False) -> str:
+    """What is another text once flow runs changed, or the one with *run_id* or its task runs.
+
+    Args:
+        agents: Whether agents count, too: which there are, and to ten seconds when each asked last.
+    """
     if run_id is None:
         newest = "SELECT (SELECT max(created) FROM flow_run) AS a, (SELECT max(state_timestamp) FROM flow_run) AS b"
         found = view.sql("flow_run", newest)
@@ -144,4 +153,7 @@ def fingerprint(view: View, run_id: str | None = None) -> str:
         run = "SELECT version, name, state FROM flow_run WHERE id = ? AND tenant_id = ?"
         tasks = "SELECT max(state_timestamp) AS at, count(*) AS n FROM task_run WHERE flow_run_id = ?"
         found = view.sql("flow_run", run, [run_id, view.tenant["id"]]) + view.sql("task_run", tasks, [run_id])
+    if agents:
+        asked = "SELECT id, substr(last_queried, 1, 18) AS at FROM agent WHERE tenant_id = ? ORDER BY id"
+        found += view.sql("agent", asked, [view.tenant["id"]])
     return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16]

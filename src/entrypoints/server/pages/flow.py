@@ -1,4 +1,4 @@
-"""A flow: its versions and last runs, and the form that creates a run."""
+"""A flow: its versions, schedule and last runs, and the form that creates a run."""
 
 import json
 import secrets
@@ -11,6 +11,7 @@ from prefect.agent.entrypoints.server.pages.addresses import changed
 from prefect.agent.entrypoints.server.pages.kinds import Action, Again, Page, Section
 from prefect.agent.entrypoints.server.pages.parameters import NotRight, form_fields, read_object, read_parameters
 from prefect.agent.entrypoints.server.pages.run_list import latest_runs
+from prefect.agent.entrypoints.server.pages.schedules import shown_schedule
 from prefect.agent.entrypoints.server.pages.view import Form, NotThere, Refused, View, fields
 from prefect.agent.entrypoints.server.storage.row_trees import Row
 
@@ -22,22 +23,33 @@ _FLOW: Final = fields(
     project=fields("id name"),
     flow_group=fields("id labels default_parameters run_config schedule description"),
 )
-_DETAILS: Final = fields("parameters run_config storage")
+_DETAILS: Final = fields("parameters run_config storage schedule")
 _PLAIN: Final = ("name", "labels", "context", "run_config", "start", "start_time", "zone", "idempotency_key")
 
 
 def data(view: View) -> Mapping[str, Any]:
     """What ``flow.html`` shows."""
-    flow = _flow(view)
+    flow = flow_of(view)
     group = {"flow_group_id": {"_eq": flow["flow_group_id"]}}
     columns = fields("id version created archived core_version")
     versions = view.rows("flow", columns, group, order_by={"version": "desc"}, limit=VERSIONS)
-    return {"flow": flow, "versions": versions, "runs": latest_runs(view, {"flow": group}, LAST_RUNS)}
+    schedule = shown_schedule(flow["schedule"], flow["flow_group"]["schedule"], view.now)
+    return {
+        "flow": flow,
+        "versions": versions,
+        "runs": latest_runs(view, {"flow": group}, LAST_RUNS),
+        "schedule": schedule,
+        "schedule_problem": "",
+        "filled": {"cron": schedule.cron, "minutes": schedule.minutes, "zone": schedule.zone},
+    }
+
+
+FLOW: Final = Page("/flow/{flow_id}", "flow.html", data, tab="Flows")
 
 
 def run_form(view: View) -> Mapping[str, Any]:
     """What ``flow_run_new.html`` shows: a form with the flow's defaults, or the values of the run ``?from=`` names."""
-    flow = _flow(view)
+    flow = flow_of(view)
     origin = view.query.get("from")
     run = view.row("flow_run", origin, fields("id name labels parameters context run_config")) if origin else None
     defaults = flow["flow_group"]["default_parameters"]
@@ -120,7 +132,7 @@ def _refilled(form: Form, shown: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     ]
 
 
-def _flow(view: View) -> Row:
+def flow_of(view: View) -> Row:
     """The flow that the address names: by its id, or by its group's, then the newest version.
 
     Raises:
@@ -142,6 +154,6 @@ def _shown(value: object) -> str:
 
 
 SECTION: Final = Section(
-    pages=(Page("/flow/{flow_id}", "flow.html", data, tab="Flows"), RUN_FORM),
+    pages=(FLOW, RUN_FORM),
     actions=(Action("/flow/{flow_id}/run", create_run),),
 )

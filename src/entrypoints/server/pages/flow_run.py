@@ -7,6 +7,7 @@ from prefect.agent.domain.state_names import FINISHED, ancestors
 from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.pages.addresses import changed, pattern, position, position_text
 from prefect.agent.entrypoints.server.pages.kinds import Action, Page, Section
+from prefect.agent.entrypoints.server.pages.reasons import reasons
 from prefect.agent.entrypoints.server.pages.rendering import seconds_between
 from prefect.agent.entrypoints.server.pages.view import Form, View, fields
 from prefect.agent.entrypoints.server.storage.filters import Where
@@ -69,7 +70,8 @@ def overview(view: View) -> Mapping[str, Any]:
     where = {"flow_run_id": {"_eq": view.path["run_id"]}}
     newest_first = [{"timestamp": "desc"}, {"version": "desc"}]
     states = view.rows("flow_run_state", columns, where, order_by=newest_first, limit=STATES_SHOWN)
-    return {**shown, "states": states, "task_counts": _task_counts(view)}
+    why = reasons(view, [shown["run"]["id"]]).get(shown["run"]["id"], [])
+    return {**shown, "states": states, "task_counts": _task_counts(view), "why": why}
 
 
 def task_runs(view: View) -> Mapping[str, Any]:

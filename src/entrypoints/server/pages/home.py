@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
-from prefect.agent.domain.state_names import ancestors
+from prefect.agent.domain.state_names import PAUSED, QUEUED, ancestors
 from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.pages.addresses import SPANS, changed
 from prefect.agent.entrypoints.server.pages.charts import HEIGHT, WIDTH, bars
 from prefect.agent.entrypoints.server.pages.kinds import Page, Section
+from prefect.agent.entrypoints.server.pages.reasons import cause, reasons
 from prefect.agent.entrypoints.server.pages.run_list import COLUMNS
 from prefect.agent.entrypoints.server.pages.view import View, fields
 from prefect.agent.entrypoints.server.storage.row_trees import Row
@@ -22,6 +23,7 @@ FORGOTTEN: Final = timedelta(days=7)
 
 _FAILED: Final = ["Failed", "TimedOut", "TriggerFailed", "ValidationFailed"]
 _WAITING: Final = ["Scheduled", "Queued", "Retrying", "Resume"]
+_HELD: Final = [QUEUED, PAUSED]
 _STEPS: Final = {
     "1h": timedelta(hours=1),
     "24h": timedelta(hours=1),
@@ -75,8 +77,13 @@ def _failed(view: View) -> list[Row]:
 
 
 def _late(view: View) -> list[Row]:
-    where = {"state": {"_in": _WAITING}, "state_start_time": {"_lt": iso(view.now - LATE)}}
-    return _runs(view, where, state_start_time="desc")
+    """Runs that should have begun, each with its ``reason``; what is held is late by the time that it was made for."""
+    before = {"_lt": iso(view.now - LATE)}
+    due = _runs(view, {"state": {"_in": _WAITING}, "state_start_time": before}, state_start_time="desc")
+    held = {"state": {"_in": _HELD}, "scheduled_start_time": before, "state_start_time": {"_gte": before["_lt"]}}
+    rows = [*_runs(view, held, state_start_time="asc"), *due][:SHOWN]
+    found = reasons(view, [row["id"] for row in rows])
+    return [{**row, "reason": cause(found.get(row["id"], ()))} for row in rows]
 
 
 def _stuck(view: View) -> list[Row]:

@@ -27,11 +27,19 @@ class Page:
 
 
 @attrs.frozen
+class Once:
+    """A page that answers a form by itself, with *values* in the place of its data: they are shown this once."""
+
+    page: Page
+    values: Mapping[str, Any]
+
+
+@attrs.frozen
 class Action:
-    """A change by a form. Its function returns the address to go to next."""
+    """A change by a form. Its function returns the address to go to next, or what is shown once."""
 
     path: str
-    run: Callable[[Form], str]
+    run: Callable[[Form], str | Once]
 
 
 @attrs.frozen

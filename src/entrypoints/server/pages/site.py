@@ -114,7 +114,7 @@ class Site:
         Raises:
             KeyNeeded: A key is needed, and there is none that is accepted.
         """
-        token = cookie_of(request)
+        token = _new_token(request) or cookie_of(request)
         given = request.headers.get("authorization")
         key = self.sessions.key(token) if token else None
         headers = {"authorization": given if given is not None else f"Bearer {key}" if key else ""}
@@ -177,16 +177,28 @@ class Site:
                 values=values,
                 path=request.path_params,
                 slug=request.path_params["tenant"],
+                sign_in=partial(self._begin, request),
                 execute=self.execute,
                 headers=visitor.headers,
                 on_change=self._changed,
             )
-            try:
-                return RedirectResponse(action.run(form), 303)
-            except Again as again:
-                return self._show(request, again.page, 422, **again.values)
+            answer = self._done(request, action, form)
+            if token := _new_token(request):
+                set_cookie(request, answer, token)
+            return answer
 
         return self._answering(run)
+
+    def _done(self, request: Request, action: Action, form: Form) -> Response:
+        try:
+            done = action.run(form)
+        except Again as again:
+            return self._show(request, again.page, 422, **again.values)
+        return RedirectResponse(done, 303) if isinstance(done, str) else self._show(request, done.page, **done.values)
+
+    def _begin(self, request: Request, key: str) -> None:
+        """Begin a session that holds for this request already: its answer may need the key."""
+        request.state.session = self.sessions.begin(key)
 
     def _stream(self, stream: Stream) -> Callable[[Request], Any]:
         async def open_stream(request: Request) -> Response:
@@ -294,6 +306,11 @@ def application(site: Site, routes: list[BaseRoute]) -> Starlette:
     made = Starlette(routes=routes, exception_handlers=site.handlers)
     made.router.redirect_slashes = False  # a redirect would repeat the Host that the client names
     return made
+
+
+def _new_token(request: Request) -> str:
+    """The token of the session that began in this request; empty if none did."""
+    return str(getattr(request.state, "session", ""))
 
 
 def _wrong(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:

@@ -128,12 +128,14 @@ class Form:
     Attributes:
         look: Opens a :class:`View` of the same address, as a context manager.
         values: Names and values of its fields; a name may come more than once.
+        sign_in: Begins a session of the browser with a key that was just made.
     """
 
     look: Callable[[], Any]
     values: Sequence[tuple[str, str]]
     path: Mapping[str, str]
     slug: str
+    sign_in: Callable[[str], None]
     _execute: Executor = attrs.field(alias="execute")
     _headers: Mapping[str, str] = attrs.field(alias="headers")
     _on_change: Callable[[], None] = attrs.field(alias="on_change")

@@ -77,7 +77,7 @@ async function load(address) {
 function replace(old, fresh) {
   if (!fresh) return;
   if (old.innerHTML === fresh.innerHTML) { old.dataset.seen = fresh.dataset.seen; return; }
-  const menu = old.querySelector("details.menu[open]");
+  const menu = old.querySelector("details.menu[open], details.asked[open]");
   if (menu) {
     menu.addEventListener("toggle", () => refresh(old.dataset.live), { once: true });
     return;

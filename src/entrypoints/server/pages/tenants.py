@@ -1,0 +1,80 @@
+"""Tenants: the one that is shown can be renamed or deleted, others can be made."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from prefect.agent.entrypoints.server.pages.kinds import Action, Again, Page, Section
+from prefect.agent.entrypoints.server.pages.settings import TAB, shown
+from prefect.agent.entrypoints.server.pages.view import Form, Refused, View
+
+SHOWN: Final = 500
+
+
+def data(view: View) -> Mapping[str, Any]:
+    """What ``settings_tenants.html`` shows."""
+    view.permit("tenant")
+    rows = view.tx.all("SELECT id, name, slug, created FROM tenant ORDER BY created LIMIT ?", [SHOWN])
+    return shown({"name": "", "slug": ""}, rows=rows, own={"name": view.tenant["name"], "slug": view.tenant["slug"]})
+
+
+PAGE: Final = Page("/settings/tenants", "settings_tenants.html", data, tab=TAB)
+
+
+def create(form: Form) -> str:
+    """Add a tenant.
+
+    Raises:
+        Again: The Cloud refuses it.
+    """
+    filled = {"name": form.value("name"), "slug": form.value("slug")}
+    try:
+        form.change("create_tenant", **filled)
+    except Refused as problem:
+        raise Again(PAGE, problem=_said(problem), filled=filled) from problem
+    return form.link("settings", "tenants")
+
+
+def rename(form: Form) -> str:
+    """Change name and slug of the tenant; return its new address.
+
+    Raises:
+        Again: The Cloud refuses one of them.
+    """
+    own = {"name": form.value("name"), "slug": form.value("slug")}
+    with form.look() as view:
+        tenant = view.tenant
+    try:
+        form.change("update_tenant_name", tenant_id=tenant["id"], name=own["name"])
+        form.change("update_tenant_slug", tenant_id=tenant["id"], slug=own["slug"])
+    except Refused as problem:
+        raise Again(PAGE, problem=_said(problem), own=own) from problem
+    return f"/{own['slug']}/settings/tenants"
+
+
+def delete(form: Form) -> str:
+    """Delete the tenant with everything in it, if its slug was typed.
+
+    Raises:
+        Again: It was not.
+    """
+    with form.look() as view:
+        tenant = view.tenant
+    if form.value("confirm") != tenant["slug"]:
+        raise Again(PAGE, problem=f"To delete this tenant, type its slug: {tenant['slug']}")
+    form.change("delete_tenant", tenant_id=tenant["id"], confirm=True)
+    return "/"
+
+
+def _said(problem: Refused) -> str:
+    text = str(problem)
+    return "There is a tenant with this slug." if text.startswith("Uniqueness") else text
+
+
+SECTION: Final = Section(
+    pages=(PAGE,),
+    actions=(
+        Action("/settings/tenants", create),
+        Action("/settings/tenant", rename),
+        Action("/settings/tenant/delete", delete),
+    ),
+)
