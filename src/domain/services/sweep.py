@@ -136,12 +136,13 @@ class Sweep:
         """Return the units that have vanished; they stay remembered until they are judged."""
         for unit in self.work.take_units():
             self._remembered[unit.name] = unit
+        known = self._unannounced | set(self._remembered)  # also what began and ended since the last sweep
         missing = vanished(self._remembered.values(), units)
         living = {unit.name: unit for unit in alive}
         begun = {name: unit for name, unit in living.items() if unit.status is not UnitStatus.CREATED}
         self._remembered = {**begun, **{unit.name: unit for unit in missing}}
         self._settled &= {unit.name for unit in units if unit.status.has_ended}
-        self._unannounced = (self._unannounced & {unit.name for unit in units}) | set(self._remembered)
+        self._unannounced = (known & {unit.name for unit in units}) | set(self._remembered)
         self._waits_reported = {name: said for name, said in self._waits_reported.items() if name in living}
         self._orphans_reported &= set(living)
         return missing
