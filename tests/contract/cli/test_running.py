@@ -20,6 +20,9 @@ from prefect.agent.entrypoints.server.testing import running_server
 from support.commands import PREFECT, bare_environment, run
 from support.waiting import wait_until
 
+AGENT = ("agent", "start", "process", "--no-hostname-label")
+"""With a label, an agent takes no run without labels."""
+
 
 @attrs.define
 class Machine:
@@ -41,7 +44,7 @@ class Machine:
     @contextmanager
     def agent(self, name: str, *words: str) -> "Generator[subprocess.Popen[str]]":
         """A process agent that has started."""
-        command: list[str | Path] = [PREFECT, "agent", "start", "process", "--api", self.url, "--name", name, *words]
+        command: list[str | Path] = [PREFECT, *AGENT, "--api", self.url, "--name", name, *words]
         with subprocess.Popen(
             command, env=self.env, stderr=subprocess.PIPE, text=True, cwd=self.home, start_new_session=True
         ) as process:

@@ -43,7 +43,7 @@ def test_an_agent_makes_no_call_that_its_unit_forbids(tmp_path: Path, programs: 
     traced, log = tmp_path / "calls", tmp_path / "agent.log"
     with secrets_harness(tmp_path, bare_environment(tmp_path, TELLTALE)) as harness, log.open("wb") as output:
         run_id = harness.flow_run({"type": "LocalRun"})
-        words = [str(PREFECT), "agent", "start", "process", "--api", harness.recorder.url]
+        words = [str(PREFECT), "agent", "start", "process", "--no-hostname-label", "--api", harness.recorder.url]
         agent = subprocess.Popen(
             [strace, "-D", "-f", "-qq", "-o", str(traced), *words], env=dict(harness.env), stdout=output, stderr=output
         )
