@@ -43,6 +43,7 @@ from prefect.agent.domain.model.flow_runs import (
     TaskRun,
     TaskRunId,
 )
+from prefect.agent.domain.model.orders import FlowDraft, FlowReference, RunOrder, RunStory, Told
 from prefect.agent.domain.model.run_configs import (
     DockerRun,
     KubernetesRun,
@@ -92,6 +93,8 @@ __all__ = [
     "Evidence",
     "ExecutionPlatform",
     "Flow",
+    "FlowDraft",
+    "FlowReference",
     "FlowRun",
     "FlowRunId",
     "ForeignAttempt",
@@ -116,6 +119,8 @@ __all__ = [
     "RequestRejected",
     "RunConfig",
     "RunFacts",
+    "RunOrder",
+    "RunStory",
     "SeenAgent",
     "SimpleAttempt",
     "State",
@@ -125,6 +130,7 @@ __all__ = [
     "TaskRun",
     "TaskRunId",
     "Tenant",
+    "Told",
     "Unauthorised",
     "Unavailable",
     "Unit",
