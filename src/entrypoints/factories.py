@@ -4,7 +4,6 @@ import os
 import socket
 import uuid
 from collections.abc import Callable, Mapping
-from importlib import import_module, metadata
 from typing import Any, Final
 
 import attrs
@@ -17,6 +16,7 @@ from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.model.units import Owner, owner
 from prefect.agent.domain.secrets import Mask, without_password
 from prefect.agent.domain.services.submission import OwnDeploy
+from prefect.agent.entrypoints.platforms import platform_factory, platform_names
 from prefect.agent.entrypoints.runtime.rhythm import Rhythm
 from prefect.agent.entrypoints.runtime.systemd import Notifier
 from prefect.agent.entrypoints.settings.configuration import CloudLogin
@@ -26,14 +26,7 @@ from prefect.agent.ports.platform import ExecutionPlatform
 from prefect.agent.ports.presence import Presence
 from prefect.agent.ports.reports import MemoryReports, ReportStore
 
-ENTRY_POINTS: Final = "prefect.agent.platforms"
-"""Entry point group through which other distributions add platforms: a name, and a callable that takes options."""
-
-BUILT_IN: Final = {
-    "docker": "prefect.agent.adapters.docker:factory",
-    "kubernetes": "prefect.agent.adapters.kubernetes:factory",
-    "process": "prefect.agent.adapters.process:factory",
-}
+__all__ = ["Options", "platform_factory", "platform_names"]
 
 NO_PLATFORM: Final = "none"
 """The platform of agents that start flow runs by code of their own."""
@@ -76,29 +69,6 @@ class Options:
     def recovers(self) -> bool:
         """Whether a claim is started again if it is not known whether its run was started."""
         return self.own_deploy is None or self.own_deploy.recovers
-
-
-def platform_factory(name: str) -> Callable[..., Any]:
-    """The factory of the platform called *name*.
-
-    Raises:
-        ConfigurationError: There is none; the message lists those there are.
-    """
-    if name in BUILT_IN:
-        module, _, attribute = BUILT_IN[name].partition(":")
-        factory: Callable[..., Any] = getattr(import_module(module), attribute)
-        return factory
-    found = {entry.name: entry for entry in metadata.entry_points(group=ENTRY_POINTS)}
-    if name not in found:
-        names = ", ".join(sorted(platform_names()))
-        raise ConfigurationError(f"there is no platform {name!r}; this installation has: {names}")
-    loaded: Callable[..., Any] = found[name].load()
-    return loaded
-
-
-def platform_names() -> set[str]:
-    """Names of all platforms that this installation has."""
-    return {*BUILT_IN, *(entry.name for entry in metadata.entry_points(group=ENTRY_POINTS))}
 
 
 def system_clock() -> Clock:

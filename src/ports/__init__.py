@@ -60,6 +60,7 @@ from prefect.agent.ports.clock import Clock, Wake
 from prefect.agent.ports.cloud_api import AgentIdentity, Changes, ClaimRequest, CloudApi, LogLine, Tenant
 from prefect.agent.ports.events import Event, EventSink
 from prefect.agent.ports.platform import TEXT_LIMIT, ExecutionPlatform
+from prefect.agent.ports.platform_options import PlatformOption
 from prefect.agent.ports.presence import Presence
 from prefect.agent.ports.reports import Entry, MemoryReports, ReportStore
 
@@ -110,6 +111,7 @@ __all__ = [
     "Phase",
     "PlatformError",
     "PlatformForbidden",
+    "PlatformOption",
     "PlatformTraits",
     "PlatformUnavailable",
     "Presence",

@@ -58,13 +58,57 @@ def installed(tmp_path: Path) -> Iterator[Path]:
 
 def test_an_installed_platform_starts_by_its_name(installed: Path) -> None:
     """``prefect agent start folder``, with default options, as the page says."""
-    env = {"PATH": os.environ["PATH"], "HOME": str(installed), "PYTHONPATH": f"{installed}:{ROOT / '.import-root'}"}
     with running_server() as url:
-        words = [sys.executable, "-m", "prefect.agent", "agent", "start", "folder", "--api", url, "--max-polls", "1"]
-        done = subprocess.run(words, env=env, capture_output=True, text=True, cwd=installed, timeout=120, check=False)
+        done = agent(installed, "start", "folder", "--api", url, "--max-polls", "1")
 
     assert done.returncode == 0, done.stderr
     assert (installed / ".folder-platform").is_dir()
+
+
+def agent(installed: Path, *words: str, **more: str) -> "subprocess.CompletedProcess[str]":
+    """A command of ``prefect agent`` where the page's platform is installed."""
+    env = {"PATH": os.environ["PATH"], "HOME": str(installed), "PYTHONPATH": f"{installed}:{ROOT / '.import-root'}"}
+    command = [sys.executable, "-m", "prefect.agent", "agent", *words]
+    return subprocess.run(
+        command, env=env | more, capture_output=True, text=True, cwd=installed, timeout=120, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "folder"),
+    [
+        (("--folder", "of-option"), {"FOLDER_PLATFORM_FOLDER": "of-variable"}, "of-option"),
+        ((), {"FOLDER_PLATFORM_FOLDER": "of-variable"}, "of-variable"),
+    ],
+)
+def test_an_installed_platform_has_its_option_and_its_variable(
+    installed: Path, words: tuple[str, ...], variables: dict[str, str], folder: str
+) -> None:
+    """The option wins, as everywhere; a variable that the platform declares is no doubt of a strict agent."""
+    with running_server() as url:
+        start = ("start", "folder", "--api", url, "--max-polls", "1", "--strict")
+        done = agent(installed, *start, *words, **variables)
+
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in installed.iterdir() if path.name.startswith((".folder", "of-"))] == [folder]
+
+
+def test_help_lists_an_installed_platform_with_its_options(installed: Path) -> None:
+    """Also if the command line does not name it."""
+    said = agent(installed, "start", "--help").stdout
+
+    assert "Options for folder:\n  --folder TEXT" in said
+    assert "Platforms of other packages:\n  folder  folder_platform:factory" in said
+
+
+def test_an_option_of_an_installed_platform_is_not_for_another_agent(installed: Path) -> None:
+    """Wrong usage, as with an option of a built-in platform."""
+    done = agent(installed, "start", "process", "--folder", "x")
+    other = agent(installed, "start", "folder", "--no-pull")
+
+    assert (done.returncode, other.returncode) == (2, 2)
+    assert "No such option" in done.stderr
+    assert "--no-pull is not for the folder agent" in other.stderr
 
 
 def test_an_installed_platform_takes_options_by_name(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:

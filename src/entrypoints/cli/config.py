@@ -12,7 +12,8 @@ from click.core import ParameterSource
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.texts import escaped
 from prefect.agent.entrypoints.cli import options
-from prefect.agent.entrypoints.cli.start import PlatformCommand, secrets_of
+from prefect.agent.entrypoints.cli.platform_command import PlatformCommand
+from prefect.agent.entrypoints.cli.start import secrets_of
 from prefect.agent.entrypoints.runtime import outlet
 from prefect.agent.entrypoints.runtime.exits import exit_for
 
@@ -94,14 +95,14 @@ def schema() -> None:
 
 def _known(ctx: click.Context) -> Iterable[str]:
     """All long options of ``start`` for this platform that are settings of their own."""
-    chosen = (parameter for parameter in ctx.command.params if parameter.name in ctx.params)
-    return [_long(parameter) for parameter in chosen if parameter.name not in {*OWN, *STANDS_FOR}]
+    chosen = (parameter for parameter in ctx.command.get_params(ctx) if parameter.name in ctx.params)
+    return [_long(parameter) for parameter in chosen if parameter.name not in {*OWN, *STANDS_FOR, "help"}]
 
 
 def _of_the_command_line(ctx: click.Context) -> dict[str, Any]:
     """Options that a person gave, by long option, with their values."""
     found: dict[str, Any] = {}
-    for parameter in ctx.command.params:
+    for parameter in ctx.command.get_params(ctx):
         name = str(parameter.name)
         if name in OWN or name not in ctx.params or ctx.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
             continue

@@ -12,8 +12,10 @@ import click
 
 from prefect.agent.domain.model.checks import Blame, Check, Severity, examine, worst
 from prefect.agent.domain.texts import escaped
+from prefect.agent.entrypoints import platforms
 from prefect.agent.entrypoints.cli import options
-from prefect.agent.entrypoints.cli.start import PlatformCommand, class_of, secrets_of, with_patience
+from prefect.agent.entrypoints.cli.platform_command import PlatformCommand
+from prefect.agent.entrypoints.cli.start import secrets_of, with_patience
 from prefect.agent.entrypoints.runtime import outlet
 from prefect.agent.entrypoints.runtime.exits import ExitCode
 
@@ -49,7 +51,7 @@ def doctor(platform: str, output: str, **given: Any) -> None:
     """
     outlet.know(secrets_of(given))
     try:
-        found = list(_said(_checks(class_of(platform), with_patience(given)), output))
+        found = list(_said(_checks(platforms.class_of(platform), with_patience(given)), output))
     except click.ClickException:
         raise
     except Exception as bug:  # noqa: BLE001 - a traceback leaves through the outlet only

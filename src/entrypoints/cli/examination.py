@@ -21,6 +21,7 @@ from prefect.agent.entrypoints.cli.start import chosen, load
 from prefect.agent.entrypoints.container import Parts, build
 from prefect.agent.entrypoints.factories import Options
 from prefect.agent.entrypoints.library.agent import Agent
+from prefect.agent.entrypoints.platforms import options_of
 from prefect.agent.entrypoints.runtime import outlet
 from prefect.agent.entrypoints.settings.configuration import Configuration
 from prefect.agent.entrypoints.settings.doubts import doubts
@@ -106,7 +107,8 @@ class Doctor:
         read = ", ".join(str(path) for path in found.paths if path.exists()) or "no file"
         labels = ", ".join(options.settings.labels) or "none"
         yield Noted(text=f"Read: {read}, and the environment. Labels of the agent: {labels}.")
-        for text in doubts(found, options.settings.labels):
+        declared = {option.variable for option in options_of(options.platform)}
+        for text in doubts(found, options.settings.labels, declared):
             yield Noted(severity=Severity.WARN, text=_sentence(text), remedies=("correct or remove it",))
 
     def _exposures(self) -> Iterator[Fact]:

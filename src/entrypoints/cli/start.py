@@ -3,14 +3,16 @@
 import os
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from prefect.agent.domain.errors import AgentError
 from prefect.agent.domain.secrets import passwords_of
 from prefect.agent.domain.texts import cut
+from prefect.agent.entrypoints import platforms
 from prefect.agent.entrypoints.cli import options
+from prefect.agent.entrypoints.cli.platform_command import PlatformCommand
 from prefect.agent.entrypoints.runtime import logs, outlet
 from prefect.agent.entrypoints.runtime.exits import AgentExit, ExitCode, exit_for, leave
 from prefect.agent.entrypoints.settings.configuration import Configuration, pairs
@@ -18,38 +20,6 @@ from prefect.agent.entrypoints.settings.secret_sources import strip_proxies
 from prefect.agent.entrypoints.settings.values import sound
 
 Starter = Callable[..., None]
-
-PLATFORM_OF: Final = {"local": "docker"}
-"""Platforms of agents with another name: ``prefect agent start local`` is the container agent of 0.x."""
-
-
-class PlatformCommand(click.Command):
-    """A command for every platform: refuses options of other platforms, and groups its help by platform."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Refuse options of other platforms; remove those that were not given."""
-        rest = super().parse_args(ctx, args)
-        agent: str = ctx.params["platform"]
-        kind = PLATFORM_OF.get(agent, agent)
-        _check_platform(ctx, agent, kind)
-        for parameter in self.params:
-            only = options.platforms_of(parameter)
-            if not only or kind in only:
-                continue
-            if ctx.params.pop(str(parameter.name), None) not in {None, ()}:
-                raise click.UsageError(f"{parameter.opts[0]} is not for the {agent} agent", ctx)
-        return rest
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options of every agent first, then those of some platforms."""
-        sections: dict[tuple[str, ...], list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
-            if record is not None:
-                sections.setdefault(options.platforms_of(parameter), []).append(record)
-        for platforms, records in sections.items():
-            with formatter.section(f"Options for {' and '.join(platforms)}" if platforms else "Options"):
-                formatter.write_dl(records)
 
 
 @click.command(cls=PlatformCommand)
@@ -67,7 +37,7 @@ def start(platform: str, **given: Any) -> None:
     """
     if platform == "process" and given["hostname_label"] is None:
         given["hostname_label"] = True  # as every spelling of the process agent has it
-    _run(class_of(platform), given)
+    _run(platforms.class_of(platform), given)
 
 
 def starter(class_name: str, own: Callable[[Starter], Starter], help_text: str) -> click.Command:
@@ -85,22 +55,6 @@ def starter(class_name: str, own: Callable[[Starter], Starter], help_text: str) 
         _run(class_name, given)
 
     return start_one
-
-
-def _check_platform(ctx: click.Context, platform: str, kind: str) -> None:
-    """Raise a usage error, which lists the known names, if *kind* is not a platform."""
-    from prefect.agent.entrypoints.factories import platform_names  # noqa: PLC0415 - costs the container
-
-    names = sorted({"local", "kubernetes", *platform_names()})
-    if kind not in names:
-        raise click.UsageError(f"there is no agent {platform!r}; choose one of {', '.join(names)}", ctx)
-
-
-def class_of(platform: str) -> str:
-    """The agent for a platform, as :func:`load` takes it."""
-    agents = "prefect.agent.entrypoints.library.kinds"
-    known = {"local": "LocalAgent", "docker": "DockerAgent", "process": "ProcessAgent", "kubernetes": "KubernetesAgent"}
-    return f"{agents}:{known[platform]}" if platform in known else platform
 
 
 def _run(class_name: str, given: Mapping[str, Any]) -> None:
@@ -187,9 +141,9 @@ def load(class_name: str) -> Any:
     module, colon, attribute = class_name.partition(":")
     if colon:
         return getattr(import_module(module), attribute)
-    from prefect.agent.entrypoints.library.kinds import Agent  # noqa: PLC0415
+    from prefect.agent.entrypoints.library.kinds import agent_on  # noqa: PLC0415
 
-    return type("Agent", (Agent,), {"platform_name": class_name, "__doc__": f"Starts flow runs on {class_name}."})
+    return agent_on(class_name)
 
 
 def _shown(end: AgentExit, *, verbose: bool) -> AgentExit:

@@ -11,6 +11,7 @@ from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.secrets import Mask, passwords_of
 from prefect.agent.domain.services.submission import OwnDeploy
 from prefect.agent.entrypoints.factories import NO_PLATFORM, Options
+from prefect.agent.entrypoints.platforms import options_of
 from prefect.agent.entrypoints.settings.configuration import CloudLogin, Configuration, connection
 from prefect.agent.entrypoints.settings.doubts import doubts, is_strict, refuse
 from prefect.agent.entrypoints.settings.exposures import of_login
@@ -102,7 +103,8 @@ class Composition:
 
     def doubts(self) -> list[str]:
         """Sentences about what looks like a mistake in the configuration."""
-        return doubts(self.found, self.settings.labels)
+        declared = {option.variable for option in options_of(self.platform or NO_PLATFORM)}
+        return doubts(self.found, self.settings.labels, declared)
 
     def _filed_directory(self) -> str | None:
         """The state directory of a file; the store itself reads that of the environment."""

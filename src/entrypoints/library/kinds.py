@@ -9,10 +9,12 @@ from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.model.policy import OPEN, Policy
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.entrypoints.library.agent import Agent, process_environ
+from prefect.agent.entrypoints.platforms import options_of
 from prefect.agent.entrypoints.settings.configuration import Configuration
 from prefect.agent.entrypoints.settings.policies import policy_of, with_template_paths
 from prefect.agent.entrypoints.settings.precedence import Given, agent_settings
 from prefect.agent.entrypoints.settings.values import as_flag, own, own_list
+from prefect.agent.ports.platform_options import PlatformOption
 
 __all__ = ["Agent", "DockerAgent", "KubernetesAgent", "LocalAgent", "ProcessAgent"]
 
@@ -231,6 +233,55 @@ def kubernetes_options(environ: Mapping[str, str]) -> dict[str, Any]:
     if "image_pull_secrets" in found:
         found["image_pull_secrets"] = ",".join(own_list(environ, VARIABLES["image_pull_secrets"]))
     return found
+
+
+def agent_on(platform: str) -> type[Agent]:
+    """Return the class of agents on a platform of another distribution; the options that it declares are arguments.
+
+    Raises:
+        ConfigurationError: The platform declares its options wrongly.
+    """
+    declared = options_of(platform)
+
+    class OtherAgent(Agent):
+        """Starts flow runs on a platform of another distribution."""
+
+        platform_name = platform
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            environ = _environ(kwargs)
+            given = {option.name: kwargs.pop(option.name, None) for option in declared}
+            said = {option.name: _said(option, environ) for option in declared if given[option.name] is None}
+            super().__init__(*args, **_with_options(kwargs, {**given, **said}))
+
+    OtherAgent.__name__ = OtherAgent.__qualname__ = "Agent"  # what the Cloud shows as its type
+    return OtherAgent
+
+
+def _said(option: PlatformOption, environ: Mapping[str, str]) -> Any:
+    """What the variable of an option says; None if it says nothing.
+
+    Raises:
+        ConfigurationError: It has another kind.
+    """
+    text = own(environ, option.variable) if option.variable else ""
+    if not text:
+        return None
+    if option.kind == "flag":
+        return as_flag(text, option.variable)
+    texts = own_list(environ, option.variable) if option.repeatable else [text]
+    found = [_as_kind(each, option) for each in texts]
+    return found if option.repeatable else found[0]
+
+
+def _as_kind(text: str, option: PlatformOption) -> Any:
+    if option.kind == "text":
+        return text
+    try:
+        return int(text) if option.kind == "whole" else float(text)
+    except ValueError:
+        wanted = "a whole number" if option.kind == "whole" else "a number"
+        raise ConfigurationError(f"{option.variable} is {text[:40]!r}; give {wanted}") from None
 
 
 def _environ(kwargs: dict[str, Any]) -> Mapping[str, str]:

@@ -1,6 +1,6 @@
 """What looks like a mistake in the configuration: names that do nothing, and labels that look like a list. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
 from prefect.agent.domain.errors import ConfigurationError
@@ -16,13 +16,15 @@ STRICT: Final = "PREFECT_AGENT_STRICT"
 _LONGEST: Final = 60
 
 
-def doubts(found: Configuration, labels: Iterable[str]) -> list[str]:
+def doubts(found: Configuration, labels: Iterable[str], declared: Collection[str] = ()) -> list[str]:
     """Return a sentence for each key and variable that does nothing, and one for all labels that look like a list.
 
     Args:
         labels: Those that the agent will have.
+        declared: Variables of options that the agent's platform declares.
     """
-    return [*unknown_keys(found.files, found.environ), *unknown_settings(found.environ), *listed_labels(labels)]
+    environ = {name: text for name, text in found.environ.items() if name not in declared}
+    return [*unknown_keys(found.files, environ), *unknown_settings(environ), *listed_labels(labels)]
 
 
 def listed_labels(labels: Iterable[str]) -> Iterator[str]:
