@@ -12,4 +12,4 @@ from prefect.agent.adapters.fakes.contracts.cloud_writing import WritingContract
 class CloudApiContract(
     ReadingContract, ClaimContract, FenceContract, RunEndingContract, LimitContract, WritingContract, ExplainingContract
 ):
-    """Give the fixture ``world``: a :class:`CloudWorld` without flow runs."""
+    """Give the fixture ``harness``: a :class:`CloudHarness` without flow runs."""

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from prefect.agent.adapters.fakes.contracts.worlds import CloudWorld
+from prefect.agent.adapters.fakes.contracts.harnesses import CloudHarness
 from prefect.agent.domain.model.ends import End, EndKind, EndOutcome
 from prefect.agent.domain.model.flow_runs import Claimed, ClaimOutcome, ClaimRecord, FlowRun, FlowRunId
 from prefect.agent.domain.model.units import unit_name
@@ -17,22 +17,27 @@ WRITTEN = datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=timezone.utc)
 
 
 class CloudContractBase:
-    """Give the fixture ``world``: a :class:`CloudWorld` without flow runs."""
+    """Give the fixture ``harness``: a :class:`CloudHarness` without flow runs."""
 
     @pytest.fixture
-    def world(self) -> CloudWorld:
-        """The back door."""
-        raise NotImplementedError
+    def harness(self, world: CloudHarness) -> CloudHarness:
+        """Return the harness of this suite: a subclass defines this fixture."""
+        return world
 
     @pytest.fixture
-    def cloud(self, world: CloudWorld) -> CloudApi:
+    def world(self) -> CloudHarness:
+        """Return the harness of a suite that defines the fixture by its earlier name."""
+        raise NotImplementedError("define the fixture harness in this suite")
+
+    @pytest.fixture
+    def cloud(self, harness: CloudHarness) -> CloudApi:
         """The adapter under test, connected."""
-        return world.connection()
+        return harness.connection()
 
     @pytest.fixture
-    def strict(self, world: CloudWorld) -> None:
+    def strict(self, harness: CloudHarness) -> None:
         """Excuse Clouds that do not compare and set."""
-        if not world.is_strict:
+        if not harness.is_strict:
             pytest.skip("this Cloud does not compare and set")
 
 
@@ -85,25 +90,25 @@ def claim(cloud: CloudApi, run_id: FlowRunId, claimant: str = "agent-1", platfor
 
 
 def claimed(
-    cloud: CloudApi, world: CloudWorld, state: str = "Submitted", *, claimant: str = "agent-1", platform: str = HERE
+    cloud: CloudApi, harness: CloudHarness, state: str = "Submitted", *, claimant: str = "agent-1", platform: str = HERE
 ) -> Claimed:
     """A new run that was claimed, and is in *state* since."""
-    outcome = claim(cloud, world.add_flow_run(), claimant, platform)
+    outcome = claim(cloud, harness.add_flow_run(), claimant, platform)
     assert isinstance(outcome, Claimed)
     if state == "Cancelling":
-        world.set_state(outcome.run.id, "Running")
-        world.cancel(outcome.run.id)
+        harness.set_state(outcome.run.id, "Running")
+        harness.cancel(outcome.run.id)
     elif state != "Submitted":
-        world.set_state(outcome.run.id, state, "its own state")
+        harness.set_state(outcome.run.id, state, "its own state")
     return outcome
 
 
-def run_with_due_tasks(world: CloudWorld, *, tasks: int) -> FlowRunId:
+def run_with_due_tasks(harness: CloudHarness, *, tasks: int) -> FlowRunId:
     """A Running run with task runs that are due again."""
-    run_id = world.add_flow_run()
-    world.set_state(run_id, "Running")
+    run_id = harness.add_flow_run()
+    harness.set_state(run_id, "Running")
     for _ in range(tasks):
-        world.add_task_run(run_id, "Retrying", now() - MINUTE)
+        harness.add_task_run(run_id, "Retrying", now() - MINUTE)
     return run_id
 
 

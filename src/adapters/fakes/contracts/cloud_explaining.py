@@ -3,7 +3,7 @@
 import pytest
 
 from prefect.agent.adapters.fakes.contracts.cloud_base import HERE, MINUTE, CloudContractBase, claimed, ids, now
-from prefect.agent.adapters.fakes.contracts.worlds import CloudWorld
+from prefect.agent.adapters.fakes.contracts.harnesses import CloudHarness
 from prefect.agent.domain.errors import RequestRejected
 from prefect.agent.domain.model.checks import Severity, examine
 from prefect.agent.domain.model.explaining import Reference, RunFacts
@@ -15,30 +15,32 @@ from prefect.agent.ports.cloud_api import AgentIdentity, CloudApi
 class ExplainingContract(CloudContractBase):
     """``changes``, ``facts`` and ``late_flow_runs``."""
 
-    def test_changes_never_say_that_nothing_is_due_while_a_run_waits(self, cloud: CloudApi, world: CloudWorld) -> None:
+    def test_changes_never_say_that_nothing_is_due_while_a_run_waits(
+        self, cloud: CloudApi, harness: CloudHarness
+    ) -> None:
         """Whatever its labels; the claimed runs are those of ``claimed_flow_runs``."""
-        mine = claimed(cloud, world)
-        world.add_flow_run(labels=("elsewhere",))
+        mine = claimed(cloud, harness)
+        harness.add_flow_run(labels=("elsewhere",))
 
         found = cloud.changes(platform=HERE, due_before=now() + MINUTE)
 
         assert ids(found.runs) == [mine.run.id]
         assert not found.none_due
 
-    def test_changes_see_task_runs_that_are_due(self, cloud: CloudApi, world: CloudWorld) -> None:
+    def test_changes_see_task_runs_that_are_due(self, cloud: CloudApi, harness: CloudHarness) -> None:
         """A Running run with a task to be tried again is work for an agent."""
-        run_id = world.add_flow_run()
-        world.set_state(run_id, "Running")
-        world.add_task_run(run_id, "Retrying", now() - MINUTE)
+        run_id = harness.add_flow_run()
+        harness.set_state(run_id, "Running")
+        harness.add_task_run(run_id, "Retrying", now() - MINUTE)
 
         assert not cloud.changes(platform=HERE, due_before=now()).none_due
 
-    def test_facts_for_an_explanation(self, cloud: CloudApi, world: CloudWorld) -> None:
+    def test_facts_for_an_explanation(self, cloud: CloudApi, harness: CloudHarness) -> None:
         """By id or by name: state, labels and claim of a run, and the agents that ask."""
         cloud.register(AgentIdentity(name="vm-1", type="DockerAgent", labels=("vm",)))
         cloud.ready_flow_runs(labels=["vm"], before=now(), limit=1)
-        waiting = world.add_flow_run(labels=("vm", "gpu"))
-        mine = claimed(cloud, world, "Running")
+        waiting = harness.add_flow_run(labels=("vm", "gpu"))
+        mine = claimed(cloud, harness, "Running")
 
         found, by_claim = facts(cloud, run_id=waiting), facts(cloud, run_id=mine.run.id)
 
@@ -52,12 +54,12 @@ class ExplainingContract(CloudContractBase):
         assert agent.last_seen is not None
         assert abs(agent.last_seen - found.at) < MINUTE
 
-    def test_late_flow_runs_are_those_that_are_due_for_long(self, cloud: CloudApi, world: CloudWorld) -> None:
+    def test_late_flow_runs_are_those_that_are_due_for_long(self, cloud: CloudApi, harness: CloudHarness) -> None:
         """Whatever their labels, oldest first; a Cloud may not be able to say."""
-        old = world.add_flow_run(labels=("vm",), due=now() - 3 * MINUTE)
-        older = world.add_flow_run(due=now() - 5 * MINUTE)
-        world.add_flow_run()
-        claimed(cloud, world, "Running")
+        old = harness.add_flow_run(labels=("vm",), due=now() - 3 * MINUTE)
+        older = harness.add_flow_run(due=now() - 5 * MINUTE)
+        harness.add_flow_run()
+        claimed(cloud, harness, "Running")
 
         assert list(cloud.late_flow_runs(by=MINUTE)) in ([older, old], [])
 
@@ -66,22 +68,22 @@ class ExplainingContract(CloudContractBase):
         assert facts(cloud, run_id=FlowRunId("00000000-0000-4000-8000-00000000dead")) is None
         assert facts(cloud, name='no "such" run') is None
 
-    def test_a_doctor_finds_nothing_wrong_with_a_cloud_that_works(self, cloud: CloudApi, world: CloudWorld) -> None:
+    def test_a_doctor_finds_nothing_wrong_with_a_cloud_that_works(self, cloud: CloudApi, harness: CloudHarness) -> None:
         """No check fails, each step has a name of its own, and what waits goes on waiting."""
-        waiting = world.add_flow_run()
+        waiting = harness.add_flow_run()
         steps = cloud.checks()
 
         found = list(examine(steps))
 
         assert not [check for check in found if check.severity is Severity.FAIL]
         assert len({step.name for step in steps}) == len(steps)
-        assert world.flow_run(waiting).state == "Scheduled"
+        assert harness.flow_run(waiting).state == "Scheduled"
 
     def test_drafts_are_of_flows_whose_runs_an_agent_with_the_labels_gets(
-        self, cloud: CloudApi, world: CloudWorld
+        self, cloud: CloudApi, harness: CloudHarness
     ) -> None:
         """They can be planned as any run; a Cloud may not be able to say. No flow has labels here."""
-        real = world.add_flow_run()
+        real = harness.add_flow_run()
 
         drafts = cloud.drafts(labels=(), limit=10)
 

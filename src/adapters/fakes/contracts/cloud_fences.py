@@ -7,7 +7,7 @@ import pytest
 
 from prefect.agent.adapters.fakes.cloud_api import InMemoryCloudApi
 from prefect.agent.adapters.fakes.contracts.cloud_base import CloudContractBase, claim, one, request, run_with_due_tasks
-from prefect.agent.adapters.fakes.contracts.worlds import CloudWorld
+from prefect.agent.adapters.fakes.contracts.harnesses import CloudHarness
 from prefect.agent.domain.model.flow_runs import Attempt, Claimed, Refused, SimpleAttempt
 from prefect.agent.domain.model.states import Phase
 from prefect.agent.ports.cloud_api import CloudApi
@@ -21,10 +21,10 @@ class FenceContract(CloudContractBase):
 
     @pytest.mark.parametrize("kind", FOREIGN)
     def test_an_attempt_that_was_not_read_with_its_run_is_refused(
-        self, cloud: CloudApi, world: CloudWorld, kind: str
+        self, cloud: CloudApi, harness: CloudHarness, kind: str
     ) -> None:
         """The run is left alone and can be had with its own attempt; the claims beside it are made."""
-        first, second = cloud.flow_runs([world.add_flow_run(), world.add_flow_run()])
+        first, second = cloud.flow_runs([harness.add_flow_run(), harness.add_flow_run()])
         strange = request(attrs.evolve(first, attempt=foreign(kind, first.attempt, second.attempt)))
 
         outcomes = cloud.claim([strange, request(second)])
@@ -34,9 +34,9 @@ class FenceContract(CloudContractBase):
         assert isinstance(claim(cloud, first.id), Claimed)
 
     @pytest.mark.parametrize("kind", FOREIGN)
-    def test_every_due_task_run_needs_its_own_fence(self, cloud: CloudApi, world: CloudWorld, kind: str) -> None:
+    def test_every_due_task_run_needs_its_own_fence(self, cloud: CloudApi, harness: CloudHarness, kind: str) -> None:
         """A Running run with one foreign task run is refused as a whole; none of its task runs is claimed."""
-        run_id = run_with_due_tasks(world, tasks=2)
+        run_id = run_with_due_tasks(harness, tasks=2)
         run = one(cloud, run_id)
         first, second = run.due_task_runs
         strange = attrs.evolve(second, attempt=foreign(kind, second.attempt, first.attempt))
@@ -47,9 +47,11 @@ class FenceContract(CloudContractBase):
         assert (one(cloud, run_id).due_task_runs, one(cloud, run_id).claim) == (run.due_task_runs, None)
 
     @pytest.mark.parametrize("kind", FOREIGN)
-    def test_every_claimed_task_run_needs_its_own_fence(self, cloud: CloudApi, world: CloudWorld, kind: str) -> None:
+    def test_every_claimed_task_run_needs_its_own_fence(
+        self, cloud: CloudApi, harness: CloudHarness, kind: str
+    ) -> None:
         """A claim over that is refused leaves the claim before it as it is."""
-        run_id = run_with_due_tasks(world, tasks=2)
+        run_id = run_with_due_tasks(harness, tasks=2)
         mine = claim(cloud, run_id)
         assert isinstance(mine, Claimed)
         run = one(cloud, run_id)

@@ -7,8 +7,8 @@ from prefect.agent.adapters.fakes.contracts.platform_waiting import WaitingContr
 
 
 class ExecutionPlatformContract(CreatingContract, SeeingContract, UnitEndingContract):
-    """Give the fixture ``world``: a :class:`PlatformWorld` without units."""
+    """Give the fixture ``harness``: a :class:`PlatformHarness` without units."""
 
 
 class PatientPlatformContract(ExecutionPlatformContract, WaitingContract):
-    """The same for a platform that accepts units which may never start; its world has ``cannot_start``."""
+    """The same for a platform that accepts units which may never start; its harness has ``cannot_start``."""

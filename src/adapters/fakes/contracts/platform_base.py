@@ -2,46 +2,51 @@
 
 import pytest
 
-from prefect.agent.adapters.fakes.contracts.worlds import PlatformWorld, eventually
+from prefect.agent.adapters.fakes.contracts.harnesses import PlatformHarness, eventually
 from prefect.agent.domain.model.submissions import Submission
 from prefect.agent.domain.model.units import Unit
 from prefect.agent.ports.platform import ExecutionPlatform
 
 
 class PlatformContractBase:
-    """Give the fixture ``world``: a :class:`PlatformWorld` without units."""
+    """Give the fixture ``harness``: a :class:`PlatformHarness` without units."""
 
     @pytest.fixture
-    def world(self) -> PlatformWorld:
-        """The back door."""
-        raise NotImplementedError
+    def harness(self, world: PlatformHarness) -> PlatformHarness:
+        """Return the harness of this suite: a subclass defines this fixture."""
+        return world
 
     @pytest.fixture
-    def platform(self, world: PlatformWorld) -> ExecutionPlatform:
+    def world(self) -> PlatformHarness:
+        """Return the harness of a suite that defines the fixture by its earlier name."""
+        raise NotImplementedError("define the fixture harness in this suite")
+
+    @pytest.fixture
+    def platform(self, harness: PlatformHarness) -> ExecutionPlatform:
         """The adapter under test."""
-        return world.platform()
+        return harness.platform()
 
 
-def names(platform: ExecutionPlatform, world: PlatformWorld) -> list[str]:
+def names(platform: ExecutionPlatform, harness: PlatformHarness) -> list[str]:
     """Names of all units of this test, sorted."""
-    return sorted(unit.name for unit in platform.units() if world.is_own(unit.name))
+    return sorted(unit.name for unit in platform.units() if harness.is_own(unit.name))
 
 
-def started(platform: ExecutionPlatform, world: PlatformWorld, *, stubborn: bool = False) -> Submission:
+def started(platform: ExecutionPlatform, harness: PlatformHarness, *, stubborn: bool = False) -> Submission:
     """The submission of a unit that executes until it is stopped."""
-    submission = world.submission(stubborn=stubborn)
+    submission = harness.submission(stubborn=stubborn)
     platform.create(submission)
-    eventually(lambda: world.starts(submission.name), f"{submission.name} is started")
+    eventually(lambda: harness.starts(submission.name), f"{submission.name} is started")
     return submission
 
 
 def ended(
-    platform: ExecutionPlatform, world: PlatformWorld, *, exit_code: int = 0, prints: str = "", padding: int = 0
+    platform: ExecutionPlatform, harness: PlatformHarness, *, exit_code: int = 0, prints: str = "", padding: int = 0
 ) -> tuple[Submission, Unit]:
     """The submission of a unit that has ended by itself, and the unit."""
-    submission = world.submission(exit_code=exit_code, prints=prints, padding=padding)
+    submission = harness.submission(exit_code=exit_code, prints=prints, padding=padding)
     platform.create(submission)
-    world.let_end(submission)
+    harness.let_end(submission)
     return submission, has_ended(platform, submission.name)
 
 
@@ -58,9 +63,9 @@ def has_ended(platform: ExecutionPlatform, name: str) -> Unit:
     return unit
 
 
-def starts(platform: ExecutionPlatform, world: PlatformWorld, name: str) -> int:
+def starts(platform: ExecutionPlatform, harness: PlatformHarness, name: str) -> int:
     """How often the unit has been started, once others have come and gone: a start too many shows by then."""
     for _ in range(3):
-        other, _ = ended(platform, world)
+        other, _ = ended(platform, harness)
         platform.remove(other.name)
-    return world.starts(name)
+    return harness.starts(name)
