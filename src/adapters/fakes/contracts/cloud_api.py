@@ -1,4 +1,4 @@
-"""What every Cloud API promises: the whole suite."""
+"""The whole contract of every Cloud API."""
 
 from prefect.agent.adapters.fakes.contracts.cloud_claims import ClaimContract
 from prefect.agent.adapters.fakes.contracts.cloud_ending import RunEndingContract
@@ -12,4 +12,4 @@ from prefect.agent.adapters.fakes.contracts.cloud_writing import WritingContract
 class CloudApiContract(
     ReadingContract, ClaimContract, FenceContract, RunEndingContract, LimitContract, WritingContract, ExplainingContract
 ):
-    """Give the fixture ``harness``: a :class:`CloudHarness` without flow runs."""
+    """A subclass defines the fixture ``harness``: a :class:`CloudHarness` without flow runs."""

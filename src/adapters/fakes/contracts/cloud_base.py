@@ -1,4 +1,4 @@
-"""What the parts of the Cloud API's suite share."""
+"""Fixtures and helpers that all parts of the Cloud API's contract use."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta, timezone
@@ -17,7 +17,7 @@ WRITTEN = datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=timezone.utc)
 
 
 class CloudContractBase:
-    """Give the fixture ``harness``: a :class:`CloudHarness` without flow runs."""
+    """A subclass defines the fixture ``harness``: a :class:`CloudHarness` without flow runs."""
 
     @pytest.fixture
     def harness(self, world: CloudHarness) -> CloudHarness:
@@ -31,18 +31,18 @@ class CloudContractBase:
 
     @pytest.fixture
     def cloud(self, harness: CloudHarness) -> CloudApi:
-        """The adapter under test, connected."""
+        """Return the adapter under test, connected."""
         return harness.connection()
 
     @pytest.fixture
     def strict(self, harness: CloudHarness) -> None:
-        """Excuse Clouds that do not compare and set."""
+        """Skip the test for a Cloud that does not compare and set."""
         if not harness.is_strict:
             pytest.skip("this Cloud does not compare and set")
 
 
 def now() -> datetime:
-    """The time of day."""
+    """Return the time of day."""
     return datetime.now(timezone.utc)
 
 
@@ -55,13 +55,13 @@ def ready(
     wait: float = 0.0,
     skip: Collection[FlowRunId] = (),
 ) -> Sequence[FlowRun]:
-    """What is due by *before*; None means in a moment."""
+    """Return the runs that are due by *before*; None means in a moment."""
     due = before or now() + timedelta(seconds=5)
     return cloud.ready_flow_runs(labels=labels, before=due, limit=limit, wait=wait, skip=skip)
 
 
 def request(run: FlowRun, claimant: str = "agent-1", platform: str = HERE) -> ClaimRequest:
-    """A claim of *run*."""
+    """Return a claim of *run*."""
     record = ClaimRecord(
         claimant=claimant,
         platform=platform,
@@ -78,7 +78,7 @@ def request(run: FlowRun, claimant: str = "agent-1", platform: str = HERE) -> Cl
 
 
 def one(cloud: CloudApi, run_id: FlowRunId) -> FlowRun:
-    """The flow run as it is now."""
+    """Return the flow run as it is now."""
     (run,) = cloud.flow_runs([run_id])
     return run
 
@@ -92,7 +92,7 @@ def claim(cloud: CloudApi, run_id: FlowRunId, claimant: str = "agent-1", platfor
 def claimed(
     cloud: CloudApi, harness: CloudHarness, state: str = "Submitted", *, claimant: str = "agent-1", platform: str = HERE
 ) -> Claimed:
-    """A new run that was claimed, and is in *state* since."""
+    """Add a run, claim it and put it into *state*; return the claim."""
     outcome = claim(cloud, harness.add_flow_run(), claimant, platform)
     assert isinstance(outcome, Claimed)
     if state == "Cancelling":
@@ -104,7 +104,7 @@ def claimed(
 
 
 def run_with_due_tasks(harness: CloudHarness, *, tasks: int) -> FlowRunId:
-    """A Running run with task runs that are due again."""
+    """Add a Running run whose task runs are due again."""
     run_id = harness.add_flow_run()
     harness.set_state(run_id, "Running")
     for _ in range(tasks):
@@ -113,7 +113,7 @@ def run_with_due_tasks(harness: CloudHarness, *, tasks: int) -> FlowRunId:
 
 
 def end_of(of: Claimed, kind: EndKind = EndKind.FAILED, message: str = "its unit is gone") -> End:
-    """The end that the owner of a claim reports."""
+    """Return the end that the owner of a claim reports."""
     return End(run_id=of.run.id, unit=of.record.unit, kind=kind, message=message)
 
 
@@ -124,5 +124,5 @@ def end(cloud: CloudApi, wanted: End) -> EndOutcome:
 
 
 def ids(runs: Sequence[FlowRun]) -> list[FlowRunId]:
-    """Their ids, in order."""
+    """Return the runs' ids, in order."""
     return [run.id for run in runs]

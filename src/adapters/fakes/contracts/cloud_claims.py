@@ -1,4 +1,4 @@
-"""Claiming: who gets a run, and what the others hear."""
+"""The contract of claims: which agent gets a run, and what the others observe."""
 
 import threading
 import uuid
@@ -42,7 +42,7 @@ RUNS = 50
 
 
 class ClaimContract(CloudContractBase):
-    """The method ``claim``."""
+    """These tests check the method ``claim``."""
 
     def test_a_claimed_run_is_submitted_and_says_who_has_it(self, cloud: CloudApi, harness: CloudHarness) -> None:
         """A claim makes the run Submitted; the record is read back by every agent, in both ways."""
@@ -70,11 +70,11 @@ class ClaimContract(CloudContractBase):
         assert attrs.evolve(outcome.run, state=run.state) == run
 
     def test_no_requests_no_outcomes(self, cloud: CloudApi) -> None:
-        """Asking for nothing is allowed."""
+        """A call without requests is allowed."""
         assert list(cloud.claim([])) == []
 
     def test_one_outcome_for_each_request_in_order(self, cloud: CloudApi, harness: CloudHarness) -> None:
-        """Many claims at once: outcomes come in the order of the requests, and a lost one spoils no other."""
+        """Outcomes of many claims come in the order of the requests, and a lost claim spoils no other."""
         runs = cloud.flow_runs([harness.add_flow_run() for _ in range(60)])
         taken = {run.id for run in runs[::7]}
         for run_id in taken:
@@ -133,7 +133,7 @@ class ClaimContract(CloudContractBase):
 
     @pytest.mark.usefixtures("strict")
     def test_an_old_attempt_is_lost(self, cloud: CloudApi, harness: CloudHarness) -> None:
-        """A run that was scheduled again waits for another attempt: the old one is lost, the new one can be had."""
+        """A run that was scheduled again waits for another attempt: the old one is lost, the new one can be claimed."""
         run_id = harness.add_flow_run()
         old = one(cloud, run_id)
         harness.set_state(run_id, "Scheduled")
@@ -144,7 +144,7 @@ class ClaimContract(CloudContractBase):
 
     @pytest.mark.usefixtures("strict")
     def test_a_run_can_be_claimed_again_after_it_was_handed_back(self, cloud: CloudApi, harness: CloudHarness) -> None:
-        """Submitted, then Scheduled again: that is another attempt, with another unit name."""
+        """A Submitted run that is Scheduled again has another attempt, with another unit name."""
         run_id = harness.add_flow_run()
         first = claim(cloud, run_id)
         harness.set_state(run_id, "Scheduled")
@@ -174,7 +174,7 @@ class ClaimContract(CloudContractBase):
 
     @pytest.mark.usefixtures("strict")
     def test_a_claim_can_be_claimed_over(self, cloud: CloudApi, harness: CloudHarness) -> None:
-        """A run that was read as claimed gets another record; what the first claimant holds is no longer the latest."""
+        """A run that was read as claimed gets another record; the first claimant's record is no longer the latest."""
         mine = claimed(cloud, harness)
         run = one(cloud, mine.run.id)
         record = attrs.evolve(mine.record, claimant="agent-2", recoveries=1)
@@ -188,7 +188,7 @@ class ClaimContract(CloudContractBase):
 
     @pytest.mark.usefixtures("strict")
     def test_a_run_that_was_claimed_over_waits_as_it_waited_first(self, cloud: CloudApi, harness: CloudHarness) -> None:
-        """However often it was claimed over, it can be handed back to the time it was to start at."""
+        """A run that was claimed over any number of times can be handed back to its original start time."""
         due = now() + 30 * MINUTE
         mine = claim(cloud, harness.add_flow_run(due=due))
         assert isinstance(mine, Claimed)
@@ -323,7 +323,7 @@ class ClaimContract(CloudContractBase):
     # --- unknown outcomes ---
 
     def test_a_lost_answer_is_read_back(self, harness: CloudHarness, cloud: CloudApi) -> None:
-        """A claim whose answer got lost is an unknown outcome; reading back shows whose the runs are."""
+        """A claim whose answer is lost has an unknown outcome; reading back shows who owns the runs."""
         made = [harness.add_flow_run() for _ in range(3)]
         runs = cloud.flow_runs(made)
         assert isinstance(claim(cloud, made[1], "agent-2"), Claimed)
@@ -340,7 +340,7 @@ class ClaimContract(CloudContractBase):
 
 
 def _race(harness: CloudHarness, made: Sequence[FlowRunId], start: threading.Barrier) -> list[ClaimOutcome]:
-    """All agents of *start* claim all runs at once, in different orders."""
+    """Let all agents of *start* claim all runs at once, in different orders."""
 
     def compete(number: int) -> list[ClaimOutcome]:
         cloud = harness.connection()

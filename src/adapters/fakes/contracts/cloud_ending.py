@@ -1,4 +1,4 @@
-"""Ends: what becomes of runs whose units did not report, and which claim an end may speak for."""
+"""The contract of ends: what becomes of runs whose units did not report, and which claim an end may affect."""
 
 import uuid
 from datetime import timedelta
@@ -32,7 +32,7 @@ KINDS = list(EndKind)
 
 
 class RunEndingContract(CloudContractBase):
-    """The method ``end``."""
+    """These tests check the method ``end``."""
 
     @pytest.mark.parametrize("state", ["Submitted", "Running", "Cancelling"])
     def test_a_claimed_run_fails(self, cloud: CloudApi, harness: CloudHarness, state: str) -> None:
@@ -60,7 +60,7 @@ class RunEndingContract(CloudContractBase):
 
     @pytest.mark.parametrize("kind", [EndKind.FAILED, EndKind.CANCELLED])
     def test_an_end_may_be_repeated(self, cloud: CloudApi, harness: CloudHarness, kind: EndKind) -> None:
-        """The first message stays."""
+        """An end that is repeated is settled, and the message of the first one stays."""
         mine = claimed(cloud, harness, "Cancelling")
 
         outcomes = [end(cloud, end_of(mine, kind, message)) for message in ("first", "second", "third")]
@@ -109,7 +109,7 @@ class RunEndingContract(CloudContractBase):
         assert harness.flow_run(mine.run.id) == before
 
     def test_a_run_that_does_not_exist_is_not_ours(self, cloud: CloudApi, harness: CloudHarness) -> None:
-        """There is nothing to report, and no other end is spoiled."""
+        """An end of a run that does not exist is not ours, and spoils no other end."""
         first, last = claimed(cloud, harness), claimed(cloud, harness)
         gone = attrs.evolve(end_of(first), run_id=FlowRunId(str(uuid.uuid4())))
 
@@ -140,7 +140,7 @@ class RunEndingContract(CloudContractBase):
     # --- handing back ---
 
     def test_a_run_that_is_handed_back_waits_again(self, cloud: CloudApi, harness: CloudHarness) -> None:
-        """It is Scheduled for a minute later at least, belongs to no claim, and remembers the recovery."""
+        """A run that is handed back waits at least a minute, belongs to no claim, and keeps its recoveries."""
         mine = claimed(cloud, harness)
         before = now()
 
@@ -191,7 +191,7 @@ class RunEndingContract(CloudContractBase):
             mine = again
 
     def test_handing_back_may_be_repeated(self, cloud: CloudApi, harness: CloudHarness) -> None:
-        """A run that waits again already is settled, and counts once."""
+        """Handing back a run that waits again already is settled, and counts once."""
         mine = claimed(cloud, harness)
 
         outcomes = [end(cloud, end_of(mine, EndKind.HANDED_BACK)) for _ in range(3)]
@@ -203,7 +203,7 @@ class RunEndingContract(CloudContractBase):
     def test_a_run_that_was_started_is_not_handed_back(
         self, cloud: CloudApi, harness: CloudHarness, state: str
     ) -> None:
-        """Something of it executes, or did."""
+        """A run of which something executes, or did, is not handed back."""
         mine = claimed(cloud, harness, state)
 
         assert end(cloud, end_of(mine, EndKind.HANDED_BACK)) == NOT_OURS
@@ -233,7 +233,7 @@ class RunEndingContract(CloudContractBase):
     # --- batches ---
 
     def test_no_ends(self, cloud: CloudApi) -> None:
-        """Ending nothing is allowed."""
+        """A call without ends is allowed."""
         assert list(cloud.end([])) == []
 
     def test_one_outcome_for_each_end_in_order(self, cloud: CloudApi, harness: CloudHarness) -> None:
@@ -257,7 +257,7 @@ class RunEndingContract(CloudContractBase):
         assert [harness.flow_run(each.run.id).state for each in (over, back)] == ["Success", "Scheduled"]
 
     def test_two_ends_of_one_run_in_one_call(self, cloud: CloudApi, harness: CloudHarness) -> None:
-        """The first counts."""
+        """The first of two ends of one run in one call counts."""
         mine = claimed(cloud, harness, "Cancelling")
 
         outcomes = list(cloud.end([end_of(mine, EndKind.CANCELLED, "first"), end_of(mine, EndKind.FAILED, "second")]))
@@ -266,7 +266,7 @@ class RunEndingContract(CloudContractBase):
         assert (harness.flow_run(mine.run.id).state, harness.flow_run(mine.run.id).message) == ("Cancelled", "first")
 
     def test_an_end_whose_answer_is_lost_may_be_repeated(self, harness: CloudHarness, cloud: CloudApi) -> None:
-        """It is settled or unknown, never refused; the same end again is settled, and changes nothing."""
+        """An end whose answer is lost is never refused; the same end again is settled and changes nothing."""
         mine = claimed(cloud, harness, "Running")
         lossy = harness.lose_next_answer()
 

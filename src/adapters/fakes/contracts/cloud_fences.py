@@ -1,4 +1,4 @@
-"""Fences: no claim is sent with an attempt that was not read together with its run."""
+"""The contract of fences: no claim is sent with an attempt that was not read together with its run."""
 
 from collections.abc import Mapping
 
@@ -17,13 +17,13 @@ FOREIGN = ("a name only", "a lookalike", "of another backend", "of its neighbour
 
 
 class FenceContract(CloudContractBase):
-    """What ``claim`` refuses to send: a Cloud that compares nothing would accept it."""
+    """These tests check what ``claim`` refuses to send, because a Cloud that compares nothing would accept it."""
 
     @pytest.mark.parametrize("kind", FOREIGN)
     def test_an_attempt_that_was_not_read_with_its_run_is_refused(
         self, cloud: CloudApi, harness: CloudHarness, kind: str
     ) -> None:
-        """The run is left alone and can be had with its own attempt; the claims beside it are made."""
+        """A run with a foreign attempt is left alone and can be claimed with its own; the claims beside it are made."""
         first, second = cloud.flow_runs([harness.add_flow_run(), harness.add_flow_run()])
         strange = request(attrs.evolve(first, attempt=foreign(kind, first.attempt, second.attempt)))
 
@@ -50,7 +50,7 @@ class FenceContract(CloudContractBase):
     def test_every_claimed_task_run_needs_its_own_fence(
         self, cloud: CloudApi, harness: CloudHarness, kind: str
     ) -> None:
-        """A claim over that is refused leaves the claim before it as it is."""
+        """Taking a claim over with a foreign attempt is refused and leaves the earlier claim as it is."""
         run_id = run_with_due_tasks(harness, tasks=2)
         mine = claim(cloud, run_id)
         assert isinstance(mine, Claimed)
@@ -66,7 +66,7 @@ class FenceContract(CloudContractBase):
 
 @attrs.frozen
 class Lookalike(Attempt):
-    """An attempt that a stranger has made up: it reads like the real one, and has what that may have."""
+    """An invented attempt that reads like the real one and has the same fields."""
 
     words: str
     version: int = 1
@@ -77,7 +77,7 @@ class Lookalike(Attempt):
 
 
 def foreign(kind: str, own: Attempt, neighbour: Attempt) -> Attempt:
-    """An attempt that was not read together with the run whose attempt is *own*."""
+    """Return an attempt that was not read together with the run whose attempt is *own*."""
     if kind == "of another backend":
         other = InMemoryCloudApi()
         (run,) = other.flow_runs([other.add_flow_run()])

@@ -1,4 +1,4 @@
-"""Concurrency limits: who may run, and what agents see of those that have to wait."""
+"""The contract of concurrency limits: which runs may execute, and what agents observe of those that have to wait."""
 
 import pytest
 
@@ -21,11 +21,11 @@ from prefect.agent.ports.cloud_api import CloudApi
 
 
 class LimitContract(CloudContractBase):
-    """What limits of labels mean for agents. A Cloud that has none is excused."""
+    """These tests check what limits of labels mean for agents. They are skipped for a Cloud without limits."""
 
     @pytest.fixture
     def narrow(self, harness: CloudHarness) -> CloudHarness:
-        """A Cloud where one flow run at a time may have the label "narrow"."""
+        """Return a Cloud where only one flow run at a time may have the label "narrow"."""
         if not harness.limit_label("narrow", 1):
             pytest.skip("this Cloud has no concurrency limits")
         return harness
@@ -43,14 +43,14 @@ class LimitContract(CloudContractBase):
         assert one(cloud, second).state.phase is Phase.WAITING
 
     def test_a_queued_run_is_its_process_business(self, cloud: CloudApi, narrow: CloudHarness) -> None:
-        """No agent is given it, however long it has waited, nor counts it among what is claimed."""
+        """A queued run is offered to no agent, however long it has waited, and does not count as claimed."""
         waiting = _queued(narrow)
 
         assert list(ready(cloud, labels=["narrow"], before=now() + 60 * MINUTE)) == []
         assert waiting not in ids(cloud.claimed_flow_runs(platform="platform:here"))
 
     def test_a_place_that_gets_free_can_be_had(self, narrow: CloudHarness) -> None:
-        """When the other run has ended, the next one that asks runs."""
+        """When the other run has ended, the next run that asks gets the place."""
         running = narrow.add_flow_run(labels=["narrow"])
         narrow.set_state(running, "Running")
         waiting = narrow.add_flow_run(labels=["narrow"])
@@ -64,7 +64,7 @@ class LimitContract(CloudContractBase):
         assert [kind for kind, _ in narrow.flow_run(waiting).history] == ["Scheduled", "Queued", "Running"]
 
     def test_every_label_must_have_room(self, narrow: CloudHarness) -> None:
-        """A run with several limited labels needs a place of each; labels without a limit count for nothing."""
+        """A run with several limited labels needs a place of each; labels without a limit do not matter."""
         narrow.limit_label("wide", 2)
         made = [narrow.add_flow_run(labels=labels) for labels in (["wide"], ["narrow", "wide"], ["wide"], ["other"])]
 
@@ -74,7 +74,7 @@ class LimitContract(CloudContractBase):
         assert [narrow.flow_run(run_id).state for run_id in made] == ["Running", "Running", "Queued", "Running"]
 
     def test_a_cancelling_run_keeps_its_place(self, narrow: CloudHarness) -> None:
-        """Until its unit is gone it works on."""
+        """A cancelling run works on, and keeps its place, until its unit is gone."""
         first, second = (narrow.add_flow_run(labels=["narrow"]) for _ in range(2))
         narrow.set_state(first, "Running")
         narrow.cancel(first)
@@ -84,7 +84,7 @@ class LimitContract(CloudContractBase):
         assert [narrow.flow_run(run_id).state for run_id in (first, second)] == ["Cancelling", "Queued"]
 
     def test_a_run_that_runs_needs_no_other_place(self, narrow: CloudHarness) -> None:
-        """It may say that it is Running as often as it likes."""
+        """A Running run may report Running as often as it likes."""
         run_id = narrow.add_flow_run(labels=["narrow"])
 
         for _ in range(3):
@@ -93,7 +93,7 @@ class LimitContract(CloudContractBase):
         assert narrow.flow_run(run_id).state == "Running"
 
     def test_no_places_and_no_limit(self, narrow: CloudHarness) -> None:
-        """A limit of nothing stops a label; lifting it lets everybody run."""
+        """A limit of zero stops a label; lifting the limit lets all runs run."""
         run_id = narrow.add_flow_run(labels=["narrow"])
         narrow.limit_label("narrow", 0)
         narrow.set_state(run_id, "Running")
@@ -121,7 +121,7 @@ class LimitContract(CloudContractBase):
 
 
 def _queued(harness: CloudHarness) -> FlowRunId:
-    """A run that waits for a place that another one has."""
+    """Add a run that waits for a place that another run has."""
     holder = harness.add_flow_run(labels=["narrow"])
     harness.set_state(holder, "Running")
     run_id = harness.add_flow_run(labels=["narrow"])

@@ -1,4 +1,4 @@
-"""What a Cloud as loose as Prefect Server lets happen, and what a Cloud API promises of it all the same."""
+"""The contract of a Cloud as loose as Prefect Server, and of a Cloud API on such a Cloud."""
 
 import uuid
 from collections.abc import Collection, Sequence
@@ -29,14 +29,14 @@ STATES: Final = ("Scheduled", "Submitted", "Running", "Cancelling", "Success", "
 
 
 class LooseCloudHarness(CloudHarness, Protocol):
-    """A Cloud as loose as Prefect Server, whose clock goes on when a test says so."""
+    """A Cloud as loose as Prefect Server, whose clock advances when a test says so."""
 
     def now(self) -> datetime:
-        """The Cloud's time."""
+        """Return the Cloud's time."""
         ...
 
     def advance(self, seconds: float) -> None:
-        """Let the Cloud's clock go on."""
+        """Let the Cloud's clock advance."""
         ...
 
     def submit(self, run_ids: Sequence[FlowRunId], version: int = 0) -> str:
@@ -44,7 +44,7 @@ class LooseCloudHarness(CloudHarness, Protocol):
         ...
 
     def queue(self, labels: Collection[str]) -> Sequence[FlowRunId]:
-        """The due runs that an agent with *labels* is given."""
+        """Return the due runs that an agent with *labels* is given."""
         ...
 
     def write(self, lines: Sequence[LogLine]) -> str:
@@ -53,7 +53,7 @@ class LooseCloudHarness(CloudHarness, Protocol):
 
 
 class LooseContractBase(CloudContractBase):
-    """Give the fixture ``harness``: a :class:`LooseCloudHarness` without flow runs."""
+    """A subclass defines the fixture ``harness``: a :class:`LooseCloudHarness` without flow runs."""
 
     @pytest.fixture
     def harness(self, world: LooseCloudHarness) -> LooseCloudHarness:
@@ -67,12 +67,12 @@ class LooseContractBase(CloudContractBase):
 
 
 class LooseCloudContract(LooseContractBase):
-    """The Cloud itself: through the back door, without the adapter."""
+    """These tests check the Cloud itself through the harness, without the adapter."""
 
     @pytest.mark.parametrize("state", STATES)
     @pytest.mark.parametrize("version", [0, 1, 99])
     def test_a_run_can_be_submitted_from_any_state(self, harness: LooseCloudHarness, state: str, version: int) -> None:
-        """Whatever version is given: nothing is compared, a finished run starts again."""
+        """No version is compared: even a finished run starts again."""
         run_id = harness.add_flow_run()
         harness.set_state(run_id, state)
         harness.advance(LOCK)
@@ -82,7 +82,7 @@ class LooseCloudContract(LooseContractBase):
 
     @pytest.mark.parametrize("state", [None, "Scheduled", "Running", "Success"])
     def test_a_run_is_submitted_once_in_30_seconds(self, harness: LooseCloudHarness, state: str | None) -> None:
-        """A second time is refused whatever happened in between; other runs are not concerned; then it is accepted."""
+        """A second submission is refused for 30 seconds, whatever happens in between; other runs are not affected."""
         run_id, other = harness.add_flow_run(), harness.add_flow_run()
         assert harness.submit([run_id]) == ""
         if state:
@@ -97,7 +97,7 @@ class LooseCloudContract(LooseContractBase):
         assert harness.submit([run_id]) == ""
 
     def test_of_several_states_those_that_are_accepted_stay(self, harness: LooseCloudHarness) -> None:
-        """All are attempted; one that is refused makes the request an error and takes nothing back."""
+        """All states are attempted; a refused one makes the request an error but undoes nothing."""
         first, taken, last = (harness.add_flow_run() for _ in range(3))
         harness.submit([taken])
 
@@ -109,7 +109,7 @@ class LooseCloudContract(LooseContractBase):
     def test_runs_for_others_at_the_head_hide_those_behind(
         self, harness: LooseCloudHarness, foreign: int, *, is_offered: bool
     ) -> None:
-        """So many due runs are read, then labels are looked at."""
+        """The queue reads a fixed number of due runs before it compares labels."""
         run_id = harness.add_flow_run(labels=["mine"])
         due = harness.now() - timedelta(hours=1)
         for number in range(foreign):
@@ -118,7 +118,7 @@ class LooseCloudContract(LooseContractBase):
         assert list(harness.queue(["mine"])) == [run_id] * is_offered
 
     def test_the_queue_is_cut_after_the_labels(self, harness: LooseCloudHarness) -> None:
-        """At most 25 runs are given, however many fit."""
+        """At most 25 runs are offered, however many match."""
         for _ in range(ANSWERED + 5):
             harness.add_flow_run()
 
@@ -126,7 +126,7 @@ class LooseCloudContract(LooseContractBase):
 
     @pytest.mark.parametrize("bad", ["run", "nul"])
     def test_a_log_line_that_cannot_be_taken_fails_its_batch(self, harness: LooseCloudHarness, bad: str) -> None:
-        """One line of an unknown run, or with a NUL character: none is written."""
+        """One line of an unknown run, or with a NUL character, keeps its whole batch from being written."""
         run_id = harness.add_flow_run()
         wrong = LogLine(flow_run_id=FlowRunId(str(uuid.uuid4())) if bad == "run" else run_id, message="x\x00")
         good = LogLine(flow_run_id=run_id, message="good")
@@ -137,17 +137,17 @@ class LooseCloudContract(LooseContractBase):
 
 
 class LooseClaimContract(LooseContractBase):
-    """The adapter on such a Cloud."""
+    """These tests check the adapter on such a Cloud."""
 
     def test_the_adapter_says_that_nothing_is_compared(self, cloud: CloudApi, harness: LooseCloudHarness) -> None:
-        """So its user reads claims back."""
+        """The adapter says that nothing is compared, so its user reads claims back."""
         harness.add_flow_run()
         cloud.claim([])
 
         assert cloud.compares is False
 
     def test_a_second_claim_within_the_lock_is_no_claim(self, cloud: CloudApi, harness: LooseCloudHarness) -> None:
-        """From the same view, or from a new one of a run that moved on: the first claimant keeps the run."""
+        """The first claimant keeps the run, whether the second has the same view or a new one of a moved run."""
         run_id = harness.add_flow_run()
         old = one(cloud, run_id)
         first = claim(cloud, run_id)
@@ -165,7 +165,7 @@ class LooseClaimContract(LooseContractBase):
     def test_a_claim_from_an_old_view_overwrites_what_happened_since(
         self, cloud: CloudApi, harness: LooseCloudHarness
     ) -> None:
-        """After the lock nothing protects a Running run: the record that is read back says whose it is now."""
+        """After the lock nothing protects a Running run: the record that is read back names its present owner."""
         run_id = harness.add_flow_run()
         old = one(cloud, run_id)
         first = claim(cloud, run_id)

@@ -1,4 +1,4 @@
-"""Connecting, registering and reading."""
+"""The contract of connecting, registering and reading."""
 
 import time
 import uuid
@@ -42,10 +42,10 @@ AGENT = AgentIdentity(name="agent", type="DockerAgent", labels=("a", "b"))
 
 
 class ReadingContract(CloudContractBase):
-    """Methods that change nothing, and ``register``."""
+    """These tests check ``register`` and the methods that change nothing."""
 
     def test_connect_names_the_tenant(self, cloud: CloudApi) -> None:
-        """Connecting tells whose key it is, and may be repeated."""
+        """Connecting returns the tenant of the key, and may be repeated."""
         tenant = cloud.connect()
 
         assert tenant.id
@@ -70,7 +70,7 @@ class ReadingContract(CloudContractBase):
         assert len({cloud.register(agent) for agent in agents}) == len(agents)
 
     def test_nothing_is_ready_in_an_empty_cloud(self, cloud: CloudApi) -> None:
-        """No flow runs, no answer."""
+        """A Cloud without flow runs offers none."""
         assert list(ready(cloud)) == []
 
     def test_a_due_run_is_ready(self, cloud: CloudApi, harness: CloudHarness) -> None:
@@ -89,14 +89,14 @@ class ReadingContract(CloudContractBase):
         assert run.due_task_runs == ()
 
     def test_a_run_brings_the_run_config_of_its_platform(self, cloud: CloudApi, harness: CloudHarness) -> None:
-        """A Docker run config arrives as one."""
+        """A Docker run config arrives as a Docker run config."""
         config = DockerRun(env={"A": "1"}, image="lab/busybox:latest")
         harness.add_flow_run(run_config=config)
 
         assert [run.run_config for run in ready(cloud)] == [config]
 
     def test_a_run_config_without_sense_is_told_on_its_run(self, cloud: CloudApi, harness: CloudHarness) -> None:
-        """Nonsense about one flow run is an ``UnusableRunConfig`` on that run; others are not touched by it."""
+        """An invalid run config is an ``UnusableRunConfig`` on its run; other runs are not affected."""
         bad = harness.add_flow_run(run_config=UnusableRunConfig(reason="of no known type"))
         good = harness.add_flow_run()
 
@@ -124,7 +124,7 @@ class ReadingContract(CloudContractBase):
 
     @pytest.mark.parametrize("limit", [0, -1])
     def test_a_limit_of_nothing_returns_nothing(self, cloud: CloudApi, harness: CloudHarness, limit: int) -> None:
-        """Zero or less returns nothing."""
+        """A limit of zero or less returns nothing."""
         harness.add_flow_run()
 
         assert list(ready(cloud, limit=limit)) == []
@@ -211,7 +211,7 @@ class ReadingContract(CloudContractBase):
         assert list(ready(cloud)) == []
 
     def test_what_is_ready_is_not_waited_for(self, cloud: CloudApi, harness: CloudHarness) -> None:
-        """However long the caller would wait."""
+        """A ready run is returned at once, however long the caller would wait."""
         run_id = harness.add_flow_run()
         began = time.monotonic()
 
@@ -219,11 +219,11 @@ class ReadingContract(CloudContractBase):
         assert time.monotonic() - began < 30
 
     def test_waiting_for_nothing_ends(self, cloud: CloudApi) -> None:
-        """With nothing, whether the Cloud waits or not."""
+        """A call without ready runs returns nothing in the end, whether the Cloud waits or not."""
         assert list(ready(cloud, wait=1)) == []
 
     def test_a_cloud_that_waits_answers_when_there_is_a_run(self, cloud: CloudApi, harness: CloudHarness) -> None:
-        """One that does not wait has answered before, and says that it does not."""
+        """A Cloud that waits answers as soon as a run is ready. One that does not wait answers before, and says so."""
         ready(cloud)
         with ThreadPoolExecutor(1) as pool:
             answer = pool.submit(ready, cloud, wait=60)
@@ -289,7 +289,7 @@ class ReadingContract(CloudContractBase):
         ]
 
     def test_what_changed_is_found_whatever_its_state(self, cloud: CloudApi, harness: CloudHarness) -> None:
-        """With *changed_since*: claimed runs that changed then or later, finished ones too."""
+        """With *changed_since* a read returns claimed runs that changed then or later, finished ones too."""
         made = [
             claimed(cloud, harness, state) for state in ("Submitted", "Running", "Cancelling", "Success", "Cancelled")
         ]
@@ -322,7 +322,7 @@ class ReadingContract(CloudContractBase):
 
     @pytest.mark.usefixtures("strict")
     def test_a_run_that_was_scheduled_again_belongs_to_no_claim(self, cloud: CloudApi, harness: CloudHarness) -> None:
-        """Also if another product executes it since."""
+        """A run that was scheduled again belongs to no claim, even if another product executes it since."""
         mine = claimed(cloud, harness, "Running")
         harness.set_state(mine.run.id, "Scheduled")
         assert one(cloud, mine.run.id).claim is None
@@ -357,20 +357,20 @@ class ReadingContract(CloudContractBase):
         assert ids(ready(cloud, labels=["a", "c"], skip=[*skipped, *wanted])) == []
 
     def test_skipped_runs_are_left_out_before_the_cut(self, cloud: CloudApi, harness: CloudHarness) -> None:
-        """A limit counts what is offered."""
+        """A limit counts only the runs that are offered."""
         first, second = (harness.add_flow_run(due=now() - age * MINUTE) for age in (2, 1))
 
         assert ids(ready(cloud, limit=1)) == [first]
         assert ids(ready(cloud, limit=1, skip=[first])) == [second]
 
     def test_the_identity_names_cloud_and_tenant(self, cloud: CloudApi, harness: CloudHarness) -> None:
-        """It is the same for every agent that is offered the same runs."""
+        """The identity is the same for every agent that is offered the same runs."""
         assert cloud.identity
         assert cloud.identity.isprintable()
         assert harness.connection().identity == cloud.identity
 
     def test_clocks_that_agree_show_no_skew(self, cloud: CloudApi) -> None:
-        """Neither the time that answers take nor the precision of what they say shows as skew."""
+        """Neither the duration nor the precision of answers shows as skew."""
         for _ in range(5):
             ready(cloud)
         assert cloud.skew == 0.0

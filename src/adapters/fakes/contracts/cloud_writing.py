@@ -1,4 +1,4 @@
-"""Logs, and what comes with the rest of the port."""
+"""The contract of logs, workloads and closing."""
 
 import uuid
 from datetime import datetime, timedelta, timezone
@@ -13,7 +13,7 @@ from prefect.agent.ports.cloud_api import CloudApi, LogLine
 
 
 class WritingContract(CloudContractBase):
-    """Methods ``write_logs``, ``workload`` and ``close``."""
+    """These tests check ``write_logs``, ``workload`` and ``close``."""
 
     def test_logs_are_appended(self, cloud: CloudApi, harness: CloudHarness) -> None:
         """Lines go to the logs of their own runs, with level, name and time, in order."""
@@ -34,7 +34,7 @@ class WritingContract(CloudContractBase):
         assert [line.message for line in harness.logs(second)] == ["elsewhere"]
 
     def test_the_cloud_takes_its_own_time(self, cloud: CloudApi, harness: CloudHarness) -> None:
-        """A line without a time gets the Cloud's."""
+        """A line without a time gets the Cloud's time."""
         run_id = harness.add_flow_run()
         before = datetime.now(timezone.utc) - timedelta(seconds=5)
 
@@ -45,7 +45,7 @@ class WritingContract(CloudContractBase):
         assert before < line.timestamp < before + timedelta(minutes=1)
 
     def test_no_lines(self, cloud: CloudApi, harness: CloudHarness) -> None:
-        """Writing nothing is allowed."""
+        """A call without lines is allowed."""
         run_id = harness.add_flow_run()
 
         cloud.write_logs([])
@@ -53,7 +53,7 @@ class WritingContract(CloudContractBase):
         assert list(harness.logs(run_id)) == []
 
     def test_very_many_lines(self, cloud: CloudApi, harness: CloudHarness) -> None:
-        """However much there is to write, all of it arrives, in order."""
+        """All lines arrive in order, however many there are."""
         run_id = harness.add_flow_run()
         lines = [
             LogLine(flow_run_id=run_id, message=f"{number} " + 5000 * "x", timestamp=WRITTEN + timedelta(0, number))
@@ -65,7 +65,7 @@ class WritingContract(CloudContractBase):
         assert [line.message.split()[0] for line in harness.logs(run_id)] == [str(number) for number in range(1200)]
 
     def test_lines_whose_answer_is_lost_may_be_repeated(self, harness: CloudHarness) -> None:
-        """The outcome is unknown; the same call again is a success."""
+        """If the answer is lost, the outcome is unknown; the same call again succeeds."""
         run_id = harness.add_flow_run()
         lossy = harness.lose_next_answer()
         lines = [LogLine(flow_run_id=run_id, message="once or twice")]

@@ -1,4 +1,4 @@
-"""Back doors that the suites need: what an adapter's tests implement without the adapter itself."""
+"""Harnesses prepare and inspect a backend for the contract suites, without the adapter under test."""
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -17,38 +17,38 @@ class RunSeen(Protocol):
 
     @property
     def state(self) -> str:
-        """Type of its state."""
+        """Return the type of its state."""
         ...
 
     @property
     def message(self) -> str:
-        """The state's message."""
+        """Return the state's message."""
         ...
 
     @property
     def history(self) -> Sequence[tuple[str, str]]:
-        """Type and message of every state there has been, the present one last."""
+        """Return type and message of every state so far, the present one last."""
         ...
 
 
 class CloudHarness(Protocol):
-    """A Cloud that belongs to one test, and what people and flow processes do there.
+    """A Cloud that belongs to one test, with everything that people and flow processes do there.
 
     The suites name states in the words of 1.x (``Running``, ``Success``). A harness of another backend translates them
-    into its own, both ways; the adapter under test is looked at by phases only.
+    into its own, both ways; the suites compare only the phases that the adapter reports.
     """
 
     @property
     def is_strict(self) -> bool:
-        """Whether this Cloud compares and sets claims; what is promised of such Clouds only is not looked at else."""
+        """Return whether this Cloud compares and sets claims; tests of that promise are skipped otherwise."""
         return True
 
     def connection(self) -> CloudApi:
-        """One more connected agent's adapter; the harness closes it in the end."""
+        """Return the adapter of one more connected agent; the harness closes it in the end."""
         ...
 
     def lose_next_answer(self) -> CloudApi:
-        """An adapter whose next change is carried out, and whose answer to it gets lost on its way back."""
+        """Return an adapter whose next change is carried out, but whose answer to it gets lost."""
         ...
 
     def add_flow_run(
@@ -61,12 +61,12 @@ class CloudHarness(Protocol):
     ) -> FlowRunId:
         """Schedule a flow run, for now if *due* is None.
 
-        The run config is an ``UnusableRunConfig`` if the Cloud is to hold nonsense.
+        An ``UnusableRunConfig`` makes the Cloud hold an invalid run config.
         """
         ...
 
     def add_task_run(self, run_id: FlowRunId, state: str, start_time: datetime) -> str:
-        """Give the flow run one more task run in a state that waits until *start_time*; return its id.
+        """Add a task run in a state that waits until *start_time* to the flow run; return its id.
 
         Where agents do not start the task runs of Running flow runs again, call ``pytest.skip``.
         """
@@ -81,30 +81,33 @@ class CloudHarness(Protocol):
         ...
 
     def cancel(self, run_id: FlowRunId) -> None:
-        """Do what a person does who cancels a flow run."""
+        """Cancel a flow run, as a person would."""
         ...
 
     def limit_label(self, label: str, places: int | None) -> bool:
-        """Let at most so many flow runs with a label run at a time; None lifts the limit.
+        """Let at most *places* flow runs with a label run at a time; None lifts the limit.
 
-        False if this Cloud has no such limits: what is promised of them is not looked at then.
+        Return False if this Cloud has no such limits; their tests are skipped then.
         """
         ...
 
     def flow_run(self, run_id: FlowRunId) -> RunSeen:
-        """Look at the flow run."""
+        """Return the flow run as it is inside the Cloud."""
         ...
 
     def logs(self, run_id: FlowRunId) -> Sequence[LogLine]:
-        """The flow run's log, oldest first."""
+        """Return the flow run's log, oldest line first."""
         ...
 
 
 class PlatformHarness(Protocol):
-    """A platform that a test uses, and what happens there without the agent. Others may use it at the same time."""
+    """A platform that a test uses, with everything that happens there without the agent.
+
+    Others may use it at the same time.
+    """
 
     def platform(self) -> ExecutionPlatform:
-        """One more adapter object on the same place; the harness closes it in the end."""
+        """Return one more adapter object on the same place; the harness closes it in the end."""
         ...
 
     def submission(
@@ -118,43 +121,43 @@ class PlatformHarness(Protocol):
         env: Mapping[str, str] | None = None,
         secret_env: Mapping[str, str] | None = None,
     ) -> Submission:
-        """A submission of a new flow run.
+        """Return a submission of a new flow run.
 
         Args:
-            exit_code: It ends at once with this code; None lets it execute until it is stopped.
-            padding: How many lines of 2,000 zeros it puts out first.
-            prints: The lines that it puts out then.
-            stubborn: It does not end when it is asked to.
-            detaches: It starts a child that goes on without it: in a session of its own, with no descriptors.
+            exit_code: Code with which the unit ends at once; None lets it execute until it is stopped.
+            padding: Number of lines of 2,000 zeros that the unit prints first.
+            prints: Lines that the unit prints then.
+            stubborn: Whether the unit ignores the request to end.
+            detaches: Whether the unit starts a child that goes on without it, in its own session, with no descriptors.
         """
         ...
 
     def is_own(self, name: str) -> bool:
-        """Whether :meth:`submission` gave the name out."""
+        """Return whether :meth:`submission` issued the name."""
         ...
 
     def let_end(self, submission: Submission) -> None:
-        """For platforms that execute nothing: let the unit end as its submission wants. Else do nothing."""
+        """Let the unit end as its submission wants if the platform executes nothing; otherwise do nothing."""
         ...
 
     def starts(self, name: str) -> int:
-        """How many times the unit's command has been started."""
+        """Return how many times the unit's command has been started."""
         ...
 
     def is_executing(self, name: str) -> bool:
-        """Whether anything of the unit executes."""
+        """Return whether anything of the unit executes."""
         ...
 
     def is_detached(self, name: str) -> bool:
-        """Whether the child executes that a unit which ``detaches`` started; without the command if that is to end."""
+        """Return whether the child of a unit with ``detaches`` executes, and the command has ended if it is to end."""
         ...
 
     def environment(self, name: str) -> Mapping[str, str]:
-        """The variables that the unit's command was given."""
+        """Return the variables that the unit's command was given."""
         ...
 
     def kill(self, name: str) -> None:
-        """End the unit as the machine would that has no memory left: at once, without asking."""
+        """Kill the unit at once, as a machine without memory would."""
         ...
 
     def vanish(self, name: str) -> None:
@@ -162,19 +165,19 @@ class PlatformHarness(Protocol):
         ...
 
     def take_name(self, name: str) -> None:
-        """Make something that is not ours, under a unit's name."""
+        """Create an object that is not ours under a unit's name."""
         ...
 
     def is_taken(self, name: str) -> bool:
-        """Whether what :meth:`take_name` made is still there."""
+        """Return whether the object that :meth:`take_name` made still exists."""
         ...
 
     def leave_unstarted(self, submission: Submission) -> bool:
-        """Leave what a crash between creating a unit and starting it leaves; False if there is no such moment."""
+        """Leave what a crash between creating and starting a unit leaves; return False if there is no such moment."""
         ...
 
     def cannot_start(self) -> Submission | None:
-        """A submission of a new flow run that the platform accepts but can never start (its image does not exist).
+        """Return a submission that the platform accepts but can never start (its image does not exist).
 
         Needed for ``PatientPlatformContract`` only; None if ``create`` refuses such submissions itself.
         """
@@ -182,12 +185,12 @@ class PlatformHarness(Protocol):
 
 
 def eventually(condition: Callable[[], object], what: str, *, seconds: float = 60) -> None:
-    """Return as soon as *condition* gives something true.
+    """Return as soon as *condition* returns something true.
 
-    It is looked at once more when the time is over: the test itself may have stood still.
+    The condition is checked once more when the time is over: the test itself may have stood still.
 
     Raises:
-        AssertionError: It did not come true in time.
+        AssertionError: The condition did not become true in time.
     """
     end = time.monotonic() + seconds
     is_late = False

@@ -1,4 +1,4 @@
-"""What the parts of the platforms' suite share."""
+"""Fixtures and helpers that all parts of the platforms' contract use."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from prefect.agent.ports.platform import ExecutionPlatform
 
 
 class PlatformContractBase:
-    """Give the fixture ``harness``: a :class:`PlatformHarness` without units."""
+    """A subclass defines the fixture ``harness``: a :class:`PlatformHarness` without units."""
 
     @pytest.fixture
     def harness(self, world: PlatformHarness) -> PlatformHarness:
@@ -23,17 +23,17 @@ class PlatformContractBase:
 
     @pytest.fixture
     def platform(self, harness: PlatformHarness) -> ExecutionPlatform:
-        """The adapter under test."""
+        """Return the adapter under test."""
         return harness.platform()
 
 
 def names(platform: ExecutionPlatform, harness: PlatformHarness) -> list[str]:
-    """Names of all units of this test, sorted."""
+    """Return the names of all units of this test, sorted."""
     return sorted(unit.name for unit in platform.units() if harness.is_own(unit.name))
 
 
 def started(platform: ExecutionPlatform, harness: PlatformHarness, *, stubborn: bool = False) -> Submission:
-    """The submission of a unit that executes until it is stopped."""
+    """Create a unit that executes until it is stopped; return its submission."""
     submission = harness.submission(stubborn=stubborn)
     platform.create(submission)
     eventually(lambda: harness.starts(submission.name), f"{submission.name} is started")
@@ -43,7 +43,7 @@ def started(platform: ExecutionPlatform, harness: PlatformHarness, *, stubborn: 
 def ended(
     platform: ExecutionPlatform, harness: PlatformHarness, *, exit_code: int = 0, prints: str = "", padding: int = 0
 ) -> tuple[Submission, Unit]:
-    """The submission of a unit that has ended by itself, and the unit."""
+    """Create a unit that ends by itself; return its submission and the unit."""
     submission = harness.submission(exit_code=exit_code, prints=prints, padding=padding)
     platform.create(submission)
     harness.let_end(submission)
@@ -51,7 +51,7 @@ def ended(
 
 
 def has_ended(platform: ExecutionPlatform, name: str) -> Unit:
-    """The unit, once it has ended."""
+    """Return the unit once it has ended."""
 
     def check() -> bool:
         unit = platform.unit(name)
@@ -64,7 +64,7 @@ def has_ended(platform: ExecutionPlatform, name: str) -> Unit:
 
 
 def starts(platform: ExecutionPlatform, harness: PlatformHarness, name: str) -> int:
-    """How often the unit has been started, once others have come and gone: a start too many shows by then."""
+    """Return how often the unit has been started, after other units came and went: any extra start shows by then."""
     for _ in range(3):
         other, _ = ended(platform, harness)
         platform.remove(other.name)

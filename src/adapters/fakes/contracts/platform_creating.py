@@ -1,4 +1,4 @@
-"""Creating units: exactly one of a name, for any number of askers and requests (promise P1)."""
+"""The contract of creating units: exactly one of each name, for any number of callers and requests (promise P1)."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
@@ -19,7 +19,7 @@ RACERS = 8
 
 
 class CreatingContract(PlatformContractBase):
-    """Methods ``traits``, ``identity``, ``check`` and ``create``."""
+    """These tests check ``traits``, ``identity``, ``check`` and ``create``."""
 
     def test_traits_are_constant(self, platform: ExecutionPlatform, harness: PlatformHarness) -> None:
         """Traits name the kind and the run config, and never change."""
@@ -69,7 +69,7 @@ class CreatingContract(PlatformContractBase):
         assert names(platform, harness) == []
 
     def test_demands_change_nothing(self, platform: ExecutionPlatform, harness: PlatformHarness) -> None:
-        """What a run config asks for is seen before there is a unit: at least the image and the run config's variables.
+        """Demands show what a run config asks for before there is a unit: at least its image and variables.
 
         Two agents with the same settings see the same.
         """
@@ -87,7 +87,7 @@ class CreatingContract(PlatformContractBase):
     def test_a_plain_run_config_is_allowed_by_the_restricted_policy(
         self, platform: ExecutionPlatform, harness: PlatformHarness
     ) -> None:
-        """What the agent's own options bring is the operator's, and no demand."""
+        """The restricted policy allows a plain run config: options of the agent itself are no demand."""
         assert judge(RESTRICTED, platform.demands(harness.submission())) is None
 
     def test_a_created_unit_executes(self, platform: ExecutionPlatform, harness: PlatformHarness) -> None:

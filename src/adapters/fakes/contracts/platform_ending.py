@@ -1,4 +1,4 @@
-"""Ending and forgetting units."""
+"""The contract of stopping and removing units."""
 
 import time
 
@@ -17,7 +17,7 @@ from prefect.agent.ports.platform import ExecutionPlatform
 
 
 class UnitEndingContract(PlatformContractBase):
-    """Methods ``stop`` and ``remove``."""
+    """These tests check ``stop`` and ``remove``."""
 
     def test_a_stopped_unit_no_longer_executes(self, platform: ExecutionPlatform, harness: PlatformHarness) -> None:
         """When stop returns, nothing of the unit executes; it stays visible with evidence."""
@@ -67,7 +67,7 @@ class UnitEndingContract(PlatformContractBase):
         assert platform.unit(submission.name) == unit
 
     def test_stop_ends_only_its_unit(self, platform: ExecutionPlatform, harness: PlatformHarness) -> None:
-        """Other units go on."""
+        """Stopping a unit lets other units go on."""
         first, second = started(platform, harness), started(platform, harness)
 
         platform.stop(first.name, grace=10)
@@ -159,7 +159,7 @@ class UnitEndingContract(PlatformContractBase):
 
 
 def has_status_ended(platform: ExecutionPlatform, name: str) -> bool:
-    """Whether the unit has ended, alone and in the list of all."""
+    """Return whether the unit has ended, read alone and in the list of all."""
     one = platform.unit(name)
     (listed,) = (unit for unit in platform.units() if unit.name == name)
     assert one is not None

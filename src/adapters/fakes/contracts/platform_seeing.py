@@ -1,4 +1,4 @@
-"""Seeing units: reading, watching, their output and how they ended."""
+"""The contract of observing units: reading, watching, their output and how they ended."""
 
 import contextlib
 import threading
@@ -25,7 +25,7 @@ ABSENT = "prefect-00000000-0000-4000-8000-000000000000-1"
 
 
 class SeeingContract(PlatformContractBase):
-    """Methods ``units``, ``unit``, ``watch``, ``logs_tail`` and ``account``."""
+    """These tests check ``units``, ``unit``, ``watch``, ``logs_tail`` and ``account``."""
 
     def test_units_lists_all_ended_ones_included(self, platform: ExecutionPlatform, harness: PlatformHarness) -> None:
         """Every unit is listed once, to every agent on the place, as it is now."""
@@ -55,7 +55,7 @@ class SeeingContract(PlatformContractBase):
         assert harness.is_executing(running.name)
 
     def test_one_unit(self, platform: ExecutionPlatform, harness: PlatformHarness) -> None:
-        """The unit of a name, or None."""
+        """A name returns its unit, or None."""
         submission = started(platform, harness)
 
         unit = platform.unit(submission.name)
@@ -126,7 +126,7 @@ class SeeingContract(PlatformContractBase):
         assert platform.logs_tail(submission.name) == ""
 
     def test_output_is_kept(self, platform: ExecutionPlatform, harness: PlatformHarness) -> None:
-        """The last lines of the output, as many as asked for, to every agent on the place."""
+        """Every agent on the place reads as many of the last lines of the output as it asks for."""
         lines = [f"line {number}" for number in range(1, 61)]
         submission, _ = ended(platform, harness, exit_code=1, prints="\n".join(lines))
 
@@ -136,7 +136,7 @@ class SeeingContract(PlatformContractBase):
         assert harness.platform().logs_tail(submission.name, lines=1).strip() == "line 60"
 
     def test_output_is_cut(self, platform: ExecutionPlatform, harness: PlatformHarness) -> None:
-        """However much a unit puts out, its tail is at most 64 KiB, and the end of it."""
+        """However much a unit prints, its tail has at most 64 KiB and ends as the output ends."""
         submission, _ = ended(platform, harness, padding=100, prints="the end")
 
         tail = platform.logs_tail(submission.name, lines=1000)
@@ -146,14 +146,14 @@ class SeeingContract(PlatformContractBase):
         assert len(tail) > 30_000
 
     def test_no_output_is_empty(self, platform: ExecutionPlatform, harness: PlatformHarness) -> None:
-        """Nothing put out, or no unit: empty, no error."""
+        """A unit without output, or no unit, has an empty tail and causes no error."""
         submission, _ = ended(platform, harness)
 
         assert platform.logs_tail(submission.name) == ""
         assert platform.logs_tail(ABSENT) == ""
 
     def test_the_account_of_a_unit(self, platform: ExecutionPlatform, harness: PlatformHarness) -> None:
-        """Whether a unit executes or has ended, well or not: some text or none, never an error, never a secret."""
+        """Whether a unit executes or has ended, its account is text or empty, never an error and never a secret."""
         secret = {"SECRET": "s3cr3t"}
         running = harness.submission(secret_env=secret)
         over = harness.submission(exit_code=3, prints="something", secret_env=secret)
@@ -169,7 +169,7 @@ class SeeingContract(PlatformContractBase):
         assert "s3cr3t" not in "".join(accounts)
 
     def test_nothing_is_no_account(self, platform: ExecutionPlatform, harness: PlatformHarness) -> None:
-        """No unit, no longer a unit, not ours: the account is empty, no error."""
+        """A unit that is absent, removed or not ours has an empty account and causes no error."""
         submission, _ = ended(platform, harness)
         foreign = harness.submission()
         harness.take_name(foreign.name)
@@ -179,7 +179,7 @@ class SeeingContract(PlatformContractBase):
         assert [platform.account(name) for name in (ABSENT, submission.name, foreign.name)] == ["", "", ""]
 
     def test_watching_tells_of_ends(self, platform: ExecutionPlatform, harness: PlatformHarness) -> None:
-        """Who watches hears of units that end (a hint: one of several is enough)."""
+        """A watch observes units that end (as a hint: one of several is enough)."""
         seen: list[Unit] = []
         over = threading.Event()
 
@@ -193,11 +193,11 @@ class SeeingContract(PlatformContractBase):
         try:
             ends: set[str] = set()
 
-            def told() -> bool:
+            def is_observed() -> bool:
                 ends.add(ended(platform, harness)[0].name)
                 return any(unit.name in ends and unit.status.has_ended for unit in seen)
 
-            eventually(told, "a unit's end is told")
+            eventually(is_observed, "a unit's end is observed")
         finally:
             over.set()
             thread.join(20)

@@ -1,4 +1,4 @@
-"""Units that were accepted but do not start: they say what they wait for, and when that becomes pointless."""
+"""The contract of units that were accepted but do not start: they say what they wait for, and until when."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -20,7 +20,7 @@ class WaitingContract(PlatformContractBase):
 
     @pytest.fixture
     def stuck(self, harness: PlatformHarness) -> Submission:
-        """A submission whose unit never starts."""
+        """Return a submission whose unit never starts."""
         submission = harness.cannot_start()
         assert submission is not None, "give the harness cannot_start, or take ExecutionPlatformContract"
         return submission
@@ -28,7 +28,7 @@ class WaitingContract(PlatformContractBase):
     def test_a_unit_that_cannot_start_says_why(
         self, platform: ExecutionPlatform, harness: PlatformHarness, stuck: Submission
     ) -> None:
-        """It is pending, names a reason, and from some time on (UTC) it is hopeless; nothing of it executes."""
+        """The unit is pending, names a reason, and becomes hopeless at a time in UTC; nothing of it executes."""
         platform.create(stuck)
 
         unit = waits(platform, stuck.name, lambda unit: unit.hopeless_at is not None, "it is given up some time")
@@ -57,7 +57,7 @@ class WaitingContract(PlatformContractBase):
     def test_a_unit_that_cannot_start_can_be_stopped(
         self, platform: ExecutionPlatform, harness: PlatformHarness, stuck: Submission
     ) -> None:
-        """Stopping it ends or removes it; it never executed, and does not wait any more."""
+        """Stopping the unit ends or removes it; it never executed, and does not wait any more."""
         platform.create(stuck)
         waits(platform, stuck.name, lambda unit: unit.evidence is not None, "it says what it waits for")
 
@@ -72,7 +72,7 @@ class WaitingContract(PlatformContractBase):
         assert harness.starts(stuck.name) == 0
 
     def test_a_unit_that_cannot_start_has_no_output(self, platform: ExecutionPlatform, stuck: Submission) -> None:
-        """While it waits its output can be asked for, and is empty; its account, if there is one, is text."""
+        """While the unit waits its output is empty, and its account, if there is one, is text."""
         platform.create(stuck)
         waits(platform, stuck.name, lambda unit: unit.evidence is not None, "it says what it waits for")
 
@@ -92,7 +92,7 @@ class WaitingContract(PlatformContractBase):
 
 
 def waits(platform: ExecutionPlatform, name: str, until: Callable[[Unit], bool], what: str) -> Unit:
-    """The unit, which is pending, once *until* is true of it."""
+    """Return the pending unit once *until* is true of it."""
     seen: list[Unit] = []
 
     def check() -> bool:
