@@ -178,7 +178,7 @@ class InMemoryPlatform(FalliblePlatform):
                 raise ValueError(f"{name} is {unit.status.value}: only a pending unit waits for something")
 
     def threaten(self, name: str, reason: str, message: str = "") -> None:
-        """Report of a running unit that it may not end by itself.
+        """Let a running unit show that it may not end by itself.
 
         Raises:
             KeyError: There is no such unit.

@@ -107,7 +107,7 @@ class Claiming:
 
 
 def check_whole(answer: Answer) -> None:
-    """Raise the error that an answer reports of all updates of its document.
+    """Raise the error that an answer contains for all updates of its document.
 
     Raises:
         RequestRejected: The API names the whole document as wrong.

@@ -163,7 +163,7 @@ class Life:
         return self._every(period, "heartbeat", self.hooks.heartbeat or (lambda: None))
 
     def _signs_of_life(self) -> AbstractContextManager[None]:
-        """Report periodically to a service manager, if it asks for that, that the agent is alive."""
+        """Notify a service manager periodically, if it asks for that, that the agent is alive."""
         notifier, health = self.parts.notifier, self.parts.health
         return self._every(notifier.period, "watchdog", lambda: notifier.watchdog(healthy=health.lives))
 
@@ -172,7 +172,7 @@ class Life:
 
     @contextmanager
     def _last_words(self) -> Generator[None]:
-        """Report what a stopping agent still waits for, in a thread of its own since signal handlers must not log."""
+        """Say what a stopping agent still waits for, in a thread of its own since signal handlers must not log."""
         over, parts = threading.Event(), self.parts
 
         def narrate() -> bool:

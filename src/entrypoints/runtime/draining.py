@@ -1,4 +1,4 @@
-"""A stopping agent reports what it still waits for."""
+"""A stopping agent says what it still waits for."""
 
 from collections.abc import Callable, Sequence
 from typing import Final

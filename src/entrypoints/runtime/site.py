@@ -59,7 +59,7 @@ def done(act: Callable[[], object]) -> Page:
 def health_pages(health: Health) -> Mapping[str, Page]:
     """Return the pages for health: ``/api/health`` of 1.x, and the probes of Kubernetes."""
 
-    def report() -> Reply:
+    def api_health() -> Reply:
         healthy, facts = health.report()
         return as_json(200 if healthy else 503, facts)
 
@@ -72,7 +72,7 @@ def health_pages(health: Health) -> Mapping[str, Page]:
     def lives() -> Reply:
         return as_json(200 if health.lives else 503, {"alive": health.lives})
 
-    return {"/api/health": report, "/readyz": ready, "/livez": lives}
+    return {"/api/health": api_health, "/readyz": ready, "/livez": lives}
 
 
 def status_pages(facts: Callable[[], dict[str, Any]], metrics: Callable[[], tuple[bytes, str]]) -> Mapping[str, Page]:
