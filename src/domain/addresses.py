@@ -1,4 +1,4 @@
-"""Addresses of hosts as people write them. Pure."""
+"""Rules about addresses of hosts as people write them. Pure."""
 
 import ipaddress
 import re
@@ -12,10 +12,11 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def is_loopback(host: str) -> bool:
-    """Whether *host* means the machine itself, which inside a unit may be another one; see ``address_variables``.
+    """Return whether *host* names the machine itself, in every spelling that a resolver takes.
 
-    In every spelling that a resolver takes: names of ``/etc/hosts``, all of 127.0.0.0/8, also as one number, and the
-    addresses of no particular interface (``0.0.0.0``, ``::``), which lead to the machine itself, too.
+    These are names of ``/etc/hosts``, all of 127.0.0.0/8, also as one number, and the addresses of no particular
+    interface (``0.0.0.0``, ``::``), which lead to the machine, too. Inside a unit they may lead to another machine;
+    see ``address_variables``.
     """
     name = host.lower().removesuffix(".")
     if name in _OWN_NAMES or name.endswith(".localhost"):
@@ -28,7 +29,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_loopback_address(text: str) -> bool:
-    """Whether *text* is an IP address of the loopback, as a client or a listener has it; False for every name.
+    """Return whether *text* is an IP address of the loopback; False for every name.
 
     A zone is left out, and an IPv4 address inside of an IPv6 one counts. ``0.0.0.0`` and ``::`` are none.
     """
@@ -43,7 +44,7 @@ def _is_loopback(address: _Address) -> bool:
 
 
 def _plain(address: _Address) -> _Address:
-    """The IPv4 address inside of an IPv6 one, if there is one."""
+    """Return the IPv4 address inside an IPv6 one, else the address itself."""
     return getattr(address, "ipv4_mapped", None) or address
 
 
@@ -59,7 +60,7 @@ _NUMERIC: Final = re.compile(r"[0-9a-fx]+(\.[0-9a-fx]+){0,3}")
 
 
 def _as_number(name: str) -> int:
-    """The number of an IPv4 address in parts, of which the last one fills the rest. Raises ValueError."""
+    """Return the number of an IPv4 address in parts; the last part fills the rest. Raises ValueError."""
     *head, last = (int(part, 16 if part[:2] == "0x" else 8 if part[0] == "0" else 10) for part in name.split("."))
     if any(part > 255 for part in head) or last >= 256 ** (4 - len(head)):
         raise ValueError(name)

@@ -1,4 +1,4 @@
-"""Every error this package raises on purpose, sorted by what the caller can do about it.
+"""All errors that this package raises on purpose, sorted by what the caller can do about them.
 
 Adapters translate their vendor's exceptions into these, always ``from`` the original. A name says whose turn it is:
 *Unavailable* - the same call may work later; *Refused* or *Rejected* - repeating it cannot help; *Forbidden* - a person
@@ -7,18 +7,18 @@ must grant something; *OutcomeUnknown* - look before repeating.
 
 
 class AgentError(Exception):
-    """Base of every error of this package. Never raised itself."""
+    """Every error of this package derives from this one, which is never raised itself."""
 
 
 class ConfigurationError(AgentError):
-    """Something a person typed or configured cannot work; the message says what to do instead."""
+    """A setting or an argument cannot work; the message says what to do instead."""
 
 
 class Unavailable(AgentError):
-    """What was asked did not answer usefully, and nothing was changed. The same call may work later.
+    """A remote service did not answer usefully, and nothing was changed. The same call may work later.
 
     Attributes:
-        retry_after: Seconds it asked us to wait, or None if it did not say.
+        retry_after: Seconds that the service asked us to wait, or None if it named none.
     """
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
@@ -27,7 +27,7 @@ class Unavailable(AgentError):
 
 
 def asked_to_wait(problem: BaseException) -> float:
-    """Return the seconds that whatever raised *problem* asked us to wait; 0.0 if it did not."""
+    """Return the seconds that the service which caused *problem* asked us to wait; 0.0 if it did not."""
     return (problem.retry_after or 0.0) if isinstance(problem, Unavailable) else 0.0
 
 
@@ -35,7 +35,7 @@ def asked_to_wait(problem: BaseException) -> float:
 
 
 class CloudError(AgentError):
-    """Base of what a Cloud API port raises. Never raised itself."""
+    """Every error of a Cloud API port derives from this one, which is never raised itself."""
 
 
 class CloudUnavailable(CloudError, Unavailable):
@@ -43,26 +43,29 @@ class CloudUnavailable(CloudError, Unavailable):
 
 
 class CloudMisconfigured(CloudUnavailable, ConfigurationError):
-    """The Cloud API cannot be asked at all with what is configured: a file that is not there, a wrong kind of address.
+    """The Cloud API cannot be called as configured: a file is missing, or an address is of the wrong kind.
 
-    At start it ends the agent, since waiting cannot help; later it is waited for like any other unavailability.
+    At start this error ends the agent, since waiting cannot help; later the agent retries as for any unavailability.
     """
 
 
 class OutcomeUnknown(CloudError):
-    """A request that changes something was sent, its answer was lost: it may be committed. Read back, then decide."""
+    """A request that changes something was sent, and its answer was lost: it may be committed.
+
+    Read back, then decide.
+    """
 
 
 class Unauthorised(CloudError):
-    """The Cloud API does not accept the key. Only a person can mend that."""
+    """The Cloud API does not accept the key. Only a person can correct that."""
 
 
 class RequestRejected(CloudError):
-    """The Cloud API understood the request and refused it: a bug, or a bad flow run. Repeating it cannot help."""
+    """The Cloud API refused a request that it understood: a bug, or an invalid flow run. Repeating it cannot help."""
 
 
 class ForeignAttempt(CloudError):
-    """A run was given with an attempt that was not read together with it: nothing may be changed by that attempt.
+    """A run came with an attempt that was not read together with it, so nothing may be changed by that attempt.
 
     It never leaves an adapter: the claim is ``Refused``.
     """
@@ -72,15 +75,15 @@ class ForeignAttempt(CloudError):
 
 
 class PlatformError(AgentError):
-    """Base of what an execution platform raises. Never raised itself."""
+    """Every error of an execution platform derives from this one, which is never raised itself."""
 
 
 class PlatformUnavailable(PlatformError, Unavailable):
-    """The platform did not answer, or is out of something that comes back. The same call may work later."""
+    """The platform did not answer, or lacks something that comes back. The same call may work later."""
 
 
 class CreateBlocked(PlatformUnavailable):
-    """The platform answers, but creates no units for want of something that comes back; nothing was created.
+    """The platform answers but lacks what a new unit needs, for a time; nothing was created.
 
     Attributes:
         patience: Seconds that a flow run may wait for it; None for no limit.
@@ -100,15 +103,15 @@ class CreateBlocked(PlatformUnavailable):
 
 
 class PlatformForbidden(PlatformError):
-    """The platform says no to the agent itself. The message names the permission that is missing."""
+    """The platform denies the agent a permission. The message names it."""
 
 
 class SubmissionRefused(PlatformError):
-    """This flow run cannot be started here, and trying again cannot help. The message is for its maker."""
+    """This flow run cannot be started here, and retrying cannot help. The message is for its author."""
 
 
 class UnitNameTaken(SubmissionRefused):
-    """Something that is not ours already has the unit's name on the platform."""
+    """An object that is not ours already has the unit's name on the platform."""
 
     def __init__(self, name: str, owner: str) -> None:
         super().__init__(f"the name {name!r} is taken by {owner}, which this agent did not start")

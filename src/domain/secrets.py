@@ -1,4 +1,4 @@
-"""Secrets: how one is read, and how it is kept out of every text that leaves the process. Pure."""
+"""Rules for secrets: how one is read, and how it is kept out of every text that leaves the process. Pure."""
 
 import base64
 import json
@@ -43,10 +43,10 @@ def read_secret(text: str, source: str) -> str:
     White space around it, and the mark that some editors put at the beginning of a file, are not part of it.
 
     Args:
-        source: Where it comes from, for the message; the message never has any of *text*.
+        source: The origin of the text, for the message, which never contains any of *text*.
 
     Raises:
-        ConfigurationError: There is none, or it has characters that no secret has.
+        ConfigurationError: There is no secret, or it has characters that no secret has.
     """
     secret = text.strip("\N{ZERO WIDTH NO-BREAK SPACE} \t\r\n\v\f\0")
     if not secret:
@@ -60,7 +60,7 @@ def read_secret(text: str, source: str) -> str:
 
 
 def passwords_of(url: str) -> set[str]:
-    """The password in *url*, as it is written there and as it is meant; none if there is none.
+    """Return the password in *url*, as it is written there and decoded; nothing if there is none.
 
     A name without a password in an address of http is a token.
     """
@@ -74,7 +74,7 @@ def passwords_of(url: str) -> set[str]:
 
 
 def without_password(url: str) -> str:
-    """*url* as it may be shown: without name and password."""
+    """Return *url* without name and password, as it may be shown."""
     before, at, after = url.rpartition("@")
     if not at:
         return url
@@ -83,7 +83,7 @@ def without_password(url: str) -> str:
 
 
 class Mask:
-    """Takes known secrets out of texts: as they are, quoted, percent-encoded, and in base64 at any offset.
+    """A mask removes known secrets from texts: as they are, quoted, percent-encoded, and in base64 at any offset.
 
     One compiled expression does all the work. Secrets may be added at any time, from any thread.
     """
@@ -96,7 +96,7 @@ class Mask:
 
     @property
     def secrets(self) -> frozenset[str]:
-        """All that are masked now."""
+        """Return all secrets that are masked now."""
         return self._now().secrets
 
     def add(self, *secrets: str) -> None:
@@ -104,26 +104,26 @@ class Mask:
         self._given |= {secret for secret in secrets if len(secret) >= LEAST}
 
     def add_source(self, source: Callable[[], Collection[str]]) -> None:
-        """Mask what *source* gives from now on. It is asked for each text: it must be quick and must not raise."""
+        """Mask what *source* returns from now on. It is called for each text: it must be quick and must not raise."""
         self._sources = (*self._sources, source)
 
     def learn(self, other: "Mask") -> None:
-        """Mask what *other* masks, now and later."""
+        """Mask everything that *other* masks, now and later."""
         if other is not self:
             self.add_source(lambda: other.secrets)
 
     def __call__(self, text: str) -> str:
-        """*text* without secrets."""
+        """Return *text* without secrets."""
         pattern = self._now().pattern
         return pattern.sub(MASK, text) if pattern else text
 
     def value(self, value: Any) -> Any:
-        """*value* without secrets: of texts in it, however deep; other values stay as they are."""
+        """Return *value* with secrets removed from all texts in it, however deep; other values stay as they are."""
         pattern = self._now().pattern
         return value if pattern is None else _cleaned(value, pattern)
 
     def _now(self) -> "_Known":
-        """What is known, compiled anew only if it has changed."""
+        """Return the known secrets; compile them again only if they have changed."""
         found = (self._given, *(source() for source in self._sources))
         if found != self._known.found:
             self._known = _Known.of(found)
@@ -132,7 +132,7 @@ class Mask:
 
 @attrs.frozen
 class _Known:
-    """Secrets as they were found in several places, and the expression that finds them in texts."""
+    """The secrets that were collected from several sources, with the expression that finds them in texts."""
 
     found: tuple[Collection[str], ...] = (frozenset(),)
     secrets: frozenset[str] = frozenset()
@@ -140,7 +140,7 @@ class _Known:
 
     @classmethod
     def of(cls, found: tuple[Collection[str], ...]) -> "_Known":
-        """Compile them."""
+        """Compile the secrets."""
         secrets = frozenset(secret for some in found for secret in some if len(secret) >= LEAST)
         forms = {form for secret in secrets for form in _forms(secret)}
         # Longest first, so that a secret inside another one leaves no part of it.
@@ -159,7 +159,7 @@ def _cleaned(value: Any, pattern: re.Pattern[str]) -> Any:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """The texts that show *secret*."""
+    """Return the texts that reveal *secret*."""
     yield secret
     encoded = {quote(secret, safe=""), quote(secret), json.dumps(secret)[1:-1], repr(secret)[1:-1]}
     encoded |= {_PERCENT.sub(lambda found: found[0].lower(), form) for form in encoded}
@@ -169,7 +169,7 @@ def _forms(secret: str) -> Iterator[str]:
 
 
 def _in_base64(secret: bytes, offset: int) -> Iterator[str]:
-    """What the base64 of a text has of *secret*, wherever it begins in that text, in both alphabets."""
+    """Return what the base64 of any text around *secret* always contains, at each offset and in both alphabets."""
     text = base64.b64encode(b"\0" * offset + secret).decode()
     first, last = math.ceil(offset * 8 / 6), (offset + len(secret)) * 8 // 6
     yield text[first:last]

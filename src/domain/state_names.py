@@ -1,4 +1,4 @@
-"""Names of the states of Prefect 0.x and 1.x, and which of them specialises which (protocol section 4A). Pure.
+"""Names of the states of Prefect 0.x and 1.x, with the state that each one specialises (protocol section 4A). Pure.
 
 One table for the rules of a Cloud (``domain.cloud``) and for adapters that speak to one. The agent's own rules
 (``domain.model``, ``domain.services``) know phases only and never import this module.

@@ -1,4 +1,7 @@
-"""Texts of others in ours: cut, and without characters that do something to a log or a terminal. Pure."""
+"""Rules for texts that come from outside: they are cut, and characters that control a log or a terminal are replaced.
+
+Pure.
+"""
 
 import re
 from typing import Final
@@ -17,33 +20,33 @@ _SHORT: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def escaped(text: str) -> str:
-    """*text* on one line; characters that do something are written as Python writes them (``\\x1b``)."""
+    r"""Return *text* on one line; control characters are written as Python writes them (``\x1b``)."""
     return _ACTIVE.sub(_escape, text)
 
 
 def escaped_lines(text: str) -> str:
-    """Like :func:`escaped`, line by line: line ends and tabs stay."""
+    """Escape each line of the text as :func:`escaped` does; line ends and tabs stay."""
     return _ACTIVE.sub(lambda found: found[0] if found[0] in "\n\t" else _escape(found), text)
 
 
 def escaped_json(text: str) -> str:
-    """JSON *text* that means the same, without such characters."""
+    """Return JSON *text* that means the same but has no control characters."""
     return _ACTIVE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def cut(text: str, most: int) -> str:
-    """*text*, or its first *most* characters and how many there were."""
+    """Return *text*, or its first *most* characters and a note how many it had."""
     return text if len(text) <= most else f"{text[:most]}... (cut: {len(text)} characters)"
 
 
 def from_a_whole_word(text: str) -> str:
-    """*text*, which was cut at its beginning, without the rest of the word there: half of a secret cannot be masked."""
+    """Return *text*, cut at its beginning, from its first whole word: half of a secret could not be masked."""
     found = re.search(r"\s", text[:LONGEST_WORD])
     return text[found.start() if found else LONGEST_WORD :].lstrip()
 
 
 def readable_name(name: str) -> str:
-    """*name*, of a flow or a flow run, as all our texts, labels and units carry it: one line, at most MAX_NAME."""
+    """Return the *name* of a flow or flow run as all texts, labels and units carry it: one line, at most MAX_NAME."""
     shown = _ACTIVE.sub("\N{REPLACEMENT CHARACTER}", name[: MAX_NAME + 1])
     return shown if len(shown) <= MAX_NAME else f"{shown[: MAX_NAME - 1]}\N{HORIZONTAL ELLIPSIS}"
 

@@ -1,13 +1,13 @@
-"""Times as text: what backends send, and what they are sent."""
+"""Conversion of times between text, as backends write it, and aware datetimes."""
 
 from datetime import datetime, timezone
 
 
 def read_time(value: object) -> datetime:
-    """A time in ISO 8601: ``T`` or space, any number of digits after the second, with or without a zone (then UTC).
+    """Return a time from ISO 8601: ``T`` or space, any digits after the second, with or without a zone (then UTC).
 
     Raises:
-        ValueError: It is not a time.
+        ValueError: The text is not a time.
     """
     if isinstance(value, datetime):
         moment = value
@@ -23,7 +23,10 @@ def read_time(value: object) -> datetime:
 
 
 def iso(moment: datetime) -> str:
-    """UTC with microseconds and ``+00:00``: of fixed width, so that text order is time order (protocol section 1.7)."""
+    """Return the time in UTC with microseconds and ``+00:00``, as protocol section 1.7 wants it.
+
+    The width is fixed, so text order is time order.
+    """
     return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")
 
 

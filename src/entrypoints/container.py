@@ -1,4 +1,4 @@
-"""The composition root: what each part of one agent is given. How adapters are made is in ``factories.py``."""
+"""The composition root wires the parts of one agent. How adapters are made is in ``factories.py``."""
 
 import threading
 from typing import Any, Final, cast
@@ -46,17 +46,17 @@ from prefect.agent.ports.presence import Presence
 from prefect.agent.ports.reports import ReportStore
 
 PORTS: Final = ("cloud", "platform", "clock", "tell", "store", "presence")
-"""What :func:`build` takes in place of the defaults."""
+"""Names of the ports that :func:`build` accepts in place of the defaults."""
 
 
 class Container(containers.DeclarativeContainer):
-    """One agent. A port is replaced by overriding its provider."""
+    """The container makes the parts of one agent. A port is replaced by overriding its provider."""
 
     options: Dependency[Options] = Dependency(instance_of=Options)
     settings = options.provided.settings
     agent_name = Callable(lambda chosen: chosen.name, settings)  # not settings.name: providers have a name of their own
 
-    # Ports, and who hears what happens
+    # Ports, and the sinks of events
     clock: Provider[Clock] = Singleton(factories.system_clock)
     meter = Singleton(Meter, clock=clock)
     cloud: Provider[CloudApi] = Singleton(factories.graphql_cloud, options, clock, meter.provided.request)
@@ -134,88 +134,88 @@ class Container(containers.DeclarativeContainer):
 
 @attrs.frozen
 class Parts:
-    """What :func:`build` hands out. Everything is made when first asked for."""
+    """The parts that :func:`build` returns. Each is made when it is first asked for."""
 
     _container: Any
 
     @property
     def cloud(self) -> CloudApi:
-        """The Cloud API port."""
+        """Return the Cloud API port."""
         return cast("CloudApi", self._container.cloud())
 
     @property
     def platform(self) -> ExecutionPlatform:
-        """The execution platform port."""
+        """Return the execution platform port."""
         return cast("ExecutionPlatform", self._container.platform())
 
     @property
     def clock(self) -> Clock:
-        """The clock port."""
+        """Return the clock port."""
         return cast("Clock", self._container.clock())
 
     @property
     def announcer(self) -> Announcer:
-        """Takes every event of the agent."""
+        """Return the announcer, which takes every event of the agent."""
         return cast("Announcer", self._container.announcer())
 
     @property
     def health(self) -> Health:
-        """How the agent is."""
+        """Return the agent's health."""
         return cast("Health", self._container.health())
 
     @property
     def notifier(self) -> Notifier:
-        """The service manager, if there is one."""
+        """Return the notifier of the service manager, which does nothing without one."""
         return cast("Notifier", self._container.notifier())
 
     @property
     def meter(self) -> Meter:
-        """Numbers about the agent's work."""
+        """Return the meter, which counts the agent's work."""
         return cast("Meter", self._container.meter())
 
     @property
     def board(self) -> StatusBoard:
-        """What the agent does, as facts."""
+        """Return the status board, which says what the agent is doing."""
         return cast("StatusBoard", self._container.board())
 
     @property
     def work(self) -> WorkInHand:
-        """What the agent has in hand."""
+        """Return the flow runs and units that the agent is working on."""
         return cast("WorkInHand", self._container.work())
 
     @property
     def outbox(self) -> Outbox:
-        """Reports that are not confirmed. Asks the Cloud for its identity."""
+        """Return the outbox of reports that are not confirmed. Making it asks the Cloud for its identity."""
         return cast("Outbox", self._container.outbox())
 
     @property
     def wakes(self) -> Wakes:
-        """What ends the loops."""
+        """Return the events that wake and end the loops."""
         return cast("Wakes", self._container.wakes())
 
     @property
     def supervisor(self) -> Supervisor:
-        """Runs loops."""
+        """Return the supervisor, which runs the loops."""
         return cast("Supervisor", self._container.supervisor())
 
     @property
     def create_unit(self) -> CreateUnit:
-        """Plans and creates the unit of a claimed flow run."""
+        """Return the service that plans and creates the unit of a claimed flow run."""
         return cast("CreateUnit", self._container.create_unit())
 
     @property
     def recover_claims(self) -> RecoverClaims:
-        """Sees to claims that have no unit."""
+        """Return the service that recovers claims without a unit."""
         return cast("RecoverClaims", self._container.recover_claims())
 
     @property
     def start_up(self) -> StartUp:
-        """Everything that must have succeeded once before the first poll."""
+        """Return the start: everything that must have succeeded once before the first poll."""
         return cast("StartUp", self._container.start_up())
 
     @property
     def loops(self) -> Loops:
-        """The loops. Asks the platform for its identity."""
+        """Return the loops. Making them asks the platform for its identity."""
         return cast("Loops", self._container.loops())
 
 
@@ -223,12 +223,12 @@ def build(options: Options, **ports: Any) -> Parts:
     """Wire one agent.
 
     Args:
-        options: What a person decided.
+        options: Everything that arguments, environment and files decide.
         ports: ``cloud``, ``platform``, ``clock``, ``tell``, ``store`` or ``presence``: an object of yours in place of
             the default.
 
     Raises:
-        ConfigurationError: A keyword that is no port.
+        ConfigurationError: A keyword is not the name of a port.
     """
     container = Container(options=options)
     for name, port in ports.items():

@@ -1,4 +1,4 @@
-"""How each adapter is made. Its libraries are imported here, when it is first asked for."""
+"""Factories make each adapter. They import its libraries when it is first asked for."""
 
 import os
 import socket
@@ -34,18 +34,18 @@ NO_PLATFORM: Final = "none"
 
 @attrs.frozen(kw_only=True)
 class Options:
-    """Everything that the wiring of one agent needs to know.
+    """Options are everything that the wiring of one agent needs to know.
 
     Attributes:
-        agent_type: How the agent calls its kind to the Cloud.
+        agent_type: Type with which the agent registers with the Cloud.
         agent_config_id: Id of an agent configuration kept in the Cloud.
         platform: Name of a built-in platform, of an entry point in the group ``prefect.agent.platforms``, or ``none``.
         platform_options: Keywords for that platform's factory.
-        own_deploy: The user's own way to start flow runs; None for the platform's.
-        policy: What flow runs may ask for.
+        own_deploy: The user's own function that starts flow runs; None for the platform's.
+        policy: Rules for what flow runs may ask for.
         send_logs: Whether flow runs send their logs to the Cloud.
         flow_log_level: Level of the flow runs' loggers.
-        mask: Takes secrets out of what leaves this process.
+        mask: Removes secrets from everything that leaves this process.
         state_directory: Where to keep reports that the Cloud has not confirmed; None for the environment's, or
             ``~/.prefect-agent``. They are kept in memory if there is no connection.
         rhythm: Pauses of the loops that no setting names.
@@ -67,22 +67,22 @@ class Options:
 
     @property
     def recovers(self) -> bool:
-        """Whether a claim is started again if it is not known whether its run was started."""
+        """Return whether a claim is started again if it is not known whether its run was started."""
         return self.own_deploy is None or self.own_deploy.recovers
 
 
 def system_clock() -> Clock:
-    """The clock of this machine."""
+    """Return the clock of this machine."""
     from prefect.agent.adapters.system.clock import SystemClock  # noqa: PLC0415
 
     return SystemClock()
 
 
 def graphql_cloud(options: Options, clock: Clock, observe: Callable[[str, str, float], None]) -> CloudApi:
-    """The Cloud of the options' connection; *observe* takes what each request asked for and what came of it.
+    """Return the Cloud of the options' connection; *observe* takes what each request asked for and its outcome.
 
     Raises:
-        ConfigurationError: They have none.
+        ConfigurationError: The options have no connection.
     """
     from prefect.agent.adapters.graphql import GraphQLCloudApi  # noqa: PLC0415 - requests costs 30 ms
 
@@ -105,7 +105,7 @@ def graphql_cloud(options: Options, clock: Clock, observe: Callable[[str, str, f
 
 
 def platform(options: Options) -> ExecutionPlatform:
-    """The platform that the options name.
+    """Return the platform that the options name.
 
     Raises:
         ConfigurationError: There is no such platform, or one of its options cannot be.
@@ -119,7 +119,7 @@ def platform(options: Options) -> ExecutionPlatform:
 
 
 def store(options: Options, marks: Owner) -> ReportStore:
-    """Where reports wait for their confirmation: on disk, or in memory beside a Cloud without a connection."""
+    """Return the store of unconfirmed reports: on disk, or in memory if the Cloud has no connection."""
     if options.connection is None:
         return MemoryReports()
     from prefect.agent.adapters.reports import reports_store  # noqa: PLC0415
@@ -128,14 +128,14 @@ def store(options: Options, marks: Owner) -> ReportStore:
 
 
 def presence(platform: ExecutionPlatform) -> Presence:
-    """The platform's own presence, else this machine's."""
+    """Return the platform's own presence, else this machine's."""
     from prefect.agent.adapters.system.presence import SystemPresence  # noqa: PLC0415
 
     return platform.presence or SystemPresence()
 
 
 def claimant(options: Options, platform: ExecutionPlatform, presence: Presence) -> Claimant:
-    """What this process writes into its claims; its id is of use to a person who reads it."""
+    """Return what this process writes into its claims; its id helps a person who reads it."""
     settings = options.settings
     shape = platform.fingerprint + options.policy.fingerprint
     return Claimant(
@@ -149,12 +149,12 @@ def claimant(options: Options, platform: ExecutionPlatform, presence: Presence) 
 
 
 def marks(settings: AgentSettings, cloud: CloudApi) -> Owner:
-    """The marks of this agent's units."""
+    """Return the marks of this agent's units."""
     return owner(cloud.identity, settings.name, settings.labels)
 
 
 def identity(options: Options) -> AgentIdentity:
-    """How the agent presents itself to the Cloud."""
+    """Return the identity by which the agent registers with the Cloud."""
     settings = options.settings
     return AgentIdentity(
         name=settings.name, type=options.agent_type, labels=settings.labels, config_id=options.agent_config_id
@@ -162,11 +162,11 @@ def identity(options: Options) -> AgentIdentity:
 
 
 def about(options: Options) -> dict[str, Any]:
-    """What is known of an agent before it starts."""
+    """Return the facts about an agent that are known before it starts."""
     login = options.connection
     return {"type": options.agent_type, "cloud": None if login is None else without_password(login.api)}
 
 
 def notifier() -> Notifier:
-    """The service manager of this process, if it has one."""
+    """Return the service manager of this process, if it has one."""
     return Notifier.from_environ(os.environ)

@@ -22,16 +22,19 @@ if TYPE_CHECKING:
     from prefect.agent.adapters.fakes import ManualClock as ManualClock
     from prefect.agent.adapters.fakes.contracts import ClockContract as ClockContract
     from prefect.agent.adapters.fakes.contracts import CloudApiContract as CloudApiContract
+    from prefect.agent.adapters.fakes.contracts import CloudHarness as CloudHarness
     from prefect.agent.adapters.fakes.contracts import CloudWorld as CloudWorld
     from prefect.agent.adapters.fakes.contracts import ExecutionPlatformContract as ExecutionPlatformContract
     from prefect.agent.adapters.fakes.contracts import LooseClaimContract as LooseClaimContract
     from prefect.agent.adapters.fakes.contracts import LooseCloudContract as LooseCloudContract
+    from prefect.agent.adapters.fakes.contracts import LooseCloudHarness as LooseCloudHarness
     from prefect.agent.adapters.fakes.contracts import LooseCloudWorld as LooseCloudWorld
     from prefect.agent.adapters.fakes.contracts import PatientPlatformContract as PatientPlatformContract
+    from prefect.agent.adapters.fakes.contracts import PlatformHarness as PlatformHarness
     from prefect.agent.adapters.fakes.contracts import PlatformWorld as PlatformWorld
     from prefect.agent.adapters.fakes.contracts import ReportStoreContract as ReportStoreContract
     from prefect.agent.adapters.fakes.contracts import RunSeen as RunSeen
-    from prefect.agent.adapters.fakes.contracts.worlds import eventually as eventually
+    from prefect.agent.adapters.fakes.contracts.harnesses import eventually as eventually
     from prefect.agent.entrypoints.server.services import Routine as Routine
     from prefect.agent.entrypoints.server.testing import running_server as running_server
 
@@ -42,6 +45,7 @@ _SERVER: Final = "prefect.agent.entrypoints.server"
 _HOMES: Final = {
     "ClockContract": _SUITES,
     "CloudApiContract": _SUITES,
+    "CloudHarness": _SUITES,
     "CloudWorld": _SUITES,
     "ExecutionPlatformContract": _SUITES,
     "FailingCloudApi": _FAKES,
@@ -52,14 +56,16 @@ _HOMES: Final = {
     "InMemoryPresence": _FAKES,
     "LooseClaimContract": _SUITES,
     "LooseCloudContract": _SUITES,
+    "LooseCloudHarness": _SUITES,
     "LooseCloudWorld": _SUITES,
     "ManualClock": _FAKES,
     "PatientPlatformContract": _SUITES,
+    "PlatformHarness": _SUITES,
     "PlatformWorld": _SUITES,
     "ReportStoreContract": _SUITES,
     "Routine": f"{_SERVER}.services",
     "RunSeen": _SUITES,
-    "eventually": f"{_SUITES}.worlds",
+    "eventually": f"{_SUITES}.harnesses",
     "running_server": f"{_SERVER}.testing",
 }
 """The module that each public name comes from."""
@@ -67,6 +73,7 @@ _HOMES: Final = {
 __all__ = [
     "ClockContract",
     "CloudApiContract",
+    "CloudHarness",
     "CloudWorld",
     "ExecutionPlatformContract",
     "FailingCloudApi",
@@ -77,9 +84,11 @@ __all__ = [
     "InMemoryPresence",
     "LooseClaimContract",
     "LooseCloudContract",
+    "LooseCloudHarness",
     "LooseCloudWorld",
     "ManualClock",
     "PatientPlatformContract",
+    "PlatformHarness",
     "PlatformWorld",
     "ReportStoreContract",
     "Routine",

@@ -53,7 +53,7 @@ class QuietPlatform(InMemoryPlatform):
         with self._place.changed:
             del self._place.created[: len(made)]
             self._place.changes.clear()
-        self._troubles._calls.clear()
+        self._failures._calls.clear()
 
 
 @attrs.define
@@ -80,7 +80,7 @@ class Soak:
                 del runs[run], self.ended[run]
                 self.over += 1
             self.cloud._logs.clear()
-        self.cloud._troubles._calls.clear()
+        self.cloud._failures._calls.clear()
         while self.added < self.total and len(runs) - len(self.ended) < AT_ONCE:
             self.cloud.add_flow_run()
             self.added += 1

@@ -9,7 +9,7 @@ import attrs
 import requests
 
 from prefect.agent.adapters.fakes import FailingCloudApi, FlowRunView, InMemoryCloudApi
-from prefect.agent.adapters.fakes.contracts import CloudWorld
+from prefect.agent.adapters.fakes.contracts import CloudHarness
 from prefect.agent.adapters.graphql import GraphQLCloudApi
 from prefect.agent.adapters.system import SystemClock
 from prefect.agent.domain.model.flow_runs import FlowRunId, TaskRunId
@@ -26,7 +26,7 @@ FLOW: Final = {
 }
 
 
-class MemoryCloudHarness(CloudWorld):
+class MemoryCloudHarness(CloudHarness):
     """The in-memory Cloud, through its back door."""
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class MemoryCloudHarness(CloudWorld):
 
 
 @attrs.define
-class ServedCloudHarness(CloudWorld):
+class ServedCloudHarness(CloudHarness):
     """The embedded Cloud over HTTP, through GraphQL documents of the tests' own."""
 
     url: str

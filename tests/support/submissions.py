@@ -1,4 +1,4 @@
-"""Submissions of new flow runs for the platform contract: the part that all worlds share."""
+"""Submissions of new flow runs for the platform contract: the part that all harnesses share."""
 
 import shlex
 import uuid
@@ -29,7 +29,7 @@ class Wish:
 
 @attrs.define
 class Submissions:
-    """Gives submissions of new flow runs out; the part that all worlds share."""
+    """Gives submissions of new flow runs out; the part that all harnesses share."""
 
     stack: ExitStack
     wishes: dict[str, Wish] = attrs.field(factory=dict)

@@ -1,7 +1,7 @@
-"""A Cloud, a platform and a clock in memory: for this package's tests and for yours (``prefect.agent.testing``).
+"""A Cloud, a platform and a clock in memory, for this package's tests and for yours (``prefect.agent.testing``).
 
-They keep every promise of their ports; ``prefect.agent.adapters.fakes.contracts`` holds the suites that prove it, of
-them and of every other adapter. Each has a documented back door for tests, and fails on request.
+The fakes keep every promise of their ports; the suites in ``prefect.agent.adapters.fakes.contracts`` prove it for them
+and for every other adapter. Tests change the contents of a fake by its documented methods, or let its calls fail.
 """
 
 from prefect.agent.adapters.fakes.clock import ManualClock

@@ -1,4 +1,4 @@
-"""A clock that goes on only when it is told to."""
+"""A clock whose time passes only when a test says so."""
 
 import threading
 from datetime import datetime, timedelta, timezone
@@ -13,7 +13,7 @@ START: Final = datetime(2024, 1, 1, tzinfo=timezone.utc)
 
 
 class ManualClock(Clock):
-    """Time passes by :meth:`advance` alone.
+    """A manual clock goes on by :meth:`advance` alone.
 
     Args:
         start: The time of day to begin with; aware.
@@ -57,7 +57,7 @@ class ManualClock(Clock):
 
     @property
     def waiting(self) -> int:
-        """How many threads are in a pause now."""
+        """Return how many threads are in a pause now."""
         with self._changed:
             return self._waiting
 

@@ -1,4 +1,4 @@
-"""A whole little Prefect Cloud in memory, by the same rules as the embedded one."""
+"""A small but complete Prefect Cloud in memory, with the same rules as the embedded Cloud."""
 
 import threading
 import uuid
@@ -50,7 +50,7 @@ FLOW: Final = Flow(id="00000000-0000-4000-8000-00000000000f", name="flow")
 
 @attrs.frozen(kw_only=True)
 class FlowRunView:
-    """A flow run as it is inside the Cloud.
+    """A view shows a flow run as it is inside the Cloud.
 
     Attributes:
         state: Type of the state.
@@ -64,7 +64,7 @@ class FlowRunView:
 
 
 class InMemoryCloudApi(OrderingCloudApi):
-    """Flow runs in a dictionary; any number of agents may share one object.
+    """This Cloud keeps flow runs in a dictionary; any number of agents may share one object.
 
     Back door for tests: :meth:`add_flow_run`, :meth:`add_task_run`, :meth:`set_state`, :meth:`set_task_state`,
     :meth:`cancel`, :meth:`limit_label`, :meth:`flow_run`, :meth:`logs`, :meth:`answer_claims`, :meth:`answer_ends`,
@@ -181,7 +181,7 @@ class InMemoryCloudApi(OrderingCloudApi):
         state: str = "Scheduled",
         run_id: str | None = None,
     ) -> FlowRunId:
-        """Make a flow run and return its id.
+        """Create a flow run and return its id.
 
         Args:
             due: When it is to start; None for now.
@@ -217,10 +217,10 @@ class InMemoryCloudApi(OrderingCloudApi):
             return self._store.add_task_run(self._store.get(run_id), state, start_time or now, now=now)
 
     def limit_label(self, label: str, places: int | None) -> None:
-        """Let at most so many flow runs with *label* run at a time; None lifts the limit.
+        """Let at most *places* flow runs with *label* run at a time; None lifts the limit.
 
         Raises:
-            CloudRefusal: That is no number of places.
+            CloudRefusal: *places* is not a valid number.
         """
         with self._guard:
             self._store.limits.pop(label, None)
@@ -228,7 +228,7 @@ class InMemoryCloudApi(OrderingCloudApi):
                 self._store.limits[label] = check_limit(places)
 
     def set_state(self, run_id: FlowRunId, state: str, message: str = "", start_time: datetime | None = None) -> None:
-        """Do what a flow's process or a person does: put a flow run into another state.
+        """Put a flow run into another state, as its process or a person would.
 
         A run that is to be Running becomes Queued if there is a limit without a free place (:meth:`limit_label`).
 
@@ -246,14 +246,14 @@ class InMemoryCloudApi(OrderingCloudApi):
     def set_task_state(
         self, run_id: FlowRunId, task_run_id: TaskRunId, state: str, start_time: datetime | None = None
     ) -> None:
-        """Like :meth:`set_state`, for a task run."""
+        """Put a task run into another state, by the same rules as :meth:`set_state`."""
         with self._guard:
             run = self._store.get(run_id)
             new = made_state(state, "", start_time)
             self._store.set_task_state(run, run.task_runs[task_run_id], new, now=self._now())
 
     def cancel(self, run_id: FlowRunId) -> None:
-        """Do what a person does who cancels a flow run."""
+        """Cancel a flow run, as a person would."""
         with self._guard:
             row = self._store.get(run_id)
             target = cancel(row.state)
@@ -261,7 +261,7 @@ class InMemoryCloudApi(OrderingCloudApi):
                 self._store.set_state(row, target, now=self._now())
 
     def flow_run(self, run_id: FlowRunId) -> FlowRunView:
-        """Look at a flow run.
+        """Return a view of a flow run.
 
         Raises:
             NotFound: There is no such flow run.
@@ -272,12 +272,12 @@ class InMemoryCloudApi(OrderingCloudApi):
             return FlowRunView(state=kind, message=message, version=row.columns["version"], history=tuple(row.history))
 
     def logs(self, run_id: FlowRunId) -> list[LogLine]:
-        """The log of a flow run."""
+        """Return the log of a flow run."""
         with self._guard:
             return [line for line in self._logs if line.flow_run_id == run_id]
 
     def answer_claims(self, run_id: FlowRunId, answer: Callable[[FlowRun], ClaimOutcome] | None) -> None:
-        """Answer every claim of a flow run with *answer* (``Deferred`` will do); None lets the rules decide again."""
+        """Answer every claim of a flow run with *answer*, such as ``Deferred``; None lets the rules decide again."""
         with self._guard:
             if answer is None:
                 self._answers.pop(run_id, None)
@@ -297,7 +297,7 @@ class InMemoryCloudApi(OrderingCloudApi):
 
     @property
     def registered(self) -> Mapping[AgentIdentity, str]:
-        """Agents with their ids."""
+        """Return the registered agents with their ids."""
         with self._guard:
             return dict(self._agents)
 
@@ -321,7 +321,7 @@ class InMemoryCloudApi(OrderingCloudApi):
         return EndOutcome(verdict=EndVerdict.SETTLED)
 
     def _check_line(self, line: LogLine) -> None:
-        """Refuse what a Cloud refuses, and with it the whole batch.
+        """Refuse a line that a Cloud refuses, and with it the whole batch.
 
         Raises:
             RequestRejected: The flow run does not exist, the level is none, or a text cannot be stored.
@@ -337,7 +337,7 @@ class InMemoryCloudApi(OrderingCloudApi):
 
     @contextmanager
     def _call(self, method: str) -> Generator[None]:
-        with self._troubles.call(method), self._guard:
+        with self._failures.call(method), self._guard:
             yield
 
     def _now(self) -> datetime:
@@ -375,10 +375,10 @@ class InMemoryCloudApi(OrderingCloudApi):
         return Claimed(run, request.record)
 
     def _claim_task_runs(self, row: StoredFlowRun, request: ClaimRequest) -> None:
-        """The first decides; the others may have moved on, which is their business.
+        """Claim the task runs of a Running run. The first one decides; the others may have moved on.
 
         Raises:
-            CloudRefusal: The first is not to be had.
+            CloudRefusal: The first task run cannot be claimed.
         """
         for number, wanted in enumerate(request.run.due_task_runs or request.run.claimed_task_runs):
             task = row.task_runs[wanted.id]
@@ -391,6 +391,6 @@ class InMemoryCloudApi(OrderingCloudApi):
 
 
 def _waiting(payload: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The state that a claim wraps: the one that waits, also if the claim is taken over."""
+    """Return the waiting state that a claim wraps, also if the claim is taken over."""
     wrapped: Mapping[str, Any] = payload.get("state", {}) if payload.get("type") == "Submitted" else payload
     return wrapped

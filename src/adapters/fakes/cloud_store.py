@@ -1,4 +1,4 @@
-"""The memory of the in-memory Cloud: rows as the Cloud's rules want them, and views of them as the port wants them."""
+"""The store of the in-memory Cloud: rows as the Cloud's rules need them, and views of them as the port needs them."""
 
 import hashlib
 import uuid
@@ -36,7 +36,7 @@ HANDED_BACK_FOR: Final = timedelta(minutes=1)
 
 @attrs.frozen
 class MemoryAttempt(Attempt):
-    """An attempt by version; for a Running run also by the task runs that are due.
+    """An attempt consists of a version; for a Running run also of the task runs that are due.
 
     Attributes:
         due: Short hash of the due task runs; empty if the run itself is claimed.
@@ -64,25 +64,25 @@ def fence_of(run: FlowRun | TaskRun) -> MemoryAttempt:
 
 @attrs.define
 class StoredRun:
-    """A flow run or a task run: ``columns`` as the Cloud's rules know them, and everything that ever happened to it."""
+    """A stored flow run or task run: ``columns`` as the Cloud's rules know them, and its whole history."""
 
     columns: dict[str, Any]
     history: list[tuple[str, str]] = attrs.field(factory=list)
 
     @property
     def state(self) -> str:
-        """Type of the state it is in."""
+        """Return the type of its present state."""
         return str(self.columns["state"])
 
     def apply(self, accepted: transitions.Accepted) -> None:
-        """Take an update over."""
+        """Apply an update of the Cloud's rules."""
         self.columns.update(accepted.values)
         self.history.append((str(accepted.history["state"]), str(accepted.history["message"] or "")))
 
 
 @attrs.define
 class StoredFlowRun(StoredRun):
-    """A flow run with its task runs."""
+    """A stored flow run has task runs."""
 
     name: str = ""
     flow: Flow = Flow(id="flow")
@@ -94,18 +94,18 @@ class StoredFlowRun(StoredRun):
 
     @property
     def id(self) -> FlowRunId:
-        """The flow run's id."""
+        """Return the flow run's id."""
         return FlowRunId(self.columns["id"])
 
     def due(self, before: datetime) -> list[StoredRun]:
-        """Task runs that wait to be started before *before*, by id."""
+        """Return the task runs that wait to be started before *before*, by id."""
         ready = [row for row in self.task_runs.values() if is_due(row.columns, before)]
         return sorted(ready, key=lambda row: str(row.columns["id"]))
 
 
 @attrs.define
 class Store:
-    """All flow runs. Not thread-safe: the caller holds a lock.
+    """The store holds all flow runs. Not thread-safe: the caller holds a lock.
 
     Attributes:
         strictness: Of this Cloud.
@@ -129,7 +129,7 @@ class Store:
         name: str,
         run_id: str | None,
     ) -> StoredFlowRun:
-        """A new Scheduled flow run."""
+        """Add a Scheduled flow run."""
         row = StoredFlowRun(
             _blank(run_id or str(uuid.uuid4())),
             name=name or f"flow-run-{len(self.runs) + 1}",
@@ -142,7 +142,7 @@ class Store:
         return row
 
     def add_task_run(self, run: StoredFlowRun, state: str, start_time: datetime | None, *, now: datetime) -> TaskRunId:
-        """A new task run in a state."""
+        """Add a task run in a state."""
         row = StoredRun(_blank(str(uuid.uuid4())))
         task_run_id = TaskRunId(row.columns["id"])
         run.task_runs[task_run_id] = row
@@ -150,7 +150,7 @@ class Store:
         return task_run_id
 
     def get(self, run_id: FlowRunId) -> StoredFlowRun:
-        """The flow run of that id.
+        """Return the flow run with that id.
 
         Raises:
             NotFound: There is none.
@@ -205,22 +205,25 @@ class Store:
     def ready(
         self, labels: Collection[str], before: datetime, now: datetime, skip: Collection[FlowRunId] = ()
     ) -> list[StoredFlowRun]:
-        """The queue: due flow runs that fit *labels*, oldest first. Task runs count once they are due *now*."""
+        """Return the queue: due flow runs that match *labels*, oldest first.
+
+        Task runs count once they are due *now*.
+        """
         left_out = set(skip)
         found = [each for each in self._due(before, now) if each[1] not in left_out]
         due = [row for _, _, row in sorted(found, key=lambda each: each[:2])[: self.strictness.queue_reads]]
         return [row for row in due if labels_match(row.labels, labels)][:LIMIT]
 
     def has_due(self, before: datetime, now: datetime) -> bool:
-        """Whether any flow run is due, whatever its labels."""
+        """Return whether any flow run is due, whatever its labels."""
         return any(True for _ in self._due(before, now))
 
     def late(self, before: datetime) -> list[FlowRunId]:
-        """Runs that were due *before*, whatever their labels, oldest first."""
+        """Return the runs that were due *before*, whatever their labels, oldest first."""
         return [run_id for _, run_id, _ in sorted(self._due(before, before), key=lambda each: each[:2])][:LIMIT]
 
     def _due(self, before: datetime, now: datetime) -> Iterator[tuple[str, FlowRunId, StoredFlowRun]]:
-        """Since when each due run waits, its id and the run."""
+        """Return each due run with its id and the time since which it waits."""
         for row in self.runs.values():
             if row.state not in STARTED:
                 continue
@@ -281,7 +284,7 @@ class _Change(RunStore):
 
 
 def facts(row: StoredFlowRun, agents: Sequence[SeenAgent], now: datetime) -> RunFacts:
-    """What an explanation of the run starts from."""
+    """Return the facts from which the run is explained."""
     seen = view(row, now)
     return RunFacts(
         id=row.id,
@@ -298,7 +301,7 @@ def facts(row: StoredFlowRun, agents: Sequence[SeenAgent], now: datetime) -> Run
 
 
 def view(row: StoredFlowRun, now: datetime) -> FlowRun:
-    """The flow run as the port shows it."""
+    """Return the flow run as the port shows it."""
     is_running = row.state == RUNNING
     due = tuple(_task_view(task) for task in row.due(now)) if is_running else ()
     return FlowRun(
@@ -317,14 +320,14 @@ def view(row: StoredFlowRun, now: datetime) -> FlowRun:
 
 
 def submitted(record: ClaimRecord, wrapped: Mapping[str, Any]) -> CloudState:
-    """The state that claims."""
+    """Return the Submitted state of a claim."""
     message = "Submitted for execution"
     payload = {"type": "Submitted", "message": message, RECORD: record, "state": wrapped}
     return CloudState(type="Submitted", message=message, payload=payload)
 
 
 def made_state(kind: str, message: str, start_time: datetime | None = None) -> CloudState:
-    """A state that a test asks for.
+    """Return a state that a test asks for.
 
     Raises:
         ValueError: There is no such type.
@@ -360,13 +363,13 @@ def _claimed_tasks(row: StoredFlowRun) -> list[StoredRun]:
 
 
 def _recoveries(row: StoredRun, task_runs: Iterable[StoredRun]) -> int:
-    """What the waiting states of a run, or of its task runs, remember."""
+    """Return the number of recoveries in the waiting states of a run, or of its task runs."""
     waiting = [each for each in (row, *task_runs) if each.state in SCHEDULED]
     return max((each.columns["serialized_state"].get(RECOVERIES, 0) for each in waiting), default=0)
 
 
 def _waits_again(row: StoredRun, message: str, recoveries: int, now: datetime) -> CloudState:
-    """The state that *row* waited in before its claim, for a while longer."""
+    """Return the state in which *row* waited before its claim, for a while longer."""
     waited = row.columns["serialized_state"].get("state") or {}
     kind = str(waited.get("type"))
     kind = kind if kind in SCHEDULED else "Scheduled"  # a loose Cloud lets a Running run be claimed

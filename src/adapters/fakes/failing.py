@@ -1,10 +1,10 @@
-"""Wrappers that make any adapter fail on request, a real one too."""
+"""Wrappers that make any adapter fail on request, also one of a real backend."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from prefect.agent.adapters.fakes.troubles import Troubles
+from prefect.agent.adapters.fakes.failures import RequestedFailures
 from prefect.agent.domain.errors import CloudError, OutcomeUnknown, PlatformError, PlatformUnavailable
 from prefect.agent.domain.model.demands import Demands
 from prefect.agent.domain.model.ends import End, EndOutcome, EndVerdict
@@ -30,16 +30,19 @@ PLATFORM_METHODS: Final = PLATFORM_CHANGES | {
 }  # fmt: skip
 
 
-class TroublesomeCloudApi(CloudApi):
+class FallibleCloudApi(CloudApi):
     """A Cloud API whose calls are counted and fail on request."""
 
     def __init__(self) -> None:
-        self._troubles = Troubles(CLOUD_METHODS, lossy=CLOUD_CHANGES, lost=OutcomeUnknown)
+        self._failures = RequestedFailures(CLOUD_METHODS, lossy=CLOUD_CHANGES, lost=OutcomeUnknown)
 
     @property
     def calls(self) -> list[str]:
-        """Names of the methods called so far, in order; ``workload`` and ``close``, which send nothing, aside."""
-        return self._troubles.calls
+        """Return the names of the methods called so far, in order.
+
+        ``workload`` and ``close``, which send nothing, are left out.
+        """
+        return self._failures.calls
 
     def fail_next(self, method: str, error: CloudError, *, times: int = 1) -> None:
         """Let the next *times* calls of *method* raise *error* and do nothing. Requests queue up.
@@ -47,7 +50,7 @@ class TroublesomeCloudApi(CloudApi):
         Raises:
             ValueError: There is no such method.
         """
-        self._troubles.fail_next(method, error, times)
+        self._failures.fail_next(method, error, times)
 
     def lose_answers(self, method: str, times: int = 1) -> None:
         """Let the next *times* calls of *method* do their work and then raise ``OutcomeUnknown``.
@@ -55,19 +58,19 @@ class TroublesomeCloudApi(CloudApi):
         Raises:
             ValueError: The method changes nothing, so its outcome cannot be unknown.
         """
-        self._troubles.lose_answers(method, times)
+        self._failures.lose_answers(method, times)
 
 
-class TroublesomePlatform(ExecutionPlatform):
+class FalliblePlatform(ExecutionPlatform):
     """A platform whose calls are counted and fail on request."""
 
     def __init__(self) -> None:
-        self._troubles = Troubles(PLATFORM_METHODS, lossy=PLATFORM_CHANGES, lost=PlatformUnavailable)
+        self._failures = RequestedFailures(PLATFORM_METHODS, lossy=PLATFORM_CHANGES, lost=PlatformUnavailable)
 
     @property
     def calls(self) -> list[str]:
-        """Names of the methods called so far, in order; ``traits``, ``identity`` and ``close`` aside."""
-        return self._troubles.calls
+        """Return the names of the methods called so far, in order, except ``traits``, ``identity`` and ``close``."""
+        return self._failures.calls
 
     def fail_next(self, method: str, error: PlatformError, *, times: int = 1) -> None:
         """Let the next *times* calls of *method* raise *error* and do nothing. Requests queue up.
@@ -75,7 +78,7 @@ class TroublesomePlatform(ExecutionPlatform):
         Raises:
             ValueError: There is no such method.
         """
-        self._troubles.fail_next(method, error, times)
+        self._failures.fail_next(method, error, times)
 
     def lose_answers(self, method: str, times: int = 1) -> None:
         """Let the next *times* calls of *method* do their work and then raise ``PlatformUnavailable``.
@@ -83,22 +86,22 @@ class TroublesomePlatform(ExecutionPlatform):
         Raises:
             ValueError: The method changes nothing.
         """
-        self._troubles.lose_answers(method, times)
+        self._failures.lose_answers(method, times)
 
 
-class FailingCloudApi(TroublesomeCloudApi):
-    """Passes everything on to *inner*, troubles asked for aside."""
+class FailingCloudApi(FallibleCloudApi):
+    """The wrapper passes every call on to *inner*, except those that are to fail."""
 
     def __init__(self, inner: CloudApi) -> None:
         super().__init__()
         self._inner = inner
 
     def connect(self) -> Tenant:
-        with self._troubles.call("connect"):
+        with self._failures.call("connect"):
             return self._inner.connect()
 
     def register(self, agent: AgentIdentity) -> str:
-        with self._troubles.call("register"):
+        with self._failures.call("register"):
             return self._inner.register(agent)
 
     @property
@@ -126,42 +129,42 @@ class FailingCloudApi(TroublesomeCloudApi):
         wait: float = 0.0,
         skip: Collection[FlowRunId] = (),
     ) -> Sequence[FlowRun]:
-        with self._troubles.call("ready_flow_runs"):
+        with self._failures.call("ready_flow_runs"):
             return self._inner.ready_flow_runs(labels=labels, before=before, limit=limit, wait=wait, skip=skip)
 
     def claim(self, requests: Sequence[ClaimRequest]) -> Sequence[ClaimOutcome]:
-        with self._troubles.call("claim"):
+        with self._failures.call("claim"):
             return self._inner.claim(requests)
 
     def flow_runs(self, ids: Collection[FlowRunId]) -> Sequence[FlowRun]:
-        with self._troubles.call("flow_runs"):
+        with self._failures.call("flow_runs"):
             return self._inner.flow_runs(ids)
 
     def claimed_flow_runs(self, *, platform: str, changed_since: datetime | None = None) -> Sequence[FlowRun]:
-        with self._troubles.call("claimed_flow_runs"):
+        with self._failures.call("claimed_flow_runs"):
             return self._inner.claimed_flow_runs(platform=platform, changed_since=changed_since)
 
     def changes(self, *, platform: str, changed_since: datetime | None = None, due_before: datetime) -> Changes:
-        with self._troubles.call("claimed_flow_runs"):
+        with self._failures.call("claimed_flow_runs"):
             return self._inner.changes(platform=platform, changed_since=changed_since, due_before=due_before)
 
     def end(self, ends: Sequence[End]) -> Sequence[EndOutcome]:
         try:
-            with self._troubles.call("end"):
+            with self._failures.call("end"):
                 return self._inner.end(ends)
         except OutcomeUnknown as problem:
             return [EndOutcome(verdict=EndVerdict.UNKNOWN, reason=str(problem)) for _ in ends]
 
     def write_logs(self, lines: Sequence[LogLine]) -> None:
-        with self._troubles.call("write_logs"):
+        with self._failures.call("write_logs"):
             self._inner.write_logs(lines)
 
     def facts(self, reference: Reference) -> RunFacts | None:
-        with self._troubles.call("facts"):
+        with self._failures.call("facts"):
             return self._inner.facts(reference)
 
     def late_flow_runs(self, *, by: timedelta) -> Sequence[FlowRunId]:
-        with self._troubles.call("late_flow_runs"):
+        with self._failures.call("late_flow_runs"):
             return self._inner.late_flow_runs(by=by)
 
     def flow_drafts(self, reference: FlowReference) -> Sequence[FlowDraft]:
@@ -186,8 +189,8 @@ class FailingCloudApi(TroublesomeCloudApi):
         self._inner.close()
 
 
-class FailingPlatform(TroublesomePlatform):
-    """Passes everything on to *inner*, troubles asked for aside."""
+class FailingPlatform(FalliblePlatform):
+    """The wrapper passes every call on to *inner*, except those that are to fail."""
 
     def __init__(self, inner: ExecutionPlatform) -> None:
         super().__init__()
@@ -218,11 +221,11 @@ class FailingPlatform(TroublesomePlatform):
         return self._inner.presence
 
     def check(self) -> None:
-        with self._troubles.call("check"):
+        with self._failures.call("check"):
             self._inner.check()
 
     def demands(self, submission: Submission) -> Demands:
-        with self._troubles.call("demands"):
+        with self._failures.call("demands"):
             return self._inner.demands(submission)
 
     def preview(self, submission: Submission) -> Sequence[Mapping[str, Any]]:
@@ -230,39 +233,39 @@ class FailingPlatform(TroublesomePlatform):
             return self._inner.preview(submission)
 
     def prepare(self, submission: Submission) -> None:
-        with self._troubles.call("prepare"):
+        with self._failures.call("prepare"):
             self._inner.prepare(submission)
 
     def create(self, submission: Submission) -> Unit:
-        with self._troubles.call("create"):
+        with self._failures.call("create"):
             return self._inner.create(submission)
 
     def units(self) -> Sequence[Unit]:
-        with self._troubles.call("units"):
+        with self._failures.call("units"):
             return self._inner.units()
 
     def unit(self, name: str) -> Unit | None:
-        with self._troubles.call("unit"):
+        with self._failures.call("unit"):
             return self._inner.unit(name)
 
     def watch(self, *, seconds: float) -> Iterator[Unit]:
-        with self._troubles.call("watch"):
+        with self._failures.call("watch"):
             return self._inner.watch(seconds=seconds)
 
     def stop(self, name: str, *, grace: float) -> None:
-        with self._troubles.call("stop"):
+        with self._failures.call("stop"):
             self._inner.stop(name, grace=grace)
 
     def remove(self, name: str) -> None:
-        with self._troubles.call("remove"):
+        with self._failures.call("remove"):
             self._inner.remove(name)
 
     def logs_tail(self, name: str, *, lines: int = 50) -> str:
-        with self._troubles.call("logs_tail"):
+        with self._failures.call("logs_tail"):
             return self._inner.logs_tail(name, lines=lines)
 
     def account(self, name: str) -> str:
-        with self._troubles.call("account"):
+        with self._failures.call("account"):
             return self._inner.account(name)
 
     def close(self) -> None:

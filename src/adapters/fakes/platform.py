@@ -1,4 +1,4 @@
-"""An execution platform in memory: nothing executes, units end when the test says so."""
+"""An execution platform in memory: nothing executes, and units end when the test says so."""
 
 import threading
 import time
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import attrs
 
-from prefect.agent.adapters.fakes.failing import TroublesomePlatform
+from prefect.agent.adapters.fakes.failing import FalliblePlatform
 from prefect.agent.domain.errors import PlatformUnavailable, UnitNameTaken
 from prefect.agent.domain.model.demands import Demands
 from prefect.agent.domain.model.submissions import PlatformTraits, Submission
@@ -24,7 +24,7 @@ STOPPED: Final = 143
 
 @attrs.define
 class _SharedPlace:
-    """What the platform objects of one place share."""
+    """The state that all platform objects of one place share."""
 
     identity: str
     changed: threading.Condition = attrs.field(factory=threading.Condition)
@@ -37,8 +37,8 @@ class _SharedPlace:
     changes: list[Unit] = attrs.field(factory=list)
 
 
-class InMemoryPlatform(TroublesomePlatform):
-    """Units in a dictionary.
+class InMemoryPlatform(FalliblePlatform):
+    """This platform keeps units in a dictionary.
 
     Back door for tests: :meth:`begin`, :meth:`wait`, :meth:`end`, :meth:`vanish`, :meth:`write`, :meth:`tell`,
     :meth:`take_name`, :meth:`leave_unstarted`, ``created``, ``fail_next``, ``lose_answers`` and ``calls``.
@@ -81,11 +81,11 @@ class InMemoryPlatform(TroublesomePlatform):
         return self._aliases
 
     def check(self) -> None:
-        with self._troubles.call("check"):
+        with self._failures.call("check"):
             return
 
     def demands(self, submission: Submission) -> Demands:
-        with self._troubles.call("demands"):
+        with self._failures.call("demands"):
             return super().demands(submission)
 
     def preview(self, submission: Submission) -> Sequence[Mapping[str, Any]]:
@@ -93,12 +93,12 @@ class InMemoryPlatform(TroublesomePlatform):
             return super().preview(submission)
 
     def prepare(self, submission: Submission) -> None:  # noqa: ARG002 - nothing here takes time
-        with self._troubles.call("prepare"):
+        with self._failures.call("prepare"):
             return
 
     def create(self, submission: Submission) -> Unit:
         name = submission.name
-        with self._troubles.call("create"), self._place.changed:
+        with self._failures.call("create"), self._place.changed:
             if name in self._place.foreign:
                 raise UnitNameTaken(name, self._place.foreign[name])
             found = self._place.units.get(name)
@@ -108,19 +108,19 @@ class InMemoryPlatform(TroublesomePlatform):
             return self._put(self._new(submission))
 
     def units(self) -> Sequence[Unit]:
-        with self._troubles.call("units"), self._place.changed:
+        with self._failures.call("units"), self._place.changed:
             return list(self._place.units.values())
 
     def unit(self, name: str) -> Unit | None:
-        with self._troubles.call("unit"), self._place.changed:
+        with self._failures.call("unit"), self._place.changed:
             return self._place.units.get(name)
 
     def watch(self, *, seconds: float) -> Iterator[Unit]:
-        with self._troubles.call("watch"), self._place.changed:
+        with self._failures.call("watch"), self._place.changed:
             return self._watch(len(self._place.changes), time.monotonic() + seconds)
 
     def stop(self, name: str, *, grace: float) -> None:  # noqa: ARG002 - nothing here takes time
-        with self._troubles.call("stop"), self._place.changed:
+        with self._failures.call("stop"), self._place.changed:
             unit = self._place.units.get(name)
             if unit is not None and unit.status is UnitStatus.CREATED:
                 self._forget(name)
@@ -131,26 +131,26 @@ class InMemoryPlatform(TroublesomePlatform):
                 self._end(unit, Evidence(exit_code=STOPPED if began else None, reason="Stopped"))
 
     def remove(self, name: str) -> None:
-        with self._troubles.call("remove"), self._place.changed:
+        with self._failures.call("remove"), self._place.changed:
             unit = self._place.units.get(name)
             if unit is not None and not unit.status.has_ended:
                 raise PlatformUnavailable(f"{name} still executes")
             self._forget(name)
 
     def logs_tail(self, name: str, *, lines: int = 50) -> str:
-        with self._troubles.call("logs_tail"), self._place.changed:
+        with self._failures.call("logs_tail"), self._place.changed:
             kept = self._place.output.get(name, "").encode()[-TEXT_LIMIT:].decode(errors="ignore")
             return "\n".join(kept.splitlines()[-lines:]) if lines > 0 else ""
 
     def account(self, name: str) -> str:
-        with self._troubles.call("account"), self._place.changed:
+        with self._failures.call("account"), self._place.changed:
             return self._place.accounts.get(name, "").encode()[:TEXT_LIMIT].decode(errors="ignore")
 
     # --- back door ---
 
     @property
     def created(self) -> list[Submission]:
-        """Submissions that started a unit, in order; repeats of ``create`` that found one are not among them."""
+        """Return the submissions that started a unit, in order, without repeats of ``create`` that found one."""
         with self._place.changed:
             return list(self._place.created)
 
@@ -165,7 +165,7 @@ class InMemoryPlatform(TroublesomePlatform):
             self._put(attrs.evolve(unit, status=UnitStatus.RUNNING, evidence=None, hopeless_at=None))
 
     def wait(self, name: str, reason: str, message: str = "", hopeless_at: datetime | None = None) -> None:
-        """Say what a pending unit waits for, and from when on that is pointless.
+        """Set what a pending unit waits for, and from when on its start is not expected any more.
 
         A name that has no unit yet gets one that waits like this.
 
@@ -182,7 +182,7 @@ class InMemoryPlatform(TroublesomePlatform):
                 raise ValueError(f"{name} is {unit.status.value}: only a pending unit waits for something")
 
     def threaten(self, name: str, reason: str, message: str = "") -> None:
-        """Say of a running unit that it may not end by itself.
+        """Let a running unit show that it may not end by itself.
 
         Raises:
             KeyError: There is no such unit.
@@ -192,7 +192,7 @@ class InMemoryPlatform(TroublesomePlatform):
             self._put(attrs.evolve(unit, evidence=Evidence(reason=reason, message=message)))
 
     def end(self, name: str, exit_code: int = 0, *, reason: str = "", message: str = "", lingers: bool = False) -> None:
-        """Let a unit end by itself; with *lingers* helpers of it go on.
+        """Let a unit end by itself; with *lingers* its helpers go on.
 
         Raises:
             KeyError: There is no such unit.
@@ -203,7 +203,7 @@ class InMemoryPlatform(TroublesomePlatform):
             self._end(attrs.evolve(self._place.units[name], lingers=lingers), evidence)
 
     def vanish(self, name: str) -> None:
-        """Delete a unit behind everybody's back, executing or not.
+        """Delete a unit externally, executing or not.
 
         Raises:
             KeyError: There is no such unit.
@@ -216,27 +216,27 @@ class InMemoryPlatform(TroublesomePlatform):
             )
 
     def write(self, name: str, text: str) -> None:
-        """Let a unit put *text* out."""
+        """Append *text* to a unit's output."""
         with self._place.changed:
             self._place.output[name] = self._place.output.get(name, "") + text
 
     def tell(self, name: str, text: str) -> None:
-        """Let *text* be the platform's account of a unit, until the unit is gone."""
+        """Make *text* the platform's account of a unit, until the unit is gone."""
         with self._place.changed:
             self._place.accounts[name] = text
 
     def take_name(self, name: str, owner: str = "something else") -> None:
-        """Give a unit's name to something that is not ours."""
+        """Give a unit's name to an object that is not ours."""
         with self._place.changed:
             self._place.foreign[name] = owner
 
     def is_taken(self, name: str) -> bool:
-        """Whether something that is not ours has the name."""
+        """Return whether an object that is not ours has the name."""
         with self._place.changed:
             return name in self._place.foreign
 
     def leave_unstarted(self, submission: Submission) -> None:
-        """Leave what a crash between creating a unit and starting it leaves."""
+        """Leave a unit as a crash between creating and starting it would."""
         with self._place.changed:
             unit = self._new(submission)
             self._put(attrs.evolve(unit, status=UnitStatus.CREATED, evidence=None, hopeless_at=None))

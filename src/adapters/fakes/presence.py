@@ -1,4 +1,4 @@
-"""Whether agents live, in memory: an agent is gone once the test says so, or once a newer place was given out."""
+"""The presence of agents, in memory: an agent is gone once the test says so, or once a newer place was given out."""
 
 import itertools
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ from prefect.agent.ports.presence import Presence
 
 @attrs.define
 class InMemoryPresence(Presence):
-    """The places of one test's agents. By default only the newest is alive.
+    """This presence knows the places of one test's agents. By default only the newest is alive.
 
     Attributes:
         alive: Places whose agents live.
-        numbers: Counts on, for names.
+        numbers: Counter that makes the names of places.
     """
 
     alive: set[str] = attrs.field(factory=set)
@@ -30,7 +30,7 @@ class InMemoryPresence(Presence):
         return place in self._known and place not in self.alive
 
     def new_place(self, *, alone: bool = True) -> str:
-        """A place for one more agent.
+        """Return a place for one more agent.
 
         Args:
             alone: Whether all others are gone.

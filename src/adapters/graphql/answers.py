@@ -1,4 +1,4 @@
-"""What an answer of the API says: its errors by their codes, and its data whatever shape it has. Pure."""
+"""An answer of the API: its errors by their codes, and its data in any shape. Pure."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
@@ -26,14 +26,14 @@ Problem = TypeVar("Problem", bound=CloudError)
 
 @attrs.frozen
 class Answer:
-    """Data and errors of one answer; both may be there."""
+    """An answer has data and errors; both may be present."""
 
     data: Mapping[str, Any]
     errors: tuple[Error, ...] = ()
 
 
 def read_errors(value: object) -> tuple[Error, ...]:
-    """Errors of an answer, whatever shape a backend or a proxy gives them."""
+    """Return the errors of an answer, in any shape that a backend or a proxy gives them."""
     if not value:
         return ()
     found = tuple(error for error in value if isinstance(error, Mapping)) if isinstance(value, list) else ()
@@ -41,33 +41,33 @@ def read_errors(value: object) -> tuple[Error, ...]:
 
 
 def codes(error: Error) -> frozenset[str]:
-    """The codes of an error: its own, and those that a gateway passes on inside it."""
+    """Return the codes of an error: its own, and those that a gateway passes on inside it."""
     return frozenset(_codes(error.get("extensions"), depth=8))
 
 
 def is_rejection(errors: Sequence[Error]) -> bool:
-    """Whether the API names the request itself as wrong."""
+    """Return whether the API calls the request itself wrong."""
     return any(codes(error) & REJECTIONS for error in errors)
 
 
 def is_unauthenticated(errors: Sequence[Error]) -> bool:
-    """Whether the API says that it does not accept the key."""
+    """Return whether the API says that it does not accept the key."""
     return any(UNAUTHENTICATED in codes(error) or _message(error) == MALFORMED_KEY for error in errors)
 
 
 def describe(errors: Sequence[Error]) -> str:
-    """Errors of an answer in one line."""
+    """Describe the errors of an answer in one line."""
     return "; ".join(str(error.get("message", error))[:500] for error in errors[:3]) or "no reason given"
 
 
 def field_of(error: Error) -> str | None:
-    """Key of the root field that an error belongs to; None if it belongs to the whole request."""
+    """Return the key of the root field that an error belongs to; None if it belongs to the whole request."""
     path = error.get("path")
     return str(path[0]) if isinstance(path, list) and path else None
 
 
 def dig(value: object, *path: str) -> Any:
-    """What lies at the end of *path*; None if there is nothing."""
+    """Return the value at the end of *path*; None if there is none."""
     for name in path:
         value = value.get(name) if isinstance(value, Mapping) else None
     return value
@@ -79,7 +79,7 @@ def halved(
     on: type[Problem],
     alone: Callable[[Item, Problem], list[Found]],
 ) -> list[Found]:
-    """What *ask* finds for all of *items*; those that raise *on* together are asked for by halves.
+    """Return what *ask* finds for all *items*; if it raises *on* for several together, ask for halves of them.
 
     Args:
         alone: What is found for an item that raises *on* by itself.

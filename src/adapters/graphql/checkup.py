@@ -1,4 +1,4 @@
-"""What a doctor looks at on the way to the Cloud: name, proxy, TLS, API, key, clock, claims."""
+"""The steps of a doctor on the way to the Cloud: name, proxy, TLS, API, key, clock, claims."""
 
 import contextlib
 import socket
@@ -36,7 +36,7 @@ PORTS: Final = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080, "sock
 
 
 def steps(transport: Transport, connect: Callable[[], Tenant]) -> Sequence[Step]:
-    """The steps, in order: each needs the one before."""
+    """Return the steps in order; each needs the one before."""
     road, talk = _Road.to(transport.url), _Talk(transport, connect)
     return (
         Step(name="proxy", ask=road.proxy, remedy="correct HTTPS_PROXY and HTTP_PROXY, or add the host to NO_PROXY"),
@@ -111,7 +111,7 @@ class _Road:
         yield self._expiry(certificate)
 
     def _certificate(self) -> Any:
-        """The certificate that the host shows, checked as the agent's own connections check it."""
+        """Return the host's certificate, checked as the agent's own connections check it."""
         settings = requests.Session().merge_environment_settings(f"https://{self.host}", {}, None, None, None)
         bundle = settings["verify"]
         place = Path(bundle if isinstance(bundle, str) else requests.utils.DEFAULT_CA_BUNDLE_PATH)
@@ -138,13 +138,13 @@ class _Road:
 
 @attrs.frozen
 class _Talk:
-    """What the API at the end of the way answers."""
+    """The conversation with the API at the end of the way."""
 
     transport: Transport
     connect: Callable[[], Tenant]
 
     def answer(self) -> Iterator[Fact]:
-        """Latency is that of a connection that stands."""
+        """Measure the latency on an established connection."""
         times = sorted(self._timed() for _ in range(SAMPLES + 1))
         yield Answered(what=f"The API at {self.transport.shown}", seconds=times[len(times) // 2])
 

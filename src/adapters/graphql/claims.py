@@ -1,4 +1,4 @@
-"""Claims: many in one document, each with an outcome of its own."""
+"""Claims: many are sent in one document, and each has its own outcome."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -40,12 +40,12 @@ Entry = tuple[str, Mapping[str, Any]]
 
 @attrs.frozen
 class Claiming:
-    """The method ``claim`` of the port."""
+    """An object of this class is the method ``claim`` of the port."""
 
     transport: Transport
 
     def __call__(self, requests: Sequence[ClaimRequest]) -> list[ClaimOutcome]:
-        """Claim, in batches; what earlier batches claimed is not forgotten if a later one fails.
+        """Claim in batches; a later batch that fails does not discard what earlier ones claimed.
 
         Raises:
             CloudError: As the port says; of none of the claims is anything known.
@@ -65,7 +65,7 @@ class Claiming:
         return [outcomes[n] if n in outcomes else next(rest) for n in range(len(requests))]
 
     def _claim(self, requests: Sequence[ClaimRequest]) -> list[ClaimOutcome]:
-        """Claims in one document. A Running run takes one entry per task run; the first of them decides."""
+        """Send claims in one document. A Running run takes one entry for each task run; the first of them decides."""
         entries: list[Entry] = []
         first = []
         for request in requests:
@@ -107,7 +107,7 @@ class Claiming:
 
 
 def check_whole(answer: Answer) -> None:
-    """Raise what an answer says of all updates of its document.
+    """Raise the error that an answer contains for all updates of its document.
 
     Raises:
         RequestRejected: The API names the whole document as wrong.
@@ -120,7 +120,7 @@ def check_whole(answer: Answer) -> None:
 
 
 def is_taken_over(run: FlowRun) -> bool:
-    """Whether a claim of *run*, as it was read, replaces another claim."""
+    """Return whether a claim of *run*, as it was read, replaces another claim."""
     return run.state.is_claimed or bool(run.claimed_task_runs and not run.due_task_runs)
 
 
@@ -145,7 +145,7 @@ def _task_entry(task_run: TaskRun, request: ClaimRequest) -> Entry:
 
 
 def _unsent(run: FlowRun) -> ClaimOutcome | None:
-    """The outcome of a claim that is not sent: a Cloud that compares nothing might accept it."""
+    """Return the outcome of a claim that is not sent because a Cloud that compares nothing might accept it."""
     tasks = (*run.due_task_runs, *run.claimed_task_runs)
     try:
         fence_of(run)

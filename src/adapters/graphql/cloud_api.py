@@ -34,7 +34,7 @@ MAX_IDENTITY: Final = 300
 
 
 class GraphQLCloudApi(CloudApi):
-    """Prefect Cloud, Prefect Server or the embedded Cloud.
+    """This adapter speaks to Prefect Cloud, Prefect Server or the embedded Cloud.
 
     Args:
         url: Address of the API, for example ``https://api.prefect.io``.
@@ -189,7 +189,7 @@ class GraphQLCloudApi(CloudApi):
             self._transport.set_header("X-PREFECT-TENANT-ID", tenant_id)
 
     def _infer_tenant(self) -> Tenant:
-        """The tenant of the key; the given one is believed once the API has taken the key."""
+        """Return the tenant of the key; a configured tenant is trusted once the API has accepted the key."""
         if self._backend == "cloud":
             found = dig(self._transport.ask(documents.TENANT_OF_KEY), "auth_info", "tenant_id")
             if isinstance(found, str) and found:

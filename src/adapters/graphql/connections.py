@@ -1,4 +1,4 @@
-"""Connections that keep to a deadline for the whole of a call, and know whether anything was sent.
+"""Connections that keep one deadline for a whole call, and know whether anything was sent.
 
 Time-outs of sockets count from the last byte: a request that is taken, or an answer that comes, byte by byte would
 never end. Here connecting, every write and every read have what is left of the call's time. No thread is needed.
@@ -22,11 +22,11 @@ _LEAST: Final = 0.001
 
 @attrs.define
 class Call:
-    """One call, in the thread that makes it.
+    """A call belongs to the thread that makes it.
 
     Attributes:
         ends_at: When its time is over (``time.monotonic``).
-        silence: Seconds without a byte that are borne.
+        silence: Longest time without a byte, in seconds.
         sent: Whether any of the request may have reached the other side.
     """
 
@@ -36,7 +36,7 @@ class Call:
 
     @property
     def timeout(self) -> float:
-        """Seconds for the next read or write.
+        """Return the seconds for the next read or write.
 
         Raises:
             TimeoutError: The time of the call is over.
@@ -56,7 +56,7 @@ _current: Final = _Current()
 
 @contextmanager
 def calling(seconds: float, silence: float) -> Generator[Call]:
-    """Everything that this thread sends and reads in the body belongs to one call of so many seconds."""
+    """Let everything that this thread sends and reads in the body belong to one call of *seconds* seconds."""
     call = _current.call = Call(time.monotonic() + seconds, silence)
     try:
         with within(head=None, whole=seconds):
@@ -66,7 +66,7 @@ def calling(seconds: float, silence: float) -> Generator[Call]:
 
 
 class _Timed(Timed):
-    """What is added to a connection: it connects and sends within the time of the call, too."""
+    """This part of a connection connects and sends within the time of the call, too."""
 
     _connects = False
 
@@ -82,7 +82,7 @@ class _Timed(Timed):
             self._connects = False
 
     def send(self, data: Any) -> None:
-        """Send, and know that it was tried. What a proxy is asked on the way to a connection is not sent yet."""
+        """Send data and note the attempt. A request to a proxy for a connection does not count as sent."""
         call, this = _current.call, self._this
         if this.sock is None and this.auto_open:
             this.connect()
@@ -97,7 +97,7 @@ class _Timed(Timed):
 
 
 class CallAdapter(TimedAdapter, TlsAdapter):
-    """Adapter for a session of requests: within the time of :func:`calling`."""
+    """This adapter keeps a session of requests within the time of :func:`calling`."""
 
     addition = _Timed
 

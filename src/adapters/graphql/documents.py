@@ -1,4 +1,4 @@
-"""The GraphQL documents that are sent; ids and times are literals, as in official ones."""
+"""The GraphQL documents that are sent. Ids and times are literals, as official agents write them."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -44,7 +44,7 @@ SET_TASK_RUN: Final = "set_task_run_states"
 
 
 def ready(ids: Collection[str], now: datetime, *, parameters: bool = False) -> str:
-    """Flow runs of the queue that can be started now: Scheduled ones, and Running ones with due task runs."""
+    """Return the query for flow runs of the queue that can be started now: Scheduled, or Running with due task runs."""
     waiting = _due_tasks(now)
     return f"""query {{
     flow_run(where: {{ id: {{ _in: {_words(ids)} }}, _or: [
@@ -58,7 +58,7 @@ def ready(ids: Collection[str], now: datetime, *, parameters: bool = False) -> s
 
 
 def flow_runs(ids: Collection[str], *, parameters: bool = False) -> str:
-    """Flow runs as they are now, with their latest claim, and the task runs that wait, due or not, or are claimed."""
+    """Return the query for flow runs as they are now, with latest claim and the task runs that wait or are claimed."""
     return f"""query {{
     flow_run(where: {{ id: {{ _in: {_words(ids)} }} }}) {{
         {_ROW}{PARAMETERS if parameters else ""}
@@ -69,7 +69,7 @@ def flow_runs(ids: Collection[str], *, parameters: bool = False) -> str:
 
 
 def facts(tenant_id: str | None, run_id: str | None, name: str, seen_since: datetime) -> tuple[str, dict[str, str]]:
-    """One flow run, by id or the latest of that name, and the agents that were seen lately."""
+    """Return the query for one flow run, by id or the latest of that name, and the agents that were seen lately."""
     which = f"id: {{ _eq: {_text(run_id)} }}" if run_id else "name: { _eq: $name }"
     document = f"""query{"" if run_id else "($name: String!)"} {{
     flow_run(where: {{ {_tenant(tenant_id)}{which} }}, order_by: {{ created: desc }}, limit: 1) {{
@@ -86,7 +86,7 @@ def facts(tenant_id: str | None, run_id: str | None, name: str, seen_since: date
 
 
 def flows(tenant_id: str | None, limit: int) -> str:
-    """The latest flows that are not archived, with what decides how their runs are made."""
+    """Return the query for the latest flows that are not archived, with what decides how their runs are made."""
     return f"""query {{
     flow(where: {{ {_tenant(tenant_id)}archived: {{ _eq: false }} }}, order_by: {{ created: desc }}, limit: {limit}) {{
         id name version core_version environment storage run_config flow_group {{ labels run_config }}
@@ -132,7 +132,7 @@ def story(run_id: str, version: int, since: datetime | None, offset: int, limit:
 
 
 def holders(tenant_id: str | None, label: str) -> tuple[str, dict[str, Any]]:
-    """Names of the flow runs that take a place of *label*."""
+    """Return the query for the names of the flow runs that take a place of *label*."""
     document = f"""query($label: jsonb!) {{
     flow_run(where: {{
         {_tenant(tenant_id)}labels: {{ _contains: $label }}, state: {{ _in: ["Submitted", "Running", "Cancelling"] }}
@@ -144,7 +144,7 @@ def holders(tenant_id: str | None, label: str) -> tuple[str, dict[str, Any]]:
 def claimed(
     tenant_id: str | None, after: str, limit: int, changed_since: datetime | None = None, *, due: str = ""
 ) -> str:
-    """One page, by id, of the flow runs that may be claimed: without what is needed to start them.
+    """Return the query for one page, by id, of flow runs that may be claimed, without what is needed to start them.
 
     Args:
         changed_since: Those that changed then or later, whatever their state; None for all that are not over.
@@ -162,13 +162,13 @@ def claimed(
 
 
 def any_due(tenant_id: str | None, before: datetime, now: datetime) -> str:
-    """A field ``due`` for :func:`claimed`: one flow run that can be started, whatever its labels."""
+    """Return a field ``due`` for :func:`claimed`: one flow run that can be started, whatever its labels."""
     where = f"{_tenant(tenant_id)}{_can_start(before, now)}"
     return f"\n    due: flow_run(where: {{ {where} }}, limit: 1) {{ id }}"
 
 
 def claimed_ids(tenant_id: str | None, after: str, changed_since: datetime | None = None) -> str:
-    """The id of the first row of :func:`claimed`."""
+    """Return the query for the id of the first row of :func:`claimed`."""
     tenant = _tenant(tenant_id)
     page = f"id: {{ _gt: {_text(after)} }}, " if after else ""
     where = f"{tenant}{page}{_maybe_claimed(changed_since)}"
@@ -184,7 +184,7 @@ def due(
     limit: int,
     labels: Collection[str] | None = None,
 ) -> tuple[str, dict[str, Any] | None]:
-    """Ids and labels of runs that can be started, oldest first, and the document's variables.
+    """Return the query for ids and labels of runs that can be started, oldest first, and its variables.
 
     Args:
         labels: Only runs whose labels are all among these; None for all.
@@ -200,7 +200,7 @@ def due(
 
 
 def updates(entries: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[str, dict[str, Any]]:
-    """One mutation with an aliased root field per update, so that each has an outcome of its own.
+    """Return one mutation with an aliased root field for each update, so that each has its own outcome.
 
     Args:
         entries: Name of the mutation, and the one entry of its ``states``.
@@ -214,7 +214,7 @@ def updates(entries: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[str, dict
 
 
 def alias(number: int) -> str:
-    """Key of the outcome of one of :func:`updates`."""
+    """Return the key of one outcome of :func:`updates`."""
     return f"c{number}"
 
 

@@ -1,4 +1,4 @@
-"""Flow runs as they would be created now, for a doctor: one for each flow."""
+"""Drafts are flow runs as they would be created now, one for each flow, for a doctor."""
 
 from collections.abc import Collection, Mapping
 from typing import Final
@@ -16,7 +16,7 @@ DRAFT: Final = "00000000-0000-4000-8000-000000000000"
 
 
 def read_drafts(transport: Transport, only_tenant: str | None, labels: Collection[str], limit: int) -> list[FlowRun]:
-    """A run of each flow whose runs go to agents with *labels*.
+    """Return one run of each flow whose runs go to agents with *labels*.
 
     Raises:
         CloudError: As the port says.
@@ -43,15 +43,15 @@ def read_flow_drafts(transport: Transport, only_tenant: str | None, reference: F
 
 
 def _row(flow: Json) -> dict[str, object]:
-    """A row of a run that waits, as 1.x makes it: the flow group's run config, else the flow's own."""
+    """Return the row of a waiting run as 1.x makes it: with the flow group's run config, else the flow's own."""
     config = mapping(flow.get("flow_group")).get("run_config") or flow.get("run_config")
     return {"id": DRAFT, "name": "draft", "version": 1, "state": "Scheduled", "run_config": config, "flow": flow}
 
 
 def _labels(flow: Json) -> frozenset[str]:
-    """The labels that a run of the flow gets: those of the flow group, else those of what the flow is registered with.
+    """Return the labels that a run of the flow gets: those of the flow group, else those registered with the flow.
 
-    An empty list says something too: no labels.
+    An empty list counts: it means no labels.
     """
     group = mapping(flow.get("flow_group"))
     places = (group, group.get("run_config"), flow.get("run_config"), flow.get("environment"))

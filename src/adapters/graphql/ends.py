@@ -1,4 +1,4 @@
-"""Ends: read, judged, carried out and read back, in three requests for a batch."""
+"""Ends are read, judged, carried out and read back, in three requests for a batch."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -27,7 +27,7 @@ Said = tuple[FlowRunId, EndOutcome]
 
 @attrs.frozen
 class RunEnding:
-    """The method ``end`` of the port."""
+    """An object of this class is the method ``end`` of the port."""
 
     transport: Transport
     reading: Reading
@@ -52,7 +52,7 @@ class RunEnding:
         return [_outcome(end, seen, refused) for end in ends]
 
     def _look(self, ids: Sequence[FlowRunId], refused: dict[FlowRunId, EndOutcome]) -> Found:
-        """Read the runs; an id that the API calls wrong is refused alone."""
+        """Read the runs; only an id that the API calls wrong is refused."""
 
         def alone(run_id: FlowRunId, problem: RequestRejected) -> list[Found]:
             refused[run_id] = EndOutcome(verdict=EndVerdict.REFUSED, reason=str(problem))
@@ -63,7 +63,7 @@ class RunEnding:
         return Found.together(found)
 
     def _look_again(self, ids: Sequence[FlowRunId], seen: Found, refused: dict[FlowRunId, EndOutcome]) -> Found:
-        """*seen* with the runs of *ids* as they are now; what cannot be read back is not known."""
+        """Return *seen* with the runs of *ids* as they are now; what cannot be read back is unknown."""
         try:
             again = self.reading.read(ids)
         except CloudError as problem:
@@ -74,7 +74,7 @@ class RunEnding:
         return Found.together([attrs.evolve(seen, runs=others), again])
 
     def _change(self, due: Sequence[tuple[End, FlowRun]]) -> dict[FlowRunId, EndOutcome]:
-        """Send what is due; return what did not succeed."""
+        """Send the ends that are due; return those that did not succeed."""
         said: list[Said] = []
         for start in range(0, len(due), BATCH):
             try:
@@ -87,7 +87,7 @@ class RunEnding:
         return dict(said)
 
     def _send(self, due: Sequence[tuple[End, FlowRun]]) -> list[Said]:
-        """Updates in one document; an unknown outcome is one of each, to be read back."""
+        """Send updates in one document; an unknown outcome counts for each of them, to be read back."""
         entries: list[Entry] = []
         whose: dict[str, FlowRunId] = {}
         for end, run in due:
@@ -141,7 +141,7 @@ def _judged(end: End, seen: Found) -> EndVerdict | None:
 
 
 def _outcome(end: End, seen: Found, said: Mapping[FlowRunId, EndOutcome]) -> EndOutcome:
-    """What is known of an end, once all was done: what was read counts, then what was said."""
+    """Return the outcome of an end: what was read back counts first, then what the answer said."""
     verdict = _judged(end, seen)
     if verdict is not None and verdict is not EndVerdict.UNKNOWN:
         return EndOutcome(verdict=verdict)

@@ -13,7 +13,7 @@ from prefect.agent.domain.waiting import machine_label
 
 
 def read_facts(transport: Transport, only_tenant: str | None, reference: Reference) -> RunFacts | None:
-    """What the tables say of one flow run; None if it is not there.
+    """Return the facts that the tables hold about one flow run; None if it does not exist.
 
     Raises:
         CloudError: As the port says.
@@ -53,7 +53,7 @@ def _has_schedule(flow: Mapping[str, object]) -> bool:
 
 
 def _retries(row: Mapping[str, object]) -> tuple[datetime, ...]:
-    """When the task runs that wait are due, soonest first."""
+    """Return when the waiting task runs are due, soonest first."""
     waiting = [mapping(each) for each in items(row.get("task_runs"))]
     waiting = [each for each in waiting if named_state(text(each.get("state"))).is_waiting]
     times = (moment(mapping(each.get("serialized_state")).get("start_time")) for each in waiting)

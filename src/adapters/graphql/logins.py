@@ -1,4 +1,4 @@
-"""How the agent says who it is: by its key, or by the name and password in the address, as before a proxy."""
+"""The agent authenticates by its key, or by name and password in the address, as for a proxy in front of a Server."""
 
 import base64
 from urllib.parse import unquote, urlsplit
@@ -8,7 +8,7 @@ from requests.auth import AuthBase
 
 
 class ApiLogin(AuthBase):
-    """Sets the key, else the login of the address, or nothing.
+    """This login sets the key, else the name and password of the address, else nothing.
 
     Without an auth of its own, requests would take one from ``.netrc``.
 
@@ -30,7 +30,7 @@ class ApiLogin(AuthBase):
 
     @property
     def refused(self) -> str:
-        """What it means that the API does not accept it, as the end of a sentence."""
+        """Return the end of a sentence that says why the API may refuse the login."""
         if self._has_key:
             return "does not accept the API key"
         if self._basic:
@@ -42,18 +42,18 @@ class ApiLogin(AuthBase):
 
 
 def has_login(url: str) -> bool:
-    """Whether there is a name or password in *url*."""
+    """Return whether *url* contains a name or password."""
     return "@" in urlsplit(url).netloc
 
 
 def without_login(url: str) -> str:
-    """*url* without name and password."""
+    """Return *url* without name and password."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _basic(url: str) -> str | None:
-    """The header of RFC 7617 for the login in *url*; None if there is none."""
+    """Return the header of RFC 7617 for the login in *url*; None if there is none."""
     if not has_login(url):
         return None
     parts = urlsplit(url)

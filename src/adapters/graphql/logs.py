@@ -1,4 +1,4 @@
-"""Log lines as requests: what backends take, and no more of it at once. Pure."""
+"""Log lines become requests in the form and size that backends accept. Pure."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ LEVELS: Final = frozenset({"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"})
 
 
 def log_entry(line: LogLine) -> dict[str, Any]:
-    """One line as backends take it."""
+    """Return one line as backends accept it."""
     entry = {
         "flow_run_id": line.flow_run_id,
         "name": printable(line.name, MAX_NAME),
@@ -28,7 +28,7 @@ def log_entry(line: LogLine) -> dict[str, Any]:
 
 
 def batches(entries: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """The entries in order, in lists that fit into one request."""
+    """Return the entries in order, in lists that fit into one request."""
     batch: list[dict[str, Any]] = []
     size = 0
     for entry in entries:

@@ -1,4 +1,4 @@
-"""What makes every request impossible until a person changes something. Pure."""
+"""Errors of configuration that make every request impossible until a person changes something. Pure."""
 
 import http.client
 import re
@@ -25,7 +25,7 @@ _BUNDLE: Final = "set REQUESTS_CA_BUNDLE to a file of certificates in PEM, or un
 
 
 def misconfiguration(problem: BaseException) -> str | None:
-    """What to change, in a sentence; None if *problem* may pass by itself."""
+    """Say in a sentence what to change; None if *problem* may pass by itself."""
     if isinstance(problem, exceptions.ProxyError) and any(map(_is_no_tls, _inside(problem))):
         return "its proxy does not speak TLS: is the proxy's address one of http:// and not of https://?"
     for inner in _inside(problem):
@@ -36,12 +36,12 @@ def misconfiguration(problem: BaseException) -> str | None:
 
 
 def wants_tls(status: int, body: bytes) -> bool:
-    """Whether a failure says that a plain request reached a port for TLS."""
+    """Return whether a failure says that a plain request reached a port for TLS."""
     return status == 400 and _FOR_TLS.search(body) is not None
 
 
 def is_alert(problem: BaseException) -> bool:
-    """Whether the other side answered a plain request with an alert of TLS."""
+    """Return whether the other side answered a plain request with an alert of TLS."""
     lines = [str(inner) for inner in _inside(problem) if isinstance(inner, http.client.BadStatusLine)]
     return any(line.lstrip("'\"").startswith(_ALERT) for line in lines)
 

@@ -1,4 +1,4 @@
-"""Why there was no answer, in words: the innermost reason, never the objects of the libraries in between. Pure."""
+"""Sentences that say why there was no answer: the innermost reason, never the objects of libraries. Pure."""
 
 import errno
 import http.client
@@ -15,7 +15,7 @@ _OBJECTS: Final = re.compile(r"<[^<>]*>(: )?|\w*Connection(Pool)?\([^()]*\)(: )?
 
 
 def why(problem: BaseException) -> str:
-    """One reason."""
+    """Return one reason."""
     # urllib3 calls every failure to connect a time-out: what is behind one says more.
     found = [inner for inner in _inside(problem) if not isinstance(inner, NewConnectionError)] or [problem]
     for kind, words in _KINDS:
@@ -33,7 +33,7 @@ def why(problem: BaseException) -> str:
 
 
 def _inside(problem: BaseException) -> Iterator[BaseException]:
-    """The problem and what led to it, outermost first."""
+    """Return the problem and its causes, outermost first."""
     left, seen = [problem], set[int]()
     while left:
         inner = left.pop(0)

@@ -1,4 +1,4 @@
-"""Reading flow runs: pages, and what of an answer can be used."""
+"""Flow runs are read in pages; parts of an answer that cannot be used are left out."""
 
 import json
 import logging
@@ -35,22 +35,22 @@ log = logging.getLogger("prefect.agent.cloud")
 
 @attrs.frozen
 class Found:
-    """Flow runs that were read.
+    """The flow runs that one read found.
 
     Attributes:
-        unreadable: Ids of runs that may exist, and of which nothing could be read.
+        unreadable: Ids of runs that may exist but could not be read.
     """
 
     runs: Mapping[FlowRunId, FlowRun] = attrs.field(factory=dict)
     unreadable: frozenset[FlowRunId] = frozenset()
 
     def run(self, run_id: FlowRunId) -> FlowRun | None:
-        """The run of that id."""
+        """Return the run with that id."""
         return self.runs.get(run_id)
 
     @classmethod
     def together(cls, several: Iterable["Found"]) -> "Found":
-        """All that was found."""
+        """Return one object with the runs of all *found*."""
         runs: dict[FlowRunId, FlowRun] = {}
         unreadable: frozenset[FlowRunId] = frozenset()
         for found in several:
@@ -61,12 +61,12 @@ class Found:
 
 @attrs.define
 class Reading:
-    """The reading methods of the port.
+    """This class has the reading methods of the port.
 
     Attributes:
         parameters: Whether to read parameters of flow runs, too: they may be large.
-        tenant_id: Whose queue is asked for.
-        only_tenant: Whose runs tables are asked for; None if the key says it.
+        tenant_id: Tenant whose queue is read.
+        only_tenant: Tenant whose runs are read from tables; None if the key decides.
     """
 
     transport: Transport
@@ -78,13 +78,16 @@ class Reading:
     _knows_contained_in: bool = attrs.field(default=True, init=False)
 
     def read(self, ids: Collection[FlowRunId]) -> Found:
-        """Runs as they are now, with their latest claims."""
+        """Return runs as they are now, with their latest claims."""
         wanted, alone = list(dict.fromkeys(ids)), self._leave_out()
         pages = (wanted[start : start + PAGE] for start in range(0, len(wanted), PAGE))
         return Found.together(found for page in pages for found in halved(page, self._page, AnswerTooLarge, alone))
 
     def changes(self, platform: str, changed_since: datetime | None, due_before: datetime | None) -> Changes:
-        """Runs whose latest claim names *platform*, in pages by id; the first page also says whether any run is due."""
+        """Return runs whose latest claim names *platform*, read in pages by id.
+
+        The first page also says whether any run is due.
+        """
         found: dict[FlowRunId, FlowRun] = {}
         last, size, none_due = "", LIGHT_PAGE, False
         due = documents.any_due(self.only_tenant, due_before, self.transport.now()) if due_before else ""
@@ -110,7 +113,7 @@ class Reading:
     def ready(
         self, labels: Collection[str], before: datetime, limit: int, wait: float, skip: Collection[str]
     ) -> list[FlowRun]:
-        """Runs of the queue that can be started, without those to *skip*.
+        """Return runs of the queue that can be started, except those to *skip*.
 
         A queue that is full of runs that cannot be offered hides those behind it: then the table is asked.
         """
@@ -125,7 +128,7 @@ class Reading:
         return self._offered(self._behind(labels, before, limit, left_out | set(queue)))
 
     def late(self, by: timedelta) -> list[FlowRunId]:
-        """Runs that are due for longer than *by*, oldest first; a page of them."""
+        """Return one page of the runs that have been due for longer than *by*, oldest first."""
         now = self.transport.now()
         document, _ = documents.due(self.only_tenant, now - by, now - by, (), limit=FULL_QUEUE)
         return [FlowRunId(run_id) for run_id in _ids(self._rows(document), "")]
@@ -142,7 +145,7 @@ class Reading:
         return [self._understood(self._rows(documents.flow_runs(ids, parameters=self.parameters)), ids)]
 
     def _leave_out(self) -> Callable[[FlowRunId, AnswerTooLarge], list[Found]]:
-        """What to do with a run whose answer is too large even if it is asked for alone: some are left out."""
+        """Leave out a run whose answer is too large even when it is asked for alone."""
         met: list[FlowRunId] = []
 
         def alone(run_id: FlowRunId, problem: AnswerTooLarge) -> list[Found]:
@@ -167,7 +170,7 @@ class Reading:
         return _rows(self.transport.ask(document, variables))
 
     def _understood(self, rows: Sequence[object], asked: Sequence[FlowRunId] = ()) -> Found:
-        """Runs of those rows that make sense."""
+        """Return the runs of those rows that are valid."""
         runs, unreadable = {}, set()
         due_before = self.transport.now() - documents.RETRY_SLACK
         for row in rows:
@@ -181,7 +184,7 @@ class Reading:
         return Found(runs, frozenset(run_id for run_id in asked if run_id in unreadable and run_id not in runs))
 
     def _offered(self, ids: Sequence[str]) -> list[FlowRun]:
-        """Those of the runs that wait, in that order."""
+        """Return those of the runs that wait, in that order."""
 
         def page(some: Sequence[FlowRunId]) -> list[Found]:
             now = self.transport.now()
@@ -194,7 +197,7 @@ class Reading:
         return [run for run in runs if run.state.is_waiting or run.due_task_runs]
 
     def _behind(self, labels: Collection[str], before: datetime, limit: int, skip: Collection[str]) -> list[str]:
-        """Ids of due runs that fit *labels*, from the table itself, oldest first."""
+        """Return ids of due runs that match *labels*, from the table itself, oldest first."""
         now = self.transport.now()
         if self._knows_contained_in:
             try:
@@ -214,7 +217,7 @@ def _rows(data: Mapping[str, object]) -> list[object]:
 
 
 def _add(remembered: dict[str, None], key: str) -> bool:
-    """Remember *key*, and forget the oldest of many; return whether it is new."""
+    """Remember *key* and forget the oldest of many; return whether it is new."""
     is_new = key not in remembered
     remembered[key] = None
     while len(remembered) > MAX_REMEMBERED:
@@ -223,7 +226,7 @@ def _add(remembered: dict[str, None], key: str) -> bool:
 
 
 def _fitting(rows: Iterable[object], labels: Collection[str]) -> list[str]:
-    """Ids of rows whose labels an agent with *labels* has; runs without labels go to agents without labels."""
+    """Return ids of rows whose labels an agent with *labels* has; runs without labels go to agents without labels."""
     found = []
     for row in rows:
         run_id, of_run = dig(row, "id"), dig(row, "labels") or []

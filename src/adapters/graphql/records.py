@@ -1,4 +1,7 @@
-"""Claim records and the states that carry them, from and to the backend's JSON. Pure; no answer makes it raise."""
+"""Claim records and the states that carry them are converted from and to the backend's JSON.
+
+Pure; no answer makes it raise.
+"""
 
 import re
 from collections.abc import Mapping
@@ -29,7 +32,7 @@ Json = Mapping[str, Any]
 
 
 def read_record(payload: Json) -> ClaimRecord | None:
-    """The record in a Submitted state; None if there is none that names a claim.
+    """Return the record in a Submitted state; None if there is none that names a claim.
 
     Fields that an older agent did not write, or that are of a wrong type, have their defaults.
     """
@@ -48,23 +51,23 @@ def read_record(payload: Json) -> ClaimRecord | None:
 
 
 def read_recoveries(payload: Json) -> int:
-    """How many recoveries a state remembers: the record's, or those of a waiting state that was handed back."""
+    """Return the number of recoveries in a state: the record's, or that of a waiting state that was handed back."""
     count = number(marks(payload).get(RECOVERIES))
     return min(max(0, count or 0), MAX_RECOVERIES)
 
 
 def is_handed_back(payload: Json) -> bool:
-    """Whether a waiting state was written by :func:`handed_back_state`."""
+    """Return whether :func:`handed_back_state` wrote a waiting state."""
     return number(marks(payload).get(RECOVERIES)) is not None
 
 
 def marks(payload: Json) -> Json:
-    """What this agent wrote into the context of a state."""
+    """Return what this agent wrote into the context of a state."""
     return mapping(mapping(payload.get("context")).get(RECORD_KEY))
 
 
 def waiting_state(payload: object) -> Json | None:
-    """The state that a claim wraps: the one that waits, also if the claim was made already."""
+    """Return the waiting state that a claim wraps, also if the claim was made already."""
     for _ in range(8):
         if not isinstance(payload, Mapping) or payload.get("type") != SUBMITTED:
             break
@@ -73,7 +76,7 @@ def waiting_state(payload: object) -> Json | None:
 
 
 def submitted_state(wrapped: object, record: ClaimRecord) -> dict[str, Any]:
-    """The Submitted state that claims a run.
+    """Return the Submitted state that claims a run.
 
     Args:
         wrapped: The present state of the run: the one that waits, or the Submitted one of the claim before.
@@ -86,15 +89,15 @@ def submitted_state(wrapped: object, record: ClaimRecord) -> dict[str, Any]:
 
 
 def ended_state(kind: str, message: str) -> dict[str, Any]:
-    """A Failed or Cancelled state."""
+    """Return a Failed or Cancelled state."""
     return _state(kind, message)
 
 
 def handed_back_state(submitted: object, message: str, *, earliest: datetime, recoveries: int) -> dict[str, Any]:
-    """The state that *submitted* wraps, to wait until *earliest* at least.
+    """Return the state that *submitted* wraps, to wait until *earliest* at least.
 
     Args:
-        recoveries: What the state is to remember.
+        recoveries: Number of recoveries for the state to keep.
     """
     waited = mapping(waiting_state(submitted))
     if waited.get("type") not in SCHEDULED:
@@ -114,12 +117,12 @@ def _state(kind: str, message: str, **more: Any) -> dict[str, Any]:
 
 
 def printable(words: str, limit: int) -> str:
-    """*words* with a replacement for every character that databases refuse, cut at *limit* characters."""
+    """Return *words* with a replacement for every character that databases refuse, cut at *limit* characters."""
     return _UNPRINTABLE.sub("\ufffd", words[:limit].replace("\r\n", "\n"))
 
 
 def moment(value: object) -> datetime | None:
-    """A time (aware, UTC), or None."""
+    """Return a time (aware, UTC), or None."""
     if not isinstance(value, str):
         return None
     try:
@@ -129,20 +132,20 @@ def moment(value: object) -> datetime | None:
 
 
 def number(value: object) -> int | None:
-    """A whole number, or None."""
+    """Return a whole number, or None."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def mapping(value: object) -> Json:
-    """An object; an empty one if it is none."""
+    """Return the value if it is an object, else an empty one."""
     return value if isinstance(value, Mapping) else {}
 
 
 def items(value: object) -> list[Any]:
-    """A list; an empty one if it is none."""
+    """Return the value if it is a list, else an empty one."""
     return value if isinstance(value, list) else []
 
 
 def text(value: object) -> str:
-    """A text; an empty one if it is none."""
+    """Return the value if it is a text, else an empty one."""
     return value if isinstance(value, str) else ""

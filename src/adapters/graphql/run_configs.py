@@ -1,4 +1,4 @@
-"""Run configs and storage from JSON. What cannot be used becomes a sentence for its maker."""
+"""Run configs and storage are read from JSON. What cannot be used becomes a sentence for the flow's author."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -15,11 +15,11 @@ from prefect.agent.domain.model.run_configs import (
 
 
 class _NoSenseError(Exception):
-    """One sentence why."""
+    """A run config or storage is invalid, for the reason in one sentence."""
 
 
 def read_run_config(value: object) -> RunConfig:
-    """A run config; null stands for a universal one."""
+    """Return a run config; null stands for a universal one."""
     if value is None:
         return UniversalRun()
     try:
@@ -38,7 +38,7 @@ def read_run_config(value: object) -> RunConfig:
 
 
 def read_storage(value: object) -> Storage:
-    """A flow's storage, as far as an agent has to understand it."""
+    """Return a flow's storage, as far as an agent has to understand it."""
     if value is None:
         return Storage()
     if not isinstance(value, Mapping) or not isinstance(value.get("type"), str):
@@ -58,7 +58,7 @@ def read_storage(value: object) -> Storage:
 
 
 def read_environment_image(value: object) -> str | None:
-    """The image in the metadata of a flow's environment (0.11 to 0.15); None if it names none."""
+    """Return the image in the metadata of a flow's environment (0.11 to 0.15); None if it names none."""
     metadata = value.get("metadata") if isinstance(value, Mapping) else None
     image = metadata.get("image") if isinstance(metadata, Mapping) else None
     return image.strip() or None if isinstance(image, str) else None

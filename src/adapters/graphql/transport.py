@@ -1,4 +1,4 @@
-"""HTTP and GraphQL down to the errors of the port."""
+"""The transport speaks HTTP and GraphQL and raises the errors of the port."""
 
 import json
 import math
@@ -62,24 +62,24 @@ Observer = Callable[[str, str, float], None]
 
 
 def operation(document: str) -> str:
-    """What a document asks for: the name of its first field."""
+    """Return what a document asks for: the name of its first field."""
     found = _FIELD.search(document)
     return found[1] if found else "unknown"
 
 
 class AnswerTooLarge(CloudUnavailable):
-    """The answer to a read is larger than can be taken: ask for less."""
+    """The answer to a read is too large: ask for less."""
 
 
 class _NoRedirectSession(requests.Session):
-    """Follows no redirects, and does not even read where they lead: an address that is none would be a ValueError."""
+    """This session follows no redirects and does not parse their targets: an invalid one would be a ValueError."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Nowhere."""
+        """Return no target."""
 
 
 class Transport:
-    """One kept-alive conversation with one address. Safe to use from several threads.
+    """A transport keeps connections to one address alive. Safe to use from several threads.
 
     Proxies and private certificate authorities come from the environment (``HTTPS_PROXY``, ``REQUESTS_CA_BUNDLE``).
 
@@ -118,11 +118,11 @@ class Transport:
 
     @property
     def skew(self) -> float:
-        """Seconds that the backend's clock is ahead of this machine's; 0.0 below what can be measured."""
+        """Return the seconds that the backend's clock is ahead of this machine's; 0.0 below what can be measured."""
         return self._skew.skew
 
     def now(self) -> datetime:
-        """The time of day at the backend (aware, UTC), as far as it is known."""
+        """Return the time of day at the backend (aware, UTC), as far as it is known."""
         here = self._clock.now() if self._clock else datetime.now(timezone.utc)
         return here + timedelta(seconds=self.skew)
 
@@ -166,7 +166,7 @@ class Transport:
         changes: bool = False,
         wait: float | None = None,
     ) -> Mapping[str, Any]:
-        """Like :meth:`send`, for documents where any error spoils the answer; return the data.
+        """Send a document of which any error spoils the answer, and return the data.
 
         Raises:
             CloudError: As the port says.
@@ -211,13 +211,13 @@ class Transport:
             return answer
 
     def _learn(self, response: requests.Response, *, wait: float | None) -> None:
-        """What the answer says about the backend."""
+        """Take note of what the answer says about the backend."""
         self.compares = response.headers.get("Prefect-Claims", "").strip().lower() == COMPARES
         if wait is not None:
             self.waits = "wait" in response.headers.get("Preference-Applied", "")
 
     def _unanswered(self, problem: Exception, call: Call, lost: Lost) -> CloudError:
-        """What it means that there was no answer: nothing can have been changed by what was not sent."""
+        """Return the error of a missing answer: a request that was not sent cannot have changed anything."""
         if is_alert(problem):
             return self._wants_tls()
         if call.sent:
@@ -247,7 +247,7 @@ class Transport:
         return Answer(data, errors)
 
     def _failure(self, response: requests.Response, lost: Lost) -> CloudError:
-        """What an answer means that is no success: by the codes of its errors, else by its status."""
+        """Return the error of a failed answer: by the codes of its errors, else by its status."""
         status, body = response.status_code, _body_of_failure(response)
         errors = _errors_of_failure(body)
         if status == 401 or is_unauthenticated(errors):
@@ -293,7 +293,7 @@ class Transport:
 
 
 def _body_of_failure(response: requests.Response) -> bytes:
-    """The body of a failure; empty if it is not all there, or too large."""
+    """Return the body of a failure; empty if it is incomplete or too large."""
     body = b""
     try:
         for chunk in response.iter_content(16384):
@@ -306,7 +306,7 @@ def _body_of_failure(response: requests.Response) -> bytes:
 
 
 def _errors_of_failure(body: bytes) -> tuple[Mapping[str, Any], ...]:
-    """Errors in the body of a failure; none if there is no such body."""
+    """Return the errors in the body of a failure; none if it has none."""
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
@@ -315,7 +315,7 @@ def _errors_of_failure(body: bytes) -> tuple[Mapping[str, Any], ...]:
 
 
 def _retry_after(value: str | None, now: datetime) -> float | None:
-    """Seconds to wait, a minute at most; None if nothing that makes sense was asked for."""
+    """Return the seconds to wait, a minute at most; None if the backend named no valid time."""
     text = (value or "").strip()
     if _SECONDS.fullmatch(text):
         return min(float(text), MAX_RETRY_AFTER)

@@ -1,4 +1,4 @@
-"""Between the backend's JSON and the domain's values. Pure; nothing a backend sends can make it raise."""
+"""The backend's JSON is converted to the domain's values. Pure; nothing that a backend sends can make it raise."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ _NEVER: Final = datetime.min.replace(tzinfo=timezone.utc)
 
 @attrs.frozen
 class VersionAttempt(Attempt):
-    """An attempt by version number; for a Running run also by the task runs that are due.
+    """An attempt consists of a version number; for a Running run also of the task runs that are due.
 
     Attributes:
         version: Of the flow run.
@@ -49,7 +49,7 @@ class VersionAttempt(Attempt):
 
 @attrs.frozen
 class TaskAttempt(Attempt):
-    """A task run's version, and its state as it came, which a claim wraps.
+    """An attempt at a task run consists of its version, and its state as it came, which a claim wraps.
 
     Attributes:
         of: Id of the task run that it was read from.
@@ -86,7 +86,7 @@ def fence_of_task(task_run: TaskRun) -> TaskAttempt:
 
 
 def read_flow_run(row: object, due_before: datetime) -> FlowRun | None:
-    """A flow run from a row; None if not even its id or version makes sense.
+    """Return a flow run from a row; None if its id or version is invalid.
 
     Args:
         due_before: Task runs of a Running run that wait for a time up to this one are due.
@@ -127,7 +127,7 @@ def read_flow_run(row: object, due_before: datetime) -> FlowRun | None:
 
 
 def _present_state(row: Json, version: int | None) -> Json:
-    """The state that the run is in; light rows have it only if it is the one that claims."""
+    """Return the state that the run is in; light rows have it only if it is the state that claims."""
     if "serialized_state" in row:
         return mapping(row["serialized_state"])
     latest = [mapping(state) for state in items(row.get("claims"))[:1]]
@@ -158,13 +158,16 @@ def _read_task_run(row: object) -> TaskRun | None:
 
 
 def _latest_claim(row: Json) -> ClaimRecord | None:
-    """The record of the latest claim: of the run itself, or of a task run. What made the run wait again ends it."""
+    """Return the record of the latest claim of the run itself or of a task run.
+
+    A state that made the run wait again ends it.
+    """
     latest = max(_claims(row), key=lambda claim: claim[0], default=None)
     return None if latest is None else latest[1]
 
 
 def _claims(row: Json) -> Iterator[tuple[datetime, ClaimRecord | None]]:
-    """Everything in the history that claimed the run or ended its claim, with its time."""
+    """Return everything in the history that claimed the run or ended its claim, with its time."""
     for state in map(mapping, items(row.get("claims"))):
         payload = mapping(state.get("serialized_state"))
         is_claim = (state.get("state") or payload.get("type")) == SUBMITTED
@@ -180,7 +183,7 @@ def _claims(row: Json) -> Iterator[tuple[datetime, ClaimRecord | None]]:
 
 
 def _recoveries_of(state: State, payload: Json, waiting: Sequence[TaskRun]) -> int:
-    """What the waiting state remembers: the run's own, or those of its task runs."""
+    """Return the number of recoveries in the waiting state of the run itself, or of its task runs."""
     if state.is_waiting:
         return read_recoveries(payload)
     return max((read_recoveries(t.attempt.payload) for t in waiting if isinstance(t.attempt, TaskAttempt)), default=0)

@@ -1,4 +1,4 @@
-"""What a flow run's process must know: variables and command of the 0.x and 1.x lines."""
+"""The command and variables of a flow run's process, for the 0.x and 1.x lines."""
 
 import re
 from collections.abc import Collection
@@ -45,7 +45,7 @@ def workload(
     log_level: str,
     send_logs: bool,
 ) -> Workload:
-    """The workload of *run*."""
+    """Return the workload of *run*."""
     version = _version(run.flow.core_version)
     logs = str(send_logs).lower()
     defaults = {API_VARIABLE: url, "PREFECT__LOGGING__LEVEL": log_level, LOGS_VARIABLE: logs}
@@ -88,6 +88,6 @@ def _version(text: str | None) -> tuple[int, ...] | None:
 
 
 def _tag(core_version: str | None) -> str:
-    """A tag that can be part of an image name; any other version counts as unknown."""
+    """Return a tag that can be part of an image name; any other version counts as unknown."""
     tag = (core_version or "").partition("+")[0]
     return tag if re.fullmatch(r"\w[\w.-]{0,127}", tag) else "latest"

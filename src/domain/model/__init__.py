@@ -1,1 +1,1 @@
-"""Values and rules of the agent, as pure functions."""
+"""The agent's values and rules, as pure functions."""

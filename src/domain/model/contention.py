@@ -1,4 +1,4 @@
-"""Several agents that ask for the same flow runs: how each makes way for the others. Pure."""
+"""Rules by which agents that ask for the same flow runs give way to each other. Pure."""
 
 from collections.abc import Callable, Collection
 from typing import Final
@@ -17,14 +17,14 @@ CONTESTED: Final = 60.0
 
 @attrs.define
 class Contention:
-    """Whether other agents ask for the same flow runs: then less is claimed at once, and from one end of the offer.
+    """While other agents ask for the same flow runs, an agent claims fewer at once, from one end of the offer.
 
     An agent that loses claims for the first time goes to the end, since the winner does not know of it and goes on at
-    the beginning. One that loses the last of its batch only stays where it is: its rival comes from the other end. Else
-    both know of each other: the one whose id comes first takes the beginning.
+    the beginning. An agent that loses only the last of its batch stays where it is: its rival comes from the other end.
+    Otherwise both know of each other, and the one whose id comes first takes the beginning.
 
     Attributes:
-        me: This process's id as a claimant.
+        me: Id of this process as a claimant.
         chance: Draws from [0, 1), for an agent that does not know its rival.
     """
 
@@ -35,23 +35,23 @@ class Contention:
     _alone_until: float = attrs.field(default=float("-inf"), init=False)
 
     def portion(self, most: int, due: int, now: float) -> int:
-        """How many of *due* runs to claim at once, of *most* at the most; *now* is monotonic, in seconds."""
+        """Return how many of the *due* runs to claim at once, at most *most*; *now* is monotonic, in seconds."""
         if self.is_contested(now):
             return min(most, max(1, due // SHARE))
         return most if now < self._alone_until else min(most, PROBE)
 
     def is_contested(self, now: float) -> bool:
-        """Whether another agent was met lately."""
+        """Return whether another agent was observed recently."""
         return now < self._until
 
     def is_lossy(self, claims: int, lost: int) -> bool:
-        """Whether so many claims of a batch were lost that another agent must be asking for the same runs."""
+        """Return whether a batch lost so many claims that another agent must be asking for the same runs."""
         return claims > 0 and lost * 10 >= claims
 
     def learn(
         self, claims: int, lost: int, now: float, *, rivals: Collection[str] = (), only_the_last: bool = False
     ) -> None:
-        """Take note of what came of a batch of claims.
+        """Record the result of a batch of claims.
 
         Args:
             rivals: Claimants that have the lost runs, as far as they are known.

@@ -1,4 +1,4 @@
-"""What a unit would be given because its flow run asks for it, platform by platform in the same few words."""
+"""Demands name what a unit would be given because its flow run asks for it, in the same terms for every platform."""
 
 import posixpath
 import re
@@ -27,7 +27,7 @@ _OF_USERS: Final = re.compile(r"/run/user/[^/]+(/docker\.sock|/podman(/podman\.s
 
 @attrs.frozen(kw_only=True)
 class Demands:
-    """What the run config asks for; what the operator's own options and template bring is no part of it.
+    """Everything that the run config asks for; the operator's own options and template are not part of it.
 
     Each attribute has the name of the rule that judges it, see :data:`~.policy.RULES`.
 
@@ -37,10 +37,10 @@ class Demands:
         environment: Names of variables.
         host_paths: Absolute paths of the machine that the unit would see.
         engine_sockets: Those of *host_paths* that hold or lead to an engine's socket.
-        volumes: ``kind`` or ``kind/name``.
+        volumes: Volumes as ``kind`` or ``kind/name``.
         host_config: Keys that have no rule of their own.
         privileges: ``privileged``, ``escalation``, ``root``, ``host-process``.
-        capabilities: Without ``CAP_``.
+        capabilities: Linux capabilities, without the prefix ``CAP_``.
         host_namespaces: ``pid``, ``network``, ``ipc``, ``uts``, ``user``, ``cgroup``; ``pid/container:NAME`` for
             those of another unit.
         networks: Names of networks other than the operator's, ``port/N`` for ports of the host,
@@ -48,7 +48,7 @@ class Demands:
         security_options: ``name=value``.
         agent_account: The service account that the agent itself uses.
         secrets: Names of Secrets, for whatever use.
-        owner_references: ``kind/name``.
+        owner_references: Owners as ``kind/name``.
         pod_fields: Fields of the pod and its containers that have no rule of their own.
         template_paths: Where the run config says that its template is.
         quotable: Whether a sentence may repeat the values; not if they come out of a file that the author only named.
@@ -80,7 +80,7 @@ class Demands:
 
 
 def asked(submission: Submission, *, is_final: bool = False) -> Demands:
-    """What can be seen of any submission, whatever its platform: image, variables, where a template is.
+    """Return what any submission shows, whatever its platform: image, variables, where a template is.
 
     Args:
         is_final: Whether the image is used even if it is a default; else the platform may have a better one.
@@ -96,13 +96,13 @@ def asked(submission: Submission, *, is_final: bool = False) -> Demands:
 
 
 def host_path(path: str) -> str:
-    """*path* of a host in one spelling: no ``..``, no doubled slashes, ``/run`` for ``/var/run``."""
+    """Return the *path* of a host in one spelling: no ``..``, no doubled slashes, ``/run`` for ``/var/run``."""
     plain = posixpath.normpath("/" + path.lstrip("/")) if path.startswith("/") else path
     return "/run" + plain.removeprefix("/var/run") if plain == "/var/run" or plain.startswith("/var/run/") else plain
 
 
 def leads_to_a_socket(path: str, sockets: Sequence[str] = SOCKETS) -> bool:
-    """Whether a unit that sees *path* of the host could talk to an engine.
+    """Return whether a unit that sees *path* of the host could connect to an engine.
 
     Args:
         path: From :func:`host_path`; also a folder above a socket.

@@ -1,4 +1,7 @@
-"""Flow runs that the agent is working on: read, waiting for their time, being claimed, or put aside. Pure."""
+"""The desk holds the flow runs that the agent is working on: read, waiting for their time, being claimed, or put aside.
+
+Pure.
+"""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -52,7 +55,7 @@ class Desk:
 
     @classmethod
     def for_parallel(cls, parallel: int) -> "Desk":
-        """The desk of an agent that creates so many units at the same time."""
+        """Return the desk of an agent that creates *parallel* units at the same time."""
         return cls(capacity=max(4 * parallel, 2 * WORTH_ASKING))
 
     _waiting: dict[FlowRunId, Seen] = attrs.field(factory=dict, init=False)
@@ -68,16 +71,16 @@ class Desk:
 
     @property
     def waiting(self) -> int:
-        """Runs that wait for their due time."""
+        """Return the number of runs that wait for their due time."""
         return len(self._waiting)
 
     @property
     def started(self) -> int:
-        """Runs that are being claimed or started now."""
+        """Return the number of runs that are being claimed or started now."""
         return len(self._started)
 
     def room(self, now: datetime) -> int:
-        """How many more ready runs are worth asking for: what waits and is due takes a place, too.
+        """Return how many more ready runs to ask for. A run that waits and is due takes a place, too.
 
         Runs that are not due yet take none, but only so many are kept.
         """
@@ -91,7 +94,7 @@ class Desk:
         return {*self._waiting, *self._started, *self._resting, *self._skipped}
 
     def offer(self, runs: Iterable[FlowRun], now: datetime, at: float) -> int:
-        """Take up runs that the Cloud says are ready; return how many of them are news.
+        """Take up runs that the Cloud says are ready; return how many of them are new.
 
         Args:
             at: When they were read (monotonic, seconds).
@@ -124,12 +127,12 @@ class Desk:
         return taken
 
     def next_due(self, now: datetime) -> float | None:
-        """Seconds until the next waiting run is due; None if none waits. Never negative."""
+        """Return the seconds until the next waiting run is due, never negative; None if no run waits."""
         times = [seen.run.due or now for seen in self._waiting.values()]
         return max(0.0, (min(times) - now).total_seconds()) if times else None
 
     def rest(self, run_id: FlowRunId, now: datetime, *, until: datetime | None, first: float, last: float) -> None:
-        """Forget the run as it was read and do not take it up before *until*; without one, after ever longer rests.
+        """Forget the run as it was read and do not take it up before *until*; None lets rests grow longer and longer.
 
         Args:
             first, last: Shortest and longest rest, in seconds.
@@ -142,7 +145,7 @@ class Desk:
         self._drop(run_id)
 
     def rests_of(self, run_id: FlowRunId) -> int:
-        """How often the run has rested in a row."""
+        """Return how often the run has rested in a row."""
         return self._rests.get(run_id, 0)
 
     def forget(self, run_id: FlowRunId) -> None:
@@ -155,7 +158,7 @@ class Desk:
             del self._waiting[run_id]
 
     def remember(self, run: FlowRun, now: datetime) -> None:
-        """Do not take this attempt up again for a while, whatever an old answer says."""
+        """Do not take this attempt up again for a while, even if an old answer offers it."""
         self._remembered[run.id, str(run.attempt)] = now + REMEMBER
         if len(self._remembered) > self._most_remembered:
             del self._remembered[next(iter(self._remembered))]
@@ -164,7 +167,7 @@ class Desk:
 
     @property
     def _most_remembered(self) -> int:
-        """More than enough: between a question and its answer only runs are claimed that were waiting here."""
+        """Return a generous limit: while a question is open, only runs that were waiting here are claimed."""
         return 10 * self.capacity + 1000
 
     def done(self, run_id: FlowRunId) -> None:

@@ -1,4 +1,4 @@
-"""Ends of flow runs that their units did not report, and the fence that keeps each to its claim. Pure."""
+"""Ends of flow runs that their units did not report, and the fence that ties each end to its claim. Pure."""
 
 import enum
 
@@ -8,7 +8,7 @@ from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId
 
 
 class EndKind(enum.Enum):
-    """What an end makes of its flow run."""
+    """An end makes its flow run Failed, Cancelled or waiting again."""
 
     FAILED = "failed"
     """The run becomes Failed."""
@@ -22,16 +22,16 @@ class EndKind(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class End:
-    """One end, for one claim.
+    """An end reports the outcome of one claim.
 
     Attributes:
         unit: Name of the unit of the claim that this end speaks for (``ClaimRecord.unit``).
         message: For people; the state's message.
-        lease: Of an end that speaks about the claim itself (it was not started, it is handed back): the holder it
-            speaks for (``ClaimRecord.lease``); void once another agent has taken the claim over. Empty for an end that
-            speaks about the unit, whatever became of the claim.
+        lease: ``ClaimRecord.lease`` of the holder, for an end that is about the claim itself (not started, handed
+            back): the end is void once another agent has taken the claim over. Empty for an end that is about the
+            unit: its claimant does not matter.
         lasted: For how many seconds the unit executed; None if that is not known.
-        counts: Of a claim that is handed back: whether that counts as a recovery, of which there may be few.
+        counts: Whether handing the claim back counts as a recovery; the number of recoveries is limited.
     """
 
     run_id: FlowRunId
@@ -44,7 +44,7 @@ class End:
 
 
 class EndVerdict(enum.Enum):
-    """What came of an end."""
+    """The Cloud's answer to an end, as the agent understands it."""
 
     SETTLED = "settled"
     """The Cloud has confirmed it: read back, the run is as the end wants it, or it was over already."""
@@ -61,17 +61,17 @@ class EndVerdict(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class EndOutcome:
-    """What came of one end; *reason* says why it is not settled."""
+    """The verdict about one end; *reason* says why it is not settled."""
 
     verdict: EndVerdict
     reason: str = ""
 
 
 def judge_end(end: End, run: FlowRun | None) -> EndVerdict | None:
-    """Whether *end* is settled or void; None: it is still to be carried out.
+    """Return whether *end* is settled or void; None if it is still to be carried out.
 
     Args:
-        run: As the Cloud has it now; None if it does not exist.
+        run: The run as the Cloud has it now; None if it does not exist.
     """
     if run is None:
         return EndVerdict.NOT_OURS

@@ -1,4 +1,4 @@
-"""A flow run as the agent last read it, and what came of claiming it."""
+"""A flow run as the agent last read it, and the outcomes of claiming it."""
 
 import abc
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ class SimpleAttempt(Attempt):
 
 @attrs.frozen(kw_only=True)
 class Flow:
-    """The flow that a run is a run of.
+    """A flow is a registered workflow; every flow run executes one.
 
     Attributes:
         image: The image of the environment of a flow that has no run config, as before 0.15; None if it names none.
@@ -66,7 +66,9 @@ class TaskRun:
 
 @attrs.frozen(kw_only=True)
 class ClaimRecord:
-    """Who claimed a flow run, and for how long: the lease. It travels inside the Submitted state's context.
+    """The record says which agent claimed a flow run, and until when: the lease.
+
+    It is kept in the Submitted state's context.
 
     A run belongs to the claim named in the latest Submitted state of its history. Times are the Cloud's.
 
@@ -77,9 +79,10 @@ class ClaimRecord:
         attempt: ``str()`` of the attempt that was claimed.
         agent_name: For people.
         place: Where the claimant executes, as ``Presence.place`` gives it; empty if unknown.
-        fingerprint: Of everything that shapes the claimant's units; see ``leases.fingerprint``.
+        fingerprint: Hash of everything that shapes the claimant's units; see ``leases.fingerprint``.
         claimed_at: When the claim, or its latest recovery, was made (aware, UTC); None in records of older agents.
-        create_until: Until when the claimant may create the unit without reading the run again (aware, UTC).
+        create_until: End of the lease (aware, UTC): until then the claimant may create the unit without reading
+            the run again.
         recoveries: How often the run was recovered: its unit created again, or the run handed back.
     """
 
@@ -96,7 +99,7 @@ class ClaimRecord:
 
     @property
     def lease(self) -> str:
-        """Who holds the claim, and for which time: another text after each recovery."""
+        """Return a text that names the holder of the claim and its term: it changes with each recovery."""
         return f"{self.claimant}/{self.recoveries}"
 
 
@@ -105,7 +108,7 @@ class FlowRun:
     """A flow run as the agent last read it from the Cloud.
 
     Attributes:
-        attempt: What a claim is compared with; see :class:`Attempt`.
+        attempt: The attempt that a claim is compared with; see :class:`Attempt`.
         due_task_runs: Only for a Running run: its task runs that wait to be started again and are due.
         tasks_wait: Whether any of its task runs waits to be started, due or not: the run is not over, though nothing
             may be executing it.
@@ -113,7 +116,7 @@ class FlowRun:
         claim: The record of the latest claim in the run's history, whatever its state is now; None if that claim
             carries no record of ours (another product made it), or the run was scheduled again since.
         recoveries: How often earlier claims of the run were recovered or handed back, if a waiting state says so.
-        source: The backend's own words, for subclasses of ``Agent`` written against 1.x. Never read by the domain.
+        source: The backend's own row, for subclasses of ``Agent`` written against 1.x. Never read by the domain.
     """
 
     id: FlowRunId
@@ -131,17 +134,17 @@ class FlowRun:
 
     @property
     def title(self) -> str:
-        """Flow, name and id, for people."""
+        """Return flow, name and id, for people."""
         return title(self.id, self.flow.name, self.name)
 
     @property
     def fields(self) -> dict[str, str]:
-        """What tells this run from others, for the fields of an event."""
+        """Return the fields of an event that identify this run."""
         return {"flow_run_id": self.id, "flow_run_name": self.name, "flow_name": self.flow.name}
 
     @property
     def due(self) -> datetime | None:
-        """When the run is to start (aware, UTC); None means now."""
+        """Return when the run is to start (aware, UTC); None means now."""
         return self.state.start_time
 
 
@@ -165,10 +168,12 @@ class Lost:
 
 @attrs.frozen
 class Deferred:
-    """The Cloud says not now (a concurrency limit), or did not say. Forget the run as it was read: it is offered again.
+    """The Cloud defers the claim (a concurrency limit), or gave no clear answer.
+
+    Forget the run as it was read: it is offered again.
 
     Attributes:
-        until: Not before this time, if the Cloud named one.
+        until: Earliest time of the next claim, if the Cloud named one.
     """
 
     run: FlowRun
@@ -178,7 +183,7 @@ class Deferred:
 
 @attrs.frozen
 class Refused:
-    """The Cloud calls this very claim invalid. The run is left alone: an agent ends only what it has claimed."""
+    """The Cloud calls this claim invalid. The run is left alone: an agent ends only runs that it has claimed."""
 
     run: FlowRun
     reason: str

@@ -1,4 +1,4 @@
-"""Names of images in one form, so that a rule about them cannot be passed by another spelling."""
+"""Names of images in one canonical form, so that no other spelling evades a rule."""
 
 import re
 from typing import Final
@@ -19,7 +19,7 @@ _MOST: Final = 255
 
 
 def image_reference(text: str) -> str:
-    """*text* as ``registry/repository:tag`` or ``registry/repository@digest``, the way a Docker engine completes it.
+    """Return *text* as ``registry/repository:tag`` or ``registry/repository@digest``, as a Docker engine completes it.
 
     What an engine may take for the id of an image that it has (``a1b2c3``) becomes ``sha256:a1b2c3``; write a tag
     (``cafe:latest``) to mean the name. What is no name of an image gets a ``?`` before it, which only ``*`` matches.
@@ -39,7 +39,7 @@ def image_reference(text: str) -> str:
 
 
 def image_name(reference: str) -> str:
-    """What :func:`image_reference` returned, without tag and digest."""
+    """Return a reference (from :func:`image_reference`) without tag and digest."""
     name = reference.partition("@")[0]
     head, slash, last = name.rpartition("/")
     return f"{head}{slash}{last.partition(':')[0]}" if slash else name
@@ -55,11 +55,11 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _one_spelling(host: str) -> str:
-    """The network takes capitals and the port of https for the same place; a deny list must, too."""
+    """Return the host in lower case and without the port of https: both spellings reach the same registry."""
     plain = host.lower().removesuffix(":443") if "." in host or ":" in host else host
     return HUB if plain in _OF_THE_HUB else plain
 
 
 def is_host(first: str) -> bool:
-    """Whether the first part of an image's name is a registry; else it is a user of Docker Hub."""
+    """Return whether the first part of an image's name is a registry; else it is a user of Docker Hub."""
     return "." in first or ":" in first or first == "localhost" or first != first.lower()

@@ -1,4 +1,4 @@
-"""The lease of a claim: who may create its unit, and until when. Pure.
+"""The lease of a claim says who may create its unit, and until when. Pure.
 
 A claimant may create the unit of its claim until the record's ``create_until``; later only after it has read the run
 again. Another agent may take the claim over once the claimant is proven gone or that time is past, and only if it would
@@ -31,7 +31,7 @@ LATE: Final = timedelta(hours=1)
 
 @attrs.frozen(kw_only=True)
 class Claimant:
-    """What an agent process writes into the records of its claims.
+    """An agent process as it describes itself in the records of its claims.
 
     Attributes:
         id: Unique to the process.
@@ -48,12 +48,12 @@ class Claimant:
 
     @property
     def platforms(self) -> tuple[str, ...]:
-        """All identities of its platform, the present one first."""
+        """Return all identities of its platform, the present one first."""
         return (self.platform, *self.aliases)
 
 
 class LeaseVerdict(enum.Enum):
-    """What is to be done about a claim that has no unit."""
+    """The decision about a claim that has no unit."""
 
     LEAVE = "leave"
     """Its claimant may still create the unit, or another agent may recover it, or the next try is not due yet."""
@@ -69,7 +69,7 @@ class LeaseVerdict(enum.Enum):
 
 
 def fingerprint(labels: Collection[str], env: Mapping[str, str], platform: str) -> str:
-    """A short hash of everything that shapes an agent's units: equal for agents that would make the same unit.
+    """Return a short hash of everything that shapes an agent's units: equal for agents that would make the same unit.
 
     Args:
         env: Variables that the agent gives to every flow run.
@@ -80,7 +80,7 @@ def fingerprint(labels: Collection[str], env: Mapping[str, str], platform: str) 
 
 
 def new_record(run: FlowRun, unit: str, claimant: Claimant, *, now: datetime, create_within: timedelta) -> ClaimRecord:
-    """The record of a first claim of *run* (times are the Cloud's)."""
+    """Return the record of a first claim of *run* (times are the Cloud's)."""
     return ClaimRecord(
         claimant=claimant.id,
         platform=claimant.platform,
@@ -96,7 +96,7 @@ def new_record(run: FlowRun, unit: str, claimant: Claimant, *, now: datetime, cr
 
 
 def taken_over(record: ClaimRecord, claimant: Claimant, *, now: datetime, create_within: timedelta) -> ClaimRecord:
-    """The record of a recovery: the same unit and attempt, another claimant."""
+    """Return the record of a recovery: the same unit and attempt, another claimant."""
     return attrs.evolve(
         record,
         claimant=claimant.id,
@@ -111,12 +111,12 @@ def taken_over(record: ClaimRecord, claimant: Claimant, *, now: datetime, create
 
 
 def waits_for_its_unit(run: FlowRun) -> bool:
-    """Whether the run's latest claim is still to be turned into a unit."""
+    """Return whether the unit of the run's latest claim is still to be created."""
     return run.claim is not None and (run.state.is_claimed or bool(run.claimed_task_runs))
 
 
 def is_expired(record: ClaimRecord, now: datetime) -> bool:
-    """Whether the claimant must read the run again before it creates the unit."""
+    """Return whether the lease is over, so that the claimant must read the run again before it creates the unit."""
     return _is_past(record, now, timedelta(0))
 
 
@@ -129,7 +129,7 @@ def judge_lease(
     recovers: bool,
     sees_units: bool = True,
 ) -> LeaseVerdict:
-    """What to do about a claim without a unit that this process is not working on.
+    """Decide about a claim without a unit that this process is not working on.
 
     Args:
         record: Of the run's latest claim.
@@ -156,7 +156,7 @@ def judge_lease(
 
 
 def _is_past(record: ClaimRecord, now: datetime, patience: timedelta) -> bool:
-    """Whether the lease has been over for *patience*."""
+    """Return whether the lease ended at least *patience* ago."""
     return record.create_until is None or now >= record.create_until + patience
 
 

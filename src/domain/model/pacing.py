@@ -1,11 +1,11 @@
-"""How fast something may be asked for: a token bucket. Pure; the caller brings the time and a lock."""
+"""A token bucket limits how fast requests are made. Pure; the caller brings the time and a lock."""
 
 import attrs
 
 
 @attrs.define
 class TokenBucket:
-    """Holds at most *size* tokens; *rate* of them come back per second. It is full at first.
+    """A bucket holds at most *size* tokens; *rate* of them come back per second. It is full at first.
 
     Attributes:
         rate: Tokens per second, more than 0.
@@ -19,13 +19,13 @@ class TokenBucket:
     _tokens: float = attrs.field(default=attrs.Factory(lambda self: self.size, takes_self=True), init=False)
 
     def take(self, now: float) -> float:
-        """Take one token, in advance if there is none left; return the time from which it may be used."""
+        """Take one token, in advance if none is left; return the time from which it may be used."""
         self._count(now)
         self._tokens -= 1
         return now - min(0.0, self._tokens) / self.rate
 
     def take_if_any(self, now: float) -> bool:
-        """Take one token if there is one; return whether there was."""
+        """Take one token if one is left; return whether one was."""
         self._count(now)
         is_there = self._tokens >= 1
         self._tokens -= is_there

@@ -1,4 +1,7 @@
-"""How long refusals of the API key are borne: pure rules, facts in, verdict out. Seconds of a clock that only grows."""
+"""Rules for how long the agent tolerates refusals of its API key: facts in, verdict out.
+
+Seconds of a clock that only grows.
+"""
 
 import enum
 from typing import Final
@@ -13,7 +16,7 @@ LONGEST_GAP: Final = 180.0
 
 
 class Verdict(enum.Enum):
-    """What a refusal of the key asks for."""
+    """The reaction that a refusal of the key requires."""
 
     WAIT = "wait"
     WARN = "warn"
@@ -22,11 +25,11 @@ class Verdict(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class KeyTrust:
-    """What is known about the API key.
+    """The agent's knowledge about its API key.
 
     Attributes:
         accepted: Whether the Cloud has ever accepted the key in this process.
-        refused_since: When the present row of refusals began; None if the last answer was no refusal.
+        refused_since: When the present series of refusals began; None if the last answer was no refusal.
         last_refused: When the last refusal of that row came.
         warned_at: When a person was last warned about refusals.
     """
@@ -38,7 +41,7 @@ class KeyTrust:
 
     @property
     def is_refused(self) -> bool:
-        """Whether the last answer about the key was a refusal."""
+        """Return whether the last answer about the key was a refusal."""
         return self.refused_since is not None
 
 

@@ -1,4 +1,4 @@
-"""How long to pause after failures, as arithmetic."""
+"""Arithmetic of the pauses after failures."""
 
 from typing import Final
 
@@ -7,7 +7,7 @@ JITTER: Final = 0.2
 
 
 def back_off(misses: int, *, first: float, last: float, chance: float) -> float:
-    """Seconds to pause after *misses* fruitless tries in a row.
+    """Return the seconds to pause after *misses* failed attempts in a row.
 
     Doubles from *first* to *last*. *chance* is drawn by the caller from [0, 1).
     """

@@ -38,13 +38,13 @@ class WorkStep:
 
 @attrs.frozen(kw_only=True)
 class StepRecord:
-    """What is known of one step.
+    """The successes and failures of one step so far.
 
     Attributes:
-        succeeded_at: When it last went well (monotonic); None: never.
-        failing_since: When it first failed after that; None: it has not.
-        failed_at: When it failed last.
-        problem: What the last failure said; empty once it goes well.
+        succeeded_at: When the step last succeeded (monotonic); None if it never has.
+        failing_since: When it first failed after that; None if it has not.
+        failed_at: When it last failed.
+        problem: Message of the last failure; empty once the step succeeds.
     """
 
     succeeded_at: float | None = None
@@ -53,21 +53,21 @@ class StepRecord:
     problem: str = ""
 
     def after_success(self, now: float) -> "StepRecord":
-        """The record once the step went well."""
+        """Return the record after the step succeeded."""
         return StepRecord(succeeded_at=now)
 
     def after_failure(self, now: float, problem: str) -> "StepRecord":
-        """The record once the step failed."""
+        """Return the record after the step failed."""
         since = now if self.failing_since is None else self.failing_since
         return attrs.evolve(self, failing_since=since, failed_at=now, problem=problem)
 
     def seconds_failing(self, now: float, *, until: float) -> float:
-        """For how long the step has gone on failing; 0 if its last failure is more than *until* seconds ago."""
+        """Return for how long the step has been failing; 0 if its last failure is more than *until* seconds ago."""
         return 0.0 if self.failing_since is None or now - self.failed_at > until else now - self.failing_since
 
 
 def steps(settings: AgentSettings) -> tuple[WorkStep, ...]:
-    """The steps of an agent with these settings, in the order of a run's way."""
+    """Return the steps of an agent with these settings, in the order in which a run passes them."""
     return (
         WorkStep(name="poll", silence=max(LEAST, 6 * settings.poll_last)),
         WorkStep(name="claim", failing=max(LEAST, 6 * settings.poll_last)),
@@ -81,7 +81,7 @@ def steps(settings: AgentSettings) -> tuple[WorkStep, ...]:
 def unwell(
     all_steps: tuple[WorkStep, ...], records: Mapping[str, StepRecord], since: float, now: float
 ) -> Iterator[str]:
-    """Say of each step that has not gone well for its time, in a sentence.
+    """Return one sentence for each step that has been without success for too long.
 
     Args:
         since: When the agent began to work: before that no step could go well.

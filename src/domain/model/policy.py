@@ -1,4 +1,4 @@
-"""What flow authors may ask for: one policy of the operator, a pure function over what a unit would be given."""
+"""The operator's policy says what flow authors may ask for: a pure function over the demands of a unit."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -57,7 +57,7 @@ REFUSES: Final = "this agent's policy does not allow"
 
 @attrs.frozen
 class Patterns:
-    """What one rule allows.
+    """Patterns say what one rule allows and denies.
 
     Attributes:
         allow: ``*`` stands for everything except a slash, ``**`` for everything; ``*`` alone allows all.
@@ -69,18 +69,18 @@ class Patterns:
 
     @classmethod
     def of(cls, words: Sequence[str]) -> "Patterns":
-        """The patterns of a list in which ``!`` begins what is denied."""
+        """Read patterns from a list in which ``!`` marks what is denied."""
         allow = tuple(word for word in words if not word.startswith("!"))
         deny = tuple(word[1:] for word in words if word.startswith("!"))
         return cls(allow if allow or not deny else (_EVERYTHING,), deny)
 
     @property
     def words(self) -> list[str]:
-        """The list that :meth:`of` reads."""
+        """Return the list that :meth:`of` reads."""
         return [*self.allow, *(f"!{word}" for word in self.deny)]
 
     def take(self, spellings: Iterable[str]) -> bool:
-        """Whether what has these *spellings* is allowed."""
+        """Return whether a value with these *spellings* is allowed."""
         names = list(spellings)
         if any(_matches(word, name, "**") for word in self.deny for name in names):
             return False
@@ -88,7 +88,7 @@ class Patterns:
 
 
 def _matches(pattern: str, name: str, star: str) -> bool:
-    """Whether *name* fits; if *star* is ``**``, each star stands for everything."""
+    """Return whether *name* matches; if *star* is ``**``, each star stands for everything."""
     pieces = re.split(r"(\*\*?)", pattern)
     stars = {"**": ".*", "*": ".*" if star == "**" else "[^/]*"}
     return re.fullmatch("".join(stars.get(piece, re.escape(piece)) for piece in pieces), name, re.DOTALL) is not None
@@ -96,7 +96,7 @@ def _matches(pattern: str, name: str, star: str) -> bool:
 
 @attrs.frozen(kw_only=True)
 class Policy:
-    """The rules of one agent.
+    """A policy holds the rules of one agent.
 
     Attributes:
         preset: ``open`` or ``restricted``: what applies where *rules* has nothing.
@@ -108,7 +108,7 @@ class Policy:
 
     @classmethod
     def read(cls, document: object) -> "Policy":
-        """The policy that *document* describes: ``preset``, and a list of patterns for each rule that differs.
+        """Return the policy that *document* describes: ``preset``, and a list of patterns for each rule that differs.
 
         Raises:
             ConfigurationError: A key is unknown, or a value of the wrong kind; the message names it.
@@ -122,11 +122,11 @@ class Policy:
         return cls(preset=preset, rules={_known(key): _patterns(preset, key, value) for key, value in given.items()})
 
     def patterns(self, rule: str) -> Patterns:
-        """What *rule* allows."""
+        """Return the patterns of *rule*."""
         return self.rules.get(rule) or PRESETS[self.preset][rule]
 
     def replacing(self, rule: str, words: Sequence[str]) -> "Policy":
-        """This policy with other patterns for one rule; *words* may hold :data:`OWN`, for those it has.
+        """Return this policy with other patterns for one rule; :data:`OWN` in *words* stands for its present patterns.
 
         Raises:
             ConfigurationError: A word is no place for a template.
@@ -143,23 +143,23 @@ class Policy:
 
     @property
     def template_paths(self) -> tuple[str, ...]:
-        """Where the templates of run configs may be."""
+        """Return the places where run configs may have their templates."""
         return self.patterns("template_paths").allow
 
     @property
     def is_open(self) -> bool:
-        """Whether nothing is refused but templates from elsewhere: then no platform has to be asked."""
+        """Return whether only templates from elsewhere are refused: then no platform has to be asked."""
         return all(self.patterns(rule) == Patterns() for rule in RULES if rule != "template_paths")
 
     @property
     def fingerprint(self) -> str:
-        """Equal for policies that allow the same; empty for the preset ``open``."""
+        """Return a text that is equal for policies that allow the same; empty for the preset ``open``."""
         changed = {rule: self.patterns(rule).words for rule in RULES if self.patterns(rule) != PRESETS["open"][rule]}
         return ";".join(f"{rule}={','.join(sorted(words))}" for rule, words in sorted(changed.items()))
 
 
 def judge(policy: Policy, demands: Demands) -> str | None:
-    """Why *policy* does not allow *demands*, naming each rule and what to change; None if it does."""
+    """Return why *policy* does not allow *demands*, naming each rule and what to change; None if it does."""
     found = [(rule, refused) for rule in RULES if (refused := _refused(policy, rule, demands))]
     if not found:
         return None
@@ -183,7 +183,7 @@ def _refused(policy: Policy, rule: str, demands: Demands) -> list[str]:
 
 
 def _spellings(rule: str, value: str) -> list[str]:
-    """What the patterns of *rule* may match for *value* to be allowed or denied."""
+    """Return the spellings of *value* that the patterns of *rule* may match."""
     if rule == "images":
         return [value, image_name(value)]
     if rule == "environment":
@@ -195,7 +195,7 @@ def _spellings(rule: str, value: str) -> list[str]:
 
 
 def _of_a_registry(word: str) -> str:
-    """A name without a host is a user of Docker Hub."""
+    """Return the name with its registry: a name without a host belongs to a user of Docker Hub."""
     return word if word == _EVERYTHING or is_host(word.partition("/")[0]) else f"{HUB}/{word}"
 
 

@@ -1,4 +1,4 @@
-"""What is still to be reported of one flow run: its log lines, then its end. Pure."""
+"""The reports of one flow run that the Cloud has not confirmed: its log lines, then its end. Pure."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ _CONTROL: Final = {
 
 @attrs.frozen(kw_only=True)
 class Line:
-    """One entry for the flow run's log."""
+    """A line is one entry for the flow run's log."""
 
     message: str
     level: str
@@ -32,14 +32,14 @@ class Line:
 
 
 def readable(text: str) -> str:
-    """*text* as a log can keep it: control characters replaced, carriage returns become line ends, cut at the limit."""
+    """Return *text* as a log can keep it: cut, control characters replaced, carriage returns as line ends."""
     cut = text if len(text) <= MAX_MESSAGE else f"{text[:MAX_MESSAGE]}\n(cut: {len(text)} characters)"
     return cut.replace("\r\n", "\n").replace("\r", "\n").translate(_CONTROL)
 
 
 @attrs.define
 class RunReports:
-    """The reports of one flow run.
+    """The reports of one flow run that wait to be sent.
 
     Attributes:
         end: The next end to be carried out; a later one for the same claim replaces it.
@@ -47,7 +47,7 @@ class RunReports:
         not_before: When to try again (monotonic, seconds).
         misses: Fruitless tries in a row.
         line_misses: Fruitless tries of its lines in a row.
-        line_refusals: Those of them after which other runs' lines went out: the Cloud was not away.
+        line_refusals: Number of those tries after which other runs' lines were accepted: the Cloud was available.
     """
 
     run_id: FlowRunId
@@ -60,7 +60,7 @@ class RunReports:
     later_ends: deque[End] = attrs.field(factory=deque)
 
     def add_end(self, end: End) -> None:
-        """Add an end. An end for another claim never takes the place of this one: most often one of them is void."""
+        """Add an end. It never replaces an end for another claim: most often one of the two is void."""
         waiting = [each for each in (self.end, *self.later_ends) if each is not None]
         kept = [each for each in waiting if (each.unit, each.lease) != (end.unit, end.lease)]
         self.end, *later = (*kept, end)
@@ -68,25 +68,25 @@ class RunReports:
 
     @property
     def is_empty(self) -> bool:
-        """Whether everything is reported."""
+        """Return whether everything is reported."""
         return not self.lines and self.end is None
 
 
 @attrs.frozen
 class Due:
-    """What there was to be sent of one flow run at some moment, while *run* itself goes on changing."""
+    """The reports of one flow run that were due at one moment, while *run* itself goes on changing."""
 
     run: RunReports
     lines: tuple[Line, ...]
 
 
 def size(line: Line) -> int:
-    """What a line takes of the outbox, in bytes, roughly."""
+    """Return roughly how many bytes a line takes in the outbox."""
     return 200 + len(line.message)
 
 
 def entry_of(report: Line | End) -> dict[str, Any]:
-    """A report as flat JSON-ready values."""
+    """Return a report as flat JSON-ready values."""
     if isinstance(report, Line):
         return {"line": report.message, "level": report.level, "at": iso(report.at)}
     entry: dict[str, Any] = {
@@ -100,7 +100,7 @@ def entry_of(report: Line | End) -> dict[str, Any]:
 
 
 def read_entry(run_id: FlowRunId, entry: Mapping[str, Any]) -> Line | End | None:
-    """A report from such values; None if they make none."""
+    """Return the report that such values describe; None if they describe none."""
     try:
         if "end" in entry:
             kind = EndKind(entry["end"])

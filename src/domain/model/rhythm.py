@@ -1,4 +1,4 @@
-"""When to poll next, as arithmetic. Times are monotonic seconds."""
+"""Arithmetic of the times of polls. Times are monotonic seconds."""
 
 from typing import Final
 
@@ -15,12 +15,12 @@ HELD_BACK: Final = 3.0
 
 @attrs.define(kw_only=True)
 class PollRhythm:
-    """The pauses of one poll loop: short while there is work, longer without, and polls that a sweep spares.
+    """The pauses of one poll loop: short while there is work, longer without it; sweeps make some polls unnecessary.
 
     Attributes:
         first, last: Shortest and longest pause, in seconds.
         next: When the next poll is due.
-        polls: How many there were.
+        polls: Number of polls so far.
     """
 
     first: float
@@ -35,11 +35,11 @@ class PollRhythm:
     """How many polls there had been when one was held back: never two in a row."""
 
     def begin(self, now: float, chance: float, *, waits: bool) -> float:
-        """A poll begins; return for how long a Cloud that waits may wait with its answer.
+        """Begin a poll; return for how many seconds the Cloud may hold its answer back, if it can.
 
         Args:
             chance: Drawn from [0, 1).
-            waits: Whether the Cloud does so.
+            waits: Whether the Cloud can hold an answer back.
         """
         self._gap = back_off(self._misses, first=self.first, last=self.last, chance=chance)
         self.polls += 1
@@ -51,16 +51,16 @@ class PollRhythm:
 
     @property
     def is_patient(self) -> bool:
-        """Whether there has been no work for long."""
+        """Return whether there has been no work for long."""
         return self._gap >= self.last / 2
 
     def found(self, now: float, *, at_once: bool) -> None:
-        """There was work: poll soon, or *at_once*."""
+        """Record that there was work: poll soon, or *at_once*."""
         self._misses = 0
         self.next = min(self.next, now if at_once else now + self.first)
 
     def failed(self, now: float, pause: float) -> None:
-        """A poll failed, and the Cloud asks for a pause of so many seconds."""
+        """Record that a poll failed, and that the Cloud asks for a pause of so many seconds."""
         self.next = now + max(self._gap, pause)
 
     def hurry(self) -> None:
@@ -71,21 +71,21 @@ class PollRhythm:
 
     @property
     def may_be_spared(self) -> bool:
-        """Whether the next poll may wait for a sweep, whose answer also says whether a flow run is due."""
+        """Return whether the next poll may wait for a sweep, whose answer also says whether a flow run is due."""
         return self.is_patient and self._held_back_at < self.polls
 
     @property
     def is_held_back(self) -> bool:
-        """Whether a poll waits for a sweep."""
+        """Return whether a poll waits for a sweep."""
         return self._held_back
 
     def hold_back(self, now: float) -> None:
-        """Let the poll that is due wait for a sweep; not for long."""
+        """Let the poll that is due wait briefly for a sweep."""
         self._held_back, self._held_back_at = True, self.polls
         self.next = now + HELD_BACK
 
     def swept(self, quiet_since: float | None) -> None:
-        """Take what a sweep found: since when no flow run is due, or None if some may be."""
+        """Record what a sweep found: since when no flow run is due, or None if some may be."""
         if quiet_since is not None and self.is_patient:
             self.next = max(self.next, quiet_since + self._gap)
         elif self._held_back:

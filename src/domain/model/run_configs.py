@@ -1,4 +1,4 @@
-"""What a flow run asks of its platform: run config and storage (protocol section 6.2)."""
+"""Run config and storage say what a flow run asks of its platform (protocol section 6.2)."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -8,32 +8,38 @@ import attrs
 
 
 def frozen_mapping(value: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """A read-only copy of *value*; None becomes empty."""
+    """Return a read-only copy of *value*; None becomes empty."""
     return MappingProxyType(dict(value or {}))
 
 
 @attrs.frozen(kw_only=True)
 class RunConfig:
-    """What every run config has: environment variables for the flow run."""
+    """Every run config has environment variables for the flow run."""
 
     env: Mapping[str, str] = attrs.field(factory=dict, converter=frozen_mapping)
 
 
 @attrs.frozen(kw_only=True)
 class UniversalRun(RunConfig):
-    """Fits every platform; each platform fills in its own defaults. Also stands for no run config at all."""
+    """A universal run config fits every platform; each platform fills in its own defaults.
+
+    Also stands for no run config at all.
+    """
 
 
 @attrs.frozen(kw_only=True)
 class LocalRun(RunConfig):
-    """A process on the agent's machine."""
+    """A local run config asks for a process on the agent's machine."""
 
     working_dir: str | None = None
 
 
 @attrs.frozen(kw_only=True)
 class DockerRun(RunConfig):
-    """A container. *host_config*, in the words of the Docker SDK, overrides the agent's own: collections by name."""
+    """A Docker run config asks for a container.
+
+    *host_config*, in the terms of the Docker SDK, overrides the agent's own: collections by name.
+    """
 
     image: str | None = None
     ports: tuple[int, ...] = ()
@@ -42,7 +48,7 @@ class DockerRun(RunConfig):
 
 @attrs.frozen(kw_only=True)
 class KubernetesRun(RunConfig):
-    """A Kubernetes Job. Quantities are Kubernetes strings (``500m``, ``1Gi``)."""
+    """A Kubernetes run config asks for a Job. Quantities are Kubernetes strings (``500m``, ``1Gi``)."""
 
     image: str | None = None
     job_template: Mapping[str, Any] | None = None
@@ -58,7 +64,7 @@ class KubernetesRun(RunConfig):
 
 @attrs.frozen(kw_only=True)
 class UnusableRunConfig(RunConfig):
-    """A run config that cannot be honoured: an unknown type, or contents that make no sense.
+    """A run config that cannot be honoured: its type is unknown, or its contents are invalid.
 
     Attributes:
         reason: One sentence for the person who made the flow run.
@@ -69,12 +75,12 @@ class UnusableRunConfig(RunConfig):
 
 @attrs.frozen(kw_only=True)
 class Storage:
-    """Where the flow's code is.
+    """Storage says where the flow's code is.
 
     Attributes:
         type: The backend's name (``Local``, ``Docker``, ``Module``, ``S3``, ...); empty if there is none.
         image: The image that holds the flow, for storage of type ``Docker``; already put together.
-        problem: One sentence if the storage made no sense, else None.
+        problem: One sentence if the storage is invalid, else None.
     """
 
     type: str = ""

@@ -1,4 +1,4 @@
-"""What a person may set of an agent, validated at birth. Seconds everywhere."""
+"""The settings of an agent, validated when they are made. Seconds everywhere."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from prefect.agent.domain.model.run_configs import frozen_mapping
 
 
 def as_labels(values: Iterable[str]) -> tuple[str, ...]:
-    """Normalise labels: stripped, unique, sorted.
+    """Return the labels stripped, unique and sorted.
 
     Raises:
         ConfigurationError: *values* is a single string, or one of them is empty.
@@ -25,7 +25,7 @@ def as_labels(values: Iterable[str]) -> tuple[str, ...]:
 
 @attrs.frozen(kw_only=True)
 class AgentSettings:
-    """One agent.
+    """The settings of one agent.
 
     A copy that ``attrs.evolve`` makes counts as named in full: it leaves nothing to environment and files.
 

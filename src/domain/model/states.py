@@ -11,7 +11,7 @@ import attrs
 
 
 class Phase(enum.Enum):
-    """How far a run is, in any backend."""
+    """The phase says how far a run is, in any backend."""
 
     WAITING = "waiting"
     """The run waits to be started. A claim moves on from here."""
@@ -33,7 +33,7 @@ class Phase(enum.Enum):
 
 
 class Outcome(enum.Enum):
-    """How a finished run ended."""
+    """The outcome says how a finished run ended."""
 
     SUCCESS = "success"
     FAILURE = "failure"
@@ -49,7 +49,7 @@ OPEN = frozenset({Phase.CLAIMED, Phase.RUNNING, Phase.CANCELLING})
 
 @attrs.frozen(kw_only=True)
 class State:
-    """One state of a flow run or task run.
+    """A state says where one flow run or task run stands.
 
     Attributes:
         phase: What the agent decides by; set by the adapter that reads the state.
@@ -75,35 +75,35 @@ class State:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the run waits to be started."""
+        """Return whether the run waits to be started."""
         return self.phase is Phase.WAITING
 
     @property
     def is_claimed(self) -> bool:
-        """Whether an agent has taken the run and its process has not reported yet."""
+        """Return whether an agent has taken the run and its process has not reported yet."""
         return self.phase is Phase.CLAIMED
 
     @property
     def is_running(self) -> bool:
-        """Whether a process executes the run now, as far as the backend knows."""
+        """Return whether a process executes the run now, as far as the backend knows."""
         return self.phase is Phase.RUNNING
 
     @property
     def is_cancelling(self) -> bool:
-        """Whether the run is being cancelled."""
+        """Return whether the run is being cancelled."""
         return self.phase is Phase.CANCELLING
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run has come to an end."""
+        """Return whether the run has come to an end."""
         return self.phase is Phase.FINISHED
 
     @property
     def is_open(self) -> bool:
-        """Whether the run was claimed and has not finished."""
+        """Return whether the run was claimed and has not finished."""
         return self.phase in OPEN
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether the run has ended by a cancellation."""
+        """Return whether the run has ended by a cancellation."""
         return self.outcome is Outcome.CANCELLED

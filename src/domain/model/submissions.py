@@ -1,4 +1,4 @@
-"""Submissions (what to run), and how one is made of a flow run: image, command, environment (protocol 6.1 to 6.3)."""
+"""Submissions say what is to run; one is planned from a flow run: image, command, environment (protocol 6.1 to 6.3)."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -32,7 +32,7 @@ _LONE: Final = re.compile(r"[\ud800-\udfff]")
 
 @attrs.frozen(kw_only=True)
 class Submission:
-    """Everything a platform needs to start one unit of execution.
+    """A submission holds everything that a platform needs to start one unit of execution.
 
     Attributes:
         name: From ``unit_name``; a platform refuses a second unit of that name by itself.
@@ -41,13 +41,13 @@ class Submission:
         image: Only for platforms that run images.
         image_is_default: Whether *image* is only the default: a template of the platform's own may name a better one.
         image_variable: Name of a variable in *env* that carries the image, to be changed with it.
-        command: Words, never a shell line.
+        command: List of arguments, never a shell line.
         env: Plain variables, precedence already applied.
         secret_env: Variables that must never be shown: by Secret reference where the platform has such a thing.
         address_variables: Names in *env* whose value is the Cloud's address as the agent's machine sees it. A platform
             whose units live on another network may have to rewrite a loopback address in them.
-        reserved: Names (``plain_name``) that nothing of the flow run's own may set, a template neither.
-        ignored: Names of the run config's variables that are left out for that reason.
+        reserved: Names (``plain_name``) that neither the flow run nor its template may set.
+        ignored: Names of the run config's variables that are left out because they are reserved.
         run_config: What the flow run asks of this very platform (resources, template, ports, ...).
     """
 
@@ -72,7 +72,7 @@ class Submission:
 
 @attrs.frozen(kw_only=True)
 class Workload:
-    """What a process must know to execute a flow run, as only the backend's adapter can say.
+    """A workload says what a process needs to execute a flow run, as only the backend's adapter can know.
 
     Attributes:
         command: What to run inside the unit.
@@ -96,13 +96,13 @@ class Workload:
 
     @property
     def reserved(self) -> frozenset[str]:
-        """Names, as :func:`plain_name` writes them, whose value no run config decides."""
+        """Return the names, as :func:`plain_name` writes them, whose value no run config decides."""
         return self.kept | {plain_name(name) for name in (*self.fixed, *self.secrets)}
 
 
 @attrs.frozen(kw_only=True)
 class PlatformTraits:
-    """What a platform can run; enough to refuse a flow run before anything is created.
+    """Traits say what a platform can run, so that a flow run can be refused before anything is created.
 
     Attributes:
         kind: For people and for agent registration: ``docker``, ``kubernetes``, ``process``.
@@ -126,7 +126,7 @@ class PlatformTraits:
 def plan_submission(
     run: FlowRun, workload: Workload, traits: PlatformTraits, *, agent_env: Mapping[str, str]
 ) -> Submission:
-    """Decide what to start for *run*.
+    """Plan the unit of *run*: decide completely what is to run.
 
     Args:
         run: The claimed flow run.
@@ -169,7 +169,7 @@ def plan_submission(
 
 
 def plain_name(name: str) -> str:
-    """*name* of a variable as Prefect reads it: in the names of its settings case counts for nothing.
+    """Return the *name* of a variable as Prefect reads it: in the names of its settings case does not count.
 
     ``PREFECT__CONTEXT__CONFIG__X`` is another way to say ``PREFECT__X``, and the one that its client reads first.
     """
@@ -178,7 +178,7 @@ def plain_name(name: str) -> str:
 
 
 def is_reserved(name: str, reserved: Collection[str]) -> bool:
-    """Whether a variable called *name* decides about one of *reserved*: it, a section that holds it, or a part of it.
+    """Return whether the variable *name* sets something of *reserved*: it, a section that holds it, or a part of it.
 
     Args:
         reserved: As :func:`plain_name` writes them.
@@ -193,9 +193,9 @@ def is_reserved(name: str, reserved: Collection[str]) -> bool:
 
 
 def split_env(env: Mapping[str, str], workload: Workload) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The variables of a run config that count, and the names of those that do not, sorted.
+    """Return the variables of a run config that count, and the sorted names of those that do not.
 
-    Address and key of the Cloud belong together: else a run config would send the key to an address of its own.
+    Address and key of the Cloud belong together: otherwise a run config could send the key to an address of its own.
     """
     reserved = workload.reserved
     own = {name: value for name, value in env.items() if not is_reserved(name, reserved)}
@@ -203,7 +203,10 @@ def split_env(env: Mapping[str, str], workload: Workload) -> tuple[dict[str, str
 
 
 def own_run_config(run: FlowRun, traits: PlatformTraits) -> RunConfig:
-    """The run config in the platform's own type: its own as it is, a universal one converted, all others refused."""
+    """Return the run config in the platform's own type: its own as it is, a universal one converted.
+
+    All others are refused.
+    """
     config = run.run_config
     if isinstance(config, UnusableRunConfig):
         raise SubmissionRefused(config.reason)
@@ -226,15 +229,15 @@ def own_run_config(run: FlowRun, traits: PlatformTraits) -> RunConfig:
 
 
 def asked_image(run: FlowRun, config: RunConfig) -> str | None:
-    """The image that was asked for: the one the flow is stored in, else the run config's, else the flow's own."""
+    """Return the image that was asked for: the one that stores the flow, else the run config's, else the flow's own."""
     image: str | None = run.flow.storage.image or getattr(config, "image", None) or run.flow.image
     return image
 
 
 def resolve_image(run: FlowRun, config: RunConfig, workload: Workload, traits: PlatformTraits) -> str:
-    """The image to run: storage, run config, agent, backend default; first match wins (protocol section 6.1).
+    """Return the image to run: storage, run config, agent, backend default; first match wins (protocol section 6.1).
 
-    The image of a flow's environment stands for the run config's in flows from before there were run configs.
+    For flows that are older than run configs the image of the flow's environment takes the run config's place.
     """
     image = asked_image(run, config) or traits.default_image or workload.default_image
     if not image:
@@ -243,7 +246,7 @@ def resolve_image(run: FlowRun, config: RunConfig, workload: Workload, traits: P
 
 
 def _check_env(env: Mapping[str, str]) -> None:
-    """Refuse what no operating system takes."""
+    """Refuse variables that no operating system takes."""
     for name, value in env.items():
         if not name or "=" in name or "\0" in name or "\0" in value:
             raise SubmissionRefused(f"{name!r} cannot be an environment variable: empty, or holds '=' or a NUL byte")

@@ -1,4 +1,7 @@
-"""Where a run config's job template may be: places that the operator listed. Looks at the spelling alone."""
+"""Rules for the places where a run config's job template may be, as the operator listed them.
+
+They judge the spelling alone.
+"""
 
 import posixpath
 import re
@@ -15,13 +18,15 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 
 def split_path(path: str) -> tuple[str, str]:
-    """Scheme in lower case, and the rest; a path without a scheme is a file's."""
+    """Return the scheme in lower case, and the rest; a path without a scheme is a file's."""
     match = re.fullmatch(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:localhost(?=/))?(.*)", path, re.DOTALL)
     return (match[1].lower(), match[2]) if match else ("file", path)
 
 
 def is_listed(path: str, places: Iterable[str]) -> bool:
-    """Whether *path* is one of *places*, or below one. Whole names count: ``/srv/jobs2`` is not below ``/srv/jobs``.
+    """Return whether *path* is one of *places*, or below one.
+
+    Whole names count: ``/srv/jobs2`` is not below ``/srv/jobs``.
 
     :data:`PUBLIC` lists every web address here: whether it is public is seen when its host is looked up.
     """
@@ -32,12 +37,12 @@ def is_listed(path: str, places: Iterable[str]) -> bool:
 
 
 def is_place(text: str) -> bool:
-    """Whether *text* can be in a list of places."""
+    """Return whether *text* can be in a list of places."""
     return text == PUBLIC or _plain(text) is not None
 
 
 def is_below(path: str, places: Iterable[str]) -> bool:
-    """Whether a place that is spelled out is listed; see :func:`is_listed`."""
+    """Return whether a place that is spelled out is listed; see :func:`is_listed`."""
     wanted = _plain(path)
     return wanted is not None and any(_covers(_plain(place), wanted) for place in places)
 
@@ -49,7 +54,7 @@ def _covers(place: "tuple[str, tuple[str, ...]] | None", wanted: tuple[str, tupl
 
 
 def _plain(path: str) -> tuple[str, tuple[str, ...]] | None:
-    """Where it is, and the names on the way; None for what has two readings: a relative path, ``..``, a bad address."""
+    """Return the root and the names on the way; None for a path with two readings: relative, ``..``, a bad address."""
     scheme, rest = split_path(path)
     if scheme in FILES:
         return ("file", _names(posixpath.normpath(rest))) if rest.startswith("/") and "\0" not in rest else None

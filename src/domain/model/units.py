@@ -1,4 +1,4 @@
-"""Units of execution: their names, their owners, how they stand and how they ended."""
+"""Units of execution: their names, their owners, their status and their ends."""
 
 import enum
 import hashlib
@@ -22,7 +22,7 @@ _NOT_IN_A_NAME: Final = re.compile(r"[^a-z0-9]+")
 
 
 def unit_name(run_id: FlowRunId, attempt: Attempt) -> str:
-    """The name of the unit of execution for one attempt at one flow run: promise P1.
+    """Return the name of the unit of execution for one attempt at one flow run: promise P1.
 
     A pure function, equal in every agent. The result is a DNS-1123 label of at most 63 characters. Ids that had to be
     altered to fit get a hash of the original, so that two different pairs never share a name.
@@ -35,13 +35,13 @@ def unit_name(run_id: FlowRunId, attempt: Attempt) -> str:
 
 
 def _is_uuid(text: str) -> bool:
-    """Ids of this shape have a fixed length, so id and attempt cannot run into each other."""
+    """Return whether the id is a UUID: its length is fixed, so id and attempt cannot run into each other."""
     return re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", text) is not None
 
 
 @attrs.frozen(kw_only=True)
 class Owner:
-    """The owner of a unit. Platforms keep both marks with the unit and return them; they do not read them.
+    """An owner consists of two marks. Platforms keep both with the unit and return them; they do not read them.
 
     Attributes:
         cloud: Mark of the Cloud and tenant: only units with the own one are judged, stopped and removed.
@@ -53,7 +53,7 @@ class Owner:
 
 
 def owner(cloud_identity: str, agent_name: str, labels: Collection[str]) -> Owner:
-    """The marks of an agent's units: letters and digits that every platform takes as a label's value."""
+    """Return the marks of an agent's units: letters and digits that every platform takes as a label's value."""
     return Owner(cloud=_mark(cloud_identity), agent=_mark(agent_name, *sorted(labels)))
 
 
@@ -62,7 +62,7 @@ def _mark(*words: str) -> str:
 
 
 class UnitStatus(enum.Enum):
-    """Where a unit of execution is in its life."""
+    """The status says where a unit of execution is in its life."""
 
     CREATED = "created"
     """Created but never started: its creator stopped in between. Creating it again starts it."""
@@ -79,16 +79,16 @@ class UnitStatus(enum.Enum):
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing of the unit executes any more."""
+        """Return whether nothing of the unit executes any more."""
         return self in {UnitStatus.SUCCEEDED, UnitStatus.FAILED}
 
 
 @attrs.frozen(kw_only=True)
 class Evidence:
-    """How a unit ended, in words and numbers that a person can act on.
+    """Evidence says how a unit ended, in terms that a person can act on.
 
     Attributes:
-        exit_code: Of the unit's main process, if it had one.
+        exit_code: Exit code of the unit's main process, if it had one.
         reason: One word where the platform has one (``OOMKilled``, ``ImagePullBackOff``).
         message: A sentence.
     """
@@ -99,7 +99,7 @@ class Evidence:
 
     @classmethod
     def of_exit_code(cls, code: int, *, reason: str = "", message: str = "") -> "Evidence":
-        """Return what an exit code says: nothing for 0, the signal for 128 and a signal's number, else an error.
+        """Return the evidence of an exit code: none for 0, the signal for 128 and a signal's number, else an error.
 
         Args:
             reason: The platform's own word, if it has one that says more than ``Error``.
@@ -124,13 +124,13 @@ class Unit:
 
     Attributes:
         id: The platform's own handle (container id, Job uid, pid); empty if the name is all there is.
-        info: What the run's log says about it, for example ``Container ID: 3f9c``.
-        evidence: How it ended; of a pending unit, what it waits for, and of a running one, what threatens it, if the
-            platform says so.
-        hopeless_at: Of a pending unit: from when on (aware, UTC) waiting for its start is pointless; None if it is not.
+        info: Text about the unit for the run's log, for example ``Container ID: 3f9c``.
+        evidence: How the unit ended. For a pending unit, what it waits for; for a running one, what threatens it, if
+            the platform says so.
+        hopeless_at: For a pending unit, the time (aware, UTC) from which no start is expected; None if there is none.
         ended_at: When it ended (aware, UTC), if it has and the platform remembers.
-        owner: Whose it is; None if it carries no mark.
-        lingers: Of an ended unit: whether helpers beside its main process still execute, which :meth:`stop` ends.
+        owner: The marks that the unit carries; None if it carries none.
+        lingers: For an ended unit, whether helpers beside its main process still execute; ``stop`` ends them.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Compare what the Cloud says with what the platform has, and decide. Pure: promises P2 and P7.
+"""Rules that compare what the Cloud says with what the platform has, and decide. Pure: promises P2 and P7.
 
 The sweep is level-triggered: nothing here depends on having seen an event. It reads claims first, then units, then the
 runs of units that ended, vanished or cannot start, in this order: whatever a unit reported before is then part of what
@@ -18,7 +18,7 @@ from prefect.agent.domain.model.units import Unit, UnitStatus, unit_name
 
 @attrs.frozen
 class ReportFailed:
-    """Nothing executes or will execute in the unit, and its run never will report.
+    """The verdict is to report the run Failed: nothing executes or will execute in the unit to report an end itself.
 
     Attributes:
         lease: Set if the unit may be created again by an agent that takes the claim over; see ``End.lease``.
@@ -31,21 +31,24 @@ class ReportFailed:
 
 @attrs.frozen
 class ReportCancelled:
-    """The run is being cancelled and nothing of its unit executes (once a hopeless one is stopped)."""
+    """The verdict is to report the run Cancelled: nothing of its unit executes (once a hopeless one is stopped)."""
 
     unit: Unit
 
 
 @attrs.frozen
 class LookAgain:
-    """The unit ended well, yet its run is not finished: believe it only if the next sweep finds the same."""
+    """The verdict is to wait: the unit ended well, but its run is not finished.
+
+    Act only if the next sweep finds the same.
+    """
 
     unit: Unit
 
 
 @attrs.frozen
 class Settled:
-    """Nothing more is to be said about the unit; it may be removed once its keep time is over."""
+    """The verdict is that nothing is to be reported; the unit may be removed once its keep time is over."""
 
     unit: Unit
 
@@ -55,12 +58,14 @@ Verdict = Conclusion | LookAgain
 
 
 def own(units: Iterable[Unit], cloud: str) -> list[Unit]:
-    """The units that carry the mark of *cloud* (``Owner.cloud``). All others are looked at only."""
+    """Return the units that carry the mark of *cloud* (``Owner.cloud``). All others are only read."""
     return [unit for unit in units if unit.owner is not None and unit.owner.cloud == cloud]
 
 
 def without_unit(claimed: Iterable[FlowRun], units: Iterable[Unit]) -> list[FlowRun]:
-    """Runs whose latest claim has no unit; one that was made but never started counts as none while the run waits.
+    """Return runs whose latest claim has no unit.
+
+    A unit that was made but never started counts as none while the run waits.
 
     Args:
         units: All units of the platform, whatever their owner.
@@ -75,18 +80,18 @@ def without_unit(claimed: Iterable[FlowRun], units: Iterable[Unit]) -> list[Flow
 
 
 def is_plausible(run: FlowRun) -> bool:
-    """Whether the record's unit is named as this product names units: others are not to be created from it."""
+    """Return whether the record names its unit as this product does; no other unit is created from a record."""
     record = run.claim
     return record is not None and unit_name(run.id, SimpleAttempt(record.attempt)) == record.unit
 
 
 def judge(unit: Unit, run: FlowRun | None, *, seen_before: bool) -> Verdict | None:
-    """What an ended unit means for its run; None: leave both alone for now.
+    """Judge what an ended unit means for its run; None leaves both alone for now.
 
     Args:
-        unit: It has ended.
-        run: As the Cloud has it, read after the unit; None if it does not exist (any more).
-        seen_before: Whether the last sweep answered ``LookAgain`` for this unit.
+        unit: A unit that has ended.
+        run: The run as the Cloud has it, read after the unit; None if it does not exist (any more).
+        seen_before: Whether the previous sweep answered ``LookAgain`` for this unit.
     """
     if run is None or not speaks_for(unit, run):
         return Settled(unit)
@@ -105,14 +110,14 @@ def judge(unit: Unit, run: FlowRun | None, *, seen_before: bool) -> Verdict | No
 
 
 def speaks_for(unit: Unit, run: FlowRun) -> bool:
-    """Whether the run is not over and belongs to the unit: the one named in the latest claim of its history."""
+    """Return whether the run is not over and its latest claim names the unit."""
     return not run.state.is_finished and run.claim is not None and run.claim.unit == unit.name
 
 
 def judge_absent(run: FlowRun) -> tuple[EndKind, str] | None:
-    """What it means for a run that the unit of its latest claim is proven absent; None: nothing yet.
+    """Judge what the proven absence of the unit of a run's latest claim means for the run; None means nothing yet.
 
-    Nothing either for a claim that waits for its unit; see ``leases.judge_lease`` for those.
+    None also for a claim that waits for its unit; ``leases.judge_lease`` decides about those.
     """
     if run.claim is None or run.state.is_finished or waits_for_its_unit(run):
         return None
@@ -125,17 +130,17 @@ def judge_absent(run: FlowRun) -> tuple[EndKind, str] | None:
 
 
 def vanished(remembered: Iterable[Unit], units: Iterable[Unit]) -> list[Unit]:
-    """Units alive at the previous sweep, missing now."""
+    """Return the units alive at the previous sweep that are missing now."""
     names = {unit.name for unit in units}
     return [unit for unit in remembered if unit.name not in names]
 
 
 def judge_vanished(unit: Unit, run: FlowRun | None) -> Conclusion:
-    """What it means for a run that a unit which was seen alive was deleted externally.
+    """Judge what it means for a run that a unit which was observed alive was deleted externally.
 
     Args:
-        unit: As it was when it was last seen alive; proven to be gone.
-        run: As the Cloud has it, read after that proof; None if it does not exist (any more).
+        unit: The unit as it was last observed alive; it is proven to be gone.
+        run: The run as the Cloud has it, read after that proof; None if it does not exist (any more).
     """
     deleted = f"The unit of execution {unit.name} was deleted externally"
     if run is None or not speaks_for(unit, run):
@@ -150,27 +155,27 @@ def judge_vanished(unit: Unit, run: FlowRun | None) -> Conclusion:
 
 
 def waiting(units: Iterable[Unit], now: datetime) -> list[Unit]:
-    """Units that wait to start, say what for, and may still get it; and those that run but may not end well."""
+    """Return units that wait to start, say what for, and may still get it; and running ones that may not end well."""
     begun = {UnitStatus.PENDING, UnitStatus.RUNNING}
     return [unit for unit in units if unit.status in begun and unit.evidence is not None and not is_hopeless(unit, now)]
 
 
 def is_hopeless(unit: Unit, now: datetime) -> bool:
-    """Whether the unit waits for a start that will not come."""
+    """Return whether the unit waits for a start that will not come."""
     return unit.status is UnitStatus.PENDING and unit.hopeless_at is not None and unit.hopeless_at <= now
 
 
 def hopeless(units: Iterable[Unit], now: datetime) -> list[Unit]:
-    """Units that wait for a start that will not come."""
+    """Return the units that wait for a start that will not come."""
     return [unit for unit in units if is_hopeless(unit, now)]
 
 
 def judge_hopeless(unit: Unit, run: FlowRun | None) -> Conclusion:
-    """What is to be said of a unit that cannot start, once it is stopped; it is to be stopped whatever the answer.
+    """Judge what to report of a unit that cannot start, once it is stopped; it is to be stopped whatever the answer.
 
     Args:
-        unit: It is hopeless.
-        run: As the Cloud has it, read after the unit; None if it does not exist (any more).
+        unit: A hopeless unit.
+        run: The run as the Cloud has it, read after the unit; None if it does not exist (any more).
     """
     if run is None or not speaks_for(unit, run):
         return Settled(unit)
@@ -183,9 +188,9 @@ def judge_hopeless(unit: Unit, run: FlowRun | None) -> Conclusion:
 
 
 def removable(unit: Unit, now: datetime, keep: float | None) -> bool:
-    """Whether an ended unit has been kept long enough, *keep* seconds; one without an end time counts as old.
+    """Return whether an ended unit has been kept for *keep* seconds; one without an end time counts as old.
 
-    None keeps it for ever.
+    If *keep* is None, the unit is kept for ever.
     """
     return keep is not None and (unit.ended_at is None or now - unit.ended_at >= timedelta(seconds=keep))
 
@@ -196,7 +201,7 @@ def overdue(cancelled: Iterable[FlowRun], since: Mapping[FlowRunId, float], now:
 
 
 def _is_awaited(run: FlowRun) -> bool:
-    """Whether a Running run is not over although nothing executes it: task runs wait for their next try.
+    """Return whether a Running run is not over although nothing executes it: task runs wait for their next try.
 
     Task runs that are claimed already wait for the unit of the run's latest claim, and end with it.
     """

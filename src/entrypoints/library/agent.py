@@ -1,4 +1,4 @@
-"""The agent that people compose and subclass."""
+"""The agent class that people compose and subclass."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -26,7 +26,7 @@ from prefect.agent.ports.platform import ExecutionPlatform
 
 
 class Agent:
-    """Finds flow runs that are due, claims them and starts each one on a platform.
+    """An agent finds flow runs that are due, claims them and starts each one on a platform.
 
     Compose it - ``Agent(cloud=..., platform=...)`` - or subclass it and override :meth:`deploy_flow`,
     :meth:`on_startup`, :meth:`on_shutdown` or :meth:`heartbeat`, as in Prefect 1.x.
@@ -34,16 +34,16 @@ class Agent:
     Args:
         agent_config_id: Id of an agent configuration kept in the Cloud.
         name: For people. Default: setting ``cloud.agent.name``, else ``agent``.
-        labels: Flow runs whose labels are a subset of these are ours. Default: setting ``cloud.agent.labels``.
+        labels: The agent takes flow runs whose labels are a subset of these. Default: setting ``cloud.agent.labels``.
         env_vars: Environment variables for every flow run.
         max_polls: Stop after so many polls.
-        agent_address: Where to serve health, for example ``http://127.0.0.1:8080``. Default: nowhere.
+        agent_address: Where to serve health, for example ``http://127.0.0.1:8080``. Default: none.
         no_cloud_logs: Do not let flow runs send their logs to the Cloud.
         cloud, platform, clock: Ports of your own in place of the defaults.
         tell: Takes the agent's events in place of the log.
-        settings: Many settings at once. The arguments above win over it, what it does not name is left to the
-            environment and the files.
-        api, key, tenant_id: Which Cloud, and as whom. Default: environment and files of the 1.x line.
+        settings: Many settings at once. The arguments above override it; environment and files supply what it does
+            not name.
+        api, key, tenant_id: Address of the Cloud, API key and tenant. Default: environment and files of the 1.x line.
         key_file: File with the key.
         flow_run_key, flow_run_key_file: The key that flow runs get, or a file with it. Default: variables
             ``PREFECT_AGENT_FLOW_RUN_KEY`` and ``PREFECT_AGENT_FLOW_RUN_KEY_FILE``, else the agent's own.
@@ -57,8 +57,8 @@ class Agent:
             else start them however late.
         start_patience: Seconds to wait for Cloud and platform at start. Default: ``PREFECT_AGENT_START_PATIENCE``, else
             300; 0 tries once.
-        auth_patience: Seconds to bear refusals of a key that was accepted. Default: ``PREFECT_AGENT_AUTH_PATIENCE``,
-            else 600.
+        auth_patience: Seconds for which refusals of a key that was accepted are tolerated. Default:
+            ``PREFECT_AGENT_AUTH_PATIENCE``, else 600.
         poll_interval: Longest pause between two polls, in seconds. Default: ``PREFECT_AGENT_POLL_INTERVAL``, else 10.
         drain_timeout: Seconds that a stopping agent waits for calls that do not return. Default:
             ``PREFECT_AGENT_DRAIN_TIMEOUT``, else 30.
@@ -145,38 +145,38 @@ class Agent:
 
     @property
     def name(self) -> str:
-        """The agent's name."""
+        """Return the agent's name."""
         return self._options.settings.name
 
     @property
     def labels(self) -> list[str]:
-        """The agent's labels, sorted."""
+        """Return the agent's labels, sorted."""
         return list(self._options.settings.labels)
 
     @property
     def env_vars(self) -> dict[str, str]:
-        """Variables for every flow run."""
+        """Return the variables for every flow run."""
         return dict(self._options.settings.env)
 
     @property
     def max_polls(self) -> int | None:
-        """After how many polls the agent stops."""
+        """Return the number of polls after which the agent stops."""
         return self._options.settings.max_polls
 
     @property
     def log_to_cloud(self) -> bool:
-        """Whether flow runs send their logs to the Cloud."""
+        """Return whether flow runs send their logs to the Cloud."""
         return self._options.send_logs
 
     @property
     def options(self) -> Options:
-        """Everything that was decided before any part was made."""
+        """Return everything that was decided before any part was made."""
         return self._options
 
     # --- hooks ---
 
     def deploy_flow(self, flow_run: Any) -> str:
-        """Start one claimed flow run; return what its log shall say about it. Raise to make the run Failed.
+        """Start one claimed flow run; return a text about it for its log. Raise to make the run Failed.
 
         Args:
             flow_run: The backend's row, with attribute and key access (``flow_run.flow.storage``).
@@ -184,18 +184,18 @@ class Agent:
         return self._life.parts.create_unit(flow_run.flow_run).info
 
     def on_startup(self) -> None:
-        """Called once, connected and registered, before the first poll."""
+        """Override this hook for work to do once, after connection and registration and before the first poll."""
 
     def on_shutdown(self) -> None:
-        """Called once, after the last flow run in hand was started."""
+        """Override this hook for work to do once, after the last claimed flow run was started."""
 
     def heartbeat(self) -> None:
-        """Called every :attr:`heartbeat_period` seconds, in a thread of its own."""
+        """Override this hook for work to do every :attr:`heartbeat_period` seconds, in a thread of its own."""
 
     # --- life ---
 
     def start(self) -> None:
-        """Work until SIGINT, SIGTERM, :meth:`stop` or ``max_polls``. Blocks. The first signal finishes what is in hand.
+        """Work until SIGINT, SIGTERM, :meth:`stop` or ``max_polls``. Blocks. The first signal lets begun work finish.
 
         Raises:
             AgentExit: The agent could not start or cannot go on; the message says why, the code how to end.
@@ -208,11 +208,11 @@ class Agent:
             raise exit_for(problem, self._options.mask) from problem
 
     def stop(self) -> None:
-        """Finish what is in hand and let :meth:`start` return. From any thread or signal handler."""
+        """Finish begun work and let :meth:`start` return. May be called from any thread or signal handler."""
         self._life.stop()
 
     def poke(self) -> None:
-        """Poll now."""
+        """Poll the Cloud now."""
         self._life.poke()
 
     # --- inside ---
@@ -222,11 +222,11 @@ class Agent:
         return type(self).deploy_flow is not Agent.deploy_flow
 
     def _decide(self, found: Configuration, given: Given, settings: AgentSettings | None) -> AgentSettings:
-        """All settings of this agent."""
+        """Return all settings of this agent."""
         return agent_settings(found, given, settings)
 
     def _own_deploy(self) -> OwnDeploy | None:
-        """The subclass's own way to start flow runs; None for the platform's, which starts no claim twice."""
+        """Return the subclass's own way to start flow runs; None for the platform's, which starts no claim twice."""
         if not self._overrides_deploy and self.recovers is not False:
             return None
 
@@ -263,7 +263,7 @@ class Agent:
 
 
 def process_environ() -> Mapping[str, str]:
-    """The environment of this process."""
+    """Return the environment of this process."""
     import os  # noqa: PLC0415
 
     return os.environ

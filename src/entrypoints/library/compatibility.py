@@ -1,4 +1,4 @@
-"""What is left of 1.x for people's own code: rows with attribute access, and the check for the real Prefect."""
+"""Support for code that was written for 1.x: rows with attribute access, and the check for the real Prefect."""
 
 from collections.abc import Iterator, Mapping
 from importlib import metadata
@@ -13,7 +13,7 @@ from prefect.agent.domain.model.flow_runs import FlowRun
 
 @attrs.frozen
 class Row(Mapping[str, Any]):
-    """A mapping whose keys are attributes too, all the way down (protocol section 2.4)."""
+    """A row is a mapping whose keys are attributes too, at every depth (protocol section 2.4)."""
 
     _data: Mapping[str, Any]
 
@@ -43,24 +43,24 @@ class FlowRunRow(Row):
     """A flow run as the backend sent it, for subclasses that override ``deploy_flow``.
 
     Attributes:
-        flow_run: The same as the domain's value.
+        flow_run: The flow run as the domain's value.
     """
 
     flow_run: FlowRun
 
     @classmethod
     def of(cls, run: FlowRun) -> "FlowRunRow":
-        """The row of *run*; put together from what is known if its adapter keeps no rows."""
+        """Return the row of *run*; it is composed from the known values if the adapter keeps no rows."""
         flow = {"id": run.flow.id, "name": run.flow.name, "core_version": run.flow.core_version}
         known = {"id": run.id, "name": run.name, "state": run.state.name, "flow": flow}
         return cls({**known, **run.source}, run)
 
 
 def refuse_real_prefect() -> None:
-    """Stop if the real Prefect of the 0.x or 1.x line shares this environment: the two overwrite each other's files.
+    """Refuse to start beside the real Prefect of the 0.x or 1.x line: the two overwrite each other's files.
 
     Raises:
-        ConfigurationError: It does; the message says what to do.
+        ConfigurationError: The real Prefect is installed here; the message says what to do.
     """
     spec = find_spec("prefect")
     if spec is None or spec.origin is None:

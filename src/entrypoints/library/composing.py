@@ -1,4 +1,4 @@
-"""From the arguments of an agent, and what environment and files say, to the options of its wiring."""
+"""The options of an agent's wiring are composed from its arguments, its environment and its files."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,7 +22,7 @@ from prefect.agent.entrypoints.settings.runtime_directory import runtime_directo
 
 @attrs.frozen(kw_only=True)
 class Login:
-    """Which Cloud, and as whom, as far as arguments say; see :class:`~prefect.agent.Agent`."""
+    """A login names a Cloud and the way to authenticate, as far as arguments say; see :class:`~prefect.agent.Agent`."""
 
     api: str | None = None
     tenant_id: str | None = None
@@ -32,25 +32,25 @@ class Login:
     flow_run_key_file: str | None = None
 
     def connection(self, found: Configuration) -> CloudLogin:
-        """The connection of these arguments over *found*.
+        """Return the connection of these arguments, with *found* as their defaults.
 
         Raises:
-            ConfigurationError: No key for Prefect Cloud, or an argument that cannot be.
+            ConfigurationError: There is no key for Prefect Cloud, or an argument is invalid.
         """
         return connection(found, **attrs.asdict(self))
 
 
 @attrs.frozen(kw_only=True)
 class Composition:
-    """Everything that is decided before anything is made.
+    """A composition holds everything that is decided before any part is made.
 
     Attributes:
-        found: Environment and files.
+        found: Values of the environment and the files.
         settings: All settings of the agent.
-        login: What arguments say of the Cloud; None if the agent was given a Cloud.
+        login: The arguments about the Cloud; None if the agent was given a Cloud.
         policy: A policy, the name of a preset, the path of a file, or None for the environment's.
         no_cloud_logs: True keeps flow runs from sending their logs to the Cloud; else the setting decides.
-        own_deploy: The user's own way to start flow runs.
+        own_deploy: The user's own function that starts flow runs.
         strict: True refuses what looks like a mistake in the configuration; else the setting decides.
     """
 
@@ -68,10 +68,10 @@ class Composition:
     strict: bool | None = None
 
     def options(self) -> Options:
-        """The options of the wiring; secrets of the login are known to their mask.
+        """Return the options of the wiring; their mask knows the secrets of the login.
 
         Raises:
-            ConfigurationError: Something that was decided cannot be.
+            ConfigurationError: Some decisions are invalid or contradict each other.
         """
         check_values(self.found)
         if is_strict(self.found, given=self.strict):
@@ -93,12 +93,12 @@ class Composition:
         )
 
     def cautions(self, login: CloudLogin | None) -> Iterator[str]:
-        """Sentences about secrets on the way to the Cloud that others can read."""
+        """Return sentences about secrets on the way to the Cloud that others can read."""
         if self.login is not None and login is not None:
             yield from of_login(login, self.found, (self.login.key_file, self.login.flow_run_key_file))
 
     def runtime_directory(self) -> Path | None:
-        """Where the agent has its socket; an agent with a Cloud of a program's own has none."""
+        """Return the folder of the agent's socket; None for an agent that was given a Cloud object."""
         return None if self.login is None else runtime_directory(self.found.environ)
 
     def doubts(self) -> list[str]:

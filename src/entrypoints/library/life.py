@@ -28,11 +28,11 @@ from prefect.agent.ports.events import Event
 
 @attrs.frozen(kw_only=True)
 class Hooks:
-    """What the user's code does at fixed points of an agent's life.
+    """Hooks are calls of the user's code at fixed points of an agent's life.
 
     Attributes:
         stop: Called on the first signal; leads to :meth:`Life.stop`.
-        heartbeat: Called every *heartbeat_period* seconds, in a thread of its own; None: not wanted.
+        heartbeat: Called every *heartbeat_period* seconds, in a thread of its own; None if it is not wanted.
     """
 
     stop: Callable[[], None]
@@ -44,13 +44,13 @@ class Hooks:
 
 @attrs.define(kw_only=True)
 class Life:
-    """Starts the parts of an agent in order, and ends them in reverse.
+    """A life starts the parts of an agent in order and ends them in reverse.
 
     Attributes:
-        address: Where to serve health; empty: nowhere.
+        address: Address at which health is served; empty for none.
         cautions: Sentences about unprotected secrets, read at the start.
         unknown: Sentences about settings that do not exist.
-        runtime_directory: Where the socket for the agent's own user is; None: there is none.
+        runtime_directory: Folder of the socket for the agent's own user; None if there is no socket.
     """
 
     parts: Parts
@@ -64,7 +64,7 @@ class Life:
     _works: bool = attrs.field(default=False, init=False)
 
     def run(self) -> None:
-        """Work until SIGINT, SIGTERM, :meth:`stop` or ``max_polls``; then finish what is in hand.
+        """Work until SIGINT, SIGTERM, :meth:`stop` or ``max_polls``; then finish begun work.
 
         Raises:
             AgentError: The agent could not start or cannot go on.
@@ -76,12 +76,12 @@ class Life:
         self._say(events.AGENT_STOPPED, "Stopped")
 
     def stop(self) -> None:
-        """Finish what is in hand and let :meth:`run` return. From any thread or signal handler."""
+        """Finish begun work and let :meth:`run` return. May be called from any thread or signal handler."""
         self.parts.notifier.stopping()
         self.parts.wakes.stop()
 
     def poke(self) -> None:
-        """Poll now, if the agent has started."""
+        """Poll the Cloud now, if the agent has started."""
         if self._works:
             self.parts.loops.poke()
 
@@ -118,7 +118,7 @@ class Life:
             parts.loops.run()
 
     def _site(self) -> Site:
-        """What is served at the agent's address, and to its own user."""
+        """Return the pages at the agent's address, and those for its own user."""
         board, meter = self.parts.board, self.parts.meter
 
         def metrics() -> tuple[bytes, str]:
@@ -168,7 +168,7 @@ class Life:
         return self._every(period, "heartbeat", self.hooks.heartbeat or (lambda: None))
 
     def _signs_of_life(self) -> AbstractContextManager[None]:
-        """Let a service manager that asks for it know that the agent lives."""
+        """Notify a service manager periodically, if it asks for that, that the agent is alive."""
         notifier, health = self.parts.notifier, self.parts.health
         return self._every(notifier.period, "watchdog", lambda: notifier.watchdog(healthy=health.lives))
 
@@ -177,7 +177,7 @@ class Life:
 
     @contextmanager
     def _last_words(self) -> Generator[None]:
-        """Say while the agent stops what it still waits for: in a thread of its own, since signal handlers must not."""
+        """Say what a stopping agent still waits for, in a thread of its own since signal handlers must not log."""
         over, parts = threading.Event(), self.parts
 
         def narrate() -> bool:

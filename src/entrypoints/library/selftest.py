@@ -1,4 +1,7 @@
-"""Prove on the user's own platform what a crash costs: nothing. Harmless units, a Cloud in memory, no real flow run."""
+"""The self-test proves on the user's own platform that a crash loses and doubles nothing.
+
+It uses harmless units and a Cloud in memory.
+"""
 
 import threading
 from collections.abc import Callable, Generator
@@ -44,11 +47,11 @@ ENDS: Final = ("sh", "-c", f"echo {SAYS}; exit 7")
 
 
 class NotProvenError(Exception):
-    """What was expected did not happen; the message says what did."""
+    """A proof failed: the message says what happened instead of what was expected."""
 
 
 class _Cloud(InMemoryCloudApi):
-    """A Cloud in memory whose flow runs execute a command of ours, in an image of the user's."""
+    """A Cloud in memory whose flow runs execute a harmless command, in an image of the user's choice."""
 
     def __init__(self, clock: Clock, image: str | None) -> None:
         super().__init__(clock)
@@ -56,11 +59,11 @@ class _Cloud(InMemoryCloudApi):
         self.commands: dict[FlowRunId, tuple[str, ...]] = {}
 
     def workload(self, run: FlowRun) -> Workload:
-        """The command of this very run."""
+        """Return the command of this run."""
         return Workload(command=self.commands[run.id], default_image=self.image)
 
     def add(self, command: tuple[str, ...]) -> FlowRunId:
-        """A flow run that is due."""
+        """Add a flow run that is due."""
         run_id = self.add_flow_run(name="selftest")
         self.commands[run_id] = command
         return run_id
@@ -68,7 +71,7 @@ class _Cloud(InMemoryCloudApi):
 
 @attrs.define(kw_only=True)
 class SelfTest:
-    """Kills and recoveries with harmless units.
+    """A self-test kills and recovers agents with harmless units.
 
     Attributes:
         image: Where units are made from images: one that has ``sh``.
@@ -87,7 +90,7 @@ class SelfTest:
         self._cloud = _Cloud(self.clock, self.image)
 
     def __call__(self) -> bool:
-        """Run all proofs and clean up; whether all succeeded."""
+        """Execute all proofs and clean up; return whether all succeeded."""
         proofs = (
             ("the platform answers, and the agent may do its work there", self._check),
             ("an agent killed between claim and start: the next one starts the run, once", self._killed_before),
@@ -172,7 +175,7 @@ class SelfTest:
 
     @contextmanager
     def _agent(self) -> Generator[None]:
-        """An agent that works until the block is left."""
+        """Let an agent work until the block is left."""
         loops = self._parts(SETTINGS).loops
         thread = threading.Thread(target=loops.run, name="selftest", daemon=True)
         thread.start()
@@ -197,7 +200,7 @@ class SelfTest:
         return [unit for unit in self.platform.units() if unit.flow_run_id == run_id]
 
     def _clean_up(self) -> None:
-        """Stop and remove the units of this self-test. One that cannot be removed keeps no other."""
+        """Stop and remove the units of this self-test. A unit that cannot be removed does not keep the others."""
         try:
             units = [unit for run_id in self._cloud.commands for unit in self._units_of(run_id)]
         except AgentError as problem:

@@ -1,4 +1,4 @@
-"""What an operator can have a running agent do."""
+"""The controls by which an operator acts on a running agent."""
 
 from collections.abc import Callable, Mapping
 
@@ -14,11 +14,11 @@ from prefect.agent.ports import events
 
 @attrs.define(kw_only=True)
 class Controls:
-    """Pause, resume, poke and stop.
+    """An operator can pause, resume, poke and stop the agent.
 
     Attributes:
-        stop: Lets the agent finish what is in hand, and end.
-        poke: Has the agent poll now.
+        stop: Lets the agent finish begun work, and end.
+        poke: Lets the agent poll now.
         end_process: Ends the process at once, with a code.
     """
 
@@ -43,11 +43,11 @@ class Controls:
             self.poke()
 
     def stop_now(self) -> None:
-        """End the process at once, as a second signal does; the next agent here sees to what was in hand."""
+        """End the process at once, as a second signal does; the next agent here recovers the unfinished work."""
         self.announcer.say(events.AGENT_STOPPED, "Stopping at once, as an operator wants", "WARNING")
         self.end_process(0)
 
     def actions(self) -> Mapping[str, Page]:
-        """The actions by path."""
+        """Return the actions by path."""
         acts = {"pause": self.pause, "resume": self.resume, "stop": self.stop, "stop-now": self.stop_now}
         return {f"/{name}": done(act) for name, act in acts.items()}

@@ -1,4 +1,4 @@
-"""What an agent says while it finishes what it has in hand."""
+"""A stopping agent says what it still waits for."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -18,10 +18,10 @@ MOST_NAMES: Final = 3
 
 @attrs.define(kw_only=True)
 class Draining:
-    """Tells once why the agent stops, and then every ten seconds what it still waits for.
+    """Draining says once why the agent stops, and then every ten seconds what it still waits for.
 
     Attributes:
-        patience: Seconds that starts in hand are given.
+        patience: Seconds that begun starts may take.
         names: Names of the flow runs that are being started.
         cause: What stops the agent: a signal, or ``Stop``.
     """
@@ -34,7 +34,7 @@ class Draining:
     cause: str = "Stop"
 
     def step(self, over: Wake) -> bool:
-        """Say it, and pause; return False once the agent has ended.
+        """Say what the agent waits for, and pause; return False once the agent has ended.
 
         Args:
             over: Set when the agent has ended.

@@ -21,7 +21,7 @@ LAST_REPORTS: Final = 15.0
 
 @attrs.define(kw_only=True)
 class Loops:
-    """Everything that happens between start and stop of one agent."""
+    """The loops do everything that happens between start and stop of one agent."""
 
     settings: AgentSettings
     supervisor: Supervisor
@@ -34,7 +34,7 @@ class Loops:
     tell: EventSink = events.ignore
 
     def run(self) -> None:
-        """Work until :meth:`stop`, ``max_polls`` or a fatal error; then finish what is in hand.
+        """Work until :meth:`stop`, ``max_polls`` or a fatal error; then finish begun work.
 
         Raises:
             AgentExit: The agent cannot go on; it carries the exit code.
@@ -56,15 +56,18 @@ class Loops:
             raise self.supervisor.fatal
 
     def stop(self) -> None:
-        """Stop polling, finish what is claimed, and let :meth:`run` return. From any thread or signal handler."""
+        """Stop polling, start what is claimed, and let :meth:`run` return.
+
+        May be called from any thread or signal handler.
+        """
         self.wakes.stop()
 
     def poke(self) -> None:
-        """Poll now."""
+        """Poll the Cloud now."""
         self.poll.hurry()
 
     def _end_workers(self) -> None:
-        """Finish the starts that have begun; a platform that hangs does not keep the agent for ever."""
+        """Wait for the starts that have begun; a platform that hangs does not hold the agent up for ever."""
         if not self.pools.close(self.settings.stop_patience):
             message = "The platform does not answer; what was being started is left to the next agent here"
             self.tell(Event(name=events.PLATFORM_TROUBLE, level="ERROR", message=message))

@@ -1,4 +1,4 @@
-"""Something to do again and again while a block executes."""
+"""Periodic work while a block executes."""
 
 import threading
 from collections.abc import Callable, Generator
@@ -13,7 +13,7 @@ from prefect.agent.ports.clock import Clock
 def periodically(
     supervisor: Supervisor, clock: Clock, seconds: float | None, name: str, act: Callable[[], None]
 ) -> Generator[None]:
-    """Act in a supervised thread, again and again, with so many *seconds* between; never if that is None."""
+    """Call *act* in a supervised thread again and again, with *seconds* between; never if *seconds* is None."""
     over = threading.Event()
 
     def step() -> bool:

@@ -23,11 +23,11 @@ STOPPERS: Final = 8
 
 @attrs.define(kw_only=True)
 class Pools:
-    """Starts, recoveries, stops and looks at ended units have threads of their own: none of them waits for another.
+    """Each kind of short work has threads of its own, so that no kind waits for another.
 
     Attributes:
         parallel: How many units are created at the same time.
-        supervisor: Takes the bugs of work for whose result no caller waits.
+        supervisor: Receives the unexpected errors of work for whose result no caller waits.
     """
 
     parallel: int
@@ -47,7 +47,9 @@ class Pools:
         self._lookers = Workers("look", LOOKERS)
 
     def background(self, work: Callable[[], None]) -> None:
-        """Do *work*, the stop of a unit, in the background. Dropped if the agent ends: a later first sweep repeats it.
+        """Do *work*, the stop of a unit, in the background.
+
+        It is dropped if the agent ends: a later first sweep repeats it.
 
         Raises:
             RuntimeError: The pool is closed although the agent goes on.
@@ -74,7 +76,7 @@ class Pools:
         return [each.result() for each in found]
 
     def aside(self, ask: Callable[[], Result]) -> "Future[Result]":
-        """Ask in a thread of its own and wake the poll loop; an answer after the agent's stop is ignored."""
+        """Call *ask* in a thread of its own and wake the poll loop; an answer after the agent's stop is ignored."""
         answer: Future[Result] = Future()
 
         def asking() -> None:
@@ -88,7 +90,7 @@ class Pools:
         return answer
 
     def close(self, patience: float) -> bool:
-        """Finish the starts that have begun, within *patience* seconds; return whether all have ended in time."""
+        """Wait up to *patience* seconds for the starts that have begun; return whether all have ended in time."""
         self.recoveries.close(drop=True)
         self._stops.close(drop=True)
         in_time = self.starts.close(wait=patience)

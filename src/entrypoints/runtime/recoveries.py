@@ -1,4 +1,4 @@
-"""Recoveries of claims without a unit, in threads of their own."""
+"""Claims without a unit are recovered in threads of their own."""
 
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
@@ -17,7 +17,7 @@ from prefect.agent.entrypoints.runtime.wakes import Wakes
 
 @attrs.define(kw_only=True)
 class Recoveries:
-    """Queues claims that a sweep has found without a unit; each portion is read again when its turn comes."""
+    """Recoveries queue claims that a sweep found without a unit; each portion is read again when its turn comes."""
 
     recover_claims: RecoverClaims
     start_run: StartFlowRun

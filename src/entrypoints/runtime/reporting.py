@@ -1,4 +1,4 @@
-"""The loop that sends what is in the outbox."""
+"""The report loop sends the reports in the outbox."""
 
 import attrs
 
@@ -14,7 +14,7 @@ from prefect.agent.ports.events import Event, EventSink
 
 @attrs.define(kw_only=True)
 class ReportLoop:
-    """Sends reports soon after they come, and again until the Cloud has confirmed them."""
+    """The loop sends reports soon after they arrive, and again until the Cloud has confirmed them."""
 
     outbox: Outbox
     send_reports: SendReports
@@ -28,7 +28,7 @@ class ReportLoop:
         self.outbox.on_news = self.wakes.report.set
 
     def load(self) -> None:
-        """Take up the reports that an earlier agent left."""
+        """Load the reports that an earlier agent left."""
         found = self.outbox.load()
         where, why = self.outbox.store.where, self.outbox.store.problem
         message = f"Reports that the Cloud has not confirmed are kept in {where}{f' ({why})' if why else ''}"
@@ -38,7 +38,7 @@ class ReportLoop:
         self.tell(Event(name=events.AGENT_STARTED, level=level, message=message))
 
     def step(self) -> bool:
-        """Wait for reports, and send them; return False once the last ones are sent."""
+        """Wait for reports and send them; return False once the last ones are sent."""
         due, longest = self.outbox.next_due(), self.settings.sweep_every
         self.clock.pause(longest if due is None else min(due, longest), self.wakes.report)
         self.clock.pause(self.rhythm.report_gap, self.wakes.last_reports)
@@ -49,13 +49,13 @@ class ReportLoop:
         return bool(self.outbox) or not self.wakes.last_reports.is_set()
 
     def hurry(self) -> None:
-        """Send what is there now: the agent ends."""
+        """Send the present reports now, because the agent ends."""
         self.wakes.last_reports.set()
         self.outbox.hurry()
         self.wakes.report.set()
 
     def close(self) -> None:
-        """Say what could not be sent, and close the store."""
+        """Say which reports could not be sent, and close the store."""
         if self.outbox:
             kept = self.outbox.store.where
             message = (

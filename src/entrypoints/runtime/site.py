@@ -1,4 +1,4 @@
-"""What an agent answers over HTTP: health, status, metrics; and what its own user can have it do."""
+"""The pages and actions of an agent over HTTP: health, status and metrics, and controls for its own user."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ JSON: Final = "application/json"
 
 @attrs.frozen
 class Reply:
-    """One answer."""
+    """A reply is the answer to one request."""
 
     status: int
     body: bytes = b""
@@ -25,11 +25,11 @@ Page = Callable[[], Reply]
 
 @attrs.frozen(kw_only=True)
 class Site:
-    """Pages and actions by path.
+    """A site holds pages and actions by path.
 
     Attributes:
-        pages: Answer GET and HEAD, and change nothing.
-        actions: Answer POST, to clients on the agent's own machine only.
+        pages: Functions that answer GET and HEAD, and change nothing.
+        actions: Functions that answer POST, from clients on the agent's own machine only.
         personal: Paths of pages for people: a browser on this machine gets them under a name of this machine only.
     """
 
@@ -39,17 +39,17 @@ class Site:
 
 
 def as_json(status: int, facts: Any) -> Reply:
-    """A reply with *facts* as JSON."""
+    """Return a reply with *facts* as JSON."""
     return Reply(status, json.dumps(facts).encode(), JSON)
 
 
 def refused(status: int, why: str) -> Reply:
-    """A reply that says why there is no other."""
+    """Return a reply that says why a request was refused."""
     return as_json(status, {"error": why})
 
 
 def done(act: Callable[[], object]) -> Page:
-    """A page that acts and says nothing."""
+    """Return a page that calls *act* and answers without contents."""
 
     def page() -> Reply:
         act()
@@ -59,9 +59,9 @@ def done(act: Callable[[], object]) -> Page:
 
 
 def health_pages(health: Health) -> Mapping[str, Page]:
-    """``/api/health`` of 1.x, and what Kubernetes asks for."""
+    """Return the pages for health: ``/api/health`` of 1.x, and the probes of Kubernetes."""
 
-    def report() -> Reply:
+    def api_health() -> Reply:
         healthy, facts = health.report()
         return as_json(200 if healthy else 503, facts)
 
@@ -74,11 +74,11 @@ def health_pages(health: Health) -> Mapping[str, Page]:
     def lives() -> Reply:
         return as_json(200 if health.lives else 503, {"alive": health.lives})
 
-    return {"/api/health": report, "/readyz": ready, "/livez": lives}
+    return {"/api/health": api_health, "/readyz": ready, "/livez": lives}
 
 
 def status_pages(facts: Callable[[], dict[str, Any]], metrics: Callable[[], tuple[bytes, str]]) -> Mapping[str, Page]:
-    """``/status.json``, and ``/metrics`` with the content type of its text."""
+    """Return ``/status.json``, and ``/metrics`` with the content type of its text."""
 
     def exposition() -> Reply:
         body, content_type = metrics()

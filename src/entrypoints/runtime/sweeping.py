@@ -1,4 +1,4 @@
-"""The loops that look at the platform: one compares it with the Cloud, one waits for what happens on it."""
+"""Two loops look at the platform: one compares it with the Cloud, one watches its events."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -27,10 +27,10 @@ IDLE: Final = 2
 
 @attrs.define(kw_only=True)
 class SweepLoop:
-    """Compares claims with units again and again.
+    """The sweep loop compares claims with units again and again.
 
     Attributes:
-        notice: Looks at flow runs that are late; called while the Cloud has some that are due.
+        notice: Called to look at late flow runs while the Cloud has some that are due.
     """
 
     sweep: Sweep
@@ -68,7 +68,7 @@ class SweepLoop:
         return not self.wakes.stopping.is_set()
 
     def _hand_on(self) -> None:
-        """Let the poll loop know what this sweep has learned."""
+        """Give the results of this sweep to the poll loop."""
         quiet_since = self.sweep.view.quiet_since
         self.work.note_sweep(quiet_since)
         self.wakes.poll.set()
@@ -86,7 +86,7 @@ class SweepLoop:
 
 @attrs.define(kw_only=True)
 class WatchLoop:
-    """Follows the platform's events and wakes the sweep when one of them is worth it."""
+    """The watch loop follows the platform's events and wakes the sweep when one of them requires it."""
 
     platform: ExecutionPlatform
     clock: Clock
@@ -110,7 +110,10 @@ class WatchLoop:
         return not self.wakes.stopping.is_set()
 
     def _concerns_the_sweep(self, unit: Unit) -> bool:
-        """Whether what the watch saw is worth a sweep now. Units of other Clouds and tenants are not."""
+        """Return whether the watch observed something that requires a sweep now.
+
+        Units of other Clouds and tenants do not.
+        """
         if unit.owner is None or unit.owner.cloud != self.owner.cloud:
             return False
         if unit.status.has_ended:

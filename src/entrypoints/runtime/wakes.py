@@ -1,4 +1,4 @@
-"""What wakes the loops of one agent, and what ends them."""
+"""Wakes are the events that wake and end the loops of one agent."""
 
 import threading
 
@@ -12,12 +12,12 @@ def _event() -> threading.Event:
 
 @attrs.frozen
 class Wakes:
-    """One event for each loop: set, it ends the loop's present pause.
+    """There is one event for each loop: once set, it ends the loop's present pause.
 
     Attributes:
         stopping: Set once; the loops end.
-        poll, sweep, report: Of the loop of that name.
-        last_reports: Set when nothing more is reported than what is in the outbox.
+        poll, sweep, report: Event of the loop of that name.
+        last_reports: Set once no reports are added to the outbox any more.
     """
 
     stopping: threading.Event = _event()
@@ -27,7 +27,7 @@ class Wakes:
     last_reports: threading.Event = _event()
 
     def stop(self) -> None:
-        """Let all loops end. From any thread or signal handler."""
+        """Let all loops end. May be called from any thread or signal handler."""
         self.stopping.set()
         self.poll.set()
         self.sweep.set()

@@ -1,4 +1,4 @@
-"""Threads that do short work side by side, and that a process may end without: a call that hangs holds nothing up."""
+"""Worker threads do short work side by side; the process may end while one of them hangs."""
 
 import queue
 import threading
@@ -12,12 +12,12 @@ import attrs
 
 @attrs.define
 class Workers:
-    """Up to *most* daemon threads, each made when it is first needed.
+    """Up to *most* daemon threads do work; each is made when it is first needed.
 
     A ``ThreadPoolExecutor`` joins its threads when the interpreter ends, however long they hang; these are left behind.
 
     Args:
-        name: Of the threads.
+        name: Name of the threads.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Workers:
         return future
 
     def close(self, *, wait: float = 0.0, drop: bool = False) -> bool:
-        """Take no more work; whether all threads have ended within *wait* seconds.
+        """Accept no more work; return whether all threads have ended within *wait* seconds.
 
         Args:
             drop: Cancel what has not begun.

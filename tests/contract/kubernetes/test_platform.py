@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from prefect.agent.adapters.fakes.contracts import PatientPlatformContract, PlatformWorld
+from prefect.agent.adapters.fakes.contracts import PatientPlatformContract, PlatformHarness
 from support.kubernetes.control_plane import ControlPlane
 from support.kubernetes.kubelet import ProcessKubelet
 from support.kubernetes.platform_harness import KubernetesPlatformHarness, role
@@ -17,7 +17,9 @@ class TestKubernetesPlatform(PatientPlatformContract):
     """Real Jobs."""
 
     @pytest.fixture
-    def world(self, control_plane: ControlPlane, kubelet: ProcessKubelet, namespace: str) -> Generator[PlatformWorld]:
+    def harness(
+        self, control_plane: ControlPlane, kubelet: ProcessKubelet, namespace: str
+    ) -> Generator[PlatformHarness]:
         """A new namespace."""
         account = control_plane.api.new_account(namespace, role(namespace))
         with ExitStack() as stack:

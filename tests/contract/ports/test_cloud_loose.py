@@ -15,9 +15,9 @@ from prefect.agent.adapters.fakes.contracts import (
     CloudApiContract,
     LooseClaimContract,
     LooseCloudContract,
-    LooseCloudWorld,
+    LooseCloudHarness,
 )
-from prefect.agent.adapters.fakes.contracts.worlds import CloudWorld
+from prefect.agent.adapters.fakes.contracts.harnesses import CloudHarness
 from prefect.agent.domain.cloud.errors import CloudRefusal
 from prefect.agent.domain.errors import RequestRejected
 from prefect.agent.domain.model.flow_runs import FlowRunId
@@ -31,7 +31,7 @@ def a_clock() -> ManualClock:
     return ManualClock(datetime.now(timezone.utc))
 
 
-class LooseMemoryCloudHarness(MemoryCloudHarness, LooseCloudWorld):
+class LooseMemoryCloudHarness(MemoryCloudHarness, LooseCloudHarness):
     """The in-memory Cloud."""
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class LooseMemoryCloudHarness(MemoryCloudHarness, LooseCloudWorld):
 
 
 @attrs.define
-class LooseServedCloudHarness(ServedCloudHarness, LooseCloudWorld):
+class LooseServedCloudHarness(ServedCloudHarness, LooseCloudHarness):
     """The embedded Cloud over HTTP."""
 
     clock: ManualClock = attrs.field(kw_only=True)
@@ -128,16 +128,16 @@ def served(tmp_path: Path) -> Generator[LooseServedCloudHarness]:
     """A new Cloud in a file."""
     clock = a_clock()
     with running_server(tmp_path / "cloud.db", as_loose_as_server=True, now=clock.now) as url, ExitStack() as stack:
-        world = LooseServedCloudHarness(url, stack, clock=clock)
-        world.make_flow()
-        yield world
+        harness = LooseServedCloudHarness(url, stack, clock=clock)
+        harness.make_flow()
+        yield harness
 
 
 class TestInMemoryCloud(LooseCloudContract, LooseClaimContract):
     """The fake, and its adapter, which are one."""
 
     @pytest.fixture
-    def world(self) -> LooseCloudWorld:
+    def harness(self) -> LooseCloudHarness:
         """A new Cloud."""
         return LooseMemoryCloudHarness()
 
@@ -146,7 +146,7 @@ class TestEmbeddedCloud(LooseCloudContract):
     """The embedded Cloud, without an adapter."""
 
     @pytest.fixture
-    def world(self, served: LooseServedCloudHarness) -> LooseCloudWorld:
+    def harness(self, served: LooseServedCloudHarness) -> LooseCloudHarness:
         """A new Cloud in a file."""
         return served
 
@@ -155,7 +155,7 @@ class TestGraphQLCloudApi(LooseClaimContract):
     """The real adapter on the embedded Cloud."""
 
     @pytest.fixture
-    def world(self, served: LooseServedCloudHarness) -> LooseCloudWorld:
+    def harness(self, served: LooseServedCloudHarness) -> LooseCloudHarness:
         """A new Cloud in a file."""
         return served
 
@@ -173,7 +173,7 @@ class TestPortOnMemory(CloudApiContract):
     """All that the port promises, kept by a Cloud that compares nothing."""
 
     @pytest.fixture
-    def world(self) -> CloudWorld:
+    def harness(self) -> CloudHarness:
         """A new Cloud."""
         return LooseMemoryCloudHarness()
 
@@ -182,9 +182,9 @@ class TestPortOnGraphQL(CloudApiContract):
     """Likewise, over HTTP, by the real time."""
 
     @pytest.fixture
-    def world(self, tmp_path: Path) -> Generator[CloudWorld]:
+    def harness(self, tmp_path: Path) -> Generator[CloudHarness]:
         """A new Cloud in a file."""
         with running_server(tmp_path / "cloud.db", as_loose_as_server=True) as url, ExitStack() as stack:
-            world = ComparesNothing(url, stack)
-            world.make_flow()
-            yield world
+            harness = ComparesNothing(url, stack)
+            harness.make_flow()
+            yield harness

@@ -20,7 +20,7 @@ import attrs
 import pytest
 
 from prefect.agent.adapters.fakes import InMemoryPlatform
-from prefect.agent.adapters.fakes.contracts import ExecutionPlatformContract, PatientPlatformContract, PlatformWorld
+from prefect.agent.adapters.fakes.contracts import ExecutionPlatformContract, PatientPlatformContract, PlatformHarness
 from prefect.agent.adapters.process import ProcessPlatform
 from prefect.agent.adapters.process.unit_dir import UnitDir
 from prefect.agent.domain.model.run_configs import DockerRun, LocalRun, RunConfig
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @attrs.define
-class MemoryPlatformHarness(Submissions, PlatformWorld):
+class MemoryPlatformHarness(Submissions, PlatformHarness):
     """Units in memory."""
 
     place: InMemoryPlatform = attrs.field(factory=InMemoryPlatform)
@@ -130,7 +130,7 @@ time.sleep(600)
 
 
 @attrs.define(kw_only=True)
-class ProcessPlatformHarness(Submissions, PlatformWorld):
+class ProcessPlatformHarness(Submissions, PlatformHarness):
     """Processes, known by the traces that they leave in a folder, and by /proc."""
 
     folder: Path
@@ -246,7 +246,7 @@ class ProcessPlatformHarness(Submissions, PlatformWorld):
 
 
 @attrs.define(kw_only=True)
-class DockerPlatformHarness(Submissions, PlatformWorld):
+class DockerPlatformHarness(Submissions, PlatformHarness):
     """Containers, through the engine's own API."""
 
     client: "APIClient"
@@ -353,7 +353,7 @@ class TestInMemoryPlatform(PatientPlatformContract):
     """The fake."""
 
     @pytest.fixture
-    def world(self) -> PlatformWorld:
+    def harness(self) -> PlatformHarness:
         """A new place."""
         return MemoryPlatformHarness(ExitStack())
 
@@ -362,12 +362,12 @@ class TestProcessPlatform(ExecutionPlatformContract):
     """Real processes."""
 
     @pytest.fixture
-    def world(self, tmp_path: Path) -> Generator[PlatformWorld]:
+    def harness(self, tmp_path: Path) -> Generator[PlatformHarness]:
         """A new directory."""
         with ExitStack() as stack:
-            world = ProcessPlatformHarness(stack, folder=tmp_path)
-            yield world
-            world.clean()
+            harness = ProcessPlatformHarness(stack, folder=tmp_path)
+            yield harness
+            harness.clean()
 
 
 @pytest.mark.docker
@@ -375,13 +375,13 @@ class TestDockerPlatform(ExecutionPlatformContract):
     """Real containers."""
 
     @pytest.fixture
-    def world(self, small_image: str) -> Generator[PlatformWorld]:
+    def harness(self, small_image: str) -> Generator[PlatformHarness]:
         """The engine there is."""
         import docker  # noqa: PLC0415
 
         with ExitStack() as stack:
             client = docker.from_env(timeout=60)
             stack.callback(client.close)
-            world = DockerPlatformHarness(stack, client=client.api, small_image=small_image)
-            yield world
-            world.clean()
+            harness = DockerPlatformHarness(stack, client=client.api, small_image=small_image)
+            yield harness
+            harness.clean()

@@ -3,7 +3,7 @@
 import pytest
 
 from prefect.agent.adapters.fakes import ManualClock
-from prefect.agent.adapters.fakes.contracts import CloudApiContract, CloudWorld
+from prefect.agent.adapters.fakes.contracts import CloudApiContract, CloudHarness
 from prefect.agent.domain.model.explaining import Reference, explain
 from prefect.agent.domain.model.states import Phase
 from support.cloud_harnesses import MemoryCloudHarness
@@ -23,7 +23,7 @@ class TestForeignCloudApi(CloudApiContract):
     """The contract asks for phases, never for names."""
 
     @pytest.fixture
-    def world(self) -> CloudWorld:
+    def harness(self) -> CloudHarness:
         """A new Cloud."""
         return ForeignCloudHarness()
 

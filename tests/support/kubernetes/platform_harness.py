@@ -6,8 +6,8 @@ from typing import Any
 
 import attrs
 
-from prefect.agent.adapters.fakes.contracts import PlatformWorld
-from prefect.agent.adapters.fakes.contracts.worlds import eventually
+from prefect.agent.adapters.fakes.contracts import PlatformHarness
+from prefect.agent.adapters.fakes.contracts.harnesses import eventually
 from prefect.agent.adapters.kubernetes import factory, manifest, permissions
 from prefect.agent.domain.model.run_configs import KubernetesRun, RunConfig
 from prefect.agent.domain.model.submissions import Submission
@@ -33,7 +33,7 @@ def role(namespace: str, features: Sequence[str] = tuple(permissions.FEATURES)) 
 
 
 @attrs.define(kw_only=True)
-class KubernetesPlatformHarness(Submissions, PlatformWorld):
+class KubernetesPlatformHarness(Submissions, PlatformHarness):
     """Jobs whose pods a kubelet of ours executes as processes; looked at as an administrator."""
 
     control_plane: ControlPlane

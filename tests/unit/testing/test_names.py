@@ -6,13 +6,14 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import pytest
 
 import prefect.agent.testing
 from prefect.agent.adapters import fakes
 from prefect.agent.adapters.fakes import contracts
+from prefect.agent.adapters.fakes.contracts.platform_base import PlatformContractBase
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 FAKES: Final = sorted(fakes.__all__)
@@ -129,3 +130,24 @@ def test_old_paths_go_on_working_from_the_wheel(wheel: Path) -> None:
     ]
 
     assert imported(wheel, *old)[0] == ["", "", ""]
+
+
+@pytest.mark.parametrize("name", ["Cloud", "LooseCloud", "Platform"])
+def test_earlier_names_of_the_harnesses_go_on_working(name: str) -> None:
+    """Contract tests that subclass a "World" subclass the harness of today."""
+    assert getattr(contracts, f"{name}World") is getattr(contracts, f"{name}Harness")
+
+
+class TestSuiteWithTheEarlierFixture(PlatformContractBase):
+    """A suite that gives its harness as ``world``, as before the fixture was renamed."""
+
+    @pytest.fixture
+    def world(self) -> contracts.PlatformHarness:
+        """Return any harness: nothing of it is used."""
+        return cast("contracts.PlatformHarness", object())
+
+    def test_the_earlier_fixture_is_the_harness(
+        self, harness: contracts.PlatformHarness, world: contracts.PlatformHarness
+    ) -> None:
+        """Tests of the suite get what the earlier fixture returns."""
+        assert harness is world

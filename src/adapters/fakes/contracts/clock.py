@@ -1,4 +1,4 @@
-"""What every clock promises."""
+"""The contract of every clock."""
 
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,11 +16,11 @@ ROUNDING = 1e-6
 
 
 class ClockContract:
-    """Give the fixture ``clock``: a clock on which time passes, however fast."""
+    """A subclass defines the fixture ``clock``: a clock on which time passes, however fast."""
 
     @pytest.fixture
     def clock(self) -> Clock:
-        """The clock under test."""
+        """Return the clock under test."""
         raise NotImplementedError
 
     def test_now_is_aware_and_utc(self, clock: Clock) -> None:
@@ -28,7 +28,7 @@ class ClockContract:
         assert clock.now().utcoffset() == timedelta(0)
 
     def test_time_of_day_passes(self, clock: Clock) -> None:
-        """The time of day goes on by what a pause lasts, or more."""
+        """The time of day advances by at least the length of a pause."""
         before = clock.now()
         clock.pause(0.02)
         assert clock.now() - before >= timedelta(seconds=0.019)  # two clocks of one machine may disagree a little
@@ -89,7 +89,7 @@ class ClockContract:
 
 
 def _long_pause(clock: Clock, wake: threading.Event) -> Future[bool]:
-    """A pause in a thread that does not keep the process alive, however wrong the clock is."""
+    """Start a pause in a thread that does not keep the process alive, even if the clock is wrong."""
     future: Future[bool] = Future()
     threading.Thread(target=lambda: future.set_result(clock.pause(LONG, wake)), daemon=True).start()
     return future

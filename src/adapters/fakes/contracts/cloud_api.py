@@ -1,4 +1,4 @@
-"""What every Cloud API promises: the whole suite."""
+"""The whole contract of every Cloud API."""
 
 from prefect.agent.adapters.fakes.contracts.cloud_claims import ClaimContract
 from prefect.agent.adapters.fakes.contracts.cloud_ending import RunEndingContract
@@ -20,4 +20,4 @@ class CloudApiContract(
     ExplainingContract,
     OrderingContract,
 ):
-    """Give the fixture ``world``: a :class:`CloudWorld` without flow runs."""
+    """A subclass defines the fixture ``harness``: a :class:`CloudHarness` without flow runs."""

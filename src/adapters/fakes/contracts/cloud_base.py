@@ -1,11 +1,11 @@
-"""What the parts of the Cloud API's suite share."""
+"""Fixtures and helpers that all parts of the Cloud API's contract use."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from prefect.agent.adapters.fakes.contracts.worlds import CloudWorld
+from prefect.agent.adapters.fakes.contracts.harnesses import CloudHarness
 from prefect.agent.domain.model.ends import End, EndKind, EndOutcome
 from prefect.agent.domain.model.flow_runs import Claimed, ClaimOutcome, ClaimRecord, FlowRun, FlowRunId
 from prefect.agent.domain.model.units import unit_name
@@ -17,27 +17,32 @@ WRITTEN = datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=timezone.utc)
 
 
 class CloudContractBase:
-    """Give the fixture ``world``: a :class:`CloudWorld` without flow runs."""
+    """A subclass defines the fixture ``harness``: a :class:`CloudHarness` without flow runs."""
 
     @pytest.fixture
-    def world(self) -> CloudWorld:
-        """The back door."""
-        raise NotImplementedError
+    def harness(self, world: CloudHarness) -> CloudHarness:
+        """Return the harness of this suite: a subclass defines this fixture."""
+        return world
 
     @pytest.fixture
-    def cloud(self, world: CloudWorld) -> CloudApi:
-        """The adapter under test, connected."""
-        return world.connection()
+    def world(self) -> CloudHarness:
+        """Return the harness of a suite that defines the fixture by its earlier name."""
+        raise NotImplementedError("define the fixture harness in this suite")
 
     @pytest.fixture
-    def strict(self, world: CloudWorld) -> None:
-        """Excuse Clouds that do not compare and set."""
-        if not world.is_strict:
+    def cloud(self, harness: CloudHarness) -> CloudApi:
+        """Return the adapter under test, connected."""
+        return harness.connection()
+
+    @pytest.fixture
+    def strict(self, harness: CloudHarness) -> None:
+        """Skip the test for a Cloud that does not compare and set."""
+        if not harness.is_strict:
             pytest.skip("this Cloud does not compare and set")
 
 
 def now() -> datetime:
-    """The time of day."""
+    """Return the time of day."""
     return datetime.now(timezone.utc)
 
 
@@ -50,13 +55,13 @@ def ready(
     wait: float = 0.0,
     skip: Collection[FlowRunId] = (),
 ) -> Sequence[FlowRun]:
-    """What is due by *before*; None means in a moment."""
+    """Return the runs that are due by *before*; None means in a moment."""
     due = before or now() + timedelta(seconds=5)
     return cloud.ready_flow_runs(labels=labels, before=due, limit=limit, wait=wait, skip=skip)
 
 
 def request(run: FlowRun, claimant: str = "agent-1", platform: str = HERE) -> ClaimRequest:
-    """A claim of *run*."""
+    """Return a claim of *run*."""
     record = ClaimRecord(
         claimant=claimant,
         platform=platform,
@@ -73,7 +78,7 @@ def request(run: FlowRun, claimant: str = "agent-1", platform: str = HERE) -> Cl
 
 
 def one(cloud: CloudApi, run_id: FlowRunId) -> FlowRun:
-    """The flow run as it is now."""
+    """Return the flow run as it is now."""
     (run,) = cloud.flow_runs([run_id])
     return run
 
@@ -85,30 +90,30 @@ def claim(cloud: CloudApi, run_id: FlowRunId, claimant: str = "agent-1", platfor
 
 
 def claimed(
-    cloud: CloudApi, world: CloudWorld, state: str = "Submitted", *, claimant: str = "agent-1", platform: str = HERE
+    cloud: CloudApi, harness: CloudHarness, state: str = "Submitted", *, claimant: str = "agent-1", platform: str = HERE
 ) -> Claimed:
-    """A new run that was claimed, and is in *state* since."""
-    outcome = claim(cloud, world.add_flow_run(), claimant, platform)
+    """Add a run, claim it and put it into *state*; return the claim."""
+    outcome = claim(cloud, harness.add_flow_run(), claimant, platform)
     assert isinstance(outcome, Claimed)
     if state == "Cancelling":
-        world.set_state(outcome.run.id, "Running")
-        world.cancel(outcome.run.id)
+        harness.set_state(outcome.run.id, "Running")
+        harness.cancel(outcome.run.id)
     elif state != "Submitted":
-        world.set_state(outcome.run.id, state, "its own state")
+        harness.set_state(outcome.run.id, state, "its own state")
     return outcome
 
 
-def run_with_due_tasks(world: CloudWorld, *, tasks: int) -> FlowRunId:
-    """A Running run with task runs that are due again."""
-    run_id = world.add_flow_run()
-    world.set_state(run_id, "Running")
+def run_with_due_tasks(harness: CloudHarness, *, tasks: int) -> FlowRunId:
+    """Add a Running run whose task runs are due again."""
+    run_id = harness.add_flow_run()
+    harness.set_state(run_id, "Running")
     for _ in range(tasks):
-        world.add_task_run(run_id, "Retrying", now() - MINUTE)
+        harness.add_task_run(run_id, "Retrying", now() - MINUTE)
     return run_id
 
 
 def end_of(of: Claimed, kind: EndKind = EndKind.FAILED, message: str = "its unit is gone") -> End:
-    """The end that the owner of a claim reports."""
+    """Return the end that the owner of a claim reports."""
     return End(run_id=of.run.id, unit=of.record.unit, kind=kind, message=message)
 
 
@@ -119,5 +124,5 @@ def end(cloud: CloudApi, wanted: End) -> EndOutcome:
 
 
 def ids(runs: Sequence[FlowRun]) -> list[FlowRunId]:
-    """Their ids, in order."""
+    """Return the runs' ids, in order."""
     return [run.id for run in runs]

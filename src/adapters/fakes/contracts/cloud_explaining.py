@@ -1,9 +1,9 @@
-"""What spares polls, and what explanations start from. Optional for a Cloud, but what it says has to be true."""
+"""The contract of methods that save polls and explain runs. They are optional, but their answers have to be true."""
 
 import pytest
 
 from prefect.agent.adapters.fakes.contracts.cloud_base import HERE, MINUTE, CloudContractBase, claimed, ids, now
-from prefect.agent.adapters.fakes.contracts.worlds import CloudWorld
+from prefect.agent.adapters.fakes.contracts.harnesses import CloudHarness
 from prefect.agent.domain.errors import RequestRejected
 from prefect.agent.domain.model.checks import Severity, examine
 from prefect.agent.domain.model.explaining import Reference, RunFacts
@@ -13,32 +13,34 @@ from prefect.agent.ports.cloud_api import AgentIdentity, CloudApi
 
 
 class ExplainingContract(CloudContractBase):
-    """``changes``, ``facts`` and ``late_flow_runs``."""
+    """These tests check ``changes``, ``facts`` and ``late_flow_runs``."""
 
-    def test_changes_never_say_that_nothing_is_due_while_a_run_waits(self, cloud: CloudApi, world: CloudWorld) -> None:
-        """Whatever its labels; the claimed runs are those of ``claimed_flow_runs``."""
-        mine = claimed(cloud, world)
-        world.add_flow_run(labels=("elsewhere",))
+    def test_changes_never_say_that_nothing_is_due_while_a_run_waits(
+        self, cloud: CloudApi, harness: CloudHarness
+    ) -> None:
+        """A due run counts whatever its labels; the claimed runs are those of ``claimed_flow_runs``."""
+        mine = claimed(cloud, harness)
+        harness.add_flow_run(labels=("elsewhere",))
 
         found = cloud.changes(platform=HERE, due_before=now() + MINUTE)
 
         assert ids(found.runs) == [mine.run.id]
         assert not found.none_due
 
-    def test_changes_see_task_runs_that_are_due(self, cloud: CloudApi, world: CloudWorld) -> None:
-        """A Running run with a task to be tried again is work for an agent."""
-        run_id = world.add_flow_run()
-        world.set_state(run_id, "Running")
-        world.add_task_run(run_id, "Retrying", now() - MINUTE)
+    def test_changes_see_task_runs_that_are_due(self, cloud: CloudApi, harness: CloudHarness) -> None:
+        """A Running run with a task run that is to be retried is work for an agent."""
+        run_id = harness.add_flow_run()
+        harness.set_state(run_id, "Running")
+        harness.add_task_run(run_id, "Retrying", now() - MINUTE)
 
         assert not cloud.changes(platform=HERE, due_before=now()).none_due
 
-    def test_facts_for_an_explanation(self, cloud: CloudApi, world: CloudWorld) -> None:
-        """By id or by name: state, labels and claim of a run, and the agents that ask."""
+    def test_facts_for_an_explanation(self, cloud: CloudApi, harness: CloudHarness) -> None:
+        """The facts of a run, found by id or by name, are its state, labels and claim, and the agents that ask."""
         cloud.register(AgentIdentity(name="vm-1", type="DockerAgent", labels=("vm",)))
         cloud.ready_flow_runs(labels=["vm"], before=now(), limit=1)
-        waiting = world.add_flow_run(labels=("vm", "gpu"))
-        mine = claimed(cloud, world, "Running")
+        waiting = harness.add_flow_run(labels=("vm", "gpu"))
+        mine = claimed(cloud, harness, "Running")
 
         found, by_claim = facts(cloud, run_id=waiting), facts(cloud, run_id=mine.run.id)
 
@@ -52,36 +54,36 @@ class ExplainingContract(CloudContractBase):
         assert agent.last_seen is not None
         assert abs(agent.last_seen - found.at) < MINUTE
 
-    def test_late_flow_runs_are_those_that_are_due_for_long(self, cloud: CloudApi, world: CloudWorld) -> None:
-        """Whatever their labels, oldest first; a Cloud may not be able to say."""
-        old = world.add_flow_run(labels=("vm",), due=now() - 3 * MINUTE)
-        older = world.add_flow_run(due=now() - 5 * MINUTE)
-        world.add_flow_run()
-        claimed(cloud, world, "Running")
+    def test_late_flow_runs_are_those_that_are_due_for_long(self, cloud: CloudApi, harness: CloudHarness) -> None:
+        """Late flow runs come oldest first, whatever their labels; a Cloud may be unable to list them."""
+        old = harness.add_flow_run(labels=("vm",), due=now() - 3 * MINUTE)
+        older = harness.add_flow_run(due=now() - 5 * MINUTE)
+        harness.add_flow_run()
+        claimed(cloud, harness, "Running")
 
         assert list(cloud.late_flow_runs(by=MINUTE)) in ([older, old], [])
 
     def test_no_facts_of_what_is_not_there(self, cloud: CloudApi) -> None:
-        """Neither by id nor by name."""
+        """A run that does not exist has no facts, neither by id nor by name."""
         assert facts(cloud, run_id=FlowRunId("00000000-0000-4000-8000-00000000dead")) is None
         assert facts(cloud, name='no "such" run') is None
 
-    def test_a_doctor_finds_nothing_wrong_with_a_cloud_that_works(self, cloud: CloudApi, world: CloudWorld) -> None:
-        """No check fails, each step has a name of its own, and what waits goes on waiting."""
-        waiting = world.add_flow_run()
+    def test_a_doctor_finds_nothing_wrong_with_a_cloud_that_works(self, cloud: CloudApi, harness: CloudHarness) -> None:
+        """No check fails, each step has a name of its own, and waiting runs go on waiting."""
+        waiting = harness.add_flow_run()
         steps = cloud.checks()
 
         found = list(examine(steps))
 
         assert not [check for check in found if check.severity is Severity.FAIL]
         assert len({step.name for step in steps}) == len(steps)
-        assert world.flow_run(waiting).state == "Scheduled"
+        assert harness.flow_run(waiting).state == "Scheduled"
 
     def test_drafts_are_of_flows_whose_runs_an_agent_with_the_labels_gets(
-        self, cloud: CloudApi, world: CloudWorld
+        self, cloud: CloudApi, harness: CloudHarness
     ) -> None:
-        """They can be planned as any run; a Cloud may not be able to say. No flow has labels here."""
-        real = world.add_flow_run()
+        """Drafts can be planned as any run can; a Cloud may be unable to make them. No flow has labels here."""
+        real = harness.add_flow_run()
 
         drafts = cloud.drafts(labels=(), limit=10)
 
@@ -91,7 +93,7 @@ class ExplainingContract(CloudContractBase):
 
 
 def facts(cloud: CloudApi, *, run_id: FlowRunId | None = None, name: str = "") -> RunFacts | None:
-    """The facts of one flow run; a Cloud that cannot say is excused."""
+    """Return the facts of one flow run; skip the test for a Cloud that has none."""
     try:
         return cloud.facts(Reference(run_id=run_id, name=name))
     except RequestRejected as problem:

@@ -1,4 +1,4 @@
-"""Fences: no claim is sent with an attempt that was not read together with its run."""
+"""The contract of fences: no claim is sent with an attempt that was not read together with its run."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ import pytest
 
 from prefect.agent.adapters.fakes.cloud_api import InMemoryCloudApi
 from prefect.agent.adapters.fakes.contracts.cloud_base import CloudContractBase, claim, one, request, run_with_due_tasks
-from prefect.agent.adapters.fakes.contracts.worlds import CloudWorld
+from prefect.agent.adapters.fakes.contracts.harnesses import CloudHarness
 from prefect.agent.domain.model.flow_runs import Attempt, Claimed, Refused, SimpleAttempt
 from prefect.agent.domain.model.states import Phase
 from prefect.agent.ports.cloud_api import CloudApi
@@ -17,14 +17,14 @@ FOREIGN = ("a name only", "a lookalike", "of another backend", "of its neighbour
 
 
 class FenceContract(CloudContractBase):
-    """What ``claim`` refuses to send: a Cloud that compares nothing would accept it."""
+    """These tests check what ``claim`` refuses to send, because a Cloud that compares nothing would accept it."""
 
     @pytest.mark.parametrize("kind", FOREIGN)
     def test_an_attempt_that_was_not_read_with_its_run_is_refused(
-        self, cloud: CloudApi, world: CloudWorld, kind: str
+        self, cloud: CloudApi, harness: CloudHarness, kind: str
     ) -> None:
-        """The run is left alone and can be had with its own attempt; the claims beside it are made."""
-        first, second = cloud.flow_runs([world.add_flow_run(), world.add_flow_run()])
+        """A run with a foreign attempt is left alone and can be claimed with its own; the claims beside it are made."""
+        first, second = cloud.flow_runs([harness.add_flow_run(), harness.add_flow_run()])
         strange = request(attrs.evolve(first, attempt=foreign(kind, first.attempt, second.attempt)))
 
         outcomes = cloud.claim([strange, request(second)])
@@ -34,9 +34,9 @@ class FenceContract(CloudContractBase):
         assert isinstance(claim(cloud, first.id), Claimed)
 
     @pytest.mark.parametrize("kind", FOREIGN)
-    def test_every_due_task_run_needs_its_own_fence(self, cloud: CloudApi, world: CloudWorld, kind: str) -> None:
+    def test_every_due_task_run_needs_its_own_fence(self, cloud: CloudApi, harness: CloudHarness, kind: str) -> None:
         """A Running run with one foreign task run is refused as a whole; none of its task runs is claimed."""
-        run_id = run_with_due_tasks(world, tasks=2)
+        run_id = run_with_due_tasks(harness, tasks=2)
         run = one(cloud, run_id)
         first, second = run.due_task_runs
         strange = attrs.evolve(second, attempt=foreign(kind, second.attempt, first.attempt))
@@ -47,9 +47,11 @@ class FenceContract(CloudContractBase):
         assert (one(cloud, run_id).due_task_runs, one(cloud, run_id).claim) == (run.due_task_runs, None)
 
     @pytest.mark.parametrize("kind", FOREIGN)
-    def test_every_claimed_task_run_needs_its_own_fence(self, cloud: CloudApi, world: CloudWorld, kind: str) -> None:
-        """A claim over that is refused leaves the claim before it as it is."""
-        run_id = run_with_due_tasks(world, tasks=2)
+    def test_every_claimed_task_run_needs_its_own_fence(
+        self, cloud: CloudApi, harness: CloudHarness, kind: str
+    ) -> None:
+        """Taking a claim over with a foreign attempt is refused and leaves the earlier claim as it is."""
+        run_id = run_with_due_tasks(harness, tasks=2)
         mine = claim(cloud, run_id)
         assert isinstance(mine, Claimed)
         run = one(cloud, run_id)
@@ -64,7 +66,7 @@ class FenceContract(CloudContractBase):
 
 @attrs.frozen
 class Lookalike(Attempt):
-    """An attempt that a stranger has made up: it reads like the real one, and has what that may have."""
+    """An invented attempt that reads like the real one and has the same fields."""
 
     words: str
     version: int = 1
@@ -75,7 +77,7 @@ class Lookalike(Attempt):
 
 
 def foreign(kind: str, own: Attempt, neighbour: Attempt) -> Attempt:
-    """An attempt that was not read together with the run whose attempt is *own*."""
+    """Return an attempt that was not read together with the run whose attempt is *own*."""
     if kind == "of another backend":
         other = InMemoryCloudApi()
         (run,) = other.flow_runs([other.add_flow_run()])

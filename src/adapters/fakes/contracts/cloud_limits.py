@@ -1,4 +1,4 @@
-"""Concurrency limits: who may run, and what agents see of those that have to wait."""
+"""The contract of concurrency limits: which runs may execute, and what agents observe of those that have to wait."""
 
 import pytest
 
@@ -13,7 +13,7 @@ from prefect.agent.adapters.fakes.contracts.cloud_base import (
     one,
     ready,
 )
-from prefect.agent.adapters.fakes.contracts.worlds import CloudWorld
+from prefect.agent.adapters.fakes.contracts.harnesses import CloudHarness
 from prefect.agent.domain.model.ends import EndVerdict
 from prefect.agent.domain.model.flow_runs import Claimed, FlowRunId
 from prefect.agent.domain.model.states import Phase
@@ -21,16 +21,16 @@ from prefect.agent.ports.cloud_api import CloudApi
 
 
 class LimitContract(CloudContractBase):
-    """What limits of labels mean for agents. A Cloud that has none is excused."""
+    """These tests check what limits of labels mean for agents. They are skipped for a Cloud without limits."""
 
     @pytest.fixture
-    def narrow(self, world: CloudWorld) -> CloudWorld:
-        """A Cloud where one flow run at a time may have the label "narrow"."""
-        if not world.limit_label("narrow", 1):
+    def narrow(self, harness: CloudHarness) -> CloudHarness:
+        """Return a Cloud where only one flow run at a time may have the label "narrow"."""
+        if not harness.limit_label("narrow", 1):
             pytest.skip("this Cloud has no concurrency limits")
-        return world
+        return harness
 
-    def test_a_run_without_a_free_place_is_queued(self, cloud: CloudApi, narrow: CloudWorld) -> None:
+    def test_a_run_without_a_free_place_is_queued(self, cloud: CloudApi, narrow: CloudHarness) -> None:
         """Claims take no places; of two runs that begin, the second has to wait, and its message names the label."""
         first, second = (narrow.add_flow_run(labels=["narrow"]) for _ in range(2))
         assert [type(claim(cloud, run_id)) for run_id in (first, second)] == [Claimed, Claimed]
@@ -42,15 +42,15 @@ class LimitContract(CloudContractBase):
         assert "narrow" in narrow.flow_run(second).message
         assert one(cloud, second).state.phase is Phase.WAITING
 
-    def test_a_queued_run_is_its_process_business(self, cloud: CloudApi, narrow: CloudWorld) -> None:
-        """No agent is given it, however long it has waited, nor counts it among what is claimed."""
+    def test_a_queued_run_is_its_process_business(self, cloud: CloudApi, narrow: CloudHarness) -> None:
+        """A queued run is offered to no agent, however long it has waited, and does not count as claimed."""
         waiting = _queued(narrow)
 
         assert list(ready(cloud, labels=["narrow"], before=now() + 60 * MINUTE)) == []
         assert waiting not in ids(cloud.claimed_flow_runs(platform="platform:here"))
 
-    def test_a_place_that_gets_free_can_be_had(self, narrow: CloudWorld) -> None:
-        """When the other run has ended, the next one that asks runs."""
+    def test_a_place_that_gets_free_can_be_had(self, narrow: CloudHarness) -> None:
+        """When the other run has ended, the next run that asks gets the place."""
         running = narrow.add_flow_run(labels=["narrow"])
         narrow.set_state(running, "Running")
         waiting = narrow.add_flow_run(labels=["narrow"])
@@ -63,8 +63,8 @@ class LimitContract(CloudContractBase):
         assert narrow.flow_run(waiting).state == "Running"
         assert [kind for kind, _ in narrow.flow_run(waiting).history] == ["Scheduled", "Queued", "Running"]
 
-    def test_every_label_must_have_room(self, narrow: CloudWorld) -> None:
-        """A run with several limited labels needs a place of each; labels without a limit count for nothing."""
+    def test_every_label_must_have_room(self, narrow: CloudHarness) -> None:
+        """A run with several limited labels needs a place of each; labels without a limit do not matter."""
         narrow.limit_label("wide", 2)
         made = [narrow.add_flow_run(labels=labels) for labels in (["wide"], ["narrow", "wide"], ["wide"], ["other"])]
 
@@ -73,8 +73,8 @@ class LimitContract(CloudContractBase):
 
         assert [narrow.flow_run(run_id).state for run_id in made] == ["Running", "Running", "Queued", "Running"]
 
-    def test_a_cancelling_run_keeps_its_place(self, narrow: CloudWorld) -> None:
-        """Until its unit is gone it works on."""
+    def test_a_cancelling_run_keeps_its_place(self, narrow: CloudHarness) -> None:
+        """A cancelling run works on, and keeps its place, until its unit is gone."""
         first, second = (narrow.add_flow_run(labels=["narrow"]) for _ in range(2))
         narrow.set_state(first, "Running")
         narrow.cancel(first)
@@ -83,8 +83,8 @@ class LimitContract(CloudContractBase):
 
         assert [narrow.flow_run(run_id).state for run_id in (first, second)] == ["Cancelling", "Queued"]
 
-    def test_a_run_that_runs_needs_no_other_place(self, narrow: CloudWorld) -> None:
-        """It may say that it is Running as often as it likes."""
+    def test_a_run_that_runs_needs_no_other_place(self, narrow: CloudHarness) -> None:
+        """A Running run may report Running as often as it likes."""
         run_id = narrow.add_flow_run(labels=["narrow"])
 
         for _ in range(3):
@@ -92,8 +92,8 @@ class LimitContract(CloudContractBase):
 
         assert narrow.flow_run(run_id).state == "Running"
 
-    def test_no_places_and_no_limit(self, narrow: CloudWorld) -> None:
-        """A limit of nothing stops a label; lifting it lets everybody run."""
+    def test_no_places_and_no_limit(self, narrow: CloudHarness) -> None:
+        """A limit of zero stops a label; lifting the limit lets all runs run."""
         run_id = narrow.add_flow_run(labels=["narrow"])
         narrow.limit_label("narrow", 0)
         narrow.set_state(run_id, "Running")
@@ -104,7 +104,7 @@ class LimitContract(CloudContractBase):
 
         assert narrow.flow_run(run_id).state == "Running"
 
-    def test_a_queued_run_belongs_to_its_claim(self, cloud: CloudApi, narrow: CloudWorld) -> None:
+    def test_a_queued_run_belongs_to_its_claim(self, cloud: CloudApi, narrow: CloudHarness) -> None:
         """A run whose process waits for a place keeps its claim; its end can be reported, and it can be cancelled."""
         holder = narrow.add_flow_run(labels=["narrow"])
         narrow.set_state(holder, "Running")
@@ -120,11 +120,11 @@ class LimitContract(CloudContractBase):
         assert [narrow.flow_run(each.run.id).state for each in (first, second)] == ["Failed", "Cancelled"]
 
 
-def _queued(world: CloudWorld) -> FlowRunId:
-    """A run that waits for a place that another one has."""
-    holder = world.add_flow_run(labels=["narrow"])
-    world.set_state(holder, "Running")
-    run_id = world.add_flow_run(labels=["narrow"])
-    world.set_state(run_id, "Running")
-    assert world.flow_run(run_id).state == "Queued"
+def _queued(harness: CloudHarness) -> FlowRunId:
+    """Add a run that waits for a place that another run has."""
+    holder = harness.add_flow_run(labels=["narrow"])
+    harness.set_state(holder, "Running")
+    run_id = harness.add_flow_run(labels=["narrow"])
+    harness.set_state(run_id, "Running")
+    assert harness.flow_run(run_id).state == "Queued"
     return run_id

@@ -1,4 +1,4 @@
-"""What every execution platform promises: the whole suite."""
+"""The whole contract of every execution platform."""
 
 from prefect.agent.adapters.fakes.contracts.platform_creating import CreatingContract
 from prefect.agent.adapters.fakes.contracts.platform_ending import UnitEndingContract
@@ -8,8 +8,8 @@ from prefect.agent.adapters.fakes.contracts.platform_waiting import WaitingContr
 
 
 class ExecutionPlatformContract(CreatingContract, SeeingContract, UnitEndingContract, PreviewingContract):
-    """Give the fixture ``world``: a :class:`PlatformWorld` without units."""
+    """A subclass defines the fixture ``harness``: a :class:`PlatformHarness` without units."""
 
 
 class PatientPlatformContract(ExecutionPlatformContract, WaitingContract):
-    """The same for a platform that accepts units which may never start; its world has ``cannot_start``."""
+    """This contract is for a platform that accepts units which may never start; its harness has ``cannot_start``."""

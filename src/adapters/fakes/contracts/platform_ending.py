@@ -1,9 +1,10 @@
-"""Ending and forgetting units."""
+"""The contract of stopping and removing units."""
 
 import time
 
 import pytest
 
+from prefect.agent.adapters.fakes.contracts.harnesses import PlatformHarness, eventually
 from prefect.agent.adapters.fakes.contracts.platform_base import (
     PlatformContractBase,
     ended,
@@ -11,153 +12,154 @@ from prefect.agent.adapters.fakes.contracts.platform_base import (
     started,
 )
 from prefect.agent.adapters.fakes.contracts.platform_seeing import ABSENT
-from prefect.agent.adapters.fakes.contracts.worlds import PlatformWorld, eventually
 from prefect.agent.domain.errors import PlatformUnavailable
 from prefect.agent.ports.platform import ExecutionPlatform
 
 
 class UnitEndingContract(PlatformContractBase):
-    """Methods ``stop`` and ``remove``."""
+    """These tests check ``stop`` and ``remove``."""
 
-    def test_a_stopped_unit_no_longer_executes(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+    def test_a_stopped_unit_no_longer_executes(self, platform: ExecutionPlatform, harness: PlatformHarness) -> None:
         """When stop returns, nothing of the unit executes; it stays visible with evidence."""
-        submission = started(platform, world)
+        submission = started(platform, harness)
 
         platform.stop(submission.name, grace=10)
 
-        assert not world.is_executing(submission.name)
+        assert not harness.is_executing(submission.name)
         unit = platform.unit(submission.name)
         assert unit is not None
         assert unit.status.has_ended
         assert unit.evidence is not None
-        assert names(platform, world) == [submission.name]
+        assert names(platform, harness) == [submission.name]
 
-    def test_a_stubborn_unit_is_killed(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+    def test_a_stubborn_unit_is_killed(self, platform: ExecutionPlatform, harness: PlatformHarness) -> None:
         """A unit that does not end when asked to is killed once its grace is over."""
-        submission = started(platform, world, stubborn=True)
+        submission = started(platform, harness, stubborn=True)
         before = time.monotonic()
 
         platform.stop(submission.name, grace=0.5)
 
-        assert not world.is_executing(submission.name)
+        assert not harness.is_executing(submission.name)
         assert time.monotonic() - before < 25
         unit = platform.unit(submission.name)
         assert unit is not None
         assert unit.status.has_ended
 
-    def test_stop_may_be_repeated(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+    def test_stop_may_be_repeated(self, platform: ExecutionPlatform, harness: PlatformHarness) -> None:
         """A unit that was stopped, by this agent or another, or never existed: stopping it is a success."""
-        submission = started(platform, world)
+        submission = started(platform, harness)
 
         platform.stop(submission.name, grace=10)
         before = platform.unit(submission.name)
-        world.platform().stop(submission.name, grace=10)
+        harness.platform().stop(submission.name, grace=10)
         platform.stop(ABSENT, grace=10)
 
         assert platform.unit(submission.name) == before
 
-    def test_stopping_an_ended_unit_keeps_its_evidence(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+    def test_stopping_an_ended_unit_keeps_its_evidence(
+        self, platform: ExecutionPlatform, harness: PlatformHarness
+    ) -> None:
         """A unit that ended by itself stays as it ended."""
-        submission, unit = ended(platform, world, exit_code=3)
+        submission, unit = ended(platform, harness, exit_code=3)
 
         platform.stop(submission.name, grace=1)
 
         assert platform.unit(submission.name) == unit
 
-    def test_stop_ends_only_its_unit(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
-        """Other units go on."""
-        first, second = started(platform, world), started(platform, world)
+    def test_stop_ends_only_its_unit(self, platform: ExecutionPlatform, harness: PlatformHarness) -> None:
+        """Stopping a unit lets other units go on."""
+        first, second = started(platform, harness), started(platform, harness)
 
         platform.stop(first.name, grace=10)
 
-        assert world.is_executing(second.name)
+        assert harness.is_executing(second.name)
         other = platform.unit(second.name)
         assert other is not None
         assert not other.status.has_ended
 
-    def test_stop_ends_a_child_that_was_detached(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+    def test_stop_ends_a_child_that_was_detached(self, platform: ExecutionPlatform, harness: PlatformHarness) -> None:
         """When stop returns, no process of the unit executes: also none in a session of its own without descriptors."""
-        submission = world.submission(detaches=True)
+        submission = harness.submission(detaches=True)
         platform.create(submission)
-        eventually(lambda: world.is_detached(submission.name), "it has detached a child")
+        eventually(lambda: harness.is_detached(submission.name), "it has detached a child")
 
         platform.stop(submission.name, grace=10)
 
-        assert not world.is_detached(submission.name)
-        assert not world.is_executing(submission.name)
+        assert not harness.is_detached(submission.name)
+        assert not harness.is_executing(submission.name)
         assert has_status_ended(platform, submission.name)
 
     def test_a_unit_has_not_ended_while_a_child_of_it_executes(
-        self, platform: ExecutionPlatform, world: PlatformWorld
+        self, platform: ExecutionPlatform, harness: PlatformHarness
     ) -> None:
         """The command has ended, a child that it detached has not: the unit executes, for every agent on the place.
 
         A platform may as well end the child with the command.
         """
-        submission = world.submission(detaches=True, exit_code=0)
+        submission = harness.submission(detaches=True, exit_code=0)
         platform.create(submission)
-        world.let_end(submission)
+        harness.let_end(submission)
         eventually(
-            lambda: world.is_detached(submission.name) or has_status_ended(platform, submission.name), "it is left"
+            lambda: harness.is_detached(submission.name) or has_status_ended(platform, submission.name), "it is left"
         )
 
-        if world.is_detached(submission.name):
-            for each in (platform, world.platform()):
+        if harness.is_detached(submission.name):
+            for each in (platform, harness.platform()):
                 assert not has_status_ended(each, submission.name)
                 with pytest.raises(PlatformUnavailable):
                     each.remove(submission.name)
                 each.create(submission)
-        world.platform().stop(submission.name, grace=10)
+        harness.platform().stop(submission.name, grace=10)
 
-        assert not world.is_detached(submission.name)
+        assert not harness.is_detached(submission.name)
         assert has_status_ended(platform, submission.name)
-        assert world.starts(submission.name) == 1
+        assert harness.starts(submission.name) == 1
 
-    def test_a_removed_unit_is_forgotten(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+    def test_a_removed_unit_is_forgotten(self, platform: ExecutionPlatform, harness: PlatformHarness) -> None:
         """An ended unit that is removed is gone for every agent, with its output; others stay."""
-        submission, _ = ended(platform, world, prints="something")
-        other, _ = ended(platform, world)
+        submission, _ = ended(platform, harness, prints="something")
+        other, _ = ended(platform, harness)
 
         platform.remove(submission.name)
 
         assert platform.unit(submission.name) is None
-        assert names(world.platform(), world) == [other.name]
+        assert names(harness.platform(), harness) == [other.name]
         assert platform.logs_tail(submission.name) == ""
 
-    def test_remove_may_be_repeated(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+    def test_remove_may_be_repeated(self, platform: ExecutionPlatform, harness: PlatformHarness) -> None:
         """An absent unit is a success, whether it was removed or never existed."""
-        submission, _ = ended(platform, world)
+        submission, _ = ended(platform, harness)
 
         platform.remove(submission.name)
         platform.remove(submission.name)
-        world.platform().remove(submission.name)
+        harness.platform().remove(submission.name)
         platform.remove(ABSENT)
 
-        assert names(platform, world) == []
+        assert names(platform, harness) == []
 
-    def test_a_unit_that_executes_is_not_removed(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+    def test_a_unit_that_executes_is_not_removed(self, platform: ExecutionPlatform, harness: PlatformHarness) -> None:
         """Removing a unit that still executes is refused, and leaves it alone."""
-        submission = started(platform, world)
+        submission = started(platform, harness)
 
         with pytest.raises(PlatformUnavailable):
             platform.remove(submission.name)
 
-        assert world.is_executing(submission.name)
-        assert names(platform, world) == [submission.name]
+        assert harness.is_executing(submission.name)
+        assert names(platform, harness) == [submission.name]
 
-    def test_a_stopped_unit_can_be_removed(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+    def test_a_stopped_unit_can_be_removed(self, platform: ExecutionPlatform, harness: PlatformHarness) -> None:
         """Stop, then remove: nothing is left."""
-        submission = started(platform, world)
+        submission = started(platform, harness)
 
         platform.stop(submission.name, grace=10)
         platform.remove(submission.name)
 
-        assert names(platform, world) == []
-        assert not world.is_executing(submission.name)
+        assert names(platform, harness) == []
+        assert not harness.is_executing(submission.name)
 
 
 def has_status_ended(platform: ExecutionPlatform, name: str) -> bool:
-    """Whether the unit has ended, alone and in the list of all."""
+    """Return whether the unit has ended, read alone and in the list of all."""
     one = platform.unit(name)
     (listed,) = (unit for unit in platform.units() if unit.name == name)
     assert one is not None

@@ -1,12 +1,12 @@
-"""Units that were accepted but do not start: they say what they wait for, and when that becomes pointless."""
+"""The contract of units that were accepted but do not start: they say what they wait for, and until when."""
 
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
+from prefect.agent.adapters.fakes.contracts.harnesses import PlatformHarness, eventually
 from prefect.agent.adapters.fakes.contracts.platform_base import PlatformContractBase, names
-from prefect.agent.adapters.fakes.contracts.worlds import PlatformWorld, eventually
 from prefect.agent.domain.model.submissions import Submission
 from prefect.agent.domain.model.units import Unit, UnitStatus
 from prefect.agent.ports.platform import ExecutionPlatform
@@ -19,16 +19,16 @@ class WaitingContract(PlatformContractBase):
     """Units that cannot start, on platforms that have such; part of ``PatientPlatformContract``."""
 
     @pytest.fixture
-    def stuck(self, world: PlatformWorld) -> Submission:
-        """A submission whose unit never starts."""
-        submission = world.cannot_start()
-        assert submission is not None, "give the world cannot_start, or take ExecutionPlatformContract"
+    def stuck(self, harness: PlatformHarness) -> Submission:
+        """Return a submission whose unit never starts."""
+        submission = harness.cannot_start()
+        assert submission is not None, "give the harness cannot_start, or take ExecutionPlatformContract"
         return submission
 
     def test_a_unit_that_cannot_start_says_why(
-        self, platform: ExecutionPlatform, world: PlatformWorld, stuck: Submission
+        self, platform: ExecutionPlatform, harness: PlatformHarness, stuck: Submission
     ) -> None:
-        """It is pending, names a reason, and from some time on (UTC) it is hopeless; nothing of it executes."""
+        """The unit is pending, names a reason, and becomes hopeless at a time in UTC; nothing of it executes."""
         platform.create(stuck)
 
         unit = waits(platform, stuck.name, lambda unit: unit.hopeless_at is not None, "it is given up some time")
@@ -39,25 +39,25 @@ class WaitingContract(PlatformContractBase):
         assert unit.hopeless_at is not None
         assert unit.hopeless_at.utcoffset() == timedelta(0)
         assert unit.ended_at is None
-        assert names(platform, world) == [stuck.name]
-        assert not world.is_executing(stuck.name)
-        assert world.starts(stuck.name) == 0
+        assert names(platform, harness) == [stuck.name]
+        assert not harness.is_executing(stuck.name)
+        assert harness.starts(stuck.name) == 0
 
     def test_create_again_returns_the_one_that_waits(
-        self, platform: ExecutionPlatform, world: PlatformWorld, stuck: Submission
+        self, platform: ExecutionPlatform, harness: PlatformHarness, stuck: Submission
     ) -> None:
         """A second create, by this agent or another, changes nothing."""
         first = platform.create(stuck)
 
-        again = [platform.create(stuck), world.platform().create(stuck)]
+        again = [platform.create(stuck), harness.platform().create(stuck)]
 
         assert [unit.id for unit in again] == [first.id, first.id]
-        assert names(platform, world) == [stuck.name]
+        assert names(platform, harness) == [stuck.name]
 
     def test_a_unit_that_cannot_start_can_be_stopped(
-        self, platform: ExecutionPlatform, world: PlatformWorld, stuck: Submission
+        self, platform: ExecutionPlatform, harness: PlatformHarness, stuck: Submission
     ) -> None:
-        """Stopping it ends or removes it; it never executed, and does not wait any more."""
+        """Stopping the unit ends or removes it; it never executed, and does not wait any more."""
         platform.create(stuck)
         waits(platform, stuck.name, lambda unit: unit.evidence is not None, "it says what it waits for")
 
@@ -68,11 +68,11 @@ class WaitingContract(PlatformContractBase):
         assert unit is None or unit.hopeless_at is None
         platform.stop(stuck.name, grace=0)
         platform.remove(stuck.name)
-        assert names(platform, world) == []
-        assert world.starts(stuck.name) == 0
+        assert names(platform, harness) == []
+        assert harness.starts(stuck.name) == 0
 
     def test_a_unit_that_cannot_start_has_no_output(self, platform: ExecutionPlatform, stuck: Submission) -> None:
-        """While it waits its output can be asked for, and is empty; its account, if there is one, is text."""
+        """While the unit waits its output is empty, and its account, if there is one, is text."""
         platform.create(stuck)
         waits(platform, stuck.name, lambda unit: unit.evidence is not None, "it says what it waits for")
 
@@ -80,19 +80,19 @@ class WaitingContract(PlatformContractBase):
         assert isinstance(platform.account(stuck.name), str)
 
     def test_a_unit_that_cannot_start_may_be_deleted(
-        self, platform: ExecutionPlatform, world: PlatformWorld, stuck: Submission
+        self, platform: ExecutionPlatform, harness: PlatformHarness, stuck: Submission
     ) -> None:
         """A unit that is deleted externally is absent."""
         platform.create(stuck)
 
-        world.vanish(stuck.name)
+        harness.vanish(stuck.name)
 
         eventually(lambda: platform.unit(stuck.name) is None, "the unit is gone")
-        assert names(platform, world) == []
+        assert names(platform, harness) == []
 
 
 def waits(platform: ExecutionPlatform, name: str, until: Callable[[Unit], bool], what: str) -> Unit:
-    """The unit, which is pending, once *until* is true of it."""
+    """Return the pending unit once *until* is true of it."""
     seen: list[Unit] = []
 
     def check() -> bool:

@@ -1,4 +1,4 @@
-"""What every store of reports promises, whether it keeps them or not."""
+"""The contract of every store of reports, whether it keeps them or not."""
 
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +14,11 @@ END = {"end": "failed", "unit": "unit-1", "message": "broken"}
 
 
 class ReportStoreContract:
-    """Give the fixture ``store``: an empty store, which the suite closes."""
+    """A subclass defines the fixture ``store``: an empty store, which the suite closes."""
 
     @pytest.fixture
     def store(self) -> ReportStore:
-        """The store under test."""
+        """Return the store under test."""
         raise NotImplementedError
 
     @pytest.fixture(autouse=True)
@@ -27,12 +27,12 @@ class ReportStoreContract:
         store.close()
 
     def test_it_says_where_reports_are_kept(self, store: ReportStore) -> None:
-        """For people; a new store has no problem and has dropped nothing."""
+        """A store says for people where it keeps reports; a new one has no problem and has dropped nothing."""
         assert store.where
         assert (store.problem, store.dropped) == ("", 0)
 
     def test_a_new_store_has_nothing(self, store: ReportStore) -> None:
-        """No earlier process left anything."""
+        """A new store has no reports of an earlier process."""
         assert dict(store.load()) == {}
 
     def test_unknown_runs_may_be_forgotten(self, store: ReportStore) -> None:
@@ -46,7 +46,7 @@ class ReportStoreContract:
         assert store.problem == ""
 
     def test_it_may_be_closed_again_and_takes_no_more(self, store: ReportStore) -> None:
-        """Nothing raises after the end."""
+        """A closed store may be closed again, and no call raises."""
         store.load()
         store.add(RUN, END)
         store.close()
@@ -56,7 +56,7 @@ class ReportStoreContract:
         store.forget(RUN)
 
     def test_threads_may_add_and_forget_together(self, store: ReportStore) -> None:
-        """Nothing raises, and no problem arises."""
+        """Calls from several threads raise nothing and leave no problem."""
         store.load()
 
         def work(number: int) -> None:

@@ -1,4 +1,4 @@
-"""Failing on request: what the fakes and the failing wrappers have in common."""
+"""Failures on request, for the fakes and the failing wrappers."""
 
 import threading
 from collections import defaultdict, deque
@@ -6,13 +6,13 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 
-class Troubles:
-    """Errors that calls are to end with, and a list of the calls made. Safe to use from several threads.
+class RequestedFailures:
+    """The errors that a test asked for, and the calls made so far. Safe to use from several threads.
 
     Args:
-        methods: Names of the methods that there are.
-        lossy: Those of them whose answer can get lost.
-        lost: The error that a lost answer shows as.
+        methods: Names of all methods.
+        lossy: Names of the methods whose answer can get lost.
+        lost: Error that a lost answer raises.
     """
 
     def __init__(self, methods: frozenset[str], *, lossy: frozenset[str], lost: type[Exception]) -> None:
@@ -24,7 +24,7 @@ class Troubles:
 
     @property
     def calls(self) -> list[str]:
-        """Names of the methods called so far, in order."""
+        """Return the names of the methods called so far, in order."""
         with self._guard:
             return list(self._calls)
 
@@ -42,7 +42,7 @@ class Troubles:
 
     @contextmanager
     def call(self, method: str) -> Generator[None]:
-        """One call: its work is the body."""
+        """Count one call and execute the body as its work, unless the call is to fail."""
         with self._guard:
             self._calls.append(method)
             errors = self._errors[method]
