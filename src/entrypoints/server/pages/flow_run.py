@@ -24,7 +24,14 @@ TASK_STATES: Final = (
     "TriggerFailed", "Cancelled",
 )  # fmt: skip
 
-TABS: Final = {"Overview": "", "Logs": "/logs", "Task runs": "/task-runs"}
+TABS: Final = {
+    "Overview": "",
+    "Timeline": "/timeline",
+    "Graph": "/graph",
+    "Logs": "/logs",
+    "Task runs": "/task-runs",
+    "Artifacts": "/artifacts",
+}
 """Tabs of a flow run, in order: name and end of the address. A tab's template sets ``here`` to its name."""
 
 HEAD: Final = fields(

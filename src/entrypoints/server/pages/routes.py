@@ -7,7 +7,17 @@ from typing import Final
 
 from starlette.routing import BaseRoute
 
-from prefect.agent.entrypoints.server.pages import flow, flow_run, flow_runs, flows, home, logs
+from prefect.agent.entrypoints.server.pages import (
+    artifacts,
+    flow,
+    flow_run,
+    flow_runs,
+    flows,
+    graph,
+    home,
+    logs,
+    timeline,
+)
 from prefect.agent.entrypoints.server.pages.changes import watch_changes
 from prefect.agent.entrypoints.server.pages.kinds import Section, Stream
 from prefect.agent.entrypoints.server.pages.site import Site
@@ -20,6 +30,9 @@ SECTIONS: Final = (
     flow_runs.SECTION,
     flow_run.SECTION,
     logs.SECTION,
+    timeline.SECTION,
+    graph.SECTION,
+    artifacts.SECTION,
     flows.SECTION,
     flow.SECTION,
     Section(streams=(Stream("/-/changes", watch_changes),)),
