@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute
 
 from prefect.agent.entrypoints.server.pages import (
     artifacts,
+    bulk,
     flow,
     flow_run,
     flow_runs,
@@ -28,6 +29,7 @@ TABS: Final = {"Home": "", "Flow runs": "flow-runs", "Flows": "flows"}
 SECTIONS: Final = (
     home.SECTION,
     flow_runs.SECTION,
+    bulk.SECTION,
     flow_run.SECTION,
     logs.SECTION,
     timeline.SECTION,

@@ -30,7 +30,7 @@ MOST: Final = 20_000
 ROWS: Final = 200
 """Rows of a page."""
 
-CHILDREN: Final = 500
+CHILDREN: Final = 200
 """Children that an opened row shows."""
 
 _TASK_RUNS: Final = (
@@ -159,12 +159,13 @@ def _histories(view: View, ids: Sequence[str]) -> dict[str, list[tuple[str, str]
 
 def _scale(run: Row, rows: Sequence[Row], now: float) -> Scale | None:
     """From the first start to the last end, or to this moment; None before anything has started."""
-    spans = [span for row in rows for span in _span(row, now)]
-    if not spans:
+    started = [row for row in rows if row["start_time"]]
+    if not started:
         return None
-    starts = [start for _, start, _ in spans]
-    began = [seconds(run["start_time"])] if run["start_time"] else []
-    return Scale(start=min([*starts, *began]), end=max(end for _, _, end in spans))
+    # Stored times are in the order of their texts: only the first and the last are read.
+    start = seconds(min(one["start_time"] for one in (*started, run) if one["start_time"]))
+    still_runs = any(row["end_time"] is None for row in started)
+    return Scale(start=start, end=now if still_runs else max(start, seconds(max(row["end_time"] for row in started))))
 
 
 def _span(row: Row, now: float) -> list[Span]:
