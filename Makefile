@@ -36,9 +36,9 @@ export PYTHONNOUSERSITE := 1
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1#\2/p' Makefile | awk -F'#' '{ printf "%-18s %s\n", $$1, $$2 }'
 
-demo: .venv/.installed .venv-prefect/.locked ## Five real flow runs, start to Success; PLATFORM=process|docker|kubernetes
+demo: .venv/.installed .venv-prefect/.locked ## Five real flow runs, start to Success; PLATFORM=process|docker|kubernetes, KEEP=1 leaves it up
 	@$(BIN)/python tools/demo.py $(if $(PLATFORM),--platform '$(PLATFORM)') $(if $(IMAGE),--image '$(IMAGE)') \
-		$(if $(CLOUD_HOST),--cloud-host '$(CLOUD_HOST)')
+		$(if $(CLOUD_HOST),--cloud-host '$(CLOUD_HOST)') $(if $(KEEP),--keep)
 
 test: .venv/.installed .venv-prefect/.locked ## All tests, with coverage (COVERAGE= leaves it out, faster); ARGS="-k name" chooses
 	@$(if $(COVERAGE),$(BIN)/coverage erase)

@@ -1,7 +1,7 @@
 """`make demo`: real flow runs of the real Prefect 1.4.1, from Scheduled to Success, on this machine or in a cluster.
 
 Starts an embedded Cloud and an agent, registers a flow, creates five flow runs in three ways and shows what becomes of
-them. Ends by itself, and leaves nothing behind, also when it is interrupted.
+them. Ends by itself, or with `KEEP=1` when it is interrupted, and leaves nothing behind.
 """
 
 import argparse
@@ -21,13 +21,14 @@ def main() -> int:
     parser.add_argument("--image", help="for Docker and Kubernetes: an image with Prefect 1.x")
     parser.add_argument("--cloud-host", help="for Kubernetes: address by which pods reach this machine")
     parser.add_argument("--python", type=Path, default=PREFECT_PYTHON, help="of an environment with Prefect 1.4.1")
+    parser.add_argument("--keep", action="store_true", help="leave everything up after the runs, until Ctrl-C")
     given = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # so long as there is nothing to clean up: no traceback of an import
     from demo_play import FAILURES, Interrupted, demonstrate  # noqa: PLC0415
 
     began = time.monotonic()
     try:
-        good = demonstrate(given.platform, given.image, given.cloud_host, given.python.absolute())
+        good = demonstrate(given.platform, given.image, given.cloud_host, given.python.absolute(), keep=given.keep)
     except Interrupted as interrupted:
         print(f"{interrupted}: agent, flow runs and embedded Cloud are stopped and gone.", file=sys.stderr)
         return 128 + interrupted.number

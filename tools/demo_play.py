@@ -154,6 +154,19 @@ class Demo:
                 return all(row.end == "Success" for row in rows)
             time.sleep(LOOK_EVERY)
 
+    def keep(self) -> None:
+        """Leave everything up until a signal comes.
+
+        Raises:
+            Unfinished: The agent has ended.
+        """
+        key = f" (it asks for the key {self.place.key})" if self.place.key else ""
+        self.view.say(f"Everything stays up at {self.url}{key}: look around, create runs. Ctrl-C ends it.")
+        while not self._signals:
+            if self.agent_trouble:
+                raise Unfinished(f"The agent ended: {self.agent_trouble}")
+            time.sleep(LOOK_EVERY)
+
     def clean_up(self) -> None:
         """Stop and forget every unit of our flow runs."""
         ours = {row["id"] for row in self._graphql("query { flow_run { id } }")["flow_run"]}
@@ -253,8 +266,13 @@ def environment(place: Place, url: str, home: Path, python: Path) -> dict[str, s
     }
 
 
-def demonstrate(platform: str | None, image: str | None, cloud_host: str | None, python: Path) -> bool:
+def demonstrate(
+    platform: str | None, image: str | None, cloud_host: str | None, python: Path, *, keep: bool = False
+) -> bool:
     """Run the whole demonstration; answer whether all flow runs succeeded.
+
+    Args:
+        keep: Leave everything up after that, until a signal comes.
 
     Raises:
         Unsuitable, Unfinished, Interrupted: It came to nothing.
@@ -271,7 +289,8 @@ def demonstrate(platform: str | None, image: str | None, cloud_host: str | None,
             place = demo_places.choose(platform, image, prefect_python=python, folder=folder)
         print(f"Flow runs execute as {place.units} ({place.why}).")
         url = stack.enter_context(serving(place, folder / "cloud.db"))
-        print(f"Embedded Cloud at {url}; the client is the real Prefect of {python.parent.parent.name}.", flush=True)
+        print(f"Embedded Cloud at {url}; the client is the real Prefect of {python.parent.parent.name}.")
+        print(f"Its pages, while this runs: {url}/default/flow-runs", flush=True)
         if platform == "kubernetes":
             demo_cluster.rehearse(place, url, lambda: pause(signals))
         view = LiveView() if sys.stdout.isatty() else PlainView()
@@ -286,7 +305,10 @@ def demonstrate(platform: str | None, image: str | None, cloud_host: str | None,
             tell=demo.take,
         )
         stack.enter_context(running_agent(demo, agent))
-        return demo.play()
+        good = demo.play()
+        if keep:
+            demo.keep()
+        return good
 
 
 @contextmanager

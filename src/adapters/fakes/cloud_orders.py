@@ -8,7 +8,7 @@ from datetime import datetime
 import attrs
 
 from prefect.agent.adapters.fakes.cloud_store import Store, view
-from prefect.agent.adapters.fakes.failing import TroublesomeCloudApi
+from prefect.agent.adapters.fakes.failing import FallibleCloudApi
 from prefect.agent.domain.errors import RequestRejected
 from prefect.agent.domain.model.flow_runs import Flow, FlowRun, FlowRunId, SimpleAttempt
 from prefect.agent.domain.model.orders import FlowDraft, FlowReference, RunOrder, RunStory, Told
@@ -28,7 +28,7 @@ class _Mark:
     lines: int = 0
 
 
-class OrderingCloudApi(TroublesomeCloudApi):
+class OrderingCloudApi(FallibleCloudApi):
     """The part of the in-memory Cloud that orders and shows runs. Its flows are those that it has had runs of."""
 
     _store: Store

@@ -168,15 +168,15 @@ class FailingCloudApi(FallibleCloudApi):
             return self._inner.late_flow_runs(by=by)
 
     def flow_drafts(self, reference: FlowReference) -> Sequence[FlowDraft]:
-        with self._troubles.call("flow_drafts"):
+        with self._failures.call("flow_drafts"):
             return self._inner.flow_drafts(reference)
 
     def create_flow_run(self, order: RunOrder) -> FlowRunId:
-        with self._troubles.call("create_flow_run"):
+        with self._failures.call("create_flow_run"):
             return self._inner.create_flow_run(order)
 
     def run_story(self, run_id: FlowRunId, *, after: object = None) -> RunStory | None:
-        with self._troubles.call("run_story"):
+        with self._failures.call("run_story"):
             return self._inner.run_story(run_id, after=after)
 
     def run_address(self, run_id: FlowRunId) -> str:
@@ -229,7 +229,7 @@ class FailingPlatform(FalliblePlatform):
             return self._inner.demands(submission)
 
     def preview(self, submission: Submission) -> Sequence[Mapping[str, Any]]:
-        with self._troubles.call("preview"):
+        with self._failures.call("preview"):
             return self._inner.preview(submission)
 
     def prepare(self, submission: Submission) -> None:

@@ -89,7 +89,7 @@ class InMemoryPlatform(FalliblePlatform):
             return super().demands(submission)
 
     def preview(self, submission: Submission) -> Sequence[Mapping[str, Any]]:
-        with self._troubles.call("preview"):
+        with self._failures.call("preview"):
             return super().preview(submission)
 
     def prepare(self, submission: Submission) -> None:  # noqa: ARG002 - nothing here takes time

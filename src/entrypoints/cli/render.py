@@ -11,8 +11,10 @@ from prefect.agent.domain.errors import AgentError, RequestRejected, SubmissionR
 from prefect.agent.domain.model.explaining import reference
 from prefect.agent.domain.model.orders import flow_reference
 from prefect.agent.domain.secrets import MASK
+from prefect.agent.entrypoints import platforms
 from prefect.agent.entrypoints.cli import options
-from prefect.agent.entrypoints.cli.start import PlatformCommand, class_of, secrets_of, with_patience
+from prefect.agent.entrypoints.cli.platform_command import PlatformCommand
+from prefect.agent.entrypoints.cli.start import secrets_of, with_patience
 from prefect.agent.entrypoints.runtime import outlet
 from prefect.agent.entrypoints.runtime.exits import exit_for
 
@@ -56,7 +58,7 @@ def render(what: str, platform: str, project: str | None, output: str, **given: 
         given["hostname_label"] = True  # as the agent has it
     outlet.know(secrets_of(given))
     try:
-        documents = _rendered(what, class_of(platform), project or "", with_patience(given))
+        documents = _rendered(what, platforms.class_of(platform), project or "", with_patience(given))
     except SubmissionRefused as refusal:
         outlet.say(f"This agent would refuse the flow run: {refusal}", err=True)
         sys.exit(REFUSED)

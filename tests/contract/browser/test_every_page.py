@@ -11,6 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from prefect.agent.entrypoints.server.pages.routes import PAGES
+from support.embedded import task_run
 from support.remote_cloud import RemoteCloud
 
 from .conftest import Windows
@@ -42,6 +43,14 @@ def addresses(remote: RemoteCloud) -> list[str]:
         {**same, "level": level, "message": EVIL * 5} for level in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
     ]
     remote.change("write_run_logs", "success", logs=lines)
+    remote.set_state(run, "Running")
+    task = task_run(remote, run)
+    for number in range(2):
+        given = {"task_id": remote.row("task_run", task, "task_id")["task_id"], "map_index": number}
+        child = remote.change("get_or_create_task_run", "id", flow_run_id=run, **given)["id"]
+        states = [{"task_run_id": child, "state": {"type": ("Running", "Failed")[number], "message": EVIL}}]
+        remote.change("set_task_run_states", "states { id }", states=states)
+    remote.change("create_task_run_artifact", "id", task_run_id=task, kind=EVIL, data={"markdown": EVIL})
     return [f"/default{page.path}".replace("{run_id}", run).replace("{flow_id}", flow) for page in PAGES]
 
 

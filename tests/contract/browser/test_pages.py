@@ -176,6 +176,42 @@ def test_a_list_keeps_its_filters(remote: RemoteCloud, open_window: Open) -> Non
     expect(page.locator("summary", has_text="State")).to_have_text("State (1)")
 
 
+def test_ticks_stay_while_the_list_changes(remote: RemoteCloud, open_window: Open) -> None:
+    """What is chosen for a change of several runs is kept when a newer list takes the place of the old one."""
+    flow = remote.flow(remote.project())
+    first, second = remote.run(flow, flow_run_name="first"), remote.run(flow, flow_run_name="second")
+    page = open_window("/default/flow-runs")
+    page.get_by_label("Choose first").check()
+    remote.set_state(second, "Running")
+    expect(page.get_by_role("row", name="second")).to_contain_text("Running")
+    expect(page.get_by_label("Choose first")).to_be_checked()
+    page.get_by_label("All of this page").check()
+    page.get_by_role("button", name="Cancel…").click()
+    page.get_by_role("button", name="Cancel 2 flow runs").click()
+    expect(page.get_by_role("heading", name="Flow runs")).to_be_visible()
+
+    assert (remote.state(first), remote.state(second)) == ("Cancelled", "Cancelling")
+
+
+def test_a_view_is_saved_in_this_browser(remote: RemoteCloud, open_window: Open) -> None:
+    """Its name leads to its filters, after a reload too, until it is forgotten; a name is text."""
+    remote.run(remote.flow(remote.project()))
+    page = open_window("/default/flow-runs?state=Failed&name=x&after=a~b")
+    page.get_by_text("Saved views").click()
+    page.get_by_label("Save these filters as").fill("<b>Bad ones</b>")
+    page.get_by_label("Save these filters as").press("Enter")
+    page.goto(page.url.partition("?")[0])
+    page.get_by_text("Saved views").click()
+    page.get_by_role("link", name="<b>Bad ones</b>").click()
+    page.wait_for_url("**/default/flow-runs?state=Failed&name=x")
+    page.get_by_text("Saved views").click()
+    page.get_by_role("button", name="Forget <b>Bad ones</b>").click()
+    page.reload()
+    page.get_by_text("Saved views").click()
+
+    expect(page.get_by_role("link", name="<b>Bad ones</b>")).to_have_count(0)
+
+
 def test_a_hidden_tab_catches_up(remote: RemoteCloud, open_window: Open) -> None:
     """While it is hidden nothing is asked; once it is shown it is up to date."""
     run = remote.run(remote.flow(remote.project()))

@@ -28,6 +28,12 @@ def changed(query: QueryParams, **values: str | Sequence[str] | None) -> str:
     return f"?{urlencode([*kept, *added])}" if kept or added else "?"
 
 
+def only(query: QueryParams, names: Iterable[str]) -> str:
+    """The part of a query with these names, without a question mark."""
+    wanted = set(names)
+    return urlencode([(name, value) for name, value in query.multi_items() if name in wanted and value])
+
+
 def moment(query: QueryParams, name: str) -> str | None:
     """A time, as it is stored; None if there is none, or if it is not a time. Without a zone it is UTC."""
     try:

@@ -25,7 +25,14 @@ TASK_STATES: Final = (
     "TriggerFailed", "Cancelled",
 )  # fmt: skip
 
-TABS: Final = {"Overview": "", "Logs": "/logs", "Task runs": "/task-runs"}
+TABS: Final = {
+    "Overview": "",
+    "Timeline": "/timeline",
+    "Graph": "/graph",
+    "Logs": "/logs",
+    "Task runs": "/task-runs",
+    "Artifacts": "/artifacts",
+}
 """Tabs of a flow run, in order: name and end of the address. A tab's template sets ``here`` to its name."""
 
 HEAD: Final = fields(
@@ -128,16 +135,24 @@ def cancel(form: Form) -> str:
 
 def restart(form: Form) -> str:
     """Schedule the run again; tasks that did not succeed run again, the results of the others are kept."""
-    run = _own_run(form)
+    restart_run(form, _own_run(form)["id"])
+    return _home(form)
+
+
+def restart_run(form: Form, run_id: str) -> None:
+    """Schedule the tenant's run *run_id* again, as :func:`restart` does.
+
+    Raises:
+        Refused: The Cloud refuses it.
+    """
     with form.look() as view:
-        rows = view.rows("task_run", fields("id state"), {"flow_run_id": {"_eq": run["id"]}})
+        rows = view.rows("task_run", fields("id state"), {"flow_run_id": {"_eq": run_id}})
         now = iso(view.now)
     again = [row["id"] for row in rows if row["state"] != "Pending" and "Success" not in ancestors(row["state"])]
     pending = {"type": "Pending", "message": "Restarted from the page."}
     if again:
         form.change("set_task_run_states", states=[{"task_run_id": one, "state": pending} for one in again])
-    _set_state(form, run["id"], {"type": "Scheduled", "message": "Restarted from the page.", "start_time": now})
-    return _home(form)
+    _set_state(form, run_id, {"type": "Scheduled", "message": "Restarted from the page.", "start_time": now})
 
 
 def set_state(form: Form) -> str:

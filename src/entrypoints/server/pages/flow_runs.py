@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from prefect.agent.entrypoints.server.pages.addresses import SPANS, changed
+from prefect.agent.entrypoints.server.pages.addresses import SPANS, changed, only
 from prefect.agent.entrypoints.server.pages.kinds import Page, Section
-from prefect.agent.entrypoints.server.pages.run_list import SORTS, TIMES, list_runs
+from prefect.agent.entrypoints.server.pages.run_list import FILTERS, SORTS, TIMES, list_runs
 from prefect.agent.entrypoints.server.pages.view import View, fields
 
 STATES: Final = (
@@ -18,7 +18,7 @@ _MOST_CHOICES: Final = 500
 
 def data(view: View) -> Mapping[str, Any]:
     """What ``flow_runs.html`` shows."""
-    filters = ("state", "flow", "project", "label", "name", "span", "from", "to")
+    filters = set(FILTERS) - {"time", "sort", "way"}
     return {
         "listing": list_runs(view),
         "states": STATES,
@@ -28,6 +28,7 @@ def data(view: View) -> Mapping[str, Any]:
         "flows": flow_choices(view),
         "projects": view.rows("project", fields("id name"), order_by={"name": "asc"}, limit=_MOST_CHOICES),
         "is_filtered": any(view.query.get(name) for name in filters),
+        "kept": only(view.query, FILTERS),
         "changed": lambda **values: changed(view.query, **values),
     }
 

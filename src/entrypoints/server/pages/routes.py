@@ -9,17 +9,21 @@ from starlette.routing import BaseRoute
 
 from prefect.agent.entrypoints.server.pages import (
     agents,
+    artifacts,
+    bulk,
     flow,
     flow_changes,
     flow_run,
     flow_runs,
     flows,
+    graph,
     home,
     keys,
     limits,
     logs,
     stores,
     tenants,
+    timeline,
 )
 from prefect.agent.entrypoints.server.pages.changes import watch_changes
 from prefect.agent.entrypoints.server.pages.kinds import Section, Stream
@@ -31,8 +35,12 @@ TABS: Final = {"Home": "", "Flow runs": "flow-runs", "Flows": "flows", "Agents":
 SECTIONS: Final = (
     home.SECTION,
     flow_runs.SECTION,
+    bulk.SECTION,
     flow_run.SECTION,
     logs.SECTION,
+    timeline.SECTION,
+    graph.SECTION,
+    artifacts.SECTION,
     flows.SECTION,
     flow.SECTION,
     flow_changes.SECTION,

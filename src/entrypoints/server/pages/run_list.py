@@ -68,6 +68,10 @@ class Listing:
     older: str | None
 
 
+FILTERS: Final = ("state", "flow", "project", "label", "name", "time", "span", "from", "to", "sort", "way")
+"""Names in an address that say what a list shows, and how it is sorted."""
+
+
 def run_filter(query: QueryParams, now: datetime) -> dict[str, Any]:
     """What the address asks for, in Hasura's words."""
     where: dict[str, Any] = {}
@@ -104,6 +108,14 @@ def list_runs(view: View) -> Listing:
     )
 
 
+def matching_runs(view: View, most: int) -> list[str]:
+    """Ids of the *most* runs that were created last of those that the address asks for."""
+    name = view.query.get("name", "")[:200]
+    where = run_filter(view.query, view.now)
+    found = _places(view, where, "created", None, descending=True, name=name, most=most)
+    return [one["id"] for one in found]
+
+
 def _sort(query: QueryParams) -> str:
     """What is sorted by: by what the address says, else by the time that its span is about."""
     by_time = {"start": "start", "end": "changed", "changed": "changed"}.get(query.get("time", ""), "created")
@@ -126,8 +138,9 @@ def _places(
     *,
     descending: bool,
     name: str = "",
+    most: int = PAGE_SIZE + 1,
 ) -> list[Row]:
-    """Ids and places of one row more than a page has."""
+    """Ids and places of *most* rows: of one more than a page has."""
     where = Where()
     full = {**expression, "tenant_id": {"_eq": view.tenant["id"]}, column: _known(expression.get(column))}
     named = _named(view, name) if name else None
@@ -143,7 +156,7 @@ def _places(
     way = "DESC" if descending else "ASC"
     statement = (
         f"SELECT t0.id, t0.{column} AS place FROM flow_run t0 {hint} WHERE {' AND '.join(parts)} "
-        f"ORDER BY t0.{column} {way}, t0.id {way} LIMIT {PAGE_SIZE + 1}"
+        f"ORDER BY t0.{column} {way}, t0.id {way} LIMIT {most}"
     )
     return view.sql("flow_run", statement, params)
 

@@ -1,6 +1,7 @@
 // Regions that follow the Cloud. An element with an id and data-live names a stream; when that says "changed", the page
 // is fetched again and every such element of the same stream is replaced, unless the viewer works in it. A hidden tab
 // closes its streams and catches up when it is shown.
+import { keepTicks } from "./choosing.js";
 import { update } from "./times.js";
 
 const LEAST = 1000;
@@ -83,6 +84,7 @@ function replace(old, fresh) {
     return;
   }
   const place = focusIn(old);
+  keepTicks(old, fresh);
   old.replaceWith(document.adoptNode(fresh));
   if (place) restore(fresh, place);
 }

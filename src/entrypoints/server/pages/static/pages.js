@@ -4,9 +4,13 @@ import { followLog } from "./log.js";
 import { showTimes } from "./times.js";
 import { checkForms } from "./forms.js";
 import { closeMenus } from "./menus.js";
+import { chooseAll } from "./choosing.js";
+import { savedViews } from "./views.js";
 
 showTimes();
 watchRegions();
 followLog();
 checkForms();
 closeMenus();
+chooseAll();
+savedViews();

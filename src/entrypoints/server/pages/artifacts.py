@@ -1,0 +1,46 @@
+"""Artifacts of a flow run: what its task runs attached for people. Links and markdown are text here, never HTML."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from prefect.agent.entrypoints.server.pages.addresses import changed, position, position_text
+from prefect.agent.entrypoints.server.pages.flow_run import head
+from prefect.agent.entrypoints.server.pages.kinds import Page, Section
+from prefect.agent.entrypoints.server.pages.view import View
+
+SHOWN: Final = 50
+
+_ARTIFACTS: Final = (
+    "SELECT a.id, a.kind, a.data, a.created, r.id AS task_run_id, r.map_index, r.name, t.name AS task_name "
+    "FROM task_run_artifact a JOIN task_run r ON r.id = a.task_run_id LEFT JOIN task t ON t.id = r.task_id "
+    "WHERE r.flow_run_id = ? AND a.tenant_id = ? AND (a.created, a.id) > (?, ?) "
+    f"ORDER BY a.created, a.id LIMIT {SHOWN + 1}"
+)
+
+
+def data(view: View) -> Mapping[str, Any]:
+    """What ``flow_run_artifacts.html`` shows: the oldest first."""
+    shown = head(view)
+    start = position(view.query.get("after", "")) or ("", "")
+    found = view.sql("task_run_artifact", _ARTIFACTS, [view.path["run_id"], view.tenant["id"], *start])
+    for row in found:
+        row["data"] = json.loads(row["data"]) if row["data"] else None
+    last = found[SHOWN - 1] if len(found) > SHOWN else None
+    return {
+        **shown,
+        "artifacts": [{**row, "text": text_of(row["data"])} for row in found[:SHOWN]],
+        "later": changed(view.query, after=position_text(last["created"], last["id"])) if last else None,
+    }
+
+
+def text_of(content: object) -> str | None:
+    """The text of a link or of markdown; None if it is something else, which is shown as JSON."""
+    if isinstance(content, Mapping) and len(content) == 1:
+        [content] = content.values()
+    return content if isinstance(content, str) else None
+
+
+SECTION: Final = Section(
+    pages=(Page("/flow-run/{run_id}/artifacts", "flow_run_artifacts.html", data, tab="Flow runs"),)
+)
