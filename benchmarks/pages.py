@@ -42,6 +42,9 @@ _PAGES: Final = {
     "a flow run": "/flow-run/{run}",
     "its log": "/flow-run/{run}/logs",
     "its task runs": "/flow-run/{run}/task-runs",
+    "agents": "/agents",
+    "limits": "/settings",
+    "key-value store": "/settings/key-values",
 }
 
 

@@ -230,7 +230,7 @@ def _taken(facts: WaitFacts, alive: Sequence[SeenAgent]) -> Iterator[Finding]:
             cause="late",
             text=f"It is due for {span(facts.late)}, and an agent could take it, but none has claimed it.",
             remedies=(
-                "look whether that agent is at its --limit, or in trouble: its log, or /api/health of --agent-address",
+                "look whether that agent is at its --limit, or has errors: its log, or /api/health of --agent-address",
                 "look whether its claim is refused: the run's own log says so",
             ),
         )

@@ -26,6 +26,17 @@ LOOKS: Final[dict[str, dict[str, Any]]] = {
 EVIL = "<img src=/x onerror=alert(1)><script>alert(2)</script>"
 
 
+def settings(remote: RemoteCloud) -> None:
+    """Two agents, and one of each kind of setting."""
+    for labels in ([EVIL, "other"], []):
+        remote.change("register_agent", "id", type="DockerAgent", name=f"agent {EVIL}", labels=labels)
+    remote.change("update_flow_concurrency_limit", "id", label=EVIL, limit=1)
+    remote.change("update_task_tag_limit", "id", tag=EVIL, limit=1)
+    remote.change("set_key_value", "id", key=EVIL, value={EVIL: EVIL})
+    remote.change("set_secret", "success", name=EVIL, value=EVIL)
+    remote.change("create_tenant", "id", name=EVIL, slug="second")
+
+
 @pytest.fixture
 def addresses(remote: RemoteCloud) -> list[str]:
     """Every page, of a Cloud in which there is something of each kind, with names that would do harm."""
@@ -33,7 +44,10 @@ def addresses(remote: RemoteCloud) -> list[str]:
         {"name": "day", "required": True, "default": None},
         {"name": EVIL, "required": False, "default": EVIL},
     ]
-    flow = remote.flow(remote.project(), f"flow {EVIL}", tasks=3, parameters=parameters)
+    clock = {"type": "CronClock", "cron": "0 9 * * *", "labels": [EVIL], "parameter_defaults": {"day": EVIL}}
+    schedule = {"clocks": [clock, {**clock, "cron": EVIL}]}
+    flow = remote.flow(remote.project(), f"flow {EVIL}", tasks=3, parameters=parameters, schedule=schedule)
+    settings(remote)
     for state in ("Running", "Success", "Failed", "Cancelled", "Submitted", "Paused"):
         later: dict[str, Any] = {"start_time": "2999-01-01T00:00:00Z"} if state == "Paused" else {}
         remote.set_state(remote.run(flow, parameters={"day": EVIL}, labels=[EVIL, "gpu"]), state, message=EVIL, **later)
