@@ -15,7 +15,7 @@ class ConfigurationError(AgentError):
 
 
 class Unavailable(AgentError):
-    """A remote service did not answer usefully, and nothing was changed. The same call may work later.
+    """A remote service did not answer usefully, and nothing was changed; this base is never raised itself.
 
     Attributes:
         retry_after: Seconds that the service asked us to wait, or None if it named none.

@@ -25,6 +25,18 @@ from prefect.agent.domain.errors import (
     Unavailable,
     UnitNameTaken,
 )
+from prefect.agent.domain.model.checks import (
+    Answered,
+    Blame,
+    ClockReading,
+    Feature,
+    Folder,
+    Image,
+    Noted,
+    Program,
+    Severity,
+    Step,
+)
 from prefect.agent.domain.model.demands import Demands
 from prefect.agent.domain.model.ends import End, EndKind, EndOutcome, EndVerdict, judge_end
 from prefect.agent.domain.model.explaining import Hold, Reference, RunFacts, SeenAgent
@@ -56,6 +68,7 @@ from prefect.agent.domain.model.run_configs import (
 from prefect.agent.domain.model.states import Outcome, Phase, State
 from prefect.agent.domain.model.submissions import PlatformTraits, Submission, Workload
 from prefect.agent.domain.model.units import Evidence, Owner, Unit, UnitStatus, unit_name
+from prefect.agent.domain.waiting import WaitFacts
 from prefect.agent.ports.clock import Clock, Wake
 from prefect.agent.ports.cloud_api import AgentIdentity, Changes, ClaimRequest, CloudApi, LogLine, Tenant
 from prefect.agent.ports.events import Event, EventSink
@@ -68,13 +81,16 @@ __all__ = [
     "TEXT_LIMIT",
     "AgentError",
     "AgentIdentity",
+    "Answered",
     "Attempt",
+    "Blame",
     "Changes",
     "ClaimOutcome",
     "ClaimRecord",
     "ClaimRequest",
     "Claimed",
     "Clock",
+    "ClockReading",
     "CloudApi",
     "CloudError",
     "CloudMisconfigured",
@@ -93,18 +109,22 @@ __all__ = [
     "EventSink",
     "Evidence",
     "ExecutionPlatform",
+    "Feature",
     "Flow",
     "FlowDraft",
     "FlowReference",
     "FlowRun",
     "FlowRunId",
+    "Folder",
     "ForeignAttempt",
     "Hold",
+    "Image",
     "KubernetesRun",
     "LocalRun",
     "LogLine",
     "Lost",
     "MemoryReports",
+    "Noted",
     "Outcome",
     "OutcomeUnknown",
     "Owner",
@@ -115,6 +135,7 @@ __all__ = [
     "PlatformTraits",
     "PlatformUnavailable",
     "Presence",
+    "Program",
     "Reference",
     "Refused",
     "ReportStore",
@@ -124,8 +145,10 @@ __all__ = [
     "RunOrder",
     "RunStory",
     "SeenAgent",
+    "Severity",
     "SimpleAttempt",
     "State",
+    "Step",
     "Storage",
     "Submission",
     "SubmissionRefused",
@@ -140,6 +163,7 @@ __all__ = [
     "UnitStatus",
     "UniversalRun",
     "UnusableRunConfig",
+    "WaitFacts",
     "Wake",
     "Workload",
     "judge_end",

@@ -97,7 +97,7 @@ def parse(command: click.Command, name: str, words: list[str], parent: click.Con
         if words not in (["-h"], ["--help"]):
             command.make_context(name, list(words), parent=parent)
         return
-    context = click.Context(command, info_name=name, parent=parent)
+    context = click.Context(command, info_name=name, parent=parent, **command.context_settings)
     found, below, rest = command.resolve_command(context, words)
     assert below is not None, words
     parse(below, str(found), rest, context)
@@ -108,7 +108,7 @@ def test_every_family_of_errors_is_explained_with_its_exit_code() -> None:
     page = (DOCS / "reference" / "errors.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `(\w+)` \| (\d+) \|", page, re.MULTILINE))
     classes = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.AgentError)]
-    raised = [kind for kind in classes if "Never raised itself" not in (kind.__doc__ or "")]
+    raised = [kind for kind in classes if "never raised itself" not in (kind.__doc__ or "")]
 
     assert {name: int(code) for name, code in rows.items()} == {
         kind.__name__: exit_for(kind.__new__(kind)).code for kind in raised

@@ -97,7 +97,7 @@ class Rehearsal:
                 labels=settings.labels, before=now + timedelta(seconds=settings.prefetch), limit=MOST_RUNS
             )
         except CloudUnavailable as problem:
-            self._say(f"Cannot poll now: {problem}", level="WARNING")
+            self._warn(f"Cannot poll now: {problem}")
             return asked_to_wait(problem)
         forecasts = list(self.forecasts(runs))
         for each in forecasts:
@@ -138,12 +138,15 @@ class Rehearsal:
         try:
             units = parts.platform.units()
         except PlatformError as problem:
-            self._say(f"Cannot count the units that are alive: {problem}", level="WARNING")
+            self._warn(f"Cannot count the units that are alive: {problem}")
             return limit
         return limit - sum(unit.owner == self.agent.owner and not unit.status.has_ended for unit in units)
 
-    def _say(self, message: str, level: str = "INFO") -> None:
-        self.agent.parts.announcer(Event(name=events.FORECAST, level=level, message=message))
+    def _say(self, message: str) -> None:
+        self.agent.parts.announcer(Event(name=events.FORECAST, message=message))
+
+    def _warn(self, message: str) -> None:
+        self.agent.parts.announcer(Event(name=events.FORECAST, level="WARNING", message=message))
 
 
 def _event(found: Forecast) -> Event:

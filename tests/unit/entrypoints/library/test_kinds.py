@@ -19,7 +19,7 @@ from prefect.agent.entrypoints.library.compatibility import FlowRunRow
 from prefect.agent.entrypoints.runtime.exits import ExitCode
 from prefect.agent.entrypoints.runtime.signals import TOGETHER
 from prefect.agent.ports import events
-from prefect.agent.ports.events import Event, ignore
+from prefect.agent.ports.events import AGENT_STARTED, Event, ignore
 from support.agent_harness import QuickClock
 from support.waiting import wait_until
 
@@ -268,7 +268,8 @@ def test_a_platform_of_another_package_is_found_by_its_name(tmp_path: Path, monk
         platform_options={"a": 1},
     ).start()
 
-    assert "theirs {'a': 1}" in heard[0].message
+    started = next(event for event in heard if event.name == AGENT_STARTED)
+    assert "theirs {'a': 1}" in started.message
 
 
 def test_a_signal_while_it_starts(tmp_path: Path) -> None:
