@@ -16,7 +16,7 @@ FOUND = $(eval FOUND := $(shell for p in $(CANDIDATES); do \
 BIN := .venv/bin
 PREFECT_BIN := .venv-prefect/bin
 PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
-CODE := src tests tools docs $(wildcard benchmarks)
+CODE := src tests tools docs/conf.py $(wildcard benchmarks)
 WORKERS ?= 3
 SIDE_BY_SIDE := --numprocesses $(WORKERS) --dist loadfile
 COVERAGE ?= yes
