@@ -21,7 +21,7 @@ DRAFT = FlowRunId("00000000-0000-4000-8000-000000000000")
 
 
 @attrs.frozen
-class _Mark:
+class _Position:
     """How far a story was read: counts of states and of lines."""
 
     states: int = 0
@@ -76,11 +76,11 @@ class OrderingCloudApi(FallibleCloudApi):
             row = self._store.runs.get(run_id)
             if row is None:
                 return None
-            mark = after if isinstance(after, _Mark) else _Mark()
+            mark = after if isinstance(after, _Position) else _Position()
             lines = [line for line in self._logs if line.flow_run_id == run_id]
             states = [Told(at=None, name=name, message=message) for name, message in row.history]
             news = (*states[mark.states :], *map(_told, lines[mark.lines :]))
-            return RunStory(state=view(row, self._now()).state, news=news, mark=_Mark(len(states), len(lines)))
+            return RunStory(state=view(row, self._now()).state, news=news, mark=_Position(len(states), len(lines)))
 
     def _flows(self) -> list[Flow]:
         return list({row.flow.id: row.flow for row in self._store.runs.values()}.values())

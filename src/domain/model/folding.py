@@ -27,7 +27,7 @@ def stable_part(message: str) -> str:
 
 
 @attrs.frozen(kw_only=True)
-class Condition:
+class FoldedCondition:
     """Something that is wrong until it is over.
 
     All times are monotonic seconds.
@@ -52,7 +52,7 @@ class Condition:
     ended_at: float | None = None
     was_said: bool = False
 
-    def repeated(self, source: str, now: float) -> "Condition":
+    def repeated(self, source: str, now: float) -> "FoldedCondition":
         """Return the condition after it has happened once more."""
         return attrs.evolve(self, last_at=now, tries=self.tries + 1, sources=self.sources | {source}, ended_at=None)
 
@@ -60,19 +60,19 @@ class Condition:
         """Whether it is to be said now."""
         return self.said_at is None or now - self.said_at >= self.gap
 
-    def said(self, now: float) -> "Condition":
+    def said(self, now: float) -> "FoldedCondition":
         """Return the condition after it was said."""
         gap = self.gap if self.said_at is None else min(2 * self.gap, LAST_GAP)
         return attrs.evolve(self, said_at=now, gap=gap, was_said=True)
 
-    def succeeded(self, source: str, now: float) -> "Condition":
+    def succeeded(self, source: str, now: float) -> "FoldedCondition":
         """Return the condition after *source* has succeeded; it has ended once all of its sources have."""
         if source not in self.sources:
             return self
         left = self.sources - {source}
         return attrs.evolve(self, sources=left, ended_at=None if left else now)
 
-    def ended(self, now: float) -> "Condition":
+    def ended(self, now: float) -> "FoldedCondition":
         """Return the condition after something has shown that it is over for all of its sources."""
         return attrs.evolve(self, sources=frozenset(), ended_at=now)
 
@@ -83,6 +83,6 @@ class Condition:
         return now - self.last_at >= FORGOTTEN
 
 
-def begun(source: str, now: float) -> Condition:
+def begun(source: str, now: float) -> FoldedCondition:
     """Return a condition that *source* has just met for the first time."""
-    return Condition(since=now, last_at=now, sources=frozenset({source}))
+    return FoldedCondition(since=now, last_at=now, sources=frozenset({source}))

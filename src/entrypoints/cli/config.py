@@ -18,7 +18,7 @@ from prefect.agent.entrypoints.runtime import outlet
 from prefect.agent.entrypoints.runtime.exits import exit_for
 
 if TYPE_CHECKING:
-    from prefect.agent.entrypoints.settings.overview import Row
+    from prefect.agent.entrypoints.settings.overview import SettingRow
 
 OWN: Final = frozenset({"platform", "origin", "output"})
 """Parameters of this command that are none of ``start``."""
@@ -115,7 +115,7 @@ def _long(parameter: click.Parameter) -> str:
     return next(option for option in parameter.opts if option.startswith("--"))
 
 
-def _as_text(row: "Row", *, with_origin: bool) -> Iterator[str]:
+def _as_text(row: "SettingRow", *, with_origin: bool) -> Iterator[str]:
     yield f"{row.name} = {_written(row.value)}" if row.places else f"{row.name} is not set"
     if with_origin and row.places:
         shadowed = ", ".join(f"{place.origin} ({_written(place.value)})" for place in row.shadows)
@@ -130,6 +130,6 @@ def _written(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _as_json(row: "Row") -> dict[str, Any]:
+def _as_json(row: "SettingRow") -> dict[str, Any]:
     shadows = [{"origin": place.origin, "value": place.value} for place in row.shadows]
     return {"setting": row.name, "value": row.value, "origin": row.origin or None, "shadows": shadows}

@@ -11,7 +11,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
-class PlatformOption(click.Option):
+class ClickOption(click.Option):
     """An option for the agents of some platforms only.
 
     Attributes:
@@ -25,13 +25,13 @@ class PlatformOption(click.Option):
 
 def platforms_of(parameter: click.Parameter) -> tuple[str, ...]:
     """Return the names of the platforms that have *parameter*; empty if all platforms have it."""
-    return parameter.platforms if isinstance(parameter, PlatformOption) else ()
+    return parameter.platforms if isinstance(parameter, ClickOption) else ()
 
 
-_docker = partial(click.option, cls=PlatformOption, platforms=("docker",))
-_process = partial(click.option, cls=PlatformOption, platforms=("process",))
-_docker_or_process = partial(click.option, cls=PlatformOption, platforms=("docker", "process"))
-_kubernetes = partial(click.option, cls=PlatformOption, platforms=("kubernetes",))
+_docker = partial(click.option, cls=ClickOption, platforms=("docker",))
+_process = partial(click.option, cls=ClickOption, platforms=("process",))
+_docker_or_process = partial(click.option, cls=ClickOption, platforms=("docker", "process"))
+_kubernetes = partial(click.option, cls=ClickOption, platforms=("kubernetes",))
 
 _COMMON: Final = (
     click.option(

@@ -38,7 +38,7 @@ class PlatformCommand(click.Command):
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Return all parameters; those of other distributions take the place of ones that are called alike."""
-        declared: list[options.PlatformOption] = ctx.meta.get(_DECLARED, [])
+        declared: list[options.ClickOption] = ctx.meta.get(_DECLARED, [])
         taken = {name for option in declared for name in (option.name, *option.opts)}
         own = super().get_params(ctx)
         return [*(each for each in own if not taken & {each.name, *each.opts}), *declared]
@@ -58,7 +58,7 @@ class PlatformCommand(click.Command):
             with formatter.section("Platforms of other packages"):
                 formatter.write_dl(others)
 
-    def _declared(self, ctx: click.Context, args: list[str]) -> list[options.PlatformOption]:
+    def _declared(self, ctx: click.Context, args: list[str]) -> list[options.ClickOption]:
         """Options of the platform that *args* name; of all platforms if *args* ask for help."""
         others = platforms.others()
         named = [arg for arg in args if arg in others][:1]
@@ -81,17 +81,17 @@ class PlatformCommand(click.Command):
                 raise click.UsageError(f"the platform declares the option {both[0]}, which every agent has", ctx)
 
 
-def _option(platform: str, declared: PlatformOption) -> options.PlatformOption:
+def _option(platform: str, declared: PlatformOption) -> options.ClickOption:
     """Return an option of the command line for one that a platform declares."""
     help_text = f"{declared.help} Variable: {declared.variable}." if declared.variable else declared.help
     details: dict[str, Any] = {"help": help_text, "platforms": (platform,)}
     if declared.kind == "flag":
-        return options.PlatformOption([*declared.flags, declared.name], is_flag=True, default=None, **details)
+        return options.ClickOption([*declared.flags, declared.name], is_flag=True, default=None, **details)
     kind = _TYPES[declared.kind]
-    return options.PlatformOption([*declared.flags, declared.name], type=kind, multiple=declared.repeatable, **details)
+    return options.ClickOption([*declared.flags, declared.name], type=kind, multiple=declared.repeatable, **details)
 
 
-def _without_problems(name: str) -> Iterator[options.PlatformOption]:
+def _without_problems(name: str) -> Iterator[options.ClickOption]:
     """Options of a platform for the help, which another distribution's error must not prevent."""
     try:
         yield from [_option(name, option) for option in platforms.options_of(name)]

@@ -10,7 +10,7 @@ from typing import Final
 import attrs
 
 from prefect.agent.domain.model.explaining import span
-from prefect.agent.domain.model.folding import Condition, begun, stable_part
+from prefect.agent.domain.model.folding import FoldedCondition, begun, stable_part
 from prefect.agent.entrypoints.runtime.health import SUCCESSES
 from prefect.agent.ports import events
 from prefect.agent.ports.events import Event, EventSink
@@ -55,7 +55,7 @@ class Folding:
 
     log: EventSink
     clock: Callable[[], float] = time.monotonic
-    _open: "OrderedDict[Key, Condition]" = attrs.field(factory=OrderedDict, init=False)
+    _open: "OrderedDict[Key, FoldedCondition]" = attrs.field(factory=OrderedDict, init=False)
     _levels: dict[Key, str] = attrs.field(factory=dict, init=False)
     _over_at: dict[str, float] = attrs.field(factory=dict, init=False)
     """By event: when its end was last said."""
@@ -95,7 +95,7 @@ class Folding:
 
     def _ends(self, event: Event) -> list[Event]:
         """Return *event*, after what it shows to be over."""
-        now, over = self.clock(), list[tuple[str, Condition]]()
+        now, over = self.clock(), list[tuple[str, FoldedCondition]]()
         for key, condition in self._open.items():
             after = condition if condition.ended_at is not None else _after(event, key[0], condition, now)
             is_news = after is not condition and after.ended_at is not None and after.was_said
@@ -104,7 +104,7 @@ class Folding:
                 over.append((key[0], condition))
         return self._said_over(event, over, now)
 
-    def _said_over(self, event: Event, over: list[tuple[str, Condition]], now: float) -> list[Event]:
+    def _said_over(self, event: Event, over: list[tuple[str, FoldedCondition]], now: float) -> list[Event]:
         said = []
         for kind in dict.fromkeys(kind for kind, _ in over):
             self._over_at[kind] = now
@@ -131,7 +131,7 @@ def _source(event: Event) -> str:
     return str(event.fields.get("flow_run_id") or event.fields.get("loop") or "")
 
 
-def _after(event: Event, kind: str, condition: Condition, now: float) -> Condition:
+def _after(event: Event, kind: str, condition: FoldedCondition, now: float) -> FoldedCondition:
     """Return *condition*, of events called *kind*, after *event*."""
     if ENDS.get(event.name) == kind or (kind == events.STARTING and _is_started(event)):
         return condition.ended(now)
@@ -146,7 +146,7 @@ def _is_started(event: Event) -> bool:
     return event.name == events.AGENT_STARTED and "identity" in event.fields
 
 
-def _still(event: Event, condition: Condition, level: str, now: float) -> Event:
+def _still(event: Event, condition: FoldedCondition, level: str, now: float) -> Event:
     left = event.fields.get("left_s")
     time_left = f"{left:.0f} s left" if isinstance(left, int | float) else f"since {_span(now - condition.since)}"
     fields = {**event.fields, "tries": condition.tries, "duration_s": round(now - condition.since, 3)}

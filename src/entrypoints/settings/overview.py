@@ -32,7 +32,7 @@ class Place:
 
 
 @attrs.frozen
-class Row:
+class SettingRow:
     """One setting.
 
     Attributes:
@@ -59,7 +59,7 @@ class Row:
         return tuple(place for place in self.places[1:] if place.origin != DEFAULT)
 
 
-def overview(found: Configuration, options: Mapping[str, Any], known_options: Iterable[str] = ()) -> list[Row]:
+def overview(found: Configuration, options: Mapping[str, Any], known_options: Iterable[str] = ()) -> list[SettingRow]:
     """Return a row for each setting, then one for each option that no variable or file can set.
 
     Args:
@@ -76,7 +76,7 @@ def overview(found: Configuration, options: Mapping[str, Any], known_options: It
     rows = [row for group in groups.values() for row in _rows(found, group, options, defaults)]
     settable = {setting.option for setting in SETTINGS}
     alone = [option for option in dict.fromkeys((*known_options, *options)) if option not in settable]
-    return [*rows, *(Row(name, (Place(name, options[name]),) if name in options else ()) for name in alone)]
+    return [*rows, *(SettingRow(name, (Place(name, options[name]),) if name in options else ()) for name in alone)]
 
 
 def check_values(found: Configuration) -> None:
@@ -92,7 +92,7 @@ def check_values(found: Configuration) -> None:
 
 def _rows(
     found: Configuration, group: list[Setting], options: Mapping[str, Any], defaults: Mapping[str, Place]
-) -> Iterator[Row]:
+) -> Iterator[SettingRow]:
     first = group[0]
     if first.kind == "variables":
         yield from _variables(found, first, options.get(first.option, ()))
@@ -103,19 +103,21 @@ def _rows(
     for setting in group:
         places += [Place(place, _read(found, setting, place, raw)) for place, raw in found.places(setting)]
     default = defaults.get(first.name)
-    yield Row(first.key if first.in_file else first.variable, (*places, *(() if default is None else (default,))))
+    yield SettingRow(
+        first.key if first.in_file else first.variable, (*places, *(() if default is None else (default,)))
+    )
 
 
-def _variables(found: Configuration, setting: Setting, given: Iterable[str]) -> Iterator[Row]:
+def _variables(found: Configuration, setting: Setting, given: Iterable[str]) -> Iterator[SettingRow]:
     """A row for each variable of flow runs: each is decided alone."""
     prefix = f"{variable_of(setting.name)}__"
     alone = {name: name[len(prefix) :] for name in found.environ if name.upper().startswith(prefix)}
     says = [(setting.option, pairs(given)), *((variable, {name: ""}) for variable, name in alone.items() if name)]
     says += [(place, _read(found, setting, place, raw)) for place, raw in found.places(setting)]
     for name in sorted({name for _, variables in says for name in variables}):
-        yield Row(f"{setting.key}.{name}", tuple(Place(place, MASKED) for place, each in says if name in each))
+        yield SettingRow(f"{setting.key}.{name}", tuple(Place(place, MASKED) for place, each in says if name in each))
     if not any(variables for _, variables in says):
-        yield Row(setting.key, ())
+        yield SettingRow(setting.key, ())
 
 
 def _read(found: Configuration, setting: Setting, place: str, raw: Any) -> Any:

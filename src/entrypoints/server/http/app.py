@@ -27,10 +27,10 @@ from prefect.agent.entrypoints.server.http.body_limits import (
 )
 from prefect.agent.entrypoints.server.http.gate import NOT_KEPT, Hosts, hosts_of, refusal
 from prefect.agent.entrypoints.server.http.long_poll import WaitingRequests, preferred
-from prefect.agent.entrypoints.server.pages.changes import Changes
+from prefect.agent.entrypoints.server.pages.changes import ChangeBell
 from prefect.agent.entrypoints.server.pages.routes import TABS
 from prefect.agent.entrypoints.server.pages.routes import routes as page_routes
-from prefect.agent.entrypoints.server.pages.site import Site, application
+from prefect.agent.entrypoints.server.pages.site import PageSite, application
 
 GRAPHQL_PATHS: Final = ("/", "/graphql", "/graphql/", "/graphql/alpha")
 HEALTH_PATHS: Final = ("/health", "/health/", "/.well-known/apollo/server-health")
@@ -52,7 +52,7 @@ def make_app(
     execute: Executor,
     waiting: WaitingRequests | None = None,
     hosts: Hosts | None = None,
-    changes: Changes | None = None,
+    changes: ChangeBell | None = None,
 ) -> ASGIApp:
     """Return the ASGI application on an open database, which the caller closes.
 
@@ -66,8 +66,8 @@ def make_app(
     async def health(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
-    waiting, changes = waiting or WaitingRequests(), changes or Changes()
-    site = Site(execute, changes, waiting.wake, TABS)
+    waiting, changes = waiting or WaitingRequests(), changes or ChangeBell()
+    site = PageSite(execute, changes, waiting.wake, TABS)
     routes: list[BaseRoute] = [Route(path, health, methods=["GET"]) for path in HEALTH_PATHS]
     routes += [Route(path, _post_only, methods=["POST"]) for path in GRAPHQL_PATHS]  # for 405 to other methods
     routes += page_routes(site)
@@ -98,7 +98,7 @@ class _App:
     _execute: Executor
     _others: ASGIApp
     _waiting: WaitingRequests
-    _changes: Changes
+    _changes: ChangeBell
     _hosts: Hosts
     _body_reader: BodyReader = attrs.field(factory=BodyReader)
 

@@ -15,7 +15,7 @@ from prefect.agent.entrypoints.server.http.app import make_app
 from prefect.agent.entrypoints.server.http.connections import BACKLOG, ClientConnection
 from prefect.agent.entrypoints.server.http.gate import SECURITY_HEADERS, Hosts
 from prefect.agent.entrypoints.server.http.long_poll import WaitingRequests
-from prefect.agent.entrypoints.server.pages.changes import Changes
+from prefect.agent.entrypoints.server.pages.changes import ChangeBell
 from prefect.agent.entrypoints.server.services import Routine, Services, running
 from prefect.agent.entrypoints.server.storage.clock import utc_now
 from prefect.agent.entrypoints.server.storage.database import Database
@@ -44,7 +44,9 @@ def listen(host: str, port: int) -> socket.socket:
 class _CloudServer(uvicorn.Server):
     """The HTTP server; it runs the services while it answers, and ends the requests that wait before it ends."""
 
-    def __init__(self, config: uvicorn.Config, services: Services, waiting: WaitingRequests, changes: Changes) -> None:
+    def __init__(
+        self, config: uvicorn.Config, services: Services, waiting: WaitingRequests, changes: ChangeBell
+    ) -> None:
         super().__init__(config)
         self._services, self._waiting, self._changes = services, waiting, changes
 
@@ -81,7 +83,7 @@ def make_server(
         now: The Cloud's clock.
         hosts: The hosts that the server answers to; None: this machine's loopback.
     """
-    waiting, changes = WaitingRequests(), Changes()
+    waiting, changes = WaitingRequests(), ChangeBell()
     config = uvicorn.Config(
         make_app(Executor(database, keys, strictness, now), waiting, hosts, changes),
         log_config=None,

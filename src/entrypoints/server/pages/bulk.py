@@ -12,7 +12,7 @@ from prefect.agent.entrypoints.server.pages.addresses import only
 from prefect.agent.entrypoints.server.pages.flow_run import restart_run
 from prefect.agent.entrypoints.server.pages.kinds import Action, Again, Page, Section
 from prefect.agent.entrypoints.server.pages.run_list import FILTERS, matching_runs
-from prefect.agent.entrypoints.server.pages.view import Form, Refused, View, fields
+from prefect.agent.entrypoints.server.pages.view import Form, FormRefused, View, fields
 from prefect.agent.entrypoints.server.storage.row_trees import Row
 
 MOST: Final = 100
@@ -90,7 +90,7 @@ def change(form: Form) -> str:
     for run in known["runs"]:
         try:
             CHANGES[name].apply(form, run["id"])
-        except Refused as refused:
+        except FormRefused as refused:
             refusals[run["id"]] = str(refused)
     if refusals:
         done = len(known["runs"]) - len(refusals)

@@ -33,7 +33,7 @@ _UNBUFFERED: Final = {"X-Accel-Buffering": "no"}
 _log: Final = logging.getLogger(__name__)
 
 
-class Changes:
+class ChangeBell:
     """The bell, and the streams that listen to it. Of one event loop.
 
     Attributes:
@@ -115,7 +115,7 @@ class Watch:
     """
 
     look: Callable[[], AbstractContextManager[View]]
-    changes: Changes
+    changes: ChangeBell
 
 
 def watch_changes(watch: Watch) -> Response:

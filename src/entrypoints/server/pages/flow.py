@@ -12,7 +12,7 @@ from prefect.agent.entrypoints.server.pages.kinds import Action, Again, Page, Se
 from prefect.agent.entrypoints.server.pages.parameters import NotRight, form_fields, read_object, read_parameters
 from prefect.agent.entrypoints.server.pages.run_list import latest_runs
 from prefect.agent.entrypoints.server.pages.schedules import shown_schedule
-from prefect.agent.entrypoints.server.pages.view import Form, NotThere, Refused, View, fields
+from prefect.agent.entrypoints.server.pages.view import Form, FormRefused, NotThere, View, fields
 from prefect.agent.entrypoints.server.storage.row_trees import Row
 
 LAST_RUNS: Final = 50
@@ -85,7 +85,7 @@ def create_run(form: Form) -> str:
         shown = run_form(view)
     try:
         made = form.change("create_flow_run", flow_id=shown["flow"]["id"], **_given(form, shown))
-    except (NotRight, Refused) as problem:
+    except (NotRight, FormRefused) as problem:
         filled = {name: form.value(name) for name in _PLAIN}
         raise Again(RUN_FORM, problem=str(problem), filled=filled, fields=_refilled(form, shown)) from problem
     return form.link("flow-run", made["id"])

@@ -6,7 +6,7 @@ from prefect.agent.entrypoints.server.pages.flow import FLOW, flow_of
 from prefect.agent.entrypoints.server.pages.kinds import Action, Again, Section
 from prefect.agent.entrypoints.server.pages.parameters import NotRight
 from prefect.agent.entrypoints.server.pages.schedules import given_clocks
-from prefect.agent.entrypoints.server.pages.view import Form, Refused
+from prefect.agent.entrypoints.server.pages.view import Form, FormRefused
 from prefect.agent.entrypoints.server.storage.row_trees import Row
 
 
@@ -39,7 +39,7 @@ def set_clocks(form: Form) -> str:
     try:
         clocks = given_clocks(flow["flow_group"]["schedule"] or flow["schedule"], cron, minutes)
         form.change("set_flow_group_schedule", flow_group_id=flow["flow_group_id"], timezone=zone or "UTC", **clocks)
-    except (NotRight, Refused) as problem:
+    except (NotRight, FormRefused) as problem:
         filled = {"cron": cron, "minutes": minutes, "zone": zone}
         raise Again(FLOW, schedule_problem=str(problem), filled=filled) from problem
     return _home(form, flow)

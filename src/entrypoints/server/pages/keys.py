@@ -8,7 +8,7 @@ from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.pages.kinds import Action, Again, Once, Page, Section
 from prefect.agent.entrypoints.server.pages.parameters import NotRight
 from prefect.agent.entrypoints.server.pages.settings import TAB, shown
-from prefect.agent.entrypoints.server.pages.view import Form, Refused, View, fields
+from prefect.agent.entrypoints.server.pages.view import Form, FormRefused, View, fields
 from prefect.agent.entrypoints.server.storage.scopes import ADMIN, SCOPES
 
 SHOWN: Final = 500
@@ -41,7 +41,7 @@ def create(form: Form) -> Once:
         days = _days(filled["days"])
         ends = {"expires_at": iso(now + timedelta(days=days))} if days else {}
         made = form.change("create_api_key", name=filled["name"], scope=filled["scope"], tenant_id=tenant, **ends)
-    except (NotRight, Refused) as problem:
+    except (NotRight, FormRefused) as problem:
         raise Again(PAGE, problem=str(problem), filled=filled) from problem
     if is_first:
         form.sign_in(made["key"])

@@ -8,7 +8,7 @@ import attrs
 from prefect.agent.entrypoints.server.mutations.limits import taken_by_flow_runs, taken_by_task_runs
 from prefect.agent.entrypoints.server.pages.kinds import Action, Again, Page, Section
 from prefect.agent.entrypoints.server.pages.settings import TAB, shown
-from prefect.agent.entrypoints.server.pages.view import Form, NotThere, Refused, View, fields
+from prefect.agent.entrypoints.server.pages.view import Form, FormRefused, NotThere, View, fields
 from prefect.agent.entrypoints.server.storage.database import Tx
 from prefect.agent.entrypoints.server.storage.row_trees import Row
 
@@ -64,8 +64,8 @@ def set_limit(form: Form) -> str:
     try:
         number = int(form.value("limit"))
         form.change(f"update_{kind.table}", **{kind.argument: form.value("name")}, limit=number, tenant_id=tenant)
-    except (ValueError, Refused) as problem:
-        text = str(problem) if isinstance(problem, Refused) else "A limit is a whole number."
+    except (ValueError, FormRefused) as problem:
+        text = str(problem) if isinstance(problem, FormRefused) else "A limit is a whole number."
         filled = {name: form.value(name) for name in ("kind", "name", "limit")}
         raise Again(PAGE, problem=text, filled=filled) from problem
     return form.link("settings")

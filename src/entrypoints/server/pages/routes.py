@@ -27,7 +27,7 @@ from prefect.agent.entrypoints.server.pages import (
 )
 from prefect.agent.entrypoints.server.pages.changes import watch_changes
 from prefect.agent.entrypoints.server.pages.kinds import Section, Stream
-from prefect.agent.entrypoints.server.pages.site import Site
+from prefect.agent.entrypoints.server.pages.site import PageSite
 
 TABS: Final = {"Home": "", "Flow runs": "flow-runs", "Flows": "flows", "Agents": "agents", "Settings": "settings"}
 """Entries of the navigation: name and path below the tenant's slug."""
@@ -55,6 +55,6 @@ SECTIONS: Final = (
 PAGES: Final = [page for section in SECTIONS for page in section.pages]
 
 
-def routes(site: Site) -> list[BaseRoute]:
+def routes(site: PageSite) -> list[BaseRoute]:
     """All routes of *site*."""
     return site.routes(SECTIONS)

@@ -22,11 +22,11 @@ from starlette.types import ExceptionHandler
 from prefect.agent.domain.cloud.errors import CloudRefusal
 from prefect.agent.entrypoints.server.graphql.execution import Executor
 from prefect.agent.entrypoints.server.pages.assets import serve_asset
-from prefect.agent.entrypoints.server.pages.changes import Changes, Watch, fingerprint
+from prefect.agent.entrypoints.server.pages.changes import ChangeBell, Watch, fingerprint
 from prefect.agent.entrypoints.server.pages.kinds import Action, Again, Page, Section, Stream
 from prefect.agent.entrypoints.server.pages.rendering import render
 from prefect.agent.entrypoints.server.pages.sessions import Sessions, cookie_of, drop_cookie, set_cookie
-from prefect.agent.entrypoints.server.pages.view import Form, KeyNeeded, NotThere, Refused, View
+from prefect.agent.entrypoints.server.pages.view import Form, FormRefused, KeyNeeded, NotThere, View
 from prefect.agent.entrypoints.server.storage.database import code_of_mistake, explain
 from prefect.agent.entrypoints.server.storage.row_trees import Row
 from prefect.agent.entrypoints.server.storage.scopes import Caller
@@ -62,7 +62,7 @@ class _Visitor:
 
 
 @attrs.frozen
-class Site:
+class PageSite:
     """All pages of one server.
 
     Attributes:
@@ -72,7 +72,7 @@ class Site:
     """
 
     execute: Executor
-    changes: Changes
+    changes: ChangeBell
     on_change: Callable[[], None]
     tabs: Mapping[str, str]
     sessions: Sessions = attrs.field(factory=Sessions)
@@ -284,7 +284,7 @@ class Site:
                 return self._ask_for_key(target + query, 401)
             except NotThere as problem:
                 return _wrong(404, str(problem))
-            except Refused as problem:
+            except FormRefused as problem:
                 return _wrong(400, str(problem))
             except CloudRefusal as problem:
                 return _wrong(403 if problem.code == "FORBIDDEN" else 400, problem.message)
@@ -301,7 +301,7 @@ class Site:
         return answer
 
 
-def application(site: Site, routes: list[BaseRoute]) -> Starlette:
+def application(site: PageSite, routes: list[BaseRoute]) -> Starlette:
     """An application that shows errors as *site* does."""
     made = Starlette(routes=routes, exception_handlers=site.handlers)
     made.router.redirect_slashes = False  # a redirect would repeat the Host that the client names

@@ -8,7 +8,7 @@ from prefect.agent.entrypoints.server.pages.addresses import pattern
 from prefect.agent.entrypoints.server.pages.kinds import Action, Again, Page, Section
 from prefect.agent.entrypoints.server.pages.parameters import JSON, TEXT, NotRight, read_json
 from prefect.agent.entrypoints.server.pages.settings import TAB, shown
-from prefect.agent.entrypoints.server.pages.view import Form, Refused, View, fields
+from prefect.agent.entrypoints.server.pages.view import Form, FormRefused, View, fields
 
 SHOWN: Final = 200
 
@@ -38,7 +38,7 @@ def set_key_value(form: Form) -> str:
     key, value = form.value("key"), form.value("value")
     try:
         form.change("set_key_value", key=key, value=read_json(value, "The value"), tenant_id=_tenant(form))
-    except (NotRight, Refused) as problem:
+    except (NotRight, FormRefused) as problem:
         raise Again(KEY_VALUES, problem=str(problem), filled={"key": key, "value": value}) from problem
     return form.link("settings", "key-values")
 
@@ -76,7 +76,7 @@ def set_secret(form: Form) -> str:
         if value in (None, ""):
             raise NotRight("The secret is empty.")
         form.change("set_secret", name=name, value=value, tenant_id=_tenant(form))
-    except (NotRight, Refused) as problem:
+    except (NotRight, FormRefused) as problem:
         raise Again(SECRETS, problem=str(problem), filled={"name": name, "kind": kind}) from problem
     return form.link("settings", "secrets")
 

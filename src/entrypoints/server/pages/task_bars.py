@@ -23,7 +23,7 @@ Span = tuple[str, float, float]
 
 
 @attrs.frozen(kw_only=True)
-class Bar:
+class TaskBar:
     """One rectangle, in units of the drawing; *seconds* is how long it lasted."""
 
     state: str
@@ -82,14 +82,14 @@ def attempts(states: Iterable[tuple[str, str]], now: float) -> list[Span]:
     return found if began is None else [*found, ("Running", began, now)]
 
 
-def bars(spans: Iterable[Span], scale: Scale) -> list[Bar]:
+def bars(spans: Iterable[Span], scale: Scale) -> list[TaskBar]:
     """Bars of one task run: attempts at full height, waits for a retry as a thin line between them."""
     return [
         _bar(span, scale, *((HEIGHT * 0.4, HEIGHT * 0.2) if span[0] == "Retrying" else (0.0, HEIGHT))) for span in spans
     ]
 
 
-def folded(spans: Iterable[Span], scale: Scale) -> list[Bar]:
+def folded(spans: Iterable[Span], scale: Scale) -> list[TaskBar]:
     """Bars of many task runs in one row: a strip for each state, with what lies close together as one bar.
 
     However many spans there are, a strip has no more bars than its width has room for.
@@ -118,8 +118,8 @@ def _joined(spans: Sequence[tuple[float, float]], room: float) -> list[tuple[flo
     return found
 
 
-def _bar(span: Span, scale: Scale, y: float, height: float) -> Bar:
+def _bar(span: Span, scale: Scale, y: float, height: float) -> TaskBar:
     state, start, end = span
     x = min(scale.place(start), WIDTH - _LEAST)
     width = max(_LEAST, round(scale.place(end) - x, 1))
-    return Bar(state=state, x=x, width=width, y=round(y, 2), height=height, seconds=max(0.0, end - start))
+    return TaskBar(state=state, x=x, width=width, y=round(y, 2), height=height, seconds=max(0.0, end - start))

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from prefect.agent.entrypoints.server.pages.kinds import Action, Again, Page, Section
 from prefect.agent.entrypoints.server.pages.settings import TAB, shown
-from prefect.agent.entrypoints.server.pages.view import Form, Refused, View
+from prefect.agent.entrypoints.server.pages.view import Form, FormRefused, View
 
 SHOWN: Final = 500
 
@@ -29,7 +29,7 @@ def create(form: Form) -> str:
     filled = {"name": form.value("name"), "slug": form.value("slug")}
     try:
         form.change("create_tenant", **filled)
-    except Refused as problem:
+    except FormRefused as problem:
         raise Again(PAGE, problem=_said(problem), filled=filled) from problem
     return form.link("settings", "tenants")
 
@@ -46,7 +46,7 @@ def rename(form: Form) -> str:
     try:
         form.change("update_tenant_name", tenant_id=tenant["id"], name=own["name"])
         form.change("update_tenant_slug", tenant_id=tenant["id"], slug=own["slug"])
-    except Refused as problem:
+    except FormRefused as problem:
         raise Again(PAGE, problem=_said(problem), own=own) from problem
     return f"/{own['slug']}/settings/tenants"
 
@@ -65,7 +65,7 @@ def delete(form: Form) -> str:
     return "/"
 
 
-def _said(problem: Refused) -> str:
+def _said(problem: FormRefused) -> str:
     text = str(problem)
     return "There is a tenant with this slug." if text.startswith("Uniqueness") else text
 

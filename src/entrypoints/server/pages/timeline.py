@@ -13,9 +13,9 @@ from prefect.agent.entrypoints.server.pages.kinds import Page, Section
 from prefect.agent.entrypoints.server.pages.task_bars import (
     HEIGHT,
     WIDTH,
-    Bar,
     Scale,
     Span,
+    TaskBar,
     attempts,
     bars,
     folded,
@@ -63,7 +63,7 @@ class Lane:
     name: str
     link: str
     states: Sequence[tuple[str, int]]
-    bars: Sequence[Bar]
+    bars: Sequence[TaskBar]
     seconds: float | None
     retries: int
     kind: str

@@ -32,7 +32,7 @@ class NotThere(Exception):
     """What the address names does not exist; the message says what."""
 
 
-class Refused(Exception):
+class FormRefused(Exception):
     """A change was refused; the message is the Cloud's own."""
 
 
@@ -156,13 +156,13 @@ class Form:
         """Send a mutation, as a GraphQL client would; return its answer.
 
         Raises:
-            Refused: The Cloud refuses it; nothing was changed.
+            FormRefused: The Cloud refuses it; nothing was changed.
         """
         head = f"mutation($input: {MUTATIONS[mutation].input_type}!)"
         document = f"{head} {{ {mutation}(input: $input) {{ {_selection(mutation)} }} }}"
         answer = self._execute({"query": document, "variables": {"input": given}}, self._headers).body
         if answer.get("errors"):
-            raise Refused(str(answer["errors"][0]["message"]))
+            raise FormRefused(str(answer["errors"][0]["message"]))
         self._on_change()
         done: Row = answer["data"][mutation]
         return done

@@ -7,12 +7,14 @@ import pytest
 
 from prefect.agent.entrypoints.settings.configuration import Configuration
 from prefect.agent.entrypoints.settings.names import SETTINGS
-from prefect.agent.entrypoints.settings.overview import MASKED, Row, overview
+from prefect.agent.entrypoints.settings.overview import MASKED, SettingRow, overview
 
 SECRET = "pcu_never-shown"
 
 
-def rows(environ: dict[str, str], files: dict[str, Any], options: dict[str, Any] | None = None) -> dict[str, Row]:
+def rows(
+    environ: dict[str, str], files: dict[str, Any], options: dict[str, Any] | None = None
+) -> dict[str, SettingRow]:
     """All rows, by name."""
     found = Configuration({"HOME": "/home/u", **environ}, files, homes={"cloud": Path("/f.toml")})
     return {row.name: row for row in overview(found, options or {})}

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from prefect.agent.entrypoints.server.pages import bulk
-from prefect.agent.entrypoints.server.pages.view import Form, Refused
+from prefect.agent.entrypoints.server.pages.view import Form, FormRefused
 from support.embedded import Embedded, task_run
 from support.page_browser import Browser, Shown
 
@@ -127,7 +127,7 @@ def test_what_is_refused_is_said_and_the_rest_is_done(
 
     def apply(form: Form, run_id: str) -> None:
         if run_id == runs[2]:
-            raise Refused("It may not.")
+            raise FormRefused("It may not.")
         original(form, run_id)
 
     changed = {**bulk.CHANGES, "restart": attrs.evolve(bulk.CHANGES["restart"], apply=apply)}

@@ -14,7 +14,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Message
 
 from prefect.agent.entrypoints.server.pages import logs
-from prefect.agent.entrypoints.server.pages.changes import MAX_STREAMS, Changes, Watch, watch_changes
+from prefect.agent.entrypoints.server.pages.changes import MAX_STREAMS, ChangeBell, Watch, watch_changes
 from prefect.agent.entrypoints.server.pages.view import KeyNeeded, NotThere, View
 from prefect.agent.entrypoints.server.storage.ids import first_id_of
 from prefect.agent.entrypoints.server.storage.scopes import ANYONE
@@ -121,7 +121,7 @@ def test_the_download_holds_every_line(
 # --- the stream ---
 
 
-def watching(cloud: Embedded, run: str, query: str, changes: Changes) -> Watch:
+def watching(cloud: Embedded, run: str, query: str, changes: ChangeBell) -> Watch:
     """What a stream of a run's log is made from."""
 
     @contextmanager
@@ -138,7 +138,7 @@ def heard(cloud: Embedded, run: str, query: str, steps: Sequence[Callable[[], ob
     """What a stream says after each of several changes, and that it ends when the server closes."""
 
     async def listen() -> list[str]:
-        changes = Changes()
+        changes = ChangeBell()
         answer = logs.follow(watching(cloud, run, query, changes))
         assert isinstance(answer, StreamingResponse)
         parts = aiter(answer.body_iterator)
@@ -207,7 +207,7 @@ def test_a_silent_run_costs_nothing_while_others_write(cloud: Embedded, run: str
     tail = logs._Tail(first_id_of(0))
     write(cloud, other, *(str(n) for n in range(50)))
 
-    with watching(cloud, run, "", Changes()).look() as view:
+    with watching(cloud, run, "", ChangeBell()).look() as view:
         before = time.time_ns()
         assert tail.read(view) == ([], 0)
 
@@ -218,7 +218,7 @@ def test_streams_are_bounded(cloud: Embedded, run: str) -> None:
     """One more is refused until another one ends."""
 
     async def open_all() -> list[int]:
-        changes = Changes()
+        changes = ChangeBell()
         made = [changes.stream(list) for _ in range(MAX_STREAMS)]
         parts = [aiter(one.body_iterator) for one in made if isinstance(one, StreamingResponse)]
         for one in parts:
@@ -239,7 +239,7 @@ def test_a_page_learns_that_its_run_changed(cloud: Embedded, browser: Browser, r
     assert page["data-live"] == f"/default/-/changes?run={run}"
 
     async def first_words(query: str) -> list[str]:
-        changes = Changes()
+        changes = ChangeBell()
         answer = watch_changes(watching(cloud, run, query, changes))
         assert isinstance(answer, StreamingResponse)
         parts = aiter(answer.body_iterator)
@@ -265,7 +265,7 @@ def test_a_client_that_goes_away_ends_its_stream() -> None:
     looks = 0
 
     async def visit() -> int:
-        changes = Changes()
+        changes = ChangeBell()
         begun = asyncio.Event()
 
         def news() -> list[str]:
@@ -297,7 +297,7 @@ def test_a_stream_that_cannot_go_on_ends_in_order(problem: Exception, caplog: py
         raise problem
 
     async def listen() -> tuple[list[object], int]:
-        changes = Changes()
+        changes = ChangeBell()
         answer = changes.stream(news)
         assert isinstance(answer, StreamingResponse)
         return [part async for part in answer.body_iterator], changes.open
