@@ -74,6 +74,9 @@ class Agent:
     platform_name: ClassVar[str | None] = None
     """Which platform a subclass stands for; None: only what is composed."""
 
+    type_name: ClassVar[str | None] = None
+    """How the agent calls its kind to the Cloud; None: by the name of its class."""
+
     heartbeat_period: ClassVar[float] = 60.0
     """Seconds between two calls of :meth:`heartbeat`."""
 
@@ -133,7 +136,7 @@ class Agent:
             no_cloud_logs=no_cloud_logs,
             state_directory=state_directory,
             own_deploy=self._own_deploy(),
-            agent_type=type(self).__name__,
+            agent_type=self.type_name or type(self).__name__,
             agent_config_id=agent_config_id,
             strict=strict,
         )
