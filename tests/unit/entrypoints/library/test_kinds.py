@@ -165,7 +165,7 @@ def test_a_start_waits_for_the_cloud_and_health_says_so() -> None:
     running = threading.Thread(target=agent.start)
     running.start()
     try:
-        wait_until(lambda: heard)
+        wait_until(lambda: any("the Cloud is away" in event.message for event in tuple(heard)))
         healthy, facts = agent._life.parts.health.report()
         assert (healthy, facts["status"]) == (False, "starting")
         assert "the Cloud is away" in facts["trouble"]
