@@ -294,11 +294,11 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config) -> object | None:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | None:
     """Begin long files first, and keep those that need a control plane with one worker."""
     from support import schedule  # noqa: PLC0415 - only the process that deals out the tests needs pytest-xdist
 
-    return schedule.make(config)
+    return schedule.make(config, log)
 
 
 # --- coverage, so that pytest's own summary stays the last line ---

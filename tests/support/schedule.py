@@ -114,6 +114,6 @@ class FileSchedule(LoadFileScheduling):  # type: ignore[misc]
         super()._assign_work_unit(node)
 
 
-def make(config: pytest.Config) -> FileSchedule | None:
-    """The schedule, where ``--dist loadfile`` asks for one that keeps files together."""
-    return FileSchedule(config) if config.getoption("dist") == "loadfile" else None
+def make(config: pytest.Config, log: object) -> FileSchedule | None:
+    """The schedule, where ``--dist loadfile`` asks for one that keeps files together; *log* is what xdist says."""
+    return FileSchedule(config, log) if config.getoption("dist") == "loadfile" else None
