@@ -2,17 +2,17 @@
 
 import json
 
+from prefect.agent.adapters.fakes.contracts.harnesses import PlatformHarness
 from prefect.agent.adapters.fakes.contracts.platform_base import PlatformContractBase
-from prefect.agent.adapters.fakes.contracts.worlds import PlatformWorld
 from prefect.agent.ports.platform import ExecutionPlatform
 
 
 class PreviewingContract(PlatformContractBase):
     """Method ``preview``."""
 
-    def test_a_preview_makes_no_unit(self, platform: ExecutionPlatform, world: PlatformWorld) -> None:
+    def test_a_preview_makes_no_unit(self, platform: ExecutionPlatform, harness: PlatformHarness) -> None:
         """Neither does a second one; the unit may be created afterwards."""
-        submission = world.submission(exit_code=0)
+        submission = harness.submission(exit_code=0)
 
         for _ in range(2):
             platform.preview(submission)
@@ -21,10 +21,10 @@ class PreviewingContract(PlatformContractBase):
         assert platform.create(submission).name == submission.name
 
     def test_a_preview_is_json_and_names_unit_command_and_variables(
-        self, platform: ExecutionPlatform, world: PlatformWorld
+        self, platform: ExecutionPlatform, harness: PlatformHarness
     ) -> None:
         """One document at least; what else it has is the platform's own."""
-        submission = world.submission(exit_code=0, env={"PREVIEWED": "a=b c"})
+        submission = harness.submission(exit_code=0, env={"PREVIEWED": "a=b c"})
 
         documents = list(platform.preview(submission))
 
