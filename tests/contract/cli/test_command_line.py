@@ -204,7 +204,7 @@ def test_max_polls_ends_with_success_and_no_secret_is_logged(env: Env, cloud: st
         env, "agent", "start", "process", "-v", "--max-polls", "2", "-l", "b", "-l", "a", "--api", cloud, **{name: KEY}
     )
     assert done.returncode == 0, done.stderr
-    assert "processes of this machine" in done.stderr.splitlines()[0]
+    assert "processes of this machine" in done.stderr.splitlines()[1]
     assert "Labels: a, b" in done.stderr
     assert KEY not in done.stderr + done.stdout
 
@@ -219,7 +219,7 @@ def test_the_spelling_of_1x(env: Env, cloud: str, spelling: tuple[str], platform
     words = ("local", "start") if name == "local" else ("start", name)
     done = run(env, "agent", *words, "--max-polls", "1", "--api", cloud, "-k", KEY, "-l", "a")
     assert done.returncode == 0, done.stderr
-    assert platform in done.stderr.splitlines()[0]
+    assert platform in done.stderr.splitlines()[1]
     assert (f"Labels: {', '.join(sorted(['a', socket.gethostname()]))}" in done.stderr) is label
 
 
@@ -229,7 +229,7 @@ def test_containers_in_every_spelling(env: Env, cloud: str, words: tuple[str, ..
     """The flat form without a word, and with ``local``, is the container agent of 0.x."""
     done = run(env, "agent", *words, "--max-polls", "1", "--api", cloud, "-k", KEY)
     assert done.returncode == 0, done.stderr
-    assert "starts flow runs as Docker containers" in done.stderr.splitlines()[0]
+    assert "starts flow runs as Docker containers" in done.stderr.splitlines()[1]
 
 
 def test_a_third_place_for_the_key_is_the_login_of_the_1x_client(env: Env, cloud: str) -> None:
@@ -246,8 +246,8 @@ def test_json_logs_are_one_object_per_line(env: Env, cloud: str) -> None:
     """Each with time, level, event and message."""
     done = run(env, "agent", "start", "process", "--max-polls", "1", "--api", cloud, "-k", KEY, "--log-format", "json")
     entries = [json.loads(line) for line in done.stderr.splitlines()]
-    assert entries[0]["event"] == "agent_started"
-    assert entries[0]["platform"] == "process"
+    assert [entry["event"] for entry in entries[:2]] == ["agent_begins", "agent_started"]
+    assert entries[1]["platform"] == "process"
     assert all(entry["ts"].endswith("Z") and entry["message"] for entry in entries)
 
 
