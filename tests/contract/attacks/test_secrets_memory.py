@@ -55,7 +55,10 @@ def agent(harness: SecretsHarness, home: Path, name: str) -> "subprocess.Popen[b
     """An agent of that user."""
     with (home / f"{name}.log").open("ab") as output:
         return subprocess.Popen(
-            [python(), "-m", "prefect.agent", "agent", "start", "process", "--api", harness.recorder.url, "-v"],
+            [
+                python(), "-m", "prefect.agent", "agent", "start", "process", "--no-hostname-label",
+                "--api", harness.recorder.url, "-v",
+            ],
             env={**harness.env, **python_path()}, stdout=output, stderr=output, cwd=home, **as_someone(),
         )  # fmt: skip
 
