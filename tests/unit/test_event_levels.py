@@ -1,7 +1,10 @@
 """docs/reference/events.md names the levels that the code gives to each event."""
 
 import ast
+import json
 import re
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,4 +73,11 @@ def test_every_level_is_on_the_page() -> None:
         for name, levels in re.findall(r"^\| `(\w+)` \| ([A-Z, ]+) \|", page, re.MULTILINE)
     }
 
-    assert shown == dict(_of_the_code())
+    # In an interpreter of its own: one of 3.11 that has once run out of depth while it parsed can parse no more.
+    done = subprocess.run([sys.executable, __file__], capture_output=True, text=True, timeout=120, check=True)
+
+    assert shown == {name: set(levels) for name, levels in json.loads(done.stdout).items()}
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps({name: sorted(levels) for name, levels in _of_the_code().items()}))

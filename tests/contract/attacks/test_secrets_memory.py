@@ -122,7 +122,7 @@ def test_a_sibling_looks_after_what_a_hidden_agent_left(harness: SecretsHarness,
 def test_a_process_that_hides_can_be_read_by_no_other_of_its_user() -> None:
     """Neither its environment nor its memory; what it starts can."""
     program = (
-        "import subprocess, sys; from prefect.agent.entrypoints import memory; assert memory.hide();"
+        "import subprocess, sys; from prefect.agent.entrypoints.runtime import memory; assert memory.hide();"
         "child = subprocess.Popen(['sleep', '60']); print(child.pid, flush=True); sys.stdin.read(); child.kill()"
     )
     reader = "import sys; open(f'/proc/{sys.argv[1]}/environ', 'rb').read()"

@@ -69,9 +69,9 @@ class Windows:
             self.complaints.append(f"another host: {request.url}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium(chromium_path: Path) -> Iterator[Browser]:
-    """A browser without a screen."""
+    """A browser without a screen; its event loop is that of this thread, so it ends before the tests of other files."""
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium_path, args=arguments)
