@@ -22,30 +22,45 @@ class BuiltIn:
     Attributes:
         name: As a person names it.
         factory: ``module:callable`` that makes the platform from options.
-        agent: ``module:Class`` of the agent that starts flow runs on it.
+        options: ``module:OPTIONS``, the options as data, in a module that imports nothing of the platform.
         units: What flow runs are started as, for help.
+        agent: ``module:Class`` of the agent that starts flow runs on it; empty for one made from the options.
+        agent_1x: ``module:Class`` for the spelling ``prefect agent NAME start``; empty for the same agent.
         spellings: Other names of an agent on this platform, and their classes.
     """
 
     name: str
     factory: str
-    agent: str
+    options: str
     units: str
+    agent: str = ""
+    agent_1x: str = ""
     spellings: Mapping[str, str] = attrs.field(factory=dict)
 
 
+def _built_in(name: str, units: str, **agents: Any) -> BuiltIn:
+    """Return the row of a platform whose folder among the adapters has its name."""
+    folder = f"prefect.agent.adapters.{name}"
+    return BuiltIn(name, f"{folder}:factory", f"{folder}.declared:OPTIONS", units, **agents)
+
+
 BUILT_IN: Final = (
-    BuiltIn(
+    _built_in(
         "docker",
-        "prefect.agent.adapters.docker:factory",
-        f"{_KINDS}:DockerAgent",
         "containers of a Docker engine",
+        agent=f"{_KINDS}:DockerAgent",
+        agent_1x="prefect.agent.docker:DockerAgent",
         spellings={"local": f"{_KINDS}:LocalAgent"},  # the container agent of 0.x
     ),
-    BuiltIn("process", "prefect.agent.adapters.process:factory", f"{_KINDS}:ProcessAgent", "processes of this machine"),
-    BuiltIn("kubernetes", "prefect.agent.adapters.kubernetes:factory", f"{_KINDS}:KubernetesAgent", "Kubernetes Jobs"),
+    _built_in("process", "processes of this machine", agent=f"{_KINDS}:ProcessAgent"),
+    _built_in(
+        "kubernetes",
+        "Kubernetes Jobs",
+        agent=f"{_KINDS}:KubernetesAgent",
+        agent_1x="prefect.agent.kubernetes:KubernetesAgent",
+    ),
 )
-"""The built-in platforms, in the order of the help."""
+"""The built-in platforms, in the order of the help. One more needs a row here and its own folder, nothing else."""
 
 _BY_NAME: Final = {platform.name: platform for platform in BUILT_IN}
 _SPELLINGS: Final = {spelling: platform for platform in BUILT_IN for spelling in platform.spellings}
@@ -60,7 +75,7 @@ def class_of(agent: str) -> str:
     """Return ``module:Class`` of a built-in *agent*; the name as it is for a platform of another distribution."""
     if agent in _SPELLINGS:
         return _SPELLINGS[agent].spellings[agent]
-    return _BY_NAME[agent].agent if agent in _BY_NAME else agent
+    return _BY_NAME[agent].agent or agent if agent in _BY_NAME else agent
 
 
 def agent_names() -> list[str]:
@@ -86,8 +101,7 @@ def platform_factory(name: str) -> Callable[..., Any]:
         ConfigurationError: There is none; the message lists those there are.
     """
     if name in _BY_NAME:
-        module, _, attribute = _BY_NAME[name].factory.partition(":")
-        factory: Callable[..., Any] = getattr(import_module(module), attribute)
+        factory: Callable[..., Any] = _found(_BY_NAME[name].factory)
         return factory
     found = others()
     if name not in found:
@@ -98,19 +112,14 @@ def platform_factory(name: str) -> Callable[..., Any]:
 
 
 def options_of(name: str) -> tuple[PlatformOption, ...]:
-    """Return the options that a platform of another distribution declares; empty if it declares none.
+    """Return the options that a platform declares; empty if it declares none.
 
-    They are the attribute ``OPTIONS`` of its factory, else of the factory's module.
+    Those of another distribution's platform are the attribute ``OPTIONS`` of its factory, else of the factory's module.
 
     Raises:
         ConfigurationError: ``OPTIONS`` holds something else, or two options with one name or flag.
     """
-    entry = None if name in _BY_NAME else others().get(name)
-    if entry is None:
-        return ()
-    factory = entry.load()
-    beside: Any = getattr(import_module(entry.module), "OPTIONS", ())
-    declared: Any = getattr(factory, "OPTIONS", beside)
+    declared = _declared(name)
     if not isinstance(declared, Sequence):
         raise ConfigurationError(f"OPTIONS of the platform {name!r} must be a sequence of PlatformOption")
     found = tuple(declared)
@@ -121,3 +130,19 @@ def options_of(name: str) -> tuple[PlatformOption, ...]:
         if twice is not None:
             raise ConfigurationError(f"the platform {name!r} declares {twice!r} twice in OPTIONS")
     return found
+
+
+def _declared(name: str) -> Any:
+    if name in _BY_NAME:
+        return _found(_BY_NAME[name].options)
+    entry = others().get(name)
+    if entry is None:
+        return ()
+    factory = entry.load()
+    return getattr(factory, "OPTIONS", getattr(import_module(entry.module), "OPTIONS", ()))
+
+
+def _found(place: str) -> Any:
+    """What is at ``module:name``."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)

@@ -2,6 +2,7 @@
 
 import click
 
+from prefect.agent.entrypoints import platforms
 from prefect.agent.entrypoints.cli import install as installing
 from prefect.agent.entrypoints.cli import options
 from prefect.agent.entrypoints.cli.config import config
@@ -67,37 +68,21 @@ agent.add_command(doctor)
 agent.add_command(config)
 
 
-def _spelling(name: str, short_help: str, *commands: click.Command) -> None:
-    """Add the group ``prefect agent NAME`` with its commands, which is the spelling of 1.x."""
-    group = click.Group(name, help=f"{short_help}.", short_help=short_help)
-    for command in commands:
-        group.add_command(command, command.name if command.name == "start" else "install")
+def _spelling(name: str, units: str, class_name: str, platform: str) -> click.Group:
+    """Add the group ``prefect agent NAME`` with ``start``, which is the spelling of 1.x, and return it."""
+    title = f"Run flows as {units}"
+    group = click.Group(name, help=f"{title}.", short_help=title)
+    group.add_command(
+        starter(class_name, options.of_platforms(platform), f"Start an agent that runs flows as {units}.")
+    )
     agent.add_command(group)
+    return group
 
 
-_spelling(
-    "local",
-    "Run flows as processes of this machine, as in 1.x",
-    starter("prefect.agent.local:LocalAgent", options.process, "Start an agent that runs flows as processes."),
-    installing.local,
-)
-_spelling(
-    "docker",
-    "Run flows as Docker containers",
-    starter("prefect.agent.docker:DockerAgent", options.docker, "Start an agent that runs flows as containers."),
-)
-_spelling(
-    "process",
-    "Run flows as processes of this machine",
-    starter(
-        "prefect.agent.entrypoints.library.kinds:ProcessAgent",
-        options.process,
-        "Start an agent that runs flows as processes.",
-    ),
-)
-_spelling(
-    "kubernetes",
-    "Run flows as Kubernetes Jobs",
-    starter("prefect.agent.kubernetes:KubernetesAgent", options.kubernetes, "Start an agent that runs flows as Jobs."),
-    installing.kubernetes,
+for row in platforms.BUILT_IN:
+    made = _spelling(row.name, row.units, row.agent_1x or platforms.class_of(row.name), row.name)
+    if row.name == "kubernetes":
+        made.add_command(installing.kubernetes, "install")
+_spelling("local", "processes of this machine, as in 1.x", "prefect.agent.local:LocalAgent", "process").add_command(
+    installing.local, "install"
 )

@@ -43,7 +43,7 @@ def config() -> None:
 
 
 @config.command(cls=PlatformCommand)
-@click.argument("platform", default="local", metavar="[local|docker|process|kubernetes]")
+@click.argument("platform", default="local", metavar=f"[{options.AGENTS}]")
 @click.option("--origin", is_flag=True, help="Say where each value comes from, and which values it shadows.")
 @click.option(
     "--output",

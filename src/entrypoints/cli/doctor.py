@@ -32,7 +32,7 @@ WIDTH: Final = max(len(severity.value) for severity in Severity)
 
 
 @click.command(cls=PlatformCommand)
-@click.argument("platform", default="local", metavar="[local|docker|process|kubernetes]")
+@click.argument("platform", default="local", metavar=f"[{options.AGENTS}]")
 @click.option("--output", type=click.Choice(("text", "json")), default="text", show_default=True)
 @options.common
 @options.every_platform
@@ -52,7 +52,7 @@ def doctor(platform: str, output: str, **given: Any) -> None:
     outlet.know(secrets_of(given))
     try:
         found = list(_said(_checks(platforms.class_of(platform), with_patience(given)), output))
-    except click.ClickException:
+    except (click.ClickException, BrokenPipeError):  # click ends quietly if nobody reads on
         raise
     except Exception as bug:  # noqa: BLE001 - a traceback leaves through the outlet only
         outlet.show(bug, f"Bug: {type(bug).__name__}: {bug}")

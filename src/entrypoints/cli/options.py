@@ -6,7 +6,16 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from prefect.agent.entrypoints import platforms
+from prefect.agent.ports.platform_options import PlatformOption
+
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+AGENTS: Final = "|".join(platforms.agent_names())
+"""The built-in agents, for help."""
+
+PLATFORMS: Final = "|".join(row.name for row in platforms.BUILT_IN)
+"""The built-in platforms, for help."""
 
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -27,11 +36,6 @@ def platforms_of(parameter: click.Parameter) -> tuple[str, ...]:
     """Return the names of the platforms that have *parameter*; empty if all platforms have it."""
     return parameter.platforms if isinstance(parameter, ClickOption) else ()
 
-
-_docker = partial(click.option, cls=ClickOption, platforms=("docker",))
-_process = partial(click.option, cls=ClickOption, platforms=("process",))
-_docker_or_process = partial(click.option, cls=ClickOption, platforms=("docker", "process"))
-_kubernetes = partial(click.option, cls=ClickOption, platforms=("kubernetes",))
 
 _COMMON: Final = (
     click.option(
@@ -193,201 +197,72 @@ _COMMON: Final = (
     click.option("--verbose", "-v", is_flag=True, help="Log at level DEBUG, and show tracebacks."),
 )
 
-_DOCKER: Final = (
-    _docker(
-        "--base-url",
-        "-b",
-        metavar="URL",
-        help="Address of the Docker engine. Default: DOCKER_HOST, else the engine's local socket.",
-    ),
-    _docker("--no-pull", is_flag=True, default=None, help="Never pull images: use those that the engine has."),
-    _docker(
-        "--volume",
-        "volumes",
-        multiple=True,
-        metavar="SPEC",
-        help="Mount this volume in flow runs; written as for docker run. Repeatable. Default: none.",
-    ),
-    _docker(
-        "--reg-allow-list",
-        "reg_allow_list",
-        multiple=True,
-        metavar="REGISTRY",
-        help="Use only images from this registry. Repeatable. Default: PREFECT_AGENT_REG_ALLOW_LIST, else all.",
-    ),
-    _docker(
-        "--network",
-        "networks",
-        multiple=True,
-        metavar="NAME",
-        help="Connect flow runs to this network. Repeatable. Default: the engine's default network.",
-    ),
-    _docker(
-        "--docker-client-timeout",
-        type=click.IntRange(min=1),
-        metavar="S",
-        help="Wait up to S seconds for each answer of the Docker engine. Default: 60.",
-    ),
-)
-
-_SHOW: Final = (
-    _docker_or_process(
-        "--show-flow-logs", "-f", is_flag=True, default=None, help="Show the output of flow runs in the agent's output."
-    ),
-)
-
-_PROCESS: Final = (
-    _process(
-        "--interpreter",
-        metavar="PATH",
-        help="Python interpreter that has Prefect installed. Default: PREFECT_AGENT_INTERPRETER, else the one of the "
-        "prefect command on PATH.",
-    ),
-    _process(
-        "--import-path",
-        "-p",
-        "import_paths",
-        multiple=True,
-        metavar="PATH",
-        help="Add this folder to the PYTHONPATH of flow runs. Repeatable. Default: none.",
-    ),
-    _process(
-        "--output-limit",
-        type=click.IntRange(min=0, max=10**9),
-        metavar="MIB",
-        help="Keep only the last MIB mebibytes of each flow run's output; 0 keeps all of it. Default: "
-        "PREFECT_AGENT_OUTPUT_LIMIT, else 100.",
-    ),
-)
-
-_KUBERNETES: Final = (
-    _kubernetes(
-        "--namespace",
-        metavar="NAME",
-        help="Create Jobs in this namespace. Default: NAMESPACE, else the agent's own namespace.",
-    ),
-    _kubernetes(
-        "--job-template",
-        "job_template_path",
-        metavar="PATH",
-        help="Make Jobs from the template in this file or at this address. Default: YAML_TEMPLATE, else the built-in "
-        "template.",
-    ),
-    _kubernetes(
-        "--template-path",
-        "template_paths",
-        multiple=True,
-        metavar="PREFIX",
-        help="Let run configs name job templates below this folder, file or address, too. Repeatable. Default: "
-        "PREFECT_AGENT_TEMPLATE_PATHS, else only public web addresses.",
-    ),
-    _kubernetes(
-        "--service-account-name",
-        metavar="NAME",
-        help="Service account of the Jobs' pods. Default: SERVICE_ACCOUNT_NAME, else the namespace's default.",
-    ),
-    _kubernetes(
-        "--image-pull-secrets",
-        metavar="A,B",
-        help="Secrets with the logins for pulling the Jobs' images. Default: IMAGE_PULL_SECRETS, else none.",
-    ),
-    _kubernetes(
-        "--disable-job-deletion",
-        "delete_finished_jobs",
-        flag_value=False,
-        default=None,
-        type=bool,
-        help="Do not delete finished Jobs. Default: delete them, unless DELETE_FINISHED_JOBS is False.",
-    ),
-    _kubernetes(
-        "--kubeconfig",
-        metavar="PATH",
-        help="Kubeconfig file to use. Default: the pod's service account, else KUBECONFIG, else ~/.kube/config.",
-    ),
-    _kubernetes("--context", metavar="NAME", help="Kubeconfig context to use. Default: the file's current context."),
-    _kubernetes(
-        "--api-key-secret",
-        metavar="NAME/KEY",
-        help="Give Jobs the API key from this Secret. Default: PREFECT_AGENT_API_KEY_SECRET, else the agent creates a "
-        "Secret for each Job.",
-    ),
-    _kubernetes(
-        "--job-security",
-        type=click.Choice(("restricted", "none")),
-        help="Pod security settings of Jobs whose template sets none. Default: PREFECT_AGENT_JOB_SECURITY, else "
-        "restricted.",
-    ),
-    _kubernetes(
-        "--cluster-wide",
-        is_flag=True,
-        default=None,
-        help="Let job templates name any namespace. Default: PREFECT_AGENT_CLUSTER_WIDE, else only the agent's.",
-    ),
-    _kubernetes(
-        "--without",
-        multiple=True,
-        type=click.Choice(("clean-up", "cancel", "logs", "events")),
-        help="Switch off this feature, which then needs no permissions. Repeatable. Default: PREFECT_AGENT_WITHOUT, "
-        "else none.",
-    ),
-    _kubernetes(
-        "--start-trouble",
-        type=click.FloatRange(min=0),
-        metavar="S",
-        help="Give up on a pod whose image cannot be pulled for S seconds. Default: 60.",
-    ),
-    _kubernetes(
-        "--start-deadline",
-        type=click.FloatRange(min=0),
-        metavar="S",
-        help="Give up on a pod that no node, or no quota, has room for during S seconds. Default: 21600.",
-    ),
-    _kubernetes(
-        "--qps",
-        type=click.FloatRange(min=0, min_open=True),
-        metavar="N",
-        help="Send the API server at most N requests per second on average. Default: 200.",
-    ),
-    _kubernetes(
-        "--burst",
-        type=click.IntRange(min=1),
-        metavar="N",
-        help="Send the API server at most N requests at once. Default: 400.",
-    ),
-)
-
 
 def common(command: Command) -> Command:
     """Add the options that every agent has to *command*."""
     return _all(_COMMON, command)
 
 
-def docker(command: Command) -> Command:
-    """Add the options of the Docker agent to *command*."""
-    return _all((*_DOCKER, *_SHOW), command)
+def of_platforms(*names: str) -> Callable[[Command], Command]:
+    """Return a decorator that adds the options of these built-in platforms to a command.
 
-
-def process(command: Command) -> Command:
-    """Add the options of the process agent to *command*."""
-    return _all((*_PROCESS, *_SHOW, _hostname_label(default=True)), command)
-
-
-def kubernetes(command: Command) -> Command:
-    """Add the options of the Kubernetes agent to *command*."""
-    return _all(_KUBERNETES, command)
+    Options that several of them declare alike are one option, for all of those.
+    """
+    for_platforms: dict[PlatformOption, list[str]] = {}
+    for name in names:
+        for declared in platforms.options_of(name):
+            for_platforms.setdefault(declared, []).append(name)
+    made = [partial(_added, declared, tuple(having)) for declared, having in for_platforms.items()]
+    return partial(_all, made)
 
 
 def every_platform(command: Command) -> Command:
-    """Add the options of all platforms to *command*, whose argument names the platform."""
-    return _all((*_DOCKER, *_SHOW, *_PROCESS, *_KUBERNETES, _hostname_label(default=None)), command)
+    """Add the options of all built-in platforms to *command*, whose argument names the platform."""
+    return of_platforms(*(row.name for row in platforms.BUILT_IN))(command)
 
 
-def _hostname_label(*, default: bool | None) -> Callable[[Any], Any]:
-    return _process(
-        "--hostname-label/--no-hostname-label",
-        default=default,
-        help=f"Add this machine's name to the agent's labels. Default: {'add it' if default else 'do not add it'}.",
-    )
+def click_option(declared: PlatformOption, having: tuple[str, ...]) -> ClickOption:
+    """Return an option of the command line for one that the platforms *having* declare."""
+    arguments, details = _described(declared)
+    return ClickOption(arguments, platforms=having, **details)
+
+
+def _added(declared: PlatformOption, having: tuple[str, ...], command: Command) -> Command:
+    arguments, details = _described(declared)
+    return click.option(*arguments, cls=ClickOption, platforms=having, **details)(command)
+
+
+def _described(declared: PlatformOption) -> tuple[list[str], dict[str, Any]]:
+    """What click has to know of an option."""
+    is_told = not declared.variable or declared.variable in declared.help
+    details: dict[str, Any] = {
+        "help": declared.help if is_told else f"{declared.help} Variable: {declared.variable}.",
+        "default": declared.default,
+    }
+    if declared.kind != "flag":
+        details.update(type=_type(declared), multiple=declared.repeatable, metavar=declared.placeholder or None)
+    elif declared.given:
+        details["is_flag"] = True
+    else:
+        details.update(flag_value=False, type=bool)
+    return [*declared.flags, declared.name], details
+
+
+def _type(declared: PlatformOption) -> Any:
+    """The kind of an option in click's words."""
+    if declared.choices:
+        return click.Choice(declared.choices)
+    if declared.kind == "text":
+        return click.STRING
+    is_open = declared.above is not None
+    low, high = declared.above if is_open else declared.least, declared.most
+    if declared.kind == "number":
+        return click.FloatRange(low, high, min_open=is_open)
+    return click.IntRange(_whole(low), _whole(high), min_open=is_open)
+
+
+def _whole(bound: float | None) -> int | None:
+    return None if bound is None else int(bound)
 
 
 def _all(options: Iterable[Callable[[Any], Any]], command: Command) -> Command:

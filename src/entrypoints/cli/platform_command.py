@@ -1,21 +1,19 @@
 """The class of commands that are for every platform, also those of other distributions."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Final
 
 import click
+from click.core import ParameterSource
 
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.entrypoints import platforms
 from prefect.agent.entrypoints.cli import options
-from prefect.agent.ports.platform_options import OptionKind, PlatformOption
 
 _DECLARED: Final = "prefect.agent.platform-options"
 """Where a context keeps the options that platforms of other distributions declare."""
 
 _HELP: Final = frozenset({"-h", "--help"})
-
-_TYPES: Final[dict[OptionKind, Any]] = {"text": str, "whole": int, "number": float, "flag": bool}
 
 
 class PlatformCommand(click.Command):
@@ -32,7 +30,8 @@ class PlatformCommand(click.Command):
             only = options.platforms_of(parameter)
             if not only or kind in only:
                 continue
-            if ctx.params.pop(str(parameter.name), None) not in {None, ()}:
+            ctx.params.pop(str(parameter.name), None)
+            if ctx.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE:
                 raise click.UsageError(f"{parameter.opts[0]} is not for the {agent} agent", ctx)
         return rest
 
@@ -65,7 +64,7 @@ class PlatformCommand(click.Command):
         if not named and _HELP & {*args}:
             return [option for name in sorted(others) for option in _without_problems(name)]
         try:
-            found = [_option(name, option) for name in named for option in platforms.options_of(name)]
+            found = [options.click_option(option, (name,)) for name in named for option in platforms.options_of(name)]
         except (ConfigurationError, ImportError, AttributeError) as problem:
             raise click.UsageError(f"the platform {named[0]!r} cannot be used: {problem}", ctx) from problem
         self._check_names(ctx, found)
@@ -81,20 +80,10 @@ class PlatformCommand(click.Command):
                 raise click.UsageError(f"the platform declares the option {both[0]}, which every agent has", ctx)
 
 
-def _option(platform: str, declared: PlatformOption) -> options.ClickOption:
-    """Return an option of the command line for one that a platform declares."""
-    help_text = f"{declared.help} Variable: {declared.variable}." if declared.variable else declared.help
-    details: dict[str, Any] = {"help": help_text, "platforms": (platform,)}
-    if declared.kind == "flag":
-        return options.ClickOption([*declared.flags, declared.name], is_flag=True, default=None, **details)
-    kind = _TYPES[declared.kind]
-    return options.ClickOption([*declared.flags, declared.name], type=kind, multiple=declared.repeatable, **details)
-
-
 def _without_problems(name: str) -> Iterator[options.ClickOption]:
     """Options of a platform for the help, which another distribution's error must not prevent."""
     try:
-        yield from [_option(name, option) for option in platforms.options_of(name)]
+        yield from [options.click_option(option, (name,)) for option in platforms.options_of(name)]
     except Exception:  # noqa: BLE001 - code of another distribution
         return
 

@@ -32,7 +32,7 @@ REFUSED = 1
     "--platform",
     default="local",
     show_default=True,
-    metavar="local|docker|process|kubernetes",
+    metavar=options.AGENTS,
     help="Show what an agent of this platform would make.",
 )
 @click.option("--project", metavar="NAME", help="The flow's project, if several have a flow of that name.")
@@ -54,8 +54,6 @@ def render(what: str, platform: str, project: str | None, output: str, **given: 
         $ prefect agent render crimson-dolphin --platform docker --volume /data:/data
         $ prefect agent render etl --platform kubernetes --namespace flows
     """
-    if platform == "process" and given["hostname_label"] is None:
-        given["hostname_label"] = True  # as the agent has it
     outlet.know(secrets_of(given))
     try:
         documents = _rendered(what, platforms.class_of(platform), project or "", with_patience(given))

@@ -7,17 +7,16 @@ from typing import Any
 import click
 
 from prefect.agent.domain.errors import AgentError
+from prefect.agent.entrypoints import platforms
+from prefect.agent.entrypoints.cli import options
 from prefect.agent.entrypoints.runtime import logs, outlet
 from prefect.agent.entrypoints.runtime.exits import ExitCode, exit_for
 
 IMAGE = "busybox:latest"
 
-FOR = {"interpreter": ("process",), "image": ("docker", "kubernetes"), "namespace": ("kubernetes",)}
-"""By option: the platforms that have it."""
-
 
 @click.command()
-@click.argument("platform", default="docker", metavar="[docker|process|kubernetes]")
+@click.argument("platform", default="docker", metavar=f"[{options.PLATFORMS}]")
 @click.option("--image", metavar="NAME", help=f"Create units from this image, which must have sh. Default: {IMAGE}.")
 @click.option("--interpreter", metavar="PATH", help="Python that has Prefect. Default: that of prefect on PATH.")
 @click.option("--namespace", metavar="NAME", help="Create Jobs in this namespace. Default: the agent's namespace.")
@@ -29,15 +28,14 @@ def selftest(platform: str, *, verbose: bool, **given: str | None) -> None:
     0 if every proof holds, else with 70. --image is for docker and kubernetes, --interpreter for process, --namespace
     for kubernetes.
     """
-    kind = {"local": "docker"}.get(platform, platform)
+    kind = platforms.kind_of(platform)
     chosen = {name: value for name, value in given.items() if value}
-    for name in chosen:
-        if kind in {"docker", "process", "kubernetes"} and kind not in FOR[name]:
-            raise click.UsageError(f"--{name} is not for {platform}, but for {' and '.join(FOR[name])}")
+    for name in chosen.keys() - {"image", *(option.name for option in platforms.options_of(kind))}:
+        raise click.UsageError(f"--{name} is not for {platform}")
     logs.set_up(level="DEBUG" if verbose else "ERROR", agent_name="selftest")
-    image = chosen.pop("image", IMAGE)
+    image = chosen.pop("image", "")
     try:
-        ok = _prove(kind, chosen, image)
+        ok = _prove(platform, kind, chosen, image)
     except AgentError as problem:
         end = exit_for(problem)
         outlet.say(f"Error: {end}", err=True)
@@ -45,10 +43,12 @@ def selftest(platform: str, *, verbose: bool, **given: str | None) -> None:
     sys.exit(0 if ok else ExitCode.SOFTWARE)
 
 
-def _prove(kind: str, options: dict[str, Any], image: str) -> bool:
+def _prove(name: str, kind: str, chosen: dict[str, Any], image: str) -> bool:
     from prefect.agent.adapters.system.clock import SystemClock  # noqa: PLC0415 - heavy, as all below
     from prefect.agent.entrypoints.factories import platform_factory  # noqa: PLC0415
     from prefect.agent.entrypoints.library.selftest import SelfTest  # noqa: PLC0415
 
-    with closing(platform_factory(kind)(**options)) as platform:
-        return SelfTest(platform=platform, clock=SystemClock(), say=outlet.say, image=image)()
+    with closing(platform_factory(kind)(**chosen)) as platform:
+        if image and not platform.traits.runs_images:
+            raise click.UsageError(f"--image is not for {name}")
+        return SelfTest(platform=platform, clock=SystemClock(), say=outlet.say, image=image or IMAGE)()

@@ -23,7 +23,7 @@ Starter = Callable[..., None]
 
 
 @click.command(cls=PlatformCommand)
-@click.argument("platform", default="local", metavar="[local|docker|process|kubernetes]")
+@click.argument("platform", default="local", metavar=f"[{options.AGENTS}]")
 @options.common
 @options.every_platform
 def start(platform: str, **given: Any) -> None:
@@ -35,8 +35,6 @@ def start(platform: str, **given: Any) -> None:
     kubernetes      start flow runs as Kubernetes Jobs
     NAME            use the platform NAME, which another package provides
     """
-    if platform == "process" and given["hostname_label"] is None:
-        given["hostname_label"] = True  # as every spelling of the process agent has it
     _run(platforms.class_of(platform), given)
 
 

@@ -14,6 +14,7 @@ from prefect.agent.domain.errors import AgentError, PlatformError
 from prefect.agent.domain.model.explaining import Finding, RunFacts, UnitFacts, explain, reference, span
 from prefect.agent.domain.secrets import passwords_of
 from prefect.agent.domain.texts import escaped
+from prefect.agent.entrypoints.cli import options
 from prefect.agent.entrypoints.runtime import outlet
 from prefect.agent.entrypoints.runtime.exits import exit_for
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("run", metavar="RUN")
-@click.argument("platform", required=False, metavar="[docker|process|kubernetes]")
+@click.argument("platform", required=False, metavar=f"[{options.PLATFORMS}]")
 @click.option("--token", "--key", "-t", "-k", "key", metavar="KEY", help="API key. Prefer PREFECT__CLOUD__API_KEY.")
 @click.option(
     "--token-file",

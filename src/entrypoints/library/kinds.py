@@ -236,7 +236,7 @@ def kubernetes_options(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def agent_on(platform: str) -> type[Agent]:
-    """Return the class of agents on a platform of another distribution; the options that it declares are arguments.
+    """Return the class of agents on a platform that has none of its own; the options that it declares are arguments.
 
     Raises:
         ConfigurationError: The platform declares its options wrongly.
@@ -244,7 +244,7 @@ def agent_on(platform: str) -> type[Agent]:
     declared = options_of(platform)
 
     class OtherAgent(Agent):
-        """Starts flow runs on a platform of another distribution."""
+        """Starts flow runs on a platform without an agent of its own."""
 
         platform_name = platform
 

@@ -339,3 +339,31 @@ def test_versions(env: Env) -> None:
     done = run(env, "version")
 
     assert re.match(r"prefect-agent \d+\.\d+\.\d+\nPython 3\.\d+\.\d+, \w+", done.stdout)
+
+
+@pytest.mark.parametrize(("words", "has_name"), [((), True), (("--no-hostname-label",), False)])
+def test_the_doctor_looks_with_the_labels_of_the_process_agent(
+    env: Env, words: tuple[str, ...], has_name: bool
+) -> None:
+    """What it says of waiting flow runs would be wrong otherwise."""
+    done = run(env, "agent", "doctor", "process", "--api", NOBODY, "--interpreter", sys.executable, *words)
+
+    assert f"Labels of the agent: {socket.gethostname() if has_name else 'none'}." in done.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("version",), ("agent", "-h"), ("agent", "config", "show"), ("agent", "doctor", "process", "--api", NOBODY)],
+)
+def test_a_reader_that_has_enough_ends_a_command_quietly(env: Env, words: tuple[str, ...]) -> None:
+    """As in `prefect agent doctor | head -1`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [PREFECT, *words], env=env, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    finally:
+        os.close(writer)
+
+    assert (done.returncode, done.stderr) == (1, "")

@@ -1,18 +1,23 @@
 """One table of platforms, and options that platforms of other distributions declare."""
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import import_module, invalidate_caches
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from prefect.agent.adapters.fakes import InMemoryCloudApi
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.entrypoints import platforms
-from prefect.agent.entrypoints.cli.start import start
-from prefect.agent.entrypoints.library.kinds import agent_on
+from prefect.agent.entrypoints.cli import options
+from prefect.agent.entrypoints.cli.start import load, start
+from prefect.agent.entrypoints.library.kinds import KUBERNETES_OPTIONS, agent_on
 from prefect.agent.ports import PlatformOption
 
 PAGE = """
@@ -50,13 +55,85 @@ def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_the_table_leads_to_classes_and_factories_that_exist() -> None:
     """Each by its name; another spelling has the platform of its own row."""
     for platform in platforms.BUILT_IN:
-        for place in (platform.agent, *platform.spellings.values()):
+        for place in filter(None, (platform.agent, platform.agent_1x, *platform.spellings.values())):
             module, _, name = place.partition(":")
             assert getattr(import_module(module), name).platform_name == platform.name
         assert callable(platforms.platform_factory(platform.name))
         assert platforms.kind_of(platform.name) == platform.name
     assert platforms.kind_of("local") == "docker"
     assert platforms.agent_names() == ["local", "docker", "process", "kubernetes"]
+
+
+@pytest.mark.parametrize("name", [row.name for row in platforms.BUILT_IN])
+def test_a_built_in_platform_takes_what_it_declares(name: str) -> None:
+    """Each option is an argument of its agent, and all of them can be given to ``start``."""
+    declared = platforms.options_of(name)
+    module, _, attribute = platforms.class_of(name).partition(":")
+    agent = getattr(import_module(module), attribute)
+    taken = {*signature(agent.__init__).parameters, *(KUBERNETES_OPTIONS if name == "kubernetes" else ())}
+
+    assert {option.name for option in declared} <= taken
+
+
+@pytest.mark.parametrize("heavy", ["docker", "kubernetes", "requests", "urllib3"])
+def test_reading_the_declared_options_imports_nothing_heavy(heavy: str) -> None:
+    """Every command pays for it."""
+    code = f"import sys; from prefect.agent.entrypoints.cli import options; sys.exit({heavy!r} in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_one_more_built_in_platform_needs_a_row_and_its_folder(odd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Agent, options, variables and help come from what the folder declares."""
+    row = platforms.BuiltIn("odder", "odd_platform:factory", "odd_platform:OPTIONS", "odd units")
+    monkeypatch.setattr(platforms, "BUILT_IN", (*platforms.BUILT_IN, row))
+    monkeypatch.setitem(platforms._BY_NAME, row.name, row)
+    command = options.of_platforms("odder")(click.command()(lambda **params: params))
+
+    given = command.main(["--size", "3", "--zone", "a"], standalone_mode=False)
+    agent = load(platforms.class_of("odder"))(cloud=InMemoryCloudApi(), environ={"ODD_SHARE": "0.5"}, size=3)
+
+    assert (given["size"], given["zone"]) == (3, ("a",))
+    assert dict(agent.options.platform_options) == {"size": 3, "share": 0.5}
+
+
+def test_an_option_of_several_platforms_is_one_option() -> None:
+    """``--show-flow-logs`` is of docker and of process."""
+    [found] = [each for each in start.params if "--show-flow-logs" in each.opts]
+
+    assert options.platforms_of(found) == ("docker", "process")
+
+
+@pytest.mark.parametrize(
+    ("details", "words", "said"),
+    [
+        ({"kind": "whole", "least": 1}, ("--a", "0"), "x>=1"),
+        ({"kind": "number", "above": 0}, ("--a", "0"), "x>0"),
+        ({"kind": "whole", "most": 5}, ("--a", "6"), "x<=5"),
+        ({"choices": ("b", "c")}, ("--a", "d"), "'b', 'c'"),
+        ({"kind": "whole"}, ("--a", "1.5"), "1.5"),
+    ],
+)
+def test_a_value_out_of_what_is_declared_is_wrong_usage(
+    details: dict[str, Any], words: tuple[str, ...], said: str
+) -> None:
+    """The command line refuses it before the platform sees it."""
+    declared = PlatformOption(name="a", flags=("--a",), help="", **details)
+    command = click.Command("c", params=[options.click_option(declared, ("odd",))])
+    done = CliRunner().invoke(command, words)
+
+    assert done.exit_code == 2
+    assert said in done.output
+
+
+@pytest.mark.parametrize(
+    ("details", "said"),
+    [({"kind": "flag", "choices": ("b",)}, "kind must be text"), ({"least": 1}, "kind must be a number")],
+)
+def test_choices_and_bounds_fit_the_kind(details: dict[str, Any], said: str) -> None:
+    """The author learns it when the module is imported."""
+    with pytest.raises(ConfigurationError, match=said):
+        PlatformOption(name="a", flags=("--a",), help="", **details)
 
 
 @pytest.mark.parametrize(
