@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import pytest
 
-from support import attack_table
+from support import attack_table, loggers
 
 if TYPE_CHECKING:
     from support.kubernetes.control_plane import ControlPlane
@@ -151,6 +151,12 @@ NEEDS: Final[dict[str, Callable[[], object]]] = {
 
 
 # --- fixtures ---
+
+
+@pytest.fixture(autouse=True)
+def _no_log_of_an_earlier_test() -> None:
+    """Begin without a log that an earlier test of this process has set up."""
+    loggers.reset()
 
 
 @pytest.fixture(scope="session")

@@ -19,21 +19,13 @@ from support.embedded import Embedded
 from support.server_rounds import a_silent_run, services
 from support.waiting import wait_until
 
-LOGGERS = ("prefect.agent", *logs.OWNERS)
-
 
 @pytest.fixture
-def log() -> Generator[io.StringIO]:
-    """The server's log as JSON lines; the loggers are as before at the end."""
-    before = {name: (logging.getLogger(name).handlers[:], logging.getLogger(name).propagate) for name in LOGGERS}
-    level = logging.getLogger("prefect.agent").level
+def log() -> io.StringIO:
+    """The server's log as JSON lines."""
     stream = io.StringIO()
     logs.set_up("json", ["hunter2"], stream)
-    yield stream
-    for name, (handlers, propagate) in before.items():
-        logging.getLogger(name).handlers[:] = handlers
-        logging.getLogger(name).propagate = propagate
-    logging.getLogger("prefect.agent").setLevel(level)
+    return stream
 
 
 @pytest.fixture

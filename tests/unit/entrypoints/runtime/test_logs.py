@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import re
-from collections.abc import Generator
 
 import pytest
 from hypothesis import given
@@ -17,14 +16,10 @@ from prefect.agent.ports.events import Event
 SECRET = "pcu_0123456789"
 
 
-@pytest.fixture(autouse=True)
-def logger() -> Generator[logging.Logger]:
-    """The agent's logger, put back as it was."""
-    logger = logging.getLogger(logs.LOGGER)
-    before = logger.handlers[:], logger.level, logger.propagate
-    yield logger
-    logger.handlers[:], logger.level, logger.propagate = before[0], before[1], before[2]
-    logging.getLogger(logs.FLOW_OUTPUT).handlers[:] = []
+@pytest.fixture
+def logger() -> logging.Logger:
+    """The agent's logger."""
+    return logging.getLogger(logs.LOGGER)
 
 
 def set_up(form: str = "text", secrets: tuple[str, ...] = (SECRET,), level: str = "DEBUG") -> io.StringIO:

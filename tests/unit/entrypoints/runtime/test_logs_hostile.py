@@ -4,7 +4,6 @@ import io
 import json
 import logging
 import sys
-from collections.abc import Generator
 
 import pytest
 
@@ -15,13 +14,10 @@ KEY = "pak_SECRET-of-the-agent"
 EVIL = "name\n2026-01-01T00:00:00.000Z ERROR   agent | all is lost\x1b[2J\x9b31m\u202e"
 
 
-@pytest.fixture(autouse=True)
-def logger() -> Generator[logging.Logger]:
-    """The agent's logger, put back as it was."""
-    logger = logging.getLogger(logs.LOGGER)
-    before = logger.handlers[:], logger.level, logger.propagate
-    yield logger
-    logger.handlers[:], logger.level, logger.propagate = before[0], before[1], before[2]
+@pytest.fixture
+def logger() -> logging.Logger:
+    """The agent's logger."""
+    return logging.getLogger(logs.LOGGER)
 
 
 def set_up(form: str) -> io.StringIO:
