@@ -13,7 +13,7 @@ import attrs
 from prefect.agent.adapters.kubernetes.api_server import Cluster
 from prefect.agent.adapters.kubernetes.facts import JobFacts, PodFacts, job_facts, pod_facts
 from prefect.agent.adapters.kubernetes.reflector import Object, Reflector, WatchRhythm
-from prefect.agent.adapters.kubernetes.units import by_age, trouble_of
+from prefect.agent.adapters.kubernetes.units import by_age, start_problem
 from prefect.agent.domain.errors import PlatformError, PlatformUnavailable
 
 KEPT_CHANGES: Final = 10_000
@@ -74,7 +74,7 @@ class Mirror:
         """
         self._start()
         with self.changed:
-            self.changed.wait_for(lambda: self._is_listed() or self._troubles(), self._rhythm.first_list)
+            self.changed.wait_for(lambda: self._is_listed() or self._problems(), self._rhythm.first_list)
 
     def names(self) -> set[str]:
         """Return the names of all units.
@@ -110,9 +110,9 @@ class Mirror:
                 seen = self._count
             yield from dict.fromkeys(names)
         with self.changed:
-            troubles = self._troubles()
-        if troubles:
-            raise troubles[0]
+            problems = self._problems()
+        if problems:
+            raise problems[0]
 
     # --- writing ---
 
@@ -208,15 +208,15 @@ class Mirror:
         """Wait for the first list; raise an error if there is none, or if it is too old."""
         self.follow()
         with self.changed:
-            listed, troubles = self._is_listed(), self._troubles()
+            listed, problems = self._is_listed(), self._problems()
             oldest = min((each.heard_at or 0.0 for each in self._reflectors), default=0.0)
         if not listed:
-            raise troubles[0] if troubles else PlatformUnavailable("the first list of Jobs and pods takes too long")
+            raise problems[0] if problems else PlatformUnavailable("the first list of Jobs and pods takes too long")
         age = time.monotonic() - oldest
         if age > self._rhythm.stale:
             raise (
-                troubles[0]
-                if troubles
+                problems[0]
+                if problems
                 else PlatformUnavailable(f"the API server has sent no news of Jobs and pods for {age:.0f} seconds")
             )
 
@@ -228,8 +228,8 @@ class Mirror:
     def _is_listed(self) -> bool:
         return bool(self._reflectors) and all(each.heard_at is not None for each in self._reflectors)
 
-    def _troubles(self) -> list[PlatformError]:
-        return [each.trouble for each in self._reflectors if each.trouble is not None]
+    def _problems(self) -> list[PlatformError]:
+        return [each.problem for each in self._reflectors if each.problem is not None]
 
     def _is_same(self, facts: JobFacts) -> bool:
         kept = self._jobs.get(facts.name)
@@ -273,8 +273,8 @@ class Mirror:
                 self._pods.pop(facts.unit, None)
             self._tell(facts.unit)
             return
-        if trouble_of(facts):
-            same = kept is not None and trouble_of(kept) == trouble_of(facts)
+        if start_problem(facts):
+            same = kept is not None and start_problem(kept) == start_problem(facts)
             facts = attrs.evolve(
                 facts, waiting_since=kept.waiting_since if kept is not None and same else self._today()
             )

@@ -86,7 +86,7 @@ class Reflector:
         self._over = threading.Event()
         self._stream: WatchStream | None = None
         self._guard = threading.Lock()
-        self.trouble: PlatformError | None = None
+        self.problem: PlatformError | None = None
         """The error that prevents news at present."""
         self.heard_at: float | None = None
         """When the server last sent something (monotonic seconds); None before the first list."""
@@ -135,9 +135,9 @@ class Reflector:
             problem if isinstance(problem, AgentError) else translate(problem, server=self._cluster.server, doing=doing)
         )
         if not self._over.is_set():
-            log.log(logging.DEBUG if self.trouble else logging.WARNING, "%s", problem)
+            log.log(logging.DEBUG if self.problem else logging.WARNING, "%s", problem)
         assert isinstance(problem, PlatformError)
-        self.trouble = problem
+        self.problem = problem
         self._news()
         drawn = random.uniform(0.5, 1.0) * min(LONGEST_PAUSE, self._rhythm.pause * (1 << min(misses, 10)))  # noqa: S311
         return max(drawn, asked_to_wait(problem))
@@ -224,4 +224,4 @@ class Reflector:
         return version
 
     def _heard(self) -> None:
-        self.heard_at, self.trouble = time.monotonic(), None
+        self.heard_at, self.problem = time.monotonic(), None

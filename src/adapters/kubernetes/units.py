@@ -85,7 +85,7 @@ def by_age(pods: Sequence[PodFacts]) -> list[PodFacts]:
     return sorted(pods, key=lambda pod: (pod.created_at.timestamp() if pod.created_at else 0.0, pod.name))
 
 
-def trouble_of(pod: PodFacts) -> str:
+def start_problem(pod: PodFacts) -> str:
     """Return one word for what keeps a pod from starting: image, container or node; empty if nothing does."""
     waiting = pod.waiting
     if waiting is not None:

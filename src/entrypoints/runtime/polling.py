@@ -214,7 +214,7 @@ class PollLoop:
             runs = answer()
         except CloudUnavailable as problem:
             self._rhythm.failed(self.clock.monotonic(), min(asked_to_wait(problem), LONGEST_WAIT))
-            self.supervisor.trouble("poll", problem)
+            self.supervisor.failed("poll", problem)
             return 0
         except Exception:
             self._rhythm.hurry()  # the supervisor counts and paces bugs: the next turn must meet it again

@@ -45,7 +45,7 @@ class Recoveries:
             if not self.wakes.stopping.is_set():
                 self.recover_claims(runs, start)
         except AgentError as problem:
-            self.supervisor.trouble("recover", problem)
+            self.supervisor.failed("recover", problem)
         except RuntimeError:  # closed
             return
         except Exception as bug:  # noqa: BLE001 - the next sweep meets it again

@@ -104,10 +104,10 @@ class Supervisor:
                     return
                 strikes = misses = 0
                 continue
-            except AgentError as trouble:
-                self.trouble(name, trouble)
-                at_least = asked_to_wait(trouble)
-                longest = LONGEST_PAUSE_REFUSED if isinstance(trouble, Unauthorised) else LONGEST_PAUSE
+            except AgentError as problem:
+                self.failed(name, problem)
+                at_least = asked_to_wait(problem)
+                longest = LONGEST_PAUSE_REFUSED if isinstance(problem, Unauthorised) else LONGEST_PAUSE
             except Exception as bug:  # noqa: BLE001 - P3: no bug of one step may silence a loop
                 strikes += 1
                 self.bug(name, bug)
@@ -125,17 +125,17 @@ class Supervisor:
         """Let a long step of the loop *name* say that it gets on: its time begins anew."""
         self._resumed(name, self._progress.touch(name, self.clock.monotonic()))
 
-    def trouble(self, name: str, trouble: AgentError) -> None:
+    def failed(self, name: str, problem: AgentError) -> None:
         """Report what went wrong. Refusals of the key are borne for a while, see ``domain.model.patience``."""
-        if isinstance(trouble, Unauthorised):
-            self._refused(name, trouble)
+        if isinstance(problem, Unauthorised):
+            self._refused(name, problem)
             return
         kind = events.PLATFORM_TROUBLE
-        if isinstance(trouble, CloudError):
+        if isinstance(problem, CloudError):
             kind = events.CLOUD_TROUBLE
             with self._guard:
                 self._trust = key_unanswered(self._trust)
-        self.tell(Event(name=kind, level="WARNING", message=f"{name}: {trouble}", fields={"loop": name}))
+        self.tell(Event(name=kind, level="WARNING", message=f"{name}: {problem}", fields={"loop": name}))
 
     def accepted(self) -> None:
         """Note that the Cloud accepted the key in some call: earlier refusals do not count any more."""

@@ -47,7 +47,7 @@ class SweepLoop:
         try:
             self.sweep()
         except AgentError as problem:
-            self.supervisor.trouble("sweep", problem)
+            self.supervisor.failed("sweep", problem)
             self.wakes.sweep.set()
         except Exception as bug:  # noqa: BLE001 - P3; the loop will meet it again and count
             self.supervisor.bug("sweep", bug)

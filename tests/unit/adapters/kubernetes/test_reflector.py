@@ -43,7 +43,7 @@ def test_pages(follower: Follower) -> None:
     (watch,) = follower.watches()
     assert (watch["resourceVersion"], watch["allowWatchBookmarks"], watch["labelSelector"]) == ("5", "true", "a")
     assert 300 <= watch["timeoutSeconds"] <= 600
-    assert (reflector.trouble, len(follower.news)) == (None, 1)
+    assert (reflector.problem, len(follower.news)) == (None, 1)
 
 
 def test_it_goes_on_from_the_last_version_heard_of(follower: Follower, caplog: pytest.LogCaptureFixture) -> None:
@@ -86,11 +86,11 @@ def test_lists_that_fail(follower: Follower, problem: Exception, caplog: pytest.
     follower.cluster.lists["/jobs"].put(problem)
     reflector = follower.start()
     wait_until(lambda: len(follower.news) == 2, 30, "it has failed twice")
-    assert isinstance(reflector.trouble, PlatformUnavailable)
+    assert isinstance(reflector.problem, PlatformUnavailable)
     assert reflector.heard_at is None
     follower.cluster.lists["/jobs"].put(page("a"))
     wait_until(lambda: follower.lists, 30, "it is listed")
-    wait_until(lambda: reflector.trouble is None, 30, "there is no trouble")
+    wait_until(lambda: reflector.problem is None, 30, "there is no trouble")
     told = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert len(told) == 1
 

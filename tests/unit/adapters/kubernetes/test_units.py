@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefect.agent.adapters.kubernetes.facts import Condition, ContainerFacts, JobFacts, PodFacts
-from prefect.agent.adapters.kubernetes.units import Patience, by_age, trouble_of, unit
+from prefect.agent.adapters.kubernetes.units import Patience, by_age, start_problem, unit
 from prefect.agent.domain.model.units import Evidence, UnitStatus
 from support.kubernetes_objects import BEGIN, state, the_job, the_pod
 
@@ -297,7 +297,7 @@ def test_kinds_of_trouble() -> None:
         the_pod(NOWHERE),
         the_pod(),
     ]
-    assert [trouble_of(pod) for pod in pods] == ["image", "image", "container", "node", ""]
+    assert [start_problem(pod) for pod in pods] == ["image", "image", "container", "node", ""]
 
 
 def test_age() -> None:

@@ -208,11 +208,11 @@ def test_refusals_count_across_loops() -> None:
     loop = Loop()
     loop.supervisor.accepted()
     for name in ("one", "other") * 5:
-        loop.supervisor.trouble(name, Unauthorised("no"))
+        loop.supervisor.failed(name, Unauthorised("no"))
         assert loop.supervisor.fatal is None
         loop.clock.seconds += 60
 
-    loop.supervisor.trouble("third", Unauthorised("no"))
+    loop.supervisor.failed("third", Unauthorised("no"))
     assert loop.supervisor.fatal is not None
 
 
@@ -221,7 +221,7 @@ def test_the_first_fatal_error_is_the_one_that_counts() -> None:
     calls: list[str] = []
     supervisor = Supervisor(clock=HandClock(), on_fatal=lambda: calls.append("stop"), chance=lambda: 0.5)
     for _ in range(STRIKES + 3):
-        supervisor.trouble("a", Unauthorised("first"))
+        supervisor.failed("a", Unauthorised("first"))
     over = threading.Event()
     over.set()
     for _ in range(STRIKES):
