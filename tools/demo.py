@@ -1,6 +1,6 @@
 """`make demo`: real flow runs of the real Prefect 1.4.1, from Scheduled to Success, on this machine or in a cluster.
 
-Starts an embedded Cloud and an agent, registers a flow, creates five flow runs in three ways and shows what becomes of
+Starts an embedded Cloud and an agent, registers a flow, creates five flow runs in four ways and shows what becomes of
 them. Ends by itself, or with `KEEP=1` when it is interrupted, and leaves nothing behind.
 """
 

@@ -18,6 +18,7 @@ from typing import Any, Final
 import demo_cluster
 import demo_places
 import requests
+from demo_form import filled_form
 from demo_places import FLOW, Place, Unsuitable
 from demo_view import LiveView, PlainView, Row, View
 
@@ -33,7 +34,7 @@ DEADLINE: Final = 300.0
 """Seconds for everything."""
 
 LOOK_EVERY: Final = 0.2
-RUNS: Final = {"GraphQL": 2, "Python": 2, "CLI": 1}
+RUNS: Final = {"GraphQL": 1, "Python": 2, "CLI": 1, "UI": 1}
 """How many flow runs each kind of client creates."""
 
 REGISTER: Final = """
@@ -146,6 +147,8 @@ class Demo:
         flow_id = found[1]
         for name in names["GraphQL"]:
             self._graphql(CREATE, {"input": {"flow_id": flow_id, "flow_run_name": name}})
+        for name in names["UI"]:
+            self._create_on_page(flow_id, name)
         for name in names["CLI"]:
             self._client("-m", "prefect", "run", "--id", flow_id, "--run-name", name)
         while True:
@@ -188,6 +191,15 @@ class Demo:
             raise Unfinished(f"The embedded Cloud refused: {answer['errors']}")
         data: dict[str, Any] = answer["data"]
         return data
+
+    def _create_on_page(self, flow_id: str, name: str) -> None:
+        """Create a flow run as a person does in the browser: get the page with the form, fill it, send it."""
+        address = f"{self.url}/default/flow/{flow_id}/run"
+        page = self._session.get(address, timeout=10)
+        fields = filled_form(page.text, "create-run", name=name)
+        answer = self._session.post(address, data=fields, timeout=10, allow_redirects=False)
+        if not (page.ok and answer.is_redirect):
+            raise Unfinished(f"The page that creates a flow run failed: {page.status_code}, {answer.status_code}")
 
     def _client(self, *words: str) -> str:
         """Run the real client in an environment of its own; return what it printed."""

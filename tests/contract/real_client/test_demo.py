@@ -39,7 +39,7 @@ def test_the_demo_stays_up_until_it_is_interrupted(prefect_python: Path, tmp_pat
 
     assert demo.returncode == 0, said + rest
     assert "The flow runs succeeded" in rest
-    assert all(name in page for name in ("GraphQL-1", "GraphQL-2", "Python-1", "Python-2", "CLI-1"))
+    assert all(name in page for name in ("GraphQL-1", "Python-1", "Python-2", "CLI-1", "UI-1"))
     with pytest.raises(requests.ConnectionError):
         requests.get(found[1], timeout=30)
     assert not list(tmp_path.glob("prefect-agent-demo-*"))
