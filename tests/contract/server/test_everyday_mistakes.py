@@ -32,11 +32,13 @@ def run(home: Path, *words: str, before: str = "", user: bool = False) -> "subpr
 
 
 def sentence(done: "subprocess.CompletedProcess[str]") -> str:
-    """Return the one sentence that a failed command printed."""
+    """Return the one sentence that a failed command printed, marked as the agent's commands mark theirs."""
     assert done.returncode == CONFIGURATION, done.stderr
     assert done.stdout == ""
     [line] = done.stderr.splitlines()
-    return line
+    mark, _, said = line.partition(": ")
+    assert mark == "Error"
+    return said
 
 
 @pytest.mark.parametrize("module", ["graphql", "starlette", "uvicorn", "h11"])

@@ -11,6 +11,7 @@ from typing import Final, ParamSpec, TypeVar
 import click
 
 from prefect.agent.domain.errors import ConfigurationError
+from prefect.agent.domain.texts import escaped
 
 EX_CONFIG: Final = 78
 
@@ -53,7 +54,7 @@ def explained(command: Callable[P, T]) -> Callable[P, T]:
             if not failed.filename or failed.errno is None:
                 raise
             problem = f"cannot use {os.fsdecode(failed.filename)}: {failed.strerror}{_advice(failed.errno)}"
-        click.echo(problem, err=True)
+        click.echo(f"Error: {escaped(problem)}", err=True)
         sys.exit(EX_CONFIG)
 
     return run
