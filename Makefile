@@ -45,7 +45,7 @@ test: .venv/.installed .venv-prefect/.locked ## All tests, with coverage (COVERA
 	@$(BIN)/$(if $(COVERAGE),coverage run,python) -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 chaos: .venv/.installed .venv-prefect/.locked ## Kill the agent at every point where it touches Cloud or platform; about an hour
-	@CHAOS=all $(BIN)/python -m pytest tests/chaos $(ARGS)
+	@CHAOS=all $(BIN)/python -m pytest -o faulthandler_timeout=14400 tests/chaos $(ARGS)
 
 attacks: .venv/.installed .venv-prefect/.locked ## Attacks on agent and embedded Cloud; a table of what was tried
 	@$(BIN)/python -m pytest tests/contract/attacks $(ARGS)

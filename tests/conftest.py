@@ -6,6 +6,7 @@
 import gc
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import warnings
@@ -260,7 +261,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let this process stall, if that is asked for."""
+    """Let Ctrl-C reach what tests start, and this process stall, if that is asked for."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of a shell's background job; children would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     chance: float = config.getoption("--stalls")
     if chance:
         from support.stalls import install  # noqa: PLC0415

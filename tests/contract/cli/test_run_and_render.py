@@ -164,10 +164,13 @@ def test_ctrl_c_ends_the_watch_and_not_the_run(place: Place) -> None:
     with subprocess.Popen(
         words, env=place.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=place.home
     ) as child:
-        assert child.stdout is not None
-        seen = [child.stdout.readline() for _ in range(3)]
-        child.send_signal(signal.SIGINT)
-        _, error = child.communicate(timeout=30)
+        try:
+            assert child.stdout is not None
+            seen = [child.stdout.readline() for _ in range(3)]
+            child.send_signal(signal.SIGINT)
+            _, error = child.communicate(timeout=30)
+        finally:
+            child.kill()
 
     assert "Scheduled" in seen[-1]
     assert child.returncode == 130, error
