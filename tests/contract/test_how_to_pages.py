@@ -37,6 +37,7 @@ def test_the_example_of_a_page_is_typed_and_works(page: str, tmp_path: Path) -> 
     assert type_check(files, tmp_path).startswith("Success")
     code, output = run_tests(files)
     assert code == 0, output
+    assert not list(tmp_path.glob("~*")), "a folder is called like a home that was not found"
 
 
 @pytest.fixture

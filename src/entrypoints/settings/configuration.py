@@ -39,7 +39,7 @@ from prefect.agent.entrypoints.settings.values import (
     as_variables,
     at_home,
     bare,
-    expanded,
+    home_of,
     resolved,
     sound,
     typed,
@@ -264,7 +264,8 @@ def connection(
     check_proxies(configuration.environ)
     stored = configuration.stored_login(address)
     secret = _key(configuration, key, key_file, stored)
-    secret = secret or find_key(address, Path(expanded("~", configuration.environ)))
+    home = home_of(configuration.environ)
+    secret = secret or (None if home is None else find_key(address, home))
     tenant = _tenant(configuration, tenant_id, stored if secret else {})
     if backend is None:
         backend = "cloud" if secret or address == CLOUD_API else "server"

@@ -10,10 +10,13 @@ import attrs
 
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.entrypoints.settings.names import DEFAULTS
-from prefect.agent.entrypoints.settings.values import at_home, expanded, own, resolved
+from prefect.agent.entrypoints.settings.values import at_home, home_of, own, resolved
 
 VARIABLE: Final = "PREFECT_AGENT_CONFIG"
 """Variable with the path of a file that is read in place of ``config.toml`` and ``backend.toml``."""
+
+NO_HOME: Final = Path("/nonexistent")
+"""Stands for the home of an environment that names none; nothing is there, and nothing is made there."""
 
 USUAL: Final = "config.toml or backend.toml"
 """What messages call the files of the 1.x line."""
@@ -49,7 +52,7 @@ def read_files(environ: Mapping[str, str], given: str | None = None) -> Files:
     Raises:
         ConfigurationError: A file cannot be read as TOML, or a file that *given* or the variable names does not exist.
     """
-    home = _path("PREFECT__HOME_DIR", environ) or Path(expanded("~/.prefect", environ))
+    home = _path("PREFECT__HOME_DIR", environ) or (home_of(environ) or NO_HOME) / ".prefect"
     auth = home / "auth.toml"
     chosen = given or own(environ, VARIABLE)
     if chosen:

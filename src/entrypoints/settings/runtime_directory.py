@@ -4,20 +4,31 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from prefect.agent.entrypoints.settings.values import expanded
+from prefect.agent.domain.errors import ConfigurationError
+from prefect.agent.entrypoints.settings.values import expanded, home_of
 
 VARIABLE: Final = "PREFECT_AGENT_RUNTIME_DIRECTORY"
 SYSTEM: Final = Path("/run")
 """Where systemd makes the runtime directories of services."""
 
 
-def runtime_directory(environ: Mapping[str, str]) -> Path:
-    """The folder of an agent with this environment: its own variable, systemd's, the session's, or below home."""
-    return next(_places(environ))
+def runtime_directory(environ: Mapping[str, str]) -> Path | None:
+    """The folder of an agent with this environment: its own variable, systemd's, the session's, or below home.
+
+    None if the environment has none of them.
+
+    Raises:
+        ConfigurationError: The agent's own variable names a home directory that does not exist.
+    """
+    return next(_places(environ), None)
 
 
 def looked_at(environ: Mapping[str, str]) -> list[Path]:
-    """Every folder in which agents of this machine may have their sockets, the own one first."""
+    """Every folder in which agents of this machine may have their sockets, the own one first.
+
+    Raises:
+        ConfigurationError: As above.
+    """
     services = sorted(SYSTEM.glob("prefect-agent*")) if SYSTEM.is_dir() else []
     return list(dict.fromkeys([*_places(environ), *services]))
 
@@ -25,7 +36,10 @@ def looked_at(environ: Mapping[str, str]) -> list[Path]:
 def _places(environ: Mapping[str, str]) -> Iterator[Path]:
     own = environ.get(VARIABLE, "").strip()
     if own:
-        yield Path(expanded(own, environ))
+        place = expanded(own, environ)
+        if place.startswith("~"):
+            raise ConfigurationError(f"{VARIABLE} is {own!r}, but there is no such home: write the whole path")
+        yield Path(place)
         return
     service = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
     if service:
@@ -33,4 +47,6 @@ def _places(environ: Mapping[str, str]) -> Iterator[Path]:
     session = environ.get("XDG_RUNTIME_DIR", "").strip()
     if session:
         yield Path(session) / "prefect-agent"
-    yield Path(expanded("~/.prefect-agent", environ)) / "run"
+    home = home_of(environ)
+    if home is not None:
+        yield home / ".prefect-agent" / "run"

@@ -81,6 +81,12 @@ def expanded(text: str, environ: Mapping[str, str]) -> str:
     return _VARIABLE.sub(lambda match: environ.get(match[1], match[0]), text)
 
 
+def home_of(environ: Mapping[str, str]) -> Path | None:
+    """Return the home directory that *environ* names; None if it names none. Never a place below the current folder."""
+    home = Path(environ.get("HOME", ""))
+    return home if home.is_absolute() else None
+
+
 def at_home(path: str, source: str) -> Path:
     """Return *path* with a leading ``~`` or ``~user`` replaced.
 
