@@ -86,6 +86,11 @@ class WaitFacts:
         due = self.due or self.since
         return timedelta() if due is None else self.at - due
 
+    @property
+    def is_early(self) -> bool:
+        """Whether it is not due yet."""
+        return self.late < timedelta()
+
 
 @attrs.frozen(kw_only=True)
 class Finding:
@@ -147,7 +152,7 @@ def waiting(facts: WaitFacts) -> Iterator[Finding]:
         )
     elif facts.hold is Hold.LIMIT:
         yield _queued(facts)
-    elif facts.late < timedelta():
+    elif facts.is_early:
         yield _early(facts)
     yield from _agents(facts)
 
@@ -230,7 +235,7 @@ def _taken(facts: WaitFacts, alive: Sequence[SeenAgent]) -> Iterator[Finding]:
             cause="late",
             text=f"It is due for {span(facts.late)}, and an agent could take it, but none has claimed it.",
             remedies=(
-                "look whether that agent is at its --limit, or has errors: its log, or /api/health of --agent-address",
+                "look whether that agent is full, paused or unhealthy: prefect agent status, on its machine",
                 "look whether its claim is refused: the run's own log says so",
             ),
         )

@@ -116,7 +116,8 @@ class Container(containers.DeclarativeContainer):
     rests = {"rhythm": options.provided.rhythm}
     claims = {"claim": claim, "start_run": start_run, "gate": gate, "outbox": outbox, "pools": pools}
     poll_loop = Singleton(PollLoop, cloud=cloud, settings=settings, **claims, **shared, **time)
-    notice = Singleton(NoticeLateRuns, cloud=cloud, labels=settings.labels, **time)
+    describe = board.provided.describe
+    notice = Singleton(NoticeLateRuns, cloud=cloud, labels=settings.labels, describe=describe, **time)
     sweep_loop = Singleton(SweepLoop, sweep=sweep, clock=clock, settings=settings, notice=notice, **shared, **rests)
     watch_loop = Singleton(WatchLoop, platform=platform, settings=settings, owner=marks, wakes=wakes, **time, **rests)
     sends = {"outbox": outbox, "send_reports": send_reports}

@@ -3,13 +3,14 @@
 import re
 import shlex
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
 import attrs
 
+from prefect.agent.domain.model.asked_agents import AskedAgent, busy
 from prefect.agent.domain.model.flow_runs import ClaimRecord, FlowRunId
 from prefect.agent.domain.model.pending import wait_of
 from prefect.agent.domain.model.policy import REFUSES
@@ -31,8 +32,8 @@ from prefect.agent.domain.waiting import (
 )
 
 __all__ = [
-    "ALIVE", "CANNOT_START", "FORGOTTEN", "LATE", "Finding", "Hold", "Reference", "RunFacts", "SeenAgent", "UnitFacts",
-    "explain", "fits", "reference", "span", "takes",
+    "ALIVE", "CANNOT_START", "FORGOTTEN", "LATE", "AskedAgent", "Finding", "Hold", "Reference", "RunFacts", "SeenAgent",
+    "UnitFacts", "explain", "fits", "reference", "span", "takes",
 ]  # fmt: skip
 
 CANNOT_START: Final = "The flow run cannot be started"
@@ -58,29 +59,29 @@ def reference(text: str) -> Reference:
     return Reference(name=text.strip())
 
 
-def explain(facts: RunFacts, unit: UnitFacts | None = None) -> list[Finding]:
+def explain(facts: RunFacts, unit: UnitFacts | None = None, asked: Iterable[AskedAgent] = ()) -> list[Finding]:
     """What keeps the run, the first cause first, then what is well.
 
     Args:
         unit: What the platform says of its unit, if it was asked.
+        asked: Agents of the run's tenant that could be asked themselves.
     """
-    return causes_first(_findings(facts, unit))
+    return causes_first(_findings(facts, unit, asked))
 
 
-def _findings(facts: RunFacts, unit: UnitFacts | None) -> Iterator[Finding]:
+def _findings(facts: RunFacts, unit: UnitFacts | None, asked: Iterable[AskedAgent]) -> Iterator[Finding]:
     state = facts.state
     if unit is not None and unit.problem:
         yield _unavailable(unit.problem)
     if state.is_finished:
         yield _ended(facts)
     elif state.is_waiting:
-        yield from waiting(facts.wait)
-        if unit is not None and unit.alive:
-            yield _load(unit)
+        yield from _waiting(facts, unit, asked)
     elif state.is_open:
         yield from _claimed(facts, unit)
     else:
-        yield Finding(cause="unknown-state", text=f"No agent acts on the state {state.name}.")
+        text, remedy = f"No agent acts on the state {state.name}.", "set its state to Scheduled, if it is to be started"
+        yield Finding(cause="unknown-state", text=text, remedies=(remedy,))
 
 
 def _unavailable(problem: str) -> Finding:
@@ -110,15 +111,26 @@ def _ended(facts: RunFacts) -> Finding:
     )
 
 
-# --- it waits: domain.waiting, and the platform's load ---
+# --- it waits: domain.waiting, what agents say of themselves, and the platform's load ---
 
 
-def _load(unit: UnitFacts) -> Finding:
+def _waiting(facts: RunFacts, unit: UnitFacts | None, asked: Iterable[AskedAgent]) -> Iterator[Finding]:
+    """An agent that says why it does not claim explains better than a guess at what lateness means."""
+    said = busy(facts.wait, asked)
+    yield from said
+    is_explained = any(finding.stops for finding in said)
+    yield from (finding for finding in waiting(facts.wait) if not (is_explained and finding.cause == "late"))
+    if unit is not None and unit.alive and not said:
+        yield _load(unit, unit.alive)
+
+
+def _load(unit: UnitFacts, alive: int) -> Finding:
     text = (
-        f"{unit.alive} units are alive on the platform {unit.platform}: an agent there whose --limit is not higher "
-        "takes no run until one of them ends."
+        f"{alive} {'unit is' if alive == 1 else 'units are'} alive on the platform {unit.platform}: an agent there may "
+        f"be full. One with --limit {alive} or less claims nothing until a unit ends."
     )
-    return Finding(cause="units-alive", stops=False, text=text)
+    remedies = ("prefect agent status, on the agent's machine", "prefect agent why, with --agent-address URL")
+    return Finding(cause="units-alive", stops=False, text=text, remedies=remedies)
 
 
 # --- it is claimed ---

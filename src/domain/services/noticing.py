@@ -1,13 +1,13 @@
 """Say in the agent's log why flow runs that are due do not start, once for each run and cause."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from typing import Final
 
 import attrs
 
 from prefect.agent.domain.errors import CloudError
-from prefect.agent.domain.model.explaining import LATE, Finding, Reference, RunFacts, explain, fits, span
+from prefect.agent.domain.model.explaining import LATE, AskedAgent, Finding, Reference, RunFacts, explain, fits, span
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.run_titles import title
 from prefect.agent.ports import events
@@ -36,11 +36,13 @@ class NoticeLateRuns:
 
     Attributes:
         labels: The agent's.
+        describe: Says how the agent is: it may be full, or paused.
     """
 
     cloud: CloudApi
     clock: Clock
     labels: Collection[str] = ()
+    describe: Callable[[], AskedAgent] | None = None
     tell: EventSink = events.ignore
     _next: float = attrs.field(default=float("-inf"), init=False)
     _looked: dict[FlowRunId, tuple[float, str]] = attrs.field(factory=dict, init=False)
@@ -66,7 +68,8 @@ class NoticeLateRuns:
     def _look(self, run_id: FlowRunId, now: float) -> None:
         facts = self.cloud.facts(Reference(run_id=run_id))
         said = self._looked.pop(run_id, (0.0, ""))[1]
-        finding = None if facts is None else next((f for f in explain(facts) if self._concerns(facts, f)), None)
+        findings = () if facts is None else explain(facts, asked=() if self.describe is None else (self.describe(),))
+        finding = next((each for each in findings if facts is not None and self._concerns(facts, each)), None)
         cause = said if finding is None else finding.cause
         self._looked[run_id] = now, cause
         while len(self._looked) > MOST_REMEMBERED:

@@ -2,79 +2,65 @@
 
 import http.client
 import json
-import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-import attrs
 import click
 
+from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.model.explaining import span
 from prefect.agent.domain.texts import escaped
+from prefect.agent.entrypoints.cli.asking import AGENT_ADDRESS, Running, agent_at, running_agents
 from prefect.agent.entrypoints.runtime import outlet
-from prefect.agent.entrypoints.runtime.exits import ExitCode
-from prefect.agent.entrypoints.runtime.local_endpoint import SUFFIX, ask
-from prefect.agent.entrypoints.settings.runtime_directory import looked_at
+from prefect.agent.entrypoints.runtime.exits import ExitCode, exit_for
+from prefect.agent.entrypoints.runtime.local_endpoint import ask
 
 LOOK_EVERY: Final = 2.0
 """Seconds between two pictures of ``status --watch``."""
 
 
-@attrs.frozen
-class Running:
-    """One agent that answers at its socket."""
-
-    path: Path
-    facts: dict[str, Any]
-
-    @property
-    def name(self) -> str:
-        """The agent's name."""
-        return str(self.facts["agent"]["name"])
-
-    @property
-    def pid(self) -> int:
-        """The agent's process."""
-        return int(self.facts["agent"]["pid"])
+class NoAgent(Exception):
+    """No agent is where one was looked for; the message says what is there."""
 
 
-def running_agents() -> Iterator[Running]:
-    """Agents of this user on this machine; a socket that no process listens at any more is removed."""
-    for folder in looked_at(os.environ):
-        with suppress(OSError):
-            for path in sorted(folder.glob(f"*{SUFFIX}")):
-                found = _asked(path)
-                if found is not None:
-                    yield found
+def _chosen(name: str | None, address: str | None = None) -> list[Running]:
+    """The agent at *address*, else those of that name or process number; all if there is no name.
 
-
-def _asked(path: Path) -> Running | None:
-    try:
-        status, body = ask(path, "GET", "/status.json")
-        return Running(path, json.loads(body)) if status == 200 else None
-    except ConnectionRefusedError:  # its process is gone
-        with suppress(OSError):
-            path.unlink()
-    except (OSError, http.client.HTTPException, ValueError):
-        pass
-    return None
-
-
-def _chosen(name: str | None) -> list[Running]:
-    """The agents of that name or process number; all if there is no name. Ends the process if there is none."""
-    found = list(running_agents())
+    Raises:
+        ConfigurationError: The environment names an impossible folder of sockets.
+        NoAgent: There is none.
+    """
+    if address is not None:
+        return [_there(address)]
+    found = list(running_agents(clean_up=True))
     chosen = [each for each in found if name is None or name in {each.name, str(each.pid)}]
     if chosen:
         return chosen
     others = ", ".join(f"{each.name} ({each.pid})" for each in found)
-    which = f"no agent {name!r} runs here; there are: {others}" if found else "no agent of this user runs here"
-    outlet.say(f"Error: {which}", err=True)
-    sys.exit(int(ExitCode.CLOUD_UNAVAILABLE))
+    raise NoAgent(f"no agent {name!r} runs here; there are: {others}" if found else "no agent of this user runs here")
+
+
+def _there(address: str) -> Running:
+    try:
+        return agent_at(address)
+    except ValueError as problem:
+        raise NoAgent(f"no agent at {address}: {problem}") from problem
+
+
+@contextmanager
+def _ended_in_words() -> Generator[None]:
+    """End the process with one sentence if there is no agent."""
+    try:
+        yield
+    except (ConfigurationError, NoAgent) as problem:
+        outlet.say(f"Error: {problem}", err=True)
+        code = ExitCode.CLOUD_UNAVAILABLE if isinstance(problem, NoAgent) else exit_for(problem).code
+        sys.exit(int(code))
 
 
 def _one(name: str | None) -> Running:
@@ -89,28 +75,52 @@ def _one(name: str | None) -> Running:
 @click.argument("name", required=False)
 @click.option("--watch", is_flag=True, help="Show the status again and again, until Ctrl-C.")
 @click.option("--output", type=click.Choice(("text", "json")), default="text", show_default=True, help="Format.")
-def status(name: str | None, *, watch: bool, output: str) -> None:
+@AGENT_ADDRESS
+def status(name: str | None, *, watch: bool, output: str, agent_address: str | None) -> None:
     """Show what the agents of this machine do. NAME is an agent's name or process number; default: all.
 
-    Exits with 0 if all of them are healthy, with 1 if one is not, with 69 if there is none.
+    With --agent-address, show the one agent that serves its health there instead.
+
+    Exits with 0 if all of them are healthy, with 1 if one is not, with 69 if there is none; --watch ends with Ctrl-C
+    and 0.
 
     \b
     Examples:
         $ prefect agent status
         $ prefect agent status my-agent --watch
         $ prefect agent status --output json
+        $ prefect agent status --agent-address http://10.0.0.7:8080
     """
+    if name is not None and agent_address is not None:
+        raise click.UsageError("--agent-address names one agent already: leave NAME out")
+    if watch:
+        with _ended_in_words(), suppress(KeyboardInterrupt):
+            _watch(name, agent_address, output)
+        return
+    with _ended_in_words():
+        agents = _chosen(name, agent_address)
+    outlet.say(*_shown(agents, output))
+    sys.exit(int(any(not each.facts["healthy"] for each in agents)))
+
+
+def _watch(name: str | None, address: str | None, output: str) -> None:
+    """Show the status until Ctrl-C, also while no agent is there: one that restarts is seen again."""
     while True:
-        agents = _chosen(name)
-        if output == "json":
-            outlet.say(json.dumps([each.facts for each in agents], indent=2))
-        else:
-            outlet.say(*map(escaped, _pictures(agents)))
-        if not watch:
-            sys.exit(int(any(not each.facts["healthy"] for each in agents)))
-        time.sleep(LOOK_EVERY)
+        try:
+            lines = list(_shown(_chosen(name, address), output))
+        except NoAgent as problem:
+            lines = [] if output == "json" else [f"{problem}"]
         if sys.stdout.isatty():
             click.clear()
+        outlet.say(*lines)
+        time.sleep(LOOK_EVERY)
+
+
+def _shown(agents: Sequence[Running], output: str) -> Iterator[str]:
+    if output == "json":
+        yield json.dumps([each.facts for each in agents], indent=2)
+    else:
+        yield from map(escaped, _pictures(agents))
 
 
 @click.command()
@@ -153,9 +163,10 @@ def stop(name: str | None, *, now: bool) -> None:
 
 
 def _act(name: str | None, target: str, what: str) -> None:
-    agent = _one(name)
+    with _ended_in_words():
+        agent = _one(name)
     try:
-        code, body = ask(agent.path, "POST", target)
+        code, body = ask(Path(agent.where), "POST", target)
     except (OSError, http.client.HTTPException) as problem:
         if target != "/stop-now":  # which may end before it has answered
             outlet.say(f"Error: {agent.name} ({agent.pid}) does not answer: {problem}", err=True)

@@ -11,10 +11,11 @@ import attrs
 import click
 
 from prefect.agent.domain.errors import AgentError, PlatformError
-from prefect.agent.domain.model.explaining import Finding, RunFacts, UnitFacts, explain, reference, span
+from prefect.agent.domain.model.explaining import AskedAgent, Finding, RunFacts, UnitFacts, explain, reference, span
 from prefect.agent.domain.secrets import passwords_of
 from prefect.agent.domain.texts import escaped
 from prefect.agent.entrypoints.cli import options
+from prefect.agent.entrypoints.cli.asking import AGENT_ADDRESS, asked_agents
 from prefect.agent.entrypoints.runtime import outlet
 from prefect.agent.entrypoints.runtime.exits import exit_for
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 @click.option("--tenant-id", metavar="UUID", help="Id of the tenant. Default: the tenant of the API key.")
 @click.option("--config", metavar="FILE", help="Read settings from this file. Default: the files of Prefect 1.x.")
 @click.option("--namespace", metavar="NAME", help="Look for Jobs in this namespace. Default: the agent's namespace.")
+@AGENT_ADDRESS
 @click.option(
     "--output",
     type=click.Choice(("text", "json")),
@@ -44,11 +46,20 @@ if TYPE_CHECKING:
     show_default=True,
     help="Print text for people or JSON for programs.",
 )
-def why(run: str, platform: str | None, *, output: str, namespace: str | None, **login: str | None) -> None:
+def why(
+    run: str,
+    platform: str | None,
+    *,
+    output: str,
+    namespace: str | None,
+    agent_address: str | None,
+    **login: str | None,
+) -> None:
     """Say why a flow run does not start, and what to do about it. This command changes nothing.
 
     RUN is the run's id, its name (the latest run of that name), or the address that the client prints. Name a platform
-    to look for the run's unit there, too; then call the command where the agent runs.
+    to look for the run's unit there, too; then call the command where the agent runs. Agents of this machine are asked
+    whether they are full, paused or unhealthy; name one of another machine with --agent-address.
 
     The exit code is 0 if nothing prevents the run from starting, else 1.
 
@@ -56,24 +67,32 @@ def why(run: str, platform: str | None, *, output: str, namespace: str | None, *
     Examples:
         $ prefect agent why crimson-dolphin
         $ prefect agent why http://localhost:8080/default/flow-run/01a22128-7c50-7b11-8f6c-9f0c2d1f0e11 docker
+        $ prefect agent why crimson-dolphin --agent-address http://10.0.0.7:8080
     """
     if namespace and platform != "kubernetes":
         raise click.UsageError("--namespace is for kubernetes: name that platform, or leave the option out")
     try:
-        facts = _facts(run, login)
+        tenant, facts = _facts(run, login)
         unit = _unit(facts, platform, {"namespace": namespace} if namespace else {}) if facts and platform else None
+        asked = _asked(facts, tenant, agent_address) if facts else []
     except AgentError as problem:
         end = exit_for(problem)
         outlet.say(f"Error: {end}", err=True)
         sys.exit(end.code)
     if facts is None:
         raise click.UsageError(f"this tenant has no flow run with the id or the name {run!r}: check it and --tenant-id")
-    findings = explain(facts, unit)
+    findings = explain(facts, unit, asked)
     outlet.say(*([_as_json(facts, findings)] if output == "json" else map(escaped, _as_text(facts, findings))))
     sys.exit(int(any(finding.stops for finding in findings)))
 
 
-def _facts(run: str, login: dict[str, str | None]) -> RunFacts | None:
+def _asked(facts: RunFacts, tenant: str, address: str | None) -> list[AskedAgent]:
+    """How agents are, if that decides whether the run starts."""
+    return list(asked_agents(tenant, address)) if facts.state.is_waiting else []
+
+
+def _facts(run: str, login: dict[str, str | None]) -> tuple[str, RunFacts | None]:
+    """The tenant's id, and the facts about the run."""
     from prefect.agent.adapters.graphql import GraphQLCloudApi  # noqa: PLC0415 - heavy, as all below
     from prefect.agent.adapters.system.clock import SystemClock  # noqa: PLC0415
     from prefect.agent.entrypoints.settings.configuration import Configuration, connection  # noqa: PLC0415
@@ -86,8 +105,8 @@ def _facts(run: str, login: dict[str, str | None]) -> RunFacts | None:
         found.api, clock=SystemClock(), key=found.key, tenant_id=found.tenant_id, backend=found.backend
     )
     with closing(cloud):
-        cloud.connect()
-        return cloud.facts(reference(run))
+        tenant = cloud.connect()
+        return tenant.id, cloud.facts(reference(run))
 
 
 def _unit(facts: RunFacts, name: str, options: dict[str, Any]) -> UnitFacts | None:

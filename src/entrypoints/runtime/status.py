@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import attrs
 
+from prefect.agent.domain.model.asked_agents import AskedAgent
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.model.units import Unit
 from prefect.agent.domain.secrets import Mask
@@ -107,6 +108,10 @@ class StatusBoard:
             "rates": rates,
         }
 
+    def describe(self) -> AskedAgent:
+        """Return how the agent is, for an explanation in its own log."""
+        return described(self.facts(), "this agent")
+
     def starting(self) -> list[str]:
         """Names of the flow runs that were claimed and are being started."""
         with self._guard:
@@ -163,6 +168,28 @@ class StatusBoard:
         }
         while len(self._problems) > MOST_PROBLEMS:
             self._problems.popitem(last=False)
+
+
+def described(document: Any, where: str) -> AskedAgent:
+    """Return the agent that a document ``/status.json`` is of.
+
+    Raises:
+        ValueError: It is no such document.
+    """
+    try:
+        agent, slots = document["agent"], document["slots"]
+        return AskedAgent(
+            where=where,
+            name=str(agent["name"]),
+            labels=frozenset(map(str, agent["labels"])),
+            tenant=str(agent.get("tenant") or ""),
+            state=str(document["status"]),
+            reason=str(document["reason"] or ""),
+            units=int(slots["alive"]) + int(slots["starting"]),
+            limit=None if slots["limit"] is None else int(slots["limit"]),
+        )
+    except (AttributeError, KeyError, TypeError) as problem:
+        raise ValueError("it is no agent of this product: there is no status.json as an agent has it") from problem
 
 
 def _step(facts: Mapping[str, Any]) -> dict[str, Any]:

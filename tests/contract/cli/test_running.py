@@ -192,3 +192,49 @@ def test_a_long_runtime_directory_is_no_obstacle(machine: Machine) -> None:
         assert machine.status()[0]["agent"]["pid"] == process.pid
         assert machine.prefect("stop").returncode == 0
         assert process.wait(60) == 0
+
+
+def test_an_agent_without_a_home_makes_no_folder_called_tilde(machine: Machine) -> None:
+    """Nor anything else where it was started; it works, and ``status`` does not find it."""
+    work = machine.home / "work"
+    work.mkdir()
+    env = {**machine.env, "HOME": "~", "TMPDIR": str(machine.home), "PREFECT__CLOUD__API": machine.url}
+    del env["PREFECT_AGENT_RUNTIME_DIRECTORY"]
+    command: list[str | Path] = [PREFECT, *AGENT, "--max-polls", "1"]
+
+    done = subprocess.run(command, env=env, cwd=work, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert list(work.iterdir()) == []
+
+
+def test_the_status_of_an_agent_elsewhere(machine: Machine) -> None:
+    """By its address, without its socket; there it can be looked at only."""
+    with machine.agent("ann", "--agent-address", "http://127.0.0.1:0"):
+        address = machine.status()[0]["agent"]["address"]
+        machine.env["PREFECT_AGENT_RUNTIME_DIRECTORY"] = str(machine.home / "none")
+
+        [facts] = machine.status("--agent-address", address.removeprefix("http://"))
+
+        assert facts["agent"]["name"] == "ann"
+        assert machine.prefect("status", "--agent-address", address).stdout.startswith("ann  healthy  ")
+        assert machine.prefect("status", "ann", "--agent-address", address).returncode == 2
+        assert machine.prefect("pause", "--agent-address", address).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("address", "code", "said"),
+    [
+        ("http://127.0.0.1:1", 69, "Error: no agent at http://127.0.0.1:1: it does not answer: Connection refused"),
+        ("THE-CLOUD", 69, "it answers 404 for /status.json"),
+        ("ftp://x", 2, "is not an address"),
+        ("http://x:y", 2, "is not an address"),
+        ("", 2, "is not an address"),
+    ],
+)
+def test_an_address_without_an_agent(machine: Machine, address: str, code: int, said: str) -> None:
+    """One sentence, no traceback."""
+    done = machine.prefect("status", "--agent-address", machine.url if address == "THE-CLOUD" else address)
+
+    assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,94 +1,29 @@
 """Each cause that ``prefect agent why`` names, against the embedded Cloud and real platforms."""
 
-import json
 import os
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
 
 import attrs
 import pytest
-import requests
 
-from prefect.agent.adapters.graphql import GraphQLCloudApi
 from prefect.agent.adapters.process import ProcessPlatform
-from prefect.agent.adapters.system import SystemClock
-from prefect.agent.domain.model.flow_runs import ClaimRecord, FlowRunId
 from prefect.agent.domain.model.submissions import Submission
-from prefect.agent.domain.model.units import Unit, unit_name
-from prefect.agent.entrypoints.server.testing import running_server
-from prefect.agent.ports.cloud_api import ClaimRequest
-from support.commands import bare_environment
-from support.embedded import Embedded, Json, task_run
+from prefect.agent.domain.model.units import Unit
+from support.embedded import Json, task_run
 from support.waiting import wait_until
+from support.why_cloud import Cloud, claim, command, served, why
 
 SCHEDULE = {"clocks": [{"type": "IntervalClock", "interval": 3_600_000_000, "start_date": None}]}
-
-
-@attrs.define
-class Cloud(Embedded):
-    """An embedded Cloud over HTTP, whose clock can be set back.
-
-    Attributes:
-        back: How far.
-    """
-
-    url: str = ""
-    back: timedelta = timedelta()
-
-    def __attrs_post_init__(self) -> None:
-        """The server has the file."""
-
-    def clock(self) -> datetime:
-        """The Cloud's time."""
-        return datetime.now(timezone.utc) - self.back
-
-    def send(self, query: str, variables: object = None, headers: Mapping[str, str] | None = None) -> tuple[int, Json]:
-        """As a client does."""
-        body = {"query": query, "variables": variables}
-        answer = requests.post(self.url, json=body, headers=dict(headers or {}), timeout=30)
-        return answer.status_code, answer.json()
-
-    def new_run(self, *, tasks: int = 0, **more: Any) -> str:
-        """A new flow run of a new flow."""
-        return self.run(self.flow(self.project(), tasks=tasks), flow_run_name="crimson-dolphin", **more)
-
-    def ask_for_work(self, *labels: str) -> None:
-        """An agent registers, and asks."""
-        given = {"name": "gpu-1", "type": "DockerAgent", "labels": list(labels), "tenant_id": None}
-        agent = self.change("register_agent", "id", **given)["id"]
-        about = {"before": "2026-01-01T00:00:00+00:00", "labels": list(labels), "tenant_id": None}
-        self.change("get_runs_in_queue", "flow_run_ids", {"X-PREFECT-AGENT-ID": agent}, **about)
 
 
 @pytest.fixture
 def cloud(tmp_path: Path) -> Iterator[Cloud]:
     """A Cloud of one's own."""
-    cloud = Cloud(tmp_path / "cloud.db")
-    with running_server(cloud.path, now=cloud.clock) as url:
-        cloud.url = url
+    with served(tmp_path / "cloud.db") as cloud:
         yield cloud
-
-
-def command(cloud: Cloud, home: Path, *words: str, **more: str) -> "subprocess.CompletedProcess[str]":
-    """One of our commands, as a person calls it."""
-    env = bare_environment(home) | {"PREFECT__BACKEND": "server", "PREFECT__CLOUD__API": cloud.url} | more
-    env |= {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
-    program = [sys.executable, "-m", "prefect.agent", "agent", *words]
-    return subprocess.run(program, env=env, capture_output=True, text=True, timeout=120, check=False)
-
-
-def why(cloud: Cloud, home: Path, *words: str, **more: str) -> dict[str, dict[str, Any]]:
-    """The findings for the run, by cause; the exit code fits them."""
-    done = command(cloud, home, "why", *words, "--output", "json", **more)
-    assert done.stdout, done.stderr
-    findings = json.loads(done.stdout)["findings"]
-    assert done.returncode == int(any(finding["stops"] for finding in findings))
-    return {finding["cause"]: finding for finding in findings}
 
 
 def test_a_run_that_is_not_due(cloud: Cloud, tmp_path: Path) -> None:
@@ -100,6 +35,28 @@ def test_a_run_that_is_not_due(cloud: Cloud, tmp_path: Path) -> None:
 
     assert found["stops"]
     assert f"at {due:%Y-%m-%d %H:%M:%S} UTC" in found["text"]
+
+
+def test_a_run_whose_labels_no_agent_takes(cloud: Cloud, tmp_path: Path) -> None:
+    """With what each agent lacks, and the command of one that lacks nothing."""
+    run = cloud.new_run(labels=["gpu", "vm"])
+    cloud.ask_for_work("gpu")
+
+    found = why(cloud, tmp_path, run)["no-agent"]
+
+    assert found["stops"]
+    assert found["text"] == "No agent takes its labels: gpu, vm."
+    assert (found["rows"][1][0], found["rows"][1][-1]) == ("gpu-1", "vm")
+    assert "prefect agent start --label gpu --label vm" in found["remedies"]
+
+
+def test_a_tenant_without_agents(cloud: Cloud, tmp_path: Path) -> None:
+    """None has ever asked it for work."""
+    found = why(cloud, tmp_path, cloud.new_run())["no-agents"]
+
+    assert found["stops"]
+    assert found["text"] == "No agent asks this tenant for work."
+    assert "prefect agent start" in found["remedies"][0]
 
 
 def test_agents_that_have_gone(cloud: Cloud, tmp_path: Path) -> None:
@@ -208,6 +165,58 @@ def test_a_run_that_an_agent_refused(
     assert found["remedies"]
 
 
+def test_a_run_that_is_late(cloud: Cloud, tmp_path: Path) -> None:
+    """An agent takes its labels, asks for work, and yet does not claim it: it cannot be asked why."""
+    cloud.back = timedelta(minutes=5)
+    run = cloud.new_run()
+    cloud.back = timedelta()
+    cloud.ask_for_work()
+
+    found = why(cloud, tmp_path, run)["late"]
+
+    assert found["stops"]
+    assert found["text"].startswith("It is due for 5 min")
+    assert "prefect agent status" in found["remedies"][0]
+
+
+def test_a_run_that_has_ended(cloud: Cloud, tmp_path: Path) -> None:
+    """Nothing keeps it; with its last message."""
+    run = cloud.new_run()
+    cloud.set_state(run, "Success")
+
+    found = why(cloud, tmp_path, run)["finished"]
+
+    assert (found["stops"], found["text"]) == (False, "It has ended. Success.")
+
+
+def test_a_state_that_no_agent_acts_on(cloud: Cloud, tmp_path: Path) -> None:
+    """With what to do about it."""
+    run = cloud.new_run()
+    cloud.set_state(run, "ClientFailed")
+
+    found = why(cloud, tmp_path, run)["unknown-state"]
+
+    assert found["stops"]
+    assert "ClientFailed" in found["text"]
+    assert found["remedies"]
+
+
+@pytest.mark.parametrize(("state", "minutes", "stops"), [("Submitted", 0, False), ("Submitted", 5, True)])
+def test_a_run_that_another_product_has_claimed(
+    cloud: Cloud, tmp_path: Path, state: str, minutes: int, *, stops: bool
+) -> None:
+    """It left no record; after a minute that is a cause."""
+    run = cloud.new_run()
+    cloud.back = timedelta(minutes=minutes)
+    cloud.set_state(run, state)
+    cloud.back = timedelta()
+
+    found = why(cloud, tmp_path, run)["foreign-claim"]
+
+    assert found["stops"] is stops
+    assert found["text"].startswith("It is Submitted for ")
+
+
 # --- claimed ---
 
 
@@ -215,19 +224,21 @@ def test_a_run_that_an_agent_refused(
 class Claimed:
     """A run that an agent has claimed for a unit of this machine's processes."""
 
-    run: str
-    unit: str
+    submission: Submission
     platform: ProcessPlatform
+
+    @property
+    def run(self) -> str:
+        """The run's id."""
+        return self.submission.flow_run_id
 
     def start(self, script: str) -> None:
         """The claim's unit."""
-        words = ("/bin/sh", "-c", script)
-        given = Submission(name=self.unit, flow_run_id=FlowRunId(self.run), attempt="1", command=words)
-        self.platform.create(given)
+        self.platform.create(attrs.evolve(self.submission, command=("/bin/sh", "-c", script)))
 
     def look(self) -> Unit:
         """The unit."""
-        unit = self.platform.unit(self.unit)
+        unit = self.platform.unit(self.submission.name)
         assert unit is not None
         return unit
 
@@ -235,26 +246,13 @@ class Claimed:
 @pytest.fixture
 def claimed(cloud: Cloud, tmp_path: Path) -> Iterator[Claimed]:
     """A claim without a unit."""
-    run_id = FlowRunId(cloud.new_run())
-    api = GraphQLCloudApi(cloud.url, clock=SystemClock())
     platform = ProcessPlatform(tmp_path / ".prefect-agent" / "units", environ={"PATH": os.environ["PATH"]})
-    with closing(api), closing(platform):
-        api.connect()
-        (run,) = api.flow_runs([run_id])
-        name = unit_name(run.id, run.attempt)
-        record = ClaimRecord(
-            claimant="vm-1@host/1",
-            platform=platform.identity,
-            unit=name,
-            attempt=str(run.attempt),
-            agent_name="vm-1",
-            claimed_at=datetime.now(timezone.utc) - timedelta(minutes=3),
-        )
-        api.claim([ClaimRequest(run=run, record=record)])
+    with closing(platform):
+        submission = claim(cloud, platform.identity)
         try:
-            yield Claimed(run_id, name, platform)
+            yield Claimed(submission, platform)
         finally:
-            platform.stop(name, grace=0)
+            platform.stop(submission.name, grace=0)
 
 
 def test_a_claim_whose_unit_is_absent(cloud: Cloud, claimed: Claimed, tmp_path: Path) -> None:
@@ -263,7 +261,8 @@ def test_a_claim_whose_unit_is_absent(cloud: Cloud, claimed: Claimed, tmp_path: 
 
     text = found["claimed"]["text"]
     assert text.startswith("The agent vm-1 claimed it 3 min")
-    assert text.endswith(f"for the unit {claimed.unit}.")
+    assert text.endswith(f"for the unit {claimed.submission.name}.")
+    assert found["recovered"]["text"].startswith("Its claim was recovered 2 times")
     assert found["unit-absent"]["stops"]
 
 
@@ -294,4 +293,6 @@ def test_units_that_may_fill_an_agent(cloud: Cloud, claimed: Claimed, tmp_path: 
     found = why(cloud, tmp_path, cloud.run(cloud.flow(cloud.project("q"))), "process")["units-alive"]
 
     assert not found["stops"]
-    assert found["text"].startswith("1 units are alive")
+    assert found["text"].startswith("1 unit is alive")
+    assert "may be full" in found["text"]
+    assert found["remedies"]

@@ -1,22 +1,20 @@
 """What a Job that does not start waits for, on a real Kubernetes API server: why names it, and what to do."""
 
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from prefect.agent.adapters.phases import named_state
-from prefect.agent.domain.model.explaining import RunFacts, UnitFacts, explain
-from prefect.agent.domain.model.flow_runs import ClaimRecord
-from prefect.agent.domain.model.submissions import Submission
-from prefect.agent.domain.model.units import Unit
 from support.kubernetes.control_plane import ControlPlane
 from support.kubernetes.harness import KubernetesHarness, kubernetes_harness, once, submission, with_pod
 from support.kubernetes.kubelet import ProcessKubelet
 from support.kubernetes.scratch_namespace import NOWHERE
+from support.why_cloud import Cloud, claim, served, why
 
 pytestmark = pytest.mark.kubernetes
+
+Template = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -28,45 +26,60 @@ def harness(control_plane: ControlPlane, kubelet: ProcessKubelet) -> Iterator[Ku
         yield harness
 
 
-def pod(**spec: Any) -> Submission:
+LITTLE = {"resources": {"requests": {"memory": "1Mi"}}}
+
+
+def pod(**spec: Any) -> Template:
     """Of a run whose pod has this specification, and asks for a little memory."""
-    little = {"resources": {"requests": {"memory": "1Mi"}}}
-    return submission(template=with_pod(**{"containers": [{"name": "flow", **little}], **spec}))
+    return with_pod(**{"containers": [{"name": "flow", **LITTLE}], **spec})
 
 
 LARGE = [{"name": "flow", "resources": {"requests": {"memory": "2Gi"}}}]
 CLAIM = [{"name": "data", "persistentVolumeClaim": {"claimName": "no-such-claim"}}]
-MISSING = submission(
-    ending="image-error:ErrImagePull:no such image",
-    template=with_pod(containers=[{"name": "flow", "resources": {"requests": {"memory": "1Mi"}}}]),
-)
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[Cloud]:
+    """A Cloud of one's own."""
+    with served(tmp_path / "cloud.db") as cloud:
+        yield cloud
 
 
 @pytest.mark.parametrize(
-    ("made", "waits_for"),
+    ("template", "ending", "waits_for", "says"),
     [
-        (pod(nodeSelector=NOWHERE), "a node"),
-        (pod(volumes=CLAIM), "a volume"),
-        (pod(containers=LARGE), "room in a quota"),
-        (MISSING, "its image"),
+        (pod(nodeSelector=NOWHERE), "", "a node", "node"),
+        (pod(volumes=CLAIM), "", "a volume", "no-such-claim"),
+        (pod(containers=LARGE), "", "room in a quota", "exceeded quota"),
+        (pod(), "image-error:ErrImagePull:no such image", "its image", "no such image"),
     ],
     ids=["scheduling", "volume", "quota", "image"],
 )
-def test_a_pending_unit_says_what_it_waits_for(harness: KubernetesHarness, made: Submission, waits_for: str) -> None:
-    """With what to do about it."""
-    platform = harness.platform()
+def test_a_pending_unit_says_what_it_waits_for(
+    harness: KubernetesHarness, cloud: Cloud, tmp_path: Path, template: Template, ending: str, waits_for: str, says: str
+) -> None:
+    """The command names it in the platform's words, with what to do about it."""
+    platform, kubeconfig = harness.platform(), harness.kubeconfig()
+    claimed = claim(cloud, platform.identity)
+    about = {"name": claimed.name, "flow_run_id": claimed.flow_run_id, "attempt": claimed.attempt}
+    made = submission(ending=ending, template=template, **about)
     platform.create(made)
+    once(platform, made.name, lambda unit: unit.evidence and unit.evidence.reason not in {"Slow", "ContainerCreating"})
 
-    def is_said(unit: Unit) -> bool:
-        return bool(unit.evidence and unit.evidence.reason not in {"Slow", "ContainerCreating"})
+    words = (made.flow_run_id, "kubernetes", "--namespace", harness.namespace)
+    found = why(cloud, tmp_path, *words, KUBECONFIG=kubeconfig)["unit-pending"]
 
-    unit = once(platform, made.name, is_said)
+    assert found["stops"]
+    assert f"waits for {waits_for}: " in found["text"]
+    assert says in found["text"]
+    assert found["remedies"]
 
-    now = datetime.now(timezone.utc)
-    claim = ClaimRecord(claimant="a", platform="here", unit=made.name, attempt="1", claimed_at=now)
-    state = named_state("Submitted")
-    facts = RunFacts(id=made.flow_run_id, name="run", flow="f", state=state, since=now, claim=claim, at=now)
-    found = explain(facts, UnitFacts(platform="here", unit=unit))[0]
-    assert found.cause == "unit-pending"
-    assert f"waits for {waits_for}: " in found.text
-    assert found.remedies
+
+def test_a_job_that_is_gone_is_said_to_be_absent(harness: KubernetesHarness, cloud: Cloud, tmp_path: Path) -> None:
+    """The cluster was asked, and has none of that name."""
+    claimed = claim(cloud, harness.platform().identity)
+
+    words = (claimed.flow_run_id, "kubernetes", "--namespace", harness.namespace)
+    found = why(cloud, tmp_path, *words, KUBECONFIG=harness.kubeconfig())
+
+    assert f"Its unit {claimed.name} does not exist." in found["unit-absent"]["text"]

@@ -5,6 +5,7 @@ import pytest
 
 from prefect.agent.adapters.fakes import InMemoryCloudApi, ManualClock
 from prefect.agent.domain.errors import CloudUnavailable
+from prefect.agent.domain.model.explaining import AskedAgent
 from prefect.agent.domain.services import noticing
 from prefect.agent.domain.services.noticing import ASK_AGAIN, LOOK_EVERY, NoticeLateRuns
 from prefect.agent.ports import events
@@ -63,6 +64,18 @@ def test_an_own_run_that_is_late_is_explained(watcher: Watcher) -> None:
     watcher.cloud.add_flow_run(labels=["gpu"])
 
     assert len(watcher.look()) == 1
+
+
+def test_an_agent_that_is_full_says_so_itself(watcher: Watcher) -> None:
+    """That is the cause, and no guess at what its lateness means."""
+    labels = frozenset({"gpu"})
+    watcher.notice.describe = lambda: AskedAgent(where="this agent", name="gpu-1", labels=labels, units=2, limit=2)
+    watcher.cloud.add_flow_run(labels=["gpu"])
+
+    (said,) = watcher.look()
+
+    assert "The agent gpu-1 (this agent) is full: 2 units are alive, --limit 2." in said
+    assert watcher.heard.events[-1].fields["cause"] == "agent-full"
 
 
 def test_another_agents_run_is_left_to_that_agent(watcher: Watcher) -> None:

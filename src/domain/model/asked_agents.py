@@ -1,0 +1,104 @@
+"""What running agents say of themselves, and what of it keeps a flow run waiting. Facts in, findings out. Pure."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+import attrs
+
+from prefect.agent.domain.waiting import ALIVE, Finding, WaitFacts, fits, start_an_agent, takes
+
+HEALTHY: Final = "healthy"
+PAUSED: Final = "paused"
+
+
+@attrs.frozen(kw_only=True)
+class AskedAgent:
+    """A running agent as it describes itself.
+
+    Attributes:
+        where: How it was reached, for people: ``process 7 of this machine``.
+        tenant: Id of its tenant; empty before it has connected.
+        state: ``starting``, ``healthy``, ``paused`` or ``unhealthy``.
+        reason: Why it is unhealthy; empty if it is not.
+        units: How many units it counts as alive, those that it starts now included.
+        limit: How many there may be; None for any number.
+        silence: Why it did not answer; then only *where* is known. Empty if it did.
+    """
+
+    where: str
+    name: str = ""
+    labels: frozenset[str] = frozenset()
+    tenant: str = ""
+    state: str = HEALTHY
+    reason: str = ""
+    units: int = 0
+    limit: int | None = None
+    silence: str = ""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it claims nothing until one of its units ends."""
+        return self.limit is not None and self.units >= self.limit
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it claims what it takes."""
+        return self.state == HEALTHY and not self.is_full and not self.silence
+
+
+def busy(facts: WaitFacts, asked: Iterable[AskedAgent]) -> list[Finding]:
+    """What agents that take the run say about whether they have room for it.
+
+    It is certain that they keep the run waiting if none of them has room and the Cloud knows of no other agent that is
+    alive and takes the run. Agents of the same name and labels count as one, as in the Cloud.
+    """
+    heard = [each for each in asked if each.silence or fits(facts.labels, each.labels)]
+    fitting = [each for each in heard if not each.silence]
+    known = {(each.name, each.labels) for each in fitting}
+    others = [each for each in _alive(facts) if each not in known]
+    is_due = facts.hold is None and not facts.is_early
+    is_certain = is_due and not others and not any(each.has_room for each in fitting)
+    return [*_told(facts, fitting, is_certain=is_certain), *map(_silent, (each for each in heard if each.silence))]
+
+
+def _alive(facts: WaitFacts) -> Iterator[tuple[str, frozenset[str]]]:
+    for each in facts.agents:
+        if takes(each, facts.labels) and each.last_seen is not None and facts.at - each.last_seen <= ALIVE:
+            yield each.name, each.labels
+
+
+def _told(facts: WaitFacts, fitting: Sequence[AskedAgent], *, is_certain: bool) -> Iterator[Finding]:
+    for agent in fitting:
+        what = f"The agent {agent.name} ({agent.where})"
+        if agent.state == PAUSED:
+            text, remedies = f"{what} is paused: it claims nothing.", (f"prefect agent resume {agent.name}",)
+            yield Finding(cause="agent-paused", stops=is_certain, text=text, remedies=remedies)
+        elif agent.state != HEALTHY:
+            text = f"{what} is {agent.state}: {agent.reason or 'it does not say why'}"
+            remedies = ("prefect agent doctor, with the options of the agent",)
+            yield Finding(cause="agent-unhealthy", stops=is_certain, text=text, remedies=remedies)
+        elif agent.is_full:
+            yield _full(facts, agent, what, is_certain=is_certain)
+        else:
+            limit = "it has no --limit" if agent.limit is None else f"--limit {agent.limit}"
+            text = f"{what} has room: {_count(agent.units)} alive, {limit}."
+            yield Finding(cause="agent-has-room", stops=False, text=text)
+
+
+def _full(facts: WaitFacts, agent: AskedAgent, what: str, *, is_certain: bool) -> Finding:
+    return Finding(
+        cause="agent-full",
+        stops=is_certain,
+        text=f"{what} is full: {_count(agent.units)} alive, --limit {agent.limit}. "
+        "It claims the next flow run when one of them ends.",
+        remedies=("wait until one of them ends", "start it with a higher --limit", start_an_agent(facts)[0]),
+    )
+
+
+def _silent(agent: AskedAgent) -> Finding:
+    text = f"The agent at {agent.where} could not be asked: {agent.silence}"
+    return Finding(cause="agent-unseen", stops=False, text=text)
+
+
+def _count(units: int) -> str:
+    return "1 unit is" if units == 1 else f"{units} units are"

@@ -1,0 +1,89 @@
+"""What ``prefect agent why RUN docker`` says of a run's container, with a real engine and the embedded Cloud."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+from docker.api.client import APIClient
+from docker.utils import kwargs_from_env
+
+from prefect.agent.domain.model.submissions import Submission
+from support.docker_harness import DockerHarness
+from support.waiting import wait_until
+from support.why_cloud import Cloud, claim, served, why
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.fixture
+def harness(small_image: str) -> Iterator[DockerHarness]:
+    """The engine."""
+    harness = DockerHarness(APIClient(version="auto", **kwargs_from_env()), small_image)
+    yield harness
+    harness.clean()
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[Cloud]:
+    """A Cloud of one's own."""
+    with served(tmp_path / "cloud.db") as cloud:
+        yield cloud
+
+
+def claimed(cloud: Cloud, harness: DockerHarness, script: str) -> Submission:
+    """A run that was claimed for this engine, and what its container is to be of."""
+    submission = claim(cloud, harness.platform().identity)
+    harness.own(submission.name)
+    return attrs.evolve(submission, command=("sh", "-c", script), image=harness.image)
+
+
+def test_a_container_that_executes(cloud: Cloud, harness: DockerHarness, tmp_path: Path) -> None:
+    """Nothing keeps the run, as long as it is not late."""
+    made = claimed(cloud, harness, "exec sleep 600")
+    harness.platform().create(made)
+
+    found = why(cloud, tmp_path, made.flow_run_id, "docker")
+
+    assert not found["unit-executes"]["stops"]
+    assert found["unit-executes"]["text"].startswith(f"Its unit {made.name} executes")
+
+
+def test_a_container_that_has_ended(cloud: Cloud, harness: DockerHarness, tmp_path: Path) -> None:
+    """With its exit code."""
+    made, platform = claimed(cloud, harness, "exit 3"), harness.platform()
+    platform.create(made)
+
+    def has_ended() -> bool:
+        unit = platform.unit(made.name)
+        return unit is not None and unit.status.has_ended
+
+    wait_until(has_ended, 30, "the container has ended")
+    found = why(cloud, tmp_path, made.flow_run_id, "docker")["unit-ended"]
+
+    assert found["stops"]
+    assert "exit code 3" in found["text"]
+
+
+def test_a_container_that_is_gone(cloud: Cloud, harness: DockerHarness, tmp_path: Path) -> None:
+    """A person has removed it."""
+    made = claimed(cloud, harness, "exec sleep 600")
+    harness.platform().create(made)
+    harness.client.remove_container(made.name, force=True)
+
+    found = why(cloud, tmp_path, made.flow_run_id, "docker")["unit-absent"]
+
+    assert found["stops"]
+    assert f"Its unit {made.name} does not exist." in found["text"]
+
+
+def test_an_engine_that_is_away(cloud: Cloud, harness: DockerHarness, tmp_path: Path) -> None:
+    """The unit could not be looked for; who claimed the run is said all the same."""
+    made = claimed(cloud, harness, "exit 0")
+
+    found = why(cloud, tmp_path, made.flow_run_id, "docker", DOCKER_HOST="tcp://127.0.0.1:1")
+
+    assert found["platform-unavailable"]["stops"]
+    assert "127.0.0.1:1" in found["platform-unavailable"]["text"]
+    assert not found["unit-unseen"]["stops"]
+    assert found["claimed"]["text"].startswith("The agent vm-1 claimed it")
