@@ -10,7 +10,7 @@ import re
 import socket
 import struct
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final
@@ -40,6 +40,7 @@ class Fault:
         reset: Whether the connection ends with a reset and not in an orderly way.
         hold: Whether nothing is answered until the fault is lifted.
         latency: Seconds before anything else.
+        change: Makes another answer of the service's own.
     """
 
     name: str
@@ -53,6 +54,16 @@ class Fault:
     reset: bool = False
     hold: bool = False
     latency: float = 0.0
+    change: Callable[[bytes], bytes] | None = None
+
+
+def dated(date: str) -> Fault:
+    """The service answers by a clock of its own."""
+
+    def change(answer: bytes) -> bytes:
+        return re.sub(rb"(?i)\r\ndate: [^\r]*", b"\r\nDate: " + date.encode(), answer, count=1)
+
+    return Fault(name=f"it is {date}", reaches=True, change=change)
 
 
 def status(code: int, body: object = None, *, reaches: bool = False, **headers: str) -> Fault:
@@ -209,6 +220,8 @@ class FaultProxy:
             if fault.reaches:
                 self._ask(request)
             connection.sendall(_answer(fault))
+        elif fault.change is not None:
+            connection.sendall(fault.change(self._ask(request)))
         elif fault.reaches and not fault.drip and not fault.hold and fault.cut is None:
             self._pass(connection, request)
         elif fault.reaches:

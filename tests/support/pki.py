@@ -48,22 +48,30 @@ class Pki:
         """What tokens of service accounts are signed with: the public half stands for the certificate."""
         return self._files("service-accounts")
 
-    def server(self, name: str, *, names: str = LOOPBACK) -> Certificate:
-        """A certificate for a server on loopback."""
-        return self._sign(name, f"/CN={name}", "serverAuth", names)
+    def server(self, name: str, *, names: str = LOOPBACK, days: int = 30) -> Certificate:
+        """A certificate for a server on loopback, valid for so many days."""
+        return self._sign(name, f"/CN={name}", "serverAuth", names, days)
 
     def client(self, name: str, subject: str) -> Certificate:
         """A certificate for a client: its subject is user (CN) and groups (O)."""
         return self._sign(name, subject, "clientAuth", "")
 
-    def _sign(self, name: str, subject: str, usage: str, names: str) -> Certificate:
+    def _sign(self, name: str, subject: str, usage: str, names: str, days: int = 30) -> Certificate:
         made, request, extensions = self._files(name), self.folder / f"{name}.csr", self.folder / f"{name}.ext"
         lines = ["keyUsage=critical,digitalSignature", f"extendedKeyUsage={usage}"]
         if not self.bare:
             lines += ["subjectKeyIdentifier=hash", "authorityKeyIdentifier=keyid"]
         extensions.write_text("\n".join([*lines, f"subjectAltName={names}" if names else ""]))
         self._openssl("req", *NEW_KEY, "-subj", subject, "-keyout", made.key, "-out", request)
-        signer = ("-CA", self.authority.certificate, "-CAkey", self.authority.key, "-CAcreateserial", "-days", "30")
+        signer = (
+            "-CA",
+            self.authority.certificate,
+            "-CAkey",
+            self.authority.key,
+            "-CAcreateserial",
+            "-days",
+            str(days),
+        )
         self._openssl("x509", "-req", "-in", request, *signer, "-extfile", extensions, "-out", made.certificate)
         return made
 

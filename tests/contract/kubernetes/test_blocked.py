@@ -10,6 +10,7 @@ from prefect.agent.domain.errors import ConfigurationError, CreateBlocked, Platf
 from prefect.agent.domain.model.units import UnitStatus
 from support.kubernetes.control_plane import ControlPlane
 from support.kubernetes.harness import KubernetesHarness, kubernetes_harness, submission, with_pod
+from support.kubernetes.refusing import limit_jobs
 from support.kubernetes.scratch_namespace import NOWHERE
 from support.kubernetes.webhook import Webhook
 from support.waiting import wait_until
@@ -26,23 +27,6 @@ def harness(control_plane: ControlPlane) -> Iterator[KubernetesHarness]:
         yield harness
 
 
-def limit(harness: KubernetesHarness, jobs: int) -> None:
-    """Let the namespace have so many Jobs."""
-    path = f"/api/v1/namespaces/{harness.namespace}/resourcequotas"
-    hard = {"spec": {"hard": {"count/jobs.batch": str(jobs)}}}
-    if harness.scratch.api.exists(f"{path}/one"):
-        harness.scratch.api.patch(f"{path}/one", hard)
-    else:
-        harness.scratch.api.post(path, {"metadata": {"name": "one"}, **hard})
-    wait_until(lambda: is_held(harness, jobs), 20, "the quota holds")
-
-
-def is_held(harness: KubernetesHarness, jobs: int) -> bool:
-    """Whether the quota's controller has counted."""
-    quota = harness.scratch.api.get(f"/api/v1/namespaces/{harness.namespace}/resourcequotas/one")
-    return bool(quota.get("status", {}).get("hard", {}).get("count/jobs.batch") == str(jobs))
-
-
 def waits() -> Any:
     """A unit whose pod finds no node."""
     return submission(template=with_pod(nodeSelector=NOWHERE))
@@ -50,7 +34,7 @@ def waits() -> Any:
 
 def test_a_full_quota_is_waited_for(harness: KubernetesHarness) -> None:
     """As long as the documentation says; the check tells whether there is room, and makes nothing."""
-    limit(harness, 0)
+    limit_jobs(harness, 0)
     platform, unit = harness.platform(start=600), waits()
     platform.check()  # an agent starts all the same: what it removes may make the room
 
@@ -61,7 +45,7 @@ def test_a_full_quota_is_waited_for(harness: KubernetesHarness) -> None:
         with pytest.raises(CreateBlocked, match="exceeded quota: one"):
             platform.check()
 
-    limit(harness, 1)
+    limit_jobs(harness, 1)
     wait_until(lambda: passes(platform), 20, "there is room")
     assert harness.scratch.api.list(harness.scratch.jobs) == []
     assert platform.create(unit).status is UnitStatus.PENDING
