@@ -25,6 +25,9 @@ from prefect.agent.domain.model.checks import (
     Step,
 )
 
+SERVER, PERMISSIONS = "api-server", "permissions"
+"""Names of steps that others need."""
+
 _RULES: Final = "look at --job-template, --job-security and the other options for Jobs"
 
 
@@ -52,14 +55,13 @@ class ClusterCheckup:
                 text = "The nodes pull images when a pod needs them, which cannot be seen from here"
                 yield Noted(severity=Severity.UNCHECKED, text=f"{text}: {', '.join(found)}.")
 
-        first, granted = "api-server", "permissions"
         return (
-            Step(name=first, ask=self._version),
-            Step(name="api-server-clock", ask=self._clock, needs=(first,)),
-            Step(name=granted, ask=self._permissions, needs=(first,)),
-            Step(name="namespace", ask=self._namespace, needs=(first, granted)),
-            Step(name="trial-job", ask=self._trial, needs=(first, granted, "namespace")),
-            Step(name=IMAGES, ask=look, needs=(first,)),
+            Step(name=SERVER, ask=self._version),
+            Step(name="api-server-clock", ask=self._clock, needs=(SERVER,)),
+            Step(name=PERMISSIONS, ask=self._permissions, needs=(SERVER,)),
+            Step(name="namespace", ask=self._namespace, needs=(SERVER, PERMISSIONS)),
+            Step(name="trial-job", ask=self._trial, needs=(SERVER, PERMISSIONS, "namespace")),
+            Step(name=IMAGES, ask=look, needs=(SERVER,)),
         )
 
     def _version(self) -> Iterator[Fact]:

@@ -70,7 +70,8 @@ class Doctor:
         yield Step(name="secrets", ask=self._exposures, needs=(SETTINGS,))
         yield Step(name="state-directory", ask=self._state, needs=(SETTINGS,))
         if self._parts is None:
-            yield from (Step(name=name, ask=tuple, needs=(SETTINGS,)) for name in (CLOUD, PLATFORM))
+            yield Step(name=CLOUD, ask=tuple, needs=(SETTINGS,))
+            yield Step(name=PLATFORM, ask=tuple, needs=(SETTINGS,))
             return
         yield from self._parts.cloud.checks()
         yield Step(name=PLATFORM, ask=self._make_platform)
