@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -21,8 +21,18 @@ from prefect.agent.entrypoints.settings.values import sound
 
 Starter = Callable[..., None]
 
+SIGNALS: Final = """\b
+Signals:
+  SIGINT, SIGTERM, SIGHUP  drain: claim nothing more, finish what is being
+                           started (at most --drain-timeout), send reports,
+                           end with 0; flow runs go on
+  a second one, more than  end at once with 128 and its number; the next
+  a second later           agent here takes over what was left
+"""
+"""What an agent does on signals, for the end of a help text."""
 
-@click.command(cls=PlatformCommand)
+
+@click.command(cls=PlatformCommand, epilog=SIGNALS)
 @click.argument("platform", default="local", metavar=f"[{options.AGENTS}]")
 @options.common
 @options.every_platform
@@ -46,7 +56,7 @@ def starter(class_name: str, own: Callable[[Starter], Starter], help_text: str) 
         own: Decorator that adds the options of this kind of agent.
     """
 
-    @click.command("start", help=help_text)
+    @click.command("start", help=help_text, epilog=SIGNALS)
     @options.common
     @own
     def start_one(**given: Any) -> None:

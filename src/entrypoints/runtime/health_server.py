@@ -19,7 +19,7 @@ import attrs
 
 from prefect.agent.domain.addresses import is_loopback_address
 from prefect.agent.domain.errors import ConfigurationError
-from prefect.agent.entrypoints.runtime.site import Page, Reply, Site, done, refused
+from prefect.agent.entrypoints.runtime.site import JSON, Page, Reply, Site, done, refused
 from prefect.agent.entrypoints.runtime.visits import SECURITY_HEADERS, has_foreign_name, is_from_another_site
 
 MOST_CONNECTIONS: Final = 16
@@ -40,7 +40,16 @@ LONGEST_HEAD: Final = 8192
 LOCAL: Final = "local"
 """Stands for the address of a client that came by a unix socket."""
 
-TURNED_AWAY: Final = b"HTTP/1.0 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+def _plain(status: str, why: str) -> bytes:
+    """Return an answer for a client whose request is not read."""
+    body = refused(0, why).body
+    head = f"HTTP/1.0 {status}\r\nContent-Type: {JSON}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    return head.encode() + body
+
+
+TURNED_AWAY: Final = _plain("503 Service Unavailable", f"{MOST_CONNECTIONS} connections are open already: try again")
+TOO_LONG: Final = _plain("431 Request Header Fields Too Large", f"the head has more than {LONGEST_HEAD} bytes")
 
 
 @attrs.define
@@ -260,7 +269,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         """Read the whole head within the time of a request, so that a slow client cannot occupy the thread."""
-        head = _read_head(self.request, time.monotonic() + SECONDS)
+        try:
+            head = _read_head(self.request, time.monotonic() + SECONDS)
+        except ValueError:
+            self.request.sendall(TOO_LONG)
+            raise
         super().setup()
         self.rfile.close()
         self.rfile = io.BufferedReader(io.BytesIO(head))
@@ -309,7 +322,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _refuse(self) -> None:
         self._answer(refused(405, f"{self.command[:20]} is not for this path"))
 
-    do_PUT = do_DELETE = do_PATCH = _refuse  # noqa: N815
+    do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _refuse  # noqa: N815
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer what is no request that can be served, as the standard library finds it."""
+        self.request_version = self.protocol_version  # one that was not understood: an answer has a head all the same
+        self._answer(refused(code, message or explain or self.responses.get(code, ("",))[0]))
 
     def _answer(self, reply: Reply) -> None:
         self.close_connection = True

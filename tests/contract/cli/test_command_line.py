@@ -313,6 +313,16 @@ def test_prefect_agent_is_a_spelling_of_its_own(env: Env, words: tuple[str, ...]
     assert done.stdout.startswith(f"Usage: prefect-agent {' '.join(words[:-1])} [OPTIONS]")
 
 
+@pytest.mark.parametrize("words", [("start",), ("agent", "start"), ("agent", "docker", "start")])
+def test_the_help_of_start_says_what_signals_do(env: Env, words: tuple[str, ...]) -> None:
+    """The first one, and a second one; in lines that are not folded."""
+    lines = run(env, *words, "-h").stdout.splitlines()
+
+    said = lines[lines.index("  Signals:") :]
+    assert said[1].startswith("    SIGINT, SIGTERM, SIGHUP  drain: ")
+    assert said[4].startswith("    a second one, more than  end at once with 128 and its number")
+
+
 def test_the_process_agent_has_the_spelling_of_its_siblings(env: Env) -> None:
     """`prefect agent process start` is the flat `start process`."""
     done = run(env, "agent", "process", "start", "--api", NOBODY, "--no-wait")

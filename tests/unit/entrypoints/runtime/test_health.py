@@ -16,11 +16,12 @@ from prefect.agent.domain.addresses import is_loopback_address
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.entrypoints.runtime import health_server
 from prefect.agent.entrypoints.runtime.health import STALE_AFTER, SUCCESSES, Health
-from prefect.agent.entrypoints.runtime.health_server import MOST_CONNECTIONS, SECONDS, HealthServer
-from prefect.agent.entrypoints.runtime.site import Site, health_pages
+from prefect.agent.entrypoints.runtime.health_server import LONGEST_HEAD, MOST_CONNECTIONS, SECONDS, HealthServer
+from prefect.agent.entrypoints.runtime.site import JSON, Site, health_pages
 from prefect.agent.ports import events
 from prefect.agent.ports.events import Event
 from support.builders import HandClock
+from support.raw_http import read
 from support.waiting import wait_until
 
 
@@ -312,6 +313,39 @@ def test_other_methods_are_refused(served: Watched, method: str, path: str) -> N
 
 
 @pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET /nowhere HTTP/1.0\r\n\r\n", 404),
+        (b"DELETE /livez HTTP/1.0\r\n\r\n", 405),
+        (b"OPTIONS /livez HTTP/1.0\r\n\r\n", 405),
+        (b"BREW /livez HTTP/1.0\r\n\r\n", 501),
+        (b"GET /livez HTTP/9.9\r\n\r\n", 505),
+        (b"GET /livez HTTP/x\r\n\r\n", 400),
+        (b"GET /livez HTTP/1.0\r\nX: " + b"x" * LONGEST_HEAD + b"\r\n\r\n", 431),
+    ],
+    ids=["path", "method", "options", "unknown-method", "version", "no-version", "long-head"],
+)
+def test_every_error_is_json(served: Watched, request_: bytes, status: int) -> None:
+    """What keeps a request from being served, as ``error``."""
+    with ExitStack() as stack:
+        client = silent(served, stack)
+        client.sendall(request_)
+        found = read(client)
+
+    assert (found.status, found.headers["content-type"]) == (status, JSON)
+    assert json.loads(found.body)["error"]
+    assert int(found.headers["content-length"]) == len(found.body)
+
+
+def test_a_head_request_has_no_body(served: Watched) -> None:
+    """Status and headers are those of GET, of errors, too."""
+    served.clock.seconds += STALE_AFTER + 1
+    for path, status in (("/api/health", 503), ("/readyz", 503), ("/nowhere", 404)):
+        assert served.ask("HEAD", path) == (status, "")
+        assert served.ask("GET", path)[0] == status
+
+
+@pytest.mark.parametrize(
     ("address", "here"),
     [
         ("127.0.0.1", True),
@@ -340,7 +374,9 @@ def test_one_connection_too_many_is_turned_away(served: Watched) -> None:
         for _ in range(MOST_CONNECTIONS):
             silent(served, stack)
         turned_away = silent(served, stack)
-        assert turned_away.recv(100).startswith(b"HTTP/1.0 503 ")
+        found = read(turned_away)
+        assert (found.status, found.headers["content-type"]) == (503, JSON)
+        assert json.loads(found.body)["error"] == "16 connections are open already: try again"
         assert threads_of_the_server() <= MOST_CONNECTIONS
 
     wait_until(lambda: threads_of_the_server() == 0)
