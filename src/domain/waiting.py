@@ -16,7 +16,7 @@ FORGOTTEN: Final = timedelta(days=7)
 """An agent that has not asked for so long is not mentioned."""
 
 LATE: Final = timedelta(seconds=60)
-"""A run that is due for longer, though an agent takes its labels, is late."""
+"""A run that has been due for longer, though an agent takes its labels, is late."""
 
 SHOWN_AGENTS: Final = 10
 
@@ -233,7 +233,7 @@ def _taken(facts: WaitFacts, alive: Sequence[SeenAgent]) -> Iterator[Finding]:
     if facts.hold is None and facts.late > LATE:
         yield Finding(
             cause="late",
-            text=f"It is due for {span(facts.late)}, and an agent could take it, but none has claimed it.",
+            text=f"It has been due for {span(facts.late)}, and an agent could take it, but none has claimed it.",
             remedies=(
                 "look whether that agent is full, paused or unhealthy: prefect agent status, on its machine",
                 "look whether its claim is refused: the run's own log says so",

@@ -1,6 +1,6 @@
 """What running agents say of themselves, and what of it keeps a flow run waiting. Facts in, findings out. Pure."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -9,6 +9,7 @@ from prefect.agent.domain.waiting import ALIVE, Finding, WaitFacts, fits, start_
 
 HEALTHY: Final = "healthy"
 PAUSED: Final = "paused"
+STOPPING: Final = "stopping"
 
 
 @attrs.frozen(kw_only=True)
@@ -18,10 +19,12 @@ class AskedAgent:
     Attributes:
         where: How it was reached, for people: ``process 7 of this machine``.
         tenant: Id of its tenant; empty before it has connected.
-        state: ``starting``, ``healthy``, ``paused`` or ``unhealthy``.
+        state: ``starting``, ``healthy``, ``paused``, ``stopping`` or ``unhealthy``.
         reason: Why it is unhealthy; empty if it is not.
         units: How many units it counts as alive, those that it starts now included.
         limit: How many there may be; None for any number.
+        starting: Ids of the flow runs that it has claimed and creates units for, each with the problem that it waits to
+            pass; empty if there was none yet.
         silence: Why it did not answer; then only *where* is known. Empty if it did.
     """
 
@@ -33,6 +36,7 @@ class AskedAgent:
     reason: str = ""
     units: int = 0
     limit: int | None = None
+    starting: Mapping[str, str] = attrs.field(factory=dict)
     silence: str = ""
 
     @property
@@ -73,6 +77,9 @@ def _told(facts: WaitFacts, fitting: Sequence[AskedAgent], *, is_certain: bool) 
         if agent.state == PAUSED:
             text, remedies = f"{what} is paused: it claims nothing.", (f"prefect agent resume {agent.name}",)
             yield Finding(cause="agent-paused", stops=is_certain, text=text, remedies=remedies)
+        elif agent.state == STOPPING:
+            text = f"{what} stops: it finishes what it has claimed, and claims nothing more."
+            yield Finding(cause="agent-stopping", stops=is_certain, text=text, remedies=start_an_agent(facts)[:1])
         elif agent.state != HEALTHY:
             text = f"{what} is {agent.state}: {agent.reason or 'it does not say why'}"
             remedies = ("prefect agent doctor, with the options of the agent",)

@@ -15,7 +15,7 @@ from prefect.agent.domain.model.flow_runs import ClaimRecord, FlowRunId
 from prefect.agent.domain.model.pending import wait_of
 from prefect.agent.domain.model.policy import REFUSES
 from prefect.agent.domain.model.run_facts import RunFacts, UnitFacts
-from prefect.agent.domain.model.units import UnitStatus
+from prefect.agent.domain.model.units import Evidence, UnitStatus
 from prefect.agent.domain.waiting import (
     ALIVE,
     FORGOTTEN,
@@ -32,12 +32,15 @@ from prefect.agent.domain.waiting import (
 )
 
 __all__ = [
-    "ALIVE", "CANNOT_START", "FORGOTTEN", "LATE", "AskedAgent", "Finding", "Hold", "Reference", "RunFacts", "SeenAgent",
-    "UnitFacts", "explain", "fits", "reference", "span", "takes",
+    "ALIVE", "CANNOT_START", "FORGOTTEN", "LATE", "NOT_STARTED", "AskedAgent", "Finding", "Hold", "Reference",
+    "RunFacts", "SeenAgent", "UnitFacts", "explain", "fits", "reference", "span", "takes",
 ]  # fmt: skip
 
 CANNOT_START: Final = "The flow run cannot be started"
 """Begins the message of the state in which an agent leaves a run that it refuses."""
+
+NOT_STARTED: Final = "The flow run could not be started"
+"""Begins the message of the state in which an agent leaves a run whose unit it could not create in time."""
 
 
 @attrs.frozen
@@ -78,7 +81,7 @@ def _findings(facts: RunFacts, unit: UnitFacts | None, asked: Iterable[AskedAgen
     elif state.is_waiting:
         yield from _waiting(facts, unit, asked)
     elif state.is_open:
-        yield from _claimed(facts, unit)
+        yield from _claimed(facts, unit, asked)
     else:
         text, remedy = f"No agent acts on the state {state.name}.", "set its state to Scheduled, if it is to be started"
         yield Finding(cause="unknown-state", text=text, remedies=(remedy,))
@@ -100,6 +103,10 @@ def _ended(facts: RunFacts) -> Finding:
             text=f"It is cancelled, and its flow version is archived. {state.message}".strip(),
             remedies=("create a run of the flow's latest version",),
         )
+    if state.message.startswith(NOT_STARTED):
+        wait = wait_of(Evidence(message=state.message))
+        remedies = (*(wait.remedies if wait else ()), "when that is mended, create the run again")
+        return Finding(cause="gave-up", text=f"An agent gave up starting it. {state.message}", remedies=remedies)
     if not state.message.startswith(CANNOT_START):
         return Finding(cause="finished", stops=False, text=f"It has ended. {state.message}".strip())
     is_policy = REFUSES in state.message
@@ -136,7 +143,7 @@ def _load(unit: UnitFacts, alive: int) -> Finding:
 # --- it is claimed ---
 
 
-def _claimed(facts: RunFacts, unit: UnitFacts | None) -> Iterator[Finding]:
+def _claimed(facts: RunFacts, unit: UnitFacts | None, asked: Iterable[AskedAgent]) -> Iterator[Finding]:
     claim, since = facts.claim, facts.at - (facts.since or facts.at)
     if facts.retries:
         yield _retries(facts)
@@ -144,7 +151,7 @@ def _claimed(facts: RunFacts, unit: UnitFacts | None) -> Iterator[Finding]:
         yield Finding(
             cause="foreign-claim",
             stops=not facts.state.is_running and since > LATE,
-            text=f"It is {facts.state.name} for {span(since)}, by an agent of another product, which left no record.",
+            text=f"It has been {facts.state.name} for {span(since)}, by an agent of another product, without a record.",
             remedies=("ask the operator of that agent; if it is gone, set the run's state to Scheduled",),
         )
         return
@@ -154,7 +161,7 @@ def _claimed(facts: RunFacts, unit: UnitFacts | None) -> Iterator[Finding]:
     if claim.recoveries:
         text = f"Its claim was recovered {claim.recoveries} times: no unit lasted."
         yield Finding(cause="recovered", stops=False, text=text)
-    yield _unit(facts, claim, unit, since)
+    yield _starting(facts.id, claim, unit, asked) or _unit(facts, claim, unit, since)
 
 
 def _retries(facts: RunFacts) -> Finding:
@@ -165,6 +172,23 @@ def _retries(facts: RunFacts) -> Finding:
         stops=False,
         text=f"{count} of its task runs wait to be tried again, the first one at {first:%H:%M:%S} UTC ({when}).",
     )
+
+
+def _starting(
+    run_id: FlowRunId, claim: ClaimRecord, seen: UnitFacts | None, asked: Iterable[AskedAgent]
+) -> Finding | None:
+    """What the agent says that creates the unit now; None if none does, or the unit is there."""
+    agent = next((each for each in asked if run_id in each.starting), None)
+    if agent is None or (seen is not None and seen.unit is not None):
+        return None
+    what, problem = f"The agent {agent.name} ({agent.where})", agent.starting[run_id]
+    if not problem:
+        return Finding(cause="unit-starting", stops=False, text=f"{what} creates its unit {claim.unit} now.")
+    wait = wait_of(Evidence(message=problem))
+    text = (
+        f"Its unit {claim.unit} waits {f'for {wait.what}' if wait else 'to be created'}. {what} tries again: {problem}"
+    )
+    return Finding(cause="unit-pending", text=text, remedies=wait.remedies if wait else ())
 
 
 def _unit(facts: RunFacts, claim: ClaimRecord, seen: UnitFacts | None, since: timedelta) -> Finding:
@@ -203,6 +227,6 @@ def _unit(facts: RunFacts, claim: ClaimRecord, seen: UnitFacts | None, since: ti
     is_late = facts.state.is_claimed and since > LATE
     text = f"Its unit {claim.unit} executes ({unit.info})."
     if is_late:
-        text += f" But the run is {facts.state.name} for {span(since)}: its process has not reached Prefect."
+        text += f" But the run has been {facts.state.name} for {span(since)}: its process has not reached Prefect."
         text += " Look at its output."
     return Finding(cause="unit-executes", stops=is_late, text=text)

@@ -15,7 +15,7 @@ from prefect.agent.domain.errors import (
 )
 from prefect.agent.domain.model.demands import Demands, asked
 from prefect.agent.domain.model.ends import End, EndKind
-from prefect.agent.domain.model.explaining import CANNOT_START
+from prefect.agent.domain.model.explaining import CANNOT_START, NOT_STARTED
 from prefect.agent.domain.model.flow_runs import Claimed, FlowRun, FlowRunId
 from prefect.agent.domain.model.leases import is_expired
 from prefect.agent.domain.model.pauses import back_off
@@ -245,7 +245,8 @@ class CreateUnit:
 
     def _say_retried(self, run: FlowRun, problem: Exception) -> None:
         message = f"Cannot start flow run {run.title} yet: {problem}"
-        self.tell(Event(name=events.UNIT_RETRIED, level="WARNING", message=message, fields=_fields(run)))
+        fields = {**_fields(run), "problem": str(problem)}
+        self.tell(Event(name=events.UNIT_RETRIED, level="WARNING", message=message, fields=fields))
 
 
 @attrs.frozen
@@ -304,7 +305,7 @@ class StartFlowRun:
         except SubmissionRefused as refusal:
             return self._fail(claimed, f"{CANNOT_START}: {refusal}")
         except (Exception, SystemExit) as problem:  # noqa: BLE001 - a user's deploy_flow may raise anything
-            return self._fail(claimed, f"The flow run could not be started: {str(problem) or repr(problem)}")
+            return self._fail(claimed, f"{NOT_STARTED}: {str(problem) or repr(problem)}")
         self.outbox.log(run.id, f"Submitted for execution: {info or unit}")
         self.work.note_start(unit, self.clock.monotonic())
         return True

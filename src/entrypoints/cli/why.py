@@ -88,7 +88,7 @@ def why(
 
 def _asked(facts: RunFacts, tenant: str, address: str | None) -> list[AskedAgent]:
     """How agents are, if that decides whether the run starts."""
-    return list(asked_agents(tenant, address)) if facts.state.is_waiting else []
+    return list(asked_agents(tenant, address)) if facts.state.is_waiting or facts.state.is_open else []
 
 
 def _facts(run: str, login: dict[str, str | None]) -> tuple[str, RunFacts | None]:
@@ -145,8 +145,9 @@ def _as_json(facts: RunFacts, findings: Sequence[Finding]) -> str:
 def _as_text(facts: RunFacts, findings: Sequence[Finding]) -> Iterator[str]:
     version = f" v{facts.flow_version}" if facts.flow_version is not None else ""
     since = f" for {span(facts.at - facts.since)}" if facts.since else ""
-    due = f"; it has been due since {facts.state.start_time:%H:%M:%S} UTC" if _is_due(facts) else ""
-    yield f"{facts.name} (flow {facts.flow}{version}, {facts.id}) is {facts.state.name}{since}{due}."
+    due = f"; it was due at {facts.state.start_time:%H:%M:%S} UTC" if _is_due(facts) else ""
+    is_ = "has been" if since else "is"
+    yield f"{facts.name} (flow {facts.flow}{version}, {facts.id}) {is_} {facts.state.name}{since}{due}."
     for finding in findings:
         yield f"{'x' if finding.stops else 'ok':<3}{finding.text}"
         yield from (f"     {line}" for line in _aligned(finding.rows))

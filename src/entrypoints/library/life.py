@@ -77,6 +77,7 @@ class Life:
 
     def stop(self) -> None:
         """Finish begun work and let :meth:`run` return. May be called from any thread or signal handler."""
+        self.parts.health.stopping = True
         self.parts.notifier.stopping()
         self.parts.wakes.stop()
 

@@ -1,6 +1,7 @@
 """The agent's health, derived from the same events as the log (promise P4)."""
 
 from datetime import datetime
+from math import inf
 from typing import Any, Final
 
 import attrs
@@ -35,11 +36,14 @@ class Health:
 
     Attributes:
         steps: The steps of the agent's work, with their times.
+        paused: Whether an operator lets it claim nothing.
+        stopping: Whether it finishes what it has begun, and ends.
     """
 
     clock: Clock
     steps: tuple[WorkStep, ...] = steps(AgentSettings())
     paused: bool = False
+    stopping: bool = False
     _since: float = attrs.field(init=False)
     _records: dict[str, StepRecord] = attrs.field(factory=dict, init=False)
     _moments: dict[str, datetime] = attrs.field(factory=dict, init=False)
@@ -74,14 +78,14 @@ class Health:
 
     @property
     def lives(self) -> bool:
-        """Whether a restart would not help: the agent is healthy, starts, pauses, or waits for its key."""
-        waits = self._starting or self._refused or self.paused
+        """Whether a restart would not help: the agent is healthy, starts, pauses, stops, or waits for its key."""
+        waits = self._starting or self._refused or self.paused or self.stopping
         return not self._stalled and (bool(waits) or self._age("poll") <= self._allowed("poll"))
 
     @property
     def is_ready(self) -> bool:
-        """Whether the agent takes flow runs: it has started, and does not pause."""
-        return not self._starting and not self.paused
+        """Whether the agent takes flow runs: it has started, does not pause, and does not stop."""
+        return not (self._starting or self.paused or self.stopping)
 
     def report(self) -> tuple[bool, dict[str, Any]]:
         """Return whether the agent is healthy, and the facts as values for JSON."""
@@ -137,9 +141,14 @@ class Health:
 
     def _reason(self) -> str:
         """Why the agent is unwell; empty if it is well."""
-        considered = tuple(step for step in self.steps if not (self.paused and step.name == "poll"))
-        late = unwell(considered, dict(self._records), self._since, self.clock.monotonic())
+        late = unwell(self._considered(), dict(self._records), self._since, self.clock.monotonic())
         return self._at_once() or next(late, "")
+
+    def _considered(self) -> tuple[WorkStep, ...]:
+        """The steps that are taken now: one that stops or pauses does not poll."""
+        if self.stopping:
+            return tuple(step for step in self.steps if step.silence == inf)
+        return tuple(step for step in self.steps if not (self.paused and step.name == "poll"))
 
     def _at_once(self) -> str:
         """What makes the agent unwell whatever the steps do."""
@@ -150,6 +159,8 @@ class Health:
             return "starting"
         if not healthy:
             return "unhealthy"
+        if self.stopping:
+            return "stopping"
         return "paused" if self.paused else "healthy"
 
     def _facts_of(self, step: WorkStep) -> dict[str, Any]:

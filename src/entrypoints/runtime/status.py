@@ -186,10 +186,17 @@ def described(document: Any, where: str) -> AskedAgent:
             state=str(document["status"]),
             reason=str(document["reason"] or ""),
             units=int(slots["alive"]) + int(slots["starting"]),
+            starting={
+                str(run["flow_run_id"]): str(run.get("problem") or "") for run in document["runs"] if _starts(run)
+            },
             limit=None if slots["limit"] is None else int(slots["limit"]),
         )
     except (AttributeError, KeyError, TypeError) as problem:
         raise ValueError("it is no agent of this product: there is no status.json as an agent has it") from problem
+
+
+def _starts(run: Mapping[str, Any]) -> bool:
+    return run["stage"] in {"starting", "retrying"}
 
 
 def _step(facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -73,6 +73,7 @@ def continued(story: Mapping[str, Any], event: Event, at: datetime) -> dict[str,
     elif "duration_s" in event.fields:
         run["duration_s"] = event.fields["duration_s"]
     run["message"] = shown_text(event.message)
+    run["problem"] = shown_text(str(event.fields["problem"])) if "problem" in event.fields else None
     return run
 
 

@@ -1,93 +1,20 @@
 """What ``prefect agent why`` learns from real agents that run: full, paused, unhealthy, or with room."""
 
-import os
-import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
 
-import attrs
 import pytest
 
-from prefect.agent.adapters.process import ProcessPlatform
-from support.commands import PREFECT, bare_environment, run
-from support.waiting import wait_until
-from support.why_cloud import Cloud, served, status_of, why
-
-START = ("agent", "start", "process", "--no-hostname-label", "--agent-address", "http://127.0.0.1:0")
-
-
-@attrs.frozen
-class Machine:
-    """A home folder with a Cloud, and agents of one user whose flow runs sleep."""
-
-    cloud: Cloud
-    home: Path
-    stack: ExitStack
-
-    @property
-    def variables(self) -> dict[str, str]:
-        """Of every command."""
-        return {"PREFECT_AGENT_RUNTIME_DIRECTORY": str(self.home / "run")}
-
-    @property
-    def env(self) -> dict[str, str]:
-        """The environment of every command."""
-        return bare_environment(self.home) | {"PREFECT__BACKEND": "server"} | self.variables
-
-    def prefect(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        """One command to its end."""
-        return run(self.env, "agent", *words)
-
-    def start(self, name: str, *words: str) -> None:
-        """A process agent that is healthy."""
-        command: list[str | Path] = [PREFECT, *START, "--api", self.cloud.url, "--name", name, *words]
-        process = subprocess.Popen(command, env=self.env, stderr=subprocess.DEVNULL, cwd=self.home)
-        self.stack.callback(process.wait, 60)
-        self.stack.callback(process.kill)
-        self.wait_for(name, "healthy")
-
-    def status(self, name: str) -> dict[str, Any]:
-        """What an agent says of itself; empty if it does not answer."""
-        return status_of(self.home, name, **self.variables)
-
-    def wait_for(self, name: str, status: str) -> None:
-        """Until the agent says that it is so."""
-        wait_until(lambda: self.status(name).get("status") == status, 60, f"{name} is {status}")
-
-    def why(self, run_id: str, *words: str, **more: str) -> dict[str, dict[str, Any]]:
-        """The findings by cause."""
-        return why(self.cloud, self.home, run_id, *words, **{**self.variables, **more})
-
-    def fill(self, name: str) -> str:
-        """Let an agent with room for one take a run; the id of another run, which waits."""
-        flow = self.cloud.flow(self.cloud.project())
-        runs = {self.cloud.run(flow), self.cloud.run(flow)}
-
-        def is_full() -> bool:
-            return self.status(name)["slots"]["alive"] == 1 and "Submitted" in map(self.cloud.state, runs)
-
-        wait_until(is_full, 60, f"{name} is full")
-        (waits,) = (each for each in runs if self.cloud.state(each) == "Scheduled")
-        return waits
+from support.agent_machine import Machine, machine_at
+from support.why_cloud import served, why
 
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
     """Without agents."""
-    with served(tmp_path / "cloud.db") as cloud, ExitStack() as stack:
-        stack.callback(end_units, tmp_path)
-        yield Machine(cloud, tmp_path, stack)
-
-
-def end_units(home: Path) -> None:
-    """End the processes of the flow runs, which outlive their agents."""
-    platform = ProcessPlatform(home / ".prefect-agent" / "units", environ={"PATH": os.environ["PATH"]})
-    with closing(platform):
-        for unit in platform.units():
-            platform.stop(unit.name, grace=0)
+    with machine_at(tmp_path) as machine:
+        yield machine
 
 
 def test_an_agent_that_is_full_is_certain(machine: Machine) -> None:

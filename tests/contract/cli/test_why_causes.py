@@ -9,6 +9,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from prefect.agent import Agent
 from prefect.agent.adapters.process import ProcessPlatform
 from prefect.agent.domain.model.submissions import Submission
 from prefect.agent.domain.model.units import Unit
@@ -165,6 +166,28 @@ def test_a_run_that_an_agent_refused(
     assert found["remedies"]
 
 
+class Failing(Agent):
+    """An agent that can start nothing."""
+
+    def deploy_flow(self, flow_run: object) -> str:
+        """Fail as a platform does."""
+        raise RuntimeError("cannot pull the image 'x:1': no such host")
+
+
+def test_a_run_that_an_agent_gave_up(cloud: Cloud, tmp_path: Path) -> None:
+    """It failed before it began, with what was in the way."""
+    run = cloud.new_run()
+    environ = {"PREFECT__BACKEND": "server", "HOME": str(tmp_path)}
+    Failing(api=cloud.url, environ=environ, max_polls=1).start()
+    assert cloud.state(run) == "Failed"
+
+    found = why(cloud, tmp_path, run)["gave-up"]
+
+    assert found["stops"]
+    assert found["text"].endswith("could not be started: cannot pull the image 'x:1': no such host")
+    assert found["remedies"][0] == "correct or push the image"
+
+
 def test_a_run_that_is_late(cloud: Cloud, tmp_path: Path) -> None:
     """An agent takes its labels, asks for work, and yet does not claim it: it cannot be asked why."""
     cloud.back = timedelta(minutes=5)
@@ -175,7 +198,7 @@ def test_a_run_that_is_late(cloud: Cloud, tmp_path: Path) -> None:
     found = why(cloud, tmp_path, run)["late"]
 
     assert found["stops"]
-    assert found["text"].startswith("It is due for 5 min")
+    assert found["text"].startswith("It has been due for 5 min")
     assert "prefect agent status" in found["remedies"][0]
 
 
@@ -214,7 +237,7 @@ def test_a_run_that_another_product_has_claimed(
     found = why(cloud, tmp_path, run)["foreign-claim"]
 
     assert found["stops"] is stops
-    assert found["text"].startswith("It is Submitted for ")
+    assert found["text"].startswith("It has been Submitted for ")
 
 
 # --- claimed ---

@@ -1,5 +1,6 @@
 """What ``prefect agent why RUN docker`` says of a run's container, with a real engine and the embedded Cloud."""
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,9 @@ from docker.api.client import APIClient
 from docker.utils import kwargs_from_env
 
 from prefect.agent.domain.model.submissions import Submission
+from support.agent_machine import Machine, machine_at
 from support.docker_harness import DockerHarness
+from support.image_registry import image_registry
 from support.waiting import wait_until
 from support.why_cloud import Cloud, claim, served, why
 
@@ -87,3 +90,69 @@ def test_an_engine_that_is_away(cloud: Cloud, harness: DockerHarness, tmp_path: 
     assert "127.0.0.1:1" in found["platform-unavailable"]["text"]
     assert not found["unit-unseen"]["stops"]
     assert found["claimed"]["text"].startswith("The agent vm-1 claimed it")
+
+
+# --- its agent creates it ---
+
+AGENT = ("docker",)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, small_image: str) -> Iterator[Machine]:
+    """Where an agent of containers may run."""
+    with machine_at(tmp_path) as machine:
+        yield machine
+
+
+def asked_for(machine: Machine, image: str) -> str:
+    """A run of this image, claimed by an agent; its id."""
+    cloud = machine.cloud
+    run_id = cloud.run(cloud.flow(cloud.project(), run_config={"type": "DockerRun", "image": image, "labels": []}))
+    wait_until(lambda: cloud.state(run_id) == "Submitted", 60, "the run is claimed")
+    return run_id
+
+
+def test_an_image_that_is_being_pulled(machine: Machine) -> None:
+    """The agent creates the unit: nothing stops the run, though the engine has no container."""
+    with image_registry() as registry:
+        registry.hold.clear()
+        machine.start("ann", platform=AGENT)
+        run_id = asked_for(machine, f"{registry.address}/why-{uuid.uuid4().hex[:8]}:1")
+        wait_until(lambda: registry.tags_asked > 0, 60, "the image is asked for")
+
+        found = machine.why(run_id, "docker")
+        registry.answer = (404, "MANIFEST_UNKNOWN")
+        registry.hold.set()
+
+    assert not found["unit-starting"]["stops"]
+    assert found["unit-starting"]["text"].startswith("The agent ann (process ")
+    assert "unit-absent" not in found
+
+
+def test_an_image_that_cannot_be_pulled_now(machine: Machine) -> None:
+    """What the agent waits for is said in the engine's words, with what to do; the engine need not be asked."""
+    machine.start("ann", platform=AGENT)
+    run_id = asked_for(machine, "no-registry.invalid/flow:1")
+    wait_until(lambda: machine.status("ann")["runs"][0]["stage"] == "retrying", 60, "the pull has failed once")
+
+    for words in ((), ("docker",)):
+        found = machine.why(run_id, *words)["unit-pending"]
+        assert found["stops"]
+        assert "waits for its image. The agent ann (process " in found["text"]
+        assert "cannot pull the image 'no-registry.invalid/flow:1' now" in found["text"]
+        assert "correct or push the image" in found["remedies"]
+
+
+def test_an_agent_that_is_about_to_end_takes_no_more(machine: Machine) -> None:
+    """It finishes a start, and is not counted as one that takes another run."""
+    process = machine.start("ann", platform=AGENT)
+    asked_for(machine, "no-registry.invalid/flow:1")
+    wait_until(lambda: machine.status("ann")["runs"][0]["stage"] == "retrying", 60, "the pull has failed once")
+    process.terminate()
+    machine.wait_for("ann", "stopping")
+
+    found = machine.why(machine.cloud.run(machine.cloud.flow(machine.cloud.project("another"))))
+
+    assert found["agent-stopping"]["stops"]
+    assert "claims nothing more" in found["agent-stopping"]["text"]
+    assert found["agent-stopping"]["remedies"] == ["prefect agent start"]

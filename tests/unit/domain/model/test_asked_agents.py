@@ -43,6 +43,7 @@ FULL, FREE, PAUSED = asked(limit=2), asked("bob", limit=3), asked("cid", state="
         (facts(seen("ann"), seen("dan", timedelta(hours=1))), [FULL], ["agent-full"]),
         (facts(seen("ann")), [asked(state="unhealthy", reason="the Cloud is away")], ["agent-unhealthy"]),
         (facts(seen("ann")), [asked(state="starting")], ["agent-unhealthy"]),
+        (facts(seen("ann")), [asked(state="stopping")], ["agent-stopping"]),
         (facts(seen("ann")), [asked()], ["+agent-has-room"]),
         (facts(seen("ann")), [asked(labels=frozenset({"gpu"}), limit=1)], []),
         (facts(seen("ann"), due=NOW + SECOND), [FULL], ["+agent-full"]),

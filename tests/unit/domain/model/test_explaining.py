@@ -8,6 +8,7 @@ import pytest
 
 from prefect.agent.adapters.phases import hold_of, named_state
 from prefect.agent.domain.model.explaining import (
+    AskedAgent,
     Finding,
     RunFacts,
     SeenAgent,
@@ -239,3 +240,38 @@ def test_retries_are_named_without_a_record_of_the_claim() -> None:
     assert causes(found) == ["+retries-wait", "+foreign-claim"]
     assert "2 of its task runs" in found[0].text
     assert "(in 1 min)" in found[0].text
+
+
+NO_IMAGE = "cannot pull the image 'x:1' now: no such host"
+
+
+@pytest.mark.parametrize("asked_platform", [None, UnitFacts(platform="here"), UnitFacts(platform="elsewhere")])
+@pytest.mark.parametrize(("problem", "expected"), [("", "+unit-starting"), (NO_IMAGE, "unit-pending")])
+def test_an_agent_that_creates_the_unit_says_what_it_waits_for(
+    asked_platform: UnitFacts | None, problem: str, expected: str
+) -> None:
+    """It knows more than a platform that has no unit yet."""
+    agent = AskedAgent(where="process 7 of this machine", name="ann", starting={RUN: problem})
+
+    findings = explain(facts("Submitted", claim=CLAIM), asked_platform, [agent])
+
+    assert set(causes(findings)) == {"+claimed", expected}
+    if problem:
+        assert findings[0].text == (
+            "Its unit unit-1 waits for its image. The agent ann (process 7 of this machine) tries again: " + NO_IMAGE
+        )
+        assert findings[0].remedies[0] == "correct or push the image"
+
+
+def test_a_unit_that_is_there_is_asked_and_not_its_agent() -> None:
+    """The agent may not have seen yet that it is there."""
+    agent = AskedAgent(where="here", name="ann", starting={RUN: ""})
+
+    assert "+unit-executes" in causes(explain(facts("Submitted", claim=CLAIM), unit(UnitStatus.RUNNING), [agent]))
+
+
+def test_an_agent_that_creates_units_of_other_runs_says_nothing_of_this_one() -> None:
+    """The platform's word counts."""
+    agent = AskedAgent(where="here", name="ann", starting={"another": ""})
+
+    assert "unit-absent" in causes(explain(facts("Submitted", claim=CLAIM), UnitFacts(platform="here"), [agent]))

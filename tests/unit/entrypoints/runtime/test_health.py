@@ -168,6 +168,22 @@ def test_a_step_that_is_not_tried_any_more_does_not_fail(agent: Watched) -> None
     assert agent.health.report()[0]
 
 
+@pytest.mark.parametrize("failing", [False, True])
+def test_a_stopping_agent_polls_and_sweeps_no_more(agent: Watched, *, failing: bool) -> None:
+    """It is well unless what it finishes goes on failing; it is not ready, and a restart would not help."""
+    agent.health.stopping = True
+    for _ in range(800):
+        agent.clock.seconds += 1
+        if failing:
+            agent.hear(events.UNIT_RETRIED, "no image")
+
+    healthy, facts = agent.health.report()
+
+    assert (healthy, facts["status"]) == ((False, "unhealthy") if failing else (True, "stopping"))
+    assert not agent.health.is_ready
+    assert agent.health.lives
+
+
 def test_a_paused_agent_is_well_and_not_ready(agent: Watched) -> None:
     """It does not poll, on purpose."""
     agent.health.paused = True
