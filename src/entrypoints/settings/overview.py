@@ -19,6 +19,9 @@ _Reader = Callable[[Any, str], Any]
 MASKED: Final = "****"
 """What is shown of a secret."""
 
+_BOUND: Final = {name: bound for bound in BOUNDS for name in (bound.variable, bound.earlier) if name}
+"""By variable of a number: what it may be."""
+
 DEFAULT: Final = "default"
 """Origin of a value that nothing sets."""
 
@@ -125,7 +128,10 @@ def _read(found: Configuration, setting: Setting, place: str, raw: Any) -> Any:
     source = f"the setting {setting.key} ({place})"
     value = raw if setting.name.isupper() else found.replaced(raw, source)
     read: _Reader = READERS.get(setting.kind, as_text)
-    return _shown(setting.kind, read(value, source))
+    shown = _shown(setting.kind, read(value, source))
+    if setting.name in _BOUND and shown is not None:
+        _BOUND[setting.name].read(str(shown), source)
+    return shown
 
 
 def _shown(kind: Kind, value: Any) -> Any:

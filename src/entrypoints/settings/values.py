@@ -201,8 +201,8 @@ def as_list(value: Any, source: str) -> list[str]:
         return [sound(part, source) for part in parts if part]
     if value is None:
         return []
-    if isinstance(value, Mapping):
-        raise ConfigurationError(f"{source} must be a list such as ['a', 'b'], not a table")
+    if isinstance(value, Mapping) or (isinstance(value, int | float) and not isinstance(value, bool)):
+        raise ConfigurationError(f"{source} must be a list such as ['a', 'b'], not a {_kind(value)}")
     entries = value if isinstance(value, list | tuple | set | frozenset) else [value]
     for entry in entries:
         if not isinstance(entry, str | int | float):
@@ -260,4 +260,6 @@ def as_level(value: Any, source: str) -> str | None:
 def _kind(value: object) -> str:
     if isinstance(value, Mapping):
         return "table"
+    if isinstance(value, int | float):
+        return "number"
     return "list" if isinstance(value, list | tuple | set) else type(value).__name__

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.entrypoints.settings.configuration import Configuration
 from prefect.agent.entrypoints.settings.names import SETTINGS
 from prefect.agent.entrypoints.settings.overview import MASKED, SettingRow, overview
@@ -48,6 +49,15 @@ def test_the_first_place_wins_and_the_others_are_shadowed(
     row = rows(environ, files, {} if option is None else {"--name": option})["cloud.agent.name"]
 
     assert (row.value, row.origin, [place.origin for place in row.shadows]) == (value, origin, shadows)
+
+
+@pytest.mark.parametrize(
+    "variable", ["PREFECT_AGENT_LIMIT", "PREFECT_AGENT_POLL_INTERVAL", "PREFECT_AGENT_STOP_PATIENCE"]
+)
+def test_a_number_that_is_too_small_is_an_error_here_too(variable: str) -> None:
+    """As it is at the start of an agent, with its place."""
+    with pytest.raises(ConfigurationError, match=rf"\({variable}\) is '-1'; give a (whole )?number"):
+        rows({variable: "-1"}, {})
 
 
 def test_no_secret_is_shown() -> None:

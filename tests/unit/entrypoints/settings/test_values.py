@@ -112,6 +112,13 @@ def test_references_that_lead_nowhere_are_refused_by_name(text: str) -> None:
         connection(configured({"PREFECT__CLOUD__API": text}))
 
 
+@pytest.mark.parametrize("value", [5, 2.5, {"a": 1}])
+def test_labels_of_a_file_that_are_no_list_are_refused_by_name(value: object) -> None:
+    """A file has types: its number is no list."""
+    with pytest.raises(ConfigurationError, match=r"cloud\.agent\.labels .* must be a list such as"):
+        labels(configured({}, cloud={"agent": {"labels": value}}), ())
+
+
 @pytest.mark.parametrize("name", ["cloud.api", "cloud.api_key", "cloud.agent.name", "cloud.tenant_id", "backend"])
 @pytest.mark.parametrize("value", [["a"], {"a": 1}])
 def test_a_list_or_table_in_place_of_a_text_is_refused_by_name(name: str, value: object) -> None:
