@@ -20,6 +20,9 @@ from prefect.agent.entrypoints.runtime import outlet
 from prefect.agent.entrypoints.runtime.exits import ExitCode, exit_for
 from prefect.agent.entrypoints.runtime.local_endpoint import ask
 
+SHOWN_UNITS: Final = 20
+"""Living units that are listed for one agent."""
+
 LOOK_EVERY: Final = 2.0
 """Seconds between two pictures of ``status --watch``."""
 
@@ -178,6 +181,23 @@ def _act(name: str | None, target: str, what: str) -> None:
     outlet.say(f"{agent.name} ({agent.pid}) {what}")
 
 
+def _begun(run: dict[str, Any]) -> str:
+    """One run that is being started."""
+    waits = f"  waits for: {run['problem']}" if run.get("problem") else ""
+    return f"    {run['stage']:<8} {_title(run) or run['flow_run_id']}{waits}"
+
+
+def _unit(unit: dict[str, Any]) -> str:
+    """One living unit, with the names of its run if the agent has started it."""
+    title = _title(unit)
+    waits = f"  waits for: {unit['waits_for']}" if unit["waits_for"] else ""
+    return f"    {unit['status']:<8} {f'{title}  ' if title else ''}{unit['name']}{waits}"
+
+
+def _title(names: dict[str, Any]) -> str:
+    return f"{names.get('flow_name') or '?'}/{names['flow_run_name']}" if names.get("flow_run_name") else ""
+
+
 def _pictures(agents: Sequence[Running]) -> Iterator[str]:
     for number, agent in enumerate(agents):
         if number:
@@ -201,9 +221,11 @@ def picture(facts: dict[str, Any]) -> Iterator[str]:
         f"{facts['reports_waiting']} with reports to send"
     )
     yield "  steps     " + ", ".join(_step(name, step) for name, step in facts["steps"].items())
-    for unit in facts["units"][:20]:
-        waits = f"  waits for: {unit['waits_for']}" if unit["waits_for"] else ""
-        yield f"    {unit['status']:<8} {unit['name']}{waits}"
+    begun = [run for run in facts["runs"] if run["stage"] in {"starting", "retrying"}]
+    yield from (_begun(run) for run in begun[:SHOWN_UNITS])
+    yield from map(_unit, facts["units"][:SHOWN_UNITS])
+    if len(facts["units"]) > SHOWN_UNITS:
+        yield f"    and {slots['alive'] - SHOWN_UNITS} more"
     for problem in facts["problems"][:5]:
         times = f" ({problem['count']} times)" if problem["count"] > 1 else ""
         yield f"  ! {problem['message'][:200]}{times}"

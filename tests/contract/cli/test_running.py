@@ -110,6 +110,7 @@ def test_status_shows_what_an_agent_does(machine: Machine) -> None:
         assert "labels    (none)" in done.stdout
         assert re.search(r"steps     poll (\d+|0) s ago, claim \d+ s ago, create \d+ s ago", done.stdout)
         [told] = facts["runs"]
+        assert f"    running  f/{told['flow_run_name']}  {told['unit']}\n" in done.stdout
         assert (told["flow_run_id"], told["flow_name"]) == (run_id, "f")
         assert told["create_s"] > 0
         assert (facts["version"], facts["agent"]["pid"], facts["healthy"]) == (1, process.pid, True)

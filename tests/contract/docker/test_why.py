@@ -1,5 +1,6 @@
 """What ``prefect agent why RUN docker`` says of a run's container, with a real engine and the embedded Cloud."""
 
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,6 +136,8 @@ def test_an_image_that_cannot_be_pulled_now(machine: Machine) -> None:
     run_id = asked_for(machine, "no-registry.invalid/flow:1")
     wait_until(lambda: machine.status("ann")["runs"][0]["stage"] == "retrying", 60, "the pull has failed once")
 
+    shown = machine.prefect("status").stdout
+    assert re.search(r"^    retrying f\S*/\S+  waits for: cannot pull the image", shown, re.MULTILINE), shown
     for words in ((), ("docker",)):
         found = machine.why(run_id, *words)["unit-pending"]
         assert found["stops"]
