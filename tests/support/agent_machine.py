@@ -43,11 +43,16 @@ class Machine:
     def start(self, name: str, *words: str, platform: Sequence[str] = PROCESS) -> "subprocess.Popen[bytes]":
         """An agent that is healthy, of processes unless told otherwise."""
         command: list[str | Path] = [PREFECT, *START, *platform, "--api", self.cloud.url, "--name", name, *words]
-        process = subprocess.Popen(command, env=self.env, stderr=subprocess.DEVNULL, cwd=self.home)
+        with (self.home / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(command, env=self.env, stderr=log, cwd=self.home)
         self.stack.callback(process.wait, 60)
         self.stack.callback(process.kill)
         self.wait_for(name, "healthy")
         return process
+
+    def log(self, name: str) -> str:
+        """What the agent of this name has logged."""
+        return (self.home / f"{name}.log").read_text(encoding="utf-8")
 
     def status(self, name: str) -> dict[str, Any]:
         """What an agent says of itself; empty if it does not answer."""

@@ -112,6 +112,13 @@ class WorkInHand:
             self._begun.popleft()
         return census.alive + len(self._begun) + len(self._recovering)
 
+    @property
+    def living(self) -> tuple[Unit, ...]:
+        """The units that the last sweep counted, and those made since."""
+        units = self.census.units
+        counted = {unit.name for unit in units}
+        return (*units, *(unit for unit in self.made if unit.name not in counted))
+
     # --- what creates leave to the sweep ---
 
     def note_unit(self, unit: Unit) -> None:

@@ -47,7 +47,7 @@ class Draining:
         return False
 
     def _first(self) -> str:
-        alive = self.work.census.alive
+        alive = len(self.work.living)
         goes_on = f"{_count(alive, 'flow run')} {'goes' if alive == 1 else 'go'} on"
         if not self.work.desk.started:
             return f"{self.cause}: nothing is being started; {goes_on}; sending the last reports"

@@ -80,7 +80,7 @@ class StatusBoard:
         """The whole document."""
         healthy, health = self.health.report()
         now, rates = self.clock.now(), self.meter.rates()
-        units = self._alive()
+        units = self.work.living
         with self._guard:
             runs = [{**run, "phases": phases(run, now)} for run in reversed(self._runs.values())]
             problems = [dict(problem) for problem in reversed(self._problems.values())]
@@ -117,12 +117,6 @@ class StatusBoard:
         with self._guard:
             runs = [run for run in self._runs.values() if not run.keys() & SETTLED]
         return [str(run.get("flow_run_name") or run["flow_run_id"]) for run in runs]
-
-    def _alive(self) -> tuple[Unit, ...]:
-        """The units that the last sweep counted, and those made since."""
-        units = self.work.census.units
-        counted = {unit.name for unit in units}
-        return (*units, *(unit for unit in self.work.made if unit.name not in counted))
 
     def _about(self) -> dict[str, Any]:
         return {
