@@ -17,6 +17,8 @@ _LEAST: Final = 3.0
 
 _GAP: Final = 2.0
 TICKS: Final = 4
+SHORTEST: Final = 0.05
+"""Seconds that the drawing shows at least."""
 
 Span = tuple[str, float, float]
 """A state, and when it began and ended, in seconds since 1970."""
@@ -36,10 +38,21 @@ class TaskBar:
 
 @attrs.frozen(kw_only=True)
 class Scale:
-    """From seconds since 1970 to places in the drawing."""
+    """From seconds since 1970 to places in the drawing.
+
+    Attributes:
+        start: What lies at the left edge.
+        end: What lies at the right edge.
+        origin: When the flow run began.
+    """
 
     start: float
     end: float
+    origin: float = attrs.field()
+
+    @origin.default
+    def _begins_at_once(self) -> float:
+        return self.start
 
     def place(self, second: float) -> float:
         """Where a time lies; times outside lie at the edge."""
@@ -47,8 +60,34 @@ class Scale:
         return round(min(1.0, max(0.0, share)) * WIDTH, 1)
 
     def ticks(self) -> list[float]:
-        """Seconds since the start at which the axis has a mark."""
-        return [(self.end - self.start) * n / TICKS for n in range(TICKS + 1)]
+        """Seconds since the run began at which the axis has a mark."""
+        return [self.start - self.origin + (self.end - self.start) * n / TICKS for n in range(TICKS + 1)]
+
+    def shows(self, span: "Span") -> bool:
+        """Whether a part of the span lies within."""
+        return span[2] >= self.start and span[1] <= self.end
+
+    def part(self, since: float, until: float) -> "Scale":
+        """A part of it, from and to seconds since the run began. Of what is too short it is the whole."""
+        start, end = max(self.start, self.origin + since), min(self.end, self.origin + until)
+        return Scale(start=start, end=end, origin=self.origin) if end - start >= SHORTEST else self
+
+    def steps(self, whole: "Scale") -> dict[str, tuple[float, float] | None]:
+        """Where to go from this part of *whole*, as :meth:`part` takes it; None is the whole."""
+        since, until, length = self.start - self.origin, self.end - self.origin, self.end - self.start
+        found: dict[str, tuple[float, float] | None] = {}
+        if length >= 4 * SHORTEST:
+            found["Zoom in"] = (since + length / 4, until - length / 4)
+        if length < whole.end - whole.start:
+            room = (max(0.0, since - length / 2), until + length / 2)
+            found["Zoom out"] = room if 2 * length < whole.end - whole.start else None
+            if self.start > whole.start:
+                found["Earlier"] = (room[0], room[0] + length)
+            if self.end < whole.end:
+                latest = whole.end - whole.origin
+                found["Later"] = (min(since + length / 2, latest - length), min(until + length / 2, latest))
+            found["Whole run"] = None
+        return found
 
 
 def seconds(stored: str) -> float:
@@ -85,7 +124,9 @@ def attempts(states: Iterable[tuple[str, str]], now: float) -> list[Span]:
 def bars(spans: Iterable[Span], scale: Scale) -> list[TaskBar]:
     """Bars of one task run: attempts at full height, waits for a retry as a thin line between them."""
     return [
-        _bar(span, scale, *((HEIGHT * 0.4, HEIGHT * 0.2) if span[0] == "Retrying" else (0.0, HEIGHT))) for span in spans
+        _bar(span, scale, *((HEIGHT * 0.4, HEIGHT * 0.2) if span[0] == "Retrying" else (0.0, HEIGHT)))
+        for span in spans
+        if scale.shows(span)
     ]
 
 
@@ -95,7 +136,7 @@ def folded(spans: Iterable[Span], scale: Scale) -> list[TaskBar]:
     However many spans there are, a strip has no more bars than its width has room for.
     """
     by_state: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for state, start, end in spans:
+    for state, start, end in filter(scale.shows, spans):
         by_state[state].append((start, end))
     states = sorted(by_state, key=lambda state: (state in FINISHED, state))
     height = round(HEIGHT / max(1, len(states)), 2)

@@ -79,17 +79,36 @@ def data(view: View) -> Mapping[str, Any]:
         by_task[row["task_id"]].append(row)
     groups = sorted(by_task.values(), key=_first_start)
     skip = _number(view.query.get("skip", ""))
-    scale = _scale(shown["run"], found, view.now.timestamp())
+    whole = _scale(shown["run"], found, view.now.timestamp())
+    scale = _zoomed(view, whole) if whole else None
     return {
         **shown,
         "lanes": _lanes(view, groups[skip : skip + ROWS], scale),
         "ticks": scale.ticks() if scale else [],
+        "scale": scale,
+        "zooms": _zooms(view, whole, scale) if whole and scale else {},
         "size": (WIDTH, HEIGHT),
         "most": MOST if len(found) > MOST else None,
         "children": CHILDREN,
         "opened": view.query.get("open") in by_task,
         "earlier": changed(view.query, skip=str(max(0, skip - ROWS))) if skip else None,
         "later": changed(view.query, skip=str(skip + ROWS)) if len(groups) > skip + ROWS else None,
+    }
+
+
+def _zoomed(view: View, whole: Scale) -> Scale:
+    """The part of the run that ``?since=`` and ``?until=`` name, in seconds since it began."""
+    try:
+        return whole.part(float(view.query.get("since") or 0), float(view.query.get("until") or "inf"))
+    except ValueError:
+        return whole
+
+
+def _zooms(view: View, whole: Scale, scale: Scale) -> dict[str, str]:
+    """Names and addresses of other parts."""
+    return {
+        name: changed(view.query, since=f"{part[0]:.3f}" if part else None, until=f"{part[1]:.3f}" if part else None)
+        for name, part in scale.steps(whole).items()
     }
 
 

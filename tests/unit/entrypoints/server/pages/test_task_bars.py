@@ -1,5 +1,7 @@
 """Where bars of the timeline lie."""
 
+import pytest
+
 from prefect.agent.entrypoints.server.pages.task_bars import HEIGHT, WIDTH, Scale, attempts, bars, folded, seconds
 
 
@@ -49,3 +51,31 @@ def test_a_folded_row_is_bounded_however_many_task_runs_it_has() -> None:
     assert {bar.state for bar in found} == {"Success", "Failed"}
     assert len({bar.y for bar in found}) == 2
     assert len(found) <= 400
+
+
+def test_a_part_is_drawn_at_full_width() -> None:
+    """What lies outside is left out or cut; the marks still count from the begin of the run."""
+    part = SCALE.part(2, 4)
+
+    found = bars([("Success", ZERO, ZERO + 3), ("Failed", ZERO + 5, ZERO + 6)], part)
+
+    assert [(one.state, one.x, one.width) for one in found] == [("Success", 0, WIDTH / 2)]
+    assert folded([("Failed", ZERO + 5, ZERO + 6)], part) == []
+    assert part.ticks() == [2, 2.5, 3, 3.5, 4]
+
+
+@pytest.mark.parametrize(("since", "until"), [(0, float("inf")), (5, 5), (7, 3), (float("nan"), 20), (100, 200)])
+def test_what_is_no_part_is_the_whole(since: float, until: float) -> None:
+    """An address may say anything."""
+    assert SCALE.part(since, until) == SCALE
+
+
+def test_there_is_a_way_from_each_part_to_the_others() -> None:
+    """In and out, to both sides as far as the run goes, and back to all of it."""
+    assert SCALE.steps(SCALE) == {"Zoom in": (2.5, 7.5)}
+    assert SCALE.part(0, 2).steps(SCALE) == {
+        "Zoom in": (0.5, 1.5), "Zoom out": (0, 3), "Later": (1, 3), "Whole run": None,
+    }  # fmt: skip
+    assert SCALE.part(3, 9).steps(SCALE) == {
+        "Zoom in": (4.5, 7.5), "Zoom out": None, "Earlier": (0, 6), "Later": (4, 10), "Whole run": None,
+    }  # fmt: skip
