@@ -14,6 +14,7 @@ SPANS: Final[Mapping[str, timedelta]] = {
     "24h": timedelta(hours=24),
     "7d": timedelta(days=7),
     "30d": timedelta(days=30),
+    "26w": timedelta(weeks=26),
 }
 """Spans of time until now, by the name that they have in an address."""
 

@@ -15,6 +15,8 @@ from typing import Any, Final
 import attrs
 from starlette.responses import Response, StreamingResponse
 
+from prefect.agent.domain.times import iso
+from prefect.agent.domain.waiting import ALIVE
 from prefect.agent.entrypoints.server.pages.view import KeyNeeded, NotThere, View
 
 GATHER: Final = 0.25
@@ -122,6 +124,7 @@ def watch_changes(watch: Watch) -> Response:
     """Say ``changed`` when runs of the file changed, or the one that ``?run=`` names, or its task runs.
 
     With ``?of=agents`` it is said when agents ask for work, too.
+    With ``?of=home`` it is said when an agent falls silent or is back.
     A page asks with ``?seen=``, the fingerprint of what it shows: what changed before it could listen is news, too.
     """
     with watch.look() as view:
@@ -137,23 +140,33 @@ def watch_changes(watch: Watch) -> Response:
 
 
 def _asked_for(view: View) -> str:
-    return fingerprint(view, view.query.get("run"), agents=view.query.get("of") == "agents")
+    return fingerprint(view, view.query.get("run"), of=view.query.get("of", ""))
 
 
-def fingerprint(view: View, run_id: str | None = None, *, agents: bool = False) -> str:
+def fingerprint(view: View, run_id: str | None = None, *, of: str = "") -> str:
     """What is another text once flow runs changed, or the one with *run_id* or its task runs.
 
     Args:
-        agents: Whether agents count, too: which there are, and to ten seconds when each asked last.
+        of: With ``agents``, they count, too: which there are, and to ten seconds when each asked last. With ``home``,
+            whether each is silent counts. Both give another text in each minute: runs become late without an event.
     """
     if run_id is None:
-        newest = "SELECT (SELECT max(created) FROM flow_run) AS a, (SELECT max(state_timestamp) FROM flow_run) AS b"
-        found = view.sql("flow_run", newest)
+        found = view.sql("flow_run", _NEWEST)
     else:
         run = "SELECT version, name, state FROM flow_run WHERE id = ? AND tenant_id = ?"
         tasks = "SELECT max(state_timestamp) AS at, count(*) AS n FROM task_run WHERE flow_run_id = ?"
         found = view.sql("flow_run", run, [run_id, view.tenant["id"]]) + view.sql("task_run", tasks, [run_id])
-    if agents:
-        asked = "SELECT id, substr(last_queried, 1, 18) AS at FROM agent WHERE tenant_id = ? ORDER BY id"
-        found += view.sql("agent", asked, [view.tenant["id"]])
+    if of in _DIGITS:
+        alive = iso(view.now - ALIVE)
+        found += view.sql("agent", _AGENTS, [_DIGITS[of], alive, view.tenant["id"]])
+        found.append({"minute": iso(view.now)[:16]})
     return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16]
+
+
+_NEWEST: Final = "SELECT (SELECT max(created) FROM flow_run) AS a, (SELECT max(state_timestamp) FROM flow_run) AS b"
+_AGENTS: Final = (
+    "SELECT id, substr(last_queried, 1, ?) AS at, last_queried >= ? AS is_alive "
+    "FROM agent WHERE tenant_id = ? ORDER BY id"
+)
+_DIGITS: Final = {"agents": 18, "home": 0}
+"""How much of the time at which an agent asked last counts: characters, by what a page is about."""

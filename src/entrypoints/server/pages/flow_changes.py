@@ -1,10 +1,11 @@
-"""What can be changed of a flow: its schedule, and whether it is archived or deleted."""
+"""What can be changed of a flow: its schedule, the defaults of its runs, and whether it is archived or deleted."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from prefect.agent.entrypoints.server.pages.flow import FLOW, flow_of
 from prefect.agent.entrypoints.server.pages.kinds import Action, Again, Section
-from prefect.agent.entrypoints.server.pages.parameters import NotRight
+from prefect.agent.entrypoints.server.pages.parameters import NotRight, read_object
 from prefect.agent.entrypoints.server.pages.schedules import given_clocks
 from prefect.agent.entrypoints.server.pages.view import Form, FormRefused
 from prefect.agent.entrypoints.server.storage.row_trees import Row
@@ -35,14 +36,54 @@ def set_clocks(form: Form) -> str:
         Again: They were not filled in right, or the Cloud refuses them.
     """
     flow = _own(form)
-    cron, minutes, zone = form.value("cron"), form.value("minutes"), form.value("zone")
+    filled = {name: form.value(name) for name in ("cron", "minutes", "zone")}
     try:
-        clocks = given_clocks(flow["flow_group"]["schedule"] or flow["schedule"], cron, minutes)
-        form.change("set_flow_group_schedule", flow_group_id=flow["flow_group_id"], timezone=zone or "UTC", **clocks)
+        present = flow["flow_group"]["schedule"] or flow["schedule"]
+        clocks = given_clocks(present, **filled)
+        zone = filled["zone"] or "UTC"
+        form.change("set_flow_group_schedule", flow_group_id=flow["flow_group_id"], timezone=zone, **clocks)
     except (NotRight, FormRefused) as problem:
-        filled = {"cron": cron, "minutes": minutes, "zone": zone}
-        raise Again(FLOW, schedule_problem=str(problem), filled=filled) from problem
+        raise Again(FLOW, problems=_problems(problem, "cron"), filled=filled) from problem
     return _home(form, flow)
+
+
+def set_defaults(form: Form) -> str:
+    """Set labels, parameters and run config of the runs of all versions; what is empty is left to each version.
+
+    Raises:
+        Again: They were not filled in right, or the Cloud refuses them.
+    """
+    flow = _own(form)
+    group = flow["flow_group_id"]
+    filled = {name: form.value(name) for name in ("labels", "parameters", "run_config")}
+    try:
+        given = _read_defaults(filled)
+        # The run config first: the others are not refused.
+        form.change("set_flow_group_run_config", flow_group_id=group, run_config=given["run_config"])
+        form.change("set_flow_group_default_parameters", flow_group_id=group, parameters=given["parameters"] or {})
+        form.change("set_flow_group_labels", flow_group_id=group, labels=given["labels"])
+    except (NotRight, FormRefused) as problem:
+        raise Again(FLOW, problems=_problems(problem, "run_config"), defaults=filled) from problem
+    return _home(form, flow)
+
+
+def _read_defaults(filled: Mapping[str, str]) -> dict[str, Any]:
+    """What was filled in; all that is not JSON is told at once."""
+    given: dict[str, Any] = {"labels": [word.strip() for word in filled["labels"].split(",") if word.strip()] or None}
+    problems: dict[str, str] = {}
+    for name, words in (("parameters", "The default parameters"), ("run_config", "The run config")):
+        try:
+            given[name] = read_object(filled[name], words)
+        except NotRight as problem:
+            problems[name] = str(problem)
+    if problems:
+        raise NotRight(" ".join(problems.values()), problems)
+    return given
+
+
+def _problems(problem: NotRight | FormRefused, otherwise: str) -> dict[str, str]:
+    """What is said beside which field."""
+    return (problem.problems if isinstance(problem, NotRight) else {}) or {otherwise: str(problem)}
 
 
 def use_own_clocks(form: Form) -> str:
@@ -74,7 +115,7 @@ def delete_all(form: Form) -> str:
 def _must(done: dict[str, Any]) -> None:
     """Show the flow again if a change answers that it was not made."""
     if not done["success"]:
-        raise Again(FLOW, schedule_problem=f"The schedule stays off: {done['error']}.")
+        raise Again(FLOW, problem=f"The schedule stays off: {done['error']}.")
 
 
 def _own(form: Form) -> Row:
@@ -94,12 +135,13 @@ def _home(form: Form, flow: Row) -> str:
 
 SECTION: Final = Section(
     actions=(
-        Action("/flow/{flow_id}/schedule/on", switch_on),
-        Action("/flow/{flow_id}/schedule/off", switch_off),
-        Action("/flow/{flow_id}/schedule/clocks", set_clocks),
-        Action("/flow/{flow_id}/schedule/own", use_own_clocks),
-        Action("/flow/{flow_id}/archive", archive),
-        Action("/flow/{flow_id}/delete", delete_version),
-        Action("/flow/{flow_id}/delete-all", delete_all),
+        Action("/flow/{flow_id}/schedule/on", switch_on, FLOW),
+        Action("/flow/{flow_id}/schedule/off", switch_off, FLOW),
+        Action("/flow/{flow_id}/schedule/clocks", set_clocks, FLOW),
+        Action("/flow/{flow_id}/schedule/own", use_own_clocks, FLOW),
+        Action("/flow/{flow_id}/defaults", set_defaults, FLOW),
+        Action("/flow/{flow_id}/archive", archive, FLOW),
+        Action("/flow/{flow_id}/delete", delete_version, FLOW),
+        Action("/flow/{flow_id}/delete-all", delete_all, FLOW),
     ),
 )

@@ -6,6 +6,7 @@ from typing import Any, Final
 from prefect.agent.domain.state_names import FINISHED, ancestors
 from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.pages.addresses import changed, pattern, position, position_text
+from prefect.agent.entrypoints.server.pages.causes import claim_of, failed_tasks, shown_claim
 from prefect.agent.entrypoints.server.pages.kinds import Action, Page, Section
 from prefect.agent.entrypoints.server.pages.reasons import reasons
 from prefect.agent.entrypoints.server.pages.rendering import seconds_between
@@ -16,6 +17,7 @@ from prefect.agent.entrypoints.server.storage.tables import TABLES
 
 TASK_RUNS_SHOWN: Final = 200
 STATES_SHOWN: Final = 200
+FAILED_SHOWN: Final = 5
 
 SETTABLE: Final = ("Success", "Failed", "Cancelled", "Skipped", "Scheduled", "Paused")
 """States that a person may set a flow run to."""
@@ -65,6 +67,7 @@ def head(view: View, more: tuple[Any, ...] = ()) -> dict[str, Any]:
         "can_restart": has_ended,
         "run_tabs": TABS,
         "settable": SETTABLE,
+        "problem": "",
         "seconds": seconds_between(run["start_time"], run["end_time"] or iso(view.now)),
         "changed": lambda **values: changed(view.query, **values),
     }
@@ -77,8 +80,17 @@ def overview(view: View) -> Mapping[str, Any]:
     where = {"flow_run_id": {"_eq": view.path["run_id"]}}
     newest_first = [{"timestamp": "desc"}, {"version": "desc"}]
     states = view.rows("flow_run_state", columns, where, order_by=newest_first, limit=STATES_SHOWN)
-    why = reasons(view, [shown["run"]["id"]]).get(shown["run"]["id"], [])
-    return {**shown, "states": states, "task_counts": _task_counts(view), "why": why}
+    run_id = shown["run"]["id"]
+    claim = claim_of(view, run_id)
+    return {
+        **shown,
+        "states": states,
+        "task_counts": _task_counts(view),
+        "why": reasons(view, [run_id]).get(run_id, []),
+        "failed": failed_tasks(view, run_id, FAILED_SHOWN) if shown["run"]["state"] != "Success" else [],
+        "claim": claim,
+        "unit": shown_claim(claim),
+    }
 
 
 def task_runs(view: View) -> Mapping[str, Any]:
@@ -197,16 +209,14 @@ def _home(form: Form) -> str:
     return form.link("flow-run", form.path["run_id"])
 
 
+OVERVIEW: Final = Page("/flow-run/{run_id}", "flow_run_overview.html", overview, tab="Flow runs")
 SECTION: Final = Section(
-    pages=(
-        Page("/flow-run/{run_id}", "flow_run_overview.html", overview, tab="Flow runs"),
-        Page("/flow-run/{run_id}/task-runs", "flow_run_task_runs.html", task_runs, tab="Flow runs"),
-    ),
+    pages=(OVERVIEW, Page("/flow-run/{run_id}/task-runs", "flow_run_task_runs.html", task_runs, tab="Flow runs")),
     actions=(
-        Action("/flow-run/{run_id}/cancel", cancel),
-        Action("/flow-run/{run_id}/restart", restart),
-        Action("/flow-run/{run_id}/set-state", set_state),
-        Action("/flow-run/{run_id}/rename", rename),
-        Action("/flow-run/{run_id}/delete", delete),
+        Action("/flow-run/{run_id}/cancel", cancel, OVERVIEW),
+        Action("/flow-run/{run_id}/restart", restart, OVERVIEW),
+        Action("/flow-run/{run_id}/set-state", set_state, OVERVIEW),
+        Action("/flow-run/{run_id}/rename", rename, OVERVIEW),
+        Action("/flow-run/{run_id}/delete", delete, OVERVIEW),
     ),
 )

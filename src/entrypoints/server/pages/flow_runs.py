@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from prefect.agent.entrypoints.server.pages.addresses import SPANS, changed, only
+from prefect.agent.domain.times import iso
+from prefect.agent.entrypoints.server.pages.addresses import SPANS, changed, moment, only
 from prefect.agent.entrypoints.server.pages.kinds import Page, Section
 from prefect.agent.entrypoints.server.pages.run_list import FILTERS, SORTS, TIMES, list_runs
 from prefect.agent.entrypoints.server.pages.view import View, fields
@@ -28,6 +29,8 @@ def data(view: View) -> Mapping[str, Any]:
         "flows": flow_choices(view),
         "projects": view.rows("project", fields("id name"), order_by={"name": "asc"}, limit=_MOST_CHOICES),
         "is_filtered": any(view.query.get(name) for name in filters),
+        "between": {"start": moment(view.query, "from"), "end": moment(view.query, "to")},
+        "until": iso(view.now),
         "kept": only(view.query, FILTERS),
         "changed": lambda **values: changed(view.query, **values),
     }

@@ -1,32 +1,67 @@
-"""The page of all flows: the newest version of each."""
+"""The page of all flows: the newest version of each, by project, with its latest runs as a strip."""
 
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from prefect.agent.entrypoints.server.pages.addresses import changed
 from prefect.agent.entrypoints.server.pages.kinds import Page, Section
 from prefect.agent.entrypoints.server.pages.view import View, fields
 from prefect.agent.entrypoints.server.storage.row_trees import Row
 
-SHOWN: Final = 500
+SHOWN: Final = 100
+MOST: Final = 5000
+STRIP: Final = 12
+"""Runs of a flow in its strip."""
+
+RECENT: Final = 2000
+"""Runs of all flows that are looked at for the strips."""
 
 _COLUMNS: Final = fields("id name version archived created is_schedule_active flow_group_id", project=fields("id name"))
+_NEWEST: Final = (
+    "SELECT id FROM flow f WHERE tenant_id = ? AND version = "
+    f"(SELECT max(version) FROM flow o WHERE o.flow_group_id = f.flow_group_id) LIMIT {MOST}"
+)
+_RECENT: Final = (
+    "SELECT f.flow_group_id AS id, r.state FROM (SELECT flow_id, state FROM flow_run WHERE tenant_id = ? "
+    f"ORDER BY created DESC LIMIT {RECENT}) r JOIN flow f ON f.id = r.flow_id"
+)
 
 
 def data(view: View) -> Mapping[str, Any]:
     """What ``flows.html`` shows."""
-    name = view.query.get("name", "").lower()
-    found = [flow for flow in _newest(view) if name in flow["name"].lower()]
-    return {"flows": found[:SHOWN], "more": max(0, len(found) - SHOWN)}
+    name, project = view.query.get("name", "").lower(), view.query.get("project", "")
+    known = _newest(view)
+    found = [flow for flow in known if name in flow["name"].lower() and project in {"", flow["project"]["id"]}]
+    skip = int(text) if (text := view.query.get("skip", "")).isascii() and text.isdigit() and len(text) < 7 else 0
+    strips = _strips(view)
+    return {
+        "flows": [{**flow, "strip": strips.get(flow["flow_group_id"], [])} for flow in found[skip : skip + SHOWN]],
+        "counted": _counted,
+        "projects": sorted({(flow["project"]["name"], flow["project"]["id"]) for flow in known}),
+        "is_filtered": bool(name or project),
+        "newer": changed(view.query, skip=str(max(0, skip - SHOWN))) if skip else None,
+        "older": changed(view.query, skip=str(skip + SHOWN)) if len(found) > skip + SHOWN else None,
+    }
 
 
 def _newest(view: View) -> list[Row]:
-    statement = (
-        "SELECT id FROM flow f WHERE tenant_id = ? AND version = "
-        "(SELECT max(version) FROM flow o WHERE o.flow_group_id = f.flow_group_id) LIMIT 5000"
-    )
-    ids = [row["id"] for row in view.sql("flow", statement, [view.tenant["id"]])]
+    ids = [row["id"] for row in view.sql("flow", _NEWEST, [view.tenant["id"]])]
     order = [{"project": {"name": "asc"}}, {"name": "asc"}]
     return view.rows("flow", _COLUMNS, {"id": {"_in": ids}}, order_by=order) if ids else []
+
+
+def _counted(states: Sequence[str]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in Counter(states).most_common())
+
+
+def _strips(view: View) -> Mapping[str, Sequence[str]]:
+    """States of the latest runs, the newest first, by flow group."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for row in view.sql("flow_run", _RECENT, [view.tenant["id"]]):
+        if len(found[row["id"]]) < STRIP:
+            found[row["id"]].append(row["state"])
+    return found
 
 
 SECTION: Final = Section(pages=(Page("/flows", "flows.html", data, tab="Flows"),))

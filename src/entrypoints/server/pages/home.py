@@ -8,12 +8,13 @@ from typing import Any, Final
 from prefect.agent.domain.state_names import PAUSED, QUEUED, ancestors
 from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.pages.addresses import SPANS, changed
+from prefect.agent.entrypoints.server.pages.causes import claim_of, stuck_because, with_first_failure
 from prefect.agent.entrypoints.server.pages.charts import HEIGHT, WIDTH, bars
 from prefect.agent.entrypoints.server.pages.kinds import Page, Section
 from prefect.agent.entrypoints.server.pages.reasons import cause, reasons
 from prefect.agent.entrypoints.server.pages.run_list import COLUMNS
 from prefect.agent.entrypoints.server.pages.view import View, fields
-from prefect.agent.entrypoints.server.storage.row_trees import Row
+from prefect.agent.entrypoints.server.storage.row_trees import Ask, Row
 
 SHOWN: Final = 6
 LATE: Final = timedelta(minutes=1)
@@ -23,12 +24,14 @@ FORGOTTEN: Final = timedelta(days=7)
 
 _FAILED: Final = ["Failed", "TimedOut", "TriggerFailed", "ValidationFailed"]
 _WAITING: Final = ["Scheduled", "Queued", "Retrying", "Resume"]
+_STUCK: Final = (*COLUMNS, *fields("heartbeat"))
 _HELD: Final = [QUEUED, PAUSED]
 _STEPS: Final = {
     "1h": timedelta(hours=1),
     "24h": timedelta(hours=1),
     "7d": timedelta(hours=6),
     "30d": timedelta(days=1),
+    "26w": timedelta(weeks=1),
 }
 
 _HISTORY: Final = (
@@ -60,9 +63,9 @@ def data(view: View) -> Mapping[str, Any]:
 
 
 def _first(view: View, span: str) -> datetime:
-    """When the first bar begins: at a full step, so that the last one holds this moment."""
+    """When the first bar begins: at a full step, weeks on Mondays, so that the last one holds this moment."""
     step = _STEPS[span]
-    epoch = datetime(1970, 1, 1, tzinfo=timezone.utc)
+    epoch = datetime(1970, 1, 5, tzinfo=timezone.utc)
     return epoch + ((view.now - epoch) // step + 1) * step - SPANS[span]
 
 
@@ -73,7 +76,7 @@ def _history(view: View, span: str) -> list[Row]:
 def _failed(view: View) -> list[Row]:
     since = iso(view.now - timedelta(days=1))
     where = {"state": {"_in": _FAILED}, "state_timestamp": {"_gte": since}}
-    return _runs(view, where, state_timestamp="desc")
+    return [with_first_failure(view, run) for run in _runs(view, where, state_timestamp="desc")]
 
 
 def _late(view: View) -> list[Row]:
@@ -91,7 +94,9 @@ def _stuck(view: View) -> list[Row]:
     before = {"_lt": iso(view.now - STUCK)}
     silent = {"state": {"_in": ["Running", "Cancelling"]}, "heartbeat": before}
     claimed = {"state": {"_eq": "Submitted"}, "state_timestamp": before}
-    return [*_runs(view, silent, state_timestamp="asc"), *_runs(view, claimed, state_timestamp="asc")][:SHOWN]
+    several = [_runs(view, where, _STUCK, state_timestamp="asc") for where in (silent, claimed)]
+    rows = [row for rows in several for row in rows][:SHOWN]
+    return [{**row, "reason": stuck_because(row, claim_of(view, row["id"]), view.now)} for row in rows]
 
 
 def _upcoming(view: View) -> list[Row]:
@@ -99,8 +104,8 @@ def _upcoming(view: View) -> list[Row]:
     return _runs(view, where, state_start_time="asc")
 
 
-def _runs(view: View, where: Mapping[str, Any], **order: str) -> list[Row]:
-    return view.rows("flow_run", COLUMNS, where, order_by=order, limit=SHOWN)
+def _runs(view: View, where: Mapping[str, Any], columns: tuple[Ask, ...] = COLUMNS, **order: str) -> list[Row]:
+    return view.rows("flow_run", columns, where, order_by=order, limit=SHOWN)
 
 
 def _silent_agents(view: View) -> list[Row]:

@@ -36,10 +36,15 @@ class Once:
 
 @attrs.frozen
 class Action:
-    """A change by a form. Its function returns the address to go to next, or what is shown once."""
+    """A change by a form. Its function returns the address to go to next, or what is shown once.
+
+    Attributes:
+        page: Shown again, with ``problem``, if the Cloud refuses the change; without one a page of its own says so.
+    """
 
     path: str
     run: Callable[[Form], str | Once]
+    page: Page | None = None
 
 
 @attrs.frozen

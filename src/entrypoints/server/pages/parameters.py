@@ -1,17 +1,29 @@
 """A form made from a flow's parameters, and what was filled in read back. Pure."""
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
 
 TEXT: Final = "text"
+NUMBER: Final = "number"
+BOOLEAN: Final = "boolean"
 JSON: Final = "JSON"
 
 
 class NotRight(Exception):
-    """What was filled in cannot be read; the message names the field."""
+    """What was filled in cannot be read; the message names the field.
+
+    Attributes:
+        problems: What is wrong, by the name that the field has in the form; empty if that is plain.
+    """
+
+    def __init__(self, message: str, problems: Mapping[str, str] | None = None) -> None:
+        """The message, and the same by field."""
+        super().__init__(message)
+        self.problems = dict(problems or {})
 
 
 @attrs.frozen(kw_only=True)
@@ -19,9 +31,10 @@ class Field:
     """One parameter in a form.
 
     Attributes:
-        kind: ``TEXT`` or ``JSON``: how what is filled in is read.
+        kind: ``TEXT``, ``NUMBER``, ``BOOLEAN`` or ``JSON``: how what is filled in is read.
         value: What is filled in.
         default: What counts if nothing is filled in, for people.
+        problem: Why what was filled in was refused.
     """
 
     name: str
@@ -29,6 +42,7 @@ class Field:
     value: str
     is_required: bool
     default: str
+    problem: str = ""
 
 
 def form_fields(declared: object, group_defaults: Mapping[str, Any] | None, given: Mapping[str, Any]) -> list[Field]:
@@ -52,28 +66,53 @@ def _field(name: str, declared: Mapping[str, Any], defaults: Mapping[str, Any], 
     is_empty = name not in given and not has_default
     return Field(
         name=name,
-        kind=TEXT if is_text else JSON,
+        kind=JSON if is_empty else _kind(shown),
         value="" if is_empty else str(shown) if is_text else json.dumps(shown, ensure_ascii=False),
         is_required=bool(declared.get("required")) and not has_default,
         default=json.dumps(default, ensure_ascii=False) if has_default else "",
     )
 
 
+def _kind(value: object) -> str:
+    """How a value like this one is filled in."""
+    if isinstance(value, bool):
+        return BOOLEAN
+    return NUMBER if isinstance(value, (int, float)) else TEXT if isinstance(value, str) else JSON
+
+
 def read_parameters(values: Sequence[tuple[str, str]], declared: Sequence[Field]) -> dict[str, Any]:
-    """Parameters from the fields ``p:NAME``, read as the fields ``k:NAME`` say; empty JSON ones are left out.
+    """Parameters from the fields ``p:NAME``, read as the fields ``k:NAME`` say; what is empty and no text is left out.
 
     Raises:
-        NotRight: One is not JSON.
+        NotRight: Some are not what their kind says.
     """
     filled = dict(values)
-    found = {}
+    found: dict[str, Any] = {}
+    problems: dict[str, str] = {}
     for field in declared:
         text = filled.get(f"p:{field.name}", "").replace("\r\n", "\n")
-        if filled.get(f"k:{field.name}", field.kind) == TEXT:
-            found[field.name] = text
-        elif text.strip():
-            found[field.name] = read_json(text, f"The parameter {field.name}")
+        kind = filled.get(f"k:{field.name}", field.kind)
+        if not (kind == TEXT or text.strip()):
+            continue
+        try:
+            found[field.name] = text if kind == TEXT else _read(kind, text, f"The parameter {field.name}")
+        except NotRight as problem:
+            problems[f"p:{field.name}"] = str(problem)
+    if problems:
+        raise NotRight(" ".join(problems.values()), problems)
     return found
+
+
+def _read(kind: str, text: str, what: str) -> Any:
+    if kind != NUMBER:
+        return read_json(text, what)
+    try:
+        value = read_json(text, what)
+    except NotRight:
+        value = None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise NotRight(f"{what} is not a number.")
+    return value
 
 
 def read_object(text: str, what: str) -> dict[str, Any] | None:
@@ -97,10 +136,18 @@ def read_json(text: str, what: str) -> Any:
         NotRight: It is none.
     """
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError) as problem:
         where = f" (line {problem.lineno}, column {problem.colno})" if isinstance(problem, json.JSONDecodeError) else ""
         raise NotRight(f"{what} is not JSON{where}. A text needs quotes, or the kind “text”.") from problem
+
+
+def _finite(text: str) -> float:
+    """A number that JSON can hold: larger ones would be read as infinite."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
 
 
 def _no_constant(name: str) -> Callable[[], None]:

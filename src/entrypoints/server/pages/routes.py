@@ -21,9 +21,11 @@ from prefect.agent.entrypoints.server.pages import (
     keys,
     limits,
     logs,
+    run_form,
     stores,
     tenants,
     timeline,
+    versions,
 )
 from prefect.agent.entrypoints.server.pages.changes import watch_changes
 from prefect.agent.entrypoints.server.pages.kinds import Section, Stream
@@ -43,6 +45,8 @@ SECTIONS: Final = (
     artifacts.SECTION,
     flows.SECTION,
     flow.SECTION,
+    run_form.SECTION,
+    versions.SECTION,
     flow_changes.SECTION,
     agents.SECTION,
     limits.SECTION,

@@ -61,11 +61,14 @@ class Listing:
         runs: Rows with ``COLUMNS``.
         newer: Query of the page before; None on the first.
         older: Query of the next page; None on the last.
+        sort: What it is sorted by: one of ``SORTS``.
     """
 
     runs: list[Row]
     newer: str | None
     older: str | None
+    sort: str
+    is_descending: bool
 
 
 FILTERS: Final = ("state", "flow", "project", "label", "name", "time", "span", "from", "to", "sort", "way")
@@ -95,8 +98,9 @@ def list_runs(view: View) -> Listing:
     sort = _sort(view.query)
     after, before = position(view.query.get("after", "")), position(view.query.get("before", ""))
     is_back = after is None and before is not None
-    is_descending = (view.query.get("way", "asc" if sort == "name" else "desc") == "desc") is not is_back
-    found = _places(view, where, SORTS[sort], before if is_back else after, descending=is_descending, name=name)
+    is_descending = (view.query.get("way") or ("asc" if sort == "name" else "desc")) == "desc"
+    way = is_descending is not is_back
+    found = _places(view, where, SORTS[sort], before if is_back else after, descending=way, name=name)
     more, found = len(found) > PAGE_SIZE, found[:PAGE_SIZE]
     found = found[::-1] if is_back else found
     has_newer, has_older = (more, True) if is_back else (after is not None, more)
@@ -105,6 +109,8 @@ def list_runs(view: View) -> Listing:
         runs=_rows(view, [one["id"] for one in found]),
         newer=changed(view.query, after=None, before=first) if has_newer and found else None,
         older=changed(view.query, after=last, before=None) if has_older and found else None,
+        sort=sort,
+        is_descending=is_descending,
     )
 
 

@@ -1,15 +1,15 @@
 """A flow's schedule for people: its clocks, the next runs of each, and the form that sets other clocks. Pure."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 from typing import Any, Final
 
 import attrs
 
-from prefect.agent.domain.cloud.calendar.clocks import ScheduleClock
+from prefect.agent.domain.cloud.calendar.clocks import ScheduleClock, read_zone
 from prefect.agent.domain.cloud.calendar.schedules import Schedule, read_schedule
 from prefect.agent.domain.cloud.errors import CloudRefusal
 from prefect.agent.domain.times import iso
@@ -89,26 +89,56 @@ def shown_schedule(own: object, of_group: object, now: datetime) -> ShownSchedul
     )
 
 
-def given_clocks(present: object, cron: str, minutes: str) -> dict[str, Any]:
+def given_clocks(present: object, cron: str, minutes: str, zone: str) -> dict[str, Any]:
     """What a form says, as arguments of ``set_flow_group_schedule``.
 
     Args:
         present: The schedule until now: a clock that stays keeps its labels and parameters.
         cron: Expressions, one a line.
         minutes: Intervals, separated by commas.
+        zone: Name of a time zone; empty for UTC.
 
     Raises:
-        NotRight: There is no clock, or an interval is not a number.
+        NotRight: There is no clock, or one of them, or the zone, cannot be used; each is told at its own field.
     """
     known = _clocks(present) if isinstance(present, Mapping) else []
     lines = [line.strip() for line in cron.splitlines() if line.strip()]
+    _check(lines, minutes, zone)
     crons = [{"cron": line, **_extras(known, "cron", line)} for line in lines]
     intervals = [
         {"interval": seconds, **_extras(known, "interval", seconds * 1_000_000)} for seconds in _seconds(minutes)
     ]
     if not (crons or intervals):
-        raise NotRight("Give at least one clock: a cron expression or an interval.")
+        text = "Give at least one clock: a cron expression or an interval."
+        raise NotRight(text, {"cron": text})
     return {"cron_clocks": crons, "interval_clocks": intervals}
+
+
+def _check(lines: Sequence[str], minutes: str, zone: str) -> None:
+    """Ask the Cloud's rules about each field by itself.
+
+    Raises:
+        NotRight: They refuse some.
+    """
+    problems: dict[str, str] = {}
+    checks: list[tuple[str, str, Callable[[], object]]] = [
+        ("zone", "", partial(read_zone, zone or "UTC")),
+        ("minutes", "", partial(_seconds, minutes)),
+        *(("cron", f"{line}: ", partial(_read_cron, line)) for line in lines),
+    ]
+    for field, prefix, check in checks:
+        try:
+            check()
+        except CloudRefusal as problem:
+            problems[field] = f"{problems.get(field, '')} {prefix}{problem.message}".strip()
+        except NotRight as problem:
+            problems[field] = str(problem)
+    if problems:
+        raise NotRight(" ".join(problems.values()), problems)
+
+
+def _read_cron(line: str) -> None:
+    read_schedule({"clocks": [{"type": "CronClock", "cron": line}]})
 
 
 def _seconds(minutes: str) -> list[int]:

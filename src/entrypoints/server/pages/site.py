@@ -165,6 +165,7 @@ class PageSite:
             "tenants": view.tx.all("SELECT name, slug FROM tenant ORDER BY created LIMIT 100"),
             "form_token": self.sessions.form_token(visitor.token),
             "is_signed_in": bool(visitor.token),
+            "address": "",
             "fingerprint": partial(fingerprint, view),
         }
 
@@ -193,8 +194,22 @@ class PageSite:
         try:
             done = action.run(form)
         except Again as again:
-            return self._show(request, again.page, 422, **again.values)
-        return RedirectResponse(done, 303) if isinstance(done, str) else self._show(request, done.page, **done.values)
+            return self._answered(request, again.page, 422, again.values)
+        except FormRefused as problem:
+            if action.page is None:
+                raise
+            return self._answered(request, action.page, 422, {"problem": str(problem)})
+        if isinstance(done, str):
+            return RedirectResponse(done, 303)
+        return self._answered(request, done.page, 200, done.values)
+
+    def _answered(self, request: Request, page: Page, status: int, values: Mapping[str, Any]) -> Response:
+        """A page in answer to a form. It says its own address, at which it follows changes and can be reloaded."""
+        address = f"/{{tenant}}{page.path}"
+        for name, value in request.path_params.items():
+            address = address.replace(f"{{{name}}}", value)
+        query = f"?{request.url.query}" if request.url.query else ""
+        return self._show(request, page, status, address=address + query, **values)
 
     def _begin(self, request: Request, key: str) -> None:
         """Begin a session that holds for this request already: its answer may need the key."""

@@ -43,9 +43,11 @@ def rename(form: Form) -> str:
     own = {"name": form.value("name"), "slug": form.value("slug")}
     with form.look() as view:
         tenant = view.tenant
+    if not own["name"]:  # before the slug is changed, and with it the address of this page
+        raise Again(PAGE, problem="A tenant needs a name.", own=own)
     try:
-        form.change("update_tenant_name", tenant_id=tenant["id"], name=own["name"])
         form.change("update_tenant_slug", tenant_id=tenant["id"], slug=own["slug"])
+        form.change("update_tenant_name", tenant_id=tenant["id"], name=own["name"])
     except FormRefused as problem:
         raise Again(PAGE, problem=_said(problem), own=own) from problem
     return f"/{own['slug']}/settings/tenants"

@@ -1,5 +1,10 @@
-// The form of a new run: JSON is checked while it is typed, and times are of the viewer's zone. The server checks again.
+// Forms: JSON is checked while it is typed, and the start of a new run is of the viewer's zone; the server checks again.
+// Filters that are empty are left out of the address.
 export function checkForms() {
+  document.addEventListener("formdata", ({ target, formData }) => {
+    if (target.method !== "get") return;
+    for (const [name, value] of [...formData]) if (!value) formData.delete(name);
+  });
   for (const area of document.querySelectorAll("textarea[data-kind]")) {
     const kind = document.getElementById(area.dataset.kind);
     const check = () => mark(area, kind ? kind.value : area.dataset.kind);
@@ -12,11 +17,10 @@ export function checkForms() {
   const set = () => { zone.value = String((time.value ? new Date(time.value) : new Date()).getTimezoneOffset()); };
   set();
   time.addEventListener("input", () => { set(); document.querySelector("input[name=start][value=later]").checked = true; });
-  document.querySelector("[data-zone-name]").textContent = Intl.DateTimeFormat().resolvedOptions().timeZone;
 }
 
 function mark(area, kind) {
-  const problem = kind === "JSON" ? problemOf(area.value) : "";
+  const problem = { JSON: problemOf, number: problemOfNumber }[kind]?.(area.value) ?? "";
   const field = area.closest(".field");
   let note = field.querySelector(".wrong");
   if (!note) {
@@ -34,4 +38,8 @@ function mark(area, kind) {
 function problemOf(text) {
   if (!text.trim()) return "";
   try { JSON.parse(text); return ""; } catch (problem) { return `This is not JSON: ${problem.message}`; }
+}
+
+function problemOfNumber(text) {
+  return !text.trim() || /^\s*-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?\s*$/.test(text) ? "" : "This is not a number.";
 }

@@ -3,14 +3,22 @@ import { watchRegions } from "./live.js";
 import { followLog } from "./log.js";
 import { showTimes } from "./times.js";
 import { checkForms } from "./forms.js";
+import { typeInstants } from "./instants.js";
 import { closeMenus } from "./menus.js";
 import { chooseAll } from "./choosing.js";
+import { zoomTimeline } from "./zoom.js";
 import { savedViews } from "./views.js";
+
+// The answer to a form takes the place of the page that the form was on: it follows changes there, and can be reloaded.
+const address = document.querySelector("main[data-address]")?.dataset.address;
+if (address) history.replaceState(history.state, "", address);
 
 showTimes();
 watchRegions();
 followLog();
 checkForms();
+typeInstants();
 closeMenus();
 chooseAll();
 savedViews();
+zoomTimeline();

@@ -1,6 +1,8 @@
 // Times are written by the server relative to its clock; here they get the viewer's zone, and go on.
 const steps = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
+const range = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 
 export function ago(seconds) {
@@ -22,7 +24,22 @@ export function update(root = document) {
     const moment = new Date(element.dateTime);
     if (Number.isNaN(moment.getTime())) continue;
     element.title = exact.format(moment);
-    const text = "exact" in element.dataset ? clock.format(moment) : ago((now - moment.getTime()) / 1000);
+    const text = written(element, moment, now);
     if (element.textContent !== text) element.textContent = text;
   }
+  for (const name of root.querySelectorAll("[data-zone-name]")) if (name.textContent !== zone) name.textContent = zone;
+  for (const bar of root.querySelectorAll("a[data-start]")) nameBar(bar);
+}
+
+function written(element, moment, now) {
+  if ("exact" in element.dataset) return clock.format(moment);
+  return "full" in element.dataset ? range.format(moment) : ago((now - moment.getTime()) / 1000);
+}
+
+// A bar of a chart says which time it is about, in UTC until now.
+function nameBar(bar) {
+  const text = range.formatRange(new Date(bar.dataset.start), new Date(bar.dataset.end));
+  const title = bar.querySelector("title");
+  if (title) title.textContent = title.textContent.replace(/^.* UTC:/, `${text}:`);
+  bar.setAttribute("aria-label", bar.getAttribute("aria-label").replace(/^.* UTC:/, `${text}:`));
 }

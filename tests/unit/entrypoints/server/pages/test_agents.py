@@ -112,9 +112,9 @@ def test_the_page_is_another_one_once_an_agent_asks(cloud: Embedded, browser: Br
         [found] = [one.attrs["data-seen"] for one in browser.get(path).elements if one.attrs.get("id") == name]
         return found
 
-    before = seen("/default/agents", "agents"), seen("/default", "home")
+    before = seen("/default/agents", "agents"), seen("/default/flow-runs", "runs")
     register(cloud, "large")
-    after = seen("/default/agents", "agents"), seen("/default", "home")
+    after = seen("/default/agents", "agents"), seen("/default/flow-runs", "runs")
 
     assert after[0] != before[0]
     assert after[1] == before[1]

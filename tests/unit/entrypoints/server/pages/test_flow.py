@@ -7,6 +7,7 @@ import pytest
 
 from prefect.agent.entrypoints.server.pages.parameters import (
     JSON,
+    NUMBER,
     TEXT,
     NotRight,
     form_fields,
@@ -52,7 +53,7 @@ def test_a_flow_is_found_by_its_id_and_by_its_groups(cloud: Embedded, browser: B
 
 
 def test_the_form_shows_defaults_and_marks_what_is_required(browser: Browser, flow: str) -> None:
-    """Required parameters come first; a text is a text, everything else JSON."""
+    """Required parameters come first; what is neither text, number nor boolean is JSON."""
     shown = browser.get(form_of(flow))
 
     areas = [one for one in shown.all("textarea") if one.attrs["name"].startswith("p:")]
@@ -111,6 +112,8 @@ def test_a_start_time_is_of_the_viewers_zone(cloud: Embedded, browser: Browser, 
         ({"p:day": ""}, "Required parameters were not supplied: day"),
         ({"p:day": "1", "context": "[]"}, "The context must be a JSON object"),
         ({"p:day": "NaN"}, "The parameter day is not JSON"),
+        ({"p:day": "1e999"}, "The parameter day is not JSON"),
+        ({"p:day": "true", "k:day": "number"}, "The parameter day is not a number"),
         ({"p:day": "[" * 100_000}, "The parameter day is not JSON"),
         ({"p:day": "1", "start": "later", "start_time": "soon"}, "not a time"),
         ({"p:day": "1", "start": "later", "start_time": "2999-01-01T00:00", "zone": "9" * 30}, "not a time"),
@@ -153,6 +156,73 @@ def test_flows_are_listed_by_their_newest_version(cloud: Embedded, browser: Brow
     assert len(browser.get("/default/flows?name=CLEAN").all("tr")) == 2
 
 
+def test_all_that_is_wrong_is_told_beside_its_field(browser: Browser, flow: str) -> None:
+    """Each field says what is wrong with it, and refers to the sentence."""
+    fields = {"p:day": "{", "p:limit": "many", "run_config": "[]", "start": "later", "start_time": "soon"}
+
+    answer = browser.submit(browser.get(form_of(flow)), form_of(flow), fields)
+
+    wrong = {one.attrs["id"]: one.text for one in answer.all("p", class_="wrong")}
+    assert [text.split(" is ")[0].split(" must ")[0] for text in wrong.values()] == [
+        "The parameter day", "The parameter limit", "The start time", "The run config",
+    ]  # fmt: skip
+    marked = [one for one in answer.elements if one.attrs.get("aria-invalid") == "true"]
+    assert [one.attrs["aria-describedby"] for one in marked] == list(wrong)
+
+
+def test_a_boolean_is_chosen(cloud: Embedded, browser: Browser) -> None:
+    """Of the two values that there are; a run that had another kind of value is run again with JSON."""
+    flags = [{"name": "dry", "slug": "dry", "required": False, "default": True}]
+    flow = cloud.flow(cloud.project(), "flags", parameters=flags)
+    shown = browser.get(form_of(flow))
+    assert [one.text for one in shown.all("option")][:2] == ["true", "false"]
+
+    answer = browser.submit(shown, form_of(flow), {"p:dry": "false"})
+
+    run = created(cloud, answer, "id parameters")
+    assert run["parameters"] == {"dry": False}
+    other = cloud.run(flow, parameters={"dry": None})
+    assert browser.get(f"{form_of(flow)}?from={other}").one("textarea", name="p:dry").text == "null"
+
+
+def test_defaults_of_all_versions_are_set(cloud: Embedded, browser: Browser, flow: str) -> None:
+    """New runs have them; what is left empty is as the version was registered."""
+    page, action = f"/default/flow/{flow}", f"/default/flow/{flow}/defaults"
+    fields = {"labels": "gpu, eu", "parameters": '{"day": "monday"}', "run_config": '{"type": "DockerRun"}'}
+
+    assert browser.submit(browser.get(page), action, fields).status == 303
+
+    run = cloud.row("flow_run", cloud.run(flow), "labels parameters run_config")
+    assert run["labels"] == ["eu", "gpu"]
+    assert run["parameters"] == {"day": "monday", "limit": 10, "region": "europe"}
+    assert run["run_config"] == {"type": "DockerRun"}
+    browser.submit(browser.get(page), action, {"labels": "", "parameters": "", "run_config": ""})
+    group = cloud.row("flow", flow, "flow_group { labels default_parameters run_config }")["flow_group"]
+    assert group == {"labels": None, "default_parameters": {}, "run_config": None}
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [
+        ({"parameters": "[1]", "run_config": "x"}, ["parameters-wrong", "run_config-wrong"]),
+        ({"run_config": '{"image": "x"}'}, ["run_config-wrong"]),
+    ],
+)
+def test_defaults_that_are_refused_change_nothing(
+    cloud: Embedded, browser: Browser, flow: str, fields: dict[str, str], wrong: list[str]
+) -> None:
+    """The reason is beside the field, and what was typed is still there."""
+    page, action = f"/default/flow/{flow}", f"/default/flow/{flow}/defaults"
+
+    answer = browser.submit(browser.get(page), action, {"labels": "kept", **fields})
+
+    assert answer.status == 422
+    assert [one.attrs["id"] for one in answer.all("p", class_="wrong")] == wrong
+    assert answer.one("input", name="labels").attrs["value"] == "kept"
+    assert answer.one("main").attrs["data-address"] == page
+    assert cloud.row("flow", flow, "flow_group { labels }") == {"flow_group": {"labels": None}}
+
+
 # --- reading what was filled in ---
 
 
@@ -161,7 +231,7 @@ def test_a_groups_defaults_win_over_the_flows() -> None:
     fields = form_fields(PARAMETERS, {"day": "monday", "limit": 5}, {})
 
     assert [(one.name, one.kind, one.value, one.is_required) for one in fields] == [
-        ("limit", JSON, "5", False), ("day", TEXT, "monday", False), ("region", TEXT, "europe", False),
+        ("limit", NUMBER, "5", False), ("day", TEXT, "monday", False), ("region", TEXT, "europe", False),
     ]  # fmt: skip
 
 

@@ -76,7 +76,7 @@ def test_set_state_with_a_message(cloud: Embedded, browser: Browser, run: str) -
     refused = browser.submit(shown, action, state="Nonsense", message="")
 
     assert cloud.row("flow_run", run, "state state_message") == {"state": "Success", "state_message": "Done by hand."}
-    assert refused.status == 400
+    assert refused.status == 422
     assert "not a state type" in refused.body
 
 
@@ -84,7 +84,7 @@ def test_rename_and_delete(cloud: Embedded, browser: Browser, run: str) -> None:
     """An empty name is refused; a deleted run's page says that it is gone."""
     shown = browser.get(page_of(run))
 
-    assert browser.submit(shown, f"{page_of(run)}/rename", name=" ").status == 400
+    assert browser.submit(shown, f"{page_of(run)}/rename", name=" ").status == 422
     browser.submit(shown, f"{page_of(run)}/rename", name="second name")
     assert browser.get(page_of(run)).heading == "second name"
     answer = browser.submit(shown, f"{page_of(run)}/delete")

@@ -7,7 +7,7 @@ import pytest
 from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.pages.charts import HEIGHT, bars
 from prefect.agent.entrypoints.server.pages.rendering import ago, length
-from support.embedded import Embedded
+from support.embedded import Embedded, task_run
 from support.page_browser import Browser
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
@@ -36,6 +36,43 @@ def test_what_needs_attention_comes_first(cloud: Embedded, browser: Browser) -> 
 
     assert all(text in attention for text in ("late one", "bad one", "Boom.", "stuck one", "quiet agent", "gpu"))
     assert "good one" not in attention
+
+
+def test_a_failure_is_told_by_its_first_task(cloud: Embedded, browser: Browser) -> None:
+    """The run's own message is that some task failed; which one, and why, is what a person looks for."""
+    run = cloud.run(cloud.flow(cloud.project(), tasks=2), flow_run_name="bad one")
+    cloud.set_state(run, "Running")
+    for slug, message, kind in (("t-0", "Connection refused.", "Failed"), ("t-1", "Trigger.", "TriggerFailed")):
+        states = [{"task_run_id": task_run(cloud, run, slug), "state": {"type": kind, "message": message}}]
+        cloud.change("set_task_run_states", "states { id }", states=states)
+    cloud.set_state(run, "Failed", message="Some reference tasks failed.")
+
+    assert "Some reference tasks failed. t-0: Connection refused." in browser.get("/").body
+    failed = browser.get(f"/default/flow-run/{run}").one("section", aria_labelledby="failed").text
+    assert "Connection refused." in failed
+    assert "Trigger." not in failed
+
+
+def test_what_is_stuck_says_who_claimed_it(cloud: Embedded, browser: Browser) -> None:
+    """With the unit of execution that its agent recorded; the run's page has it, too."""
+    run = cloud.run(cloud.flow(cloud.project()), flow_run_name="stuck one")
+    record = {"agent_name": "ann", "unit": "prefect-7", "platform": "docker:host", "recoveries": "many", "place": None}
+    cloud.set_state(run, "Submitted", context={"prefect_agent": record})
+    before = iso(datetime.now(timezone.utc) - timedelta(minutes=10))
+    cloud.database._connection.execute("UPDATE flow_run SET state_timestamp = ? WHERE id = ?", [before, run])
+
+    assert "claimed by ann 10 min ago and has not begun. Its unit of execution is prefect-7." in browser.get("/").body
+    facts = browser.get(f"/default/flow-run/{run}").one("section", aria_labelledby="facts").text
+    assert all(word in facts for word in ("ann", "prefect-7", "docker:host"))
+
+
+@pytest.mark.parametrize("record", [None, 1, [], {"unit": 3, "agent_name": {}}])
+def test_a_record_may_be_anything(cloud: Embedded, browser: Browser, record: object) -> None:
+    """Whoever claims a run writes it."""
+    run = cloud.run(cloud.flow(cloud.project()))
+    cloud.set_state(run, "Submitted", context={"prefect_agent": record})
+
+    assert browser.get(f"/default/flow-run/{run}").status == 200
 
 
 def test_upcoming_runs_are_in_the_order_of_their_start(cloud: Embedded, browser: Browser) -> None:

@@ -65,6 +65,31 @@ def test_filters_are_those_of_the_address(cloud: Embedded, browser: Browser, flo
     assert found(flow=group, state="Failed") == set()
 
 
+def test_a_form_that_says_no_order_keeps_the_newest_first(cloud: Embedded, browser: Browser, flow: str) -> None:
+    """An empty field of a form is not a way to sort."""
+    for name in ("old", "new"):
+        cloud.run(flow, flow_run_name=name)
+
+    assert names(browser.get(f"{LIST}?sort=&way=")) == ["new", "old"]
+
+
+def test_a_click_on_the_head_of_a_column_sorts(cloud: Embedded, browser: Browser, flow: str) -> None:
+    """A second one turns the order around; filters stay, and the list begins anew."""
+    for name in ("b", "a"):
+        cloud.run(flow, flow_run_name=name)
+
+    def sorted_by_name(address: str) -> Shown:
+        [head] = [one for one in browser.get(address).all("a", class_="sort") if one.text.startswith("Flow run")]
+        return browser.get(f"{LIST}{head.attrs['href']}")
+
+    once = sorted_by_name(f"{LIST}?state=Scheduled&after=x~y")
+    twice = sorted_by_name(f"{LIST}?sort=name&way=asc")
+
+    assert names(once) == ["a", "b"]
+    assert [one.text.strip(" ▴") for one in once.all("th") if "aria-sort" in one.attrs] == ["Flow run"]
+    assert names(twice) == ["b", "a"]
+
+
 @pytest.mark.parametrize(
     "query",
     ["state=Nothing", "sort=state_result", "way=sideways", "after=x", "after=~", "before=a~b", "from=tomorrow",

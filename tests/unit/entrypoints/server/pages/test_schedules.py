@@ -96,7 +96,7 @@ def test_clocks_that_are_not_right_stay_in_the_form(
     answer = act(browser, flow, "schedule/clocks", **fields)
 
     assert answer.status == 422
-    assert words in answer.one("p", role="alert").text
+    assert words in answer.one("p", class_="wrong").text
     for name, value in fields.items():
         [field] = [one for one in answer.elements if one.attrs.get("name") == name]
         assert value in (field.attrs.get("value", ""), field.text)
@@ -170,7 +170,7 @@ def test_a_clock_that_stays_keeps_its_labels_and_parameters() -> None:
     """The form shows neither, so it must not lose them."""
     present = schedule({**DAILY, "labels": ["gpu"], "parameter_defaults": {"n": 1}})
 
-    given = given_clocks(present, "0 9 * * *\n0 10 * * *", "")
+    given = given_clocks(present, "0 9 * * *\n0 10 * * *", "", "")
 
     assert given["cron_clocks"] == [
         {"cron": "0 9 * * *", "labels": ["gpu"], "parameter_defaults": {"n": 1}}, {"cron": "0 10 * * *"},
@@ -180,4 +180,13 @@ def test_a_clock_that_stays_keeps_its_labels_and_parameters() -> None:
 def test_no_clock_is_not_a_schedule() -> None:
     """Switching off is another form."""
     with pytest.raises(NotRight):
-        given_clocks(None, " \n", " ")
+        given_clocks(None, " \n", " ", "UTC")
+
+
+def test_each_field_of_a_schedule_is_told_by_itself() -> None:
+    """All that is wrong at once, a cron expression with its line."""
+    with pytest.raises(NotRight) as refused:
+        given_clocks(None, "0 9 * * *\nat nine", "often", "Mars/Base")
+
+    assert set(refused.value.problems) == {"cron", "minutes", "zone"}
+    assert refused.value.problems["cron"].startswith("at nine: ")

@@ -139,7 +139,7 @@ def test_a_runners_key_changes_no_more_than_its_scope(cloud: Embedded) -> None:
 
     refused = browser.submit(browser.get(f"/default/flow-run/{run}"), f"/default/flow-run/{run}/delete")
 
-    assert refused.status == 400
+    assert refused.status == 422
     assert "may not use delete_flow_run" in refused.body
     assert browser.get(f"/default/flow-run/{run}").status == 200
 

@@ -1,0 +1,154 @@
+"""Times of the viewer's zone, forms that were not right, a part of a timeline, a first page that notices silence."""
+
+import re
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from prefect.agent.domain.times import iso
+from support.embedded import task_run
+from support.remote_cloud import RemoteCloud
+
+from .conftest import PATIENCE, Windows
+
+pytestmark = pytest.mark.browser
+
+Open = Callable[..., Page]
+expect.set_options(timeout=PATIENCE)
+
+REFUSED = "error: Failed to load resource: the server responded with a status of 422"
+"""What the browser says when a form is answered with what was wrong in it."""
+
+
+def set_columns(tmp_path: Path, table: str, row_id: str, **values: Any) -> None:
+    """Change a row of the Cloud's file, as time would have."""
+    columns = ", ".join(f"{name} = ?" for name in values)
+    with closing(sqlite3.connect(tmp_path / "cloud.db", isolation_level=None)) as connection:
+        connection.execute(f"UPDATE {table} SET {columns} WHERE id = ?", [*values.values(), row_id])
+
+
+def test_a_span_is_typed_in_the_viewers_zone(remote: RemoteCloud, open_window: Open, tmp_path: Path) -> None:
+    """The address has the instant, so a link means the same everywhere; the page says which zone it shows."""
+    run = remote.run(remote.flow(remote.project()), flow_run_name="mine")
+    set_columns(tmp_path, "flow_run", run, created="2026-01-31T13:30:00.000000+00:00")
+    page = open_window("/default/flow-runs", timezone_id="America/New_York", locale="en-US")
+    page.get_by_text("Between").click()
+    page.get_by_label("From (America/New_York)").fill("2026-01-31T08:00")
+    page.get_by_label("To (America/New_York)").fill("2026-01-31T09:00")
+    page.get_by_role("button", name="Show").click()
+
+    page.wait_for_url("**/default/flow-runs?time=created&from=2026-01-31T13%3A00%3A00Z&to=2026-01-31T14%3A00%3A00Z")
+    expect(page.locator("#between")).to_contain_text("from Jan 31, 2026, 8:00 AM")
+    expect(page.get_by_role("link", name="mine")).to_be_visible()
+    other = open_window(page.url.removeprefix(remote.url), timezone_id="Asia/Kolkata")
+    other.get_by_text("Between").click()
+    expect(other.get_by_label("From (Asia/Calcutta)")).to_have_value("2026-01-31T18:30")
+
+
+def test_a_bar_names_the_viewers_time(remote: RemoteCloud, open_window: Open) -> None:
+    """A full hour of UTC is a half one in India; the runs behind a bar are the same."""
+    remote.set_state(remote.run(remote.flow(remote.project()), flow_run_name="mine"), "Success")
+    page = open_window("/default", timezone_id="Asia/Kolkata", locale="en-GB")
+    bar = page.get_by_role("link", name=re.compile(": 1 runs$"))
+
+    expect(bar).to_have_attribute("aria-label", re.compile(r"\d\d:30"))
+    expect(page.locator("#home")).to_contain_text("Asia/Calcutta")
+    bar.click()
+    expect(page.get_by_role("link", name="mine")).to_be_visible()
+
+
+def test_home_notices_that_an_agent_fell_silent(remote: RemoteCloud, open_window: Open, tmp_path: Path) -> None:
+    """Nothing is said by an agent that is gone: the page must notice by itself."""
+    remote.run(remote.flow(remote.project()))
+    agent = remote.change("register_agent", "id", type="DockerAgent", name="ann", labels=[])["id"]
+    page = open_window("/default")
+    expect(page.get_by_text("Nothing: no run failed")).to_be_visible()
+
+    set_columns(tmp_path, "agent", agent, last_queried=a_minute_ago())
+
+    expect(page.get_by_role("link", name="Agents that have not asked for a minute")).to_be_visible()
+
+
+def a_minute_ago() -> str:
+    """A stored time at which an agent asked that is silent now."""
+    return iso(datetime.now(timezone.utc) - timedelta(seconds=61))
+
+
+def test_a_wrong_clock_is_told_beside_its_field(remote: RemoteCloud, windows: Windows) -> None:
+    """What was typed stays; the page has its own address again, so that it follows changes and can be reloaded."""
+    windows.expected.append(REFUSED)
+    flow = remote.flow(remote.project(), "daily")
+    page = windows.open(f"/default/flow/{flow}")
+    page.get_by_text("Set clocks").first.click()
+    page.get_by_label("Cron expressions").fill("at nine")
+    page.get_by_label("Every so many minutes").fill("5")
+    page.get_by_role("button", name="Set clocks").click()
+
+    expect(page.locator("#cron-wrong")).to_contain_text("at nine")
+    expect(page.get_by_label("Cron expressions")).to_have_value("at nine")
+    expect(page.get_by_label("Every so many minutes")).to_have_value("5")
+    expect(page).to_have_url(re.compile(f"/default/flow/{flow}$"))
+    remote.run(flow, flow_run_name="made meanwhile")
+    expect(page.get_by_role("link", name="made meanwhile").first).to_be_attached()
+    expect(page.get_by_text("The Cloud does not answer")).to_be_hidden()
+
+
+def test_a_refused_change_is_told_on_the_page(remote: RemoteCloud, windows: Windows) -> None:
+    """A run that was deleted meanwhile, or ended, is no blank page with an error."""
+    windows.expected.append(REFUSED)
+    run = remote.run(remote.flow(remote.project()), flow_run_name="mine")
+    page = windows.open(f"/default/flow-run/{run}")
+    page.locator("summary", has_text="Rename").click()
+    name = page.get_by_label("Name")
+    name.evaluate("field => field.removeAttribute('required')")
+    name.fill("")
+    page.get_by_role("button", name="Rename").click()
+
+    expect(page.get_by_role("alert")).to_be_visible()
+    expect(page.get_by_role("heading", name="mine")).to_be_visible()
+    expect(page).to_have_url(re.compile(f"/default/flow-run/{run}$"))
+
+
+def test_a_stretch_of_the_timeline_is_dragged_out(remote: RemoteCloud, open_window: Open, tmp_path: Path) -> None:
+    """It fills the width; the address has it; a click is still a click."""
+    run = remote.run(remote.flow(remote.project(), tasks=1))
+    task = task_run(remote, run)
+    ends = {"start_time": "2026-01-01T00:00:00+00:00", "end_time": "2026-01-01T00:01:40+00:00"}
+    set_columns(tmp_path, "task_run", task, state="Success", **ends)
+    page = open_window(f"/default/flow-run/{run}/timeline")
+    track = page.locator(".track")
+    box = track.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 5)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.75, box["y"] + 5, steps=4)
+    page.mouse.up()
+
+    expect(page).to_have_url(re.compile(r"since=(49\.\d+|50\.\d+)&until=(74\.\d+|75\.\d+)"))
+    expect(page.locator(".axis span").first).to_have_text(re.compile("^(49|50) s$"))
+    page.get_by_role("link", name="Whole run").click()
+    expect(page.locator(".axis span").last).to_have_text("1 min 40 s")
+    page.locator(".track").click()
+    expect(page).to_have_url(re.compile("/logs"))
+
+
+def test_a_number_is_checked_while_it_is_typed(remote: RemoteCloud, open_window: Open) -> None:
+    """Beside the field; another kind of value is another choice."""
+    parameters = [{"name": "limit", "slug": "limit", "required": False, "default": 10}]
+    flow = remote.flow(remote.project(), "sums", parameters=parameters)
+    page = open_window(f"/default/flow/{flow}/run")
+    field = page.get_by_label("limit", exact=True)
+    field.fill("many")
+    expect(page.get_by_text("This is not a number.")).to_be_visible()
+    page.get_by_label("Kind of limit").select_option("text")
+    expect(page.get_by_text("This is not a number.")).to_have_count(0)
+    page.get_by_role("button", name="Create the run").click()
+
+    page.wait_for_url("**/flow-run/*")
+    assert remote.row("flow_run", page.url.rpartition("/")[2], "parameters")["parameters"] == {"limit": "many"}
