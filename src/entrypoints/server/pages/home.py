@@ -12,6 +12,7 @@ from prefect.agent.entrypoints.server.pages.causes import claim_of, stuck_becaus
 from prefect.agent.entrypoints.server.pages.charts import HEIGHT, WIDTH, bars
 from prefect.agent.entrypoints.server.pages.kinds import Page, Section
 from prefect.agent.entrypoints.server.pages.reasons import cause, reasons
+from prefect.agent.entrypoints.server.pages.rendering import length
 from prefect.agent.entrypoints.server.pages.run_list import COLUMNS
 from prefect.agent.entrypoints.server.pages.view import View, fields
 from prefect.agent.entrypoints.server.storage.row_trees import Ask, Row
@@ -56,6 +57,8 @@ def data(view: View) -> Mapping[str, Any]:
         "chart": (WIDTH, HEIGHT),
         "span": span,
         "spans": [one for one in _STEPS if one != "1h"],
+        "step": length(_STEPS[span].total_seconds()),
+        "late_before": iso(view.now - LATE),
         "flows": _by_flow(view, counts),
         "is_new": view.tx.one("SELECT 1 FROM flow_run WHERE tenant_id = ? LIMIT 1", [view.tenant["id"]]) is None,
         "changed": lambda **values: changed(view.query, **values),

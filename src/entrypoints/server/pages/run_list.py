@@ -39,6 +39,7 @@ SORTS: Final[Mapping[str, str]] = {
 
 TIMES: Final[Mapping[str, str]] = {
     "created": "created",
+    "due": "scheduled_start_time",
     "start": "start_time",
     "end": "end_time",
     "changed": "state_timestamp",

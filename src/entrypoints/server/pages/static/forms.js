@@ -37,7 +37,7 @@ function mark(area, kind) {
 
 function problemOf(text) {
   if (!text.trim()) return "";
-  try { JSON.parse(text); return ""; } catch (problem) { return `This is not JSON: ${problem.message}`; }
+  try { JSON.parse(text); return ""; } catch (problem) { return `This is not JSON: ${problem.message}. A text needs quotes, or the kind “text”.`; }
 }
 
 function problemOfNumber(text) {

@@ -7,7 +7,7 @@ import pytest
 from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.pages.charts import HEIGHT, bars
 from prefect.agent.entrypoints.server.pages.rendering import ago, length
-from support.embedded import Embedded, task_run
+from support.embedded import LATER, Embedded, task_run
 from support.page_browser import Browser
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
@@ -36,6 +36,24 @@ def test_what_needs_attention_comes_first(cloud: Embedded, browser: Browser) -> 
 
     assert all(text in attention for text in ("late one", "bad one", "Boom.", "stuck one", "quiet agent", "gpu"))
     assert "good one" not in attention
+
+
+def test_its_heads_lead_to_the_same_runs(cloud: Embedded, browser: Browser) -> None:
+    """The list behind a head shows what the table shows, however long ago it was made, and nothing else."""
+    flow = cloud.flow(cloud.project())
+    for name, due in (("late one", "2026-01-01T00:00:00Z"), ("later one", LATER)):
+        cloud.run(flow, flow_run_name=name, scheduled_start_time=due)
+    failed = cloud.run(flow, flow_run_name="failed one")
+    cloud.set_state(failed, "Failed")
+    cloud.database._connection.execute("UPDATE flow_run SET created = '2026-01-01T00:00:00.000000+00:00'")
+    home = browser.get("/")
+
+    def behind(head: str) -> list[str]:
+        [link] = [one.attrs["href"] for one in home.all("a") if one.text == head]
+        return [one.text for one in browser.get(link).all("a", inside="runs") if one.text.endswith(" one")]
+
+    assert behind("Late") == ["late one"]
+    assert behind("Failed in the last 24 hours") == ["failed one"]
 
 
 def test_a_failure_is_told_by_its_first_task(cloud: Embedded, browser: Browser) -> None:
