@@ -39,6 +39,7 @@ def data(view: View) -> Mapping[str, Any]:
         "flows": [{**flow, "strip": strips.get(flow["flow_group_id"], [])} for flow in found[skip : skip + SHOWN]],
         "counted": _counted,
         "projects": sorted({(flow["project"]["name"], flow["project"]["id"]) for flow in known}),
+        "has_projects": bool(known) or view.count("project") > 0,
         "is_filtered": bool(name or project),
         "newer": changed(view.query, skip=str(max(0, skip - SHOWN))) if skip else None,
         "older": changed(view.query, skip=str(skip + SHOWN)) if len(found) > skip + SHOWN else None,

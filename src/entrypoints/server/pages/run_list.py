@@ -4,6 +4,7 @@ A page begins at a row, never at a number of rows to leave out. The index of the
 unless a filter leaves so few rows that sorting these is less work.
 """
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -153,7 +154,10 @@ def _places(
     named = _named(view, name) if name else None
     if named is not None:
         full["id"] = {"_in": named}
-    parts, params = [where.sql(_TABLE, full, narrow=True)], where.params
+    needles = [json.dumps(label) for label in expression.get("labels", {}).get("_contains", ())]
+    # A text search first: it is many times faster than reading the labels of each run as JSON.
+    parts = ["instr(t0.labels, ?)"] * len(needles) + [where.sql(_TABLE, full, narrow=True)]
+    params = [*needles, *where.params]
     if name and named is None:
         parts, params = [*parts, _NAMED], [*params, pattern(name)]
     if start:

@@ -61,6 +61,9 @@ def test_filters_are_those_of_the_address(cloud: Embedded, browser: Browser, flo
     assert found(name="_") == set()
     assert found(label="gpu") == {"bad", "good"}
     assert found(label="gpu, eu") == {"bad"}
+    assert found(label="g") == set()
+    cloud.run(flow, flow_run_name="odd", labels=['süd \\ "x"'])
+    assert found(label='süd \\ "x"') == {"odd"}
     assert found(flow=group) == found(project=other_project) == {"good"}
     assert found(flow=group, state="Failed") == set()
 
