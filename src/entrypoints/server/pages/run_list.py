@@ -116,10 +116,15 @@ def list_runs(view: View) -> Listing:
     )
 
 
-def matching_runs(view: View, most: int) -> list[str]:
-    """Ids of the *most* runs that were created last of those that the address asks for."""
+def matching_runs(view: View, most: int, *, until: str) -> list[str]:
+    """Ids of the *most* runs that were created last of those that the address asks for.
+
+    Args:
+        until: A stored time: what was created later is left out.
+    """
     name = view.query.get("name", "")[:200]
     where = run_filter(view.query, view.now)
+    where["created"] = {**where.get("created", {}), "_lte": until}
     found = _places(view, where, "created", None, descending=True, name=name, most=most)
     return [one["id"] for one in found]
 

@@ -5,6 +5,8 @@ export function checkForms() {
     if (target.method !== "get") return;
     for (const [name, value] of [...formData]) if (!value) formData.delete(name);
   });
+  // A change of many runs was confirmed, and a part of it is done: this is the answer to that form, never to a link.
+  document.querySelector("form[data-goes-on]")?.requestSubmit();
   for (const area of document.querySelectorAll("textarea[data-kind]")) {
     const kind = document.getElementById(area.dataset.kind);
     const check = () => mark(area, kind ? kind.value : area.dataset.kind);

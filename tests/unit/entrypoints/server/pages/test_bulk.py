@@ -80,20 +80,65 @@ def test_delete_all_that_match(cloud: Embedded, browser: Browser, runs: list[str
     assert states(cloud, [runs[0], runs[1], runs[3]]) == ["Scheduled", "Scheduled", "Success"]
 
 
-def test_one_change_is_bounded_and_says_so(
+def test_all_that_match_are_changed_a_part_at_a_time(
+    cloud: Embedded, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each answer is the form of the next part; what was made after the question stays as it is."""
+    monkeypatch.setattr(bulk, "MOST", 2)
+    flow = cloud.flow(cloud.project())
+    runs = [cloud.run(flow) for _ in range(5)]
+    cloud.set_state(cloud.run(flow), "Failed")
+    asked = ask(browser, "cancel", [], all="1")
+    later = cloud.run(flow)
+
+    parts = [asked]
+    while (answer := browser.submit(parts[-1], CHANGE)).status == 200:
+        parts.append(answer)
+
+    assert [one.heading for one in parts] == ["Cancel 5 flow runs?"] * 3
+    assert [one.texts("p", role="status")[0] for one in parts[1:]] == ["2 of 5 are done.", "4 of 5 are done."]
+    assert ["data-goes-on" in one.one("form", action=CHANGE).attrs for one in parts] == [False, True, True]
+    assert answer.headers["location"] == "/default/flow-runs"
+    assert states(cloud, runs) == ["Cancelled"] * 5
+    assert cloud.state(later) == "Scheduled"
+
+
+def test_only_so_many_are_counted(
     cloud: Embedded, browser: Browser, runs: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of more runs those that were created last are changed, and named in part."""
-    monkeypatch.setattr(bulk, "MOST", 3)
+    monkeypatch.setattr(bulk, "COUNTED", 3)
     monkeypatch.setattr(bulk, "NAMED", 1)
 
     asked = ask(browser, "delete", [], all="1")
-    browser.submit(asked, CHANGE, ids=" ".join(runs))
+    browser.submit(asked, CHANGE)
 
     assert "these are the 3 that were created last" in asked.body
     assert "and 2 more" in asked.body
     assert len(asked.texts("li")) == 1
+    assert cloud.ask("query { flow_run { id } }")["flow_run"] == [{"id": runs[0]}]
+
+
+def test_one_form_changes_only_so_many(
+    cloud: Embedded, browser: Browser, runs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever ids it names."""
+    monkeypatch.setattr(bulk, "MOST", 3)
+
+    browser.submit(ask(browser, "delete", runs[:1]), CHANGE, ids=" ".join(runs))
+
     assert cloud.ask("query { flow_run { id } }")["flow_run"] == [{"id": runs[3]}]
+
+
+@pytest.mark.parametrize("fields", [{"total": "x"}, {"done": "-1", "total": "9" * 30}, {"until": "\0"}, {"until": "z"}])
+def test_made_up_numbers_change_no_more_than_what_matches(
+    cloud: Embedded, browser: Browser, runs: list[str], fields: dict[str, str]
+) -> None:
+    """The form's own ids are changed; the answer is another form or the list."""
+    answer = browser.submit(ask(browser, "cancel", [], all="1", filters="name=run-0"), CHANGE, fields)
+
+    assert answer.status in {200, 303}
+    assert states(cloud, runs) == ["Cancelled", "Scheduled", "Failed", "Success"]
 
 
 @pytest.mark.parametrize("query", ["", "do=cancel", "do=nonsense&all=1", "do=cancel&id=x&id=%00"])
