@@ -152,3 +152,62 @@ def test_a_number_is_checked_while_it_is_typed(remote: RemoteCloud, open_window:
 
     page.wait_for_url("**/flow-run/*")
     assert remote.row("flow_run", page.url.rpartition("/")[2], "parameters")["parameters"] == {"limit": "many"}
+
+
+LINES = 5200
+LINE = {"name": "prefect", "level": "INFO", "timestamp": "2026-01-02T00:00:00Z", "message": "new"}
+
+
+def write_many(remote: RemoteCloud, run: str) -> None:
+    """Write lines whose messages are numbers."""
+    for start in range(0, LINES, 1000):
+        same = {**LINE, "flow_run_id": run, "timestamp": f"2026-01-01T00:00:0{start // 1000}Z"}
+        lines = [{**same, "message": str(number)} for number in range(start, min(LINES, start + 1000))]
+        remote.change("write_run_logs", "success", logs=lines)
+
+
+def scroll_to(page: Page, end: str, number: int) -> list[int]:
+    """Scroll to an end of the log until its line there is *number*; return the numbers of all lines in the page."""
+    place, line = ("0", "first") if end == "top" else ("log.scrollHeight", "last")
+    page.wait_for_function(
+        f"""() => {{
+            const log = document.getElementById("log"), lines = document.getElementById("lines");
+            if (!lines?.lastElementChild) return false;
+            log.scrollTop = {place};
+            return lines.{line}ElementChild.querySelector("span").textContent === "{number}";
+        }}"""
+    )
+    return [int(text) for text in page.locator("#lines li span").all_text_contents()]
+
+
+def test_a_long_log_is_scrolled_through(remote: RemoteCloud, open_window: Open) -> None:
+    """From the end to the begin and back: no line is missing, few are in the page, and at the end it is live again."""
+    run = remote.run(remote.flow(remote.project()))
+    write_many(remote, run)
+    page = open_window(f"/default/flow-run/{run}/logs")
+    shown = scroll_to(page, "top", 0)
+    assert shown == list(range(len(shown)))
+    assert len(shown) <= 3000
+    expect(page.get_by_role("link", name="Older lines")).to_have_count(0)
+    expect(page.get_by_label("Follow")).not_to_be_checked()
+
+    shown = scroll_to(page, "end", LINES - 1)
+    assert shown == list(range(LINES - len(shown), LINES))
+    assert len(shown) <= 3000
+    expect(page.get_by_label("Follow")).to_be_checked()
+    remote.change("write_run_logs", "success", logs=[{**LINE, "flow_run_id": run}])
+    expect(page.locator("#lines li").last).to_contain_text("new")
+
+
+def test_the_top_of_a_log_leads_to_the_end(remote: RemoteCloud, open_window: Open) -> None:
+    """There is nothing older there, and scrolling is enough."""
+    run = remote.run(remote.flow(remote.project()))
+    write_many(remote, run)
+    page = open_window(f"/default/flow-run/{run}/logs")
+    page.get_by_role("link", name="To the top").click()
+    expect(page.locator("#lines li span").first).to_have_text("0")
+    expect(page.get_by_role("link", name="Older lines")).to_have_count(0)
+
+    shown = scroll_to(page, "end", LINES - 1)
+    assert shown == list(range(LINES - len(shown), LINES))
+    expect(page.get_by_role("link", name="Newer lines")).to_have_count(0)

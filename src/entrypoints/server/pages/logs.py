@@ -45,12 +45,13 @@ def data(view: View) -> Mapping[str, Any]:
     lines = _lines(view, LINES + 1, after=after, before=position(view.query.get("before", "")))
     more = len(lines) > LINES
     lines = (lines[:LINES] if after else lines[-LINES:]) if more else lines
+    is_top = after is not None and not after[0]
     is_part = after is not None or view.query.get("before")
     return {
         **shown,
         "lines": lines,
         "levels": LEVELS,
-        "older": _place(view.query, "before", lines[0]) if lines and (more or after) else None,
+        "older": _place(view.query, "before", lines[0]) if lines and not is_top and (more or after) else None,
         "newer": _place(view.query, "after", lines[-1]) if lines and is_part and (more or not after) else None,
         "first": changed(view.query, after="~0", before=None),
         "last": changed(view.query, after=None, before=None),
