@@ -1,7 +1,7 @@
 """The first page of a tenant: what needs attention, what comes next, what was."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
@@ -18,6 +18,9 @@ from prefect.agent.entrypoints.server.pages.view import View, fields
 from prefect.agent.entrypoints.server.storage.row_trees import Ask, Row
 
 SHOWN: Final = 6
+COUNTED: Final = 1000
+"""Flow runs of one kind that are counted."""
+
 LATE: Final = timedelta(minutes=1)
 STUCK: Final = timedelta(minutes=5)
 AGENT_ASKED: Final = timedelta(minutes=1)
@@ -51,6 +54,11 @@ def data(view: View) -> Mapping[str, Any]:
         "failed": _failed(view),
         "late": _late(view),
         "stuck": _stuck(view),
+        "totals": {
+            "failed": _total(view, _failed_ones(view)),
+            "late": _total(view, _late_ones(view)),
+            "stuck": _total(view, _stuck_ones(view)),
+        },
         "silent_agents": _silent_agents(view),
         "upcoming": _upcoming(view),
         "bars": bars([(r["hour"], r["state"], r["n"]) for r in counts], _first(view, span), _STEPS[span], number),
@@ -76,30 +84,50 @@ def _history(view: View, span: str) -> list[Row]:
     return view.sql("flow_run", _HISTORY, [iso(_first(view, span)), view.tenant["id"]])
 
 
+def _failed_ones(view: View) -> list[Row]:
+    return [{"state": {"_in": _FAILED}, "state_timestamp": {"_gte": iso(view.now - timedelta(days=1))}}]
+
+
 def _failed(view: View) -> list[Row]:
-    since = iso(view.now - timedelta(days=1))
-    where = {"state": {"_in": _FAILED}, "state_timestamp": {"_gte": since}}
+    [where] = _failed_ones(view)
     return [with_first_failure(view, run) for run in _runs(view, where, state_timestamp="desc")]
 
 
-def _late(view: View) -> list[Row]:
-    """Runs that should have begun, each with its ``reason``; what is held is late by the time that it was made for."""
+def _late_ones(view: View) -> list[Row]:
+    """What is held, which is late by the time that it was made for, and what should have begun."""
     before = {"_lt": iso(view.now - LATE)}
-    due = _runs(view, {"state": {"_in": _WAITING}, "state_start_time": before}, state_start_time="desc")
     held = {"state": {"_in": _HELD}, "scheduled_start_time": before, "state_start_time": {"_gte": before["_lt"]}}
-    rows = [*_runs(view, held, state_start_time="asc"), *due][:SHOWN]
+    return [held, {"state": {"_in": _WAITING}, "state_start_time": before}]
+
+
+def _late(view: View) -> list[Row]:
+    """Runs that should have begun, each with its ``reason``."""
+    held, due = _late_ones(view)
+    rows = [*_runs(view, held, state_start_time="asc"), *_runs(view, due, state_start_time="desc")][:SHOWN]
     found = reasons(view, [row["id"] for row in rows])
     return [{**row, "reason": cause(found.get(row["id"], ()))} for row in rows]
 
 
-def _stuck(view: View) -> list[Row]:
-    """Runs that were claimed and have not begun, or have begun and sent no heartbeat since."""
+def _stuck_ones(view: View) -> list[Row]:
+    """What was claimed and has not begun, and what has begun and sent no heartbeat since."""
     before = {"_lt": iso(view.now - STUCK)}
     silent = {"state": {"_in": ["Running", "Cancelling"]}, "heartbeat": before}
-    claimed = {"state": {"_eq": "Submitted"}, "state_timestamp": before}
-    several = [_runs(view, where, _STUCK, state_timestamp="asc") for where in (silent, claimed)]
+    return [silent, {"state": {"_eq": "Submitted"}, "state_timestamp": before}]
+
+
+def _stuck(view: View) -> list[Row]:
+    """Stuck runs, each with its ``reason``."""
+    several = [_runs(view, where, _STUCK, state_timestamp="asc") for where in _stuck_ones(view)]
     rows = [row for rows in several for row in rows][:SHOWN]
     return [{**row, "reason": stuck_because(row, claim_of(view, row["id"]), view.now)} for row in rows]
+
+
+def _total(view: View, several: Sequence[Row]) -> str:
+    """How many flow runs these filters leave, for people; empty if all of them are shown."""
+    found = sum(len(view.rows("flow_run", fields("id"), where, limit=COUNTED + 1)) for where in several)
+    if found <= SHOWN:
+        return ""
+    return f"{found:,}" if found <= COUNTED else f"more than {COUNTED:,}"
 
 
 def _upcoming(view: View) -> list[Row]:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from prefect.agent.domain.times import iso
+from prefect.agent.entrypoints.server.pages import home
 from prefect.agent.entrypoints.server.pages.charts import HEIGHT, bars
 from prefect.agent.entrypoints.server.pages.rendering import ago, length
 from support.embedded import LATER, Embedded, task_run
@@ -46,14 +47,30 @@ def test_its_heads_lead_to_the_same_runs(cloud: Embedded, browser: Browser) -> N
     failed = cloud.run(flow, flow_run_name="failed one")
     cloud.set_state(failed, "Failed")
     cloud.database._connection.execute("UPDATE flow_run SET created = '2026-01-01T00:00:00.000000+00:00'")
-    home = browser.get("/")
+    shown = browser.get("/")
 
     def behind(head: str) -> list[str]:
-        [link] = [one.attrs["href"] for one in home.all("a") if one.text == head]
+        [link] = [one.attrs["href"] for one in shown.all("a") if one.text == head]
         return [one.text for one in browser.get(link).all("a", inside="runs") if one.text.endswith(" one")]
 
     assert behind("Late") == ["late one"]
     assert behind("Failed in the last 24 hours") == ["failed one"]
+
+
+def test_a_head_says_how_many_there_are(cloud: Embedded, browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If not all of them are shown; they are counted up to a bound."""
+    flow = cloud.flow(cloud.project())
+    for number in range(home.SHOWN + 2):
+        cloud.set_state(cloud.run(flow), "Failed")
+        if number < home.SHOWN:
+            cloud.run(flow, scheduled_start_time="2026-01-01T00:00:00Z")
+
+    def heads() -> list[str]:
+        return [text for text in browser.get("/").texts("h3") if text.startswith(("Failed", "Late"))]
+
+    assert heads() == ["Failed in the last 24 hours 6 of 8", "Late"]
+    monkeypatch.setattr(home, "COUNTED", 7)
+    assert heads()[0] == "Failed in the last 24 hours 6 of more than 7"
 
 
 def test_a_failure_is_told_by_its_first_task(cloud: Embedded, browser: Browser) -> None:
