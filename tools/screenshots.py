@@ -3,17 +3,19 @@
 Needs Playwright and a Chromium (`CHROMIUM`, or one on the path). Run it from an environment of the project.
 """
 
+import importlib
 import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Final
 
 import requests
-from playwright.sync_api import ViewportSize, sync_playwright
+from playwright.sync_api import Browser, ViewportSize, sync_playwright
 
 from prefect.agent.entrypoints.server.services import Routine
 from prefect.agent.entrypoints.server.testing import running_server
@@ -21,12 +23,39 @@ from prefect.agent.entrypoints.server.testing import running_server
 IMAGES: Final = Path(__file__).resolve().parent.parent / "docs" / "images"
 MOST_BYTES: Final = 150_000
 SIZE: Final = ViewportSize(width=1000, height=640)
+LOOKS: Final[Mapping[str, Any]] = {
+    "light": {"viewport": SIZE, "color_scheme": "light"},
+    "dark": {"viewport": SIZE, "color_scheme": "dark"},
+    "narrow": {"viewport": ViewportSize(width=360, height=740), "color_scheme": "light"},
+}
+PAGES: Final = {
+    "home": "",
+    "home-dark": "",
+    "home-narrow": "",
+    "flow-run-narrow": "/flow-run/{run}",
+    "flow-run-log": "/flow-run/{run}/logs",
+    "flow-run-timeline": "/flow-run/{run}/timeline",
+    "flow-run-timeline-dark": "/flow-run/{run}/timeline",
+    "flow-run-graph": "/flow-run/{run}/graph",
+    "create-run": "/flow/{flow}/run",
+}
+"""Pages below the tenant's address, by the names of their pictures."""
+
+MANY: Final = {"home-many": "?span=7d", "flow-runs-many": "/flow-runs"}
+"""The same of a Cloud with 100,000 runs."""
 
 EDGES: Final = (
     ("extract", "clean"), ("clean", "join"), ("extract", "join"), ("join", "train"), ("train", "score"),
     ("join", "report"), ("score", "report"),
 )  # fmt: skip
 TASKS: Final = ("extract", "clean", "join", "train", "score", "report")
+PARAMETERS: Final = [
+    {"name": "day", "slug": "day", "required": True, "default": None},
+    {"name": "dry_run", "slug": "dry_run", "required": False, "default": False},
+    {"name": "limit", "slug": "limit", "required": False, "default": 50_000},
+    {"name": "region", "slug": "region", "required": False, "default": "europe"},
+]
+FAILURES: Final = ("ConnectionError: the database does not answer", "KeyError: 'region'")
 HOURS: Final = 23
 ENDS: Final = (*["Success"] * 6, "Failed", *["Success"] * 4, "Cancelled", *["Success"] * 3)
 
@@ -77,14 +106,16 @@ def fill(cloud: Filled) -> str:
     for hour in range(HOURS):
         for number, flow in enumerate(flows[: 1 + hour % 3]):
             cloud.now = end - timedelta(hours=HOURS - hour, minutes=-number)
-            run = cloud.change("create_flow_run", "id", flow_id=flow)["id"]
+            run = cloud.change("create_flow_run", "id", flow_id=flow, parameters={"day": "monday"})["id"]
             cloud.set_run(run, "Running")
             cloud.now += timedelta(minutes=2)
             kind = ENDS[(hour + number) % len(ENDS)]
+            if kind == "Failed":
+                cloud.set_task(_tasks(cloud, run)["extract"]["id"], "Failed", message=FAILURES[hour % 2])
             cloud.set_run(run, kind, "Some reference tasks failed." if kind == "Failed" else "")
     cloud.now = end - timedelta(minutes=3)
     later = (end + timedelta(hours=2)).isoformat()
-    cloud.change("create_flow_run", "id", flow_id=flows[1], scheduled_start_time=later)
+    cloud.change("create_flow_run", "id", flow_id=flows[1], parameters={"day": "monday"}, scheduled_start_time=later)
     return _running(cloud, flows[0])
 
 
@@ -95,16 +126,26 @@ def _flow(cloud: Filled, project: str, name: str) -> str:
         "edges": [{"upstream_task": {"slug": up}, "downstream_task": {"slug": down}} for up, down in EDGES],
         "storage": {"type": "Local"},
         "run_config": {"type": "UniversalRun", "labels": []},
+        "parameters": PARAMETERS,
         "__version__": "1.4.1",
     }
     return str(cloud.change("create_flow", "id", project_id=project, serialized_flow=flow)["id"])
 
 
-def _running(cloud: Filled, flow: str) -> str:
-    run = str(cloud.change("create_flow_run", "id", flow_id=flow, flow_run_name="clever-crane")["id"])
-    cloud.set_run(run, "Running")
+def _tasks(cloud: Filled, run: str) -> dict[str, Any]:
+    """Task runs of a flow run, by the slugs of their tasks."""
     query = f'query {{ task_run(where: {{ flow_run_id: {{ _eq: "{run}" }} }}) {{ id task_id task {{ slug }} }} }}'
-    tasks = {one["task"]["slug"]: one for one in cloud.ask(query)["task_run"]}
+    return {one["task"]["slug"]: one for one in cloud.ask(query)["task_run"]}
+
+
+def _running(cloud: Filled, flow: str) -> str:
+    run = str(
+        cloud.change("create_flow_run", "id", flow_id=flow, flow_run_name="clever-crane", parameters={"day": "today"})[
+            "id"
+        ]
+    )
+    cloud.set_run(run, "Running")
+    tasks = _tasks(cloud, run)
     extract, clean = tasks["extract"]["id"], tasks["clean"]["id"]
     cloud.set_task(extract, "Running", 4)
     cloud.set_task(extract, "Retrying", 12, "ConnectionError: the database does not answer")
@@ -122,6 +163,10 @@ def _running(cloud: Filled, flow: str) -> str:
     _log(cloud, run, extract, clean)
     cloud.now += timedelta(seconds=40)
     return run
+
+
+def _flow_of(cloud: Filled, run: str) -> str:
+    return str(cloud.ask(f'query {{ flow_run_by_pk(id: "{run}") {{ flow_id }} }}')["flow_run_by_pk"]["flow_id"])
 
 
 def _log(cloud: Filled, run: str, extract: str, clean: str) -> None:
@@ -142,27 +187,41 @@ def _log(cloud: Filled, run: str, extract: str, clean: str) -> None:
     cloud.change("write_run_logs", "success", logs=entries)
 
 
+def many(path: Path) -> None:
+    """Fill a Cloud's file with 100,000 runs of a week."""
+    sys.path.append(str(IMAGES.parent.parent / "benchmarks"))
+    importlib.import_module("seeding").seed(path, 100_000)
+    importlib.import_module("pages").spread(path)
+
+
+def shoot(browser: Browser, url: str, pages: Mapping[str, str]) -> None:
+    """Take a picture of each page; the end of its name says the look."""
+    for name, end in pages.items():
+        page = browser.new_page(**LOOKS.get(name.rpartition("-")[2], LOOKS["light"]))
+        page.goto(f"{url}/default{end}")
+        page.screenshot(path=IMAGES / f"{name}.png")
+        page.close()
+
+
 def main() -> int:
     """Write the pictures; return the exit code, which is 1 if one is too large."""
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     IMAGES.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
         cloud = Filled(Path(folder, "cloud.db"))
-        with cloud.server as cloud.url, sync_playwright() as playwright:
+        with cloud.server as cloud.url:
             run = fill(cloud)
-            pages = {
-                "home": "",
-                "flow-run-log": f"/flow-run/{run}/logs",
-                "flow-run-timeline": f"/flow-run/{run}/timeline",
-            }
-            browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
-            page = browser.new_page(viewport=SIZE, color_scheme="light")
-            for name, end in pages.items():
-                page.goto(f"{cloud.url}/default{end}")
-                page.screenshot(path=IMAGES / f"{name}.png")
-            browser.close()
-    large = [path.name for path in IMAGES.glob("*.png") if path.stat().st_size > MOST_BYTES]
+            pages = {name: end.format(run=run, flow=_flow_of(cloud, run)) for name, end in PAGES.items()}
+            shoot(browser, cloud.url, pages)
+        path = Path(folder, "many.db")
+        many(path)
+        with running_server(path, routine=Routine(enabled=())) as url:
+            shoot(browser, url, MANY)
+        browser.close()
+    made = [IMAGES / f"{name}.png" for name in (*PAGES, *MANY)]
+    large = [path.name for path in made if path.stat().st_size > MOST_BYTES]
     print(f"Too large: {', '.join(large)}" if large else f"Written to {IMAGES}")
     return 1 if large else 0
 
