@@ -12,9 +12,14 @@ MAX_NAME: Final = 256
 LONGEST_WORD: Final = 4096
 """Characters of the longest word that a cut text may begin with a part of."""
 
-_ACTIVE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters (C0, DEL, C1), line and paragraph separators, what changes the direction of text, and surrogates
-that no encoding takes."""
+_ACTIVE: Final = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+    r"\xad\u180e\u200b\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+    r"|(?<![\x80-\u200b\u200e-\U0010ffff])[\u200c\u200d]"
+)
+"""Control characters (C0, DEL, C1), line and paragraph separators, what changes the direction of text, surrogates that
+no encoding takes, and characters without width, which make two different names look the same. Joiners stay where
+writing needs them, within other letters than ASCII and within emoji."""
 
 _SHORT: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -31,7 +36,7 @@ def escaped_lines(text: str) -> str:
 
 def escaped_json(text: str) -> str:
     """Return JSON *text* that means the same but has no control characters."""
-    return _ACTIVE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _ACTIVE.sub(_json_escape, text)
 
 
 def cut(text: str, most: int) -> str:
@@ -53,4 +58,11 @@ def readable_name(name: str) -> str:
 
 def _escape(found: re.Match[str]) -> str:
     code = ord(found[0])
-    return _SHORT.get(found[0]) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
+    return _SHORT.get(found[0]) or (
+        f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    )
+
+
+def _json_escape(found: re.Match[str]) -> str:
+    units = found[0].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[n : n + 4]}" for n in range(0, len(units), 4))

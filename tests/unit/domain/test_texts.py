@@ -20,7 +20,7 @@ from prefect.agent.domain.texts import (
 )
 from support.builders import a_run
 
-ACTIVE = "\n\r\t\0\x07\x1b[2J\x7f\x9b31m\u061c\u202e\u2066\u2028\u2029\ud800"
+ACTIVE = "\n\r\t\0\x07\x1b[2J\x7f\x9b31m\u061c\u202e\u2066\u2028\u2029\ud800\u200b\ufeff\U000e0041"
 anything = st.text(st.characters(exclude_categories=[]), max_size=80) | st.text(ACTIVE, max_size=20)
 
 
@@ -32,6 +32,10 @@ anything = st.text(st.characters(exclude_categories=[]), max_size=80) | st.text(
         ("\x1b[31mred", "\\x1b[31mred"),
         ("\x9b2J", "\\x9b2J"),
         ("user\u202egnp.exe", "user\\u202egnp.exe"),
+        ("pro\u200bd\ufeff", "pro\\u200bd\\ufeff"),
+        ("a\u200db", "a\\u200db"),
+        ("क्\u200dष", "क्\u200dष"),
+        ("x\U000e0041", "x\\U000e0041"),
     ],
 )
 def test_what_does_something_is_escaped(text: str, shown: str) -> None:
