@@ -20,6 +20,7 @@ CONTAINERS: Final = frozenset({"host.docker.internal"})
 JSON_TYPE: Final = "application/json"
 
 _AUTHORITY: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\[\]:@/?#%\\\s]+)(?::([0-9]{1,5}))?")
+_MAX_PORT: Final = 65535
 _PORTS: Final = {"http": "80", "https": "443"}
 _SINGLE: Final = (
     "host", "origin", "content-type", "authorization", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest",
@@ -117,10 +118,10 @@ def refusal(method: str, headers: Sequence[tuple[str, str]], hosts: Hosts, *, gr
     twice = next((name for name in _SINGLE if sum(name == one for one, _ in headers) > 1), None)
     if twice is not None:
         return Refusal(400, "BAD_REQUEST", f"The header {twice} occurs more than once")
-    host = _one(headers, "host")
-    if host is None or (found := _AUTHORITY.fullmatch(host)) is None or not hosts.has(found[1].strip("[]")):
-        shown = (found[1] if host is not None and (found := _AUTHORITY.fullmatch(host)) else "")[:_MAX_ADVICE]
-        advice = f"; start it with --allow-host {shown}" if shown else ""
+    host = _one(headers, "host") or ""
+    name = _host_of(host)
+    if name is None or not hosts.has(name.strip("[]")):
+        advice = f"; start it with --allow-host {name[:_MAX_ADVICE]}" if name else ""
         return Refusal(421, "MISDIRECTED_REQUEST", f"This Cloud does not answer to that Host{advice}")
     given = dict(headers)
     if "content-length" in given and "transfer-encoding" in given:
@@ -132,6 +133,12 @@ def refusal(method: str, headers: Sequence[tuple[str, str]], hosts: Hosts, *, gr
     return None
 
 
+def _host_of(authority: str) -> str | None:
+    """The name or address in a value of Host; None if it is none, or if its port is not one."""
+    found = _AUTHORITY.fullmatch(authority)
+    return found[1] if found and int(found[2] or 0) <= _MAX_PORT else None
+
+
 def _one(headers: Sequence[tuple[str, str]], name: str) -> str | None:
     found = [value for one, value in headers if one == name]
     return found[0] if len(found) == 1 else None
@@ -140,8 +147,8 @@ def _one(headers: Sequence[tuple[str, str]], name: str) -> str | None:
 def _is_foreign(method: str, given: Mapping[str, str], host: str) -> bool:
     """Return whether a page of another origin sent the request; following a link to this Cloud's page is allowed."""
     origin = given.get("origin")
-    if origin is not None:
-        return not _is_same(origin, host)
+    if origin is not None and not _is_same(origin, host):
+        return True
     if given.get("sec-fetch-site", "none") in {"none", "same-origin"}:
         return False
     visit = (given.get("sec-fetch-mode"), given.get("sec-fetch-dest")) == ("navigate", "document")
