@@ -8,12 +8,14 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
 import attrs
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from prefect.agent.domain.times import iso
 from prefect.agent.domain.waiting import ALIVE
@@ -27,6 +29,9 @@ BEAT_EVERY: Final = 15.0
 MAX_STREAMS: Final = 200
 """Streams that are open at one time; others are refused, and browsers ask again."""
 
+MAX_OF_KEY: Final = 60
+"""Streams that one API key may have open: one that opens all it can leaves room for the others."""
+
 
 _UNBUFFERED: Final = {"X-Accel-Buffering": "no"}
 """Asks proxies to pass each event on at once."""
@@ -39,14 +44,18 @@ class ChangeBell:
     """The bell, and the streams that listen to it. Of one event loop.
 
     Attributes:
-        open: Streams that listen.
-        is_closed: Whether they are to end.
+        is_closed: Whether the streams are to end.
     """
 
     def __init__(self) -> None:
         self._bell = asyncio.Event()
-        self.open = 0
+        self._open: Counter[str | None] = Counter()
         self.is_closed = False
+
+    @property
+    def open(self) -> int:
+        """Streams that listen."""
+        return self._open.total()
 
     def ring(self) -> None:
         """Something may have been changed."""
@@ -58,19 +67,28 @@ class ChangeBell:
         self.is_closed = True
         self.ring()
 
-    def stream(self, news: Callable[[], list[str]]) -> Response:
+    @contextmanager
+    def place(self, owner: str | None) -> Generator[bool]:
+        """Count one more stream of *owner*, the id of a key; whether there was room for it."""
+        has_room = self.open < MAX_STREAMS and (owner is None or self._open[owner] < MAX_OF_KEY)
+        self._open[owner] += has_room
+        try:
+            yield has_room
+        finally:
+            self._open[owner] -= has_room
+            self._open += Counter()  # drops those that have none
+
+    def stream(self, news: Callable[[], list[str]], owner: str | None = None) -> Response:
         """Answer with events for as long as the client listens.
 
         Args:
             news: Called again and again; the events that are due, each made by :func:`event`.
+            owner: Who listens: the id of a key.
         """
-        if self.open >= MAX_STREAMS:
-            return Response("Too many pages listen", 503, headers={"Retry-After": "10"}, media_type="text/plain")
-        return StreamingResponse(self._events(news), media_type="text/event-stream", headers=_UNBUFFERED)
+        return _EventStream(self, self._events(news), owner)
 
     async def _events(self, news: Callable[[], list[str]]) -> AsyncIterator[str]:
         loop = asyncio.get_running_loop()
-        self.open += 1
         try:
             yield ": hello\n\n"
             said = loop.time()
@@ -86,13 +104,27 @@ class ChangeBell:
             return  # the client asks again, and gets its answer then
         except Exception:  # noqa: BLE001 - the answer has begun: all that can be done is to end it in order
             _log.exception("A stream failed")
-        finally:
-            self.open -= 1
 
     async def _gather(self) -> None:
         """Changes come in crowds: look at them together."""
         if not self.is_closed:
             await asyncio.sleep(GATHER)
+
+
+class _EventStream(StreamingResponse):
+    """An answer that goes on. It counts before its first byte, so that a crowd that comes at once is counted, too."""
+
+    def __init__(self, bell: ChangeBell, events: AsyncIterator[str], owner: str | None) -> None:
+        super().__init__(events, media_type="text/event-stream", headers=_UNBUFFERED)
+        self._bell, self._owner = bell, owner
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._bell.place(self._owner) as has_room:
+            if has_room:
+                await super().__call__(scope, receive, send)
+            else:
+                full = Response("Too many pages listen", 503, headers={"Retry-After": "10"}, media_type="text/plain")
+                await full(scope, receive, send)
 
 
 async def _rung(bell: asyncio.Event) -> None:
@@ -114,10 +146,16 @@ class Watch:
 
     Attributes:
         look: Opens a new :class:`View` of the same address; raises once the caller is no longer accepted.
+        owner: Who listens: the id of a key; None without one.
     """
 
     look: Callable[[], AbstractContextManager[View]]
     changes: ChangeBell
+    owner: str | None = None
+
+    def stream(self, news: Callable[[], list[str]]) -> Response:
+        """Answer with what *news* returns again and again, each made by :func:`event`."""
+        return self.changes.stream(news, self.owner)
 
 
 def watch_changes(watch: Watch) -> Response:
@@ -136,7 +174,7 @@ def watch_changes(watch: Watch) -> Response:
             before, seen = seen, _asked_for(view)
         return [event("changed", "")] if seen != before else []
 
-    return watch.changes.stream(news)
+    return watch.stream(news)
 
 
 def _asked_for(view: View) -> str:
@@ -155,7 +193,8 @@ def fingerprint(view: View, run_id: str | None = None, *, of: str = "") -> str:
     else:
         run = "SELECT version, name, state FROM flow_run WHERE id = ? AND tenant_id = ?"
         tasks = "SELECT max(state_timestamp) AS at, count(*) AS n FROM task_run WHERE flow_run_id = ?"
-        found = view.sql("flow_run", run, [run_id, view.tenant["id"]]) + view.sql("task_run", tasks, [run_id])
+        found = view.sql("flow_run", run, [run_id, view.tenant["id"]])
+        found += view.sql("task_run", tasks, [run_id]) if found else []
     if of in _DIGITS:
         alive = iso(view.now - ALIVE)
         found += view.sql("agent", _AGENTS, [_DIGITS[of], alive, view.tenant["id"]])

@@ -217,9 +217,10 @@ class PageSite:
 
     def _stream(self, stream: Stream) -> Callable[[Request], Any]:
         async def open_stream(request: Request) -> Response:
-            with self._look(request):  # what is not there, or not allowed, is refused before the stream begins
-                pass
-            return stream.open(Watch(look=lambda: self._look(request), changes=self.changes))
+            with self._look(request) as view:  # what is not there, or not allowed, is refused before the stream begins
+                owner = view.caller.key_id
+            answer = stream.open(Watch(look=lambda: self._look(request), changes=self.changes, owner=owner))
+            return answer if request.method == "GET" else Response(headers=answer.headers)
 
         return self._answering(open_stream)
 

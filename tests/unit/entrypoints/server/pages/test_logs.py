@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Message
 
 from prefect.agent.entrypoints.server.pages import logs
-from prefect.agent.entrypoints.server.pages.changes import MAX_STREAMS, ChangeBell, Watch, watch_changes
+from prefect.agent.entrypoints.server.pages.changes import MAX_OF_KEY, MAX_STREAMS, ChangeBell, Watch, watch_changes
 from prefect.agent.entrypoints.server.pages.view import KeyNeeded, NotThere, View
 from prefect.agent.entrypoints.server.storage.ids import first_id_of
 from prefect.agent.entrypoints.server.storage.scopes import ANYONE
@@ -214,22 +214,18 @@ def test_a_silent_run_costs_nothing_while_others_write(cloud: Embedded, run: str
     assert tail.since >= first_id_of(before)
 
 
-def test_streams_are_bounded(cloud: Embedded, run: str) -> None:
-    """One more is refused until another one ends."""
-
-    async def open_all() -> list[int]:
-        changes = ChangeBell()
-        made = [changes.stream(list) for _ in range(MAX_STREAMS)]
-        parts = [aiter(one.body_iterator) for one in made if isinstance(one, StreamingResponse)]
-        for one in parts:
-            await anext(one)
-        full = changes.stream(list).status_code
-        changes.close()
-        for one in parts:
-            assert [part async for part in one] == []
-        return [len(parts), full, changes.stream(list).status_code]
-
-    assert asyncio.run(open_all()) == [MAX_STREAMS, 503, 200]
+def test_streams_are_bounded() -> None:
+    """One more is refused until another one ends, and one key may have a part of them only."""
+    changes = ChangeBell()
+    with ExitStack() as streams:
+        of_key = [streams.enter_context(changes.place("key")) for _ in range(MAX_OF_KEY + 1)]
+        others = [streams.enter_context(changes.place(None)) for _ in range(MAX_STREAMS - MAX_OF_KEY + 1)]
+        assert of_key == [True] * MAX_OF_KEY + [False]
+        assert others == [True] * (MAX_STREAMS - MAX_OF_KEY) + [False]
+        assert changes.open == MAX_STREAMS
+    assert changes.open == 0
+    with changes.place("key") as has_room:
+        assert has_room
 
 
 def test_a_page_learns_that_its_run_changed(cloud: Embedded, browser: Browser, run: str) -> None:
