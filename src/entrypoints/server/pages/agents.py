@@ -14,6 +14,8 @@ from prefect.agent.entrypoints.server.pages.kinds import Action, Page, Section
 from prefect.agent.entrypoints.server.pages.reasons import label_set, seen_agent
 from prefect.agent.entrypoints.server.pages.view import Form, View, fields
 from prefect.agent.entrypoints.server.storage.row_trees import Row
+from prefect.agent.entrypoints.server.storage.short_values import short_sql
+from prefect.agent.entrypoints.server.storage.tables import JSON
 
 SHOWN: Final = 200
 RUNS_SHOWN: Final = 5
@@ -23,8 +25,9 @@ SETS_SHOWN: Final = 100
 _AGENT: Final = fields("id name type labels core_version created last_queried")
 _RUN: Final = fields("id name state agent_id", flow=fields("id name"))
 _WAITING: Final = (
-    "SELECT labels, count(*) AS runs, sum(due <= ?) AS due_now, min(due) AS first FROM flow_run "
-    "WHERE tenant_id = ? AND due IS NOT NULL GROUP BY labels ORDER BY due_now DESC, runs DESC LIMIT ?"
+    f"SELECT {short_sql(JSON, 'labels')} AS labels, count(*) AS runs, sum(due <= ?) AS due_now, min(due) AS first "
+    "FROM flow_run WHERE tenant_id = ? AND due IS NOT NULL GROUP BY flow_run.labels "
+    "ORDER BY due_now DESC, runs DESC LIMIT ?"
 )
 
 

@@ -10,9 +10,12 @@ from prefect.agent.entrypoints.server.pages.kinds import Page, Section
 from prefect.agent.entrypoints.server.pages.view import View
 
 SHOWN: Final = 50
+LONGEST: Final = 100_000
+"""Characters of an artifact that are read; of a longer one the beginning is shown, as JSON."""
 
 _ARTIFACTS: Final = (
-    "SELECT a.id, a.kind, a.data, a.created, r.id AS task_run_id, r.map_index, r.name, t.name AS task_name "
+    f"SELECT a.id, a.kind, substr(a.data, 1, {LONGEST}) AS data, length(a.data) AS size, a.created, "
+    "r.id AS task_run_id, r.map_index, r.name, t.name AS task_name "
     "FROM task_run_artifact a JOIN task_run r ON r.id = a.task_run_id LEFT JOIN task t ON t.id = r.task_id "
     "WHERE r.flow_run_id = ? AND a.tenant_id = ? AND (a.created, a.id) > (?, ?) "
     f"ORDER BY a.created, a.id LIMIT {SHOWN + 1}"
@@ -25,7 +28,8 @@ def data(view: View) -> Mapping[str, Any]:
     start = position(view.query.get("after", "")) or ("", "")
     found = view.sql("task_run_artifact", _ARTIFACTS, [view.path["run_id"], view.tenant["id"], *start])
     for row in found:
-        row["data"] = json.loads(row["data"]) if row["data"] else None
+        is_cut = (row["size"] or 0) > LONGEST
+        row["data"] = row["data"] if is_cut or not row["data"] else json.loads(row["data"])
     last = found[SHOWN - 1] if len(found) > SHOWN else None
     return {
         **shown,

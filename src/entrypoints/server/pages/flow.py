@@ -78,7 +78,7 @@ def flow_of(view: View) -> Row:
         return view.row("flow", given, (*_FLOW, *_DETAILS))
     except NotThere:
         group = {"flow_group_id": {"_eq": given}}
-        found = view.rows("flow", (*_FLOW, *_DETAILS), group, order_by={"version": "desc"}, limit=1)
+        found = view.rows("flow", (*_FLOW, *_DETAILS), group, whole=True, order_by={"version": "desc"}, limit=1)
         if not found:
             raise
         return found[0]

@@ -39,8 +39,8 @@ def data(view: View) -> Mapping[str, Any]:
 def flow_choices(view: View) -> list[tuple[str, str]]:
     """Flow groups of the tenant: id and the flow's name."""
     statement = (
-        "SELECT flow_group_id AS id, max(name) AS name FROM flow WHERE tenant_id = ? GROUP BY flow_group_id "
-        f"ORDER BY 2 LIMIT {_MOST_CHOICES}"
+        "SELECT flow_group_id AS id, substr(max(name), 1, 300) AS name FROM flow WHERE tenant_id = ? "
+        f"GROUP BY flow_group_id ORDER BY 2 LIMIT {_MOST_CHOICES}"
     )
     return [(row["id"], row["name"]) for row in view.sql("flow", statement, [view.tenant["id"]])]
 

@@ -7,7 +7,8 @@ looks only at what came since, whatever time the lines themselves carry.
 
 import re
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, Final
 
 import attrs
@@ -15,12 +16,12 @@ from starlette.datastructures import QueryParams
 from starlette.responses import Response, StreamingResponse
 
 from prefect.agent.domain.cloud.logs import LEVELS
-from prefect.agent.domain.texts import escaped_lines
+from prefect.agent.domain.texts import escaped, escaped_lines
 from prefect.agent.entrypoints.server.pages.addresses import changed, position, position_text
 from prefect.agent.entrypoints.server.pages.changes import Watch, event
 from prefect.agent.entrypoints.server.pages.flow_run import head
 from prefect.agent.entrypoints.server.pages.kinds import Page, Section, Stream
-from prefect.agent.entrypoints.server.pages.rendering import render
+from prefect.agent.entrypoints.server.pages.rendering import MAX_SHOWN, Ready, render
 from prefect.agent.entrypoints.server.pages.view import View, fields
 from prefect.agent.entrypoints.server.storage.ids import first_id_of
 from prefect.agent.entrypoints.server.storage.row_trees import Row
@@ -32,9 +33,20 @@ NEWS: Final = 500
 """Most lines that one event carries, whatever was written since the last one."""
 
 CHUNK: Final = 5000
-"""Lines of a download that are read at a time."""
+"""Lines of a download that are read at a time, if they are not too long together."""
 
-_COLUMNS: Final = "t0.id, t0.timestamp, t0.name, t0.level, t0.message, t0.task_run_id"
+CHUNK_SIZE: Final = 4_000_000
+"""Characters of a download that are read at a time, if that is more than one line."""
+
+ROOM: Final = 1_000_000
+"""Characters of the lines of a page together: beyond that, each line gets its share of them."""
+
+_PLACE: Final = "t0.id, t0.timestamp"
+_COLUMNS: Final = f"{_PLACE}, t0.name, t0.level, t0.task_run_id, t0.message"
+_CUT: Final = (
+    f"{_PLACE}, t0.name, t0.level, t0.task_run_id, substr(t0.message, 1, {MAX_SHOWN}) AS message, "
+    "length(t0.message) AS size"
+)
 _ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 
 
@@ -49,7 +61,7 @@ def data(view: View) -> Mapping[str, Any]:
     is_part = after is not None or view.query.get("before")
     return {
         **shown,
-        "lines": lines,
+        "lines": shown_lines(lines),
         "levels": LEVELS,
         "older": _place(view.query, "before", lines[0]) if lines and not is_top and (more or after) else None,
         "newer": _place(view.query, "after", lines[-1]) if lines and is_part and (more or not after) else None,
@@ -59,14 +71,25 @@ def data(view: View) -> Mapping[str, Any]:
         "download": f"{view.link('flow-run', view.path['run_id'], 'logs', 'download')}{_stream_query(view.query)}",
         "is_live": not is_part,
         "since": first_id_of(time.time_ns()),
-        "shown_message": shown_message,
         "tasks": _tasks(view),
     }
 
 
-def shown_message(message: str | None) -> str:
-    """A line without colours and other commands of terminals; what is left of control characters is made visible."""
-    return escaped_lines(_ANSI.sub("", message or "").replace("\r\n", "\n"))
+def shown_lines(lines: Sequence[Row]) -> list[Row]:
+    """Lines with their ``text`` for people: without colours, and long ones cut, so that a page of them stays a page."""
+    is_much = sum(len(line["message"] or "") for line in lines) > ROOM
+    most = ROOM // len(lines) if is_much else MAX_SHOWN
+    return [{**line, "text": Ready(_cut(line, most))} for line in lines]
+
+
+def _cut(line: Row, most: int) -> str:
+    text, size = line["message"] or "", line["size"] or 0
+    return _plain(text) if size <= most else f"{_plain(text[:most])}... (cut: {size} characters; download the log)"
+
+
+def _plain(message: str) -> str:
+    """A message without commands of terminals; what is left of control characters is made visible."""
+    return escaped_lines(_ANSI.sub("", message).replace("\r\n", "\n"))
 
 
 def follow(watch: Watch) -> Response:
@@ -83,10 +106,10 @@ def follow(watch: Watch) -> Response:
             lines, left_out = tail.read(view)
         if not lines:
             return []
-        html = render("log_lines.html", {"lines": lines, "shown_message": shown_message})
+        html = render("log_lines.html", {"lines": shown_lines(lines)})
         return [event("lines", {"html": html, "left_out": left_out, "since": tail.since})]
 
-    return watch.changes.stream(news)
+    return watch.stream(news)
 
 
 @attrs.define
@@ -105,7 +128,7 @@ class _Tail:
         now = first_id_of(time.time_ns())
         condition, params = _filter(view, run="+t0.flow_run_id")
         new = f"FROM log t0 WHERE t0.id >= ? AND {condition}"
-        newest = f"SELECT {_COLUMNS} {new} ORDER BY t0.id DESC LIMIT {NEWS + 1 + len(self._sent)}"
+        newest = f"SELECT {_CUT} {new} ORDER BY t0.id DESC LIMIT {NEWS + 1 + len(self._sent)}"
         found = view.sql("log", newest, [self.since, *params])
         lines = [row for row in reversed(found) if row["id"] not in self._sent]
         left_out = 0
@@ -127,15 +150,12 @@ def download(watch: Watch) -> Response:
         run_id = view.row("flow_run", view.path["run_id"], fields("id"))["id"]
 
     def text() -> Iterator[str]:
-        after: tuple[str, str] | None = ("", "")
-        while after is not None:
+        after, is_over = ("", ""), False
+        while not is_over:
             with watch.look() as view:
-                lines = _lines(view, CHUNK, after=after)
-            yield "".join(
-                f"{line['timestamp']} {line['level']} {line['name']}: {shown_message(line['message'])}\n"
-                for line in lines
-            )
-            after = (lines[-1]["timestamp"], lines[-1]["id"]) if len(lines) == CHUNK else None
+                lines, is_over = _next_lines(view, after)
+            yield "".join(map(_written, lines))
+            after = (lines[-1]["timestamp"], lines[-1]["id"]) if lines else after
 
     async def parts() -> AsyncIterator[str]:
         for part in text():
@@ -147,8 +167,25 @@ def download(watch: Watch) -> Response:
     )
 
 
+def _next_lines(view: View, after: tuple[str, str]) -> tuple[list[Row], bool]:
+    """The lines of a download after a place, whole: one, or as many as can be held; and whether they are the last."""
+    sizes = _lines(view, CHUNK, after=after, columns=f"{_PLACE}, length(t0.message) AS size")
+    totals = accumulate(row["size"] or 0 for row in sizes)
+    count = max(1, sum(1 for total in totals if total <= CHUNK_SIZE))
+    return _lines(view, count, after=after, columns=_COLUMNS), len(sizes) < CHUNK and count >= len(sizes)
+
+
+def _written(line: Row) -> str:
+    return f"{line['timestamp']} {line['level']} {escaped(line['name'] or '')}: {_plain(line['message'] or '')}\n"
+
+
 def _lines(
-    view: View, most: int, *, after: tuple[str, str] | None = None, before: tuple[str, str] | None = None
+    view: View,
+    most: int,
+    *,
+    after: tuple[str, str] | None = None,
+    before: tuple[str, str] | None = None,
+    columns: str = _CUT,
 ) -> list[Row]:
     """Lines in the order of their times: the first ones after a place, or the last ones before one or at all."""
     condition, params = _filter(view)
@@ -157,7 +194,7 @@ def _lines(
     elif before is not None:
         condition, params = f"{condition} AND (t0.timestamp, t0.id) < (?, ?)", [*params, *before]
     way = "ASC" if after is not None else "DESC"
-    statement = f"SELECT {_COLUMNS} FROM log t0 WHERE {condition} ORDER BY t0.timestamp {way}, t0.id {way} LIMIT {most}"
+    statement = f"SELECT {columns} FROM log t0 WHERE {condition} ORDER BY t0.timestamp {way}, t0.id {way} LIMIT {most}"
     found = view.sql("log", statement, params)
     return found if after is not None else found[::-1]
 

@@ -1,6 +1,11 @@
-"""Templates, and how values are written for people. Everything is escaped; nothing is marked as safe."""
+"""Templates, and how values are written for people.
+
+Everything is escaped; nothing is marked as safe. Texts are cut, and characters that do something or cannot be seen are
+written out, wherever a template names a text: only what forms hand back stays as it is.
+"""
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
@@ -8,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2.ext import Extension
 
 from prefect.agent.domain.state_names import PARENTS
 from prefect.agent.domain.texts import cut, escaped_lines, readable_name
@@ -20,6 +26,9 @@ MAX_SHOWN: Final = 20_000
 NOTHING: Final = "\N{EN DASH}"
 """What stands where there is no value."""
 
+_FORM_VALUE: Final = re.compile(
+    r'((?:(?<=\s)(?:value|name)="[^"{]*|>(?=[^<]*</textarea>))\{\{ )((?:(?!\}\}).)+)( \}\})'
+)
 _STEPS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -29,6 +38,8 @@ def environment() -> Environment:
     made = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
+        finalize=_finished,
+        extensions=[_FormValues],
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -42,6 +53,7 @@ def environment() -> Environment:
         pretty=pretty,
         plain=plain,
         named=named,
+        as_it_is=Ready,
     )
     made.globals.update(asset=asset_path, seconds_between=seconds_between)
     return made
@@ -102,9 +114,28 @@ def pretty(value: object) -> str:
     return plain(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
-def plain(text: str | None) -> str:
+class Ready(str):
+    """A text that goes into a page as it is, but for the escaping of markup."""
+
+    __slots__ = ()
+
+
+class _FormValues(Extension):
+    """Marks what forms hand back: expressions in ``value="..."``, in ``name="..."`` and in a textarea."""
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002 # as Jinja2
+        """Return the template with a filter after each of these expressions."""
+        return _FORM_VALUE.sub(r"\1(\2)|as_it_is\3", source)
+
+
+def plain(text: str | None) -> Ready:
     """A text of others: long ones cut, control characters (ANSI, direction marks) made visible."""
-    return escaped_lines(cut((text or "").replace("\r\n", "\n"), MAX_SHOWN))
+    return Ready(escaped_lines(cut((text or "").replace("\r\n", "\n"), MAX_SHOWN)))
+
+
+def _finished(value: object) -> object:
+    """What an expression of a template comes to: a text that no filter has seen is treated by :func:`plain`."""
+    return plain(value) if type(value) is str else value
 
 
 def named(text: str | None) -> str:

@@ -21,7 +21,7 @@ def key_values(view: View) -> Mapping[str, Any]:
     name, edited = view.query.get("key", "")[:200], view.query.get("edit", "")
     where = {"key": {"_ilike": pattern(name)}} if name else None
     rows = view.rows("key_value", fields("id key value updated"), where, order_by={"key": "asc"}, limit=SHOWN + 1)
-    chosen = view.rows("key_value", fields("key value"), {"key": {"_eq": edited}}) if edited else []
+    chosen = view.rows("key_value", fields("key value"), {"key": {"_eq": edited}}, whole=True) if edited else []
     value = json.dumps(chosen[0]["value"], indent=2, ensure_ascii=False) if chosen else ""
     return shown({"key": edited, "value": value}, rows=rows[:SHOWN], has_more=len(rows) > SHOWN)
 

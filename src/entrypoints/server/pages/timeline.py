@@ -34,8 +34,9 @@ CHILDREN: Final = 200
 """Children that an opened row shows."""
 
 _TASK_RUNS: Final = (
-    "SELECT r.id, r.task_id, r.map_index, r.name, r.state, r.state_message, r.start_time, r.end_time, "
-    "t.name AS task_name, t.slug FROM task_run r LEFT JOIN task t ON t.id = r.task_id "
+    "SELECT r.id, r.task_id, r.map_index, substr(r.name, 1, 300) AS name, r.state, r.start_time, r.end_time, "
+    "substr(r.state_message, 1, 300) AS state_message, substr(t.name, 1, 300) AS task_name, "
+    "substr(t.slug, 1, 300) AS slug FROM task_run r LEFT JOIN task t ON t.id = r.task_id "
     f"WHERE r.flow_run_id = ? AND r.tenant_id = ? LIMIT {MOST + 1}"
 )
 _HISTORIES: Final = (

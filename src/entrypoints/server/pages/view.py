@@ -44,6 +44,10 @@ def fields(names: str, **nested: tuple[Ask, ...]) -> tuple[Ask, ...]:
     )
 
 
+def _in_short(ask: Ask) -> Ask:
+    return attrs.evolve(ask, is_short=True, children=tuple(_in_short(one) for one in ask.children))
+
+
 @attrs.frozen(kw_only=True)
 class View:
     """One page's look at the file.
@@ -63,29 +67,37 @@ class View:
     query: QueryParams = attrs.field(factory=QueryParams)
 
     def rows(
-        self, table: str, columns: tuple[Ask, ...], where: Mapping[str, Any] | None = None, **args: Any
+        self,
+        table: str,
+        columns: tuple[Ask, ...],
+        where: Mapping[str, Any] | None = None,
+        *,
+        whole: bool = False,
+        **args: Any,
     ) -> list[Row]:
         """Rows of the tenant.
 
         Args:
             columns: Of :func:`fields`.
             where: A filter in Hasura's words.
+            whole: Whether long values are read as they are, else in short (``storage.short_values``).
             args: ``order_by``, ``limit``, ``offset``.
 
         Raises:
             CloudRefusal: The caller may not read this table.
         """
         self.permit(table)
-        return read_rows(self.tx, TABLES[table], Ask("", table, {"where": self._own(where), **args}, columns))
+        ask = Ask("", table, {"where": self._own(where), **args}, columns)
+        return read_rows(self.tx, TABLES[table], ask if whole else _in_short(ask))
 
     def row(self, table: str, row_id: str, columns: tuple[Ask, ...]) -> Row:
-        """The tenant's row with this id.
+        """The tenant's row with this id, with all that it holds.
 
         Raises:
             NotThere: It has none.
             CloudRefusal: The caller may not read this table.
         """
-        found = self.rows(table, columns, {"id": {"_eq": row_id}}) if _UUID.fullmatch(row_id) else []
+        found = self.rows(table, columns, {"id": {"_eq": row_id}}, whole=True) if _UUID.fullmatch(row_id) else []
         if not found:
             raise NotThere(f"There is no {table.replace('_', ' ')} {row_id:.80} here. It may have been deleted.")
         return found[0]

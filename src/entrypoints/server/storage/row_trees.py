@@ -9,6 +9,7 @@ import attrs
 from prefect.agent.entrypoints.server.storage.answer_limits import check_total, value_size
 from prefect.agent.entrypoints.server.storage.database import Tx, decode_value
 from prefect.agent.entrypoints.server.storage.filters import Where, order_sql
+from prefect.agent.entrypoints.server.storage.short_values import short_sql
 from prefect.agent.entrypoints.server.storage.tables import TABLES, Table, ToMany, ToOne
 
 CHUNK: Final = 500
@@ -29,12 +30,14 @@ class Ask:
 
     Attributes:
         key: Its key in the answer.
+        is_short: Whether the values of its children are read in short.
     """
 
     key: str
     name: str
     args: Mapping[str, Any] = attrs.field(factory=dict)
     children: tuple["Ask", ...] = ()
+    is_short: bool = False
 
 
 Row = dict[str, Any]
@@ -76,7 +79,7 @@ def _load(
     condition = where.sql(table, args.get("where"), narrow=bool(link_params))
     order = order_sql(table, args.get("order_by")) or _default_order(table, split_by)
     columns = _columns(table, ask.children) | set(args.get("distinct_on") or ()) | ({split_by} if split_by else set())
-    sql = f"SELECT {', '.join(sorted(columns))} FROM {table.name} t0 WHERE {link} AND {condition}"
+    sql = f"SELECT {_read(table, columns, is_short=ask.is_short)} FROM {table.name} t0 WHERE {link} AND {condition}"
     sql += f" ORDER BY {order}" if order else ""
     in_sql = not split_by and not args.get("distinct_on")
     if in_sql and (args.get("limit") is not None or args.get("offset")):
@@ -133,7 +136,7 @@ def _count_each(pairs: list[tuple[Row, Row]], size: int) -> int:
 def _show_one(tx: Tx, relation: ToOne, pairs: list[tuple[Row, Row]], ask: Ask) -> int:
     found: dict[str, Row] = {}
     for ids in _chunks({row[relation.column] for row, _ in pairs} - {None}):
-        inner = Ask(ask.key, ask.name, {}, (*ask.children, Ask("", "id")))
+        inner = attrs.evolve(ask, args={}, children=(*ask.children, Ask("", "id")))
         marks = ", ".join("?" * len(ids))
         found.update(
             {row["id"]: shown for row, shown in _load(tx, TABLES[relation.table], inner, f"id IN ({marks})", ids)}
@@ -181,6 +184,14 @@ def _columns(table: Table, asks: Iterable[Ask]) -> set[str]:
         elif isinstance(relation, ToOne):
             needed.add(relation.column)
     return needed
+
+
+def _read(table: Table, columns: Iterable[str], *, is_short: bool) -> str:
+    """Return what a statement selects for *columns*."""
+    if not is_short:
+        return ", ".join(sorted(columns))
+    kinds = table.all_columns
+    return ", ".join(f"{short_sql(kinds[name], f't0.{name}')} AS {name}" for name in sorted(columns))
 
 
 def _default_order(table: Table, split_by: str) -> str:
