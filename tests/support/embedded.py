@@ -1,6 +1,7 @@
 """The embedded Cloud without HTTP: requests in, answers out, on a real SQLite file."""
 
 import itertools
+import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -124,5 +125,5 @@ class Embedded:
 
 def task_run(cloud: Embedded, run: str, slug: str = "t-0") -> str:
     """The id of a task run."""
-    query = f'task_runs(where: {{ task: {{ slug: {{ _eq: "{slug}" }} }} }}) {{ id }}'
+    query = f"task_runs(where: {{ task: {{ slug: {{ _eq: {json.dumps(slug)} }} }} }}) {{ id }}"
     return str(cloud.row("flow_run", run, query)["task_runs"][0]["id"])
