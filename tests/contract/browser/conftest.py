@@ -1,10 +1,13 @@
 """One Chromium for all tests; for each, a Cloud of its own and a window that must stay without a complaint."""
 
 import os
+import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import attrs
@@ -13,10 +16,34 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, R
 
 from prefect.agent.entrypoints.server.services import Routine
 from prefect.agent.entrypoints.server.testing import running_server
+from support.real_prefect import FLOWS, RealPrefect
 from support.remote_cloud import RemoteCloud
+from support.waiting import wait_until
+
+from .plays import Real
 
 PATIENCE = 30_000
 """Milliseconds that a page may take to show what it should."""
+
+
+FILLING: Final = """
+import json, runpy, sys
+import pendulum, prefect
+path = json.load(sys.stdin)
+flow = runpy.run_path(path)["flow"]
+client = prefect.Client()
+client.create_project("tests")
+older = flow.register("tests", labels=[], no_url=True, idempotency_key="1", set_schedule_active=False)
+newest = flow.register("tests", labels=[], no_url=True, idempotency_key="2", set_schedule_active=False)
+runs = {who: client.create_flow_run(flow_id=newest, run_name=f"for {who}", parameters={"who": who})
+        for who in ("everybody", "nobody")}
+waits = client.create_flow_run(flow_id=newest, run_name="waits", parameters={"who": "x"}, labels=["gpu"],
+                               scheduled_start_time=pendulum.now().subtract(hours=1))
+client.set_secret("a-secret", "not shown")
+given = {"input": {"key": "a-key", "value": {"a": 1}}}
+client.graphql("mutation($input: set_key_value_input!) { set_key_value(input: $input) { id } }", variables=given)
+print(json.dumps({"older": older, "newest": newest, "waits": waits, **runs}))
+"""
 
 
 @attrs.define(slots=False, repr=False)  # Playwright keeps its handlers in the object
@@ -79,9 +106,31 @@ def chromium(chromium_path: Path) -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def real(prefect_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Real:
+    """A flow in two versions with a schedule; a run that succeeded, one that failed, one that no agent takes."""
+    folder = tmp_path_factory.mktemp("real")
+    program = folder / "fill.py"
+    program.write_text(FILLING, encoding="utf-8")
+    with running_server(folder / "cloud.db", routine=Routine(enabled=())) as url:
+        client = RealPrefect(prefect_python, url, folder)
+        ids = client.program(program, str(FLOWS / "everything.py"))
+        with client.agent("start", "process", "--interpreter", str(prefect_python)):
+            ended = [ids["everybody"], ids["nobody"]]
+            wait_until(lambda: client.states(ended) == ["Success", "Failed"], 180, what="both runs have ended")
+    with closing(sqlite3.connect(folder / "cloud.db")) as file, file:
+        long_ago = (datetime.now(timezone.utc) - timedelta(minutes=10)).isoformat(timespec="microseconds")
+        file.execute("UPDATE agent SET last_queried = ?", [long_ago])
+    return Real(file=folder / "cloud.db", **ids)
+
+
 @pytest.fixture
-def url(tmp_path: Path) -> Iterator[str]:
-    """The address of a Cloud that does nothing by itself."""
+def url(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of a Cloud that does nothing by itself; with a copy of what ``real`` made, if that is asked for."""
+    if "real" in request.fixturenames:
+        real: Real = request.getfixturevalue("real")
+        for path in real.file.parent.glob("cloud.db*"):
+            shutil.copy(path, tmp_path / path.name)
     with running_server(tmp_path / "cloud.db", routine=Routine(enabled=())) as address:
         yield address
 

@@ -1,9 +1,7 @@
 """Each page and each form, in a real browser, on a Cloud that the real client has filled and our agent worked for."""
 
 import re
-import shutil
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Final
 
 import pytest
@@ -11,11 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from prefect.agent.entrypoints.server.pages.routes import PAGES, SECTIONS
-from prefect.agent.entrypoints.server.services import Routine
-from prefect.agent.entrypoints.server.testing import running_server
-from support.real_prefect import FLOWS, RealPrefect
 from support.remote_cloud import RemoteCloud
-from support.waiting import wait_until
 
 from .conftest import PATIENCE, Windows
 from .plays import PLAYS, Real
@@ -26,48 +20,6 @@ expect.set_options(timeout=PATIENCE)
 
 ACTIONS: Final = [action.path for section in SECTIONS for action in section.actions]
 LOOKS: Final[Mapping[str, Mapping[str, Any]]] = {"light": {}, "dark": {"color_scheme": "dark"}}
-
-FILLING: Final = """
-import json, runpy, sys
-import prefect
-path = json.load(sys.stdin)
-flow = runpy.run_path(path)["flow"]
-client = prefect.Client()
-client.create_project("tests")
-older = flow.register("tests", labels=[], no_url=True, idempotency_key="1", set_schedule_active=False)
-newest = flow.register("tests", labels=[], no_url=True, idempotency_key="2", set_schedule_active=False)
-runs = {who: client.create_flow_run(flow_id=newest, run_name=f"for {who}", parameters={"who": who})
-        for who in ("everybody", "nobody")}
-waits = client.create_flow_run(flow_id=newest, run_name="waits", parameters={"who": "x"}, labels=["gpu"])
-client.set_secret("a-secret", "not shown")
-given = {"input": {"key": "a-key", "value": {"a": 1}}}
-client.graphql("mutation($input: set_key_value_input!) { set_key_value(input: $input) { id } }", variables=given)
-print(json.dumps({"older": older, "newest": newest, "waits": waits, **runs}))
-"""
-
-
-@pytest.fixture(scope="module")
-def real(prefect_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Real:
-    """A flow in two versions with a schedule; a run that succeeded, one that failed, one that no agent takes."""
-    folder = tmp_path_factory.mktemp("real")
-    program = folder / "fill.py"
-    program.write_text(FILLING, encoding="utf-8")
-    with running_server(folder / "cloud.db", routine=Routine(enabled=())) as url:
-        client = RealPrefect(prefect_python, url, folder)
-        ids = client.program(program, str(FLOWS / "everything.py"))
-        with client.agent("start", "process", "--interpreter", str(prefect_python)):
-            ended = [ids["everybody"], ids["nobody"]]
-            wait_until(lambda: client.states(ended) == ["Success", "Failed"], 180, what="both runs have ended")
-    return Real(file=folder / "cloud.db", **ids)
-
-
-@pytest.fixture
-def url(real: Real, tmp_path: Path) -> Iterator[str]:
-    """The address of a Cloud with a copy of all that."""
-    for path in real.file.parent.glob("cloud.db*"):
-        shutil.copy(path, tmp_path / path.name)
-    with running_server(tmp_path / "cloud.db", routine=Routine(enabled=())) as address:
-        yield address
 
 
 def address_of(real: Real, path: str) -> str:

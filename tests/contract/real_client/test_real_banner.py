@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from contract.server.test_start import Started, started
 from support.real_prefect import found
+from support.server_command import Started, started
 
 pytestmark = pytest.mark.real_prefect
 

@@ -1,18 +1,13 @@
 """``prefect server start`` as a person runs it: what it says, what it keeps, how it ends."""
 
-import os
-import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 import requests
 
@@ -20,37 +15,11 @@ from prefect.agent.domain.cloud.rescue import LOST
 from prefect.agent.entrypoints.server.cli import commands as cli
 from prefect.agent.entrypoints.server.services import PERIODS
 from prefect.agent.entrypoints.server.testing import running_server
+from support.server_command import Started, started
 from support.waiting import wait_until
 
 PREFECT = Path(sys.executable).parent / "prefect-agent"
 EVERYWHERE = "0.0.0.0"
-
-
-@attrs.frozen
-class Started:
-    """A server that runs; what it said, its address and its file."""
-
-    process: "subprocess.Popen[str]"
-    said: str
-    url: str
-    path: Path
-
-
-@contextmanager
-def started(tmp_path: Path, *words: str) -> Generator[Started]:
-    """Run ``prefect server start WORDS`` until the block ends."""
-    env = {name: os.environ[name] for name in os.environ if name.startswith("COVERAGE_PROCESS")}
-    env |= {"HOME": str(tmp_path), "TMPDIR": str(tmp_path), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
-    command: list[str | Path] = [PREFECT, "server", "start", "--port", "0", *words]
-    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            said = "".join(process.stdout.readline() for _ in range(6))
-            url, path = re.findall(r"http://\S+:\d+", said), re.findall(r"data in (.+)", said)
-            yield Started(process, said, url[0], Path(path[0]))
-        finally:
-            if process.poll() is None:
-                process.terminate()
 
 
 def ask(url: str, key: str | None = None) -> str:
