@@ -24,6 +24,7 @@ class Filled:
     """
 
     tenant: str
+    project_id: str
     flow_id: str
     older_flow_id: str
     run_id: str
@@ -38,6 +39,7 @@ class Filled:
         """The address of a page or a form with *path*, an address with names in braces."""
         several: dict[str, str] = {
             "run_id": self.ended_id if path.endswith("/restart") else self.run_id,
+            "project_id": self.project_id,
             "flow_id": self.flow_id,
             "agent_id": self.agent_id,
             "limit_id": self.flow_limit_id,
@@ -73,8 +75,9 @@ def fill(cloud: Embedded, text: str = "harmless", *, tenant: str = "default", la
     runs = [own.run(flow, state, labels) for state in STATES]
     run = own.run(flow, "Scheduled", labels)
     own.give_life(run)
-    same = {"tenant": tenant, "flow_id": flow, "older_flow_id": older, "run_id": run, "ended_id": runs[2]}
-    return Filled(**same, **own.settings())
+    project = cloud.row("flow", flow, "project_id")["project_id"]
+    flows = {"project_id": project, "flow_id": flow, "older_flow_id": older}
+    return Filled(tenant=tenant, **flows, run_id=run, ended_id=runs[2], **own.settings())
 
 
 def _tenant(cloud: Embedded, text: str, slug: str) -> str:

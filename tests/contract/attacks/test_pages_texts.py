@@ -1,7 +1,9 @@
 """Attacks by texts on the Cloud's pages: whatever people, flows and agents write, a page shows it and stays a page."""
 
+import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +21,7 @@ LARGEST_STATE: Final = LARGE - 1000
 ROOM: Final = {
     "/flow-run/ID/logs": 1_500_000,
     "/flow-run/ID/artifacts": 400_000,
-    "/flow/ID": 1_300_000,
+    "/flow/ID": 2_300_000,
     "/flow/ID/run": 9_000_000,
 }
 """Characters that a page with texts of a million may have: logs and artifacts show much, and forms hand back all."""
@@ -27,10 +29,16 @@ ROOM: Final = {
 _FIELDS: Final = re.compile(r'\b(?:value|name)="[^"]*"|<textarea.*?</textarea>', re.DOTALL)
 
 
+def seconds_apart() -> Callable[[], datetime]:
+    """A clock that goes on by a second whenever it is read: what lasts looks alike in two Clouds."""
+    seconds = itertools.count()
+    return lambda: datetime(2026, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=next(seconds))
+
+
 @pytest.fixture
 def cloud(tmp_path: Path) -> Iterator[Embedded]:
     """A Cloud that asks for no key."""
-    embedded = Embedded(tmp_path / "cloud.db")
+    embedded = Embedded(tmp_path / "cloud.db", now=seconds_apart())
     yield embedded
     embedded.database.close()
 
@@ -38,7 +46,7 @@ def cloud(tmp_path: Path) -> Iterator[Embedded]:
 @pytest.fixture
 def harmless(tmp_path: Path) -> Iterator[Embedded]:
     """Another one, in which all texts are harmless."""
-    embedded = Embedded(tmp_path / "harmless.db")
+    embedded = Embedded(tmp_path / "harmless.db", now=seconds_apart())
     yield embedded
     embedded.database.close()
 

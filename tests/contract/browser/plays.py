@@ -135,6 +135,19 @@ def use_own_clocks(page: Page, real: Real, remote: RemoteCloud) -> None:
     expect(page.get_by_role("cell", name="0 9 * * 1")).to_be_visible()
 
 
+def set_defaults(page: Page, real: Real, remote: RemoteCloud) -> None:
+    """Set defaults of all runs of the flow."""
+    page.goto(f"{remote.url}/default/flow/{real.newest}")
+    page.locator("summary", has_text="Set defaults").click()
+    form = page.locator("form[action$='/defaults']")
+    form.get_by_label("Labels, separated by commas").fill("one, two")
+    form.get_by_label("Parameters (JSON object)").fill('{"n": 9}')
+    form.get_by_role("button", name="Set defaults").click()
+    expect(page.locator("section", has=page.get_by_role("heading", name="Defaults of its runs"))).to_contain_text("two")
+    group = remote.row("flow", real.newest, "flow_group { labels default_parameters }")["flow_group"]
+    assert (group["labels"], group["default_parameters"]) == (["one", "two"], {"n": 9})
+
+
 def archive(page: Page, real: Real, remote: RemoteCloud) -> None:
     """Archive the flow."""
     page.goto(f"{remote.url}/default/flow/{real.newest}")
@@ -156,6 +169,37 @@ def delete_flow(page: Page, real: Real, remote: RemoteCloud) -> None:
     page.goto(f"{remote.url}/default/flow/{real.older}")
     confirmed(page, "Delete flow")
     expect(page.get_by_role("heading", name="Flows")).to_be_visible()
+    assert remote.ask("{ flow { id } flow_run { id } }") == {"flow": [], "flow_run": []}
+
+
+def create_project(page: Page, _real: Real, remote: RemoteCloud) -> None:
+    """Make a project."""
+    page.goto(f"{remote.url}/default/projects")
+    form = page.locator("form[action$='/projects']")
+    form.get_by_label("Name").fill("sales")
+    form.get_by_role("button", name="Create").click()
+    expect(page.get_by_role("link", name="sales")).to_be_visible()
+
+
+def edit_project(page: Page, _real: Real, remote: RemoteCloud) -> None:
+    """Give a project another name and a description."""
+    page.goto(f"{remote.url}/default/projects")
+    page.locator("summary", has_text="Edit").click()
+    form = page.locator("details", has=page.locator("summary", has_text="Edit"))
+    form.get_by_label("Name").fill("trials")
+    form.get_by_label("Description").fill("of the tests")
+    form.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("link", name="trials")).to_be_visible()
+    assert remote.ask("{ project { name description } }")["project"] == [
+        {"name": "trials", "description": "of the tests"}
+    ]
+
+
+def delete_project(page: Page, _real: Real, remote: RemoteCloud) -> None:
+    """Delete a project with its flows and their runs."""
+    page.goto(f"{remote.url}/default/projects")
+    confirmed(page, "Delete")
+    expect(page.get_by_text("No projects.")).to_be_visible()
     assert remote.ask("{ flow { id } flow_run { id } }") == {"flow": [], "flow_run": []}
 
 
@@ -280,9 +324,13 @@ PLAYS: Final[Mapping[str, Callable[[Page, Real, RemoteCloud], None]]] = {
     "/flow/{flow_id}/schedule/off": switch_off,
     "/flow/{flow_id}/schedule/clocks": set_clocks,
     "/flow/{flow_id}/schedule/own": use_own_clocks,
+    "/flow/{flow_id}/defaults": set_defaults,
     "/flow/{flow_id}/archive": archive,
     "/flow/{flow_id}/delete": delete_version,
     "/flow/{flow_id}/delete-all": delete_flow,
+    "/projects": create_project,
+    "/project/{project_id}": edit_project,
+    "/project/{project_id}/delete": delete_project,
     "/agent/{agent_id}/delete": delete_agent,
     "/settings/limit": set_limit,
     "/settings/limit/{kind}/{limit_id}/delete": delete_limit,

@@ -102,7 +102,7 @@ def test_a_run_is_created_with_everything(real: Real, windows: Windows, remote: 
     page.locator("input[type='datetime-local']").fill("2999-01-01T09:00")
     page.get_by_label("Name", exact=True).fill("with everything")
     page.get_by_label("Labels, separated by commas").fill("one, two")
-    page.locator("summary", has_text="Context and run config").click()
+    page.locator("summary", has_text="Context, run config, idempotency key").click()
     page.locator("textarea[name=context]").fill('{"k": 1}')
     page.locator("textarea[name=run_config]").fill('{"type": "UniversalRun", "env": {"A": "b"}}')
     page.get_by_role("button", name="Create the run").dblclick()
@@ -181,7 +181,20 @@ def test_a_flow_shows_its_versions_and_its_next_runs(real: Real, windows: Window
     content = page.content()
     assert "UniversalRun" in content
     assert "stored_as_script" in content
-    assert page.get_by_role("link", name=re.compile(r"^Version [12]$")).count() >= 1 or "version 2" in content
+    page.get_by_role("link", name="Versions").click()
+    versions = page.get_by_role("region", name="Versions")
+    expect(versions.get_by_role("link")).to_have_text(["Version 2", "Version 1"])
+    expect(versions).to_contain_text("The first version.")
+    versions.get_by_role("link", name="Version 1").click()
+    expect(page.locator("header.head")).to_contain_text("version 1, archived")
+
+
+def test_a_flow_shows_its_graph(real: Real, windows: Windows) -> None:
+    """One box for each of its six tasks; each says what kind it is."""
+    page = windows.open(f"/default/flow/{real.newest}")
+    page.get_by_role("link", name="Graph").click()
+    expect(page.locator("main svg .box")).to_have_count(6)
+    expect(page.locator("main svg")).to_contain_text("report")
 
 
 def test_agents_and_what_nobody_takes(real: Real, windows: Windows, remote: RemoteCloud) -> None:
