@@ -12,8 +12,10 @@ else:
 
 DOCS: Final = Path(__file__).resolve().parent
 ROOT: Final = DOCS.parent
-SOURCE: Final = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Source"]
-LINK: Final = re.compile(r"\]\((?!\w+:|#)(?P<path>[^)#\s]+)(?P<heading>#[^)\s]*)?\)")
+PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+SOURCE: Final = PROJECT.get("urls", {}).get("Source")
+"""Where the files of the repository are on the web; None as long as they are nowhere."""
+LINK: Final = re.compile(r"\[(?P<text>[^\]\[]*)\]\((?!\w+:|#)(?P<path>[^)#\s]+)(?P<heading>#[^)\s]*)?\)")
 
 project = "Prefect Agent"
 html_title = project
@@ -52,12 +54,12 @@ def _without_hidden(_app: Any, _context: Any, lines: list[str]) -> None:
 
 
 def _target(page: Path, link: re.Match[str]) -> str:
-    """Lead a link to a folder to its first page, and one to a file outside of these pages to the forge."""
-    target = (page.parent / link["path"]).resolve()
+    """Lead a link to a folder to its first page, and one to a file outside of these pages to the web, or nowhere."""
+    target, text = (page.parent / link["path"]).resolve(), link["text"]
     if not target.is_relative_to(DOCS) and target.exists():
-        return f"]({SOURCE}/blob/main/{target.relative_to(ROOT)}{link['heading'] or ''})"
+        return f"[{text}]({SOURCE}/blob/main/{target.relative_to(ROOT)}{link['heading'] or ''})" if SOURCE else text
     first = Path(link["path"]) / "README.md"
-    return f"]({first})" if (page.parent / first).is_file() else link[0]
+    return f"[{text}]({first})" if (page.parent / first).is_file() else link[0]
 
 
 def _navigation(page: str) -> str:
