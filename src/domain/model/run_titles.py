@@ -21,6 +21,9 @@ def introduced(message: str, run_id: str, flow_name: str, name: str) -> str:
     whole = title(run_id, flow_name, name)
     if whole in message:
         return message
+    without_flow = title(run_id, "", name)
+    if name and without_flow in message:
+        return message.replace(without_flow, whole, 1)
     begin = message.find(run_id)
     while begin >= 0:
         end = begin + len(run_id)
@@ -42,9 +45,10 @@ class RunTitles:
     _names: "OrderedDict[str, tuple[str, str]]" = attrs.field(factory=OrderedDict, init=False)
 
     def learn(self, run_id: str, flow_name: str, name: str) -> None:
-        """Remember one flow run."""
+        """Remember one flow run. A name that is empty is not known here: the known one stays."""
         if flow_name or name:
-            self._names[run_id] = flow_name, name
+            known_flow, known_name = self._names.get(run_id, ("", ""))
+            self._names[run_id] = flow_name or known_flow, name or known_name
             self._names.move_to_end(run_id)
         while len(self._names) > MOST:
             self._names.popitem(last=False)

@@ -12,6 +12,7 @@ from prefect.agent.domain.model.ends import End, EndKind, EndOutcome, EndVerdict
 from prefect.agent.domain.model.explaining import span
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.reports import Due, Line, RunReports, size
+from prefect.agent.domain.model.states import Outcome
 from prefect.agent.domain.services.batches import in_halves
 from prefect.agent.domain.services.outbox import WAIT_FIRST, Outbox
 from prefect.agent.ports import events
@@ -201,8 +202,12 @@ class SendReports:
         fields: dict[str, object] = {"flow_run_id": end.run_id, "unit": end.unit}
         if end.lasted is not None:
             fields["duration_s"] = round(end.lasted, 3)
-        if end.kind is EndKind.FAILED:
-            after = "" if end.lasted is None else f" after {span(timedelta(seconds=end.lasted))}"
+        after = "" if end.lasted is None else f" after {span(timedelta(seconds=end.lasted))}"
+        if end.kind is EndKind.CANCELLED:
+            fields["state"] = Outcome.CANCELLED.value.capitalize()
+            message = f"Flow run {end.run_id} ended as {fields['state']}{after}: {end.message}"
+            self.tell(Event(name=events.RUN_ENDED, message=message, fields=fields))
+        elif end.kind is EndKind.FAILED:
             message = f"Flow run {end.run_id} failed{after}: {end.message}"
             self.tell(Event(name=events.RUN_FAILED, level="ERROR", message=message, fields=fields))
         elif end.kind is EndKind.HANDED_BACK:

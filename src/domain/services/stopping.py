@@ -38,6 +38,7 @@ class StopUnits:
         under_way: Units that are being stopped, with their runs.
         unconfirmed: Units that could not start and were asked to stop, without an answer: what was concluded of each,
             and its findings. If such a unit turns out to have ended, that is why.
+        reported: Units that were stopped and whose runs' ends were reported, until the sweep takes their names out.
     """
 
     platform: ExecutionPlatform
@@ -49,6 +50,7 @@ class StopUnits:
     tell: EventSink
     under_way: dict[str, FlowRunId] = attrs.field(factory=dict, init=False)
     unconfirmed: dict[str, tuple[Conclusion, list[str]]] = attrs.field(factory=dict, init=False)
+    reported: set[str] = attrs.field(factory=set, init=False)
     _cancelled_since: dict[FlowRunId, float] = attrs.field(factory=dict, init=False)
     _orphaned_since: dict[str, float] = attrs.field(factory=dict, init=False)
     _lingering_since: dict[str, float] = attrs.field(factory=dict, init=False)
@@ -127,12 +129,23 @@ class StopUnits:
             message = f"Stopped {unit.name}: its flow run was cancelled and did not end by itself"
             self.tell(Event(name=events.UNIT_STOPPED, message=message, fields=_fields(unit)))
             if run.state.is_cancelling and speaks_for(unit, run):
-                self.outbox.end(End(run_id=run.id, unit=unit.name, kind=EndKind.CANCELLED, message=message))
+                lasted = self._lasted(unit)
+                self.outbox.end(
+                    End(run_id=run.id, unit=unit.name, kind=EndKind.CANCELLED, message=message, lasted=lasted)
+                )
+                self.reported.add(unit.name)
             else:
                 self.outbox.log(run.id, message, "WARNING")
             return True
 
         return stop
+
+    def _lasted(self, unit: Unit) -> float | None:
+        """For how many seconds a unit executed that was stopped just now."""
+        if unit.created_at is None:
+            return None
+        now = self.clock.now() + timedelta(seconds=self.platform.skew)
+        return round(max(0.0, (now - unit.created_at).total_seconds()), 3)
 
     def _for_orphaned(self, unit: Unit) -> Callable[[], bool]:
         def stop() -> bool:

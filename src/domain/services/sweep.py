@@ -131,6 +131,9 @@ class Sweep:
         """Units that this agent has stopped may be absent; they are settled once their runs are over."""
         for name in self.stops.take_notes():
             self._remembered.pop(name, None)
+            if name in self.stops.reported:
+                self.stops.reported.discard(name)
+                self._unannounced.discard(name)
 
     def _remember(self, units: Sequence[Unit], alive: Sequence[Unit]) -> list[Unit]:
         """Return the units that have vanished; they stay remembered until they are judged."""
@@ -229,6 +232,7 @@ class Sweep:
                 self.report(conclusion, proof=f"The unit of execution {unit.name} has ended", findings=findings)
             elif verdict is not None:
                 conclusions.append(verdict)
+                self._unannounced.discard(unit.name)  # how it ended is said when the Cloud has confirmed the report
         for _ in self.report.each(conclusions):
             pass  # settled once the Cloud has confirmed the end: the run is read as finished then
 

@@ -1,6 +1,9 @@
-"""The story of flow runs in the log of a real process agent: claimed, started, ended, each line with its run."""
+"""The story of flow runs in the log of a real agent: claimed, started, ended, each line with its run."""
 
 import json
+import os
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Generator
@@ -12,11 +15,23 @@ import pytest
 import requests
 
 from prefect.agent.entrypoints.server.testing import running_server
-from support.commands import PREFECT, bare_environment
+from support.commands import bare_environment
 from support.waiting import wait_until
 
+AGENT: Final = """
+import json, sys
+from prefect.agent import AgentSettings, DockerAgent, ProcessAgent
+from prefect.agent.entrypoints.runtime import logs
+
+kind, options = sys.argv[1], json.loads(sys.argv[2])
+logs.set_up(level="DEBUG", form="json", agent_name="ann")
+settings = AgentSettings(name="ann", sweep_every=0.5, cancel_grace=2, stop_grace=1, keep_ended=1)
+{"docker": DockerAgent, "process": ProcessAgent}[kind](settings=settings, show_flow_logs=True, **options).start()
+"""
+"""An agent as users have it, in a hurry."""
+
 FLOW: Final = """
-import json, os, sys, urllib.request
+import json, os, sys, time, urllib.request
 
 run, kind = os.environ["PREFECT__CONTEXT__FLOW_RUN_ID"], os.environ["KIND"]
 
@@ -25,21 +40,26 @@ def ask(query, **variables):
     request = urllib.request.Request(os.environ["TEST_URL"], body, {"Content-Type": "application/json"})
     return json.load(urllib.request.urlopen(request, timeout=30))["data"]
 
+def read(what):
+    return ask('query { flow_run_by_pk(id: "%s") { %s } }' % (run, what))["flow_run_by_pk"][what]
+
 def become(state):
-    version = ask('query { flow_run_by_pk(id: "%s") { version } }' % run)["flow_run_by_pk"]["version"]
-    states = [{"flow_run_id": run, "version": version, "state": {"type": state, "message": state}}]
+    states = [{"flow_run_id": run, "version": read("version"), "state": {"type": state, "message": state}}]
     ask("mutation($input: set_flow_run_states_input!) { set_flow_run_states(input: $input) { states { id } } }",
         input={"states": states})
 
 become("Running")
-print("the flow says", kind, flush=True)
+print("the flow says", kind, os.getpid(), flush=True)
 if kind == "fails":
     sys.exit(3)
-else:
-    become("Success")
+while kind in ("stubborn", "killed", "lost") or (kind == "obeys" and read("state") != "Cancelling"):
+    time.sleep(0.05)
+become("Cancelled" if kind == "obeys" else "Success")
 """
 
 NAMES: Final = {"flow_name": "etl", "flow_run_name": "teal"}
+ENDS: Final = {"run_ended", "run_failed", "run_dropped"}
+STARTED: Final = ["claimed", "unit_created"]
 
 
 @attrs.define
@@ -48,100 +68,167 @@ class Stage:
 
     url: str
     home: Path
+    platform: str
+    image: str = ""
     process: "subprocess.Popen[bytes] | None" = None
 
-    def start(self, form: str) -> None:
-        """Start the agent with ``--show-flow-logs``."""
-        env = bare_environment(self.home, f"exec {sys.executable} {self.home}/flow.py")
-        (self.home / "flow.py").write_text(FLOW, encoding="utf-8")
-        words = [
-            "agent",
-            "start",
-            "process",
-            "--api",
-            self.url,
-            "--name",
-            "ann",
-            "--show-flow-logs",
-            "--no-hostname-label",
-        ]
-        words += ["--log-format", form, "--env", f"TEST_URL={self.url}"]
+    def start(self) -> None:
+        """Start the agent."""
+        env = bare_environment(self.home, 'exec "$PYTHON" "$STORY/flow.py"')
+        (self.home / "bin" / "flow.py").write_text(FLOW, encoding="utf-8")
+        inside = {"PYTHON": sys.executable, "STORY": f"{self.home}/bin"}
+        options: dict[str, Any] = {"hostname_label": False}
+        if self.platform == "docker":
+            inside = {"PYTHON": "python3", "STORY": "/story", "PATH": "/story:/usr/local/bin:/usr/bin:/bin"}
+            options = {"no_pull": True, "volumes": [f"{self.home}/bin:/story:ro"], "networks": ["host"]}
+        options |= {"api": self.url, "env_vars": {"TEST_URL": self.url, **inside}}
         with (self.home / "log").open("wb") as log, (self.home / "out").open("wb") as out:
             self.process = subprocess.Popen(
-                [PREFECT, *words],
-                env={**env, "PREFECT__BACKEND": "server"},
+                [sys.executable, "-c", AGENT, self.platform, json.dumps(options)],
+                env={**env, "PREFECT__BACKEND": "server", **_docker_host()},
                 stdout=out,
                 stderr=log,
                 cwd=self.home,
                 start_new_session=True,
             )
 
-    def text(self, name: str = "log") -> str:
-        """What the agent has written so far."""
-        return (self.home / name).read_text(encoding="utf-8")
+    def stop(self) -> None:
+        """End the agent."""
+        if self.process is not None:
+            self.process.terminate()
+            try:
+                self.process.wait(60)
+            finally:
+                self.process.kill()
 
     def entries(self, name: str = "log") -> list[dict[str, Any]]:
-        """Its lines of JSON; one that is not finished is left out."""
-        return [json.loads(line) for line in self.text(name).split("\n")[:-1]]
+        """The agent's lines of JSON; one that is not finished is left out."""
+        return [json.loads(line) for line in (self.home / name).read_text(encoding="utf-8").split("\n")[:-1]]
 
-    def about(self, run_id: str) -> dict[str, dict[str, Any]]:
-        """The lines about one flow run, the latest one of each event, without those for developers."""
-        lines = [each for each in self.entries() if run_id in json.dumps(each) and each["level"] != "DEBUG"]
-        return {each["event"]: each for each in lines}
+    def events(self, run_id: str, *, of_developers: bool = False) -> list[dict[str, Any]]:
+        """The lines about one flow run, without those for developers unless they are wanted."""
+        lines = [each for each in self.entries() if run_id in json.dumps(each)]
+        return [each for each in lines if of_developers or each["level"] != "DEBUG"]
+
+    def named(self, run_id: str, event: str) -> bool:
+        """Whether the log has that event of the run."""
+        return any(each["event"] == event for each in self.events(run_id, of_developers=True))
 
     def run(self, kind: str) -> str:
         """A flow run called teal of the flow etl, that behaves as its kind says."""
-        kind_of_config = "DockerRun" if kind == "refused" else "LocalRun"
-        config = {"type": kind_of_config, "env": {"KIND": kind}, "labels": [], "__version__": "1.4.1"}
+        docker = self.platform == "docker"
+        config: dict[str, Any] = {"type": "DockerRun" if docker else "LocalRun", "env": {"KIND": kind}, "labels": []}
+        if docker:
+            config["image"] = "127.0.0.1:1/absent:1" if kind == "refused" else self.image
+        elif kind == "refused":
+            config["type"] = "DockerRun"
         flow = {"name": "etl", "tasks": [], "edges": [], "type": "prefect.core.flow.Flow", "__version__": "1.4.1"}
         flow["storage"] = {"type": "Local", "path": "/nowhere", "__version__": "1.4.1"}  # type: ignore[assignment]
         project = self.mutate("create_project", name=kind)
         flow_id = self.mutate("create_flow", project_id=project, serialized_flow=flow)
+        config["__version__"] = "1.4.1"
         return self.mutate("create_flow_run", flow_id=flow_id, flow_run_name="teal", run_config=config)
 
     def mutate(self, name: str, /, **given: object) -> str:
         """The id that a mutation answers with."""
-        document = f"mutation($input: {name}_input!) {{ {name}(input: $input) {{ id }} }}"
+        field = "state" if name == "cancel_flow_run" else "id"
+        document = f"mutation($input: {name}_input!) {{ {name}(input: $input) {{ {field} }} }}"
         body = {"query": document, "variables": {"input": given}}
-        return str(requests.post(self.url, json=body, timeout=30).json()["data"][name]["id"])
+        return str(requests.post(self.url, json=body, timeout=30).json()["data"][name][field])
+
+    def said(self, kind: str) -> int:
+        """The process id that the flow tells, in a line of its output; 0 as long as there is none."""
+        lines = [each["message"] for each in self.entries("out") if f"the flow says {kind} " in each["message"]]
+        return int(lines[0].split()[-1]) if lines else 0
+
+    def attack(self, kind: str, run_id: str) -> None:
+        """Do from outside what ends a run of that kind."""
+        if kind in {"obeys", "stubborn"}:
+            self.mutate("cancel_flow_run", flow_run_id=run_id)
+        elif self.platform == "process":
+            os.kill(self.said(kind), signal.SIGKILL)
+        else:
+            unit = next(each["unit"] for each in self.events(run_id) if each["event"] == "unit_created")
+            subprocess.run(["docker", *{"killed": ["kill"], "lost": ["rm", "--force"]}[kind], unit], check=True)
 
 
-@pytest.fixture
-def stage(tmp_path: Path) -> Generator[Stage]:
-    """An empty one."""
+def _docker_host() -> dict[str, str]:
+    return {"DOCKER_HOST": os.environ["DOCKER_HOST"]} if "DOCKER_HOST" in os.environ else {}
+
+
+@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
+def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Stage]:
+    """A Cloud, and an agent that starts; what it leaves is removed."""
+    image = request.getfixturevalue("flow_image") if request.param == "docker" else ""
     with running_server(tmp_path / "cloud.db") as url:
-        stage = Stage(url, tmp_path)
+        stage = Stage(url, tmp_path, request.param, image)
+        stage.start()
         yield stage
-        if stage.process is not None:
-            stage.process.terminate()
-            try:
-                stage.process.wait(60)
-            finally:
-                stage.process.kill()
+        stage.stop()
+        if image:
+            units = {each["unit"] for each in stage.entries() if each.get("unit")}
+            subprocess.run(["docker", "rm", "--force", *units], capture_output=True, check=False)
 
 
 @pytest.mark.parametrize(
-    ("kind", "events", "end", "says"),
+    ("kind", "events", "says"),
     [
-        ("succeeds", ["claimed", "unit_created", "run_ended"], "run_ended", "ended as Success after "),
-        ("fails", ["claimed", "unit_created", "unit_ended", "run_failed"], "run_failed", "failed after "),
-        ("refused", ["claimed", "run_failed"], "run_failed", "failed: "),
+        ("succeeds", [*STARTED, "run_ended"], "ended as Success after "),
+        ("fails", [*STARTED, "unit_ended", "run_failed"], "failed after "),
+        ("obeys", [*STARTED, "run_ended"], "ended as Cancelled after "),
+        ("stubborn", [*STARTED, "unit_stopped", "run_ended"], "ended as Cancelled after "),
+        ("killed", [*STARTED, "unit_ended", "run_failed"], "failed after "),
+        ("lost", [*STARTED, "unit_ended", "run_failed"], "failed: "),
+        ("refused", ["claimed", "run_failed"], "failed: "),
     ],
 )
-def test_a_run_is_told_from_its_claim_to_its_end(
-    stage: Stage, kind: str, events: list[str], end: str, says: str
-) -> None:
-    """Each line has flow, name and id, in its text and in its fields; the end says how, and after how long."""
-    stage.start("json")
+def test_a_run_is_told_from_its_claim_to_its_end(stage: Stage, kind: str, events: list[str], says: str) -> None:
+    """Each line has flow, name and id, in its text and in its fields; one line says how and when it ended."""
+    if kind == "lost" and stage.platform == "process":
+        pytest.skip("a process cannot be removed, as a container can: killed is all that can be done to it")
     run_id = stage.run(kind)
-    wait_until(lambda: end in stage.about(run_id), 75, "the end of the story")
-    story = stage.about(run_id)
+    if kind in {"obeys", "stubborn", "killed", "lost"}:
+        wait_until(lambda: stage.said(kind) and stage.named(run_id, "unit_created"), 75, "the flow")
+        stage.attack(kind, run_id)
+    wait_until(lambda: stage.named(run_id, events[-1]), 75, f"the end of the story: {stage.events(run_id)}")
+    if kind not in {"lost", "refused"}:
+        wait_until(lambda: stage.named(run_id, "unit_removed"), 75, "the end of the unit")
+    story = stage.events(run_id)
 
-    assert [name for name in story if name in events] == events
-    for entry in story.values():
+    assert [each["event"] for each in story if each["event"] in events] == events, story
+    for entry in story:
         assert {name: entry[name] for name in NAMES} == NAMES, entry
         assert (entry["flow_run_id"], entry["agent"], entry["version"] != "") == (run_id, "ann", True)
         assert f"etl/teal ({run_id})" in entry["message"]
-    assert f"Flow run etl/teal ({run_id}) {says}" in story[end]["message"]
-    assert ("duration_s" in story[end]) is (kind != "refused")
-    assert {entry["event"] for entry in story.values() if entry["level"] == "INFO"} >= {events[0]}
+    [end] = [each for each in story if each["event"] in ENDS]
+    assert f"Flow run etl/teal ({run_id}) {says}" in end["message"]
+    assert ("duration_s" in end) is (kind not in {"lost", "refused"})
+    assert story[0]["level"] == "INFO"
+
+
+def test_an_outage_of_the_cloud_is_a_few_lines(tmp_path: Path) -> None:
+    """It is said once, then "Still" with tries and time, and in the end for how long it was."""
+    with running_server(tmp_path / "cloud.db") as url:
+        stage = Stage(url, tmp_path, "process")
+        stage.start()
+        try:
+            wait_until(lambda: "Waiting for flow runs" in (tmp_path / "log").read_text("utf-8"), what="the agent")
+        except BaseException:
+            stage.stop()
+            raise
+    try:
+        wait_until(lambda: "Still (" in (tmp_path / "log").read_text("utf-8"), 75, "the outage goes on")
+        with running_server(tmp_path / "cloud.db", port=int(url.rpartition(":")[2])):
+            wait_until(lambda: "reachable_again" in (tmp_path / "log").read_text("utf-8"), 75, "the end of the outage")
+    finally:
+        stage.stop()
+    told = [each for each in stage.entries() if each["level"] != "DEBUG"]
+    outage = [each for each in told if each["event"] in {"cloud_trouble", "reachable_again"}]
+    first, *still, last = [each["message"] for each in outage]
+
+    assert len(told) < 15, told
+    assert not first.startswith("Still")
+    assert still
+    assert all(re.match(r"Still \(\d+ tries, since \d+ s\): ", message) for message in still)
+    assert re.fullmatch(r"The Cloud is reachable again after \d+ s \(\d+ tries\)", last)
+    assert outage[-1]["duration_s"] >= 10

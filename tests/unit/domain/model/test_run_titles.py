@@ -21,6 +21,7 @@ def titles() -> RunTitles:
     [
         (f"Flow run {ID} failed: it ended", f"Flow run {WHOLE} failed: it ended"),
         (f"Flow run {WHOLE} failed: it ended", f"Flow run {WHOLE} failed: it ended"),
+        (f"Flow run teal ({ID}) ended as Success", f"Flow run {WHOLE} ended as Success"),
         (f"Stopped prefect-run-{ID}-1", f"Flow run {WHOLE}: Stopped prefect-run-{ID}-1"),
         (f"prefect-run-{ID} of {ID} ended", f"prefect-run-{ID} of {WHOLE} ended"),
         ("The unit u has ended", f"Flow run {WHOLE}: The unit u has ended"),
@@ -41,6 +42,13 @@ def test_names_are_learned_from_the_fields_of_events() -> None:
     titles.introduce("Claimed", {"flow_run_id": "r", "flow_run_name": "n", "flow_name": "f"})
 
     assert titles.introduce("Ended", {"flow_run_id": "r"})[0] == "Flow run f/n (r): Ended"
+
+
+def test_a_name_that_is_left_out_stays_known(titles: RunTitles) -> None:
+    """A sweep reads runs without their flows."""
+    _, fields = titles.introduce("It ended", {"flow_run_id": ID, "flow_run_name": "teal", "flow_name": ""})
+
+    assert fields["flow_name"] == "etl"
 
 
 def test_a_message_about_no_run_is_left() -> None:
