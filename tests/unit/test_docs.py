@@ -16,6 +16,7 @@ from prefect.agent.entrypoints.cli import prefect, prefect_agent
 from prefect.agent.entrypoints.cli.start import start
 from prefect.agent.entrypoints.runtime.exits import exit_for
 from prefect.agent.ports import events
+from support.command_lines import parse
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -78,7 +79,7 @@ def commands_of(page: Path) -> list[str]:
     text = (ROOT / page).read_text(encoding="utf-8")
     lines = re.findall(r"^ *\$ (?:[A-Z_]+=\S+ )*(?:~/prefect-agent/bin/)?(prefect(?:-agent)? .+)$", text, re.MULTILINE)
     cut = [re.split(r"\s#|\s*[>|]", line)[0] for line in lines]
-    return [line for line in cut if line.split()[1] not in OF_THE_CLIENT]
+    return [line for line in cut if len(line.split()) > 1 and line.split()[1] not in OF_THE_CLIENT]
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if commands_of(page)], ids=str)
@@ -89,18 +90,6 @@ def test_every_command_of_a_page_is_accepted(page: Path, tmp_path: Path, monkeyp
     for line in commands_of(page):
         program, *words = shlex.split(line)
         parse(OURS[program], program, words)
-
-
-def parse(command: click.Command, name: str, words: list[str], parent: click.Context | None = None) -> None:
-    """Parse the words of a command as click does before it calls one; they must be accepted."""
-    if not isinstance(command, click.Group) or not words or words[0].startswith("-"):
-        if words not in (["-h"], ["--help"]):
-            command.make_context(name, list(words), parent=parent)
-        return
-    context = click.Context(command, info_name=name, parent=parent, **command.context_settings)
-    found, below, rest = command.resolve_command(context, words)
-    assert below is not None, words
-    parse(below, str(found), rest, context)
 
 
 def test_every_family_of_errors_is_explained_with_its_exit_code() -> None:

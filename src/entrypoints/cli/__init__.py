@@ -43,7 +43,12 @@ def prefect_agent() -> None:
 
 @click.command()
 def version() -> None:
-    """Print the versions of the agent, of Python and of the operating system."""
+    """Print the versions of the agent, of Python and of the operating system.
+
+    \b
+    Examples:
+        $ prefect version
+    """
     click.echo(f"prefect-agent {metadata.version('prefect-agent')}")
     click.echo(f"Python {platform.python_version()}, {platform.system()} {platform.machine()}")
 

@@ -73,7 +73,7 @@ def _spelling(name: str, units: str, class_name: str, platform: str) -> click.Gr
     title = f"Run flows as {units}"
     group = click.Group(name, help=f"{title}.", short_help=title)
     group.add_command(
-        starter(class_name, options.of_platforms(platform), f"Start an agent that runs flows as {units}.")
+        starter(class_name, options.of_platforms(platform), f"Start an agent that runs flows as {units}.", name)
     )
     agent.add_command(group)
     return group

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.texts import escaped
 from prefect.agent.entrypoints.cli import options
+from prefect.agent.entrypoints.cli.completing import PLATFORM
 from prefect.agent.entrypoints.cli.platform_command import PlatformCommand
 from prefect.agent.entrypoints.cli.start import secrets_of
 from prefect.agent.entrypoints.runtime import outlet
@@ -43,7 +44,7 @@ def config() -> None:
 
 
 @config.command(cls=PlatformCommand)
-@click.argument("platform", default="local", metavar=f"[{options.AGENTS}]")
+@click.argument("platform", default="local", type=PLATFORM, metavar=f"[{options.AGENTS}]")
 @click.option("--origin", is_flag=True, help="Say where each value comes from, and which values it shadows.")
 @click.option(
     "--output",
@@ -87,7 +88,12 @@ def show(ctx: click.Context, /, platform: str, *, origin: bool, output: str, **g
 
 @config.command()
 def schema() -> None:
-    """Print a JSON Schema of the file of settings: for --config, and for ~/.prefect/config.toml."""
+    """Print a JSON Schema of the file of settings: for --config, and for ~/.prefect/config.toml.
+
+    \b
+    Examples:
+        $ prefect agent config schema > prefect-agent.schema.json
+    """
     from prefect.agent.entrypoints.settings.schema import schema as made  # noqa: PLC0415
 
     outlet.say(json.dumps(made(), indent=2))

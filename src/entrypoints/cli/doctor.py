@@ -14,6 +14,7 @@ from prefect.agent.domain.model.checks import Blame, Check, Severity, examine, w
 from prefect.agent.domain.texts import escaped
 from prefect.agent.entrypoints import platforms
 from prefect.agent.entrypoints.cli import options
+from prefect.agent.entrypoints.cli.completing import PLATFORM
 from prefect.agent.entrypoints.cli.platform_command import PlatformCommand
 from prefect.agent.entrypoints.cli.start import secrets_of, with_patience
 from prefect.agent.entrypoints.runtime import outlet
@@ -32,7 +33,7 @@ WIDTH: Final = max(len(severity.value) for severity in Severity)
 
 
 @click.command(cls=PlatformCommand)
-@click.argument("platform", default="local", metavar=f"[{options.AGENTS}]")
+@click.argument("platform", default="local", type=PLATFORM, metavar=f"[{options.AGENTS}]")
 @click.option("--output", type=click.Choice(("text", "json")), default="text", show_default=True)
 @options.common
 @options.every_platform

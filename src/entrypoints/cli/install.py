@@ -64,8 +64,9 @@ def install() -> None:
     """Print the configuration that installs an agent. Without a command, print the YAML for Kubernetes.
 
     \b
-    $ prefect agent install --token-file key.txt --namespace metrics | kubectl apply -f -
-    $ prefect agent install kubernetes --help
+    Examples:
+        $ prefect agent install --token-file key.txt --namespace metrics | kubectl apply -f -
+        $ prefect agent install kubernetes --help
     """
 
 
@@ -78,8 +79,9 @@ def kubernetes(kind: str | None, **given: Any) -> None:  # noqa: ARG001 - 0.6.7 
     """Print the Kubernetes YAML that installs an agent with the permissions it needs and no more.
 
     \b
-    $ prefect agent install --token-file key.txt --namespace metrics | kubectl apply -f -
-    $ prefect agent install --namespace metrics -- --start-trouble 300 --log-level DEBUG
+    Examples:
+        $ prefect agent install --token-file key.txt --namespace metrics | kubectl apply -f -
+        $ prefect agent install --namespace metrics -- --start-trouble 300 --log-level DEBUG
     """
     from prefect.agent.entrypoints.install.kubernetes import manifest  # noqa: PLC0415 - only who installs pays for YAML
     from prefect.agent.entrypoints.install.obstacles import obstacle  # noqa: PLC0415
@@ -105,7 +107,12 @@ def kubernetes(kind: str | None, **given: Any) -> None:  # noqa: ARG001 - 0.6.7 
 @options.agent
 @options.supervisor
 def supervisor(agent: str, **given: Any) -> None:
-    """Print a supervisord.conf (supervisord.org) that starts an agent."""
+    """Print a supervisord.conf (supervisord.org) that starts an agent.
+
+    \b
+    Examples:
+        $ prefect agent install supervisor --token-file key.txt > supervisord.conf
+    """
     from prefect.agent.entrypoints.install.command_line import flat  # noqa: PLC0415
 
     _print_supervisor(flat(agent), given)
@@ -114,7 +121,12 @@ def supervisor(agent: str, **given: Any) -> None:
 @install.command("local", cls=InstallCommand, agent="process", short_help="Print one for the local agent of 1.x")
 @options.supervisor
 def local(**given: Any) -> None:
-    """Print a supervisord.conf that starts the local agent of 1.x, which runs flows as processes of this machine."""
+    """Print a supervisord.conf that starts the local agent of 1.x, which runs flows as processes of this machine.
+
+    \b
+    Examples:
+        $ prefect agent local install --token-file key.txt > supervisord.conf
+    """
     _print_supervisor(("agent", "local", "start"), given)
 
 
@@ -132,7 +144,13 @@ def _print_supervisor(words: tuple[str, ...], given: dict[str, Any]) -> None:
 @install.command("systemd", cls=InstallCommand, short_help="Print a systemd unit")
 @options.systemd
 def systemd(agent: str, user: str | None, key_file: str | None, **given: Any) -> None:
-    """Print a hardened systemd unit. systemd reads the API key as root, and passes it to the agent alone."""
+    """Print a hardened systemd unit. systemd reads the API key as root, and passes it to the agent alone.
+
+    \b
+    Examples:
+        $ prefect agent install systemd > /etc/systemd/system/prefect-agent.service
+        $ prefect agent install systemd --agent process -- --limit 4
+    """
     from prefect.agent.entrypoints.install.command_line import flat  # noqa: PLC0415
     from prefect.agent.entrypoints.install.systemd import (  # noqa: PLC0415
         ENV_FILE,
@@ -161,7 +179,12 @@ def systemd(agent: str, user: str | None, key_file: str | None, **given: Any) ->
 @install.command("compose", cls=InstallCommand, decided={"agent_address"}, short_help="Print a Compose file")
 @options.compose
 def compose(image: str | None, **given: Any) -> None:
-    """Print a compose.yaml that runs the container agent. Put the API key into a file beside it."""
+    """Print a compose.yaml that runs the container agent. Put the API key into a file beside it.
+
+    \b
+    Examples:
+        $ prefect agent install compose > compose.yaml
+    """
     from prefect.agent.entrypoints.install.command_line import flat  # noqa: PLC0415
     from prefect.agent.entrypoints.install.compose import KEY_FILE, compose_file  # noqa: PLC0415
 

@@ -6,6 +6,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from prefect.agent.domain.errors import ConfigurationError
+from prefect.agent.entrypoints.cli.completing import FILE, LABEL
 from prefect.agent.entrypoints.install import checks
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -44,12 +45,12 @@ _KEYS: Final = (
         "--token-file.",
     ),
     _option(
-        "--token-file", "--key-file", "key_file", metavar="PATH", check=checks.read_key,
-        help="Read the API key from this file; - reads the standard input.",
+        "--token-file", "--key-file", "key_file", metavar="PATH", type=FILE, check=checks.read_key,
+        help="Read the API key from this file; - reads the standard input. Default: the key of --token, if any.",
     ),
 )  # fmt: skip
 _KEY_FILE: Final = _option(
-    "--token-file", "--key-file", "key_file", metavar="PATH", check=checks.absolute,
+    "--token-file", "--key-file", "key_file", metavar="PATH", type=FILE, check=checks.absolute,
     help="File that holds the API key on the service's machine. Default: /etc/prefect-agent/api-key, if the API "
     "requires a key.",
 )  # fmt: skip
@@ -66,7 +67,7 @@ _EVERYWHERE: Final = (
         help="Id of an agent configuration that Prefect Cloud keeps. Default: none.",
     ),
     _option(
-        "--label", "-l", "labels", multiple=True, check=checks.labels,
+        "--label", "-l", "labels", type=LABEL, multiple=True, check=checks.labels,
         help="Let the agent start flow runs that have this label. Repeatable. Default: no label.",
     ),
     _option(
@@ -85,16 +86,35 @@ _IMAGE: Final = _option(
 )
 
 _OF_JOBS: Final = (
-    _option("--mem-request", metavar="AMOUNT", check=checks.quantity, help="Memory that each Job requests."),
-    _option("--mem-limit", metavar="AMOUNT", check=checks.quantity, help="Memory that each Job may use at most."),
-    _option("--cpu-request", metavar="AMOUNT", check=checks.quantity, help="CPU that each Job requests."),
-    _option("--cpu-limit", metavar="AMOUNT", check=checks.quantity, help="CPU that each Job may use at most."),
+    _option(
+        "--mem-request", metavar="AMOUNT", check=checks.quantity, help="Memory that each Job requests. Default: none."
+    ),
+    _option(
+        "--mem-limit",
+        metavar="AMOUNT",
+        check=checks.quantity,
+        help="Memory that each Job may use at most. Default: no limit.",
+    ),
+    _option(
+        "--cpu-request", metavar="AMOUNT", check=checks.quantity, help="CPU that each Job requests. Default: none."
+    ),
+    _option(
+        "--cpu-limit",
+        metavar="AMOUNT",
+        check=checks.quantity,
+        help="CPU that each Job may use at most. Default: no limit.",
+    ),
     _option(
         "--image-pull-policy",
         type=click.Choice(("Always", "IfNotPresent", "Never"), case_sensitive=False),
-        help="When Kubernetes pulls a Job's image.",
+        help="When Kubernetes pulls a Job's image. Default: Kubernetes decides.",
     ),
-    _option("--service-account-name", metavar="NAME", check=checks.object_name, help="Service account of the Jobs."),
+    _option(
+        "--service-account-name",
+        metavar="NAME",
+        check=checks.object_name,
+        help="Service account of the Jobs. Default: that of the namespace.",
+    ),
 )
 
 _OF_THE_MANIFEST: Final = (
@@ -104,15 +124,17 @@ _OF_THE_MANIFEST: Final = (
     ),
     _option(
         "--image-pull-secrets", "-i", metavar="A,B", check=checks.object_names,
-        help="Secrets with the logins for pulling the images of the agent and of the Jobs.",
+        help="Secrets with the logins for pulling the images of the agent and of the Jobs. Default: none.",
     ),
     _option(
         "--existing-secret", metavar="NAME[/KEY]", check=lambda text: checks.secret_key(text, "api-key"),
-        help="Use the API key in this existing Secret, and print no Secret. KEY: api-key.",
+        help="Use the API key in this existing Secret, and print no Secret. Default: print one. Default of "
+        "KEY: api-key.",
     ),
     _option(
         "--flow-run-secret", metavar="NAME[/KEY]", check=lambda text: checks.secret_key(text, "api-key"),
-        help="Give flow runs the API key in this Secret instead of the agent's. KEY: api-key.",
+        help="Give flow runs the API key in this Secret instead of the agent's. Default: the agent's. Default "
+        "of KEY: api-key.",
     ),
     _option("--create-namespace", is_flag=True, help="Print the Namespace, too."),
     _option("--cluster-wide", is_flag=True, help="Let job templates name any namespace: print a ClusterRole."),
@@ -123,7 +145,10 @@ _OF_THE_MANIFEST: Final = (
         help="Switch off this feature, and grant no permissions for it. Repeatable.",
     ),
     _option("--offline", is_flag=True, help="Do not check the cluster for objects that kubectl apply cannot replace."),
-    _option("--drain", type=click.IntRange(min=1), metavar="S", help="Give a stopping agent S seconds to finish."),
+    _option(
+        "--drain", type=click.IntRange(min=1), metavar="S",
+        help="Give a stopping agent S seconds to finish. Default: enough for the calls under way.",
+    ),
     _option("--rbac", is_flag=True, hidden=True),
     _option("--latest", is_flag=True, hidden=True),
     _option("--resource-manager", is_flag=True, hidden=True),
@@ -136,16 +161,18 @@ _PROGRAM: Final = _option(
     "--command",
     "program",
     metavar="PATH",
+    type=FILE,
     check=checks.printable,
     help="Path of prefect. Default: this installation's.",
 )
 _PROCESSES: Final = (
     _option(
-        "--interpreter", metavar="PATH", check=checks.printable,
-        help="Python interpreter that has Prefect installed. Only for the process agent.",
+        "--interpreter", metavar="PATH", type=FILE, check=checks.printable,
+        help="Python interpreter that has Prefect installed. Only for the process agent. Default: the one of the "
+        "prefect command on PATH.",
     ),
     _option(
-        "--import-path", "-p", "import_paths", multiple=True, metavar="PATH",
+        "--import-path", "-p", "import_paths", type=FILE, multiple=True, metavar="PATH",
         help="Add this folder to the PYTHONPATH of flow runs. Repeatable. Only for the process agent.",
     ),
 )  # fmt: skip

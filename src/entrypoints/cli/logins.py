@@ -8,27 +8,53 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from prefect.agent.domain.secrets import passwords_of
+from prefect.agent.entrypoints.cli.completing import FILE
 from prefect.agent.entrypoints.runtime import outlet
 
 if TYPE_CHECKING:
-    from prefect.agent.ports.cloud_api import CloudApi
+    from prefect.agent.ports.cloud_api import CloudApi, Tenant
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _OPTIONS: Final = (
-    click.option("--token", "--key", "-t", "-k", "key", metavar="KEY", help="API key. Prefer PREFECT__CLOUD__API_KEY."),
+    click.option(
+        "--token",
+        "--key",
+        "-t",
+        "-k",
+        "key",
+        metavar="KEY",
+        help="API key. Process lists show it: prefer --token-file.",
+    ),
     click.option(
         "--token-file",
         "--key-file",
         "key_file",
         metavar="PATH",
-        help="Read the API key from this file; - reads the standard input.",
+        type=FILE,
+        help="Read the API key from this file; - reads the standard input. Default: PREFECT__CLOUD__API_KEY_FILE, else "
+        "PREFECT__CLOUD__API_KEY.",
     ),
-    click.option("--api", "-a", metavar="URL", help="Address of the Prefect API. Default: the agent's."),
-    click.option("--tenant-id", metavar="UUID", help="Id of the tenant. Default: the tenant of the API key."),
+    click.option(
+        "--api",
+        "-a",
+        metavar="URL",
+        help="Address of the Prefect API. Default: PREFECT__CLOUD__API, else Prefect Cloud.",
+    ),
+    click.option(
+        "--config",
+        metavar="FILE",
+        type=FILE,
+        help="Read settings from this file. Default: PREFECT_AGENT_CONFIG, else the files of Prefect 1.x.",
+    ),
+    click.option(
+        "--tenant-id",
+        metavar="UUID",
+        help="Id of the tenant. Default: PREFECT__CLOUD__TENANT_ID, else the tenant of the API key.",
+    ),
 )
 
-LOGIN: Final = ("key", "key_file", "api", "tenant_id")
+LOGIN: Final = ("key", "key_file", "api", "config", "tenant_id")
 """Names of what the options give."""
 
 
@@ -41,7 +67,14 @@ def login_options(command: Command) -> Command:
 
 @contextmanager
 def connected(login: dict[str, str | None]) -> Generator["CloudApi"]:
-    """The Cloud of the options *login*, connected; its secrets are masked in all output from then on.
+    """The Cloud of the options *login*, connected, as :func:`connected_to_tenant` does it."""
+    with connected_to_tenant(login) as (cloud, _):
+        yield cloud
+
+
+@contextmanager
+def connected_to_tenant(login: dict[str, str | None]) -> Generator[tuple["CloudApi", "Tenant"]]:
+    """The Cloud of the options *login*, connected, and its tenant; secrets are masked in all output from then on.
 
     Raises:
         ConfigurationError: The options cannot be.
@@ -51,7 +84,8 @@ def connected(login: dict[str, str | None]) -> Generator["CloudApi"]:
     from prefect.agent.adapters.system.clock import SystemClock  # noqa: PLC0415
     from prefect.agent.entrypoints.settings.configuration import Configuration, connection  # noqa: PLC0415
 
-    configuration = Configuration.load(os.environ)
+    login = dict(login)
+    configuration = Configuration.load(os.environ, login.pop("config"))
     mask = outlet.know([login["key"] or "", *configuration.secrets()])
     found = connection(configuration, **login)
     mask.add(found.key or "", *passwords_of(found.api))
@@ -59,7 +93,6 @@ def connected(login: dict[str, str | None]) -> Generator["CloudApi"]:
         found.api, clock=SystemClock(), key=found.key, tenant_id=found.tenant_id, backend=found.backend
     )
     try:
-        cloud.connect()
-        yield cloud
+        yield cloud, cloud.connect()
     finally:
         cloud.close()

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from prefect.agent.entrypoints import platforms
+from prefect.agent.entrypoints.cli.completing import FILE, FOLDER, LABEL
 from prefect.agent.ports.platform_options import PlatformOption
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -16,6 +17,9 @@ AGENTS: Final = "|".join(platforms.agent_names())
 
 PLATFORMS: Final = "|".join(row.name for row in platforms.BUILT_IN)
 """The built-in platforms, for help."""
+
+_PATHS: Final = {"PATH": FILE, "PREFIX": FILE, "FILE": FILE, "DIR": FOLDER}
+"""Placeholders of options whose values a shell completes as paths."""
 
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -45,24 +49,27 @@ _COMMON: Final = (
         "-k",
         "key",
         metavar="KEY",
-        help="API key or token. Process lists show it: prefer --token-file.",
+        help="API key or token. Process lists show it: prefer --token-file, or PREFECT__CLOUD__API_KEY.",
     ),
     click.option(
         "--token-file",
         "--key-file",
         "key_file",
         metavar="PATH",
+        type=FILE,
         help="Read the API key from this file; - reads the standard input. Default: PREFECT__CLOUD__API_KEY_FILE, else "
         "PREFECT__CLOUD__API_KEY.",
     ),
     click.option(
         "--flow-run-key",
         metavar="KEY",
-        help="Give flow runs this API key instead of the agent's. Process lists show it: prefer --flow-run-key-file.",
+        help="Give flow runs this API key instead of the agent's. Process lists show it: prefer --flow-run-key-file, "
+        "or PREFECT_AGENT_FLOW_RUN_KEY.",
     ),
     click.option(
         "--flow-run-key-file",
         metavar="PATH",
+        type=FILE,
         help="Read the API key for flow runs from this file. Default: PREFECT_AGENT_FLOW_RUN_KEY_FILE, else "
         "PREFECT_AGENT_FLOW_RUN_KEY, else the agent's own key.",
     ),
@@ -80,6 +87,7 @@ _COMMON: Final = (
     click.option(
         "--config",
         metavar="FILE",
+        type=FILE,
         help="Read settings from this file instead of ~/.prefect/config.toml and backend.toml. Default: "
         "PREFECT_AGENT_CONFIG, else those files.",
     ),
@@ -98,6 +106,7 @@ _COMMON: Final = (
         "--label",
         "-l",
         "labels",
+        type=LABEL,
         multiple=True,
         help="Start flow runs that have this label. Repeatable. Default: PREFECT__CLOUD__AGENT__LABELS, else no label.",
     ),
@@ -113,6 +122,7 @@ _COMMON: Final = (
     click.option(
         "--policy",
         metavar="open|restricted|FILE",
+        type=FILE,
         help="Limit what flow runs may ask the platform for. Default: PREFECT_AGENT_POLICY, else open: no limit, as in "
         "1.4.1.",
     ),
@@ -153,6 +163,7 @@ _COMMON: Final = (
     click.option(
         "--state-directory",
         metavar="DIR",
+        type=FOLDER,
         help="Keep reports in this folder until Prefect confirms them. Default: PREFECT_AGENT_STATE_DIRECTORY, else "
         "systemd's STATE_DIRECTORY, else ~/.prefect-agent.",
     ),
@@ -253,7 +264,7 @@ def _type(declared: PlatformOption) -> Any:
     if declared.choices:
         return click.Choice(declared.choices)
     if declared.kind == "text":
-        return click.STRING
+        return _PATHS.get(declared.placeholder, click.STRING)
     is_open = declared.above is not None
     low, high = declared.above if is_open else declared.least, declared.most
     if declared.kind == "number":

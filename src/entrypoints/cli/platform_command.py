@@ -5,6 +5,7 @@ from typing import Final
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.entrypoints import platforms
@@ -23,6 +24,8 @@ class PlatformCommand(click.Command):
         """Refuse options of other platforms; remove those that were not given."""
         ctx.meta[_DECLARED] = self._declared(ctx, args)
         rest = super().parse_args(ctx, args)
+        if ctx.resilient_parsing:  # a shell asks what could follow: nothing is refused
+            return rest
         agent: str = ctx.params["platform"]
         kind = platforms.kind_of(agent)
         _check_platform(ctx, agent, kind)
@@ -57,6 +60,20 @@ class PlatformCommand(click.Command):
             with formatter.section("Platforms of other packages"):
                 formatter.write_dl(others)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return what could follow, without the options of other platforms once one was named."""
+        found = super().shell_complete(ctx, incomplete)
+        if ctx.get_parameter_source("platform") is ParameterSource.DEFAULT:
+            return found
+        kind = platforms.kind_of(str(ctx.params.get("platform")))
+        foreign = {
+            name
+            for parameter in self.get_params(ctx)
+            if (only := options.platforms_of(parameter)) and kind not in only
+            for name in (*parameter.opts, *parameter.secondary_opts)
+        }
+        return [item for item in found if item.value not in foreign]
+
     def _declared(self, ctx: click.Context, args: list[str]) -> list[options.ClickOption]:
         """Options of the platform that *args* name; of all platforms if *args* ask for help."""
         others = platforms.others()
@@ -66,8 +83,11 @@ class PlatformCommand(click.Command):
         try:
             found = [options.click_option(option, (name,)) for name in named for option in platforms.options_of(name)]
         except (ConfigurationError, ImportError, AttributeError) as problem:
+            if ctx.resilient_parsing:
+                return []
             raise click.UsageError(f"the platform {named[0]!r} cannot be used: {problem}", ctx) from problem
-        self._check_names(ctx, found)
+        if not ctx.resilient_parsing:
+            self._check_names(ctx, found)
         return found
 
     def _check_names(self, ctx: click.Context, declared: Iterable[click.Option]) -> None:

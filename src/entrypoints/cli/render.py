@@ -13,6 +13,7 @@ from prefect.agent.domain.model.orders import flow_reference
 from prefect.agent.domain.secrets import MASK
 from prefect.agent.entrypoints import platforms
 from prefect.agent.entrypoints.cli import options
+from prefect.agent.entrypoints.cli.completing import PLATFORM
 from prefect.agent.entrypoints.cli.platform_command import PlatformCommand
 from prefect.agent.entrypoints.cli.start import secrets_of, with_patience
 from prefect.agent.entrypoints.runtime import outlet
@@ -32,10 +33,13 @@ REFUSED = 1
     "--platform",
     default="local",
     show_default=True,
+    type=PLATFORM,
     metavar=options.AGENTS,
     help="Show what an agent of this platform would make.",
 )
-@click.option("--project", metavar="NAME", help="The flow's project, if several have a flow of that name.")
+@click.option(
+    "--project", metavar="NAME", help="The flow's project, if several have a flow of that name. Default: any."
+)
 @click.option(
     "--output", type=click.Choice(("yaml", "json")), default="yaml", show_default=True, help="How to write it."
 )

@@ -15,6 +15,7 @@ from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.orders import FlowDraft, RunOrder, Told, due_time, flow_reference, parameter
 from prefect.agent.domain.model.states import Outcome, State
 from prefect.agent.domain.texts import escaped, escaped_lines
+from prefect.agent.entrypoints.cli.completing import LABEL
 from prefect.agent.entrypoints.cli.logins import LOGIN, connected, login_options
 from prefect.agent.entrypoints.runtime import outlet
 from prefect.agent.entrypoints.runtime.exits import exit_for
@@ -39,7 +40,9 @@ TRIES: Final = 5
 
 @click.command("run")
 @click.argument("flow", metavar="FLOW")
-@click.option("--project", metavar="NAME", help="The flow's project, if several have a flow of that name.")
+@click.option(
+    "--project", metavar="NAME", help="The flow's project, if several have a flow of that name. Default: any."
+)
 @click.option(
     "--param",
     "-p",
@@ -49,11 +52,18 @@ TRIES: Final = 5
     help="Set a parameter of the flow. The value is JSON if it can be read as JSON, else text. Repeatable.",
 )
 @click.option(
-    "--label", "-l", "labels", multiple=True, help="Give the run this label. Repeatable. Default: the flow's."
+    "--label",
+    "-l",
+    "labels",
+    type=LABEL,
+    multiple=True,
+    help="Give the run this label. Repeatable. Default: the flow's.",
 )
 @click.option("--name", "-n", metavar="NAME", help="Name of the run. Default: the Cloud chooses one.")
 @click.option("--at", metavar="TIME", help="When to start: 2030-01-31T08:00:00+01:00, or +10m from now. Default: now.")
-@click.option("--idempotency-key", metavar="KEY", help="Create no second run of the flow with the same key.")
+@click.option(
+    "--idempotency-key", metavar="KEY", help="Create no second run of the flow with the same key. Default: no key."
+)
 @click.option("--watch", "-w", is_flag=True, help="Show the run's states and its log until it has ended.")
 @click.option(
     "--timeout",

@@ -16,6 +16,7 @@ from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.model.explaining import span
 from prefect.agent.domain.texts import escaped
 from prefect.agent.entrypoints.cli.asking import AGENT_ADDRESS, Running, agent_at, running_agents
+from prefect.agent.entrypoints.cli.completing import AGENT
 from prefect.agent.entrypoints.runtime import outlet
 from prefect.agent.entrypoints.runtime.exits import ExitCode, exit_for
 from prefect.agent.entrypoints.runtime.local_endpoint import ask
@@ -75,7 +76,7 @@ def _one(name: str | None) -> Running:
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, type=AGENT)
 @click.option("--watch", is_flag=True, help="Show the status again and again, until Ctrl-C.")
 @click.option("--output", type=click.Choice(("text", "json")), default="text", show_default=True, help="Format.")
 @AGENT_ADDRESS
@@ -127,7 +128,7 @@ def _shown(agents: Sequence[Running], output: str) -> Iterator[str]:
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, type=AGENT)
 def pause(name: str | None) -> None:
     """Let an agent claim nothing new; flow runs that execute go on, and are reported.
 
@@ -140,7 +141,7 @@ def pause(name: str | None) -> None:
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, type=AGENT)
 def resume(name: str | None) -> None:
     """Let a paused agent claim flow runs again.
 
@@ -152,7 +153,7 @@ def resume(name: str | None) -> None:
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, type=AGENT)
 @click.option("--now", is_flag=True, help="End the process at once; the next agent here sees to what was in hand.")
 def stop(name: str | None, *, now: bool) -> None:
     """Let an agent finish what it has in hand, and end. Flow runs that execute go on.

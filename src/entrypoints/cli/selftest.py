@@ -9,6 +9,7 @@ import click
 from prefect.agent.domain.errors import AgentError
 from prefect.agent.entrypoints import platforms
 from prefect.agent.entrypoints.cli import options
+from prefect.agent.entrypoints.cli.completing import FILE, PLATFORM
 from prefect.agent.entrypoints.runtime import logs, outlet
 from prefect.agent.entrypoints.runtime.exits import ExitCode, exit_for
 
@@ -16,9 +17,11 @@ IMAGE = "busybox:latest"
 
 
 @click.command()
-@click.argument("platform", default="docker", metavar=f"[{options.PLATFORMS}]")
+@click.argument("platform", default="docker", type=PLATFORM, metavar=f"[{options.PLATFORMS}]")
 @click.option("--image", metavar="NAME", help=f"Create units from this image, which must have sh. Default: {IMAGE}.")
-@click.option("--interpreter", metavar="PATH", help="Python that has Prefect. Default: that of prefect on PATH.")
+@click.option(
+    "--interpreter", metavar="PATH", type=FILE, help="Python that has Prefect. Default: that of prefect on PATH."
+)
 @click.option("--namespace", metavar="NAME", help="Create Jobs in this namespace. Default: the agent's namespace.")
 @click.option("--verbose", "-v", is_flag=True, help="Show the logs of the self-test's agents.")
 def selftest(platform: str, *, verbose: bool, **given: str | None) -> None:
@@ -27,6 +30,11 @@ def selftest(platform: str, *, verbose: bool, **given: str | None) -> None:
     The self-test needs no Prefect Cloud: it invents the flow runs, and their units sleep or end at once. It exits with
     0 if every proof holds, else with 70. --image is for docker and kubernetes, --interpreter for process, --namespace
     for kubernetes.
+
+    \b
+    Examples:
+        $ prefect agent selftest docker
+        $ prefect agent selftest process --interpreter /opt/flows/bin/python
     """
     kind = platforms.kind_of(platform)
     chosen = {name: value for name, value in given.items() if value}

@@ -12,6 +12,7 @@ from prefect.agent.domain.secrets import passwords_of
 from prefect.agent.domain.texts import cut
 from prefect.agent.entrypoints import platforms
 from prefect.agent.entrypoints.cli import options
+from prefect.agent.entrypoints.cli.completing import PLATFORM
 from prefect.agent.entrypoints.cli.platform_command import PlatformCommand
 from prefect.agent.entrypoints.runtime import logs, outlet
 from prefect.agent.entrypoints.runtime.exits import AgentExit, ExitCode, exit_for, leave
@@ -33,7 +34,7 @@ Signals:
 
 
 @click.command(cls=PlatformCommand, epilog=SIGNALS)
-@click.argument("platform", default="local", metavar=f"[{options.AGENTS}]")
+@click.argument("platform", default="local", type=PLATFORM, metavar=f"[{options.AGENTS}]")
 @options.common
 @options.every_platform
 def start(platform: str, **given: Any) -> None:
@@ -44,19 +45,27 @@ def start(platform: str, **given: Any) -> None:
     process         start flow runs as processes of this machine
     kubernetes      start flow runs as Kubernetes Jobs
     NAME            use the platform NAME, which another package provides
+
+    \b
+    Examples:
+        $ prefect agent start --token-file key.txt
+        $ prefect agent start process --interpreter /opt/flows/bin/python --label gpu --limit 4
+        $ prefect agent start kubernetes --namespace flows --dry-run
     """
     _run(platforms.class_of(platform), given)
 
 
-def starter(class_name: str, own: Callable[[Starter], Starter], help_text: str) -> click.Command:
+def starter(class_name: str, own: Callable[[Starter], Starter], help_text: str, spelling: str) -> click.Command:
     """Return the command ``start`` of one kind of agent, in the spelling of 1.x.
 
     Args:
         class_name: ``module:Class`` of the agent.
         own: Decorator that adds the options of this kind of agent.
+        spelling: The command's group, for the example in its help.
     """
+    example = f"\b\nExamples:\n    $ prefect agent {spelling} start --token-file key.txt --label vm"
 
-    @click.command("start", help=help_text, epilog=SIGNALS)
+    @click.command("start", help=f"{help_text}\n\n{example}", epilog=SIGNALS)
     @options.common
     @own
     def start_one(**given: Any) -> None:

@@ -1,7 +1,6 @@
 """``prefect agent why``: says why a flow run does not start, and what to do."""
 
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -12,10 +11,11 @@ import click
 
 from prefect.agent.domain.errors import AgentError, PlatformError
 from prefect.agent.domain.model.explaining import AskedAgent, Finding, RunFacts, UnitFacts, explain, reference, span
-from prefect.agent.domain.secrets import passwords_of
 from prefect.agent.domain.texts import escaped
 from prefect.agent.entrypoints.cli import options
 from prefect.agent.entrypoints.cli.asking import AGENT_ADDRESS, asked_agents
+from prefect.agent.entrypoints.cli.completing import PLATFORM
+from prefect.agent.entrypoints.cli.logins import connected_to_tenant, login_options
 from prefect.agent.entrypoints.runtime import outlet
 from prefect.agent.entrypoints.runtime.exits import exit_for
 
@@ -25,18 +25,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("run", metavar="RUN")
-@click.argument("platform", required=False, metavar=f"[{options.PLATFORMS}]")
-@click.option("--token", "--key", "-t", "-k", "key", metavar="KEY", help="API key. Prefer PREFECT__CLOUD__API_KEY.")
-@click.option(
-    "--token-file",
-    "--key-file",
-    "key_file",
-    metavar="PATH",
-    help="Read the API key from this file; - reads the standard input.",
-)
-@click.option("--api", "-a", metavar="URL", help="Address of the Prefect API. Default: the agent's.")
-@click.option("--tenant-id", metavar="UUID", help="Id of the tenant. Default: the tenant of the API key.")
-@click.option("--config", metavar="FILE", help="Read settings from this file. Default: the files of Prefect 1.x.")
+@click.argument("platform", required=False, type=PLATFORM, metavar=f"[{options.PLATFORMS}]")
+@login_options
 @click.option("--namespace", metavar="NAME", help="Look for Jobs in this namespace. Default: the agent's namespace.")
 @AGENT_ADDRESS
 @click.option(
@@ -93,19 +83,7 @@ def _asked(facts: RunFacts, tenant: str, address: str | None) -> list[AskedAgent
 
 def _facts(run: str, login: dict[str, str | None]) -> tuple[str, RunFacts | None]:
     """The tenant's id, and the facts about the run."""
-    from prefect.agent.adapters.graphql import GraphQLCloudApi  # noqa: PLC0415 - heavy, as all below
-    from prefect.agent.adapters.system.clock import SystemClock  # noqa: PLC0415
-    from prefect.agent.entrypoints.settings.configuration import Configuration, connection  # noqa: PLC0415
-
-    configuration = Configuration.load(os.environ, login.pop("config"))
-    mask = outlet.know([login["key"] or "", *configuration.secrets()])
-    found = connection(configuration, **login)
-    mask.add(found.key or "", *passwords_of(found.api))
-    cloud = GraphQLCloudApi(
-        found.api, clock=SystemClock(), key=found.key, tenant_id=found.tenant_id, backend=found.backend
-    )
-    with closing(cloud):
-        tenant = cloud.connect()
+    with connected_to_tenant(login) as (cloud, tenant):
         return tenant.id, cloud.facts(reference(run))
 
 

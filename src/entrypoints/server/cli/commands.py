@@ -164,7 +164,14 @@ def start(
     log_format: str,
     **services: float | None,
 ) -> None:
-    """Serve the GraphQL API of Prefect Server until SIGINT or SIGTERM."""
+    """Serve the GraphQL API of Prefect Server until SIGINT or SIGTERM.
+
+    \b
+    Examples:
+        $ prefect server start
+        $ prefect server start --require-key --database flows.db --keep-logs 90
+        $ prefect server start --ephemeral --port 0
+    """
     if ephemeral and click.get_current_context().get_parameter_source("database") is not ParameterSource.DEFAULT:
         raise CommandRefused("--ephemeral and --database contradict each other: omit one of them")
     from prefect.agent.domain.cloud.strictness import LOOSE, STRICT  # noqa: PLC0415 - a help text needs no rules

@@ -30,6 +30,11 @@ def create_key(database: Path, name: str, expires: datetime | None, scope: str) 
 
     After the first key, every request needs a key. A running server applies this at once. The database is created if it
     is missing.
+
+    \b
+    Examples:
+        $ prefect server create-key --name agents --scope runner > key.txt
+        $ prefect server create-key --name ci --expires 2030-01-31
     """
     from prefect.agent.entrypoints.server.storage.keys import add_key, check_private, opened_beside  # noqa: PLC0415 - extra
 
@@ -51,7 +56,12 @@ def create_key(database: Path, name: str, expires: datetime | None, scope: str) 
 @DATABASE
 @explained
 def list_keys(database: Path) -> None:
-    """List the API keys by id and name; the keys themselves are not stored."""
+    """List the API keys by id and name; the keys themselves are not stored.
+
+    \b
+    Examples:
+        $ prefect server list-keys
+    """
     from prefect.agent.entrypoints.server.storage.keys import opened_beside  # noqa: PLC0415 - extra "server"
 
     with opened_beside(at_home(str(database), "--database"), must_exist=True) as connection:
@@ -67,7 +77,12 @@ def list_keys(database: Path) -> None:
 @click.argument("key_id", metavar="ID")
 @explained
 def revoke_key(database: Path, key_id: str) -> None:
-    """Revoke the API key with this ID, and all keys made through it. list-keys shows the IDs."""
+    """Revoke the API key with this ID, and all keys made through it. list-keys shows the IDs.
+
+    \b
+    Examples:
+        $ prefect server revoke-key 01a2235d-c77d-7ce2-9845-26c5ca76a08d
+    """
     from prefect.agent.entrypoints.server.storage.keys import opened_beside, revoke  # noqa: PLC0415 - extra "server"
 
     with opened_beside(at_home(str(database), "--database"), must_exist=True) as connection:
@@ -90,6 +105,10 @@ def unlock(database: Path) -> None:
 
     Existing keys stay; the next key that is made locks the Cloud again. A running server applies this at once, unless
     it listens beyond this machine or was started with --api-key.
+
+    \b
+    Examples:
+        $ prefect server unlock
     """
     from prefect.agent.entrypoints.server.storage import keys  # noqa: PLC0415 - extra "server"
 

@@ -54,6 +54,13 @@ def test_a_time_is_a_pause_from_now_or_iso(text: str, due: datetime) -> None:
     assert due_time(text, NOW) == due
 
 
+def test_a_time_that_is_over_is_refused_but_for_the_last_minute() -> None:
+    """Most likely its zone was forgotten; the message says what time it is."""
+    assert due_time((NOW - timedelta(seconds=59)).isoformat(), NOW) == NOW - timedelta(seconds=59)
+    with pytest.raises(ValueError, match=f"is in the past: it is {NOW:%Y-%m-%dT%H:%M:%S} UTC now"):
+        due_time((NOW - timedelta(minutes=61)).isoformat(), NOW)
+
+
 @pytest.mark.parametrize("text", ["tomorrow", "10m", "+10", "+-1m", "+10w", "", "+999999999d"])
 def test_what_is_no_time_is_refused(text: str) -> None:
     """The message says how to write one, also for a time beyond the calendar."""

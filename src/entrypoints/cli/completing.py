@@ -1,0 +1,72 @@
+"""What a shell proposes for an argument: platforms, labels, agents that run here, files. The Cloud is never asked."""
+
+import os
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from typing import Any, Final
+
+import click
+from click.shell_completion import CompletionItem
+
+from prefect.agent.domain.errors import AgentError
+from prefect.agent.entrypoints import platforms
+
+Words = Callable[[], Iterable[str]]
+
+
+class Proposed(click.types.StringParamType):
+    """A text for which a shell proposes some words. Any other text is accepted, too: the command checks it."""
+
+    def __init__(self, words: Words) -> None:
+        self._words = words
+
+    def shell_complete(self, _ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return the words that begin with *incomplete*."""
+        return [CompletionItem(word) for word in sorted({*self._words()}) if word.startswith(incomplete)]
+
+
+class PathText(click.types.StringParamType):
+    """The path of a file or folder as a text: a shell proposes paths, the command checks it."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+
+    def shell_complete(self, _ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return what lets the shell propose paths that begin with *incomplete*."""
+        return [CompletionItem(incomplete, type=self._kind)]
+
+
+def _platforms() -> Iterable[str]:
+    return {*platforms.agent_names(), *platforms.platform_names()}
+
+
+def _labels() -> Iterator[str]:
+    """Yield the labels of the settings and of the agents that run here, and this machine's name: none is a secret."""
+    from prefect.agent.entrypoints.cli.asking import running_agents  # noqa: PLC0415 - most calls complete nothing
+    from prefect.agent.entrypoints.settings.configuration import Configuration, labels  # noqa: PLC0415
+
+    yield socket.gethostname()
+    with suppress(AgentError):  # the command itself says what is wrong with the settings
+        yield from labels(Configuration.load(os.environ, None), ())
+    for agent in running_agents():
+        yield from map(str, agent.facts["agent"]["labels"])
+
+
+def _agents() -> Iterator[str]:
+    from prefect.agent.entrypoints.cli.asking import running_agents  # noqa: PLC0415 - as above
+
+    return (agent.name for agent in running_agents())
+
+
+PLATFORM: Final[Any] = Proposed(_platforms)
+"""The name of a platform, or another spelling of an agent."""
+
+LABEL: Final[Any] = Proposed(_labels)
+"""A label of an agent or a flow run."""
+
+AGENT: Final[Any] = Proposed(_agents)
+"""The name of an agent that runs on this machine."""
+
+FILE: Final[Any] = PathText("file")
+FOLDER: Final[Any] = PathText("dir")
