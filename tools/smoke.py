@@ -42,12 +42,12 @@ def main(versions: Sequence[str]) -> int:
         try:
             wheel, source = _build(home)
             _complete(wheel, source)
-            pythons = [found for version in versions for found in _found(version)[:1]]
-            distributions = [(wheel, source) if index == 0 else (wheel,) for index in range(len(pythons))]
+            found = [each for version in versions for each in pythons(version)[:1]]
+            distributions = [(wheel, source) if index == 0 else (wheel,) for index in range(len(found))]
             with ThreadPoolExecutor(2) as pool:
-                for line in pool.map(lambda python, given: _try_out(home, python, given), pythons, distributions):
+                for line in pool.map(lambda python, given: _try_out(home, python, given), found, distributions):
                     print(line, flush=True)
-            if not pythons:
+            if not found:
                 raise Broken(f"there is no Python {', '.join(versions)} here")
         except Broken as problem:
             print(f"Error: {problem}", file=sys.stderr)
@@ -95,7 +95,7 @@ def _complete(wheel: Path, source: Path) -> None:
         raise Broken(f"not packed: {', '.join(missing)}")
 
 
-def _found(version: str) -> list[str]:
+def pythons(version: str) -> list[str]:
     """Programs of that version of Python; the shim of a version manager may be none."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     made = sorted(map(str, pyenv.glob(f"{version}.*/bin/python")))
