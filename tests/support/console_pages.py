@@ -63,7 +63,7 @@ class Step:
     @property
     def stays(self) -> bool:
         """Whether the command goes on until it is stopped."""
-        return _STAYS.search(self.command) is not None
+        return self.status == 0 and _STAYS.search(self.command) is not None
 
     @property
     def is_cloud(self) -> bool:

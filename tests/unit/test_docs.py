@@ -102,6 +102,7 @@ def test_every_family_of_errors_is_explained_with_its_exit_code() -> None:
     assert {name: int(code) for name, code in rows.items()} == {
         kind.__name__: exit_for(kind.__new__(kind)).code for kind in raised
     }
+    assert {*re.findall(r"^## (\w+)$", page, re.MULTILINE)} == rows.keys()
 
 
 def test_every_event_of_the_log_is_explained() -> None:

@@ -199,6 +199,9 @@ class GraphQLCloudApi(CloudApi):
         fitting = [row for row in tenants if self._tenant_id in {None, row["id"]}]
         if not fitting:
             if self._tenant_id:
-                raise CloudMisconfigured(f"the API at {self._transport.shown} has no tenant {self._tenant_id}")
+                raise CloudMisconfigured(
+                    f"the API at {self._transport.shown} has no tenant {self._tenant_id}: correct --tenant-id, or "
+                    "leave it out to use the tenant of the API key"
+                )
             raise RequestRejected(f"the API at {self._transport.shown} has no tenant yet: create one first")
         return Tenant(id=str(fitting[0]["id"]), name=str(fitting[0].get("name") or ""))

@@ -118,7 +118,10 @@ def _run_of(cloud: "CloudApi", what: str, project: str) -> "FlowRun":
     if drafts:
         names = ", ".join(sorted(draft.project for draft in drafts))
         raise click.UsageError(f"several projects have a flow {what!r}: choose one by --project ({names})")
-    raise click.UsageError(f"this tenant has neither a flow run nor a flow with the id or the name {what!r}")
+    raise click.UsageError(
+        f"this tenant has neither a flow run nor a flow with the id or the name {what!r}: "
+        "correct it, or register the flow first"
+    )
 
 
 def _written(documents: Sequence[Any], output: str) -> str:

@@ -4,7 +4,7 @@ import json
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -34,6 +34,9 @@ INTERRUPTED: Final = 130
 """The exit code after Ctrl-C, as shells have it."""
 
 A_DAY: Final = 86_400.0
+BEGINNING: Final = datetime.min.replace(tzinfo=timezone.utc)
+"""No time is over at it."""
+
 TRIES: Final = 5
 """How often an order is sent whose outcome is unknown: its key keeps it from creating a second run."""
 
@@ -95,6 +98,8 @@ def run_flow(flow: str, output: str, **given: Any) -> None:
         $ prefect agent run marketing/etl --label vm --at +10m
     """
     login = {name: given.pop(name) for name in LOGIN}
+    _parameters(given)  # what means nothing is said before the Cloud is asked
+    _due(given, BEGINNING)
     show = _Json() if output == "json" else _Text()
     try:
         with connected(login) as cloud:
@@ -195,22 +200,28 @@ def _chosen(drafts: Sequence[FlowDraft], flow: str, project: str | None) -> Flow
 
 
 def _order(flow_id: str, given: Mapping[str, Any], clock: "Clock", skew: float) -> RunOrder:
-    try:
-        parameters = dict(parameter(text) for text in given["parameters"])
-    except ValueError as problem:
-        raise click.BadParameter(str(problem), param_hint="--param") from problem
-    try:
-        due = due_time(given["at"], clock.now() + timedelta(seconds=skew)) if given["at"] else None
-    except ValueError as problem:
-        raise click.BadParameter(str(problem), param_hint="--at") from problem
     return RunOrder(
         flow_id=flow_id,
-        parameters=parameters,
+        parameters=_parameters(given),
         labels=tuple(given["labels"]) or None,
         name=given["name"] or None,
-        due=due,
+        due=_due(given, clock.now() + timedelta(seconds=skew)),
         key=given["idempotency_key"] or str(uuid.uuid4()),
     )
+
+
+def _parameters(given: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return dict(parameter(text) for text in given["parameters"])
+    except ValueError as problem:
+        raise click.BadParameter(str(problem), param_hint="--param") from problem
+
+
+def _due(given: Mapping[str, Any], now: datetime) -> datetime | None:
+    try:
+        return due_time(given["at"], now) if given["at"] else None
+    except ValueError as problem:
+        raise click.BadParameter(str(problem), param_hint="--at") from problem
 
 
 def _create(cloud: "CloudApi", clock: "Clock", order: RunOrder) -> FlowRunId:

@@ -21,6 +21,16 @@ from prefect.agent.domain.errors import (
 LEFT_OVERS: Final = 1.0
 """Seconds for which the process waits for its remaining threads before it ends."""
 
+_REMEDIES: Final[tuple[tuple[type[AgentError], str, str], ...]] = (
+    (
+        CloudUnavailable,
+        "--api",
+        "Is the address right (--api), and does the API run there? prefect agent doctor checks the way to it",
+    ),
+    (Unauthorised, "PREFECT__CLOUD__API_KEY", "Give a key that is valid, by --token-file or PREFECT__CLOUD__API_KEY"),
+)
+"""By family of errors: the word that a message with a remedy of its own has, and the remedy for the others."""
+
 
 class ExitCode(enum.IntEnum):
     """Exit codes of ``prefect agent``. 2 is click's code for wrong usage; 71 means that a loop stood still."""
@@ -53,7 +63,11 @@ def exit_for(problem: AgentError, clean: Callable[[str], str] = str) -> AgentExi
         (PlatformUnavailable, ExitCode.PLATFORM_UNAVAILABLE),
     )
     code = next((code for kind, code in codes if isinstance(problem, kind)), ExitCode.SOFTWARE)
-    return AgentExit(code, clean(str(problem)))
+    message = str(problem)
+    for kind, known, remedy in _REMEDIES:
+        if isinstance(problem, kind) and not isinstance(problem, ConfigurationError) and known not in message:
+            message = f"{message.rstrip('.')}. {remedy}"
+    return AgentExit(code, clean(message))
 
 
 def end_now(code: int) -> None:

@@ -38,6 +38,19 @@ def load(day, tables):
 with Flow("etl") as flow:
     load(Parameter("day", default="today"), Parameter("tables", default=[]))
 """,
+    "daily.py": """
+from prefect import Flow, Parameter
+
+with Flow("daily") as flow:
+    flow.add_task(Parameter("day", required=True))
+""",
+    "boxed.py": """
+from prefect import Flow
+from prefect.run_configs import DockerRun
+
+with Flow("boxed", run_config=DockerRun(image="boxed:1")) as flow:
+    pass
+""",
     "flow.py": """
 from prefect import Flow
 
@@ -137,6 +150,15 @@ PAGES: Final = {
             "prefect-agent run etl --name crimson-dolphin",
         ),
         variables=CLIENT | THERE,
+    ),
+    "docs/reference/errors.md": Page(
+        before=(
+            f"{CLOUD} --require-key",
+            'export PREFECT__CLOUD__API_KEY="$(cat ~/.prefect-agent/admin-key-4200)"',
+            PROJECT,
+            *(f"{REGISTER}{name}.py" for name in ("etl", "daily", "boxed")),
+        ),
+        variables={"PREFECT__BACKEND": "cloud", "PREFECT__CLOUD__ENDPOINT": API} | THERE,
     ),
     "docs/how-to/run-in-docker.md": Page(before=(CLOUD,), variables=THERE, needs_docker=True),
     "docs/how-to/run-several-agents.md": Page(before=(CLOUD,), variables=THERE, needs_docker=True),

@@ -10,6 +10,7 @@ import pytest
 
 from prefect.agent.domain.errors import (
     AgentError,
+    CloudMisconfigured,
     CloudUnavailable,
     ConfigurationError,
     OutcomeUnknown,
@@ -45,8 +46,27 @@ def test_every_error_has_an_exit_code(trouble: AgentError, code: int) -> None:
     """A supervisor knows from the code whether a restart can help; the person reads the message."""
     end = exit_for(trouble)
 
-    assert (end.code, str(end)) == (code, "x")
+    assert (end.code, str(end).split(". ")[0]) == (code, "x")
     assert isinstance(end, AgentExit)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "said"),
+    [
+        (CloudUnavailable("no answer."), "no answer. Is the address right (--api), and does the API run there? "),
+        (CloudUnavailable("no answer: correct --api"), "no answer: correct --api"),
+        (Unauthorised("no"), "no. Give a key that is valid, by --token-file or PREFECT__CLOUD__API_KEY"),
+        (Unauthorised("no: give PREFECT__CLOUD__API_KEY"), "no: give PREFECT__CLOUD__API_KEY"),
+        (
+            CloudMisconfigured("there is no such tenant: correct --tenant-id"),
+            "there is no such tenant: correct --tenant-id",
+        ),
+    ],
+)
+def test_the_sentence_of_an_exit_says_what_to_do(trouble: AgentError, said: str) -> None:
+    """Unless the message itself says it."""
+    assert str(exit_for(trouble)).startswith(said)
+    assert said.endswith("? ") or str(exit_for(trouble)) == said
 
 
 def test_codes_are_distinct() -> None:

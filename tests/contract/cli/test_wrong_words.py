@@ -1,0 +1,118 @@
+"""Wrong input to ``run``, ``render``, ``why`` and ``start --dry-run``: what to do, and the exit code."""
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Final
+
+import attrs
+import pytest
+import requests
+
+from prefect.agent.entrypoints.server.testing import running_server
+from support.commands import bare_environment, run
+
+KEY: Final = "pcu_a-key"
+NOBODY: Final = "http://127.0.0.1:1"
+"""Port 1 of the loopback address: nothing listens there."""
+
+AN_ID: Final = "01a2235d-c77d-7ce2-9845-26c5ca76a08d"
+CREATE: Final = "mutation($input: {0}_input!) {{ {0}(input: $input) {{ id }} }}"
+DRY: Final = ("start", "process", "--dry-run", "--max-polls", "1", "--no-wait")
+
+
+@attrs.frozen
+class Place:
+    """A Cloud that asks for a key and has the flow ``etl``, and a home with the key in a file."""
+
+    home: Path
+    url: str
+
+    @property
+    def env(self) -> dict[str, str]:
+        """Variables of a person who has told where the Cloud is, but not the key."""
+        return bare_environment(self.home) | {"PREFECT__BACKEND": "server", "PREFECT__CLOUD__API": self.url}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Generator[Place]:
+    """One for all: nothing is changed."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "key.txt").write_text(KEY, encoding="utf-8")
+    (home / "key.txt").chmod(0o600)
+    (home / "wrong.txt").write_text("pcu_another-key", encoding="utf-8")
+    (home / "wrong.txt").chmod(0o600)
+    with running_server(home / "cloud.db", keys=frozenset({KEY})) as url:
+        project = _created(url, "create_project", name="p")
+        flow = {"name": "etl", "tasks": [], "edges": [], "type": "prefect.core.flow.Flow", "__version__": "1.4.1"}
+        flow["storage"] = {"type": "Local", "__version__": "1.4.1"}  # type: ignore[assignment]
+        _created(url, "create_flow", project_id=project, serialized_flow=flow)
+        yield Place(home, url)
+
+
+def _created(url: str, mutation: str, **given: object) -> str:
+    body = {"query": CREATE.format(mutation), "variables": {"input": given}}
+    answer = requests.post(url, json=body, headers={"Authorization": f"Bearer {KEY}"}, timeout=30).json()
+    return str(answer["data"][mutation]["id"])
+
+
+WITH_KEY: Final = ("--token-file", "key.txt")
+
+CASES: Final[list[tuple[tuple[str, ...], int, str]]] = [
+    (("run", "nothing", *WITH_KEY), 2, "has no flow with the id or the name 'nothing': register it first"),
+    (("run", AN_ID, *WITH_KEY), 2, f"has no flow with the id or the name '{AN_ID}': register it first"),
+    (("run", "etl", "--project", "q", *WITH_KEY), 2, "in the project 'q': register it first"),
+    (("run", "etl", "--param", "n"), 2, "'n' is not NAME=VALUE"),
+    (("run", "etl", "--param", "=3"), 2, "'=3' is not NAME=VALUE"),
+    (("run", "etl", "--at", "soon"), 2, "'soon' is no time: write 2030-01-31T08:00:00+01:00, or +10m"),
+    (("run", "etl", "--at", "soon", "--api", NOBODY), 2, "'soon' is no time"),
+    (("run", "etl", "--at", "2020-01-31", *WITH_KEY), 2, "is in the past: it is 20"),
+    (("render", "nothing", *WITH_KEY), 2, "'nothing': correct it, or register the flow first"),
+    (("render", AN_ID, *WITH_KEY), 2, f"'{AN_ID}': correct it, or register the flow first"),
+    (("render", "etl", "--platform", "boat"), 2, "choose one of docker, kubernetes, local, process"),
+    (("render", "etl", "--platform", "process", "--volume", "/a:/b"), 2, "--volume is not for the process agent"),
+    (("why", "nothing", *WITH_KEY), 2, "'nothing': check it and --tenant-id"),
+    (("why", AN_ID, *WITH_KEY), 2, f"'{AN_ID}': check it and --tenant-id"),
+    (("start", "boat", "--dry-run"), 2, "choose one of docker, kubernetes, local, process"),
+    (
+        (*DRY, "--interpreter", "/nowhere", *WITH_KEY),
+        78,
+        "'/nowhere' is not a program that can be executed: correct it",
+    ),
+]
+"""Words, exit code, what the last line says."""
+
+for _command in (("run", "etl"), ("render", "etl", "--platform", "process"), ("why", "etl"), DRY):
+    CASES.extend(
+        [
+            ((*_command, "--api", NOBODY), 69, "Is the address right (--api), and does the API run there?"),
+            ((*_command, "--api", "nonsense"), 78, "write http://nonsense or https://nonsense"),
+            (_command, 77, "give an API key (PREFECT__CLOUD__API_KEY)"),
+            (
+                (*_command, "--token-file", "wrong.txt"),
+                77,
+                "Give a key that is valid, by --token-file or PREFECT__CLOUD__",
+            ),
+            ((*_command, "--token-file", "/nowhere"), 78, "cannot read /nowhere, which --token-file names"),
+            ((*_command, *WITH_KEY, "--tenant-id", "x"), 78, "is not a UUID; correct it, or leave it out"),
+            (
+                (*_command, *WITH_KEY, "--tenant-id", AN_ID),
+                78,
+                f"no tenant {AN_ID}: correct --tenant-id, or leave it out",
+            ),
+            ((*_command, *WITH_KEY, "--nonsense"), 2, "No such option"),
+        ]
+    )
+
+
+@pytest.mark.parametrize(("words", "code", "says"), CASES)
+def test_wrong_input_is_one_sentence_with_what_to_do(
+    place: Place, words: tuple[str, ...], code: int, says: str
+) -> None:
+    """On standard error, as the last line; no traceback; nothing was created."""
+    done = run(place.env, *words)
+
+    errors = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    assert (done.returncode, done.stdout) == (code, ""), done
+    assert errors == [done.stderr.splitlines()[-1]]
+    assert says in errors[0]
+    assert "Traceback" not in done.stderr
