@@ -7,6 +7,7 @@ import requests
 from docker.errors import APIError, DockerException
 
 from prefect.agent.adapters.bounded_json import BeyondBounds
+from prefect.agent.adapters.problems import why
 from prefect.agent.domain.errors import PlatformError, PlatformForbidden, PlatformUnavailable, SubmissionRefused
 
 RAISED: Final = (DockerException, requests.RequestException, OSError)
@@ -96,7 +97,7 @@ def translate(problem: Exception, *, address: str, doing: str) -> PlatformError:
         return PlatformUnavailable(f"the answer of the Docker engine at {address} to {doing} {problem}")
     if isinstance(problem, requests.RequestException | OSError) or _caused_by(problem, requests.ConnectionError):
         return PlatformUnavailable(
-            f"no Docker engine answers at {address} ({_root(problem)}). "
+            f"no Docker engine answers at {address} ({why(problem)}). "
             "Start it, or set its address with --base-url or DOCKER_HOST"
         )
     return PlatformUnavailable(f"cannot use the Docker engine at {address} to {doing}: {words(problem)}")
@@ -154,11 +155,3 @@ def _causes(problem: BaseException) -> Iterator[BaseException]:
 
 def _caused_by(problem: BaseException, kind: type[BaseException]) -> bool:
     return any(isinstance(cause, kind) for cause in _causes(problem))
-
-
-def _root(problem: BaseException) -> str:
-    """Return the operating system's message if it is a cause, else the outermost message."""
-    for cause in _causes(problem):
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
-    return words(problem)

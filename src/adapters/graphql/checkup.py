@@ -16,8 +16,8 @@ from requests.utils import get_environ_proxies, select_proxy
 from urllib3.util.ssl_ import create_urllib3_context
 
 from prefect.agent.adapters.graphql import documents
-from prefect.agent.adapters.graphql.problems import why
 from prefect.agent.adapters.graphql.transport import Transport
+from prefect.agent.adapters.problems import why
 from prefect.agent.domain.errors import CloudMisconfigured, CloudUnavailable, RequestRejected, Unauthorised
 from prefect.agent.domain.model.checks import Answered, ClockReading, Fact, Noted, Severity, Step
 from prefect.agent.domain.secrets import without_password

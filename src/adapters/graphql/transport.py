@@ -17,8 +17,8 @@ from prefect.agent.adapters.graphql.answers import Answer, describe, is_rejectio
 from prefect.agent.adapters.graphql.connections import Call, CallAdapter, calling
 from prefect.agent.adapters.graphql.logins import ApiLogin, without_login
 from prefect.agent.adapters.graphql.misconfigurations import is_alert, misconfiguration, wants_tls
-from prefect.agent.adapters.graphql.problems import why
 from prefect.agent.adapters.graphql.records import DIALECT
+from prefect.agent.adapters.problems import why
 from prefect.agent.adapters.skew import SkewMeter, read_date
 from prefect.agent.domain.errors import (
     CloudError,

@@ -39,6 +39,7 @@ class FoldedCondition:
         gap: How long it is not said after that.
         tries: How often it happened.
         sources: The loops or flow runs that met it and have not succeeded since.
+        well_since: When one of the sources first succeeded after it last happened; None if none has.
         ended_at: When it ended; None while it lasts.
         was_said: Whether it was said since it began or came back, so that its end is news.
     """
@@ -49,12 +50,14 @@ class FoldedCondition:
     gap: float = FIRST_GAP
     tries: int = 1
     sources: frozenset[str] = frozenset()
+    well_since: float | None = None
     ended_at: float | None = None
     was_said: bool = False
 
     def repeated(self, source: str, now: float) -> "FoldedCondition":
         """Return the condition after it has happened once more."""
-        return attrs.evolve(self, last_at=now, tries=self.tries + 1, sources=self.sources | {source}, ended_at=None)
+        sources = self.sources | {source}
+        return attrs.evolve(self, last_at=now, tries=self.tries + 1, sources=sources, well_since=None, ended_at=None)
 
     def is_due(self, now: float) -> bool:
         """Whether it is to be said now."""
@@ -70,11 +73,11 @@ class FoldedCondition:
         if source not in self.sources:
             return self
         left = self.sources - {source}
-        return attrs.evolve(self, sources=left, ended_at=None if left else now)
+        return attrs.evolve(self, sources=left, well_since=self.well_since or now, ended_at=None if left else now)
 
     def ended(self, now: float) -> "FoldedCondition":
         """Return the condition after something has shown that it is over for all of its sources."""
-        return attrs.evolve(self, sources=frozenset(), ended_at=now)
+        return attrs.evolve(self, sources=frozenset(), well_since=self.well_since or now, ended_at=now)
 
     def is_stale(self, now: float) -> bool:
         """Whether it is no longer the same condition if it happens again."""

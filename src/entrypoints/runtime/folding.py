@@ -101,7 +101,7 @@ class Folding:
             is_news = after is not condition and after.ended_at is not None and after.was_said
             self._open[key] = attrs.evolve(after, was_said=False) if is_news else after
             if is_news and condition.last_at > self._over_at.get(key[0], float("-inf")):
-                over.append((key[0], condition))
+                over.append((key[0], after))
         return self._said_over(event, over, now)
 
     def _said_over(self, event: Event, over: list[tuple[str, FoldedCondition]], now: float) -> list[Event]:
@@ -109,9 +109,10 @@ class Folding:
         for kind in dict.fromkeys(kind for kind, _ in over):
             self._over_at[kind] = now
             since = min(condition.since for name, condition in over if name == kind)
+            lasted = max(condition.well_since or now for name, condition in over if name == kind) - since
             tries = sum(condition.tries for name, condition in over if name == kind)
-            fields: dict[str, object] = {"duration_s": round(now - since, 3), "tries": tries}
-            words = f"after {_span(now - since)} ({_tries(tries)})"
+            fields: dict[str, object] = {"duration_s": round(lasted, 3), "tries": tries}
+            words = f"after {_span(lasted)} ({_tries(tries)})"
             if ENDS.get(event.name) == kind:
                 event = attrs.evolve(event, message=f"{event.message} {words}", fields={**event.fields, **fields})
             elif kind in SUBJECTS:

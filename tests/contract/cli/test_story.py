@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Generator
+from contextlib import closing
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +18,7 @@ import requests
 
 from prefect.agent.entrypoints.server.testing import running_server
 from support.commands import bare_environment
+from support.fault_proxy import RESET_BEFORE, FaultProxy
 from support.waiting import wait_until
 
 AGENT: Final = """
@@ -25,7 +28,7 @@ from prefect.agent.entrypoints.runtime import logs
 
 kind, options = sys.argv[1], json.loads(sys.argv[2])
 logs.set_up(level="DEBUG", form="json", agent_name="ann")
-settings = AgentSettings(name="ann", sweep_every=0.5, cancel_grace=2, stop_grace=1, keep_ended=1)
+settings = AgentSettings(name="ann", sweep_every=0.5, cancel_grace=2, stop_grace=1, keep_ended=1, max_lateness=300)
 {"docker": DockerAgent, "process": ProcessAgent}[kind](settings=settings, show_flow_logs=True, **options).start()
 """
 """An agent as users have it, in a hurry."""
@@ -70,6 +73,7 @@ class Stage:
     home: Path
     platform: str
     image: str = ""
+    engine: str = ""
     process: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
@@ -80,7 +84,12 @@ class Stage:
         options: dict[str, Any] = {"hostname_label": False}
         if self.platform == "docker":
             inside = {"PYTHON": "python3", "STORY": "/story", "PATH": "/story:/usr/local/bin:/usr/bin:/bin"}
-            options = {"no_pull": True, "volumes": [f"{self.home}/bin:/story:ro"], "networks": ["host"]}
+            options = {
+                "base_url": self.engine or None,
+                "no_pull": True,
+                "volumes": [f"{self.home}/bin:/story:ro"],
+                "networks": ["host"],
+            }
         options |= {"api": self.url, "env_vars": {"TEST_URL": self.url, **inside}}
         with (self.home / "log").open("wb") as log, (self.home / "out").open("wb") as out:
             self.process = subprocess.Popen(
@@ -114,7 +123,7 @@ class Stage:
         """Whether the log has that event of the run."""
         return any(each["event"] == event for each in self.events(run_id, of_developers=True))
 
-    def run(self, kind: str) -> str:
+    def run(self, kind: str, **more: object) -> str:
         """A flow run called teal of the flow etl, that behaves as its kind says."""
         docker = self.platform == "docker"
         config: dict[str, Any] = {"type": "DockerRun" if docker else "LocalRun", "env": {"KIND": kind}, "labels": []}
@@ -127,7 +136,7 @@ class Stage:
         project = self.mutate("create_project", name=kind)
         flow_id = self.mutate("create_flow", project_id=project, serialized_flow=flow)
         config["__version__"] = "1.4.1"
-        return self.mutate("create_flow_run", flow_id=flow_id, flow_run_name="teal", run_config=config)
+        return self.mutate("create_flow_run", flow_id=flow_id, flow_run_name="teal", run_config=config, **more)
 
     def mutate(self, name: str, /, **given: object) -> str:
         """The id that a mutation answers with."""
@@ -204,6 +213,27 @@ def test_a_run_is_told_from_its_claim_to_its_end(stage: Stage, kind: str, events
     assert f"Flow run etl/teal ({run_id}) {says}" in end["message"]
     assert ("duration_s" in end) is (kind not in {"lost", "refused"})
     assert story[0]["level"] == "INFO"
+    if stage.platform == "process" and kind != "refused":
+        assert f"(PID: {stage.said(kind)})" in next(
+            each["message"] for each in story if each["event"] == "unit_created"
+        )
+
+
+def test_a_run_that_is_too_late_is_told_once(stage: Stage) -> None:
+    """With flow, name and id, in the agent's log and in the run's own; the run stays as it was."""
+    due = datetime.now(timezone.utc) - timedelta(minutes=10)
+    run_id = stage.run("succeeds", scheduled_start_time=due.isoformat())
+    wait_until(lambda: stage.named(run_id, "run_dropped"), 75, "the agent's word")
+    later = stage.run("refused")
+    wait_until(lambda: stage.named(later, "run_failed"), 75, "some more polls")
+
+    [line] = stage.events(run_id)
+    asked = f'query {{ flow_run_by_pk(id: "{run_id}") {{ state logs {{ message }} }} }}'
+    run = requests.post(stage.url, json={"query": asked}, timeout=30).json()["data"]["flow_run_by_pk"]
+    assert {name: line[name] for name in NAMES} == NAMES
+    assert line["message"].startswith(f"Flow run etl/teal ({run_id}): Not started: ")
+    assert run["state"] == "Scheduled"
+    assert [each["message"] for each in run["logs"] if "(--max-lateness)" in each["message"]]
 
 
 def test_an_outage_of_the_cloud_is_a_few_lines(tmp_path: Path) -> None:
@@ -222,13 +252,44 @@ def test_an_outage_of_the_cloud_is_a_few_lines(tmp_path: Path) -> None:
             wait_until(lambda: "reachable_again" in (tmp_path / "log").read_text("utf-8"), 75, "the end of the outage")
     finally:
         stage.stop()
+    assert_that_an_outage_is_a_few_lines(stage, "Cloud")
+
+
+@pytest.mark.docker
+def test_an_outage_of_the_engine_is_a_few_lines(tmp_path: Path, flow_image: str) -> None:
+    """As one of the Cloud, however often the agent looks for its containers."""
+    engine = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+    if not engine.startswith("unix://"):
+        pytest.skip("the engine is not at a socket of this machine: unset DOCKER_HOST")
+    with (
+        closing(FaultProxy(engine.removeprefix("unix://"), tmp_path / "engine")) as proxy,
+        running_server(tmp_path / "cloud.db") as url,
+    ):
+        stage = Stage(url, tmp_path, "docker", flow_image, f"unix://{tmp_path}/engine")
+        stage.start()
+        try:
+            wait_until(lambda: "Waiting for flow runs" in (tmp_path / "log").read_text("utf-8"), what="the agent")
+            proxy.fail("*", RESET_BEFORE)
+            wait_until(lambda: "Still (" in (tmp_path / "log").read_text("utf-8"), 75, "the outage goes on")
+            proxy.lift()  # its end is known when a watch has gone well, which takes a minute
+            wait_until(lambda: "reachable_again" in (tmp_path / "log").read_text("utf-8"), 150, "the end of the outage")
+        finally:
+            stage.stop()
+    assert_that_an_outage_is_a_few_lines(stage, "platform")
+
+
+def assert_that_an_outage_is_a_few_lines(stage: Stage, what: str) -> None:
+    """One that begins, some that say that it goes on, and one that ends it; no line for each try."""
     told = [each for each in stage.entries() if each["level"] != "DEBUG"]
-    outage = [each for each in told if each["event"] in {"cloud_trouble", "reachable_again"}]
-    first, *still, last = [each["message"] for each in outage]
+    outage = [each for each in told if each["event"] in {f"{what.lower()}_trouble", "reachable_again"}]
+    *before, last = [each["message"] for each in outage]
+    begun = [message for message in before if not message.startswith("Still")]
+    still = [message for message in before if message.startswith("Still")]
 
     assert len(told) < 15, told
-    assert not first.startswith("Still")
+    assert 1 <= len(begun) <= 2, "a connection that breaks, and one that cannot be made"
+    assert not [message for message in begun if re.search(r"(Error|Disconnected)\(", message)]
     assert still
     assert all(re.match(r"Still \(\d+ tries, since \d+ s\): ", message) for message in still)
-    assert re.fullmatch(r"The Cloud is reachable again after \d+ s \(\d+ tries\)", last)
-    assert outage[-1]["duration_s"] >= 10
+    assert re.fullmatch(rf"The {what} is reachable again after \d+ s \(\d+ tries\)", last)
+    assert 10 <= outage[-1]["duration_s"] < 60

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from urllib3.exceptions import MaxRetryError, NewConnectionError, ProtocolError
 
 from prefect.agent.adapters.graphql import answers
-from prefect.agent.adapters.graphql.problems import why
+from prefect.agent.adapters.problems import why
 from prefect.agent.adapters.skew import LEAST, SAMPLES, SkewMeter, read_date
 from support.builders import NOW
 

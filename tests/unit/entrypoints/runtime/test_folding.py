@@ -83,7 +83,7 @@ def test_the_end_says_how_long_it_lasted(reader: Reader) -> None:
 
 
 def test_loops_that_meet_the_same_error_share_one_condition(reader: Reader) -> None:
-    """It is over once each of them has succeeded."""
+    """It is over once each of them has succeeded, and lasted until the first one did."""
     for loop in ("poll", "sweep", "report"):
         reader.away(loop=loop)
     reader.polled()
@@ -92,7 +92,7 @@ def test_loops_that_meet_the_same_error_share_one_condition(reader: Reader) -> N
     reader.take(events.REPORTED, level="DEBUG")
 
     assert before == ["poll: no answer"]
-    assert reader.lines[1:] == ["The Cloud is reachable again after 5 s (3 tries)"]
+    assert reader.lines[1:] == ["The Cloud is reachable again after 3 s (3 tries)"]
 
 
 def test_one_outage_with_two_messages_ends_with_one_line(reader: Reader) -> None:
