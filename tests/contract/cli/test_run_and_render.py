@@ -7,7 +7,7 @@ import subprocess
 import time
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import pytest
@@ -16,6 +16,9 @@ import requests
 from prefect.agent.entrypoints.server.testing import running_server
 from support.commands import PREFECT, bare_environment, run
 from support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from support.kubernetes.control_plane import ControlPlane
 
 SECRET: Final = "pcu_SECRET-that-must-never-be-seen"
 FLOW: Final = {"tasks": [], "edges": [], "type": "prefect.core.flow.Flow", "__version__": "1.4.1"}
@@ -241,6 +244,43 @@ def test_a_rendered_container_has_the_options_and_no_secret(place: Place, small_
     assert '"/tmp:/data:rw"' in done.stdout
     assert "PREFECT__CLOUD__API_KEY=********" in done.stdout
     assert SECRET not in done.stdout + done.stderr
+
+
+@pytest.mark.kubernetes
+def test_a_rendered_job_is_the_one_that_an_agent_creates(
+    place: Place, control_plane: "ControlPlane", namespace: str
+) -> None:
+    """Every field of it, but for the uid and the name of its Secret; the key is masked."""
+    place.flow(storage=STORED, run_config={"type": "KubernetesRun", "image": "etl:1", "env": {}, "cpu_limit": "2"})
+    assert place.agent("run", "etl").returncode == 0
+    run_id = place.runs()[0]["id"]
+    options = ("--namespace", namespace, "--kubeconfig", str(control_plane.kubeconfig), "--token", SECRET)
+
+    rendered = place.agent("render", run_id, "--platform", "kubernetes", "--output", "json", *options)
+    assert rendered.returncode == 0, rendered.stderr
+    jobs = f"/apis/batch/v1/namespaces/{namespace}/jobs"
+    assert control_plane.api.list(jobs) == []
+    started = place.agent("start", "kubernetes", "--max-polls", "1", *options)
+    assert started.returncode == 0, started.stderr
+
+    job, secret = sorted(json.loads(rendered.stdout), key=lambda each: str(each["kind"]))
+    [made] = control_plane.api.list(jobs)
+    assert (job["kind"], secret["kind"]) == ("Job", "Secret")
+    assert job["metadata"]["name"] == made["metadata"]["name"]
+    assert differences(job["spec"], made["spec"], secret["metadata"]["name"]) == []
+    assert SECRET not in rendered.stdout + rendered.stderr
+    assert "********" in rendered.stdout
+
+
+def differences(said: Any, made: Any, secret: str, where: str = "spec") -> list[str]:
+    """What is said and not so; the API server adds fields of its own."""
+    if isinstance(said, dict) and isinstance(made, dict):
+        return [each for name in said for each in differences(said[name], made.get(name), secret, f"{where}.{name}")]
+    if isinstance(said, list) and isinstance(made, list) and len(said) == len(made):
+        pairs = enumerate(zip(said, made, strict=True))
+        return [each for index, (a, b) in pairs for each in differences(a, b, secret, f"{where}[{index}]")]
+    is_so = said in (made, secret) or (not said and made is None)
+    return [] if is_so else [f"{where}: {said!r}, made {made!r}"]
 
 
 def test_a_flow_without_a_run_is_rendered_as_a_new_run(place: Place) -> None:
