@@ -160,6 +160,8 @@ PAGES: Final = {
         ),
         variables={"PREFECT__BACKEND": "cloud", "PREFECT__CLOUD__ENDPOINT": API} | THERE,
     ),
+    "docs/policy.md": Page(before=(CLOUD,), variables=THERE, needs_docker=True),
+    "docs/how-to/move-from-the-official-agent.md": Page(before=(CLOUD,), variables=THERE, needs_docker=True),
     "docs/how-to/run-in-docker.md": Page(before=(CLOUD,), variables=THERE, needs_docker=True),
     "docs/how-to/run-several-agents.md": Page(before=(CLOUD,), variables=THERE, needs_docker=True),
 }
@@ -171,6 +173,7 @@ NOT_TYPED: Final[dict[str, dict[str, str]]] = {
         "prefect agent install --token-file key.txt --namespace metrics --image": "needs that registry and a cluster",
         "prefect agent selftest docker": "needs a public image: test_selftest.py takes one that is there",
     },
+    "docs/policy.md": {"prefect agent start kubernetes": "needs a cluster: tests/contract/attacks has one"},
     "docs/how-to/a-run-does-not-start.md": {
         "prefect agent doctor docker": "shows an engine that is not there: test_doctor.py has none either",
         "prefect agent selftest docker": "needs a public image: test_selftest.py takes one that is there",
@@ -185,10 +188,8 @@ NOT_TYPED: Final[dict[str, dict[str, str]]] = {
 OTHER_PAGES: Final = {
     "docs/install-elsewhere.md": "needs systemd, supervisord and docker compose: tests/contract/cli/test_install.py",
     "docs/kubernetes.md": "needs a cluster and an image registry: tests/contract/cluster",
-    "docs/policy.md": "its commands differ from others by --policy alone, which tests/contract/attacks tries",
     "docs/reference.md": "shows one command of a how-to page again",
     "docs/how-to/test-with-the-fakes.md": "only installs; its examples are run by test_how_to_pages.py",
-    "docs/how-to/move-from-the-official-agent.md": "starts agents as the official one is started: test_real_agents.py",
     "docs/how-to/use-a-private-authority-or-a-proxy.md": "needs a proxy and an authority: tests/contract/graphql",
 }
 """Pages with commands of which none is typed here, and why."""
