@@ -32,7 +32,7 @@ AGENT_ADDRESS: Final = click.option(
     "--agent-address",
     metavar="URL",
     callback=lambda _context, _option, address: address if address is None else base_of(address),
-    help="Ask the agent that serves its health at this address, too. No proxy is used. Default: only those of this machine.",
+    help="Ask the agent that serves its health at this address, too. No proxy is used. Default: none.",
 )
 
 
