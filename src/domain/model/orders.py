@@ -15,8 +15,8 @@ from prefect.agent.domain.model.states import State
 from prefect.agent.domain.times import read_time
 
 _LATER: Final = re.compile(r"\+([0-9]{1,9})([smhd])")
-ALREADY: Final = timedelta(minutes=1)
-"""What was due so long ago at most is ordered all the same: a program may have taken its time."""
+_JUST_NOW: Final = timedelta(minutes=1)
+"""What was due so long ago at most needs no word: a program may have taken its time."""
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -134,18 +134,21 @@ def due_time(text: str, now: datetime) -> datetime:
     """Read ``+10m`` (``s``, ``m``, ``h``, ``d`` after *now*), or a time in ISO 8601, UTC if it names no zone.
 
     Raises:
-        ValueError: It is neither, or it is over by more than ``ALREADY``.
+        ValueError: It is neither.
     """
     found = _LATER.fullmatch(text.strip())
     try:
-        due = now + timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else read_time(text)
+        return now + timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else read_time(text)
     except (ValueError, OverflowError) as problem:
         raise ValueError(f"{text!r:.80} is no time: write 2030-01-31T08:00:00+01:00, or +10m") from problem
-    if now - due > ALREADY:
-        raise ValueError(
-            f"{text!r:.80} is in the past: it is {now:%Y-%m-%dT%H:%M:%S} UTC now, and a time without a zone is UTC"
-        )
-    return due
+
+
+def said_of_past(due: datetime, now: datetime) -> str:
+    """A sentence on a run that is due in the past, where a zone may have been forgotten; empty for another."""
+    if now - due <= _JUST_NOW:
+        return ""
+    over, at = f"{due:%Y-%m-%dT%H:%M:%S} UTC", f"{now:%Y-%m-%dT%H:%M:%S} UTC"
+    return f"{over} is in the past, so the run is due at once. It is {at} now, and a time without a zone is UTC"
 
 
 def _refuse_constant(word: str) -> None:

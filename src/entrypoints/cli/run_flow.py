@@ -12,7 +12,15 @@ import click
 
 from prefect.agent.domain.errors import AgentError, OutcomeUnknown, RequestRejected
 from prefect.agent.domain.model.flow_runs import FlowRunId
-from prefect.agent.domain.model.orders import FlowDraft, RunOrder, Told, due_time, flow_reference, parameter
+from prefect.agent.domain.model.orders import (
+    FlowDraft,
+    RunOrder,
+    Told,
+    due_time,
+    flow_reference,
+    parameter,
+    said_of_past,
+)
 from prefect.agent.domain.model.states import Outcome, State
 from prefect.agent.domain.texts import escaped, escaped_lines
 from prefect.agent.entrypoints.cli.completing import LABEL
@@ -158,16 +166,17 @@ def _run(cloud: "CloudApi", flow: str, given: Mapping[str, Any], show: _Text | _
 
     clock = SystemClock()
     draft = _chosen(cloud.flow_drafts(flow_reference(flow, given["project"] or "")), flow, given["project"])
-    run_id = _create(cloud, clock, _order(draft.run.flow.id, given, clock, cloud.skew))
+    now = clock.now() + timedelta(seconds=cloud.skew)
+    order = _order(draft.run.flow.id, given, now)
+    past = said_of_past(order.due, now) if order.due else ""
+    if past:
+        _warn(past)
+    run_id = _create(cloud, clock, order)
     show.created(run_id, cloud.run_address(run_id), draft)
     if not given["watch"]:
         return 0
-
-    def warn(text: str) -> None:
-        outlet.say(f"Warning: {text}", err=True)
-
     try:
-        follow = Follow(cloud=cloud, clock=clock, tell=show.told, warn=warn, seconds=given["timeout"])
+        follow = Follow(cloud=cloud, clock=clock, tell=show.told, warn=_warn, seconds=given["timeout"])
         state = follow(run_id)
     except KeyboardInterrupt:
         _say_it_goes_on(run_id, "Stopped watching")
@@ -177,6 +186,10 @@ def _run(cloud: "CloudApi", flow: str, given: Mapping[str, Any], show: _Text | _
     code = GOES_ON if state is None or state.outcome is None else EXITS[state.outcome]
     show.ended(state, code)
     return code
+
+
+def _warn(text: str) -> None:
+    outlet.say(f"Warning: {text}", err=True)
 
 
 def _say_it_goes_on(run_id: FlowRunId, first: str) -> None:
@@ -199,13 +212,13 @@ def _chosen(drafts: Sequence[FlowDraft], flow: str, project: str | None) -> Flow
     return drafts[0]
 
 
-def _order(flow_id: str, given: Mapping[str, Any], clock: "Clock", skew: float) -> RunOrder:
+def _order(flow_id: str, given: Mapping[str, Any], now: datetime) -> RunOrder:
     return RunOrder(
         flow_id=flow_id,
         parameters=_parameters(given),
         labels=tuple(given["labels"]) or None,
         name=given["name"] or None,
-        due=_due(given, clock.now() + timedelta(seconds=skew)),
+        due=_due(given, now),
         key=given["idempotency_key"] or str(uuid.uuid4()),
     )
 

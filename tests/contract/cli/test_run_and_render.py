@@ -102,6 +102,17 @@ def test_a_run_is_created_with_what_was_ordered(place: Place) -> None:
     assert len(place.runs()) == 1
 
 
+def test_a_run_may_be_due_in_the_past(place: Place) -> None:
+    """It is created as ordered; a warning says that it is due at once."""
+    place.flow()
+
+    done = place.agent("run", "etl", "--at", "2020-01-31")
+
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("Warning: 2020-01-31T00:00:00 UTC is in the past, so the run is due at once.")
+    assert place.runs()[0]["scheduled_start_time"].startswith("2020-01-31T00:00:00")
+
+
 def test_a_flow_that_is_not_there_or_ambiguous_is_wrong_usage(place: Place) -> None:
     """Exit code 2, with the projects to choose from; nothing is created."""
     place.flow(project="one")

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from prefect.agent.domain.model.orders import FlowReference, due_time, flow_reference, parameter
+from prefect.agent.domain.model.orders import FlowReference, due_time, flow_reference, parameter, said_of_past
 
 NOW = datetime(2030, 1, 31, 8, 0, tzinfo=timezone.utc)
 ID = "01a22128-7c50-7b11-8f6c-9f0c2d1f0e11"
@@ -54,11 +54,16 @@ def test_a_time_is_a_pause_from_now_or_iso(text: str, due: datetime) -> None:
     assert due_time(text, NOW) == due
 
 
-def test_a_time_that_is_over_is_refused_but_for_the_last_minute() -> None:
-    """Most likely its zone was forgotten; the message says what time it is."""
-    assert due_time((NOW - timedelta(seconds=59)).isoformat(), NOW) == NOW - timedelta(seconds=59)
-    with pytest.raises(ValueError, match=f"is in the past: it is {NOW:%Y-%m-%dT%H:%M:%S} UTC now"):
-        due_time((NOW - timedelta(minutes=61)).isoformat(), NOW)
+def test_a_time_in_the_past_is_taken_and_said() -> None:
+    """A run may be due in the past, as one that fills a gap; or its zone was forgotten."""
+    just_now, past = NOW - timedelta(seconds=59), NOW - timedelta(minutes=61)
+
+    assert due_time(past.isoformat(), NOW) == past
+    assert (said_of_past(NOW, NOW), said_of_past(just_now, NOW)) == ("", "")
+    assert said_of_past(past, NOW).startswith(
+        f"{past:%Y-%m-%dT%H:%M:%S} UTC is in the past, so the run is due at once."
+    )
+    assert f"It is {NOW:%Y-%m-%dT%H:%M:%S} UTC now" in said_of_past(past, NOW)
 
 
 @pytest.mark.parametrize("text", ["tomorrow", "10m", "+10", "+-1m", "+10w", "", "+999999999d"])
