@@ -55,6 +55,16 @@ CAUSES: Final = {
 }
 """Test that asserts each cause, by the name that ``--output json`` has for it."""
 
+VARIANTS: Final = (
+    ("agent-full", AGENTS + "test_an_agent_elsewhere_is_asked_at_its_address"),
+    ("agent-full", AGENTS + "test_an_agent_of_others_may_take_what_a_full_one_cannot"),
+    ("no-agents", CAUSE + "test_a_label_that_local_storage_adds_is_explained"),
+    ("not-due", CAUSE + "test_a_run_that_is_due_by_this_machines_clock_only"),
+    ("unit-absent", DOCKER + "test_a_container_that_is_gone"),
+    ("unit-pending", DOCKER + "test_an_image_that_cannot_be_pulled_now"),
+)
+"""Further tests of causes that have more than one face."""
+
 WELL: Final = "cli/test_doctor.py::test_all_is_well"
 LINE: Final = "cli/test_doctor.py::"
 CONDITION: Final = "cli/test_doctor_conditions.py::"
@@ -101,6 +111,7 @@ INSTEAD: Final = {"cloud"}
 
 PROOFS: Final = [
     *CAUSES.items(),
+    *VARIANTS,
     *((check, proof) for check, proofs in CHECKS.items() for proof in proofs),
 ]
 

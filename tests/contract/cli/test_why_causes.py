@@ -1,10 +1,13 @@
 """Each cause that ``prefect agent why`` names, against the embedded Cloud and real platforms."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import attrs
 import pytest
@@ -14,6 +17,7 @@ from prefect.agent.adapters.process import ProcessPlatform
 from prefect.agent.domain.model.submissions import Submission
 from prefect.agent.domain.model.units import Unit
 from support.embedded import Json, task_run
+from support.fault_proxy import FaultProxy, dated
 from support.waiting import wait_until
 from support.why_cloud import Cloud, claim, command, served, why
 
@@ -36,6 +40,31 @@ def test_a_run_that_is_not_due(cloud: Cloud, tmp_path: Path) -> None:
 
     assert found["stops"]
     assert f"at {due:%Y-%m-%d %H:%M:%S} UTC" in found["text"]
+
+
+def test_a_run_that_is_due_by_this_machines_clock_only(cloud: Cloud, tmp_path: Path) -> None:
+    """The Cloud's clock counts, and is said to differ."""
+    run = cloud.new_run()
+    behind = format_datetime(datetime.now(timezone.utc) - timedelta(minutes=10), usegmt=True)
+    where = urlsplit(cloud.url)
+    with closing(FaultProxy((str(where.hostname), where.port or 0))) as proxy:
+        proxy.fail("*", dated(behind))
+        found = why(cloud, tmp_path, run, PREFECT__CLOUD__API=proxy.url)["not-due"]
+
+    assert found["stops"]
+    assert re.search(r"it starts in (9|10) min", found["text"]), found["text"]
+    assert re.search(r"The Cloud's clock is (9|10) min( \d+ s)? behind this machine's", found["text"]), found["text"]
+
+
+def test_a_label_that_local_storage_adds_is_explained(cloud: Cloud, tmp_path: Path) -> None:
+    """It is the name of the machine that registered the flow, and a process agent there has it."""
+    storage = {"__version__": "1.4.1", "type": "Local", "path": "/f", "flows": {}, "secrets": []}
+    flow = cloud.flow(cloud.project(), storage=storage, run_config={"type": "UniversalRun", "labels": ["vm"]})
+
+    found = why(cloud, tmp_path, cloud.run(flow, labels=["vm"]))["no-agents"]
+
+    assert "With Local storage Prefect 1.x adds the name of the machine" in found["text"]
+    assert found["remedies"][0] == "prefect agent start process --label vm"
 
 
 def test_a_run_whose_labels_no_agent_takes(cloud: Cloud, tmp_path: Path) -> None:
