@@ -32,6 +32,9 @@ DEADLINE: Final = 1800.0
 ASKING: Final = 30.0
 """Seconds for a registry to say whether it has an image."""
 
+MOST_FAILED: Final = 100
+"""Images that are remembered because they could not be pulled."""
+
 _log = logging.getLogger("prefect.agent.docker")
 
 
@@ -50,6 +53,8 @@ class Images:
         self._policy = OPEN.replacing("registries", self._allowed) if self._allowed else OPEN
         self._guard = threading.Lock()
         self._pulls: dict[str, Future[None]] = {}
+        self._failed: dict[str, None] = {}
+        """Images whose last pull failed, the latest last."""
         self.tell: EventSink = events.ignore
         self.secrets: set[str] = set()
         """Passwords of registries that were used."""
@@ -136,14 +141,23 @@ class Images:
                 del self._pulls[image]
 
     def _pull(self, image: str) -> None:
-        progress = PullProgress(image=image, tell=self.tell)
+        progress = PullProgress(image=image, tell=self.tell, is_retry=image in self._failed)
         try:
             with progress.told():
                 self._fetch(image, progress)
+            with self._guard:
+                self._failed.pop(image, None)
         except (SubmissionRefused, PlatformUnavailable) as problem:
+            self._note_failure(image)
             if not self._is_here(image):
                 raise
             _log.warning("%s; the agent uses the image that the engine already has", problem)
+
+    def _note_failure(self, image: str) -> None:
+        with self._guard:
+            self._failed[image] = None
+            while len(self._failed) > MOST_FAILED:
+                del self._failed[next(iter(self._failed))]
 
     def _fetch(self, image: str, progress: PullProgress) -> None:
         repository, tag = parse_repository_tag(image)

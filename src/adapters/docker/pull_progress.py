@@ -49,12 +49,14 @@ class PullProgress:
     Attributes:
         image: The name that was asked for.
         every: Seconds between two events while the pull goes on.
+        is_retry: Whether the last pull of the image failed: that it is tried, and fails, again is not worth a line.
     """
 
     image: str
     tell: EventSink
     every: float = EVERY
     layers: dict[str, Layer] = attrs.field(factory=dict)
+    is_retry: bool = False
     is_up_to_date: bool = False
     _since: float = attrs.field(factory=time.monotonic, init=False)
 
@@ -73,7 +75,7 @@ class PullProgress:
     def told(self) -> Generator[None]:
         """Tell of the pull's start, of its progress while the block executes, and of its end."""
         over = threading.Event()
-        self._tell(events.PULL_STARTED, f"Pulling the image {self.image}")
+        self._tell(events.PULL_STARTED, f"Pulling the image {self.image}", None, "DEBUG" if self.is_retry else "INFO")
         thread = threading.Thread(target=self._narrate, args=(over,), name=f"pull of {self.image}", daemon=True)
         thread.start()
         well = False
@@ -95,7 +97,7 @@ class PullProgress:
         fields: dict[str, object] = {**self._numbers(), "outcome": "ok" if well else "failed"}
         if not well:
             message = f"The image {self.image} could not be pulled; tried for {took}"
-            self._tell(events.PULL_ENDED, message, fields, "WARNING")
+            self._tell(events.PULL_ENDED, message, fields, "DEBUG" if self.is_retry else "WARNING")
         elif self.is_up_to_date:
             self._tell(events.PULL_ENDED, f"The image {self.image} is up to date ({took})", fields)
         else:

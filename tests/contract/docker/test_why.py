@@ -146,6 +146,21 @@ def test_an_image_that_cannot_be_pulled_now(machine: Machine) -> None:
         assert "correct or push the image" in found["remedies"]
 
 
+def test_an_image_that_cannot_be_pulled_is_told_once(machine: Machine) -> None:
+    """However often it is tried; that the run cannot be started is folded."""
+    machine.start("ann", platform=AGENT)
+    asked_for(machine, "no-registry.invalid/flow:1")
+
+    def tries() -> int:
+        problems = machine.status("ann")["problems"]
+        return next((each["count"] for each in problems if each["kind"].startswith("unit_retried")), 0)
+
+    wait_until(lambda: tries() >= 4, 60, "it was tried again")
+    log = machine.log("ann")
+    assert log.count("Pulling the image no-registry.invalid/flow:1") == 1, log
+    assert log.count("The image no-registry.invalid/flow:1 could not be pulled") == 1, log
+
+
 def test_an_agent_that_is_about_to_end_takes_no_more(machine: Machine) -> None:
     """It finishes a start, and is not counted as one that takes another run."""
     process = machine.start("ann", platform=AGENT)

@@ -55,6 +55,19 @@ def test_a_pull_that_fails_says_so_and_raises() -> None:
     assert heard.events[-1].fields["outcome"] == "failed"
 
 
+def test_a_pull_that_fails_again_is_no_news() -> None:
+    """Who asked for the image says that it still cannot be had."""
+    heard = Heard()
+    with pytest.raises(ValueError, match="no such image"), PullProgress(image=IMAGE, tell=heard, is_retry=True).told():
+        raise ValueError("no such image")
+
+    assert [(event.name, event.level) for event in heard.events] == [
+        (events.PULL_STARTED, "DEBUG"),
+        (events.PULL_ENDED, "DEBUG"),
+    ]
+    assert heard.events[-1].fields["outcome"] == "failed"
+
+
 def test_an_image_that_is_here_is_up_to_date() -> None:
     """Nothing was downloaded."""
     heard = Heard()
