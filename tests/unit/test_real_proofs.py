@@ -61,6 +61,7 @@ VARIANTS: Final = (
     ("no-agents", CAUSE + "test_a_label_that_local_storage_adds_is_explained"),
     ("not-due", CAUSE + "test_a_run_that_is_due_by_this_machines_clock_only"),
     ("unit-absent", DOCKER + "test_a_container_that_is_gone"),
+    ("unit-pending", KUBERNETES + "test_an_agent_that_has_no_room_for_a_job_says_so"),
     ("unit-pending", DOCKER + "test_an_image_that_cannot_be_pulled_now"),
 )
 """Further tests of causes that have more than one face."""

@@ -30,6 +30,7 @@ class Trial:
     def __init__(self, jobs: Jobs, template: Mapping[str, Any], defaults: JobDefaults) -> None:
         self._jobs, self._template, self._defaults = jobs, template, defaults
         self._is_tried = self.is_blocked = False
+        self._name = f"prefect-trial-{uuid.uuid4().hex[:8]}"  # one for all trials: the log folds messages that agree
 
     def __call__(self) -> None:
         """Test the Job if necessary.
@@ -73,8 +74,7 @@ class Trial:
             CreateBlocked: The cluster makes no Jobs at present.
             PlatformError: The server does not say, or the agent may make no Jobs.
         """
-        name = f"prefect-trial-{uuid.uuid4().hex[:8]}"
-        self._jobs.make(manifest.trial(name, self._template, defaults=self._defaults), dry_run=True)
+        self._jobs.make(manifest.trial(self._name, self._template, defaults=self._defaults), dry_run=True)
 
 
 def is_about_settings(refusal: SubmissionRefused) -> bool:

@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
+from support.agent_machine import machine_at
 from support.kubernetes.control_plane import ControlPlane
 from support.kubernetes.harness import KubernetesHarness, kubernetes_harness, once, submission, with_pod
 from support.kubernetes.kubelet import ProcessKubelet
+from support.kubernetes.refusing import limit_jobs
 from support.kubernetes.scratch_namespace import NOWHERE
+from support.waiting import wait_until
 from support.why_cloud import Cloud, claim, served, why
 
 pytestmark = pytest.mark.kubernetes
@@ -83,3 +86,27 @@ def test_a_job_that_is_gone_is_said_to_be_absent(harness: KubernetesHarness, clo
     found = why(cloud, tmp_path, *words, KUBECONFIG=harness.kubeconfig())
 
     assert f"Its unit {claimed.name} does not exist." in found["unit-absent"]["text"]
+
+
+def test_an_agent_that_has_no_room_for_a_job_says_so(control_plane: ControlPlane, tmp_path: Path) -> None:
+    """The Job does not exist; the agent that creates it is asked, and its log tells of the quota once for the run."""
+    with kubernetes_harness(control_plane) as harness, machine_at(tmp_path) as machine:
+        limit_jobs(harness, 0)
+        place = ("--namespace", harness.namespace)
+        machine.start("ann", platform=("kubernetes", "--kubeconfig", harness.kubeconfig(), *place))
+        config = {"type": "KubernetesRun", "image": "registry.test/flow:1", "labels": []}
+        run = machine.cloud.run(machine.cloud.flow(machine.cloud.project(), run_config=config))
+
+        def tries() -> int:
+            problems = machine.status("ann")["problems"]
+            return next((each["count"] for each in problems if each["kind"].startswith("unit_retried")), 0)
+
+        wait_until(lambda: tries() >= 3, 90, "it was tried again")
+        for words in ((), ("kubernetes", *place)):
+            found = machine.why(run, *words, KUBECONFIG=harness.kubeconfig())["unit-pending"]
+            assert found["stops"]
+            assert "waits for room in a quota. The agent ann (process " in found["text"]
+            assert "exceeded quota: one" in found["text"]
+            assert found["remedies"] == ["end other runs, or raise the quota of the namespace"]
+        begun = [line for line in machine.log("ann").splitlines() if "| Cannot start flow run" in line]
+        assert len(begun) <= 2, begun  # for the Job, and for the trial that looks for room
