@@ -91,7 +91,7 @@ def agent_at(address: str) -> Running:
         why = getattr(problem, "strerror", None) or str(problem) or type(problem).__name__
         raise ValueError(f"it does not answer: {why}") from problem
     if status != 200:
-        raise ValueError(f"it answers {status} for {DOCUMENT}")
+        raise ValueError(f"it answers {status} for {DOCUMENT}{_reason(body)}")
     return _read(address, body)
 
 
@@ -149,6 +149,14 @@ def _got(parts: SplitResult) -> tuple[int, bytes]:
         connection.request("GET", DOCUMENT)
         answer = connection.getresponse()
         return answer.status, answer.read(MOST_BYTES)
+
+
+def _reason(body: bytes) -> str:
+    """Why an agent refuses, if it says so as agents do."""
+    try:
+        return f": {json.loads(body)['error']}"
+    except (ValueError, TypeError, KeyError):
+        return ""
 
 
 def _read(where: Path | str, body: bytes) -> Running:
