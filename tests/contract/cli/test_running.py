@@ -17,6 +17,7 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from prefect.agent.entrypoints.server.testing import running_server
+from support.agent_machine import end_units
 from support.commands import PREFECT, bare_environment, run
 from support.waiting import wait_until
 
@@ -84,6 +85,7 @@ def machine(tmp_path: Path) -> Generator[Machine]:
         env["PREFECT_AGENT_RUNTIME_DIRECTORY"] = str(tmp_path / "run")
         env["PREFECT__BACKEND"] = "server"
         yield Machine(url, tmp_path, env)
+    end_units(tmp_path)
 
 
 def test_without_an_agent_status_says_so(machine: Machine) -> None:
