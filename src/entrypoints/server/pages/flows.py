@@ -1,5 +1,6 @@
 """The page of all flows: the newest version of each, by project, with its latest runs as a strip."""
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -22,10 +23,8 @@ _NEWEST: Final = (
     "SELECT id FROM flow f WHERE tenant_id = ? AND version = "
     f"(SELECT max(version) FROM flow o WHERE o.flow_group_id = f.flow_group_id) LIMIT {MOST}"
 )
-_RECENT: Final = (
-    "SELECT f.flow_group_id AS id, r.state FROM (SELECT flow_id, state FROM flow_run WHERE tenant_id = ? "
-    f"ORDER BY created DESC LIMIT {RECENT}) r JOIN flow f ON f.id = r.flow_id"
-)
+_RECENT: Final = f"SELECT flow_id, state FROM flow_run WHERE tenant_id = ? ORDER BY created DESC LIMIT {RECENT}"
+_GROUPS: Final = "SELECT id, flow_group_id FROM flow WHERE id IN (SELECT value FROM json_each(?))"
 
 
 def data(view: View) -> Mapping[str, Any]:
@@ -58,10 +57,14 @@ def _counted(states: Sequence[str]) -> str:
 
 def _strips(view: View) -> Mapping[str, Sequence[str]]:
     """States of the latest runs, the newest first, by flow group."""
+    runs = view.sql("flow_run", _RECENT, [view.tenant["id"]])
+    ids = json.dumps(list({row["flow_id"] for row in runs}))
+    groups = {row["id"]: row["flow_group_id"] for row in view.sql("flow", _GROUPS, [ids])}
     found: dict[str, list[str]] = defaultdict(list)
-    for row in view.sql("flow_run", _RECENT, [view.tenant["id"]]):
-        if len(found[row["id"]]) < STRIP:
-            found[row["id"]].append(row["state"])
+    for row in runs:
+        states = found[groups[row["flow_id"]]]
+        if len(states) < STRIP:
+            states.append(row["state"])
     return found
 
 

@@ -18,7 +18,10 @@ _LEAST: Final = 3.0
 _GAP: Final = 2.0
 TICKS: Final = 4
 SHORTEST: Final = 0.05
-"""Seconds that the drawing shows at least."""
+"""Seconds that the drawing of a whole flow run shows at least."""
+
+SHORTEST_PART: Final = SHORTEST / 5
+"""Seconds that the drawing of a part shows at least."""
 
 Span = tuple[str, float, float]
 """A state, and when it began and ended, in seconds since 1970."""
@@ -70,13 +73,13 @@ class Scale:
     def part(self, since: float, until: float) -> "Scale":
         """A part of it, from and to seconds since the run began. Of what is too short it is the whole."""
         start, end = max(self.start, self.origin + since), min(self.end, self.origin + until)
-        return Scale(start=start, end=end, origin=self.origin) if end - start >= SHORTEST else self
+        return Scale(start=start, end=end, origin=self.origin) if end - start >= SHORTEST_PART else self
 
     def steps(self, whole: "Scale") -> dict[str, tuple[float, float] | None]:
         """Where to go from this part of *whole*, as :meth:`part` takes it; None is the whole."""
         since, until, length = self.start - self.origin, self.end - self.origin, self.end - self.start
         found: dict[str, tuple[float, float] | None] = {}
-        if length >= 4 * SHORTEST:
+        if length >= 4 * SHORTEST_PART:
             found["Zoom in"] = (since + length / 4, until - length / 4)
         if length < whole.end - whole.start:
             room = (max(0.0, since - length / 2), until + length / 2)
