@@ -11,6 +11,7 @@ from prefect.agent.entrypoints.server.pages.view import NotThere, View, fields
 from prefect.agent.entrypoints.server.storage.row_trees import Row
 
 LAST_RUNS: Final = 50
+MOST_VERSIONS: Final = 5000
 
 TABS: Final = {"Overview": "", "Versions": "/versions", "Graph": "/graph"}
 """Tabs of a flow, in order: name and end of the address. A tab's template sets ``here`` to its name."""
@@ -28,10 +29,11 @@ def data(view: View) -> Mapping[str, Any]:
     shown = flow_head(view)
     flow = shown["flow"]
     group = {"flow_group_id": {"_eq": flow["flow_group_id"]}}
+    versions = [one["id"] for one in view.rows("flow", fields("id"), group, limit=MOST_VERSIONS)]
     schedule = shown_schedule(flow["schedule"], flow["flow_group"]["schedule"], view.now)
     return {
         **shown,
-        "runs": latest_runs(view, {"flow": group}, LAST_RUNS),
+        "runs": latest_runs(view, {"flow_id": {"_in": versions}}, LAST_RUNS),
         "schedule": schedule,
         "filled": {"cron": schedule.cron, "minutes": schedule.minutes, "zone": schedule.zone},
         "defaults": _defaults(flow["flow_group"]),

@@ -19,10 +19,7 @@ RECENT: Final = 2000
 """Runs of all flows that are looked at for the strips."""
 
 _COLUMNS: Final = fields("id name version archived created is_schedule_active flow_group_id", project=fields("id name"))
-_NEWEST: Final = (
-    "SELECT id FROM flow f WHERE tenant_id = ? AND version = "
-    f"(SELECT max(version) FROM flow o WHERE o.flow_group_id = f.flow_group_id) LIMIT {MOST}"
-)
+_NEWEST: Final = f"SELECT id, max(version) FROM flow WHERE tenant_id = ? GROUP BY flow_group_id LIMIT {MOST}"
 _RECENT: Final = f"SELECT flow_id, state FROM flow_run WHERE tenant_id = ? ORDER BY created DESC LIMIT {RECENT}"
 _GROUPS: Final = "SELECT id, flow_group_id FROM flow WHERE id IN (SELECT value FROM json_each(?))"
 

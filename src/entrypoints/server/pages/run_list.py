@@ -200,7 +200,8 @@ def _known(test: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def _are_few(view: View, expression: Mapping[str, Any]) -> bool:
     """Whether a filter with an index of its own leaves so few rows that they can be sorted."""
-    return any(_count(view, {name: expression[name]}) <= FEW for name in ("state", "flow") if name in expression)
+    known = [name for name in ("state", "flow", "flow_id") if name in expression]
+    return any(_count(view, {name: expression[name]}) <= FEW for name in known)
 
 
 def _count(view: View, expression: Mapping[str, Any]) -> int:
