@@ -32,6 +32,9 @@ LINES: Final = 500
 NEWS: Final = 500
 """Most lines that one event carries, whatever was written since the last one."""
 
+REST: Final = 1.0
+"""Seconds of rest after an event that left lines out: nobody reads so fast, and browsers have much to draw."""
+
 CHUNK: Final = 5000
 """Lines of a download that are read at a time, if they are not too long together."""
 
@@ -102,10 +105,13 @@ def follow(watch: Watch) -> Response:
     tail = _Tail(query.get("since") or first_id_of(time.time_ns()))
 
     def news() -> list[str]:
+        if time.monotonic() < tail.rests_until:
+            return []
         with watch.look() as view:
             lines, left_out = tail.read(view)
         if not lines:
             return []
+        tail.rests_until = time.monotonic() + (REST if left_out else 0)
         html = render("log_lines.html", {"lines": shown_lines(lines)})
         return [event("lines", {"html": html, "left_out": left_out, "since": tail.since})]
 
@@ -118,9 +124,11 @@ class _Tail:
 
     Attributes:
         since: Ids of lines that come from now on are not below this.
+        rests_until: Monotonic time before which it is not worth reading again.
     """
 
     since: str
+    rests_until: float = 0
     _sent: set[str] = attrs.field(factory=set, init=False)
 
     def read(self, view: View) -> tuple[list[Row], int]:

@@ -189,8 +189,9 @@ def test_a_stream_sends_what_the_filters_leave(cloud: Embedded, run: str) -> Non
 def test_of_more_lines_than_one_can_follow_the_last_are_sent(
     cloud: Embedded, run: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With how many were left out; the next event goes on after them."""
+    """With how many were left out; the next event goes on after them, once there was time to read."""
     monkeypatch.setattr(logs, "NEWS", 3)
+    start = time.monotonic()
 
     found = heard(cloud, run, "", [
         lambda: write(cloud, run, *(str(n) for n in range(10))),
@@ -199,6 +200,7 @@ def test_of_more_lines_than_one_can_follow_the_last_are_sent(
 
     assert [said(part) for part in found] == [["7", "8", "9"], ["next"]]
     assert ['"left_out":7' in part for part in found] == [True, False]
+    assert time.monotonic() - start >= logs.REST
 
 
 def test_a_silent_run_costs_nothing_while_others_write(cloud: Embedded, run: str) -> None:
