@@ -179,8 +179,8 @@ def measure(server: Served, run: str, rate: int, page: Page) -> None:
         for name, times in merged(rounds).items():
             median = show(name, times, usual.get(name))
             usual.setdefault(name, median)
-    for title, found in shares.items():
-        print(f"  the server, {title}: {statistics.mean(found):.0%} of a core")
+    for title, several in shares.items():
+        print(f"  the server, {title}: {statistics.mean(several):.0%} of a core")
     print(f"  the tab, at {statistics.mean(counts):.0f} lines a second")
     for name, times in merged(tab).items():
         show(name, times)
