@@ -43,7 +43,19 @@ def own_network() -> Iterator[list[str]]:
         try:
             yield ["nsenter", f"--net=/proc/{holder.pid}/ns/net"]
         finally:
+            for pid in _in_network_of(holder.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             holder.terminate()
+
+
+def _in_network_of(holder: int) -> Iterator[int]:
+    """Processes in the network of *holder*, which is not among them: what a test that failed has left."""
+    network = Path(f"/proc/{holder}/ns/net").stat().st_ino
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it ended meanwhile
+            if int(folder.name) != holder and (folder / "ns" / "net").stat().st_ino == network:
+                yield int(folder.name)
 
 
 @attrs.frozen
@@ -211,12 +223,13 @@ def _terminal(words: Sequence[str], home: Path, name: str, variables: Mapping[st
         yield terminal
     finally:
         assert shell.stdin is not None
+        children = Path(f"/proc/{shell.pid}/task/{shell.pid}/children").read_text(encoding="ascii").split()
         shell.stdin.close()
-        for child in Path(f"/proc/{shell.pid}/task/{shell.pid}/children").read_text(encoding="ascii").split():
+        for child in children:
             with suppress(ProcessLookupError):
                 os.kill(int(child), signal.SIGTERM)
         try:
-            shell.wait(60)
+            shell.wait(10)  # a loop of commands would go on
         except subprocess.TimeoutExpired:
             shell.kill()
             shell.wait()

@@ -81,11 +81,11 @@ NOT_COPIED: Final = frozenset({".git", ".venv", ".venv-prefect", ".cache", ".imp
 
 EXECUTES: Final = (
     "prefect-agent run steady --name steady",
-    "until prefect-agent why steady | grep 'steady .* has been Running'; do :; done",
+    "until prefect-agent why steady | grep '^steady .* Running'; do :; done",
 )
 ENDS_WELL: Final = (
     "touch enough",
-    "until prefect-agent why steady | grep 'steady .* has been Success'; do :; done",
+    "until prefect-agent why steady | grep '^steady .* Success'; do :; done",
 )
 
 
