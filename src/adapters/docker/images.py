@@ -18,6 +18,7 @@ from prefect.agent.adapters.docker.pull_progress import PullProgress
 from prefect.agent.domain.errors import PlatformUnavailable, SubmissionRefused
 from prefect.agent.domain.model.checks import Image
 from prefect.agent.domain.model.demands import Demands
+from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.images import image_reference
 from prefect.agent.domain.model.policy import OPEN, judge
 from prefect.agent.ports import events
@@ -72,8 +73,8 @@ class Images:
                 f"{', '.join(self._allowed)} (rule registries of the agent's policy)"
             )
 
-    def prepare(self, image: str) -> None:
-        """Pull *image* if it may be pulled; join a pull that is in progress. Takes half an hour at most.
+    def prepare(self, image: str, run_id: FlowRunId) -> None:
+        """Pull *image* for a flow run if it may be pulled; join a pull in progress. Takes half an hour at most.
 
         A failed pull is not an error if the engine already has the image.
 
@@ -92,7 +93,7 @@ class Images:
         if joins:
             pull.result()
         else:
-            self._lead(image, pull)
+            self._lead(image, pull, run_id)
 
     def look(self, image: str) -> Image:
         """Whether *image* is on the engine, or its registry would give it out; nothing is pulled.
@@ -128,9 +129,9 @@ class Images:
                 is_refusal = problem.status_code in {400, 401, 403, 404}
                 return Image(name=image, can_be_had=False if is_refusal else None, note=words(problem))
 
-    def _lead(self, image: str, pull: Future[None]) -> None:
+    def _lead(self, image: str, pull: Future[None], run_id: FlowRunId) -> None:
         try:
-            self._pull(image)
+            self._pull(image, run_id)
         except BaseException as problem:
             pull.set_exception(problem)
             raise
@@ -140,8 +141,9 @@ class Images:
             with self._guard:
                 del self._pulls[image]
 
-    def _pull(self, image: str) -> None:
-        progress = PullProgress(image=image, tell=self.tell, is_retry=image in self._failed)
+    def _pull(self, image: str, run_id: FlowRunId) -> None:
+        is_retry = image in self._failed
+        progress = PullProgress(image=image, flow_run_id=run_id, tell=self.tell, is_retry=is_retry)
         try:
             with progress.told():
                 self._fetch(image, progress)

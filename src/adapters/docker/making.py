@@ -12,6 +12,7 @@ from prefect.agent.adapters.docker.errors import says, translate_submission, wor
 from prefect.agent.adapters.docker.images import ImageAbsent, Images, absent
 from prefect.agent.adapters.docker.volumes import Volume
 from prefect.agent.domain.errors import PlatformUnavailable
+from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.run_configs import DockerRun
 from prefect.agent.domain.model.submissions import Submission
 
@@ -74,7 +75,7 @@ class ContainerMaker:
                     except NotFound:
                         client.create_volume(volume.external, driver="local", labels={"prefect_created": "true"})
 
-    def make(self, image: str, arguments: dict[str, Any]) -> str | None:
+    def make(self, image: str, arguments: dict[str, Any], run_id: FlowRunId) -> str | None:
         """Create a container and return its id; None if its name is taken. Pull the image first if it is absent.
 
         Raises:
@@ -84,7 +85,7 @@ class ContainerMaker:
         try:
             return self._make(image, arguments)
         except ImageAbsent:
-            self._images.prepare(image)
+            self._images.prepare(image, run_id)
         try:
             return self._make(image, arguments)
         except ImageAbsent as problem:

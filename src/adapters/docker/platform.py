@@ -165,7 +165,7 @@ class DockerPlatform(ExecutionPlatform):
     def prepare(self, submission: Submission) -> None:
         image = self._image(submission)
         if self._images.is_pulled(image) and self._inspect(submission.name) is None:
-            self._images.prepare(image)
+            self._images.prepare(image, submission.flow_run_id)
 
     def create(self, submission: Submission) -> Unit:
         found = self._adopt(submission)
@@ -176,7 +176,7 @@ class DockerPlatform(ExecutionPlatform):
         self._maker.make_volumes()
         end = time.monotonic() + VISIBLE_WITHIN
         while time.monotonic() < end:
-            container = self._maker.make(image, arguments)
+            container = self._maker.make(image, arguments, submission.flow_run_id)
             if container is not None:
                 return self._begin(container, submission, containers.joins(self._networks, mode))
             found = self._adopt(submission)

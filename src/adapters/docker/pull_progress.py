@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import attrs
 
+from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.ports import events
 from prefect.agent.ports.events import Event, EventSink
 
@@ -48,11 +49,13 @@ class PullProgress:
 
     Attributes:
         image: The name that was asked for.
+        flow_run_id: The flow run for which the pull was begun; others may wait for it.
         every: Seconds between two events while the pull goes on.
         is_retry: Whether the last pull of the image failed: that it is tried, and fails, again is not worth a line.
     """
 
     image: str
+    flow_run_id: FlowRunId
     tell: EventSink
     every: float = EVERY
     layers: dict[str, Layer] = attrs.field(factory=dict)
@@ -104,7 +107,8 @@ class PullProgress:
             self._tell(events.PULL_ENDED, f"Pulled the image {self.image} in {took}: {self._done()}", fields)
 
     def _tell(self, name: str, message: str, fields: Mapping[str, object] | None = None, level: str = "INFO") -> None:
-        self.tell(Event(name=name, message=message, level=level, fields={"image": self.image, **(fields or {})}))
+        about = {"image": self.image, "flow_run_id": self.flow_run_id}
+        self.tell(Event(name=name, message=message, level=level, fields={**about, **(fields or {})}))
 
     def _seconds(self) -> float:
         return time.monotonic() - self._since

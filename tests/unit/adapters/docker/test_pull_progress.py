@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefect.agent.adapters.docker.pull_progress import PullProgress
+from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.ports import events
 from support.builders import Heard
 from support.waiting import wait_until
 
 IMAGE = "registry.example/flows/etl:1"
+RUN = FlowRunId("01a22128-0000-4000-8000-000000000001")
 LINES: list[dict[str, Any]] = [
     {"status": "Pulling from flows/etl", "id": "1"},
     {"status": "Already exists", "id": "aaa"},
@@ -28,7 +30,7 @@ LINES: list[dict[str, Any]] = [
 def test_a_pull_is_told_from_its_start_to_its_end() -> None:
     """Layers and megabytes while it goes on, the duration at its end."""
     heard = Heard()
-    progress = PullProgress(image=IMAGE, tell=heard, every=0.01)
+    progress = PullProgress(image=IMAGE, flow_run_id=RUN, tell=heard, every=0.01)
     for line in LINES:
         progress.take(line)
     with progress.told():
@@ -42,13 +44,16 @@ def test_a_pull_is_told_from_its_start_to_its_end() -> None:
     assert heard.events[-1].message.endswith("s: 3 of 3 layers, 5.0 of 5.0 MB")
     assert heard.events[-1].fields["outcome"] == "ok"
     assert {event.level for event in heard.events} == {"INFO"}
-    assert {event.fields["image"] for event in heard.events} == {IMAGE}
+    assert {(event.fields["image"], event.fields["flow_run_id"]) for event in heard.events} == {(IMAGE, RUN)}
 
 
 def test_a_pull_that_fails_says_so_and_raises() -> None:
     """With its duration; the error itself is reported by who asked for the image."""
     heard = Heard()
-    with pytest.raises(ValueError, match="no such image"), PullProgress(image=IMAGE, tell=heard).told():
+    with (
+        pytest.raises(ValueError, match="no such image"),
+        PullProgress(image=IMAGE, flow_run_id=RUN, tell=heard).told(),
+    ):
         raise ValueError("no such image")
 
     assert [(event.name, event.level) for event in heard.events][-1] == (events.PULL_ENDED, "WARNING")
@@ -71,7 +76,7 @@ def test_a_pull_that_fails_again_is_no_news() -> None:
 def test_an_image_that_is_here_is_up_to_date() -> None:
     """Nothing was downloaded."""
     heard = Heard()
-    progress = PullProgress(image=IMAGE, tell=heard)
+    progress = PullProgress(image=IMAGE, flow_run_id=RUN, tell=heard)
     with progress.told():
         progress.take({"status": f"Status: Image is up to date for {IMAGE}"})
 
@@ -89,7 +94,7 @@ ANY = st.recursive(
 def test_whatever_the_engine_writes_the_pull_goes_on(status: Any, layer: Any, detail: Any, number: Any) -> None:
     """Progress is for people: nothing in it is an error."""
     heard = Heard()
-    progress = PullProgress(image=IMAGE, tell=heard)
+    progress = PullProgress(image=IMAGE, flow_run_id=RUN, tell=heard)
     with progress.told():
         for each in (status, "Downloading"):
             progress.take({"status": each, "id": layer, "progressDetail": detail})
