@@ -63,7 +63,8 @@ def test_a_pull_that_fails_says_so_and_raises() -> None:
 def test_a_pull_that_fails_again_is_no_news() -> None:
     """Who asked for the image says that it still cannot be had."""
     heard = Heard()
-    with pytest.raises(ValueError, match="no such image"), PullProgress(image=IMAGE, tell=heard, is_retry=True).told():
+    progress = PullProgress(image=IMAGE, flow_run_id=RUN, tell=heard, is_retry=True)
+    with pytest.raises(ValueError, match="no such image"), progress.told():
         raise ValueError("no such image")
 
     assert [(event.name, event.level) for event in heard.events] == [
