@@ -19,7 +19,7 @@ FILE = (
 
 
 @attrs.frozen
-class Place:
+class CommandHarness:
     """A home with a file of settings."""
 
     home: Path
@@ -42,10 +42,10 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def harness(tmp_path: Path) -> CommandHarness:
     """A home of one's own."""
     (tmp_path / "own.toml").write_text(FILE.format(key=SECRET))
-    return Place(tmp_path)
+    return CommandHarness(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +55,11 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
         yield url
 
 
-def test_show_says_where_each_value_comes_from_and_what_it_shadows(place: Place) -> None:
+def test_show_says_where_each_value_comes_from_and_what_it_shadows(harness: CommandHarness) -> None:
     """Of a real file, real variables and real options."""
-    file = str(place.file)
+    file = str(harness.file)
     words = ("--label", "o", "--limit", "9", "--no-cloud-logs", "-v")
-    found = place.show(*words, PREFECT_AGENT_CONFIG=file, PREFECT__CLOUD__AGENT__NAME="said", PREFECT_AGENT_LIMIT="5")
+    found = harness.show(*words, PREFECT_AGENT_CONFIG=file, PREFECT__CLOUD__AGENT__NAME="said", PREFECT_AGENT_LIMIT="5")
 
     shown = {name: (row["value"], row["origin"]) for name, row in found.items()}
     assert shown["cloud.agent.name"] == ("said", "PREFECT__CLOUD__AGENT__NAME")
@@ -81,22 +81,22 @@ def test_show_says_where_each_value_comes_from_and_what_it_shadows(place: Place)
     }
 
 
-def test_show_names_the_very_file_of_1x(place: Place) -> None:
+def test_show_names_the_very_file_of_1x(harness: CommandHarness) -> None:
     """There are two."""
-    folder = place.home / ".prefect"
+    folder = harness.home / ".prefect"
     folder.mkdir()
     (folder / "config.toml").write_text('[cloud.agent]\nname = "x"\n')
     (folder / "backend.toml").write_text('backend = "server"\n')
-    found = place.show()
+    found = harness.show()
 
     assert found["cloud.agent.name"]["origin"] == f"cloud.agent.name in {folder / 'config.toml'}"
     assert found["backend"]["origin"] == f"backend in {folder / 'backend.toml'}"
 
 
-def test_show_as_text_is_for_people(place: Place) -> None:
+def test_show_as_text_is_for_people(harness: CommandHarness) -> None:
     """One line for each setting; with ``--origin`` one more."""
-    plain = place.call("config", "show", "process", "--config", str(place.file), "--label", "a,b")
-    full = place.call("config", "show", "process", "--config", str(place.file), "--label", "a,b", "--origin")
+    plain = harness.call("config", "show", "process", "--config", str(harness.file), "--label", "a,b")
+    full = harness.call("config", "show", "process", "--config", str(harness.file), "--label", "a,b", "--origin")
 
     assert "cloud.agent.name = filed\n" in plain.stdout
     assert "agent.max_lateness is not set\n" in plain.stdout
@@ -104,7 +104,7 @@ def test_show_as_text_is_for_people(place: Place) -> None:
     assert "--volume" not in plain.stdout
     assert "    from" not in plain.stdout
     assert (
-        f"cloud.agent.labels = a,b\n    from --label; shadows cloud.agent.labels in {place.file} (f)\n" in full.stdout
+        f"cloud.agent.labels = a,b\n    from --label; shadows cloud.agent.labels in {harness.file} (f)\n" in full.stdout
     )
     assert full.stderr == (
         "Warning: The label 'a,b' is one label, but looks like a list: do you mean --label a --label b?\n"
@@ -120,10 +120,10 @@ def test_show_as_text_is_for_people(place: Place) -> None:
     ],
 )
 def test_show_ends_with_78_and_one_sentence_if_a_value_cannot_be(
-    place: Place, words: tuple[str, ...], variables: dict[str, str], said: str
+    harness: CommandHarness, words: tuple[str, ...], variables: dict[str, str], said: str
 ) -> None:
     """As a start does."""
-    done = place.call("config", "show", *words, **variables)
+    done = harness.call("config", "show", *words, **variables)
 
     assert done.returncode == 78
     assert done.stderr.startswith("Error: ")
@@ -131,37 +131,37 @@ def test_show_ends_with_78_and_one_sentence_if_a_value_cannot_be(
     assert done.stderr.count("\n") == 1
 
 
-def test_schema_prints_a_json_schema(place: Place) -> None:
+def test_schema_prints_a_json_schema(harness: CommandHarness) -> None:
     """For editors."""
-    done = place.call("config", "schema")
+    done = harness.call("config", "schema")
 
     assert done.returncode == 0
     assert json.loads(done.stdout)["properties"]["agent"]["properties"]["limit"]["type"] == "number"
 
 
-def start(place: Place, url: str, *words: str, **more: str) -> "subprocess.CompletedProcess[str]":
+def start(harness: CommandHarness, url: str, *words: str, **more: str) -> "subprocess.CompletedProcess[str]":
     """An agent that polls once."""
     command = ("agent", "start", "process", "--api", url, "--max-polls", "1", "--no-wait")
-    return place.call(*command, *words, **{"PREFECT__BACKEND": "server", **more})
+    return harness.call(*command, *words, **{"PREFECT__BACKEND": "server", **more})
 
 
-def test_an_agent_starts_with_the_settings_of_the_file(place: Place, url: str) -> None:
+def test_an_agent_starts_with_the_settings_of_the_file(harness: CommandHarness, url: str) -> None:
     """Name and labels of the file, in place of those of 1.x."""
-    (place.home / ".prefect").mkdir()
-    (place.home / ".prefect" / "config.toml").write_text('[cloud.agent]\nname = "of 1.x"\n')
-    place.file.write_text('[cloud.agent]\nname = "filed"\nlabels = ["f"]\n')
-    done = start(place, url, "--config", str(place.file), "--no-hostname-label")
+    (harness.home / ".prefect").mkdir()
+    (harness.home / ".prefect" / "config.toml").write_text('[cloud.agent]\nname = "of 1.x"\n')
+    harness.file.write_text('[cloud.agent]\nname = "filed"\nlabels = ["f"]\n')
+    done = start(harness, url, "--config", str(harness.file), "--no-hostname-label")
 
     assert done.returncode == 0, done.stderr
     assert "'filed' starts flow runs" in done.stdout + done.stderr
     assert "Labels: f." in done.stdout + done.stderr
 
 
-def test_a_misspelt_variable_is_a_warning_and_an_error_if_strict(place: Place, url: str) -> None:
+def test_a_misspelt_variable_is_a_warning_and_an_error_if_strict(harness: CommandHarness, url: str) -> None:
     """Exit code 78."""
     said = "PREFECT_AGENT_LIMITS is not a setting of the agent: do you mean PREFECT_AGENT_LIMIT?"
-    lax = start(place, url, PREFECT_AGENT_LIMITS="3")
-    strict = start(place, url, "--strict", PREFECT_AGENT_LIMITS="3")
+    lax = start(harness, url, PREFECT_AGENT_LIMITS="3")
+    strict = start(harness, url, "--strict", PREFECT_AGENT_LIMITS="3")
 
     assert lax.returncode == 0, lax.stderr
     assert (lax.stdout + lax.stderr).count(said) == 1
@@ -170,12 +170,12 @@ def test_a_misspelt_variable_is_a_warning_and_an_error_if_strict(place: Place, u
     assert said in strict.stderr
 
 
-def test_doctor_and_why_read_the_file_too(place: Place, url: str) -> None:
+def test_doctor_and_why_read_the_file_too(harness: CommandHarness, url: str) -> None:
     """A question about an agent is asked with the agent's own options."""
-    place.file.write_text(f'[cloud]\napi = "{url}"\n[agent]\nlimits = 3\n')
-    doctor = place.call("doctor", "process", "--config", str(place.file), PREFECT__BACKEND="server")
-    why = place.call("why", "no-such-run", "--config", str(place.file), PREFECT__BACKEND="server")
+    harness.file.write_text(f'[cloud]\napi = "{url}"\n[agent]\nlimits = 3\n')
+    doctor = harness.call("doctor", "process", "--config", str(harness.file), PREFECT__BACKEND="server")
+    why = harness.call("why", "no-such-run", "--config", str(harness.file), PREFECT__BACKEND="server")
 
-    assert f"Read: {place.file}" in doctor.stdout
+    assert f"Read: {harness.file}" in doctor.stdout
     assert "Agent.limits is not a setting of the agent: do you mean agent.limit?" in doctor.stdout
     assert "has no flow run" in why.stderr

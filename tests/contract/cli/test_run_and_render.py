@@ -26,7 +26,7 @@ STORED: Final = {"type": "Local", "__version__": "1.4.1"}
 
 
 @attrs.frozen
-class Place:
+class CommandHarness:
     """A Cloud and a home of one's own."""
 
     home: Path
@@ -70,68 +70,68 @@ def _engine() -> str:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Generator[Place]:
+def harness(tmp_path: Path) -> Generator[CommandHarness]:
     """A new Cloud."""
     with running_server(tmp_path / "cloud.db") as url:
-        yield Place(tmp_path, url)
+        yield CommandHarness(tmp_path, url)
 
 
 # --- run ---
 
 
-def test_a_run_is_created_with_what_was_ordered(place: Place) -> None:
+def test_a_run_is_created_with_what_was_ordered(harness: CommandHarness) -> None:
     """Parameters as JSON or text, labels, name, time and key; id and address are printed."""
     needs = [{"name": name, "required": True, "default": None, "slug": name} for name in ("n", "day")]
-    place.flow(parameters=needs)
+    harness.flow(parameters=needs)
     options = ("--param", "n=[1]", "--param", "day=2030-01-31", "--label", "vm", "--name", "blue", "--at", "+10m")
 
-    done = place.agent("run", "p/etl", *options, "--idempotency-key", "k", "--output", "json")
+    done = harness.agent("run", "p/etl", *options, "--idempotency-key", "k", "--output", "json")
 
     assert done.returncode == 0, done.stderr
-    (row,) = place.runs()
+    (row,) = harness.runs()
     said = json.loads(done.stdout)
     assert (said["kind"], said["id"], said["flow"]["project"]) == ("created", row["id"], "p")
-    assert said["url"] == f"{place.url.rstrip('/')}/default/flow-run/{row['id']}"
+    assert said["url"] == f"{harness.url.rstrip('/')}/default/flow-run/{row['id']}"
     assert (row["name"], row["state"], row["labels"]) == ("blue", "Scheduled", ["vm"])
     assert row["parameters"] == {"n": [1], "day": "2030-01-31"}
 
-    again = place.agent("run", "etl", *options, "--idempotency-key", "k")
+    again = harness.agent("run", "etl", *options, "--idempotency-key", "k")
 
     assert again.returncode == 0
     assert f"Created flow run {row['id']} of flow etl v1 of project p" in again.stdout
-    assert len(place.runs()) == 1
+    assert len(harness.runs()) == 1
 
 
-def test_a_run_may_be_due_in_the_past(place: Place) -> None:
+def test_a_run_may_be_due_in_the_past(harness: CommandHarness) -> None:
     """It is created as ordered; a warning says that it is due at once."""
-    place.flow()
+    harness.flow()
 
-    done = place.agent("run", "etl", "--at", "2020-01-31")
+    done = harness.agent("run", "etl", "--at", "2020-01-31")
 
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith("Warning: 2020-01-31T00:00:00 UTC is in the past, so the run is due at once.")
-    assert place.runs()[0]["scheduled_start_time"].startswith("2020-01-31T00:00:00")
+    assert harness.runs()[0]["scheduled_start_time"].startswith("2020-01-31T00:00:00")
 
 
-def test_a_flow_that_is_not_there_or_ambiguous_is_wrong_usage(place: Place) -> None:
+def test_a_flow_that_is_not_there_or_ambiguous_is_wrong_usage(harness: CommandHarness) -> None:
     """Exit code 2, with the projects to choose from; nothing is created."""
-    place.flow(project="one")
-    place.flow(project="two")
+    harness.flow(project="one")
+    harness.flow(project="two")
 
-    unknown, ambiguous = place.agent("run", "elt"), place.agent("run", "etl")
+    unknown, ambiguous = harness.agent("run", "elt"), harness.agent("run", "etl")
 
     assert (unknown.returncode, ambiguous.returncode) == (2, 2)
     assert "has no flow with the id or the name 'elt'" in unknown.stderr
     assert "choose one by --project (one, two)" in ambiguous.stderr
-    assert place.runs() == []
-    assert place.agent("run", "etl", "--project", "two").returncode == 0
+    assert harness.runs() == []
+    assert harness.agent("run", "etl", "--project", "two").returncode == 0
 
 
-def test_what_the_cloud_refuses_is_said_in_its_words(place: Place) -> None:
+def test_what_the_cloud_refuses_is_said_in_its_words(harness: CommandHarness) -> None:
     """Exit code 1, once."""
-    place.flow(parameters=[{"name": "n", "required": True, "default": None, "slug": "n"}])
+    harness.flow(parameters=[{"name": "n", "required": True, "default": None, "slug": "n"}])
 
-    done = place.agent("run", "etl")
+    done = harness.agent("run", "etl")
 
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
@@ -140,43 +140,43 @@ def test_what_the_cloud_refuses_is_said_in_its_words(place: Place) -> None:
 
 
 @pytest.mark.parametrize(("words", "hint"), [(("--param", "n"), "--param"), (("--at", "soon"), "--at")])
-def test_words_that_mean_nothing_are_wrong_usage(place: Place, words: tuple[str, ...], hint: str) -> None:
+def test_words_that_mean_nothing_are_wrong_usage(harness: CommandHarness, words: tuple[str, ...], hint: str) -> None:
     """Exit code 2; nothing is created."""
-    place.flow()
+    harness.flow()
 
-    done = place.agent("run", "etl", *words)
+    done = harness.agent("run", "etl", *words)
 
     assert done.returncode == 2
     assert f"Invalid value for {hint}" in done.stderr
-    assert place.runs() == []
+    assert harness.runs() == []
 
 
-def test_a_cloud_that_is_not_there_has_the_agents_exit_code(place: Place) -> None:
+def test_a_cloud_that_is_not_there_has_the_agents_exit_code(harness: CommandHarness) -> None:
     """As a start without waiting."""
-    done = place.agent("run", "etl", "--api", "http://127.0.0.1:1")
+    done = harness.agent("run", "etl", "--api", "http://127.0.0.1:1")
 
     assert done.returncode == 69
     assert done.stderr.startswith("Error: cannot reach")
 
 
-def test_a_watch_that_is_over_says_that_the_run_goes_on(place: Place) -> None:
+def test_a_watch_that_is_over_says_that_the_run_goes_on(harness: CommandHarness) -> None:
     """Exit code 4, and the command that says why it does not start."""
-    place.flow()
+    harness.flow()
 
-    done = place.agent("run", "etl", "--watch", "--timeout", "0.2")
+    done = harness.agent("run", "etl", "--watch", "--timeout", "0.2")
 
-    (row,) = place.runs()
+    (row,) = harness.runs()
     assert done.returncode == 4, done.stderr
     assert "Scheduled: Flow run scheduled." in done.stdout
     assert f"the flow run goes on. If it does not start: prefect agent why {row['id']}" in done.stderr
 
 
-def test_ctrl_c_ends_the_watch_and_not_the_run(place: Place) -> None:
+def test_ctrl_c_ends_the_watch_and_not_the_run(harness: CommandHarness) -> None:
     """Exit code 130."""
-    place.flow()
+    harness.flow()
     words = [str(PREFECT), "agent", "run", "etl", "--watch"]
     with subprocess.Popen(
-        words, env=place.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=place.home
+        words, env=harness.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=harness.home
     ) as child:
         try:
             assert child.stdout is not None
@@ -190,20 +190,20 @@ def test_ctrl_c_ends_the_watch_and_not_the_run(place: Place) -> None:
     assert child.returncode == 130, error
     assert "Stopped watching: the flow run goes on" in error
     assert "Traceback" not in error
-    assert place.runs()[0]["state"] == "Scheduled"
+    assert harness.runs()[0]["state"] == "Scheduled"
 
 
 @pytest.mark.parametrize(("state", "code"), [("Success", 0), ("Failed", 1), ("Cancelled", 3)])
-def test_the_exit_code_of_a_watch_is_the_runs_end(place: Place, state: str, code: int) -> None:
+def test_the_exit_code_of_a_watch_is_the_runs_end(harness: CommandHarness, state: str, code: int) -> None:
     """A run that ended before, ordered again by its key, is shown from its beginning."""
-    flow_id = place.flow()
-    run_id = place.mutate("create_flow_run", flow_id=flow_id, idempotency_key="k")
+    flow_id = harness.flow()
+    run_id = harness.mutate("create_flow_run", flow_id=flow_id, idempotency_key="k")
     change = "mutation($input: set_flow_run_states_input!) { set_flow_run_states(input: $input) { states { id } } }"
     for each in ("Running", state):
         entry = {"flow_run_id": run_id, "state": {"type": each, "message": f"it is {each}"}}
-        place.ask(change, input={"states": [entry]})
+        harness.ask(change, input={"states": [entry]})
 
-    done = place.agent("run", "etl", "--idempotency-key", "k", "--watch", "--output", "json")
+    done = harness.agent("run", "etl", "--idempotency-key", "k", "--watch", "--output", "json")
 
     said = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == code, done.stderr
@@ -214,43 +214,43 @@ def test_the_exit_code_of_a_watch_is_the_runs_end(place: Place, state: str, code
 # --- render ---
 
 
-def test_a_rendered_process_is_the_one_that_an_agent_starts(place: Place) -> None:
+def test_a_rendered_process_is_the_one_that_an_agent_starts(harness: CommandHarness) -> None:
     """Command and environment of the same run with the same options; the key is masked, nothing was claimed."""
-    place.flow(storage=STORED)
-    assert place.agent("run", "etl").returncode == 0
-    run_id = place.runs()[0]["id"]
+    harness.flow(storage=STORED)
+    assert harness.agent("run", "etl").returncode == 0
+    run_id = harness.runs()[0]["id"]
     options = ("--no-hostname-label", "--env", "OWN=a=b c", "--token", SECRET)
 
-    rendered = place.agent("render", run_id, "--platform", "process", "--output", "json", *options)
+    rendered = harness.agent("render", run_id, "--platform", "process", "--output", "json", *options)
     assert rendered.returncode == 0, rendered.stderr
-    assert place.runs()[0]["state"] == "Scheduled"
-    assert not (place.home / ".prefect-agent").exists()
-    started = place.agent("start", "process", "--max-polls", "1", *options)
+    assert harness.runs()[0]["state"] == "Scheduled"
+    assert not (harness.home / ".prefect-agent").exists()
+    started = harness.agent("start", "process", "--max-polls", "1", *options)
     assert started.returncode == 0, started.stderr
-    wait_until((place.home / "words").exists, 30, "the process runs")
+    wait_until((harness.home / "words").exists, 30, "the process runs")
 
     said = json.loads(rendered.stdout)
-    lines = (place.home / "told").read_text(encoding="utf-8").splitlines()
+    lines = (harness.home / "told").read_text(encoding="utf-8").splitlines()
     env = dict(line.split("=", 1) for line in lines)
     shown = {name: value for name, value in env.items() if name not in {"PWD", "OLDPWD", "SHLVL", "_"}}
     secrets = {name for name, value in shown.items() if SECRET in value}
     assert secrets == {"PREFECT__CLOUD__API_KEY", "PREFECT__CLOUD__AUTH_TOKEN"}
     assert said["environment"] == shown | dict.fromkeys(secrets, "********")
-    assert [*said["command"][1:]] == (place.home / "words").read_text(encoding="utf-8").split()
+    assert [*said["command"][1:]] == (harness.home / "words").read_text(encoding="utf-8").split()
     assert SECRET not in rendered.stdout + rendered.stderr
 
 
 @pytest.mark.docker
-def test_a_rendered_container_has_the_options_and_no_secret(place: Place, small_image: str) -> None:
+def test_a_rendered_container_has_the_options_and_no_secret(harness: CommandHarness, small_image: str) -> None:
     """By the run's name, as YAML."""
     config = {"type": "DockerRun", "image": small_image, "env": {}, "host_config": {"mem_limit": "64m"}}
-    place.flow(storage=STORED, run_config=config)
-    assert place.agent("run", "etl", "--name", "blue").returncode == 0
+    harness.flow(storage=STORED, run_config=config)
+    assert harness.agent("run", "etl", "--name", "blue").returncode == 0
 
-    done = place.agent("render", "blue", "--platform", "docker", "--volume", "/tmp:/data", "--token", SECRET)
+    done = harness.agent("render", "blue", "--platform", "docker", "--volume", "/tmp:/data", "--token", SECRET)
 
     assert done.returncode == 0, done.stderr
-    assert f"name: prefect-{place.runs()[0]['id']}-1" in done.stdout
+    assert f"name: prefect-{harness.runs()[0]['id']}-1" in done.stdout
     assert "Memory: 67108864" in done.stdout
     assert '"/tmp:/data:rw"' in done.stdout
     assert "PREFECT__CLOUD__API_KEY=********" in done.stdout
@@ -259,19 +259,19 @@ def test_a_rendered_container_has_the_options_and_no_secret(place: Place, small_
 
 @pytest.mark.kubernetes
 def test_a_rendered_job_is_the_one_that_an_agent_creates(
-    place: Place, control_plane: "ControlPlane", namespace: str
+    harness: CommandHarness, control_plane: "ControlPlane", namespace: str
 ) -> None:
     """Every field of it, but for the uid and the name of its Secret; the key is masked."""
-    place.flow(storage=STORED, run_config={"type": "KubernetesRun", "image": "etl:1", "env": {}, "cpu_limit": "2"})
-    assert place.agent("run", "etl").returncode == 0
-    run_id = place.runs()[0]["id"]
+    harness.flow(storage=STORED, run_config={"type": "KubernetesRun", "image": "etl:1", "env": {}, "cpu_limit": "2"})
+    assert harness.agent("run", "etl").returncode == 0
+    run_id = harness.runs()[0]["id"]
     options = ("--namespace", namespace, "--kubeconfig", str(control_plane.kubeconfig), "--token", SECRET)
 
-    rendered = place.agent("render", run_id, "--platform", "kubernetes", "--output", "json", *options)
+    rendered = harness.agent("render", run_id, "--platform", "kubernetes", "--output", "json", *options)
     assert rendered.returncode == 0, rendered.stderr
     jobs = f"/apis/batch/v1/namespaces/{namespace}/jobs"
     assert control_plane.api.list(jobs) == []
-    started = place.agent("start", "kubernetes", "--max-polls", "1", *options)
+    started = harness.agent("start", "kubernetes", "--max-polls", "1", *options)
     assert started.returncode == 0, started.stderr
 
     job, secret = sorted(json.loads(rendered.stdout), key=lambda each: str(each["kind"]))
@@ -294,28 +294,28 @@ def differences(said: Any, made: Any, secret: str, where: str = "spec") -> list[
     return [] if is_so else [f"{where}: {said!r}, made {made!r}"]
 
 
-def test_a_flow_without_a_run_is_rendered_as_a_new_run(place: Place) -> None:
+def test_a_flow_without_a_run_is_rendered_as_a_new_run(harness: CommandHarness) -> None:
     """Nothing is created; what is shown instead of a run is said."""
-    flow_id = place.flow(storage=STORED)
+    flow_id = harness.flow(storage=STORED)
 
-    done = place.agent("render", "etl", "--platform", "process", "--output", "json")
+    done = harness.agent("render", "etl", "--platform", "process", "--output", "json")
 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["environment"]["PREFECT__CONTEXT__FLOW_ID"] == flow_id
     assert "what a new run of the flow would become" in done.stderr
-    assert place.runs() == []
+    assert harness.runs() == []
 
 
-def test_what_an_agent_would_refuse_is_not_rendered(place: Place) -> None:
+def test_what_an_agent_would_refuse_is_not_rendered(harness: CommandHarness) -> None:
     """By its platform or by its policy: exit code 1 and the reason; what is not there: 2."""
-    place.flow("docker-only", run_config={"type": "DockerRun", "image": "x", "env": {}}, storage=STORED)
-    place.flow("forbidden", "q", run_config={"type": "UniversalRun", "env": {"A": "1"}}, storage=STORED)
-    policy = place.home / "policy.json"
+    harness.flow("docker-only", run_config={"type": "DockerRun", "image": "x", "env": {}}, storage=STORED)
+    harness.flow("forbidden", "q", run_config={"type": "UniversalRun", "env": {"A": "1"}}, storage=STORED)
+    policy = harness.home / "policy.json"
     policy.write_text('{"preset": "open", "environment": []}', encoding="utf-8")
 
-    other = place.agent("render", "docker-only", "--platform", "process")
-    forbidden = place.agent("render", "forbidden", "--platform", "process", "--policy", str(policy))
-    nothing = place.agent("render", "no-such-thing", "--platform", "process")
+    other = harness.agent("render", "docker-only", "--platform", "process")
+    forbidden = harness.agent("render", "forbidden", "--platform", "process", "--policy", str(policy))
+    nothing = harness.agent("render", "no-such-thing", "--platform", "process")
 
     assert other.returncode == 1
     assert other.stderr.splitlines()[-1].startswith(
@@ -330,63 +330,63 @@ def test_what_an_agent_would_refuse_is_not_rendered(place: Place) -> None:
 # --- dry run ---
 
 
-def dry_run(place: Place, *words: str) -> list[tuple[str, str]]:
+def dry_run(harness: CommandHarness, *words: str) -> list[tuple[str, str]]:
     """What one poll of a dry run says: fate and message of each flow run."""
     options = ("--no-hostname-label", "--dry-run", "--max-polls", "1", "--log-format", "json", *words)
-    done = place.agent("start", "process", *options)
+    done = harness.agent("start", "process", *options)
     assert done.returncode == 0, done.stdout + done.stderr
     said = [json.loads(line) for line in (done.stdout + done.stderr).splitlines()]
     return [(each["fate"], each["message"]) for each in said if "fate" in each]
 
 
-def test_a_dry_run_says_what_would_become_of_each_run(place: Place) -> None:
+def test_a_dry_run_says_what_would_become_of_each_run(harness: CommandHarness) -> None:
     """Claimed, refused, waiting for room and for its time; the Cloud and the platform stay as they are."""
-    good = place.flow(storage=STORED)
-    bad = place.flow("bad", "q", run_config={"type": "DockerRun", "image": "x", "env": {}}, storage=STORED)
+    good = harness.flow(storage=STORED)
+    bad = harness.flow("bad", "q", run_config={"type": "DockerRun", "image": "x", "env": {}}, storage=STORED)
     at = "2020-01-01T00:00:0{}+00:00"
     runs = [
-        place.mutate("create_flow_run", flow_id=flow, flow_run_name=name, scheduled_start_time=at.format(number))
+        harness.mutate("create_flow_run", flow_id=flow, flow_run_name=name, scheduled_start_time=at.format(number))
         for number, (flow, name) in enumerate([(bad, "first"), (good, "second"), (good, "third")])
     ]
 
-    said = dry_run(place, "--limit", "1")
+    said = dry_run(harness, "--limit", "1")
 
     assert [fate for fate, _ in said] == ["fail", "start", "wait"]
     assert f"Flow run bad/first ({runs[0]}): would claim it and let it fail: the flow run has a DockerRun" in said[0][1]
     assert f"would claim it and start prefect-{runs[1]}-1" in said[1][1]
     assert "would wait for room: this agent runs 1 at the same time" in said[2][1]
-    assert {row["state"] for row in place.runs()} == {"Scheduled"}
-    assert place.ask("query { agent { id } }")["agent"] == []
-    assert not (place.home / "words").exists()
+    assert {row["state"] for row in harness.runs()} == {"Scheduled"}
+    assert harness.ask("query { agent { id } }")["agent"] == []
+    assert not (harness.home / "words").exists()
 
 
-def test_a_dry_run_leaves_late_runs_and_runs_of_other_labels(place: Place) -> None:
+def test_a_dry_run_leaves_late_runs_and_runs_of_other_labels(harness: CommandHarness) -> None:
     """By ``--max-lateness``; what the Cloud does not offer is not mentioned."""
-    flow = place.flow(storage=STORED)
-    place.mutate("create_flow_run", flow_id=flow, scheduled_start_time="2020-01-01T00:00:00+00:00")
-    place.mutate("create_flow_run", flow_id=flow, labels=["vm"])
+    flow = harness.flow(storage=STORED)
+    harness.mutate("create_flow_run", flow_id=flow, scheduled_start_time="2020-01-01T00:00:00+00:00")
+    harness.mutate("create_flow_run", flow_id=flow, labels=["vm"])
 
-    said = dry_run(place, "--max-lateness", "60")
+    said = dry_run(harness, "--max-lateness", "60")
 
     assert [fate for fate, _ in said] == ["ignore"]
     assert "overdue by more than 60 s" in said[0][1]
 
 
-def test_a_dry_run_checks_as_a_start_does(place: Place) -> None:
+def test_a_dry_run_checks_as_a_start_does(harness: CommandHarness) -> None:
     """The same exit code as a start, for a Cloud that is not there."""
     words = ("start", "process", "--no-wait", "--api", "http://127.0.0.1:1")
 
-    dry, real = place.agent(*words, "--dry-run"), place.agent(*words)
+    dry, real = harness.agent(*words, "--dry-run"), harness.agent(*words)
 
     assert dry.returncode == real.returncode == 69
     assert dry.stderr.splitlines()[-1] == real.stderr.splitlines()[-1]
 
 
-def test_a_dry_run_ends_at_a_signal(place: Place) -> None:
+def test_a_dry_run_ends_at_a_signal(harness: CommandHarness) -> None:
     """Exit code 0, soon, and it says that nothing happened."""
     words = [str(PREFECT), "agent", "start", "process", "--dry-run"]
     with subprocess.Popen(
-        words, env=place.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=place.home
+        words, env=harness.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=harness.home
     ) as child:
         assert child.stderr is not None
         seen = next((line for line in child.stderr if "No flow run is due" in line), "")

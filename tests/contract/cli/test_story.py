@@ -68,7 +68,7 @@ STARTED: Final = ["claimed", "unit_created"]
 
 
 @attrs.define
-class Stage:
+class StoryHarness:
     """A Cloud, and an agent whose log is read."""
 
     url: str
@@ -169,16 +169,16 @@ def _docker_host() -> dict[str, str]:
 
 
 @pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
-def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Stage]:
+def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[StoryHarness]:
     """A Cloud, and an agent that starts; what it leaves is removed."""
     image = request.getfixturevalue("flow_image") if request.param == "docker" else ""
     with running_server(tmp_path / "cloud.db") as url:
-        stage = Stage(url, tmp_path, request.param, image)
-        stage.start()
-        yield stage
-        stage.stop()
+        harness = StoryHarness(url, tmp_path, request.param, image)
+        harness.start()
+        yield harness
+        harness.stop()
         if image:
-            units = {each["unit"] for each in stage.entries() if each.get("unit")}
+            units = {each["unit"] for each in harness.entries() if each.get("unit")}
             subprocess.run(["docker", "rm", "--force", *units], capture_output=True, check=False)
 
 
@@ -194,18 +194,20 @@ def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Stage]:
         ("refused", ["claimed", "run_failed"], "failed: "),
     ],
 )
-def test_a_run_is_told_from_its_claim_to_its_end(stage: Stage, kind: str, events: list[str], says: str) -> None:
+def test_a_run_is_logged_from_its_claim_to_its_end(
+    harness: StoryHarness, kind: str, events: list[str], says: str
+) -> None:
     """Each line has flow, name and id, in its text and in its fields; one line says how and when it ended."""
-    if kind == "lost" and stage.platform == "process":
+    if kind == "lost" and harness.platform == "process":
         pytest.skip("a process cannot be removed, as a container can: killed is all that can be done to it")
-    run_id = stage.run(kind)
+    run_id = harness.run(kind)
     if kind in {"obeys", "stubborn", "killed", "lost"}:
-        wait_until(lambda: stage.said(kind) and stage.named(run_id, "unit_created"), 75, "the flow")
-        stage.attack(kind, run_id)
-    wait_until(lambda: stage.named(run_id, events[-1]), 75, f"the end of the story: {stage.events(run_id)}")
+        wait_until(lambda: harness.said(kind) and harness.named(run_id, "unit_created"), 75, "the flow")
+        harness.attack(kind, run_id)
+    wait_until(lambda: harness.named(run_id, events[-1]), 75, f"the end of the story: {harness.events(run_id)}")
     if kind not in {"lost", "refused"}:
-        wait_until(lambda: stage.named(run_id, "unit_removed"), 75, "the end of the unit")
-    story = stage.events(run_id)
+        wait_until(lambda: harness.named(run_id, "unit_removed"), 75, "the end of the unit")
+    story = harness.events(run_id)
 
     assert [each["event"] for each in story if each["event"] in events] == events, story
     for entry in story:
@@ -217,23 +219,23 @@ def test_a_run_is_told_from_its_claim_to_its_end(stage: Stage, kind: str, events
     if kind != "lost":  # the agent may see that it was killed before it is removed
         assert ("duration_s" in end) is (kind != "refused")
     assert story[0]["level"] == "INFO"
-    if stage.platform == "process" and kind != "refused":
-        assert f"(PID: {stage.said(kind)})" in next(
+    if harness.platform == "process" and kind != "refused":
+        assert f"(PID: {harness.said(kind)})" in next(
             each["message"] for each in story if each["event"] == "unit_created"
         )
 
 
-def test_a_run_that_is_too_late_is_told_once(stage: Stage) -> None:
+def test_a_run_that_is_too_late_is_told_once(harness: StoryHarness) -> None:
     """With flow, name and id, in the agent's log and in the run's own; the run stays as it was."""
     due = datetime.now(timezone.utc) - timedelta(minutes=10)
-    run_id = stage.run("succeeds", scheduled_start_time=due.isoformat())
-    wait_until(lambda: stage.named(run_id, "run_dropped"), 75, "the agent's word")
-    later = stage.run("refused")
-    wait_until(lambda: stage.named(later, "run_failed"), 75, "some more polls")
+    run_id = harness.run("succeeds", scheduled_start_time=due.isoformat())
+    wait_until(lambda: harness.named(run_id, "run_dropped"), 75, "the agent's word")
+    later = harness.run("refused")
+    wait_until(lambda: harness.named(later, "run_failed"), 75, "some more polls")
 
-    [line] = stage.events(run_id)
+    [line] = harness.events(run_id)
     asked = f'query {{ flow_run_by_pk(id: "{run_id}") {{ state logs {{ message }} }} }}'
-    run = requests.post(stage.url, json={"query": asked}, timeout=30).json()["data"]["flow_run_by_pk"]
+    run = requests.post(harness.url, json={"query": asked}, timeout=30).json()["data"]["flow_run_by_pk"]
     assert {name: line[name] for name in NAMES} == NAMES
     assert line["message"].startswith(f"Flow run etl/teal ({run_id}): Not started: ")
     assert run["state"] == "Scheduled"
@@ -245,15 +247,15 @@ def test_a_pull_is_told_with_its_run(tmp_path: Path) -> None:
     """When it begins and how it ends, between the claim and what becomes of it; this image has no program."""
     with image_registry() as registry, running_server(tmp_path / "cloud.db") as url:
         image = f"{registry.address}/story/{uuid.uuid4().hex[:8]}:1"
-        stage = Stage(url, tmp_path, "docker", image, pulls=True)
-        stage.start()
+        harness = StoryHarness(url, tmp_path, "docker", image, pulls=True)
+        harness.start()
         try:
-            run_id = stage.run("succeeds")
-            wait_until(lambda: stage.named(run_id, "run_failed"), 75, "the end of the story")
+            run_id = harness.run("succeeds")
+            wait_until(lambda: harness.named(run_id, "run_failed"), 75, "the end of the story")
         finally:
-            stage.stop()
+            harness.stop()
             subprocess.run(["docker", "rmi", "--force", image], capture_output=True, check=False)
-    story = stage.events(run_id)
+    story = harness.events(run_id)
     pull = [each for each in story if each["event"].startswith("pull_")]
 
     assert [each["event"] for each in story][:3] == ["claimed", "pull_started", "pull_ended"]
@@ -265,20 +267,20 @@ def test_a_pull_is_told_with_its_run(tmp_path: Path) -> None:
 def test_an_outage_of_the_cloud_is_a_few_lines(tmp_path: Path) -> None:
     """It is said once, then "Still" with tries and time, and in the end for how long it was."""
     with running_server(tmp_path / "cloud.db") as url:
-        stage = Stage(url, tmp_path, "process")
-        stage.start()
+        harness = StoryHarness(url, tmp_path, "process")
+        harness.start()
         try:
             wait_until(lambda: "Waiting for flow runs" in (tmp_path / "log").read_text("utf-8"), what="the agent")
         except BaseException:
-            stage.stop()
+            harness.stop()
             raise
     try:
         wait_until(lambda: "Still (" in (tmp_path / "log").read_text("utf-8"), 75, "the outage goes on")
         with running_server(tmp_path / "cloud.db", port=int(url.rpartition(":")[2])):
             wait_until(lambda: "reachable_again" in (tmp_path / "log").read_text("utf-8"), 75, "the end of the outage")
     finally:
-        stage.stop()
-    assert_that_an_outage_is_a_few_lines(stage, "Cloud")
+        harness.stop()
+    assert_that_an_outage_is_a_few_lines(harness, "Cloud")
 
 
 @pytest.mark.docker
@@ -291,8 +293,8 @@ def test_an_outage_of_the_engine_is_a_few_lines(tmp_path: Path, flow_image: str)
         closing(FaultProxy(engine.removeprefix("unix://"), tmp_path / "engine")) as proxy,
         running_server(tmp_path / "cloud.db") as url,
     ):
-        stage = Stage(url, tmp_path, "docker", flow_image, f"unix://{tmp_path}/engine")
-        stage.start()
+        harness = StoryHarness(url, tmp_path, "docker", flow_image, f"unix://{tmp_path}/engine")
+        harness.start()
         try:
             wait_until(lambda: "Waiting for flow runs" in (tmp_path / "log").read_text("utf-8"), what="the agent")
             proxy.fail("*", RESET_BEFORE)
@@ -300,13 +302,13 @@ def test_an_outage_of_the_engine_is_a_few_lines(tmp_path: Path, flow_image: str)
             proxy.lift()  # its end is known when a watch has gone well, which takes a minute
             wait_until(lambda: "reachable_again" in (tmp_path / "log").read_text("utf-8"), 150, "the end of the outage")
         finally:
-            stage.stop()
-    assert_that_an_outage_is_a_few_lines(stage, "platform")
+            harness.stop()
+    assert_that_an_outage_is_a_few_lines(harness, "platform")
 
 
-def assert_that_an_outage_is_a_few_lines(stage: Stage, what: str) -> None:
+def assert_that_an_outage_is_a_few_lines(harness: StoryHarness, what: str) -> None:
     """One that begins, some that say that it goes on, and one that ends it; no line for each try."""
-    told = [each for each in stage.entries() if each["level"] != "DEBUG"]
+    told = [each for each in harness.entries() if each["level"] != "DEBUG"]
     outage = [each for each in told if each["event"] in {f"{what.lower()}_trouble", "reachable_again"}]
     *before, last = [each["message"] for each in outage]
     begun = [message for message in before if not message.startswith("Still")]

@@ -21,7 +21,7 @@ DRY: Final = ("start", "process", "--dry-run", "--max-polls", "1", "--no-wait")
 
 
 @attrs.frozen
-class Place:
+class CommandHarness:
     """A Cloud that asks for a key and has the flow ``etl``, and a home with the key in a file."""
 
     home: Path
@@ -34,7 +34,7 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Generator[Place]:
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Generator[CommandHarness]:
     """One for all: nothing is changed."""
     home = tmp_path_factory.mktemp("home")
     (home / "key.txt").write_text(KEY, encoding="utf-8")
@@ -46,7 +46,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Generator[Place]:
         flow = {"name": "etl", "tasks": [], "edges": [], "type": "prefect.core.flow.Flow", "__version__": "1.4.1"}
         flow["storage"] = {"type": "Local", "__version__": "1.4.1"}  # type: ignore[assignment]
         _created(url, "create_flow", project_id=project, serialized_flow=flow)
-        yield Place(home, url)
+        yield CommandHarness(home, url)
 
 
 def _created(url: str, mutation: str, **given: object) -> str:
@@ -105,10 +105,10 @@ for _command in (("run", "etl"), ("render", "etl", "--platform", "process"), ("w
 
 @pytest.mark.parametrize(("words", "code", "says"), CASES)
 def test_wrong_input_is_one_sentence_with_what_to_do(
-    place: Place, words: tuple[str, ...], code: int, says: str
+    harness: CommandHarness, words: tuple[str, ...], code: int, says: str
 ) -> None:
     """On standard error, as the last line; no traceback; nothing was created."""
-    done = run(place.env, *words)
+    done = run(harness.env, *words)
 
     errors = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
     assert (done.returncode, done.stdout) == (code, ""), done

@@ -65,7 +65,9 @@ def test_an_authority_for_other_things(tmp_path: Path, pki: Pki, engine: str, mo
     assert version() == "27.0"
 
 
-def test_an_engine_of_somebody_else(tmp_path: Path, pki: Pki, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_serves_other_agents_too(
+    tmp_path: Path, pki: Pki, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its authority is not the one that is believed."""
     other = Pki(tmp_path / "other")
     believe(monkeypatch, tmp_path / "docker", engine, other, pki)

@@ -144,7 +144,7 @@ class TestByHand:
         assert platform.unit(made.name) is None
         assert seen(platform, made.name) is None
 
-    def test_who_watches_is_told_of_a_deletion(self, harness: KubernetesHarness) -> None:
+    def test_a_watcher_sees_a_deletion(self, harness: KubernetesHarness) -> None:
         """So that the sweep looks at once and not half a minute later; of a unit that we removed nothing is told."""
         platform, deleted, ended = harness.platform(), submission(FOREVER), submission("exit 0")
         told: list[Unit] = []
@@ -175,7 +175,7 @@ class TestByHand:
         assert (unit.name, str(unit.evidence)) == (deleted.name, "Deleted, its Job was deleted externally")
         wait_until(lambda: platform.unit(deleted.name) is None, 60, "its pod is gone, too")
 
-    def test_who_watches_late_is_not_told_of_a_removal(self, harness: KubernetesHarness) -> None:
+    def test_a_late_watcher_does_not_see_an_earlier_removal(self, harness: KubernetesHarness) -> None:
         """What it was told last does not make a deletion by somebody of what the agent removed."""
         platform, removed, other = harness.platform(), submission(FOREVER), submission(FOREVER)
         platform.create(removed)

@@ -300,7 +300,7 @@ def test_an_id_that_spoils_the_reading_is_refused_alone(cloud: CloudApi, stub: S
 @pytest.mark.parametrize(
     ("reply", "error"), [(Reply(503), CloudUnavailable), (Reply(429), CloudUnavailable), (Reply(401), Unauthorised)]
 )
-def test_a_cloud_that_takes_no_change_is_told(cloud: CloudApi, stub: Stub, reply: Reply, error: type) -> None:
+def test_a_cloud_that_takes_no_change_is_reported(cloud: CloudApi, stub: Stub, reply: Reply, error: type) -> None:
     """If nothing was changed at all, the caller learns why, and when to come again."""
     stub.script = Backend(lambda _backend, _asked: reply)
 

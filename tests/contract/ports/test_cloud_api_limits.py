@@ -138,7 +138,7 @@ def test_errors_show_no_objects_of_libraries(make: Callable[[], str]) -> None:
 
 
 @pytest.mark.parametrize("reply", [Reply(drops=True), Reply(body=b"{", missing=5)])
-def test_broken_answers_are_told_in_words(stub: Stub, reply: Reply) -> None:
+def test_broken_answers_are_reported_in_a_sentence(stub: Stub, reply: Reply) -> None:
     """The same for connections that end too early."""
     stub.answers(reply)
     with closing(Transport(stub.url, None)) as conversation, pytest.raises(CloudUnavailable) as caught:

@@ -122,7 +122,7 @@ def test_an_environment_that_no_process_can_have_is_refused(
     assert not (harness.units / submission.name).exists()
 
 
-def test_the_pid_that_is_told_is_the_commands(harness: ProcessHarness) -> None:
+def test_the_reported_pid_is_the_commands(harness: ProcessHarness) -> None:
     """A person who looks for it finds the flow, not our shell."""
     agent = harness.agent()
 

@@ -155,7 +155,7 @@ def test_a_run_of_other_labels_ends_no_waiting(cloud: Cloud) -> None:
     assert ids(ours.result(20)) == [other]
 
 
-def test_of_two_who_wait_one_is_told(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_two_waiting_agents_one_gets_the_run(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other would only lose the claim; it waits on, for the next run."""
     monkeypatch.setattr(patience, "RESERVED", 600.0)  # however slowly this test goes on
     both = [cloud.waiting(), cloud.waiting()]
@@ -171,7 +171,7 @@ def test_of_two_who_wait_one_is_told(cloud: Cloud, monkeypatch: pytest.MonkeyPat
     assert ids(other.result(20)) == [second]
 
 
-def test_a_run_that_nobody_takes_is_told_again(cloud: Cloud) -> None:
+def test_a_run_that_nobody_takes_is_announced_again(cloud: Cloud) -> None:
     """Whoever was told first may have died."""
     both = [cloud.waiting(), cloud.waiting()]
     run = cloud.run()
@@ -190,7 +190,7 @@ def test_a_server_that_stops_keeps_nobody(tmp_path: Path, waiters: list[float]) 
     assert "embedded-cloud" not in {thread.name for thread in threading.enumerate() if thread not in before}
 
 
-def test_who_goes_away_is_told_of_nothing(cloud: Cloud) -> None:
+def test_an_agent_that_goes_away_gets_no_run(cloud: Cloud) -> None:
     """A run that was kept for somebody who has gone would start late."""
     body = b'{"query": "mutation { get_runs_in_queue(input: {tenant_id: \\"%s\\"}) { flow_run_ids } }"}'
     content = body % cloud.tenant_id.encode()

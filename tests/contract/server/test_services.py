@@ -99,7 +99,7 @@ def test_a_run_is_never_planned_twice(cloud: Embedded) -> None:
         again.database.close()
 
 
-def test_a_run_that_somebody_deleted_or_cancelled_is_not_planned_again(cloud: Embedded) -> None:
+def test_a_deleted_or_cancelled_run_is_not_planned_again(cloud: Embedded) -> None:
     """The others stay."""
     flow = cloud.flow(cloud.project(), schedule=daily())
     first, second, *_ = cloud.queue(before="2050-01-03T00:00:00Z")

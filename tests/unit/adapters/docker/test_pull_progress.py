@@ -27,7 +27,7 @@ LINES: list[dict[str, Any]] = [
 ]
 
 
-def test_a_pull_is_told_from_its_start_to_its_end() -> None:
+def test_a_pull_is_logged_from_its_start_to_its_end() -> None:
     """Layers and megabytes while it goes on, the duration at its end."""
     heard = Heard()
     progress = PullProgress(image=IMAGE, flow_run_id=RUN, tell=heard, every=0.01)

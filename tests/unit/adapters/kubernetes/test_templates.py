@@ -59,7 +59,7 @@ class TestOrder:
         with pytest.raises(ConfigurationError, match=r"agent's job template .* nowhere: there is no such file"):
             templates.of_agent("nowhere", fetch=fetch)
 
-    def test_trouble_that_passes(self) -> None:
+    def test_a_problem_that_passes(self) -> None:
         """A place that does not answer now refuses nothing."""
         with pytest.raises(PlatformUnavailable):
             templates.of_run(KubernetesRun(job_template_path="slow"), fetch=fetch)

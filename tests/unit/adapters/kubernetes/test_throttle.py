@@ -68,7 +68,7 @@ def test_the_server_asks_for_time() -> None:
     assert times(clock, throttle, 1) == [LONGEST_HOLD]
 
 
-def test_the_server_asks_for_time_while_somebody_waits() -> None:
+def test_the_server_asks_for_time_while_a_client_waits() -> None:
     """Whoever waits for its turn already waits longer."""
     clock = Clock()
     throttle = clock.throttled(10, 1)

@@ -288,7 +288,7 @@ def test_other_containers(main_code: int | None) -> None:
         )
 
 
-def test_kinds_of_trouble() -> None:
+def test_kinds_of_problems() -> None:
     """One word for what is one trouble in two words of the node."""
     pods = [
         waits("ErrImagePull"),

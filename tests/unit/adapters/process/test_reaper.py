@@ -35,7 +35,7 @@ def started(children: list["subprocess.Popen[bytes]"]) -> "subprocess.Popen[byte
     return children[-1]
 
 
-def test_an_end_is_told_at_once(children: list["subprocess.Popen[bytes]"]) -> None:
+def test_an_end_is_reported_at_once(children: list["subprocess.Popen[bytes]"]) -> None:
     """However a child ended, in milliseconds; a busy machine gets more."""
     reaper = Reaper()
     with reaper.ended() as names:

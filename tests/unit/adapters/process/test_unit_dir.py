@@ -117,7 +117,7 @@ def test_a_unit_removed_meanwhile_is_made_anew(unit: UnitDir, monkeypatch: pytes
         assert unit.begin(SUBMISSION) is None
 
 
-def test_a_file_in_the_way_is_somebody_elses(unit: UnitDir) -> None:
+def test_a_foreign_file_in_the_way_is_kept(unit: UnitDir) -> None:
     """What is no directory was not made by an agent, and is left alone."""
     unit.path.parent.mkdir()
     unit.path.write_text("mine", encoding="ascii")

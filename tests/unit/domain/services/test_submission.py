@@ -56,7 +56,7 @@ def test_creating_again_finds_the_unit(harness: SubmissionHarness) -> None:
 
 
 @pytest.mark.parametrize("trouble", [PlatformUnavailable("busy"), PlatformForbidden("no")], ids=["busy", "forbidden"])
-def test_trouble_that_passes_is_sat_out(harness: SubmissionHarness, trouble: PlatformError) -> None:
+def test_a_passing_failure_is_waited_out(harness: SubmissionHarness, trouble: PlatformError) -> None:
     """The platform is away for a while: the run starts when it is back."""
     harness.platform.fail_next("create", trouble, times=5)
 
@@ -75,7 +75,7 @@ def test_an_answer_that_was_lost_costs_no_second_unit(harness: SubmissionHarness
     assert len(harness.platform.created) == 1
 
 
-def test_trouble_that_stays_is_raised_at_the_deadline(harness: SubmissionHarness) -> None:
+def test_a_lasting_failure_is_raised_at_the_deadline(harness: SubmissionHarness) -> None:
     """Neither before nor long after; the last try is at the deadline itself."""
     harness.platform.fail_next("create", PlatformUnavailable("busy"), times=1000)
     start = harness.clock.monotonic()

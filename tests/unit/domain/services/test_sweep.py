@@ -296,7 +296,7 @@ def test_a_unit_whose_end_still_means_something_is_not_removed(harness: SweepHar
     assert len(harness.platform.units()) == 1
 
 
-def test_trouble_removing_one_unit_does_not_keep_the_others(harness: SweepHarness) -> None:
+def test_a_unit_that_cannot_be_removed_does_not_keep_the_others(harness: SweepHarness) -> None:
     """It is told, and tried at the next sweep."""
     for _ in range(2):
         run_id, name = harness.started()

@@ -178,7 +178,7 @@ def test_a_lost_answer_of_a_stop(harness: SweepHarness) -> None:
     assert len(harness.cloud.logs(run_id)) == 1
 
 
-def test_trouble_with_findings_stops_no_report(harness: SweepHarness) -> None:
+def test_a_finding_that_fails_stops_no_report(harness: SweepHarness) -> None:
     """It becomes words in the log."""
     run_id, _ = stuck(harness)
     harness.platform.fail_next("account", PlatformUnavailable("no events"))

@@ -34,7 +34,7 @@ def follow(cloud: InMemoryCloudApi, clock: ManualClock, seconds: float = 600) ->
     return made, told, warned
 
 
-def test_states_and_lines_are_told_once_and_the_last_lines_are_waited_for() -> None:
+def test_states_and_lines_are_shown_once_and_the_last_lines_are_waited_for() -> None:
     """A flow process sends its last lines after its last state."""
     cloud = InMemoryCloudApi()
     run_id = cloud.add_flow_run()

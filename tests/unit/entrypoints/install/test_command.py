@@ -195,7 +195,7 @@ def test_the_words_about_the_placeholder_name_the_namespace() -> None:
     assert "--existing-secret prefect-agent" in words
 
 
-def test_with_an_own_image_nobody_is_told_to_build_one() -> None:
+def test_with_an_own_image_no_message_asks_to_build_one() -> None:
     """The hint is for those who have none."""
     result = run("install --token T --image registry.example.com/agent@sha256:abc")
 

@@ -104,7 +104,7 @@ def test_a_loop_ends_when_it_says_so() -> None:
     assert (loop.turns, loop.clock.pauses, loop.supervisor.fatal) == (3, [], None)
 
 
-def test_passing_trouble_never_ends_a_loop() -> None:
+def test_a_passing_failure_never_ends_a_loop() -> None:
     """It is told, and tried again after growing pauses."""
     loop = Loop(*[CloudUnavailable("away")] * 20, True, PlatformUnavailable("busy"), False).run()
 
@@ -124,7 +124,7 @@ def test_a_loop_waits_as_long_as_the_server_asks() -> None:
     assert loop.clock.pauses == [7, 1.0, 120.0]
 
 
-def test_a_bug_is_told_with_its_traceback() -> None:
+def test_a_bug_is_reported_with_its_traceback() -> None:
     """One bug does not silence a loop."""
     loop = Loop(ValueError("oops"), False).run()
 
@@ -252,7 +252,7 @@ def test_the_first_fatal_error_is_the_one_that_counts() -> None:
     assert supervisor.fatal.code == 77
 
 
-def test_a_failed_loop_that_is_told_to_stop_stops() -> None:
+def test_a_failed_loop_that_shall_stop_stops() -> None:
     """It does not try again, and does not wait."""
     loop = Loop(CloudUnavailable("away"), True)
     loop.over.set()

@@ -195,7 +195,7 @@ def test_a_paused_agent_is_well_and_not_ready(agent: Watched) -> None:
 
 
 @pytest.mark.parametrize("name", [events.CLOUD_TROUBLE, events.PLATFORM_TROUBLE, events.BUG])
-def test_trouble_is_shown(agent: Watched, name: str) -> None:
+def test_a_problem_is_shown(agent: Watched, name: str) -> None:
     """The last thing that went wrong, in words; it is no ill health by itself."""
     agent.hear(name, "something")
 
@@ -255,7 +255,7 @@ def test_an_agent_at_its_limit_is_busy_not_unwell(agent: Watched) -> None:
     assert agent.facts()["busy"] is False
 
 
-def test_a_busy_agent_still_shows_its_trouble(agent: Watched) -> None:
+def test_a_busy_agent_still_shows_its_problem(agent: Watched) -> None:
     """A poll that did not ask proves nothing about the Cloud."""
     agent.hear(events.KEY_REFUSED, "no such key")
     agent.hear(events.POLLED, busy=True)

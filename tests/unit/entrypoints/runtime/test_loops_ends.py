@@ -114,7 +114,7 @@ def test_a_run_that_is_cancelled_before_it_starts(waiting_harness: AgentHarness,
     assert "Failed" not in [state for state, _ in harness.cloud.flow_run(run).history]
 
 
-def test_a_bug_in_the_background_is_told(harness: AgentHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_in_the_background_is_reported(harness: AgentHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """The pool does not keep it to itself, and the stop is tried again (promise P3)."""
     agent = harness.agent(attrs.evolve(FAST, cancel_grace=0)).start()
     run, _ = started(harness, agent)

@@ -111,7 +111,7 @@ def test_what_is_in_hand_goes_on(harness: AgentHarness, cloud: WaitingCloud) -> 
     cloud.bell.set()
 
 
-def test_trouble_while_it_waits(harness: AgentHarness, cloud: WaitingCloud) -> None:
+def test_a_failure_while_it_waits_ends_the_wait(harness: AgentHarness, cloud: WaitingCloud) -> None:
     """Is trouble of a poll: it is told, and after a pause the Cloud is asked again."""
     cloud.trouble = CloudUnavailable("the server was stopped")
     agent = harness.agent(FAST).start()

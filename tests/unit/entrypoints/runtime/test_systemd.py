@@ -62,7 +62,7 @@ def test_ready_after_the_first_good_poll_and_once(systemd: Systemd) -> None:
 
 
 @pytest.mark.parametrize("name", [events.CLOUD_TROUBLE, events.PLATFORM_TROUBLE, events.BUG])
-def test_trouble_is_the_status_until_a_poll_is_good(systemd: Systemd, name: str) -> None:
+def test_a_problem_is_the_status_until_a_poll_succeeds(systemd: Systemd, name: str) -> None:
     """`systemctl status` shows what is wrong now, not what was."""
     told = notifier(systemd)
     told.take(event(events.POLLED))
@@ -88,7 +88,7 @@ def test_a_start_that_waits_asks_for_more_time(systemd: Systemd) -> None:
     ]
 
 
-def test_trouble_before_the_first_poll_is_not_ready(systemd: Systemd) -> None:
+def test_a_problem_before_the_first_poll_is_not_ready(systemd: Systemd) -> None:
     """Ready comes when it is over."""
     told = notifier(systemd)
 
@@ -154,7 +154,7 @@ def test_where_nobody_listens_nothing_is_done(address: str) -> None:
     assert environ == {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "10000000"}
 
 
-def test_a_listener_that_is_gone_is_no_trouble(tmp_path: Path) -> None:
+def test_a_listener_that_is_gone_is_no_problem(tmp_path: Path) -> None:
     """How the agent is told must not change how it is."""
     told = Notifier.from_environ({"NOTIFY_SOCKET": str(tmp_path / "gone")})
 

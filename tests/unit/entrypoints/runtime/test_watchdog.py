@@ -160,7 +160,7 @@ def test_a_long_step_may_say_that_it_gets_on(guarded: Guarded) -> None:
         assert guarded.heard.names() == []
 
 
-def test_a_pause_after_trouble_is_no_stall(guarded: Guarded) -> None:
+def test_a_pause_after_a_failure_is_no_stall(guarded: Guarded) -> None:
     """Only steps take time: a server may ask for minutes."""
     looks: list[str] = []
 

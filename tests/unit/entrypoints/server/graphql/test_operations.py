@@ -80,7 +80,7 @@ def test_what_is_secret_is_not_served(cloud: Embedded, name: str) -> None:
         assert (status, body["errors"][0]["extensions"]["code"]) == (400, "GRAPHQL_VALIDATION_FAILED")
 
 
-def test_secrets_are_told_by_name(cloud: Embedded) -> None:
+def test_secrets_are_reported_by_name(cloud: Embedded) -> None:
     """One at a time; the names can be listed."""
     for name in ("b", "a"):
         cloud.change("set_secret", "success", name=name, value={"of": name})

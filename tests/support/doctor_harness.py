@@ -32,7 +32,7 @@ class Found:
 
 
 @attrs.frozen
-class Place:
+class DoctorHarness:
     """A home and a Cloud of one's own."""
 
     home: Path
