@@ -55,7 +55,7 @@ from prefect.agent.domain.model.flow_runs import (
     TaskRun,
     TaskRunId,
 )
-from prefect.agent.domain.model.orders import FlowDraft, FlowReference, RunOrder, RunStory, Told
+from prefect.agent.domain.model.orders import FlowDraft, FlowReference, RunOrder, RunStory, StoryEntry
 from prefect.agent.domain.model.run_configs import (
     DockerRun,
     KubernetesRun,
@@ -150,12 +150,12 @@ __all__ = [
     "State",
     "Step",
     "Storage",
+    "StoryEntry",
     "Submission",
     "SubmissionRefused",
     "TaskRun",
     "TaskRunId",
     "Tenant",
-    "Told",
     "Unauthorised",
     "Unavailable",
     "Unit",

@@ -11,7 +11,7 @@ from prefect.agent.adapters.fakes.cloud_store import Store, view
 from prefect.agent.adapters.fakes.failing import FallibleCloudApi
 from prefect.agent.domain.errors import RequestRejected
 from prefect.agent.domain.model.flow_runs import Flow, FlowRun, FlowRunId, SimpleAttempt
-from prefect.agent.domain.model.orders import FlowDraft, FlowReference, RunOrder, RunStory, Told
+from prefect.agent.domain.model.orders import FlowDraft, FlowReference, RunOrder, RunStory, StoryEntry
 from prefect.agent.domain.model.run_configs import UniversalRun
 from prefect.agent.domain.model.states import Phase, State
 from prefect.agent.ports.cloud_api import LogLine
@@ -78,8 +78,8 @@ class OrderingCloudApi(FallibleCloudApi):
                 return None
             mark = after if isinstance(after, _Position) else _Position()
             lines = [line for line in self._logs if line.flow_run_id == run_id]
-            states = [Told(at=None, name=name, message=message) for name, message in row.history]
-            news = (*states[mark.states :], *map(_told, lines[mark.lines :]))
+            states = [StoryEntry(at=None, name=name, message=message) for name, message in row.history]
+            news = (*states[mark.states :], *map(_entry, lines[mark.lines :]))
             return RunStory(state=view(row, self._now()).state, news=news, mark=_Position(len(states), len(lines)))
 
     def _flows(self) -> list[Flow]:
@@ -91,5 +91,5 @@ def _draft(flow: Flow) -> FlowRun:
     return FlowRun(id=DRAFT, attempt=SimpleAttempt("1"), state=waiting, flow=flow, name="draft")
 
 
-def _told(line: LogLine) -> Told:
-    return Told(at=line.timestamp, name=line.name, message=line.message, level=line.level)
+def _entry(line: LogLine) -> StoryEntry:
+    return StoryEntry(at=line.timestamp, name=line.name, message=line.message, level=line.level)

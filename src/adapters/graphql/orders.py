@@ -14,7 +14,7 @@ from prefect.agent.adapters.graphql.transport import Transport
 from prefect.agent.adapters.phases import named_state
 from prefect.agent.domain.errors import CloudError, OutcomeUnknown, RequestRejected
 from prefect.agent.domain.model.flow_runs import FlowRunId
-from prefect.agent.domain.model.orders import RunOrder, RunStory, Told
+from prefect.agent.domain.model.orders import RunOrder, RunStory, StoryEntry
 from prefect.agent.domain.times import iso
 
 REFUSALS: Final = frozenset({"REFUSED", "NOT_FOUND", "FORBIDDEN"})
@@ -74,7 +74,7 @@ def create(transport: Transport, order: RunOrder) -> FlowRunId:
 def read_story(transport: Transport, run_id: FlowRunId, after: object) -> RunStory | None:
     """Read what is new; errors as ``CloudApi.run_story`` has them."""
     mark = after if isinstance(after, _Mark) else _Mark()
-    news: list[Told] = []
+    news: list[StoryEntry] = []
     lines: dict[str, datetime | None] = {}
     row: Mapping[str, Any] = {}
     version = mark.version
@@ -84,9 +84,9 @@ def read_story(transport: Transport, run_id: FlowRunId, after: object) -> RunSto
         if not row:
             return None
         states, logs = list(map(mapping, items(row.get("states")))), list(map(mapping, items(row.get("logs"))))
-        news += [_told(state, text(state.get("state"))) for state in states]
+        news += [_entry(state, text(state.get("state"))) for state in states]
         news += [
-            _told(line, text(line.get("name")), text(line.get("level")) or "INFO")
+            _entry(line, text(line.get("name")), text(line.get("level")) or "INFO")
             for line in logs
             if text(line.get("id")) not in mark.seen | lines.keys()
         ]
@@ -95,7 +95,7 @@ def read_story(transport: Transport, run_id: FlowRunId, after: object) -> RunSto
         if len(logs) < PAGE:
             break
     state = named_state(text(row.get("state")), text(row.get("state_message")))
-    ordered = sorted(news, key=lambda told: told.at or _FIRST)
+    ordered = sorted(news, key=lambda entry: entry.at or _FIRST)
     return RunStory(state=state, news=ordered, mark=_next_mark(mark, version, lines))
 
 
@@ -111,8 +111,8 @@ def address(transport: Transport, run_id: FlowRunId, backend: str, tenant_id: st
     return f"{page}/{slugs[0]}/flow-run/{run_id}" if page and slugs and slugs[0] else ""
 
 
-def _told(row: Mapping[str, Any], name: str, level: str = "") -> Told:
-    return Told(at=moment(row.get("timestamp")), name=name, message=text(row.get("message")), level=level)
+def _entry(row: Mapping[str, Any], name: str, level: str = "") -> StoryEntry:
+    return StoryEntry(at=moment(row.get("timestamp")), name=name, message=text(row.get("message")), level=level)
 
 
 def _next_mark(mark: _Mark, version: int, lines: Mapping[str, datetime | None]) -> _Mark:

@@ -67,7 +67,7 @@ class RunOrder:
 
 
 @attrs.frozen(kw_only=True)
-class Told:
+class StoryEntry:
     """One entry of a run's story: a state, or a line of its log.
 
     Attributes:
@@ -98,7 +98,7 @@ class RunStory:
     """
 
     state: State
-    news: Sequence[Told] = ()
+    news: Sequence[StoryEntry] = ()
     mark: object = None
 
 

@@ -7,7 +7,7 @@ import attrs
 
 from prefect.agent.domain.errors import CloudUnavailable, RequestRejected, asked_to_wait
 from prefect.agent.domain.model.flow_runs import FlowRunId
-from prefect.agent.domain.model.orders import RunStory, Told
+from prefect.agent.domain.model.orders import RunStory, StoryEntry
 from prefect.agent.domain.model.states import State
 from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.cloud_api import CloudApi
@@ -38,7 +38,7 @@ class Follow:
 
     cloud: CloudApi
     clock: Clock
-    tell: Callable[[Told], None]
+    tell: Callable[[StoryEntry], None]
     warn: Callable[[str], None]
     seconds: float
     _mark: object = None
@@ -72,8 +72,8 @@ class Follow:
         if story is None:
             raise RequestRejected(f"the flow run {run_id} was deleted")
         self._mark = story.mark
-        for told in story.news:
-            self.tell(told)
+        for entry in story.news:
+            self.tell(entry)
         return story, LOOK_EVERY
 
     def _bear(self, problem: CloudUnavailable) -> None:

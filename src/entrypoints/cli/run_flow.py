@@ -15,7 +15,7 @@ from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.orders import (
     FlowDraft,
     RunOrder,
-    Told,
+    StoryEntry,
     due_time,
     flow_reference,
     parameter,
@@ -130,9 +130,11 @@ class _Text:
         if address:
             outlet.say(escaped(address))
 
-    def told(self, told: Told) -> None:
-        at = f"{told.at:%H:%M:%S} " if told.at else ""
-        what = f"{told.name}: {told.message}" if told.is_state else f"  {told.level:<7} {told.name}: {told.message}"
+    def entry(self, entry: StoryEntry) -> None:
+        at = f"{entry.at:%H:%M:%S} " if entry.at else ""
+        what = (
+            f"{entry.name}: {entry.message}" if entry.is_state else f"  {entry.level:<7} {entry.name}: {entry.message}"
+        )
         outlet.say(escaped_lines(f"{at}{what}"))
 
     def ended(self, state: State | None, _code: int) -> None:
@@ -148,10 +150,10 @@ class _Json:
         flow = {"id": draft.run.flow.id, "name": draft.run.flow.name, "project": draft.project or None}
         self._say({"kind": "created", "id": run_id, "url": address or None, "flow": flow})
 
-    def told(self, told: Told) -> None:
-        kind = "state" if told.is_state else "log"
-        fields: dict[str, Any] = {"kind": kind, "at": told.at and told.at.isoformat(), "name": told.name}
-        self._say({**fields, **({} if told.is_state else {"level": told.level}), "message": told.message})
+    def entry(self, entry: StoryEntry) -> None:
+        kind = "state" if entry.is_state else "log"
+        fields: dict[str, Any] = {"kind": kind, "at": entry.at and entry.at.isoformat(), "name": entry.name}
+        self._say({**fields, **({} if entry.is_state else {"level": entry.level}), "message": entry.message})
 
     def ended(self, state: State | None, code: int) -> None:
         self._say({"kind": "ended", "state": state and state.name, "exit_code": code})
@@ -176,7 +178,7 @@ def _run(cloud: "CloudApi", flow: str, given: Mapping[str, Any], show: _Text | _
     if not given["watch"]:
         return 0
     try:
-        follow = Follow(cloud=cloud, clock=clock, tell=show.told, warn=_warn, seconds=given["timeout"])
+        follow = Follow(cloud=cloud, clock=clock, tell=show.entry, warn=_warn, seconds=given["timeout"])
         state = follow(run_id)
     except KeyboardInterrupt:
         _say_it_goes_on(run_id, "Stopped watching")

@@ -7,7 +7,7 @@ import pytest
 
 from prefect.agent.adapters.fakes import InMemoryCloudApi, ManualClock
 from prefect.agent.domain.errors import CloudUnavailable
-from prefect.agent.domain.model.orders import Told
+from prefect.agent.domain.model.orders import StoryEntry
 from prefect.agent.entrypoints.cli.following import PATIENCE, Follow
 from prefect.agent.ports.clock import Wake
 from prefect.agent.ports.cloud_api import LogLine
@@ -27,11 +27,13 @@ class ActingClock(ManualClock):
         return False
 
 
-def follow(cloud: InMemoryCloudApi, clock: ManualClock, seconds: float = 600) -> tuple[Follow, list[Told], list[str]]:
+def follow(
+    cloud: InMemoryCloudApi, clock: ManualClock, seconds: float = 600
+) -> tuple[Follow, list[StoryEntry], list[str]]:
     """Something that follows, what it tells and what it warns of."""
-    told, warned = list[Told](), list[str]()
-    made = Follow(cloud=cloud, clock=clock, tell=told.append, warn=warned.append, seconds=seconds)
-    return made, told, warned
+    entries, warned = list[StoryEntry](), list[str]()
+    made = Follow(cloud=cloud, clock=clock, tell=entries.append, warn=warned.append, seconds=seconds)
+    return made, entries, warned
 
 
 def test_states_and_lines_are_shown_once_and_the_last_lines_are_waited_for() -> None:
@@ -47,13 +49,13 @@ def test_states_and_lines_are_shown_once_and_the_last_lines_are_waited_for() -> 
         if pause == 5:
             cloud.write_logs([LogLine(flow_run_id=run_id, message="the last line")])
 
-    following, told, warned = follow(cloud, ActingClock(act))
+    following, entries, warned = follow(cloud, ActingClock(act))
     end = following(run_id)
 
     assert end is not None
     assert end.name == "Success"
-    assert [each.name for each in told] == ["Scheduled", "Running", "Success", "agent"]
-    assert told[-1].message == "the last line"
+    assert [each.name for each in entries] == ["Scheduled", "Running", "Success", "agent"]
+    assert entries[-1].message == "the last line"
     assert not warned
 
 
@@ -72,7 +74,7 @@ def test_a_cloud_that_is_away_for_a_while_is_borne_and_said_once() -> None:
     cloud = InMemoryCloudApi()
     run_id = cloud.add_flow_run()
     cloud.fail_next("run_story", CloudUnavailable("no answer"), times=5)
-    following, told, warned = follow(
+    following, entries, warned = follow(
         cloud, ActingClock(lambda pause: cloud.set_state(run_id, "Cancelled") if pause == 8 else None)
     )
 
@@ -81,7 +83,7 @@ def test_a_cloud_that_is_away_for_a_while_is_borne_and_said_once() -> None:
     assert end is not None
     assert end.is_cancelled
     assert warned == ["no answer; looking again"]
-    assert [each.name for each in told] == ["Scheduled", "Cancelled"]
+    assert [each.name for each in entries] == ["Scheduled", "Cancelled"]
 
 
 def test_a_cloud_that_stays_away_ends_the_watch() -> None:
