@@ -21,7 +21,12 @@ class Proposed(click.types.StringParamType):
     def __init__(self, words: Words) -> None:
         self._words = words
 
-    def shell_complete(self, _ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's own names
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[CompletionItem]:
         """Return the words that begin with *incomplete*."""
         return [CompletionItem(word) for word in sorted({*self._words()}) if word.startswith(incomplete)]
 
@@ -32,7 +37,12 @@ class PathText(click.types.StringParamType):
     def __init__(self, kind: str) -> None:
         self._kind = kind
 
-    def shell_complete(self, _ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's own names
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[CompletionItem]:
         """Return what lets the shell propose paths that begin with *incomplete*."""
         return [CompletionItem(incomplete, type=self._kind)]
 

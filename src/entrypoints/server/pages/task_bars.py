@@ -51,11 +51,7 @@ class Scale:
 
     start: float
     end: float
-    origin: float = attrs.field()
-
-    @origin.default
-    def _begins_at_once(self) -> float:
-        return self.start
+    origin: float = attrs.field(default=attrs.Factory(lambda self: self.start, takes_self=True))
 
     def place(self, second: float) -> float:
         """Where a time lies; times outside lie at the edge."""
