@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from typing import Final
 
 import attrs
 
@@ -24,6 +25,9 @@ from prefect.agent.entrypoints.settings.policies import warning
 from prefect.agent.ports import events
 from prefect.agent.ports.cloud_api import Tenant
 from prefect.agent.ports.events import Event
+
+LAST_WORDS: Final = 5.0
+"""Seconds for which an agent that has stopped waits at most until it is written why."""
 
 
 @attrs.frozen(kw_only=True)
@@ -191,7 +195,7 @@ class Life:
                 names=parts.board.starting,
                 cause=self._cause,
             )
-            return not over.is_set() and draining.step(over)
+            return draining.step(over)
 
         thread = threading.Thread(target=narrate, name="last-words", daemon=True)
         thread.start()
@@ -199,6 +203,8 @@ class Life:
             yield
         finally:
             over.set()
+            if parts.wakes.stopping.is_set():  # it is said also if nothing was left to wait for
+                thread.join(LAST_WORDS)
 
     def _every(self, seconds: float | None, name: str, act: Callable[[], None]) -> AbstractContextManager[None]:
         return periodically(self.parts.supervisor, self.parts.clock, seconds, name, act)

@@ -96,5 +96,6 @@ def as_version_4(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(
             "DROP TABLE cloud_lock; ALTER TABLE auth_api_key DROP COLUMN scope; "
-            "ALTER TABLE auth_api_key DROP COLUMN made_by; PRAGMA user_version = 4;"
+            "ALTER TABLE auth_api_key DROP COLUMN made_by; DROP INDEX flow_run_8; DROP INDEX flow_run_9; "
+            "DROP INDEX flow_run_10; PRAGMA user_version = 4;"
         )

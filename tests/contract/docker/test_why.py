@@ -157,7 +157,7 @@ def test_an_image_that_cannot_be_pulled_is_told_once(machine: Machine) -> None:
 
     wait_until(lambda: tries() >= 4, 60, "it was tried again")
     log = machine.log("ann")
-    assert log.count("Pulling the image no-registry.invalid/flow:1") == 1, log
+    assert log.count("Pulling the image no-registry.invalid/flow:1\n") == 1, log
     assert log.count("The image no-registry.invalid/flow:1 could not be pulled") == 1, log
 
 

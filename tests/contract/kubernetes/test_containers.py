@@ -193,7 +193,7 @@ def test_a_lost_node_is_said_while_the_pod_counts_as_running(pod_harness: PodHar
 
     evicting = {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager", "message": "taints"}
     pod_harness.kubelet.play(pod_harness.harness.pod_name(unit.name), {"conditions": [evicting]})
-    once(pod_harness.platform, unit.name, lambda found: str(found.evidence) == "DeletionByTaintManager, taints", 20)
+    once(pod_harness.platform, unit.name, lambda found: str(found.evidence) == "DeletionByTaintManager, taints")
 
 
 def test_used_up_restarts_are_no_deletion(pod_harness: PodHarness) -> None:

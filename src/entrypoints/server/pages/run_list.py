@@ -5,7 +5,7 @@ unless a filter leaves so few rows that sorting these is less work.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -156,19 +156,18 @@ def _places(
     """Ids and places of *most* rows: of one more than a page has."""
     where = Where()
     full = {**expression, "tenant_id": {"_eq": view.tenant["id"]}, column: _known(expression.get(column))}
-    named = _named(view, name) if name else None
-    if named is not None:
-        full["id"] = {"_in": named}
-    needles = [json.dumps(label) for label in expression.get("labels", {}).get("_contains", ())]
+    tests = _tests(expression, name)
+    is_narrow = _are_few(view, expression)
+    chosen = None if is_narrow else _first_few(view, tests)
+    if chosen is not None:
+        full["id"] = {"_in": chosen}
+    texts = [test for test in tests if test.is_text]
     # A text search first: it is many times faster than reading the labels of each run as JSON.
-    parts = ["instr(t0.labels, ?)"] * len(needles) + [where.sql(_TABLE, full, narrow=True)]
-    params = [*needles, *where.params]
-    if name and named is None:
-        parts, params = [*parts, _NAMED], [*params, pattern(name)]
+    parts = [*(test.sql for test in texts), where.sql(_TABLE, full, narrow=True)]
+    params = [*(one for test in texts for one in test.params), *where.params]
     if start:
         parts, params = [*parts, f"(t0.{column}, t0.id) {'<' if descending else '>'} (?, ?)"], [*params, *start]
-    is_narrow = named is not None or _are_few(view, expression)
-    hint = "" if is_narrow else f"INDEXED BY {_index(column)}"
+    hint = "" if is_narrow or chosen is not None else f"INDEXED BY {_index(column)}"
     way = "DESC" if descending else "ASC"
     statement = (
         f"SELECT t0.id, t0.{column} AS place FROM flow_run t0 {hint} WHERE {' AND '.join(parts)} "
@@ -177,13 +176,51 @@ def _places(
     return view.sql("flow_run", statement, params)
 
 
-_NAMED: Final = "t0.name LIKE ? ESCAPE '\\'"
+@attrs.frozen(kw_only=True)
+class _Test:
+    """What a filter demands of one column, which has an index.
+
+    Attributes:
+        is_text: Whether it looks into a text, and the index is read from its beginning to its end.
+    """
+
+    column: str
+    sql: str
+    params: Sequence[str]
+    is_text: bool = True
 
 
-def _named(view: View, name: str) -> list[str] | None:
-    """Ids of runs with *name* in theirs, by the index of names alone; None if they are not few."""
-    statement = f"SELECT t0.id FROM flow_run t0 INDEXED BY {_index('name')} WHERE {_NAMED} LIMIT {FEW + 1}"
-    found = [row["id"] for row in view.sql("flow_run", statement, [pattern(name)])]
+def _tests(expression: Mapping[str, Any], name: str) -> list[_Test]:
+    """Tests of a filter that may leave few runs, those that are found first before those that are looked for."""
+    tests = []
+    for column in TIMES.values():
+        wanted = [(sign, expression.get(column, {}).get(key)) for key, sign in (("_gte", ">="), ("_lt", "<"))]
+        bounds = [(sign, value) for sign, value in wanted if value]
+        if bounds:
+            sql = " AND ".join(f"t0.{column} {sign} ?" for sign, _ in bounds)
+            tests.append(_Test(column=column, sql=sql, params=[value for _, value in bounds], is_text=False))
+    needles = [json.dumps(label) for label in expression.get("labels", {}).get("_contains", ())]
+    if needles:
+        sql = " AND ".join(["instr(t0.labels, ?)"] * len(needles))
+        tests.append(_Test(column="labels", sql=sql, params=needles))
+    if name:
+        tests.append(_Test(column="name", sql="t0.name LIKE ? ESCAPE '\\'", params=[pattern(name)]))
+    return tests
+
+
+def _first_few(view: View, tests: Sequence[_Test]) -> list[str] | None:
+    """Ids of the runs that pass the first test that leaves few; None if none does."""
+    for test in tests:
+        found = _few(view, test)
+        if found is not None:
+            return found
+    return None
+
+
+def _few(view: View, test: _Test) -> list[str] | None:
+    """Ids of the runs that pass, by the index of the column alone; None if they are not few."""
+    statement = f"SELECT t0.id FROM flow_run t0 INDEXED BY {_index(test.column)} WHERE {test.sql} LIMIT {FEW + 1}"
+    found = [row["id"] for row in view.sql("flow_run", statement, list(test.params))]
     return found if len(found) <= FEW else None
 
 

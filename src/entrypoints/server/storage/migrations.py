@@ -136,7 +136,13 @@ DROP INDEX flow_run_6;
 CREATE INDEX flow_run_6 ON flow_run (state_timestamp, state, flow_id, tenant_id);
 """
 
-STEPS: Final[Mapping[int, str]] = {2: _TO_2, 3: _TO_3, 4: _TO_4, 5: _TO_5, 6: _TO_6, 7: _TO_7}
+_TO_8: Final = """
+CREATE INDEX flow_run_8 ON flow_run (labels);
+CREATE INDEX flow_run_9 ON flow_run (scheduled_start_time);
+CREATE INDEX flow_run_10 ON flow_run (end_time);
+"""
+
+STEPS: Final[Mapping[int, str]] = {2: _TO_2, 3: _TO_3, 4: _TO_4, 5: _TO_5, 6: _TO_6, 7: _TO_7, 8: _TO_8}
 """SQL that makes a version from the one before it."""
 
 SCHEMA_VERSION: Final = max(STEPS)

@@ -285,6 +285,9 @@ _ALL: Final = (
             "agent_id",
             "state_timestamp, state, flow_id, tenant_id",  # all that a count over time needs
             "state, state_start_time",
+            "labels",
+            "scheduled_start_time",
+            "end_time",
         ),
         cascades={"flow_id": "flow"},
         private={"due": TIME},  # when it is to be given to an agent (domain.cloud.selection.due_time)
