@@ -267,14 +267,8 @@ _ALL: Final = (
             "task_runs": ToMany("task_run", "flow_run_id"),
             "logs": ToMany("log", "flow_run_id"),
         },
-        defaults={
-            "labels": [],
-            "parameters": {},
-            "context": {},
-            "auto_scheduled": False,
-            "times_resurrected": 0,
-            "version": 0,
-        },
+        defaults={"labels": [], "parameters": {}, "context": {}}
+        | {"auto_scheduled": False, "times_resurrected": 0, "version": 0},
         unique=(("flow_id", "idempotency_key"),),
         indexes=(
             "tenant_id, labels, due WHERE due IS NOT NULL",
