@@ -12,30 +12,15 @@ from click.shell_completion import CompletionItem
 from prefect.agent.domain.errors import AgentError
 from prefect.agent.entrypoints import platforms
 
-Words = Callable[[], Iterable[str]]
+Propose = Callable[[str], Iterable[CompletionItem]]
+"""Takes the beginning of a word, returns what a shell proposes for it."""
 
 
 class Proposed(click.types.StringParamType):
-    """A text for which a shell proposes some words. Any other text is accepted, too: the command checks it."""
+    """A text for which a shell proposes something. Any other text is accepted, too: the command checks it."""
 
-    def __init__(self, words: Words) -> None:
-        self._words = words
-
-    def shell_complete(
-        self,
-        ctx: click.Context,  # noqa: ARG002 - click's own names
-        param: click.Parameter,  # noqa: ARG002
-        incomplete: str,
-    ) -> list[CompletionItem]:
-        """Return the words that begin with *incomplete*."""
-        return [CompletionItem(word) for word in sorted({*self._words()}) if word.startswith(incomplete)]
-
-
-class PathText(click.types.StringParamType):
-    """The path of a file or folder as a text: a shell proposes paths, the command checks it."""
-
-    def __init__(self, kind: str) -> None:
-        self._kind = kind
+    def __init__(self, propose: Propose) -> None:
+        self._propose = propose
 
     def shell_complete(
         self,
@@ -43,8 +28,18 @@ class PathText(click.types.StringParamType):
         param: click.Parameter,  # noqa: ARG002
         incomplete: str,
     ) -> list[CompletionItem]:
-        """Return what lets the shell propose paths that begin with *incomplete*."""
-        return [CompletionItem(incomplete, type=self._kind)]
+        """Return what is proposed for *incomplete*."""
+        return [*self._propose(incomplete)]
+
+
+def _one_of(words: Callable[[], Iterable[str]]) -> Propose:
+    """Propose those of the words that begin so."""
+    return lambda incomplete: [CompletionItem(word) for word in sorted({*words()}) if word.startswith(incomplete)]
+
+
+def _path(kind: str) -> Propose:
+    """Let the shell propose paths: of a ``file``, or of a ``dir``."""
+    return lambda incomplete: [CompletionItem(incomplete, type=kind)]
 
 
 def _platforms() -> Iterable[str]:
@@ -69,14 +64,14 @@ def _agents() -> Iterator[str]:
     return (agent.name for agent in running_agents())
 
 
-PLATFORM: Final[Any] = Proposed(_platforms)
+PLATFORM: Final[Any] = Proposed(_one_of(_platforms))
 """The name of a platform, or another spelling of an agent."""
 
-LABEL: Final[Any] = Proposed(_labels)
+LABEL: Final[Any] = Proposed(_one_of(_labels))
 """A label of an agent or a flow run."""
 
-AGENT: Final[Any] = Proposed(_agents)
+AGENT: Final[Any] = Proposed(_one_of(_agents))
 """The name of an agent that runs on this machine."""
 
-FILE: Final[Any] = PathText("file")
-FOLDER: Final[Any] = PathText("dir")
+FILE: Final[Any] = Proposed(_path("file"))
+FOLDER: Final[Any] = Proposed(_path("dir"))

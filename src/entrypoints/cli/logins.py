@@ -16,6 +16,26 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+KEY_FILE: Final = click.option(
+    "--token-file",
+    "--key-file",
+    "key_file",
+    metavar="PATH",
+    type=FILE,
+    help="Read the API key from this file; - reads the standard input. Default: PREFECT__CLOUD__API_KEY_FILE, else "
+    "PREFECT__CLOUD__API_KEY.",
+)
+API: Final = click.option(
+    "--api",
+    "-a",
+    metavar="URL",
+    help="Address of the Prefect API. Default: PREFECT__CLOUD__API, else Prefect Cloud.",
+)
+TENANT_ID: Final = click.option(
+    "--tenant-id",
+    metavar="UUID",
+    help="Id of the tenant. Default: PREFECT__CLOUD__TENANT_ID, else the tenant of the API key.",
+)
 _OPTIONS: Final = (
     click.option(
         "--token",
@@ -26,32 +46,15 @@ _OPTIONS: Final = (
         metavar="KEY",
         help="API key. Process lists show it: prefer --token-file.",
     ),
-    click.option(
-        "--token-file",
-        "--key-file",
-        "key_file",
-        metavar="PATH",
-        type=FILE,
-        help="Read the API key from this file; - reads the standard input. Default: PREFECT__CLOUD__API_KEY_FILE, else "
-        "PREFECT__CLOUD__API_KEY.",
-    ),
-    click.option(
-        "--api",
-        "-a",
-        metavar="URL",
-        help="Address of the Prefect API. Default: PREFECT__CLOUD__API, else Prefect Cloud.",
-    ),
+    KEY_FILE,
+    API,
     click.option(
         "--config",
         metavar="FILE",
         type=FILE,
         help="Read settings from this file. Default: PREFECT_AGENT_CONFIG, else the files of Prefect 1.x.",
     ),
-    click.option(
-        "--tenant-id",
-        metavar="UUID",
-        help="Id of the tenant. Default: PREFECT__CLOUD__TENANT_ID, else the tenant of the API key.",
-    ),
+    TENANT_ID,
 )
 
 LOGIN: Final = ("key", "key_file", "api", "config", "tenant_id")

@@ -8,6 +8,7 @@ import click
 
 from prefect.agent.entrypoints import platforms
 from prefect.agent.entrypoints.cli.completing import FILE, FOLDER, LABEL
+from prefect.agent.entrypoints.cli.logins import API, KEY_FILE, TENANT_ID
 from prefect.agent.ports.platform_options import PlatformOption
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -51,15 +52,7 @@ _COMMON: Final = (
         metavar="KEY",
         help="API key or token. Process lists show it: prefer --token-file, or PREFECT__CLOUD__API_KEY.",
     ),
-    click.option(
-        "--token-file",
-        "--key-file",
-        "key_file",
-        metavar="PATH",
-        type=FILE,
-        help="Read the API key from this file; - reads the standard input. Default: PREFECT__CLOUD__API_KEY_FILE, else "
-        "PREFECT__CLOUD__API_KEY.",
-    ),
+    KEY_FILE,
     click.option(
         "--flow-run-key",
         metavar="KEY",
@@ -73,17 +66,8 @@ _COMMON: Final = (
         help="Read the API key for flow runs from this file. Default: PREFECT_AGENT_FLOW_RUN_KEY_FILE, else "
         "PREFECT_AGENT_FLOW_RUN_KEY, else the agent's own key.",
     ),
-    click.option(
-        "--api",
-        "-a",
-        metavar="URL",
-        help="Address of the Prefect API. Default: PREFECT__CLOUD__API, else Prefect Cloud.",
-    ),
-    click.option(
-        "--tenant-id",
-        metavar="UUID",
-        help="Id of the tenant. Default: PREFECT__CLOUD__TENANT_ID, else the tenant of the API key.",
-    ),
+    API,
+    TENANT_ID,
     click.option(
         "--config",
         metavar="FILE",
