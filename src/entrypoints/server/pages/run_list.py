@@ -158,7 +158,8 @@ def _places(
     full = {**expression, "tenant_id": {"_eq": view.tenant["id"]}, column: _known(expression.get(column))}
     tests = _tests(expression, name)
     is_narrow = _are_few(view, expression)
-    chosen = None if is_narrow else _first_few(view, tests)
+    # What is sorted by is found along its index anyway.
+    chosen = None if is_narrow else _first_few(view, [test for test in tests if test.column != column])
     if chosen is not None:
         full["id"] = {"_in": chosen}
     texts = [test for test in tests if test.is_text]
