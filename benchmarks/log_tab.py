@@ -1,9 +1,9 @@
 """What a log tab costs while it is written to: ``python benchmarks/log_tab.py [lines a second]`` (10000).
 
-In turns, within one run: nobody writes; lines are written and nobody looks; lines are written into a log tab that is
-open in a real Chromium. Each time another client asks for what agents and people ask for. Server, writer, browser and
-that client are processes of their own and share the machine's cores; the browser, which is another machine's in life,
-gives way to the others (``nice``).
+In turns, within one run: no lines are written; lines are written and no tab is open; lines are written into a log tab
+that is open in a real Chromium. Each time another client asks for what agents and people ask for. Server, writer,
+browser and that client are processes of their own and share the machine's cores; the browser, which is another
+machine's in life, gives way to the others (``nice``).
 """
 
 import multiprocessing

@@ -53,7 +53,7 @@ def doctor(platform: str, output: str, **given: Any) -> None:
     outlet.know(secrets_of(given))
     try:
         found = list(_said(_checks(platforms.class_of(platform), with_patience(given)), output))
-    except (click.ClickException, BrokenPipeError):  # click ends quietly if nobody reads on
+    except (click.ClickException, BrokenPipeError):  # click ends quietly if the reader is gone
         raise
     except Exception as bug:  # noqa: BLE001 - a traceback leaves through the outlet only
         outlet.show(bug, f"Bug: {type(bug).__name__}: {bug}")

@@ -33,7 +33,7 @@ NEWS: Final = 500
 """Most lines that one event carries, whatever was written since the last one."""
 
 REST: Final = 1.0
-"""Seconds of rest after an event that left lines out: nobody reads so fast, and browsers have much to draw."""
+"""Seconds of rest after an event that left lines out: people do not read so fast, and browsers have much to draw."""
 
 CHUNK: Final = 5000
 """Lines of a download that are read at a time, if they are not too long together."""
