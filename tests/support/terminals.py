@@ -147,7 +147,7 @@ class Reader:
 
     def _stay(self, step: Step, terminal: Terminal, command: str, shown: str) -> str:
         output = self.home / f"screen-{len(self.programs)}-{command.split(maxsplit=1)[0].rpartition('/')[2]}"
-        output.touch()
+        output.write_text("", encoding="utf-8")  # an earlier program may have had this name
         program = Program(step, terminal, terminal.begin(command, output), output)
         self.programs.append(program)
 

@@ -2,10 +2,11 @@
 
 import json
 import re
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from support.remote_cloud import RemoteCloud
 
@@ -13,6 +14,11 @@ from .conftest import Windows
 from .plays import Real
 
 pytestmark = [pytest.mark.browser, pytest.mark.real_prefect]
+
+
+def begin(bar: Locator) -> datetime:
+    """When the hour of a bar begins."""
+    return datetime.fromisoformat(bar.get_attribute("data-start") or "")
 
 
 def names(page: Page) -> list[str]:
@@ -31,7 +37,10 @@ def test_home_tells_what_waits_and_what_has_been(windows: Windows, real: Real, r
     expect(page.locator("#home")).to_contain_text("Agents that have not asked for a minute")
     expect(page.get_by_role("table", name="Upcoming runs")).to_contain_text("much later")
     expect(page.get_by_role("table", name="Runs by flow").locator("tbody tr")).to_contain_text("everything")
-    page.locator("svg.chart a", has=page.locator("rect:nth-of-type(2)")).last.click()
+    ended = datetime.fromisoformat(str(remote.row("flow_run", real.nobody, "state_timestamp")["state_timestamp"]))
+    bars = page.locator("svg.chart a").all()
+    bar = next(bar for bar in bars if begin(bar) <= ended < begin(bar) + timedelta(hours=1))
+    bar.click()
     expect(page.get_by_role("heading", name="Flow runs")).to_be_visible()
     assert "from=" in page.url
     assert "for nobody" in names(page)

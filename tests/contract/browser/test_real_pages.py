@@ -68,7 +68,7 @@ def test_a_run_that_has_ended_is_shown_whole(real: Real, windows: Windows) -> No
 
 
 def test_home_says_what_needs_attention(real: Real, windows: Windows) -> None:
-    """The run that failed, with its reason; its bar leads to the runs of that hour."""
+    """The run that failed, with its reason; a click leads to it."""
     page = windows.open()
     expect(page.locator("#home")).to_contain_text("for nobody")
     expect(page.get_by_role("table", name="Failed runs")).to_contain_text("Some reference tasks failed")

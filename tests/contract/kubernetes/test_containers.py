@@ -192,6 +192,8 @@ def test_a_lost_node_is_said_while_the_pod_counts_as_running(pod_harness: PodHar
     assert str(lost.evidence).startswith(f"NodeLost, {pod_harness.kubelet.node} does not answer")
 
     evicting = {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager", "message": "taints"}
+    # Without a time Kubernetes takes the condition for an old one that led to nothing, and says no to it at once.
+    evicting["lastTransitionTime"] = pods.now()
     pod_harness.kubelet.play(pod_harness.harness.pod_name(unit.name), {"conditions": [evicting]})
     once(pod_harness.platform, unit.name, lambda found: str(found.evidence) == "DeletionByTaintManager, taints")
 

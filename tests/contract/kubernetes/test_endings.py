@@ -96,6 +96,7 @@ def is_disrupted(theatre: Theatre, name: str) -> None:
     """The scheduler needs the room for somebody else."""
     message = "default-scheduler: preempting to accommodate a higher priority pod"
     condition = {"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler", "message": message}
+    condition["lastTransitionTime"] = pods.now()
     ended = pods.terminated(143, None)
     theatre.play(name, phase="Failed", conditions=[condition], containerStatuses=[flow(ended)])
 

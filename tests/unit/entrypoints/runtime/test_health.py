@@ -419,9 +419,9 @@ def test_a_client_that_drips_is_cut_off(served: Watched, monkeypatch: pytest.Mon
     """The time is for the whole request, however often a byte comes."""
     monkeypatch.setattr(health_server, "SECONDS", 0.3)
     with ExitStack() as stack:
+        began = time.monotonic()  # before the server can count
         dripping = silent(served, stack)
         dripping.settimeout(0.02)
-        began = time.monotonic()
 
         def drips() -> bool:
             try:
