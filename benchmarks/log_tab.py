@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,12 +50,17 @@ _TIMERS: Final = """() => {
 def write(url: str, run: str, rate: int, end: float, written: Any) -> None:
     """Write *rate* lines a second until *end*, each with the time at which it was written."""
     document = "mutation($input: write_run_logs_input!) { write_run_logs(input: $input) { success } }"
-    same = {"flow_run_id": run, "name": "prefect", "level": "INFO", "timestamp": "2026-01-01T00:00:00Z"}
+    same = {"flow_run_id": run, "name": "prefect", "level": "INFO"}
     due = time.time()
     with requests.Session() as http:
         while time.time() < end:
             lines = [
-                {**same, "message": f"line {n} of a task that tells a lot [{time.time():.3f}]"} for n in range(BATCH)
+                {
+                    **same,
+                    "timestamp": datetime.now(timezone.utc).isoformat(),
+                    "message": f"line {n} of a task that tells a lot [{time.time():.3f}]",
+                }
+                for n in range(BATCH)
             ]
             answer = http.post(url, json={"query": document, "variables": {"input": {"logs": lines}}}, timeout=60)
             assert answer.json().get("errors") is None, answer.text

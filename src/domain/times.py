@@ -1,6 +1,10 @@
 """Conversion of times between text, as backends write it, and aware datetimes."""
 
+import re
 from datetime import datetime, timezone
+from typing import Final
+
+_STORED: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00", re.ASCII)
 
 
 def read_time(value: object) -> datetime:
@@ -28,6 +32,18 @@ def iso(moment: datetime) -> str:
     The width is fixed, so text order is time order.
     """
     return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")
+
+
+def stored_time(value: object) -> str:
+    """Return a time that :func:`read_time` reads as :func:`iso` writes it: at once if it is written so already.
+
+    Raises:
+        ValueError: The text is not a time.
+    """
+    if isinstance(value, str) and _STORED.fullmatch(value):
+        datetime.fromisoformat(value)  # for its errors
+        return value
+    return iso(read_time(value))
 
 
 def _six_digits(text: str) -> str:

@@ -331,7 +331,7 @@ class InMemoryCloudApi(OrderingCloudApi):
         if line.level not in LEVELS:
             raise RequestRejected(f"{line.level!r:.40} is not a log level; there are {', '.join(LEVELS)}")
         try:
-            check_texts(line.message, line.name)
+            check_texts((line.message, line.name))
         except CloudRefusal as refusal:
             raise RequestRejected(refusal.message) from refusal
 

@@ -1,7 +1,7 @@
 """The rules for lines of a run's log. Pure."""
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 from prefect.agent.domain.cloud.errors import CloudRefusal
 
@@ -11,19 +11,23 @@ LEVELS: Final = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
 _NUL: Final = "\x00"
 
 
-def check_texts(*values: object) -> None:
+def check_texts(values: Iterable[object]) -> None:
     """Refuse texts that the database of a Cloud cannot store.
 
+    Args:
+        values: Texts, and JSON values with texts in them.
+
     Raises:
-        CloudRefusal: A text in the value contains a NUL character.
+        CloudRefusal: A text contains a NUL character.
     """
-    if any(_has_nul(value) for value in values):
-        raise CloudRefusal(
-            "A log line contains a NUL character, which cannot be stored; none of these lines was written"
-        )
+    for value in values:
+        if (_NUL in value) if isinstance(value, str) else (value is not None and _has_nul(value)):
+            raise CloudRefusal(
+                "A log line contains a NUL character, which cannot be stored; none of these lines was written"
+            )
 
 
-def _has_nul(value: Any) -> bool:
+def _has_nul(value: object) -> bool:
     rest = [value]
     while rest:
         one = rest.pop()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from prefect.agent.domain.times import iso, read_time
+from prefect.agent.domain.times import iso, read_time, stored_time
 
 EXPECTED = datetime(2022, 5, 4, 6, 48, 30, 56652, tzinfo=timezone.utc)
 
@@ -56,6 +56,28 @@ def test_what_is_no_time_is_a_value_error(value: object) -> None:
     except ValueError:
         return
     assert moment.utcoffset() == timedelta(0)
+
+
+@given(
+    st.one_of(
+        st.datetimes(timezones=st.just(timezone.utc)).map(iso),
+        st.text(),
+        st.from_regex(r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00\Z"),
+    )
+)
+@example("2022-05-04T06:48:30.056652+00:00")
+@example("2022-05-04T06:48:30.056652+02:00")
+@example("2022-05-04T24:48:30.056652+00:00")
+@example("202\u0662-05-04T06:48:30.056652+00:00")
+def test_a_time_is_stored_as_it_is_read(value: str) -> None:
+    """A text that is written as it is stored is not read and written again, and gives the same, or the same error."""
+    try:
+        expected = iso(read_time(value))
+    except ValueError:
+        with pytest.raises(ValueError):  # noqa: PT011 - the kind is the rule
+            stored_time(value)
+        return
+    assert stored_time(value) == expected
 
 
 @given(

@@ -7,7 +7,7 @@ go to graphql-core, which also writes the error messages.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any, Final
+from typing import Any
 
 import attrs
 from graphql import (
@@ -159,27 +159,8 @@ def _select(value: Any, selected: Iterable[SelectedField]) -> Any:
 
 @cache
 def _input_of(mutation: str) -> Reader:
-    return _required(_reader(schema().type_map[MUTATIONS[mutation].input_type]))
+    read = _reader(schema().type_map[MUTATIONS[mutation].input_type])
 
-
-def _reader(kind: object) -> Reader:
-    """Return a function that coerces a value as graphql-core does, and raises for a value that does not fit."""
-    if isinstance(kind, GraphQLNonNull):
-        return _required(_reader(kind.of_type))
-    if isinstance(kind, GraphQLList):
-        return _list(_reader(kind.of_type))
-    if isinstance(kind, GraphQLInputObjectType):
-        return _object(kind)
-    if isinstance(kind, GraphQLScalarType | GraphQLEnumType):
-        return _leaf(kind)
-    return _never
-
-
-def _never(_value: Any) -> Any:
-    raise DoesNotFit
-
-
-def _required(read: Reader) -> Reader:
     def required(value: Any) -> Any:
         if value is None:
             raise DoesNotFit
@@ -188,16 +169,34 @@ def _required(read: Reader) -> Reader:
     return required
 
 
-def _leaf(kind: GraphQLScalarType | GraphQLEnumType) -> Reader:
-    parse: Final = kind.parse_value
-    return lambda value: None if value is None else parse(value)
+def _reader(kind: object) -> Reader:
+    """Return a function that coerces a value other than None as graphql-core does, and raises DoesNotFit for others.
+
+    Where None may stand is known by what holds the value.
+    """
+    if isinstance(kind, GraphQLNonNull):
+        return _reader(kind.of_type)
+    if isinstance(kind, GraphQLList):
+        return _list(kind.of_type)
+    if isinstance(kind, GraphQLInputObjectType):
+        return _object(kind)
+    if isinstance(kind, GraphQLScalarType | GraphQLEnumType):
+        return kind.parse_value
+    return _never
 
 
-def _list(read: Reader) -> Reader:
+def _never(_value: Any) -> Any:
+    raise DoesNotFit
+
+
+def _list(kind: object) -> Reader:
+    read, needed = _reader(kind), isinstance(kind, GraphQLNonNull)
+
     def several(value: Any) -> Any:
-        if value is None:
-            return None
-        return [read(item) for item in value] if isinstance(value, list) else [read(value)]
+        items = value if isinstance(value, list) else [value]
+        if needed and None in items:
+            raise DoesNotFit
+        return [None if item is None else read(item) for item in items]
 
     return several
 
@@ -209,10 +208,16 @@ def _object(kind: GraphQLInputObjectType) -> Reader:
     needed = {name for name, field in kind.fields.items() if isinstance(field.type, GraphQLNonNull)}
 
     def fields(value: Any) -> Any:
-        if value is None:
-            return None
         if not isinstance(value, dict) or not needed <= value.keys() or not value.keys() <= readers.keys():
             raise DoesNotFit
-        return {name: read(value[name]) for name, read in readers.items() if name in value}
+        found = {}
+        for name, given in value.items():
+            if given is not None:
+                found[name] = readers[name](given)
+            elif name in needed:
+                raise DoesNotFit
+            else:
+                found[name] = None
+        return found
 
     return fields

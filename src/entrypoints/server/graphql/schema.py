@@ -29,8 +29,7 @@ from graphql.execution.collect_fields import collect_sub_fields
 
 from prefect.agent.domain.cloud.errors import INTERNAL, CloudRefusal, PartlyDone
 from prefect.agent.domain.cloud.logs import LEVELS
-from prefect.agent.domain.cloud.states import read_time
-from prefect.agent.domain.times import iso
+from prefect.agent.domain.times import stored_time
 from prefect.agent.entrypoints.server.graphql import resolvers
 from prefect.agent.entrypoints.server.graphql.json_text import is_json, read_json
 from prefect.agent.entrypoints.server.mutations import INPUTS, MUTATIONS
@@ -176,9 +175,9 @@ def _uuid(value: Any) -> str:
 
 def _time(value: Any) -> str:
     try:
-        return iso(read_time(value))
-    except CloudRefusal as problem:
-        raise GraphQLError(problem.message) from None
+        return stored_time(value)
+    except ValueError:
+        raise GraphQLError(f"{value!r:.80} is not a time") from None
 
 
 _SCALARS: Final[Mapping[str, Callable[[Any], Any]]] = {

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from prefect.agent.domain.cloud.errors import NotFound
 from prefect.agent.domain.cloud.logs import check_texts
-from prefect.agent.domain.cloud.states import plain, read_time
+from prefect.agent.domain.cloud.states import plain
 from prefect.agent.domain.cloud.transitions import set_task_run_state
 from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.mutations.registry import ID, INPUTS, SUCCESS, Given, Payload, Request, mutation
@@ -14,6 +14,8 @@ INPUTS["run_log_input"] = (
     "flow_run_id: UUID!, task_run_id: UUID, timestamp: DateTime, name: String, level: log_level, "
     "message: String, info: JSON"
 )
+
+_TEXTS: Final = ("name", "message", "info")
 
 _RUNS_AT_A_TIME: Final = 500
 
@@ -45,7 +47,9 @@ def write_run_logs(request: Request, given: Given) -> Payload:
     logs = given["logs"]
     tenants = _tenants(request, "flow_run", {log["flow_run_id"] for log in logs})
     _tenants(request, "task_run", {log["task_run_id"] for log in logs if log.get("task_run_id")})
-    request.tx.insert_many("log", [_log(request, log, tenants[log["flow_run_id"]]) for log in logs])
+    check_texts(log.get(name) for log in logs for name in _TEXTS)
+    now = iso(request.now)
+    request.tx.insert_many("log", [_log(log, tenants[log["flow_run_id"]], now) for log in logs])
     return {"success": True}
 
 
@@ -124,13 +128,12 @@ def _tenants(request: Request, table: str, wanted: Iterable[str]) -> dict[str, s
     return known
 
 
-def _log(request: Request, log: Given, tenant_id: str) -> dict[str, Any]:
-    check_texts(log.get("name"), log.get("message"), log.get("info"))
+def _log(log: Given, tenant_id: str, now: str) -> dict[str, Any]:
     return {
         "tenant_id": tenant_id,
         "flow_run_id": log["flow_run_id"],
         "task_run_id": log.get("task_run_id"),
-        "timestamp": iso(read_time(log["timestamp"]) if log.get("timestamp") else request.now),
+        "timestamp": log.get("timestamp") or now,
         "name": log.get("name"),
         "level": log.get("level") or "INFO",
         "message": log.get("message"),
