@@ -1,5 +1,7 @@
 """A Docker engine without the adapter, for the adapter's tests."""
 
+import io
+import tarfile
 import time
 import uuid
 from typing import Any, Final
@@ -66,8 +68,11 @@ class DockerHarness:
         return [str(event["Action"]) for event in told]
 
     def end(self, name: str) -> None:
-        """Make the file ``/end`` in a container, which waits for it."""
-        self.client.exec_start(self.client.exec_create(name, ["touch", "/end"])["Id"])
+        """Make the file ``/end`` in a container, which waits for it; without a process there, which may lack memory."""
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as archive:
+            archive.addfile(tarfile.TarInfo("end"))
+        assert self.client.put_archive(name, "/", packed.getvalue())
 
     def clean(self) -> None:
         """Remove everything."""

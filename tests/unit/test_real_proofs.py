@@ -19,6 +19,7 @@ DOCKER: Final = "docker/test_why.py::"
 KUBERNETES: Final = "kubernetes/test_why.py::"
 
 CAUSES: Final = {
+    "agent-declines": AGENTS + "test_an_agent_that_leaves_a_run_alone_says_why",
     "agent-full": AGENTS + "test_an_agent_that_is_full_is_certain",
     "agent-has-room": AGENTS + "test_an_agent_with_room_is_said_to_have_it",
     "agent-paused": AGENTS + "test_an_agent_that_is_paused",

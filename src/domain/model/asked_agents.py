@@ -5,6 +5,7 @@ from typing import Final
 
 import attrs
 
+from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.waiting import ALIVE, Finding, WaitFacts, fits, start_an_agent, takes
 
 HEALTHY: Final = "healthy"
@@ -25,6 +26,7 @@ class AskedAgent:
         limit: How many there may be; None for any number.
         starting: Ids of the flow runs that it has claimed and creates units for, each with the problem that it waits to
             pass; empty if there was none yet.
+        declined: Ids of the flow runs that it has read and leaves alone, each with the reason.
         silence: Why it did not answer; then only *where* is known. Empty if it did.
     """
 
@@ -37,6 +39,7 @@ class AskedAgent:
     units: int = 0
     limit: int | None = None
     starting: Mapping[str, str] = attrs.field(factory=dict)
+    declined: Mapping[str, str] = attrs.field(factory=dict)
     silence: str = ""
 
     @property
@@ -47,15 +50,23 @@ class AskedAgent:
     @property
     def has_room(self) -> bool:
         """Whether it claims what it takes."""
-        return self.state == HEALTHY and not self.is_full and not self.silence
+        return self.state == HEALTHY and not self.is_full and not self.silence and not self.declined
+
+    def towards(self, run_id: FlowRunId | None) -> "AskedAgent":
+        """Return the agent with what it says of one flow run, and not of others."""
+        return attrs.evolve(self, declined={key: why for key, why in self.declined.items() if key == run_id})
 
 
-def busy(facts: WaitFacts, asked: Iterable[AskedAgent]) -> list[Finding]:
-    """What agents that take the run say about whether they have room for it.
+def busy(facts: WaitFacts, asked: Iterable[AskedAgent], run_id: FlowRunId | None = None) -> list[Finding]:
+    """What agents that take the run say about whether they start it, and have room for it.
 
     It is certain that they keep the run waiting if none of them has room and the Cloud knows of no other agent that is
     alive and takes the run. Agents of the same name and labels count as one, as in the Cloud.
+
+    Args:
+        run_id: The run's, for what they say of it alone.
     """
+    asked = [each.towards(run_id) for each in asked]
     heard = [each for each in asked if each.silence or fits(facts.labels, each.labels)]
     fitting = [each for each in heard if not each.silence]
     known = {(each.name, each.labels) for each in fitting}
@@ -84,12 +95,23 @@ def _told(facts: WaitFacts, fitting: Sequence[AskedAgent], *, is_certain: bool) 
             text = f"{what} is {agent.state}: {agent.reason or 'it does not say why'}"
             remedies = ("prefect agent doctor, with the options of the agent",)
             yield Finding(cause="agent-unhealthy", stops=is_certain, text=text, remedies=remedies)
+        elif agent.declined:
+            yield _declined(facts, agent, what, is_certain=is_certain)
         elif agent.is_full:
             yield _full(facts, agent, what, is_certain=is_certain)
         else:
             limit = "it has no --limit" if agent.limit is None else f"--limit {agent.limit}"
             text = f"{what} has room: {_count(agent.units)} alive, {limit}."
             yield Finding(cause="agent-has-room", stops=False, text=text)
+
+
+def _declined(facts: WaitFacts, agent: AskedAgent, what: str, *, is_certain: bool) -> Finding:
+    return Finding(
+        cause="agent-declines",
+        stops=is_certain,
+        text=f"{what} has read it and leaves it alone: {' '.join(agent.declined.values())}.",
+        remedies=("schedule the run again", "start the agent without what it names", start_an_agent(facts)[0]),
+    )
 
 
 def _full(facts: WaitFacts, agent: AskedAgent, what: str, *, is_certain: bool) -> Finding:

@@ -42,6 +42,14 @@ class Seen:
     at: float
 
 
+@attrs.frozen
+class Rest:
+    """Until when a flow run is not taken up, and why, for people; the reason is empty where the run itself says it."""
+
+    until: datetime
+    reason: str = ""
+
+
 @attrs.define
 class Desk:
     """The flow runs that this agent is working on.
@@ -60,7 +68,7 @@ class Desk:
 
     _waiting: dict[FlowRunId, Seen] = attrs.field(factory=dict, init=False)
     _started: set[FlowRunId] = attrs.field(factory=set, init=False)
-    _resting: dict[FlowRunId, datetime] = attrs.field(factory=dict, init=False)
+    _resting: dict[FlowRunId, Rest] = attrs.field(factory=dict, init=False)
     _rests: dict[FlowRunId, int] = attrs.field(factory=dict, init=False)
     """How often each run has rested in a row."""
     _remembered: dict[tuple[FlowRunId, str], datetime] = attrs.field(factory=dict, init=False)
@@ -131,17 +139,33 @@ class Desk:
         times = [seen.run.due or now for seen in self._waiting.values()]
         return max(0.0, (min(times) - now).total_seconds()) if times else None
 
-    def rest(self, run_id: FlowRunId, now: datetime, *, until: datetime | None, first: float, last: float) -> None:
+    @property
+    def declined(self) -> dict[FlowRunId, str]:
+        """Return the runs that rest for a reason which this agent has, each with the reason."""
+        return {run_id: rest.reason for run_id, rest in list(self._resting.items()) if rest.reason}
+
+    def rest(
+        self,
+        run_id: FlowRunId,
+        now: datetime,
+        *,
+        until: datetime | None,
+        first: float,
+        last: float,
+        reason: str = "",
+    ) -> None:
         """Forget the run as it was read and do not take it up before *until*; None lets rests grow longer and longer.
 
         Args:
             first, last: Shortest and longest rest, in seconds.
+            reason: Why this agent leaves it alone, if that is its own decision.
         """
         rests = self._rests.get(run_id, 0)
         self._rests[run_id] = rests + 1
         seconds = min(last, first * 2.0 ** min(rests, 32))
         shortest = now + timedelta(seconds=1)
-        self._resting[run_id] = max(until, shortest) if until else now + timedelta(seconds=seconds)
+        end = max(until, shortest) if until else now + timedelta(seconds=seconds)
+        self._resting[run_id] = Rest(end, reason)
         self._drop(run_id)
 
     def rests_of(self, run_id: FlowRunId) -> int:
@@ -183,7 +207,7 @@ class Desk:
             del self._remembered[key]
         for run_id in [run_id for run_id, until in self._skipped.items() if until <= now]:
             del self._skipped[run_id]
-        for run_id in [run_id for run_id, until in self._resting.items() if until <= now]:
+        for run_id in [run_id for run_id, rest in self._resting.items() if rest.until <= now]:
             del self._resting[run_id]
         # A run that is not resting and not offered again for long has moved on: its count of rests is worth nothing.
         if len(self._rests) > self._most_remembered:

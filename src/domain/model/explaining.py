@@ -123,7 +123,7 @@ def _ended(facts: RunFacts) -> Finding:
 
 def _waiting(facts: RunFacts, unit: UnitFacts | None, asked: Iterable[AskedAgent]) -> Iterator[Finding]:
     """An agent that says why it does not claim explains better than a guess at what lateness means."""
-    said = busy(facts.wait, asked)
+    said = busy(facts.wait, asked, facts.id)
     yield from said
     is_explained = any(finding.stops for finding in said)
     yield from (finding for finding in waiting(facts.wait) if not (is_explained and finding.cause == "late"))

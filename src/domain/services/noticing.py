@@ -29,6 +29,9 @@ MOST_REMEMBERED: Final = 1000
 OTHERS: Final = frozenset({"no-agent", "agents-gone", "no-agents"})
 """Causes that concern an agent though it does not take the run's labels: no other agent may be there to report them."""
 
+REPORTED: Final = frozenset({"agent-declines"})
+"""Causes that this agent reported when it read the run."""
+
 
 @attrs.define(kw_only=True)
 class NoticeLateRuns:
@@ -78,7 +81,7 @@ class NoticeLateRuns:
             self._report(facts, finding)
 
     def _concerns(self, facts: RunFacts, finding: Finding) -> bool:
-        is_ours = fits(facts.labels, set(self.labels))
+        is_ours = fits(facts.labels, set(self.labels)) and finding.cause not in REPORTED
         return finding.stops and facts.state.is_waiting and (is_ours or finding.cause in OTHERS)
 
     def _report(self, facts: RunFacts, finding: Finding) -> None:

@@ -288,12 +288,13 @@ class PollLoop:
         late = 0.0 if run.due is None else (self._now() - run.due).total_seconds()
         if most is None or late <= most:
             return True
+        reason = f"{late:.0f} s late, and this agent starts nothing later than {most:g} s"
         if not self.work.desk.rests_of(run.id):
-            message = f"Not started: {late:.0f} s late, and this agent starts nothing later than {most:g} s"
-            message = f"Flow run {run.title}: {message}"
+            message = f"Flow run {run.title}: Not started: {reason}"
             self.tell(Event(name=events.RUN_DROPPED, level="WARNING", message=message, fields=run.fields))
             self.outbox.log(run.id, f"{message} (--max-lateness); schedule it again to have it started", "WARNING")
-        self.work.desk.rest(run.id, self._now(), until=None, first=REFUSED_LAST, last=REFUSED_LAST)
+        reason = f"it is {reason} (--max-lateness)"
+        self.work.desk.rest(run.id, self._now(), until=None, first=REFUSED_LAST, last=REFUSED_LAST, reason=reason)
         return False
 
     def _act(self, outcome: ClaimOutcome) -> bool:
@@ -319,7 +320,8 @@ class PollLoop:
             message = f"Flow run {run.title} cannot be claimed, and is tried again later: {refused.reason}"
             self.tell(Event(name=events.CLAIM_REFUSED, level="ERROR", message=message, fields=run.fields))
             self.outbox.log(run.id, f"The flow run could not be claimed yet: {refused.reason}", "ERROR")
-        self.work.desk.rest(run.id, self._now(), until=None, first=REFUSED_FIRST, last=REFUSED_LAST)
+        reason = f"the Cloud refuses the claim: {refused.reason}"
+        self.work.desk.rest(run.id, self._now(), until=None, first=REFUSED_FIRST, last=REFUSED_LAST, reason=reason)
 
     def _pause(self) -> float:
         """Seconds until the next poll or the next due run."""

@@ -103,6 +103,10 @@ class StatusBoard:
             },
             "units": [self._unit(unit, names.get(unit.flow_run_id, {})) for unit in units[:MOST_UNITS]],
             "reports_waiting": 0 if self.outbox is None else len(self.outbox),
+            "declined": [
+                {"flow_run_id": run_id[:MAX_NAME], "reason": _shown(reason)}
+                for run_id, reason in list(self.work.desk.declined.items())[:MOST_RUNS]
+            ],
             "runs": runs,
             "problems": problems,
             "rates": rates,
@@ -183,6 +187,7 @@ def described(document: Any, where: str) -> AskedAgent:
             starting={
                 str(run["flow_run_id"]): str(run.get("problem") or "") for run in document["runs"] if _starts(run)
             },
+            declined={str(run["flow_run_id"]): str(run["reason"]) for run in document.get("declined", ())},
             limit=None if slots["limit"] is None else int(slots["limit"]),
         )
     except (AttributeError, KeyError, TypeError) as problem:

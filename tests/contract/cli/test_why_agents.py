@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from support.agent_machine import Machine, machine_at
+from support.waiting import wait_until
 from support.why_cloud import served, why
 
 
@@ -58,6 +59,22 @@ def test_an_agent_of_others_may_take_what_a_full_one_cannot(machine: Machine) ->
 
     assert not found["agent-full"]["stops"]
     assert found["agents"]["text"].endswith("ann, gpu-1.")
+
+
+def test_an_agent_that_leaves_a_run_alone_says_why(machine: Machine) -> None:
+    """The run is later than its ``--max-lateness``: no other agent is there, so it does not start."""
+    machine.start("ann", "--max-lateness", "300")
+    due = datetime.now(timezone.utc) - timedelta(minutes=10)
+    run_id = machine.cloud.new_run(scheduled_start_time=due.isoformat())
+    wait_until(lambda: machine.status("ann")["declined"], 60, "ann has read it")
+
+    found = machine.why(run_id)
+
+    assert found["agent-declines"]["stops"]
+    assert "ann" in found["agent-declines"]["text"]
+    assert "this agent starts nothing later than 300 s (--max-lateness)" in found["agent-declines"]["text"]
+    assert "schedule the run again" in found["agent-declines"]["remedies"]
+    assert "late" not in found
 
 
 def test_an_agent_with_room_is_said_to_have_it(machine: Machine) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from prefect.agent.domain.model.asked_agents import AskedAgent, busy
+from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.waiting import Hold, SeenAgent, WaitFacts
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
@@ -28,7 +29,9 @@ def asked(name: str = "ann", **more: Any) -> AskedAgent:
     return AskedAgent(**{"where": "here", "name": name, "labels": VM, "units": 2, **more})
 
 
+RUN = FlowRunId("run")
 FULL, FREE, PAUSED = asked(limit=2), asked("bob", limit=3), asked("cid", state="paused")
+DECLINES = asked(declined={RUN: "it is late"})
 
 
 @pytest.mark.parametrize(
@@ -45,6 +48,9 @@ FULL, FREE, PAUSED = asked(limit=2), asked("bob", limit=3), asked("cid", state="
         (facts(seen("ann")), [asked(state="starting")], ["agent-unhealthy"]),
         (facts(seen("ann")), [asked(state="stopping")], ["agent-stopping"]),
         (facts(seen("ann")), [asked()], ["+agent-has-room"]),
+        (facts(seen("ann")), [DECLINES], ["agent-declines"]),
+        (facts(seen("ann"), seen("bob")), [DECLINES, FREE], ["+agent-declines", "+agent-has-room"]),
+        (facts(seen("ann")), [asked(declined={"other": "it is late"})], ["+agent-has-room"]),
         (facts(seen("ann")), [asked(labels=frozenset({"gpu"}), limit=1)], []),
         (facts(seen("ann"), due=NOW + SECOND), [FULL], ["+agent-full"]),
         (facts(seen("ann"), hold=Hold.LIMIT), [FULL], ["+agent-full"]),
@@ -55,7 +61,7 @@ def test_agents_keep_a_run_if_none_of_them_has_room(
     known: WaitFacts, agents: list[AskedAgent], causes: list[str]
 ) -> None:
     """A plus marks what does not stop it: it is not due, or another agent may take it."""
-    assert [f"{'' if each.stops else '+'}{each.cause}" for each in busy(known, agents)] == causes
+    assert [f"{'' if each.stops else '+'}{each.cause}" for each in busy(known, agents, RUN)] == causes
 
 
 def test_what_stops_a_run_has_a_remedy() -> None:

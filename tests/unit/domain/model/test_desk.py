@@ -226,6 +226,17 @@ def test_a_rest_lasts_a_second_at_least() -> None:
     assert an_id(1) not in desk.held(later(1))
 
 
+def test_why_a_run_is_left_alone_is_known_while_it_rests() -> None:
+    """Only where that is the agent's own decision: what the Cloud deferred has its reason there."""
+    desk = Desk(capacity=5)
+    desk.rest(an_id(1), NOW, until=later(10), first=1, last=1, reason="it is too late")
+    desk.rest(an_id(2), NOW, until=later(10), first=1, last=1)
+
+    assert desk.declined == {an_id(1): "it is too late"}
+    desk.offer([], later(10), 10.0)
+    assert desk.declined == {}
+
+
 def test_counts_of_rests_do_not_pile_up() -> None:
     """Runs that rested once and moved on are forgotten in the end; those that rest now are not."""
     desk = Desk(capacity=1)

@@ -78,6 +78,17 @@ def test_an_agent_that_is_full_says_so_itself(watcher: Watcher) -> None:
     assert watcher.heard.events[-1].fields["cause"] == "agent-full"
 
 
+def test_what_the_agent_declined_is_not_said_again(watcher: Watcher) -> None:
+    """It said so when it read the run; that an agent could take it would be wrong."""
+    run = watcher.cloud.add_flow_run(labels=["gpu"])
+    declined = {str(run): "it is too late"}
+    watcher.notice.describe = lambda: AskedAgent(
+        where="this agent", name="gpu-1", labels=frozenset({"gpu"}), declined=declined
+    )
+
+    assert watcher.look() == []
+
+
 def test_another_agents_run_is_left_to_that_agent(watcher: Watcher) -> None:
     """It takes the labels and lives: it has its own log."""
     watcher.cloud.register(AgentIdentity(name="vm-1", type="DockerAgent", labels=("vm",)))

@@ -238,5 +238,6 @@ def test_the_reference_names_every_member_and_no_other(agent: BoardHarness) -> N
             agent.say(name, flow_run_id="a", state="Failed", duration_s=1.0, late_s=1.0)
     agent.say(events.RUN_LATE, "late. Do: a", "WARNING")
     agent.work.census = Census((unit("u-a", "a"),))
+    agent.work.desk.rest(FlowRunId("b"), agent.clock.now(), until=None, first=9, last=9, reason="it is too late")
 
     assert documented() == members(agent.facts())
