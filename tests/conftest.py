@@ -222,10 +222,10 @@ def fault_proxy(control_plane: "ControlPlane") -> Iterator["FaultProxy"]:
 
 @pytest.fixture
 def namespace(control_plane: "ControlPlane") -> Iterator[str]:
-    """A new namespace on the control plane; it and everything in it is deleted."""
+    """A new namespace on the control plane; what is executed there is deleted."""
     name = control_plane.api.new_namespace()
     yield name
-    control_plane.api.delete(f"/api/v1/namespaces/{name}")
+    control_plane.api.clear(name)
 
 
 def _found(marker: str, look: Callable[[], Found]) -> Found:

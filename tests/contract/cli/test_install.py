@@ -73,7 +73,7 @@ def test_a_namespace_can_be_made_with_it(control_plane: ControlPlane, namespace:
         apply(control_plane, manifest(attrs.evolve(PLAIN, namespace=name, create_namespace=True)))
         assert deployment(control_plane, name)["metadata"]["name"] == "prefect-agent"
     finally:
-        control_plane.api.delete(f"/api/v1/namespaces/{name}")
+        control_plane.api.clear(name)
 
 
 def test_the_agents_pod_is_admitted_where_pods_are_restricted(control_plane: ControlPlane, namespace: str) -> None:

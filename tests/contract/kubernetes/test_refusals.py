@@ -310,7 +310,7 @@ class TestClusterWide:
             harness.plane.api.post(f"{base}/{path}", {**about, **body})
             harness.stack.callback(harness.plane.api.delete, f"{base}/{path}/{harness.namespace}")
         elsewhere = harness.plane.api.new_namespace()
-        harness.stack.callback(harness.plane.api.delete, f"/api/v1/namespaces/{elsewhere}")
+        harness.stack.callback(harness.plane.api.clear, elsewhere)
         platform = harness.platform(scope={"cluster_wide": True})
         there = {"metadata": {"namespace": elsewhere}}
         made = submission("echo hello; exit 5", template=there)

@@ -140,6 +140,14 @@ class Api:
         wait_until(lambda: self.exists(account), 60, f"{name} has a default ServiceAccount")
         return name
 
+    def clear(self, namespace: str) -> None:
+        """Delete what is executed in a namespace, which itself stays until the control plane ends.
+
+        To delete it, Kubernetes looks for objects of each kind that there is: a fifth of a second of a core.
+        """
+        for kind in ("apis/batch/v1/{}/jobs", "apis/apps/v1/{}/deployments", "api/v1/{}/pods"):
+            self.delete(f"/{kind.format(f'namespaces/{namespace}')}", propagationPolicy="Background")
+
     def new_account(self, namespace: str, rules: Rules) -> "Account":
         """Make a ServiceAccount that may do what the rules of a Role say, and nothing else; they hold from now on."""
         body = {"metadata": {"generateName": "account-"}}

@@ -121,7 +121,7 @@ def kubernetes_harness(
     """A new namespace with these labels; it and everything in it is deleted."""
     namespace = plane.api.new_namespace()
     with ExitStack() as stack:
-        stack.callback(plane.api.delete, f"/api/v1/namespaces/{namespace}")
+        stack.callback(plane.api.clear, namespace)
         if labels:
             plane.api.patch(f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": labels}})
         account = plane.api.new_account(namespace, role(namespace))
