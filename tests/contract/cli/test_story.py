@@ -182,24 +182,29 @@ def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[StoryHa
             subprocess.run(["docker", "rm", "--force", *units], capture_output=True, check=False)
 
 
+STORIES: Final = {
+    "succeeds": ([*STARTED, "run_ended"], "ended as Success after "),
+    "fails": ([*STARTED, "unit_ended", "run_failed"], "failed after "),
+    "obeys": ([*STARTED, "run_ended"], "ended as Cancelled after "),
+    "stubborn": ([*STARTED, "unit_stopped", "run_ended"], "ended as Cancelled after "),
+    "killed": ([*STARTED, "unit_ended", "run_failed"], "failed after "),
+    "lost": ([*STARTED, "unit_ended", "run_failed"], "failed"),
+    "refused": (["claimed", "run_failed"], "failed: "),
+}
+"""By kind of flow: the events of its run, and how the line of its end goes on. A process is killed, never lost."""
+
+
 @pytest.mark.parametrize(
-    ("kind", "events", "says"),
+    ("harness", "kind"),
     [
-        ("succeeds", [*STARTED, "run_ended"], "ended as Success after "),
-        ("fails", [*STARTED, "unit_ended", "run_failed"], "failed after "),
-        ("obeys", [*STARTED, "run_ended"], "ended as Cancelled after "),
-        ("stubborn", [*STARTED, "unit_stopped", "run_ended"], "ended as Cancelled after "),
-        ("killed", [*STARTED, "unit_ended", "run_failed"], "failed after "),
-        ("lost", [*STARTED, "unit_ended", "run_failed"], "failed"),
-        ("refused", ["claimed", "run_failed"], "failed: "),
+        *(("process", kind) for kind in STORIES if kind != "lost"),
+        *(pytest.param("docker", kind, marks=pytest.mark.docker) for kind in STORIES),
     ],
+    indirect=["harness"],
 )
-def test_a_run_is_logged_from_its_claim_to_its_end(
-    harness: StoryHarness, kind: str, events: list[str], says: str
-) -> None:
+def test_a_run_is_logged_from_its_claim_to_its_end(harness: StoryHarness, kind: str) -> None:
     """Each line has flow, name and id, in its text and in its fields; one line says how and when it ended."""
-    if kind == "lost" and harness.platform == "process":
-        pytest.skip("a process cannot be removed, as a container can: killed is all that can be done to it")
+    events, says = STORIES[kind]
     run_id = harness.run(kind)
     if kind in {"obeys", "stubborn", "killed", "lost"}:
         wait_until(lambda: harness.said(kind) and harness.named(run_id, "unit_created"), 75, "the flow")
