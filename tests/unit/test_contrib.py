@@ -96,7 +96,7 @@ def test_each_alert_is_whole(rule: dict[str, Any]) -> None:
     assert re.fullmatch(r"\d+[smh]", rule.get("for", "1m"))
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not on PATH")
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not on PATH: it comes with Prometheus")
 def test_prometheus_takes_the_alert_rules() -> None:
     """By its own tool."""
     found = subprocess.run(["promtool", "check", "rules", ALERTS], capture_output=True, text=True, check=False)
