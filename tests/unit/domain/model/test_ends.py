@@ -73,3 +73,16 @@ def test_an_end_of_the_latest_claim_is_carried_out_if_it_fits_the_state(
 ) -> None:
     """Only a Cancelling run becomes Cancelled, and only a claim that waits for its unit is handed back."""
     assert verdict(kind, run) is expected
+
+
+@pytest.mark.parametrize("kind", [EndKind.FAILED, EndKind.HANDED_BACK])
+def test_an_end_about_a_claim_is_void_once_another_agent_has_taken_it_over(kind: EndKind) -> None:
+    """The unit has the same name then; the lease tells the holders apart. An end about the unit has no lease."""
+    run = a_run(state="Submitted")
+    assert run.claim is not None
+    end = End(run_id=run.id, unit=run.claim.unit, kind=kind, message="why", lease=run.claim.lease)
+    taken_over = attrs.evolve(run, claim=attrs.evolve(run.claim, claimant="another agent", recoveries=1))
+
+    assert judge_end(end, run) is None
+    assert judge_end(end, taken_over) is EndVerdict.NOT_OURS
+    assert judge_end(attrs.evolve(end, lease=""), taken_over) is None

@@ -178,12 +178,12 @@ def test_every_claim_without_a_unit_ends(record: ClaimRecord, gone: bool, recove
             assert now - (record.claimed_at or NOW) < timedelta(days=1)
             continue
         rounds += 1
+        assert rounds <= MOST_RECOVERIES
         if found is LeaseVerdict.RECOVER:
             record = taken_over(record, OTHER, now=now, create_within=WITHIN)
         else:
             run = attrs.evolve(a_run(), recoveries=record.recoveries + 1)
             record = new_record(run, record.unit, STRANGER, now=now, create_within=WITHIN)
-    assert rounds <= MOST_RECOVERIES
 
 
 # --- records ---
