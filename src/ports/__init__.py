@@ -66,7 +66,7 @@ from prefect.agent.domain.model.run_configs import (
     UnusableRunConfig,
 )
 from prefect.agent.domain.model.states import Outcome, Phase, State
-from prefect.agent.domain.model.submissions import PlatformTraits, Submission, Workload
+from prefect.agent.domain.model.submissions import PlatformTraits, Submission, Workload, is_reserved, plain_name
 from prefect.agent.domain.model.units import Evidence, Owner, Unit, UnitStatus, unit_name
 from prefect.agent.domain.waiting import WaitFacts
 from prefect.agent.ports.clock import Clock, Wake
@@ -166,6 +166,8 @@ __all__ = [
     "WaitFacts",
     "Wake",
     "Workload",
+    "is_reserved",
     "judge_end",
+    "plain_name",
     "unit_name",
 ]

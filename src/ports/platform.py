@@ -3,9 +3,10 @@
 Factory. An agent gets its platform as an object (``Agent(platform=...)``) or by name. For a name the agent looks into
 the entry point group ``prefect.agent.platforms``. The entry point leads to a callable, the factory, that returns an
 :class:`ExecutionPlatform`. The agent calls it once, in the main thread, with keywords only: those of
-``Agent(platform_options={...})``; ``prefect agent start NAME`` gives none. So every option needs a default. A factory
-raises ``ConfigurationError`` with one sentence if an option cannot work, and ``TypeError`` for an option that it does
-not have. It makes no request: whether the platform answers is for :meth:`ExecutionPlatform.check` to say.
+``Agent(platform_options={...})``, and the options that the platform declares, as far as the command line or their
+variables set them (:class:`~prefect.agent.ports.PlatformOption`). So every option needs a default. A factory raises
+``ConfigurationError`` with one sentence if an option cannot work, and ``TypeError`` for an option that it does not
+have. It makes no request: whether the platform answers is for :meth:`ExecutionPlatform.check` to say.
 """
 
 import abc
@@ -44,7 +45,9 @@ class ExecutionPlatform(abc.ABC):
     is always of that type. A flow run that fits every platform (``UniversalRun``) is converted by calling the type
     with the keyword ``env`` alone, so each of its other attributes needs a default. A flow run with another run config
     fails before the platform sees it. Variables are in ``Submission.env`` and ``Submission.secret_env``, merged
-    already: give the command both, and do not read ``run_config.env``.
+    already: give the command both, and do not read ``run_config.env``. If a run config of your own can bring variables
+    in another way (a template), leave out those whose names are ``is_reserved(name, submission.reserved)``: they decide
+    where the flow run's process sends its key.
 
     Units that wait. ``create`` may return a unit that the platform has accepted but does not execute yet: its status
     is ``PENDING``. While it waits, ``Unit.evidence`` names the reason, as far as the platform knows it; the agent
