@@ -3,11 +3,13 @@
 import enum
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
-from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from typing import Final
 
 import attrs
+
+from prefect.agent.domain.labels import labels_match
+from prefect.agent.domain.skew import is_tolerated, side
 
 ALIVE: Final = timedelta(seconds=60)
 """An agent that has not asked for so long is taken for gone, as by the 1.x line."""
@@ -19,9 +21,6 @@ LATE: Final = timedelta(seconds=60)
 """A run that has been due for longer, though an agent takes its labels, is late."""
 
 SHOWN_AGENTS: Final = 10
-
-SKEW: Final = timedelta(seconds=5)
-"""Clocks that differ by more are mentioned where it is about time."""
 
 
 class Hold(enum.Enum):
@@ -111,14 +110,9 @@ class Finding:
     remedies: tuple[str, ...] = ()
 
 
-def fits(labels: AbstractSet[str], agents: AbstractSet[str]) -> bool:
-    """Whether the Cloud offers a run with *labels* to an agent with these: one without goes to agents without any."""
-    return labels <= agents and bool(labels) == bool(agents)
-
-
 def takes(agent: SeenAgent, labels: frozenset[str]) -> bool:
     """Whether the Cloud offers a run with *labels* to *agent*."""
-    return fits(labels, agent.labels)
+    return labels_match(labels, agent.labels)
 
 
 def span(length: timedelta) -> str:
@@ -192,10 +186,10 @@ def _early(facts: WaitFacts) -> Finding:
 
 def _clocks(facts: WaitFacts) -> str:
     """What to know of the clocks, if they differ."""
-    if abs(facts.skew) <= SKEW:
+    skew = facts.skew.total_seconds()
+    if is_tolerated(skew):
         return ""
-    side = "ahead of" if facts.skew > timedelta() else "behind"
-    return f" The Cloud's clock is {span(abs(facts.skew))} {side} this machine's; the Cloud's counts."
+    return f" The Cloud's clock is {span(abs(facts.skew))} {side(skew)} this machine's; the Cloud's counts."
 
 
 def _agents(facts: WaitFacts) -> Iterator[Finding]:

@@ -25,6 +25,7 @@ from prefect.agent.domain.errors import (
     Unavailable,
     UnitNameTaken,
 )
+from prefect.agent.domain.labels import labels_match
 from prefect.agent.domain.model.checks import (
     Answered,
     Blame,
@@ -168,6 +169,7 @@ __all__ = [
     "Workload",
     "is_reserved",
     "judge_end",
+    "labels_match",
     "plain_name",
     "unit_name",
 ]

@@ -1,7 +1,7 @@
 """The port of time: the agent asks it for the time of day and for every pause, so that no test has to wait."""
 
 import abc
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 
@@ -26,6 +26,10 @@ class Clock(abc.ABC):
     @abc.abstractmethod
     def now(self) -> datetime:
         """The time of day, aware and in UTC. It may jump when the machine's clock is set."""
+
+    def now_ahead(self, skew: float) -> datetime:
+        """The time of day by a clock that is *skew* seconds ahead of this one: the Cloud's, or the platform's."""
+        return self.now() + timedelta(seconds=skew)
 
     @abc.abstractmethod
     def monotonic(self) -> float:

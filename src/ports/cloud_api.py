@@ -209,7 +209,7 @@ class CloudApi(abc.ABC):
 
         Args:
             labels: The agent's labels. The Cloud, or the adapter, returns only runs all of whose labels are among them;
-                runs without labels are for agents without labels.
+                runs without labels are for agents without labels (``labels_match``).
             before: A little ahead of now, so that a run is known before its time.
             limit: At most so many; zero or less makes no request and returns nothing.
             wait: If no run is due, a Cloud that can do so answers as soon as one is, or after so many seconds.

@@ -14,7 +14,7 @@ from chaos.fibers import Scheduler
 from chaos.ledger import Ledger
 from chaos.making import CAN_BE_LOOSE
 from chaos.patching import installed
-from prefect.agent.domain.cloud.selection import labels_match
+from prefect.agent.domain.labels import labels_match
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.state_names import SCHEDULED
 

@@ -13,10 +13,11 @@ from prefect.agent.domain.cloud import limits, transitions
 from prefect.agent.domain.cloud.changing import Columns, RunStore, change_flow_run, change_task_run
 from prefect.agent.domain.cloud.errors import NotFound
 from prefect.agent.domain.cloud.runs import run_labels
-from prefect.agent.domain.cloud.selection import LIMIT, STARTED, is_due, is_ready, labels_match
+from prefect.agent.domain.cloud.selection import LIMIT, STARTED, is_due, is_ready
 from prefect.agent.domain.cloud.states import CloudState, plain, scheduled
 from prefect.agent.domain.cloud.strictness import STRICT, Claims, Strictness
 from prefect.agent.domain.errors import ForeignAttempt
+from prefect.agent.domain.labels import labels_match
 from prefect.agent.domain.model import states as model
 from prefect.agent.domain.model.explaining import RunFacts, SeenAgent
 from prefect.agent.domain.model.flow_runs import Attempt, ClaimRecord, Flow, FlowRun, FlowRunId, TaskRun, TaskRunId

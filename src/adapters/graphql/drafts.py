@@ -7,7 +7,7 @@ from prefect.agent.adapters.graphql import documents
 from prefect.agent.adapters.graphql.records import Json, items, mapping, number, text
 from prefect.agent.adapters.graphql.transport import Transport
 from prefect.agent.adapters.graphql.wire import read_flow_run
-from prefect.agent.domain.model.explaining import fits
+from prefect.agent.domain.labels import labels_match
 from prefect.agent.domain.model.flow_runs import FlowRun
 from prefect.agent.domain.model.orders import FlowDraft, FlowReference
 
@@ -22,7 +22,7 @@ def read_drafts(transport: Transport, only_tenant: str | None, labels: Collectio
         CloudError: As the port says.
     """
     rows = items(transport.ask(documents.flows(only_tenant, limit)).get("flow"))
-    offered = [mapping(row) for row in rows if fits(_labels(mapping(row)), set(labels))]
+    offered = [mapping(row) for row in rows if labels_match(_labels(mapping(row)), labels)]
     drafts = [read_flow_run(_row(flow), transport.now()) for flow in offered]
     return [draft for draft in drafts if draft is not None]
 

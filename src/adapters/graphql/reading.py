@@ -12,7 +12,7 @@ from prefect.agent.adapters.graphql import documents, wire
 from prefect.agent.adapters.graphql.answers import dig, halved
 from prefect.agent.adapters.graphql.transport import AnswerTooLarge, Transport
 from prefect.agent.domain.errors import CloudUnavailable, RequestRejected
-from prefect.agent.domain.model.explaining import fits
+from prefect.agent.domain.labels import labels_match
 from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId
 from prefect.agent.domain.times import iso
 from prefect.agent.ports.cloud_api import Changes
@@ -231,7 +231,7 @@ def _fitting(rows: Iterable[object], labels: Collection[str]) -> list[str]:
     for row in rows:
         run_id, of_run = dig(row, "id"), dig(row, "labels") or []
         names = {str(label) for label in of_run} if isinstance(of_run, list) else {""}
-        if isinstance(run_id, str) and fits(names, set(labels)):
+        if isinstance(run_id, str) and labels_match(names, labels):
             found.append(run_id)
     return found
 

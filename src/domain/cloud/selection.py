@@ -1,6 +1,6 @@
 """The flow runs that an agent receives (protocol section 3.2): filtered by labels, then limited in number."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -16,13 +16,6 @@ READY_TYPES: Final = tuple(sorted(SCHEDULED))
 STARTED: Final = ("Running", "Scheduled")
 """State types of due flow runs that agents start (protocol section 3.3). These come first in an answer, so that runs
 which no agent starts do not fill it."""
-
-
-def labels_match(run_labels: Collection[str], agent_labels: Collection[str]) -> bool:
-    """Return whether an agent receives a run: it has all of the labels of a labelled run, or neither has labels."""
-    if not run_labels:
-        return not agent_labels
-    return set(run_labels) <= set(agent_labels)
 
 
 def is_due(row: Mapping[str, Any], before: datetime) -> bool:

@@ -5,8 +5,9 @@ from typing import Final
 
 import attrs
 
+from prefect.agent.domain.labels import labels_match
 from prefect.agent.domain.model.flow_runs import FlowRunId
-from prefect.agent.domain.waiting import ALIVE, Finding, WaitFacts, fits, start_an_agent, takes
+from prefect.agent.domain.waiting import ALIVE, Finding, WaitFacts, start_an_agent, takes
 
 HEALTHY: Final = "healthy"
 PAUSED: Final = "paused"
@@ -67,13 +68,14 @@ def busy(facts: WaitFacts, asked: Iterable[AskedAgent], run_id: FlowRunId | None
         run_id: The run's, for what they say of it alone.
     """
     asked = [each.towards(run_id) for each in asked]
-    heard = [each for each in asked if each.silence or fits(facts.labels, each.labels)]
-    fitting = [each for each in heard if not each.silence]
+    concerned = [each for each in asked if each.silence or labels_match(facts.labels, each.labels)]
+    fitting = [each for each in concerned if not each.silence]
     known = {(each.name, each.labels) for each in fitting}
     others = [each for each in _alive(facts) if each not in known]
     is_due = facts.hold is None and not facts.is_early
     is_certain = is_due and not others and not any(each.has_room for each in fitting)
-    return [*_told(facts, fitting, is_certain=is_certain), *map(_silent, (each for each in heard if each.silence))]
+    silent = (_silent(each) for each in concerned if each.silence)
+    return [*_answers(facts, fitting, is_certain=is_certain), *silent]
 
 
 def _alive(facts: WaitFacts) -> Iterator[tuple[str, frozenset[str]]]:
@@ -82,7 +84,7 @@ def _alive(facts: WaitFacts) -> Iterator[tuple[str, frozenset[str]]]:
             yield each.name, each.labels
 
 
-def _told(facts: WaitFacts, fitting: Sequence[AskedAgent], *, is_certain: bool) -> Iterator[Finding]:
+def _answers(facts: WaitFacts, fitting: Sequence[AskedAgent], *, is_certain: bool) -> Iterator[Finding]:
     for agent in fitting:
         what = f"The agent {agent.name} ({agent.where})"
         if agent.state == PAUSED:

@@ -15,12 +15,10 @@ from prefect.agent.domain.errors import (
     PlatformForbidden,
     Unauthorised,
 )
+from prefect.agent.domain.skew import is_tolerated, skew_sentence
 
 SLOW: Final = 1.0
 """Seconds for an answer, beyond which an agent is slow."""
-
-SKEW_TOLERATED: Final = 5.0
-"""Seconds by which two clocks may differ."""
 
 LITTLE_SPACE: Final = 512 * 1024 * 1024
 """Bytes below which a disk is said to be nearly full."""
@@ -278,14 +276,9 @@ def _answered(fact: Answered) -> Noted:
 
 
 def _clock(fact: ClockReading) -> Noted:
-    if abs(fact.skew) <= SKEW_TOLERATED:
+    if is_tolerated(fact.skew):
         return Noted(text=f"The clock of {fact.what} agrees with this machine's.")
-    side = "ahead of" if fact.skew > 0 else "behind"
-    text = (
-        f"The clock of {fact.what} is {abs(fact.skew):.0f} s {side} this machine's. The agent takes that into "
-        "account; flow runs do not."
-    )
-    return _warned(text, "synchronise both clocks (NTP)")
+    return _warned(f"{skew_sentence(fact.what, fact.skew)}.", "synchronise both clocks (NTP)")
 
 
 def _feature(fact: Feature) -> Noted:

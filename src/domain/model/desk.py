@@ -10,6 +10,7 @@ from typing import Final
 import attrs
 
 from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId
+from prefect.agent.domain.model.pauses import back_off
 
 REMEMBER: Final = timedelta(minutes=5)
 """How long an attempt that was claimed is not taken up again if an old answer still offers it."""
@@ -162,7 +163,7 @@ class Desk:
         """
         rests = self._rests.get(run_id, 0)
         self._rests[run_id] = rests + 1
-        seconds = min(last, first * 2.0 ** min(rests, 32))
+        seconds = back_off(rests, first=first, last=last)
         shortest = now + timedelta(seconds=1)
         end = max(until, shortest) if until else now + timedelta(seconds=seconds)
         self._resting[run_id] = Rest(end, reason)

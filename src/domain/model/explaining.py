@@ -24,7 +24,6 @@ from prefect.agent.domain.waiting import (
     Hold,
     SeenAgent,
     causes_first,
-    fits,
     span,
     start_an_agent,
     takes,
@@ -33,7 +32,7 @@ from prefect.agent.domain.waiting import (
 
 __all__ = [
     "ALIVE", "CANNOT_START", "FORGOTTEN", "LATE", "NOT_STARTED", "AskedAgent", "Finding", "Hold", "Reference",
-    "RunFacts", "SeenAgent", "UnitFacts", "explain", "fits", "reference", "span", "takes",
+    "RunFacts", "SeenAgent", "UnitFacts", "explain", "reference", "span", "takes",
 ]  # fmt: skip
 
 CANNOT_START: Final = "The flow run cannot be started"

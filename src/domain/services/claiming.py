@@ -95,7 +95,7 @@ class ClaimFlowRuns:
 
     def now(self) -> datetime:
         """The Cloud's time."""
-        return self.clock.now() + timedelta(seconds=self.cloud.skew)
+        return self.clock.now_ahead(self.cloud.skew)
 
     def refreshed(self, runs: Sequence[FlowRun]) -> dict[FlowRunId, FlowRun]:
         """Those of *runs* that still wait for a claim, as they are now.
@@ -209,7 +209,7 @@ class ClaimFlowRuns:
             except Unauthorised:
                 raise
             except CloudError:
-                self.clock.pause(back_off(misses, first=0.25, last=8.0, chance=0.5))
+                self.clock.pause(back_off(misses, first=0.25, last=8.0))
             open_requests = [request for request in requests if request.run.id not in known]
             if not open_requests:
                 break

@@ -58,7 +58,7 @@ class ClaimsView:
         Raises:
             CloudError: The view is as it was.
         """
-        asked_at, now = self.clock.monotonic(), self.clock.now() + timedelta(seconds=self.cloud.skew)
+        asked_at, now = self.clock.monotonic(), self.clock.now_ahead(self.cloud.skew)
         every = WHOLE_EVERY * max(1.0, len(self._runs) / WHOLE)
         whole = self._whole_at is None or asked_at - self._whole_at >= every
         found, is_quiet = self._read(None if whole else self._since, now + timedelta(seconds=due_within))

@@ -7,7 +7,8 @@ from typing import Final
 import attrs
 
 from prefect.agent.domain.errors import CloudError
-from prefect.agent.domain.model.explaining import LATE, AskedAgent, Finding, Reference, RunFacts, explain, fits, span
+from prefect.agent.domain.labels import labels_match
+from prefect.agent.domain.model.explaining import LATE, AskedAgent, Finding, Reference, RunFacts, explain, span
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.run_titles import title
 from prefect.agent.ports import events
@@ -81,7 +82,7 @@ class NoticeLateRuns:
             self._report(facts, finding)
 
     def _concerns(self, facts: RunFacts, finding: Finding) -> bool:
-        is_ours = fits(facts.labels, set(self.labels)) and finding.cause not in REPORTED
+        is_ours = labels_match(facts.labels, self.labels) and finding.cause not in REPORTED
         return finding.stops and facts.state.is_waiting and (is_ours or finding.cause in OTHERS)
 
     def _report(self, facts: RunFacts, finding: Finding) -> None:

@@ -143,7 +143,7 @@ class Outbox:
 
     def missed(self, run: RunReports, *, first: float = WAIT_FIRST, at_least: float = 0.0) -> None:
         """The run's reports were not taken: let them wait, ever longer, *at_least* so many seconds."""
-        pause = max(min(at_least, WAIT_LAST), back_off(run.misses, first=first, last=WAIT_LAST, chance=0.5))
+        pause = max(min(at_least, WAIT_LAST), back_off(run.misses, first=first, last=WAIT_LAST))
         with self.guard:
             run.misses += 1
             run.not_before = self.clock.monotonic() + pause

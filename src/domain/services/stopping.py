@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import timedelta
 
 import attrs
 
@@ -144,7 +143,7 @@ class StopUnits:
         """For how many seconds a unit executed that was stopped just now."""
         if unit.created_at is None:
             return None
-        now = self.clock.now() + timedelta(seconds=self.platform.skew)
+        now = self.clock.now_ahead(self.platform.skew)
         return round(max(0.0, (now - unit.created_at).total_seconds()), 3)
 
     def _for_orphaned(self, unit: Unit) -> Callable[[], bool]:
@@ -171,7 +170,7 @@ class StopUnits:
         def stop() -> bool:
             findings = self.report.findings(unit)  # stopping it may take them away
             current = self.platform.unit(unit.name)
-            if current is None or not is_hopeless(current, self.clock.now() + timedelta(seconds=self.platform.skew)):
+            if current is None or not is_hopeless(current, self.clock.now_ahead(self.platform.skew)):
                 return False  # it moved on meanwhile: for the next sweep to judge
             self.unconfirmed[unit.name] = (conclusion, findings)
             self.platform.stop(unit.name, grace=0)

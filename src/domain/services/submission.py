@@ -1,7 +1,6 @@
 """Turn a claimed flow run into a unit of execution."""
 
 from collections.abc import Callable, Collection, Mapping
-from datetime import timedelta
 
 import attrs
 
@@ -114,7 +113,7 @@ class CreateUnit:
                 left = give_up - self.clock.monotonic()
                 if left <= 0:
                     return self._last_look(run, submission.name, problem, in_doubt=in_doubt)
-                pause = max(back_off(misses, first=0.5, last=10.0, chance=0.5), asked_to_wait(problem))
+                pause = max(back_off(misses, first=0.5, last=10.0), asked_to_wait(problem))
                 self._say_retried(run, problem)
                 if isinstance(problem, CreateBlocked):
                     self._wait_for_room(run, problem)
@@ -198,7 +197,7 @@ class CreateUnit:
         fields: dict[str, object] = {**_fields(run), "unit": unit.name}
         fields["duration_s"] = round(self.clock.monotonic() - since, 3)
         if run.due is not None:
-            now = self.clock.now() + timedelta(seconds=self.cloud.skew)
+            now = self.clock.now_ahead(self.cloud.skew)
             fields["late_s"] = round(max(0.0, (now - run.due).total_seconds()), 3)
         self.tell(Event(name=events.UNIT_CREATED, message=message, fields=fields))
         return unit
@@ -210,7 +209,7 @@ class CreateUnit:
             self.note(submission.flow_run_id, message, "WARNING")
 
     def _has_expired(self, run: FlowRun) -> bool:
-        now = self.clock.now() + timedelta(seconds=self.cloud.skew)
+        now = self.clock.now_ahead(self.cloud.skew)
         return run.claim is not None and is_expired(run.claim, now)
 
     def _stop_if_not_ours(self, run: FlowRun, unit: Unit) -> None:

@@ -171,7 +171,7 @@ class Sweep:
 
     def _platform_time(self) -> datetime:
         """The time of day by the platform's clock: units carry its times."""
-        return self.clock.now() + timedelta(seconds=self.platform.skew)
+        return self.clock.now_ahead(self.platform.skew)
 
     def _is_free(self, run_id: FlowRunId) -> bool:
         """Whether nothing of this process is seeing to the run."""

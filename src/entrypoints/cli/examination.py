@@ -9,8 +9,9 @@ import attrs
 from prefect.agent.adapters.folders import look_at
 from prefect.agent.adapters.reports import state_directory
 from prefect.agent.domain.errors import PlatformError, SubmissionRefused
+from prefect.agent.domain.labels import labels_match
 from prefect.agent.domain.model.checks import IMAGES, Fact, Noted, Severity, Step
-from prefect.agent.domain.model.explaining import Reference, RunFacts, explain, fits
+from prefect.agent.domain.model.explaining import Reference, RunFacts, explain
 from prefect.agent.domain.model.flow_runs import FlowRun
 from prefect.agent.domain.model.policy import judge
 from prefect.agent.domain.model.submissions import plan_submission
@@ -165,7 +166,7 @@ class Doctor:
         cloud, labels = self._parts.cloud, frozenset(self._options.settings.labels)
         due = [cloud.facts(Reference(run_id=run_id)) for run_id in cloud.late_flow_runs(by=timedelta())[:MOST_RUNS]]
         known = [facts for facts in due if facts is not None]
-        fitting = [facts for facts in known if fits(facts.labels, labels)]
+        fitting = [facts for facts in known if labels_match(facts.labels, labels)]
         yield Noted(text=f"{len(known)} flow runs are due; {len(fitting)} of them fit the agent's labels.")
         lost: dict[str, list[RunFacts]] = {}
         for facts in known:

@@ -91,7 +91,7 @@ class Rehearsal:
     def _poll(self) -> float:
         """Look once; return how many seconds the Cloud asks to wait, 0 if it does not."""
         parts, settings = self.agent.parts, self.agent.options.settings
-        now = parts.clock.now() + timedelta(seconds=parts.cloud.skew)
+        now = parts.clock.now_ahead(parts.cloud.skew)
         try:
             runs = parts.cloud.ready_flow_runs(
                 labels=settings.labels, before=now + timedelta(seconds=settings.prefetch), limit=MOST_RUNS
@@ -117,7 +117,7 @@ class Rehearsal:
             chance = attrs.evolve(
                 self._chance(run), room=room, limit=settings.limit, max_lateness=settings.max_lateness
             )
-            found = forecast(run, chance, parts.clock.now() + timedelta(seconds=parts.cloud.skew))
+            found = forecast(run, chance, parts.clock.now_ahead(parts.cloud.skew))
             if room is not None and found.fate is Fate.START:
                 room -= 1
             yield found

@@ -4,7 +4,7 @@ import json
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -168,7 +168,7 @@ def _run(cloud: "CloudApi", flow: str, given: Mapping[str, Any], show: _Text | _
 
     clock = SystemClock()
     draft = _chosen(cloud.flow_drafts(flow_reference(flow, given["project"] or "")), flow, given["project"])
-    now = clock.now() + timedelta(seconds=cloud.skew)
+    now = clock.now_ahead(cloud.skew)
     order = _order(draft.run.flow.id, given, now)
     past = said_of_past(order.due, now) if order.due else ""
     if past:

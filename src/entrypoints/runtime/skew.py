@@ -4,11 +4,9 @@ from typing import Final
 
 import attrs
 
+from prefect.agent.domain.skew import is_tolerated, skew_sentence
 from prefect.agent.ports import events
 from prefect.agent.ports.events import Event, EventSink
-
-TOLERATED: Final = 5.0
-"""Seconds of difference that nothing is said about."""
 
 NEWS: Final = 60.0
 """Seconds by which the difference must change before it is reported again."""
@@ -29,13 +27,9 @@ class SkewWarning:
 
     def _judge(self, place: str, skew: float) -> None:
         before = self._reported.get(place)
-        if abs(skew) <= TOLERATED or (before is not None and abs(skew - before) <= NEWS):
+        if is_tolerated(skew) or (before is not None and abs(skew - before) <= NEWS):
             return
         self._reported[place] = skew
-        side = "ahead of" if skew > 0 else "behind"
-        message = (
-            f"The clock of {place} is {abs(skew):.0f} s {side} this machine's. The agent takes that into account; "
-            "flow runs do not: have both clocks synchronised (NTP)"
-        )
+        message = f"{skew_sentence(place, skew)}: have both clocks synchronised (NTP)"
         fields = {"place": place, "skew_s": round(skew, 1)}
         self.tell(Event(name=events.CLOCK_SKEW, level="WARNING", message=message, fields=fields))

@@ -1,7 +1,6 @@
 """Two loops look at the platform: one compares it with the Cloud, one watches its events."""
 
 from collections.abc import Callable
-from datetime import timedelta
 from math import inf
 from typing import Final
 
@@ -118,4 +117,4 @@ class WatchLoop:
             return False
         if unit.status.has_ended:
             return unit.status is UnitStatus.FAILED or self.settings.limit is not None
-        return is_hopeless(unit, self.clock.now() + timedelta(seconds=self.platform.skew))
+        return is_hopeless(unit, self.clock.now_ahead(self.platform.skew))

@@ -4,8 +4,9 @@ import json
 from typing import Final
 
 from prefect.agent.domain.cloud.errors import NotFound
-from prefect.agent.domain.cloud.selection import LIMIT, STARTED, labels_match
+from prefect.agent.domain.cloud.selection import LIMIT, STARTED
 from prefect.agent.domain.cloud.states import read_time
+from prefect.agent.domain.labels import labels_match
 from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.mutations.registry import ID, SUCCESS, Given, Payload, Request, mutation
 from prefect.agent.entrypoints.server.storage.database import Tx

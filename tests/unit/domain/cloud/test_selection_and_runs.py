@@ -7,7 +7,8 @@ import pytest
 
 from prefect.agent.domain.cloud.errors import CloudRefusal
 from prefect.agent.domain.cloud.runs import run_labels, run_name, run_parameters
-from prefect.agent.domain.cloud.selection import due_time, is_due, is_ready, labels_match
+from prefect.agent.domain.cloud.selection import due_time, is_due, is_ready
+from prefect.agent.domain.labels import labels_match
 from prefect.agent.domain.state_names import PARENTS, SCHEDULED
 from prefect.agent.domain.times import iso
 from support.builders import NOW

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prefect.agent.domain.cloud.selection import LIMIT, READY_TYPES, STARTED, is_ready, labels_match
+from prefect.agent.domain.cloud.selection import LIMIT, READY_TYPES, STARTED, is_ready
+from prefect.agent.domain.labels import labels_match
 from prefect.agent.domain.times import read_time
 from support.embedded import LATER, Embedded, task_run
 
