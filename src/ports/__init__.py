@@ -73,7 +73,7 @@ from prefect.agent.domain.waiting import WaitFacts
 from prefect.agent.ports.clock import Clock, Wake
 from prefect.agent.ports.cloud_api import AgentIdentity, Changes, ClaimRequest, CloudApi, LogLine, Tenant
 from prefect.agent.ports.events import Event, EventSink
-from prefect.agent.ports.platform import TEXT_LIMIT, ExecutionPlatform
+from prefect.agent.ports.platform import TEXT_LIMIT, ExecutionPlatform, output_tail
 from prefect.agent.ports.platform_options import PlatformOption
 from prefect.agent.ports.presence import Presence
 from prefect.agent.ports.reports import Entry, MemoryReports, ReportStore
@@ -170,6 +170,7 @@ __all__ = [
     "is_reserved",
     "judge_end",
     "labels_match",
+    "output_tail",
     "plain_name",
     "unit_name",
 ]

@@ -17,11 +17,27 @@ from prefect.agent.domain.model.checks import Step
 from prefect.agent.domain.model.demands import Demands, asked
 from prefect.agent.domain.model.submissions import PlatformTraits, Submission
 from prefect.agent.domain.model.units import Unit
+from prefect.agent.domain.texts import from_a_whole_word
 from prefect.agent.ports.events import EventSink
 from prefect.agent.ports.presence import Presence
 
 TEXT_LIMIT: Final = 64 * 1024
 """Bytes of UTF-8 that :meth:`ExecutionPlatform.logs_tail` and :meth:`ExecutionPlatform.account` return at most."""
+
+
+def output_tail(output: bytes, lines: int, *, is_whole: bool = True) -> str:
+    """Return the last *lines* lines of a unit's output as :meth:`ExecutionPlatform.logs_tail` does: cut and decoded.
+
+    Args:
+        output: The output, or the end of it: :data:`TEXT_LIMIT` bytes are enough.
+        is_whole: Whether it begins where the output, or a line of it, begins; else its first word may be a part of one.
+    """
+    kept = output[-TEXT_LIMIT:]
+    text = kept.decode(errors="replace")
+    found = (text if is_whole and kept == output else from_a_whole_word(text)).splitlines()
+    tail = "\n".join(found[-lines:]) if lines > 0 else ""
+    cut = tail.encode()[-TEXT_LIMIT:].decode(errors="ignore")  # each replaced byte has become three
+    return cut if cut == tail else from_a_whole_word(cut)
 
 
 class ExecutionPlatform(abc.ABC):
@@ -277,7 +293,8 @@ class ExecutionPlatform(abc.ABC):
         """The last *lines* lines of the unit's output, cut at the front to :data:`TEXT_LIMIT` bytes.
 
         For the log of a flow run whose unit ended without a report. Empty if there is no output or no unit. Bytes that
-        are not UTF-8 are replaced.
+        are not UTF-8 are replaced. What is cut begins with a whole word: the agent would not recognise half of a
+        secret. :func:`output_tail` does all of that.
         """
 
     def account(self, name: str) -> str:  # noqa: ARG002 - optional

@@ -41,7 +41,7 @@ from prefect.agent.domain.model.run_configs import DockerRun
 from prefect.agent.domain.model.submissions import PlatformTraits, Submission
 from prefect.agent.domain.model.units import Unit, UnitStatus
 from prefect.agent.ports.events import EventSink
-from prefect.agent.ports.platform import TEXT_LIMIT, ExecutionPlatform
+from prefect.agent.ports.platform import ExecutionPlatform, output_tail
 
 TRAITS: Final = PlatformTraits(
     kind="docker",
@@ -255,8 +255,7 @@ class DockerPlatform(ExecutionPlatform):
                 return ""
             except BeyondBounds:
                 return TOO_LONG
-        text = output[-TEXT_LIMIT:].decode(errors="replace").rstrip("\n")
-        return text.encode()[-TEXT_LIMIT:].decode(errors="ignore")  # each replaced byte has become three
+        return output_tail(output, lines)
 
     def close(self) -> None:
         if self._follower is not None:

@@ -15,7 +15,7 @@ from prefect.agent.domain.model.demands import Demands
 from prefect.agent.domain.model.submissions import PlatformTraits, Submission
 from prefect.agent.domain.model.units import Evidence, Unit, UnitStatus
 from prefect.agent.ports.clock import Clock
-from prefect.agent.ports.platform import TEXT_LIMIT
+from prefect.agent.ports.platform import TEXT_LIMIT, output_tail
 
 TRAITS: Final = PlatformTraits(kind="memory", default_image="memory/flow:latest")
 STOPPED: Final = 143
@@ -139,8 +139,7 @@ class InMemoryPlatform(FalliblePlatform):
 
     def logs_tail(self, name: str, *, lines: int = 50) -> str:
         with self._failures.call("logs_tail"), self._place.changed:
-            kept = self._place.output.get(name, "").encode()[-TEXT_LIMIT:].decode(errors="ignore")
-            return "\n".join(kept.splitlines()[-lines:]) if lines > 0 else ""
+            return output_tail(self._place.output.get(name, "").encode(), lines)
 
     def account(self, name: str) -> str:
         with self._failures.call("account"), self._place.changed:

@@ -17,8 +17,7 @@ from prefect.agent.adapters.kubernetes.reflector import WatchRhythm
 from prefect.agent.adapters.kubernetes.units import blamed
 from prefect.agent.domain.errors import PlatformError, PlatformUnavailable
 from prefect.agent.domain.model.submissions import Submission
-from prefect.agent.domain.texts import from_a_whole_word
-from prefect.agent.ports.platform import TEXT_LIMIT
+from prefect.agent.ports.platform import TEXT_LIMIT, output_tail
 
 MOST_OUTPUT: Final = 16 * 1024 * 1024
 """Most bytes of output that are read for its tail, since lines may be long."""
@@ -178,8 +177,7 @@ class Jobs:
                 read += len(piece)
                 if read > MOST_OUTPUT:
                     break
-        text = kept.decode(errors="replace").encode()[-TEXT_LIMIT:].decode(errors="ignore")
-        return text if text.encode() == kept and read <= TEXT_LIMIT else from_a_whole_word(text)
+        return output_tail(kept, lines, is_whole=read <= TEXT_LIMIT)
 
     def events(self, namespace: str, uid: str) -> list[EventFacts]:
         """Return the events of an object, oldest first; empty if reading them is forbidden."""

@@ -32,9 +32,8 @@ from prefect.agent.domain.errors import PlatformUnavailable, UnitNameTaken
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.submissions import Submission
 from prefect.agent.domain.model.units import Evidence, Owner, Unit, UnitStatus
-from prefect.agent.domain.texts import from_a_whole_word
 from prefect.agent.domain.times import iso, read_time
-from prefect.agent.ports.platform import TEXT_LIMIT
+from prefect.agent.ports.platform import TEXT_LIMIT, output_tail
 
 LOOKED_AT: Final = 2.0
 """Seconds within which an agent that only examines a unit releases its lock."""
@@ -153,11 +152,7 @@ class UnitDir:
         with open(handle, "rb") as output:  # noqa: PTH123 - a descriptor
             start = max(0, output.seek(0, os.SEEK_END) - TEXT_LIMIT)
             output.seek(start)
-            text = output.read(TEXT_LIMIT).decode(errors="replace")
-        whole = (from_a_whole_word(text) if start else text).splitlines()
-        tail = "\n".join(whole[-lines:]) if lines > 0 else ""
-        kept = tail.encode()[-TEXT_LIMIT:].decode(errors="ignore")  # each replaced byte has become three
-        return kept if kept == tail else from_a_whole_word(kept)
+            return output_tail(output.read(TEXT_LIMIT), lines, is_whole=start == 0)
 
     def remove(self) -> None:
         """Remove the unit's directory.

@@ -145,6 +145,18 @@ class SeeingContract(PlatformContractBase):
         assert tail.splitlines()[-1] == "the end"
         assert len(tail) > 30_000
 
+    def test_output_that_is_cut_begins_with_a_whole_word(
+        self, platform: ExecutionPlatform, harness: PlatformHarness
+    ) -> None:
+        """Half of a secret would not be recognised, and so not be masked in the run's log."""
+        words = [f"secret-{number:05}" for number in range(6000)]
+        submission, _ = ended(platform, harness, prints=" ".join(words))
+
+        tail = platform.logs_tail(submission.name)
+
+        assert 0 < len(tail.encode()) <= TEXT_LIMIT
+        assert set(tail.split()) <= set(words)
+
     def test_no_output_is_empty(self, platform: ExecutionPlatform, harness: PlatformHarness) -> None:
         """A unit without output, or no unit, has an empty tail and causes no error."""
         submission, _ = ended(platform, harness)
