@@ -36,7 +36,7 @@ class Contention:
 
     def portion(self, most: int, due: int, now: float) -> int:
         """Return how many of the *due* runs to claim at once, at most *most*; *now* is monotonic, in seconds."""
-        if self.is_contested(now):
+        if self.is_contested(now):  # this outlasts what an earlier batch said about being alone
             return min(most, max(1, due // SHARE))
         return most if now < self._alone_until else min(most, PROBE)
 
@@ -63,7 +63,6 @@ class Contention:
             self._until = now + CONTESTED
             if not only_the_last:
                 self.from_the_end = is_first or (self.me > others[0] if others else self.chance() < 0.5)
-            self._alone_until = float("-inf")
             return
         if claims:
             self._alone_until = now + CONTESTED

@@ -121,6 +121,23 @@ def test_a_first_request_that_arrives_late_and_wins_is_ours(claimers: Claimers) 
     assert kinds(claimer([run])) == [Claimed]
 
 
+@pytest.mark.parametrize("state", ["Cancelling", "Cancelled", "Failed"])
+def test_a_run_that_was_ended_while_the_answer_to_its_claim_was_lost_is_lost(claimers: Claimers, state: str) -> None:
+    """Its latest claim is ours, but it waits for no unit any more: a person has cancelled it."""
+    [run] = claimers.runs(1)
+    real: Callable[[Sequence[ClaimRequest]], Sequence[ClaimOutcome]] = claimers.cloud.claim
+
+    def cancelled_meanwhile(requests: Sequence[ClaimRequest]) -> Sequence[ClaimOutcome]:
+        real(requests)
+        claimers.cloud.set_state(run.id, state)
+        raise OutcomeUnknown("the answer was lost")
+
+    claimers.cloud.claim = cancelled_meanwhile  # type: ignore[method-assign]
+
+    assert kinds(claimers.claimer()([run])) == [Lost]
+    assert claimers.cloud.flow_run(run.id).state == state
+
+
 def test_a_fate_that_cannot_be_learned_is_deferred(claimers: Claimers) -> None:
     """The Cloud stays mute: nothing is started now; if the claim was committed, the sweep finds it."""
     runs = claimers.runs(2)

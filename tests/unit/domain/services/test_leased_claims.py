@@ -157,6 +157,21 @@ def test_a_claim_that_another_agent_overwrote_is_lost(claimers: Claimers) -> Non
     assert kinds(claimers.claimer("agent-1")(runs)) == [Claimed, Lost]
 
 
+def test_a_success_that_is_not_read_back_is_no_claim_and_is_not_asked_for_again(claimers: Claimers) -> None:
+    """The Cloud answered with success and has nothing of it: the next poll sees the run, as it is then."""
+    runs = loose(claimers).runs(1)
+    asked: list[Sequence[ClaimRequest]] = []
+
+    def forgetful(requests: Sequence[ClaimRequest]) -> Sequence[ClaimOutcome]:
+        asked.append(requests)
+        return [Claimed(request.run, request.record) for request in requests]
+
+    claimers.cloud.claim = forgetful  # type: ignore[method-assign]
+
+    assert kinds(claimers.claimer()(runs)) == [Lost]
+    assert len(asked) == 1
+
+
 def test_a_claim_that_cannot_be_read_back_is_deferred(claimers: Claimers) -> None:
     """It may be ours: nothing is started now, the sweep finds it by its record."""
     runs = loose(claimers).runs(1)

@@ -170,6 +170,22 @@ def test_a_claim_is_read_again_when_its_turn_comes(harness: SweepHarness, state:
     assert harness.state(claimed.run.id) == state
 
 
+def test_a_claim_that_was_replaced_meanwhile_is_left_to_the_next_sweep(harness: SweepHarness) -> None:
+    """The absence of the old claim's unit says nothing about the new claim's, which executes."""
+    claimed, other = harness.claim(), harness.beside()
+    [seen] = harness.cloud.flow_runs([claimed.run.id])
+    harness.cloud.set_state(claimed.run.id, "Scheduled")
+    new = other.claim(claimed.run.id)
+    unit = other.create(new)
+    other.die()
+    harness.clock.advance(LEASE + 1)
+
+    harness.recovery([seen], harness.start)
+
+    assert harness.made() == [unit]
+    assert record(harness, claimed.run.id) == new.record
+
+
 def test_a_unit_that_was_made_meanwhile_is_found(harness: SweepHarness) -> None:
     """The list of units was read before; the second proof is the unit itself."""
     claimed = harness.claim()

@@ -6,7 +6,7 @@ import pytest
 
 from prefect.agent.adapters.fakes import FailingCloudApi
 from prefect.agent.domain.errors import CloudError, CloudUnavailable, OutcomeUnknown, RequestRejected, Unauthorised
-from prefect.agent.domain.model.ends import EndKind
+from prefect.agent.domain.model.ends import End, EndKind, EndOutcome
 from prefect.agent.domain.model.reports import MAX_MESSAGE, readable
 from prefect.agent.domain.services.reporting import LINE_TRIES, LINES
 from prefect.agent.ports import events
@@ -333,6 +333,43 @@ def test_good_lines_of_a_run_go_out_before_its_bad_one(harness: ReportingHarness
     harness.sends(1)
 
     assert harness.messages(run) == [str(number) for number in range(20) if number != 10]
+    assert not harness.outbox
+
+
+def test_only_refusals_of_one_line_are_counted_together(harness: ReportingHarness) -> None:
+    """A line that goes out in the end leaves no count to the next one that is refused for a while."""
+    run, other = harness.claimed(), harness.claimed()
+    for word in ("first", "second"):
+        harness.outbox.log(run, word)
+    for word in ("first", "second"):
+        harness.cloud.bad_line = word
+        for _ in range(LINE_TRIES - 1):
+            harness.outbox.log(other, "fine")
+            harness.sends(1, every=301)
+    harness.cloud.bad_line = ""
+    harness.sends(1)
+
+    assert harness.messages(run) == ["first", "second"]
+
+
+def test_an_end_that_was_replaced_while_it_was_sent_leaves_the_new_one(
+    harness: ReportingHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was confirmed is the old one: the new one is still to be sent."""
+    run = harness.claimed()
+    harness.end(run, "first")
+    real = harness.cloud.end
+
+    def replaced_meanwhile(ends: Sequence[End]) -> Sequence[EndOutcome]:
+        monkeypatch.undo()
+        harness.end(run, "second")
+        return real(ends)
+
+    monkeypatch.setattr(harness.cloud, "end", replaced_meanwhile)
+    harness.sends(1)
+    assert harness.outbox.is_pending(run)
+
+    harness.sends(1)
     assert not harness.outbox
 
 

@@ -18,7 +18,7 @@ from prefect.agent.domain.model.demands import Demands
 from prefect.agent.domain.model.ends import End, EndKind
 from prefect.agent.domain.model.flow_runs import Claimed, FlowRun
 from prefect.agent.domain.model.policy import Policy
-from prefect.agent.domain.model.run_configs import UnusableRunConfig
+from prefect.agent.domain.model.run_configs import UniversalRun, UnusableRunConfig
 from prefect.agent.domain.model.units import Unit, owner, unit_name
 from prefect.agent.domain.services.reporting import Outbox
 from prefect.agent.domain.services.submission import CreateUnit, NoLongerOurs, OwnDeploy, StartFlowRun
@@ -121,6 +121,17 @@ def test_the_policy_is_asked_before_the_platform(harness: SubmissionHarness) -> 
 
     assert not {"prepare", "create"} & set(harness.platform.calls)
     assert harness.clock.monotonic() == start
+
+
+def test_a_platform_is_not_asked_about_a_run_whose_own_words_are_refused(harness: SubmissionHarness) -> None:
+    """It may have to fetch a template to know what the run demands, from where the policy forbids."""
+    config = UniversalRun(env={"LD_PRELOAD": "x"})
+    run = harness.claimed(harness.cloud.add_flow_run(run_config=config))
+
+    with pytest.raises(SubmissionRefused, match="LD_PRELOAD"):
+        refusing(harness, environment=["!LD_*"])(run)
+
+    assert not {"demands", "prepare", "create"} & set(harness.platform.calls)
 
 
 def test_what_only_the_platform_knows_is_judged_before_it_prepares(
