@@ -204,8 +204,10 @@ class CloudApi(abc.ABC):
     ) -> Sequence[FlowRun]:
         """Return at most *limit* flow runs that are due before *before*, oldest first, each id once, none of *skip*.
 
-        Due are runs that wait to be started, and Running runs with task runs that are due again (``due_task_runs``).
-        Nothing is reserved: the same run is returned again until it is claimed.
+        Due are runs that wait for an agent to start them, and Running runs with task runs that are due again
+        (``due_task_runs``). A run that waits for something else is not offered: for a person (it is paused), a free
+        place of a limit, or its own process that is to try it again. Nothing is reserved: the same run is returned
+        again until it is claimed.
 
         Args:
             labels: The agent's labels. The Cloud, or the adapter, returns only runs all of whose labels are among them;

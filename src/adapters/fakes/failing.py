@@ -52,13 +52,17 @@ class FallibleCloudApi(CloudApi):
         """
         self._failures.fail_next(method, error, times)
 
-    def lose_answers(self, method: str, times: int = 1) -> None:
+    def lose_answers(self, method: str | None = None, times: int = 1) -> None:
         """Let the next *times* calls of *method* do their work and then raise ``OutcomeUnknown``.
+
+        Args:
+            method: Its name; None for each method that changes something.
 
         Raises:
             ValueError: The method changes nothing, so its outcome cannot be unknown.
         """
-        self._failures.lose_answers(method, times)
+        for each in CLOUD_CHANGES if method is None else (method,):
+            self._failures.lose_answers(each, times)
 
 
 class FalliblePlatform(ExecutionPlatform):
@@ -80,13 +84,17 @@ class FalliblePlatform(ExecutionPlatform):
         """
         self._failures.fail_next(method, error, times)
 
-    def lose_answers(self, method: str, times: int = 1) -> None:
+    def lose_answers(self, method: str | None = None, times: int = 1) -> None:
         """Let the next *times* calls of *method* do their work and then raise ``PlatformUnavailable``.
+
+        Args:
+            method: Its name; None for each method that changes something.
 
         Raises:
             ValueError: The method changes nothing.
         """
-        self._failures.lose_answers(method, times)
+        for each in PLATFORM_CHANGES if method is None else (method,):
+            self._failures.lose_answers(each, times)
 
 
 class FailingCloudApi(FallibleCloudApi):

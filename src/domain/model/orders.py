@@ -23,7 +23,10 @@ _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 @attrs.frozen
 class FlowReference:
-    """How a person names a flow: by id, or by name and, if several projects have one of that name, by project."""
+    """How a person names a flow: by id, or by name and, if several projects have one of that name, by project.
+
+    An empty *project* stands for any; one that the backend does not have names no flow.
+    """
 
     flow_id: str | None = None
     name: str = ""

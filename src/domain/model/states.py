@@ -14,7 +14,7 @@ class Phase(enum.Enum):
     """The phase says how far a run is, in any backend."""
 
     WAITING = "waiting"
-    """The run waits to be started. A claim moves on from here."""
+    """The run waits to be started, or for something before that (a person, a free place). A claim begins here."""
 
     CLAIMED = "claimed"
     """An agent has taken the run; its process has not reported yet."""

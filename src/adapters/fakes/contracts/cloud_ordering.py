@@ -84,7 +84,7 @@ class OrderingContract(CloudContractBase):
         run_id = harness.add_flow_run()
         first = story(cloud, run_id)
         assert first is not None
-        assert [told.name for told in first.news if told.is_state][-1] == harness.flow_run(run_id).history[-1][0]
+        assert [entry.name for entry in first.news if entry.is_state][-1] == one(cloud, run_id).state.name
         assert first.state.is_waiting
 
         harness.set_state(run_id, "Running")
@@ -93,8 +93,8 @@ class OrderingContract(CloudContractBase):
         second = story(cloud, run_id, after=first.mark)
         assert second is not None
         assert second.state.is_running
-        assert [told.message for told in second.news if not told.is_state] == ["one", "two"]
-        assert {(told.level, told.name) for told in second.news if not told.is_state} == {("WARNING", "flow")}
+        assert [entry.message for entry in second.news if not entry.is_state] == ["one", "two"]
+        assert {(entry.level, entry.name) for entry in second.news if not entry.is_state} == {("WARNING", "flow")}
 
         late = LogLine(flow_run_id=run_id, message="late", timestamp=now() - timedelta(seconds=5))
         cloud.write_logs([late])
@@ -102,7 +102,7 @@ class OrderingContract(CloudContractBase):
         third = story(cloud, run_id, after=second.mark)
         assert third is not None
         assert third.state.outcome is Outcome.SUCCESS
-        assert {told.message for told in third.news} == {"late", "all is well"}
+        assert {entry.message for entry in third.news} == {"late", "all is well"}
         last = story(cloud, run_id, after=third.mark)
         assert last is not None
         assert not last.news

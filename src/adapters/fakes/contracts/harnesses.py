@@ -73,11 +73,19 @@ class CloudHarness(Protocol):
         ...
 
     def set_task_state(self, run_id: FlowRunId, task_run_id: str, state: str, start_time: datetime) -> None:
-        """Put a task run into a state."""
+        """Put a task run into a state; the words are those of :meth:`set_state`."""
         ...
 
     def set_state(self, run_id: FlowRunId, state: str, message: str = "") -> None:
-        """Put the flow run into a state; Scheduled means due now."""
+        """Put the flow run into a state. What the backend does not have is skipped: call ``pytest.skip``.
+
+        - ``Scheduled``: it waits for an agent and is due now.
+        - ``Queued``, ``Retrying``, ``Paused``, ``Resume``: it waits for something else, so agents are not offered it: a
+          free place of a limit, its own process, a person, its own process again.
+        - ``Submitted``, ``Running``, ``Cancelling``: it was claimed, is executed, is to be stopped.
+        - ``Success``, ``Skipped``; ``Failed``, ``TimedOut``; ``Cancelled``: it has ended well, without success, or
+          by a cancellation.
+        """
         ...
 
     def cancel(self, run_id: FlowRunId) -> None:
