@@ -18,6 +18,7 @@ LONGEST_LINE: Final = 16 * 1024 * 1024
 """Most bytes of one line in a stream of JSON objects. No object of an API server is larger than 3 MiB."""
 
 PIECE: Final = 64 * 1024
+"""Bytes of an answer that are read at a time."""
 
 COUNTED: Final = 256 * 1024
 """Bytes that are split at a time."""

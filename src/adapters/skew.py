@@ -10,6 +10,8 @@ LEAST: Final = 2.0
 """Least skew in seconds that is reported; a smaller one cannot be measured, since ``Date`` has whole seconds."""
 
 SAMPLES: Final = 9
+"""Answers from which the median is taken."""
+
 QUICK: Final = 2.0
 """Most seconds that an answer may take to be a good sample; a slower one is uncertain by half of its time."""
 
@@ -17,6 +19,7 @@ FIRST_YEAR: Final = 1970
 """Least year of a plausible date: a machine without a battery starts with it."""
 
 LAST_YEAR: Final = 2200
+"""Greatest year of a plausible date."""
 
 _HALF_A_SECOND: Final = timedelta(seconds=0.5)
 

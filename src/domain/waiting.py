@@ -21,6 +21,7 @@ LATE: Final = timedelta(seconds=60)
 """A run that has been due for longer, though an agent takes its labels, is late."""
 
 SHOWN_AGENTS: Final = 10
+"""Agents that a sentence or a table names at most."""
 
 
 class Hold(enum.Enum):

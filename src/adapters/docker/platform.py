@@ -57,6 +57,7 @@ VISIBLE_WITHIN: Final = 10.0
 """Seconds until a new container is visible; the engine reserves its name before that."""
 
 LOOK_EVERY: Final = 0.02
+"""Seconds between two tries while a name is taken by a container that is not visible yet."""
 
 TRIES: Final = 3
 """How often to stop a container that others start again meanwhile."""

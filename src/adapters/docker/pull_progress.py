@@ -16,6 +16,7 @@ EVERY: Final = 10.0
 """Seconds between two events about a pull that goes on."""
 
 MB: Final = 1_000_000
+"""Bytes, as the engine's own progress counts them."""
 
 DONE: Final = frozenset({"Pull complete", "Already exists"})
 """What the engine says of a layer that it has."""

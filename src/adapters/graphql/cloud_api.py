@@ -31,6 +31,7 @@ from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.cloud_api import AgentIdentity, Changes, ClaimRequest, CloudApi, LogLine, Tenant
 
 MAX_IDENTITY: Final = 300
+"""Characters of the Cloud's identity."""
 
 
 class GraphQLCloudApi(CloudApi):

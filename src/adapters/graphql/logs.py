@@ -12,7 +12,11 @@ MAX_BYTES: Final = 2_000_000
 """Log lines in one request; backends refuse bodies above 5 MB, and JSON text is longer."""
 
 MAX_LINE: Final = 200_000
+"""Characters of a log line's message."""
+
 MAX_NAME: Final = 200
+"""Characters of a logger's name."""
+
 LEVELS: Final = frozenset({"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"})
 
 

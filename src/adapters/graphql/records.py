@@ -22,7 +22,10 @@ RECORD_KEY: Final = "prefect_agent"
 
 RECOVERIES: Final = "recoveries"
 MAX_RECOVERIES: Final = 1_000_000
+"""Largest count that is believed: a record comes from outside."""
+
 MAX_MESSAGE: Final = 10_000
+"""Characters of a state's message."""
 
 _NEEDED: Final = ("claimant", "platform", "unit", "attempt", "agent_name")
 _UNPRINTABLE: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")

@@ -32,6 +32,8 @@ from prefect.agent.domain.secrets import without_password
 from prefect.agent.ports.clock import Clock
 
 CONNECT_TIMEOUT: Final = 5.0
+"""Seconds to connect."""
+
 READ_TIMEOUT: Final = 15.0
 """Seconds without a byte."""
 
@@ -39,6 +41,8 @@ CALL_TIMEOUT: Final = 30.0
 """Seconds for the whole of a call, from connecting to the last byte of the answer."""
 
 MAX_ANSWER: Final = 64 * 1024 * 1024
+"""Bytes of an answer."""
+
 MAX_VALUES: Final = 1_000_000
 """JSON values in an answer."""
 
@@ -49,7 +53,11 @@ MAX_TARGET: Final = 200
 """Characters of the address in a redirect that are shown."""
 
 MAX_RETRY_AFTER: Final = 60.0
+"""Longest wait that an answer may ask for, in seconds."""
+
 CONNECTIONS: Final = 8
+"""Connections that are kept open; more threads open others."""
+
 COMPARES: Final = "compare-and-set"
 
 _SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")

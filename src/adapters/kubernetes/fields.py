@@ -10,7 +10,11 @@ from typing import Any, Final
 import attrs
 
 MAX_NESTING: Final = 50
+"""Levels of a job template."""
+
 MAX_NODES: Final = 20_000
+"""Values of a job template; each use of a YAML alias counts."""
+
 MAX_TEXT: Final = 1024 * 1024
 """Most characters of all texts together; an API server accepts no object that is much larger."""
 

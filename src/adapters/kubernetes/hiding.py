@@ -27,6 +27,7 @@ _FREE: Final = re.compile(
 """Fields below which a template may have names of its own."""
 
 _MOST_FIELDS: Final = 5
+"""Names of fields that a message shows."""
 
 
 @contextmanager

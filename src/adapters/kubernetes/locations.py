@@ -17,6 +17,8 @@ from prefect.agent.domain.errors import PlatformUnavailable
 from prefect.agent.domain.model.template_paths import FILES, PUBLIC, WEB, is_below, split_path
 
 MAX_BYTES: Final = 1024 * 1024
+"""Bytes of a job template."""
+
 TIMEOUT: Final = 10.0
 """Most seconds without a byte."""
 
@@ -35,6 +37,7 @@ UNLISTED: Final = (
 
 _PASSES: Final = {408, 425, 429}
 _MAX_REDIRECTS: Final = 5
+"""Redirects that are followed."""
 
 _PLAINLY: Final[Mapping[str, Any]] = {
     "auth": lambda request: request,

@@ -23,6 +23,7 @@ QPS: Final = 200.0
 """Requests per second, few enough that the API server's priority and fairness does not reject them."""
 
 BURST: Final = 400
+"""Requests at once."""
 
 DEFAULT_KEY: Final = "api-key"
 """Key in the Secret that ``prefect agent install`` prints."""

@@ -27,6 +27,7 @@ FRESH: Final = 1.0
 """Seconds for which an answer is reused."""
 
 MOST_ANSWERS: Final = 1000
+"""Answers about other pods that are remembered."""
 
 _PROC: Final = Path("/proc")
 _PLACE: Final = re.compile(r"pod:([^/]+)/([^/]+)/([^/]+)/([^/]*)/([0-9a-z]+)\.(\d+)\.(\d+)\.(\d+)")

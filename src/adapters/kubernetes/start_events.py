@@ -26,6 +26,7 @@ QUESTIONS: Final = 50
 """Most requests at once for all units, since a full quota may keep thousands of Jobs waiting."""
 
 QUESTIONS_PER_SECOND: Final = 5.0
+"""Requests for events on average; pending units share them."""
 
 MOST_REPORTS: Final = 10_000
 """Most units whose latest event is remembered."""

@@ -10,6 +10,7 @@ from prefect.agent.domain.model.units import Unit
 from prefect.agent.ports.platform import TEXT_LIMIT
 
 MOST_EVENTS: Final = 30
+"""Events that an account shows, the latest ones."""
 
 Row = tuple[str, str, str, str]
 

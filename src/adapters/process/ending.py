@@ -20,6 +20,8 @@ from prefect.agent.domain.errors import PlatformForbidden, PlatformUnavailable
 from prefect.agent.domain.model.units import Unit, UnitStatus
 
 FIRST_LOOK: Final = 0.005
+"""Shortest pause in seconds between two looks at a unit that is about to end."""
+
 LAST_LOOK: Final = 0.05
 """Longest pause in seconds between two looks at a unit that is about to end."""
 

@@ -25,6 +25,7 @@ LOCKED_WITHIN: Final = 10.0
 """Seconds within which another agent must release the files of the identity."""
 
 PAUSE: Final = 0.01
+"""Seconds between two tries to lock the files of the identity."""
 
 _ID: Final = re.compile(r"[0-9a-z]{1,64}")
 

@@ -35,6 +35,7 @@ ROOM: Final = 8192
 """Bytes that the system itself needs besides arguments and variables."""
 
 NOT_BEGUN: Final = 70
+"""Exit code of a launcher whose unit did not begin."""
 
 STAYS_FOR: Final = 0.1
 """Seconds for which a process must continue to live to show that it is not just being killed."""

@@ -9,6 +9,7 @@ import attrs
 _ID_FILES: Final = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 _BOOT_FILE: Final = Path("/proc/sys/kernel/random/boot_id")
 _LONGEST: Final = 64
+"""Characters of such a file that are read."""
 
 
 @attrs.frozen

@@ -20,6 +20,8 @@ LOOK_EVERY: Final = 5.0
 """Seconds between two looks at all outputs; in between, an output may exceed its limit."""
 
 BLOCK: Final = 4096
+"""Bytes to which cuts are rounded: file systems free whole blocks."""
+
 SMALL_TAIL: Final = 64 * 1024
 """Bytes that are kept if the file system does not support holes."""
 

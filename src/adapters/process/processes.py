@@ -24,6 +24,8 @@ ENVIRON_LIMIT: Final = 8 * 1024 * 1024
 """Most bytes of a process's environment that are read; Linux does not start a program with more."""
 
 LOOKS: Final = 20
+"""How often a process that is just ending is examined again."""
+
 PAUSE: Final = 0.001
 """Seconds until a process that was just ending is examined again."""
 

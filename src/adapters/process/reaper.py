@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from typing import Final
 
 FIRST_LOOK: Final = 0.002
+"""Shortest pause in seconds between two polls of all children, while waiting for any child is not possible."""
+
 LAST_LOOK: Final = 0.2
-"""Longest pause in seconds between two polls of all children, while waiting for any child is not possible."""
+"""Longest pause in seconds between two such polls."""
 
 
 class Reaper:

@@ -16,6 +16,7 @@ LOOK_EVERY: Final = 1.0
 """Seconds between two looks whether a unit executes."""
 
 PIECE: Final = 64 * 1024
+"""Bytes of output that are read at a time."""
 
 LAST_WORDS: Final = 1.0
 """Seconds in which followers show what is left when the agent ends."""

@@ -16,7 +16,7 @@ from prefect.agent.domain.times import read_time
 
 _LATER: Final = re.compile(r"\+([0-9]{1,9})([smhd])")
 _JUST_NOW: Final = timedelta(minutes=1)
-"""What was due so long ago at most needs no word: a program may have taken its time."""
+"""A run that was due so long ago at most is not mentioned: a program may have taken its time."""
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 

@@ -9,7 +9,7 @@ import attrs
 from prefect.agent.domain.model.settings import AgentSettings
 
 LEAST: Final = 60.0
-"""Shortest time that any step is given: several tries have failed by then."""
+"""Shortest time that any step is given, in seconds: at one poll in 10 s, several have failed by then."""
 
 WATCH: Final = 180.0
 """How long the watch may bring no answer: it is renewed every minute."""

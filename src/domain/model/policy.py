@@ -47,6 +47,7 @@ _SHOWN: Final = 200
 """Characters of a value that a refusal repeats."""
 
 _MOST_SHOWN: Final = 5
+"""Values that a refusal names."""
 
 _EVERYTHING: Final = "*"
 

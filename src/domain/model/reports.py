@@ -45,8 +45,8 @@ class RunReports:
         end: The next end to be carried out; a later one for the same claim replaces it.
         later_ends: Ends for other claims of the run, to be carried out after it.
         not_before: When to try again (monotonic, seconds).
-        misses: Fruitless tries in a row.
-        line_misses: Fruitless tries of its lines in a row.
+        misses: Failed tries in a row.
+        line_misses: Failed tries of its lines in a row.
         line_refusals: Number of those tries after which other runs' lines were accepted: the Cloud was available.
     """
 

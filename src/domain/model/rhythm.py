@@ -74,11 +74,6 @@ class PollRhythm:
         """Return whether the next poll may wait for a sweep, whose answer also says whether a flow run is due."""
         return self.is_patient and self._held_back_at < self.polls
 
-    @property
-    def is_held_back(self) -> bool:
-        """Return whether a poll waits for a sweep."""
-        return self._held_back
-
     def hold_back(self, now: float) -> None:
         """Let the poll that is due wait briefly for a sweep."""
         self._held_back, self._held_back_at = True, self.polls

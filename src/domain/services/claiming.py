@@ -35,6 +35,7 @@ from prefect.agent.ports.cloud_api import ClaimRequest, CloudApi
 from prefect.agent.ports.events import Event, EventSink
 
 READ_BACK_TRIES: Final = 5
+"""How often runs are read, with growing pauses, to learn what became of claims."""
 
 ASK_RIVALS: Final = 5
 """Lost runs that are read to learn who else claims."""

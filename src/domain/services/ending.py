@@ -16,6 +16,7 @@ from prefect.agent.ports.events import Event, EventSink
 from prefect.agent.ports.platform import ExecutionPlatform
 
 TAIL_LINES: Final = 50
+"""Lines of a unit's last output that go into its run's log."""
 
 AT_ONCE: Final = 50
 """Ends whose findings are in memory at the same time; those of one may be 128 KiB."""

@@ -1,5 +1,7 @@
 """Whether the platform answers: while it does not, nothing is claimed."""
 
+from typing import Final
+
 import attrs
 
 from prefect.agent.domain.errors import CreateBlocked, PlatformError
@@ -8,7 +10,7 @@ from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.events import Event, EventSink
 from prefect.agent.ports.platform import ExecutionPlatform
 
-LOOK_EVERY = 5.0
+LOOK_EVERY: Final = 5.0
 """Seconds between two checks of a platform that does not answer, or of one that was just found to answer."""
 
 

@@ -26,6 +26,7 @@ AT_ONCE: Final = 5
 """Runs that are looked at in one look: each costs a request."""
 
 MOST_REMEMBERED: Final = 1000
+"""Late runs whose last finding is remembered."""
 
 OTHERS: Final = frozenset({"no-agent", "agents-gone", "no-agents"})
 """Causes that concern an agent though it does not take the run's labels: no other agent may be there to report them."""

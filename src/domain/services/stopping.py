@@ -110,8 +110,8 @@ class StopUnits:
             success = False
             try:
                 success = stop()
-            except PlatformError as trouble:
-                message, fields = f"Cannot stop {unit.name} {which} yet: {trouble}", _fields(unit)
+            except PlatformError as problem:
+                message, fields = f"Cannot stop {unit.name} {which} yet: {problem}", _fields(unit)
                 self.tell(Event(name=events.PLATFORM_TROUBLE, level="WARNING", message=message, fields=fields))
             finally:
                 self._notes.append((unit.name, success))

@@ -173,7 +173,7 @@ class KubernetesAgent(Agent):
 
 
 KUBERNETES_PARALLEL: Final = 16
-"""Creates at once, unless somebody sets them: an API server takes more of them together than a Docker engine."""
+"""Units created at the same time if no setting says how many: more than by a Docker engine."""
 
 KUBERNETES_OPTIONS: Final = frozenset(
     {
@@ -294,6 +294,6 @@ def _environ(kwargs: dict[str, Any]) -> Mapping[str, str]:
 
 
 def _with_options(kwargs: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Put platform options that somebody set among the keywords of :class:`Agent`."""
+    """Put platform options that are set among the keywords of :class:`Agent`."""
     chosen = {name: value for name, value in options.items() if value is not None}
     return {**kwargs, "platform_options": {**chosen, **(kwargs.get("platform_options") or {})}}

@@ -25,6 +25,7 @@ WITHIN: Final = 180.0
 """Seconds that each step of a proof may take: an image may have to be pulled."""
 
 LOOK_EVERY: Final = 0.1
+"""Seconds between two looks at what is waited for."""
 
 SETTINGS: Final = AgentSettings(
     name="selftest",

@@ -14,6 +14,7 @@ AGAIN_AFTER: Final = 10.0
 """Seconds between two lines."""
 
 MOST_NAMES: Final = 3
+"""Flow runs that a line names."""
 
 
 @attrs.define(kw_only=True)

@@ -6,14 +6,11 @@ from typing import Any, Final
 
 import attrs
 
-from prefect.agent.domain.model.pipeline import LEAST, StepRecord, WorkStep, steps, unwell
+from prefect.agent.domain.model.pipeline import StepRecord, WorkStep, steps, unwell
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.ports import events
 from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.events import Event
-
-STALE_AFTER: Final = LEAST
-"""Seconds without a successful poll after which the agent is unhealthy: at one poll in 10 s, several have failed."""
 
 SUCCESSES: Final = {
     events.POLLED: "poll",

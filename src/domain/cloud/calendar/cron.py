@@ -35,6 +35,7 @@ _PART: Final = re.compile(r"(?:(?P<star>\*)|(?P<low>\w+)(?:-(?P<high>\w+))?)(?:/
 _NTH: Final = re.compile(r"(?P<day>\w+)#(?P<nth>[1-5])")
 _LAST: Final = re.compile(r"l(?P<day>[0-7])")
 _MAX_LENGTH: Final = 500
+"""Characters of an expression."""
 
 
 @attrs.frozen(kw_only=True)

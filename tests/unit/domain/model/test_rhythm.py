@@ -72,7 +72,8 @@ def test_a_sweep_that_found_nothing_due_counts_as_a_poll(rhythm: PollRhythm) -> 
     assert rhythm.next == now + HELD_BACK
     rhythm.swept(now + 0.1)
     assert rhythm.next > now + HELD_BACK
-    assert not rhythm.is_held_back
+    rhythm.swept(None)  # the poll is not held back any more, so a later sweep does not let it go
+    assert rhythm.next > now + HELD_BACK
 
 
 def test_a_poll_that_was_held_back_is_made_if_something_may_be_due(rhythm: PollRhythm) -> None:

@@ -14,8 +14,9 @@ import pytest
 
 from prefect.agent.domain.addresses import is_loopback_address
 from prefect.agent.domain.errors import ConfigurationError
+from prefect.agent.domain.model.pipeline import LEAST
 from prefect.agent.entrypoints.runtime import health_server
-from prefect.agent.entrypoints.runtime.health import STALE_AFTER, SUCCESSES, Health
+from prefect.agent.entrypoints.runtime.health import SUCCESSES, Health
 from prefect.agent.entrypoints.runtime.health_server import LONGEST_HEAD, MOST_CONNECTIONS, SECONDS, HealthServer
 from prefect.agent.entrypoints.runtime.site import JSON, Site, health_pages
 from prefect.agent.ports import events
@@ -74,7 +75,7 @@ def test_an_agent_that_just_started_is_well(agent: Watched) -> None:
 
 def test_an_agent_that_never_polls_gets_unwell(agent: Watched) -> None:
     """Never silently idle."""
-    agent.clock.seconds += STALE_AFTER
+    agent.clock.seconds += LEAST
     assert agent.health.report()[0]
 
     agent.clock.seconds += 0.1
@@ -84,7 +85,7 @@ def test_an_agent_that_never_polls_gets_unwell(agent: Watched) -> None:
 
 def test_a_good_poll_makes_it_well_again(agent: Watched) -> None:
     """Age counts from the last good poll, and earlier trouble is over."""
-    agent.clock.seconds += STALE_AFTER * 2
+    agent.clock.seconds += LEAST * 2
     agent.hear(events.CLOUD_TROUBLE, "the Cloud is away")
     assert agent.facts()["trouble"] == "the Cloud is away"
 
@@ -99,7 +100,7 @@ def test_a_good_poll_makes_it_well_again(agent: Watched) -> None:
 @pytest.mark.parametrize("name", [events.CLAIMED, events.SWEPT, events.REPORTED, events.UNIT_CREATED])
 def test_other_good_news_do_not_stand_for_polls(agent: Watched, name: str) -> None:
     """An agent that sweeps but does not poll is unwell."""
-    agent.clock.seconds += STALE_AFTER + 1
+    agent.clock.seconds += LEAST + 1
     agent.hear(name)
 
     assert not agent.health.report()[0]
@@ -216,7 +217,7 @@ def test_an_agent_that_starts_is_unwell_with_the_reason(agent: Watched) -> None:
     assert (agent.health.report()[0], agent.facts()["status"]) == (False, "starting")
 
     agent.hear(events.STARTING, "the Cloud is away")
-    agent.clock.seconds += STALE_AFTER * 2
+    agent.clock.seconds += LEAST * 2
     assert agent.facts()["trouble"] == "the Cloud is away"
     assert agent.health.lives
 
@@ -232,7 +233,7 @@ def test_a_refused_key_makes_it_unwell_at_once(agent: Watched, good: str) -> Non
 
     assert not agent.health.report()[0]
     assert agent.facts()["trouble"] == "no such key"
-    agent.clock.seconds += STALE_AFTER * 2
+    agent.clock.seconds += LEAST * 2
     assert agent.health.lives
 
     agent.hear(good)
@@ -243,7 +244,7 @@ def test_a_refused_key_makes_it_unwell_at_once(agent: Watched, good: str) -> Non
 def test_an_agent_at_its_limit_is_busy_not_unwell(agent: Watched) -> None:
     """It does not ask, since there is no room."""
     for _ in range(10):
-        agent.clock.seconds += STALE_AFTER / 2
+        agent.clock.seconds += LEAST / 2
         agent.hear(events.POLLED, busy=True)
         agent.hear(events.SWEPT)
         agent.hear(events.WATCHED)
@@ -293,7 +294,7 @@ def test_health_over_http(served: Watched) -> None:
     status, body = served.ask("GET", "/api/health")
     assert (status, json.loads(body)["status"]) == (200, "healthy")
 
-    served.clock.seconds += STALE_AFTER + 1
+    served.clock.seconds += LEAST + 1
     status, body = served.ask("GET", "/api/health?verbose=1")
     assert (status, json.loads(body)["status"]) == (503, "unhealthy")
 
@@ -355,7 +356,7 @@ def test_every_error_is_json(served: Watched, request_: bytes, status: int) -> N
 
 def test_a_head_request_has_no_body(served: Watched) -> None:
     """Status and headers are those of GET, of errors, too."""
-    served.clock.seconds += STALE_AFTER + 1
+    served.clock.seconds += LEAST + 1
     for path, status in (("/api/health", 503), ("/readyz", 503), ("/nowhere", 404)):
         assert served.ask("HEAD", path) == (status, "")
         assert served.ask("GET", path)[0] == status
