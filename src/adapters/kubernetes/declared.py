@@ -8,12 +8,14 @@ OPTIONS: Final = (
     PlatformOption(
         name="namespace",
         flags=("--namespace",),
+        variable="NAMESPACE",
         placeholder="NAME",
         help="Create Jobs in this namespace. Default: NAMESPACE, else the agent's own namespace.",
     ),
     PlatformOption(
         name="job_template_path",
         flags=("--job-template",),
+        variable="YAML_TEMPLATE",
         placeholder="PATH",
         help="Make Jobs from the template in this file or at this address. Default: YAML_TEMPLATE, else the built-in "
         "template.",
@@ -29,12 +31,14 @@ OPTIONS: Final = (
     PlatformOption(
         name="service_account_name",
         flags=("--service-account-name",),
+        variable="SERVICE_ACCOUNT_NAME",
         placeholder="NAME",
         help="Service account of the Jobs' pods. Default: SERVICE_ACCOUNT_NAME, else the namespace's default.",
     ),
     PlatformOption(
         name="image_pull_secrets",
         flags=("--image-pull-secrets",),
+        variable="IMAGE_PULL_SECRETS",
         placeholder="A,B",
         help="Secrets with the logins for pulling the Jobs' images. Default: IMAGE_PULL_SECRETS, else none.",
     ),
@@ -60,6 +64,7 @@ OPTIONS: Final = (
     PlatformOption(
         name="api_key_secret",
         flags=("--api-key-secret",),
+        variable="PREFECT_AGENT_API_KEY_SECRET",
         placeholder="NAME/KEY",
         help="Give Jobs the API key from this Secret. Default: PREFECT_AGENT_API_KEY_SECRET, else the agent creates "
         "a Secret for each Job.",
@@ -67,6 +72,7 @@ OPTIONS: Final = (
     PlatformOption(
         name="job_security",
         flags=("--job-security",),
+        variable="PREFECT_AGENT_JOB_SECURITY",
         choices=("restricted", "none"),
         help="Pod security settings of Jobs whose template sets none. Default: PREFECT_AGENT_JOB_SECURITY, else "
         "restricted.",
@@ -74,12 +80,14 @@ OPTIONS: Final = (
     PlatformOption(
         name="cluster_wide",
         flags=("--cluster-wide",),
+        variable="PREFECT_AGENT_CLUSTER_WIDE",
         kind="flag",
         help="Let job templates name any namespace. Default: PREFECT_AGENT_CLUSTER_WIDE, else only the agent's.",
     ),
     PlatformOption(
         name="without",
         flags=("--without",),
+        variable="PREFECT_AGENT_WITHOUT",
         repeatable=True,
         choices=("clean-up", "cancel", "logs", "events"),
         help="Switch off this feature, which then needs no permissions. Repeatable. Default: PREFECT_AGENT_WITHOUT, "

@@ -9,6 +9,7 @@ from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.model.policy import OPEN, Policy
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.entrypoints.library.agent import Agent, process_environ
+from prefect.agent.entrypoints.library.declared_options import options_in
 from prefect.agent.entrypoints.platforms import options_of
 from prefect.agent.entrypoints.settings.configuration import Configuration
 from prefect.agent.entrypoints.settings.policies import policy_of, with_template_paths
@@ -37,21 +38,16 @@ class DockerAgent(Agent):
         **kwargs: Any,
     ) -> None:
         environ = _environ(kwargs)
-        listed = own_list(environ, REG_ALLOW_LIST)
         options = {
             "base_url": base_url,
             "no_pull": no_pull,
             "volumes": volumes,
             "show_flow_logs": show_flow_logs or None,
             "networks": networks,
-            "reg_allow_list": reg_allow_list or listed or None,
+            "reg_allow_list": reg_allow_list or None,
             "docker_client_timeout": docker_client_timeout,
         }
-        super().__init__(*args, **_with_options(kwargs, options))
-
-
-REG_ALLOW_LIST: Final = "PREFECT_AGENT_REG_ALLOW_LIST"
-"""Variable with registries, commas between them."""
+        super().__init__(*args, **_with_options(kwargs, options, environ, options_of("docker")))
 
 
 class ProcessAgent(Agent):
@@ -82,11 +78,11 @@ class ProcessAgent(Agent):
         options = {
             "import_paths": import_paths,
             "show_flow_logs": show_flow_logs or None,
-            "interpreter": interpreter or own(environ, "PREFECT_AGENT_INTERPRETER") or None,
-            "output_limit": _output_limit(environ) if output_limit is None else output_limit,
+            "interpreter": interpreter or None,
+            "output_limit": output_limit,
         }
         self._hostname_label = hostname_label
-        super().__init__(*args, **_with_options(kwargs, options))
+        super().__init__(*args, **_with_options(kwargs, options, environ, options_of("process")))
 
     def _decide(self, found: Configuration, given: Given, settings: AgentSettings | None) -> AgentSettings:
         decided = super()._decide(found, given, settings)
@@ -95,18 +91,6 @@ class ProcessAgent(Agent):
         import socket  # noqa: PLC0415
 
         return attrs.evolve(decided, labels=(*decided.labels, socket.gethostname()))
-
-
-def _output_limit(environ: Mapping[str, str]) -> int | None:
-    """What ``PREFECT_AGENT_OUTPUT_LIMIT`` says, in MiB; None if it says nothing.
-
-    Raises:
-        ConfigurationError: That is no size.
-    """
-    text = own(environ, "PREFECT_AGENT_OUTPUT_LIMIT")
-    if text and not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise ConfigurationError(f"PREFECT_AGENT_OUTPUT_LIMIT {text!r:.60} is no whole number of MiB, like 100")
-    return int(text) if text else None
 
 
 class LocalAgent(DockerAgent):
@@ -157,7 +141,7 @@ class KubernetesAgent(Agent):
         self._keeps_jobs = not wanted or "clean-up" in chosen.get("without", ())
         allowed = with_template_paths(policy_of(policy, environ), template_paths, environ)
         places = None if allowed.template_paths == OPEN.template_paths else allowed.template_paths
-        keywords = _with_options({**kwargs, "policy": allowed}, {**chosen, "template_paths": places})
+        keywords = _with_options({**kwargs, "policy": allowed}, {**chosen, "template_paths": places}, environ)
         if self._keeps_jobs:
             keywords["platform_options"].setdefault("job_ttl", None)
         super().__init__(agent_config_id, *args, **keywords)
@@ -200,21 +184,18 @@ KUBERNETES_OPTIONS: Final = frozenset(
 )
 """Options of the Kubernetes platform that 1.x did not have, or that it read from variables only."""
 
-VARIABLES: Final = {
-    "namespace": "NAMESPACE",
-    "service_account_name": "SERVICE_ACCOUNT_NAME",
-    "image_pull_secrets": "IMAGE_PULL_SECRETS",
+_OF_MANIFESTS: Final = {
     "image_pull_policy": "IMAGE_PULL_POLICY",
     "job_cpu_request": "JOB_CPU_REQUEST",
     "job_cpu_limit": "JOB_CPU_LIMIT",
     "job_mem_request": "JOB_MEM_REQUEST",
     "job_mem_limit": "JOB_MEM_LIMIT",
-    "job_template_path": "YAML_TEMPLATE",
-    "api_key_secret": "PREFECT_AGENT_API_KEY_SECRET",
-    "job_security": "PREFECT_AGENT_JOB_SECURITY",
-    "cluster_wide": "PREFECT_AGENT_CLUSTER_WIDE",
-    "without": "PREFECT_AGENT_WITHOUT",
 }
+"""By option of the Kubernetes platform that the command line does not have: the variable in manifests of 1.x."""
+
+VARIABLES: Final = {
+    option.name: option.variable for option in options_of("kubernetes") if option.variable
+} | _OF_MANIFESTS
 """By option of the Kubernetes platform: the variable that the manifest of 1.x or of ``prefect agent install`` sets."""
 
 
@@ -222,15 +203,11 @@ def kubernetes_options(environ: Mapping[str, str]) -> dict[str, Any]:
     """Options of the Kubernetes platform that *environ* sets; an empty variable sets nothing.
 
     Raises:
-        ConfigurationError: A switch is neither on nor off.
+        ConfigurationError: A value cannot be; the message names its variable.
     """
-    texts = {name: own(environ, variable) for name, variable in VARIABLES.items()}
-    found: dict[str, Any] = {name: text for name, text in texts.items() if text}
-    if "cluster_wide" in found:
-        found["cluster_wide"] = as_flag(found["cluster_wide"], VARIABLES["cluster_wide"])
-    if "without" in found:
-        found["without"] = own_list(environ, VARIABLES["without"])
-    if "image_pull_secrets" in found:
+    found = options_in(environ, options_of("kubernetes"))
+    found |= {name: text for name, variable in _OF_MANIFESTS.items() if (text := own(environ, variable))}
+    if "image_pull_secrets" in found:  # one text; in a variable it may be written as a list
         found["image_pull_secrets"] = ",".join(own_list(environ, VARIABLES["image_pull_secrets"]))
     return found
 
@@ -251,37 +228,10 @@ def agent_on(platform: str) -> type[Agent]:
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             environ = _environ(kwargs)
             given = {option.name: kwargs.pop(option.name, None) for option in declared}
-            said = {option.name: _said(option, environ) for option in declared if given[option.name] is None}
-            super().__init__(*args, **_with_options(kwargs, {**given, **said}))
+            super().__init__(*args, **_with_options(kwargs, given, environ, declared))
 
     OtherAgent.__name__ = OtherAgent.__qualname__ = "Agent"  # what the Cloud shows as its type
     return OtherAgent
-
-
-def _said(option: PlatformOption, environ: Mapping[str, str]) -> Any:
-    """What the variable of an option says; None if it says nothing.
-
-    Raises:
-        ConfigurationError: It has another kind.
-    """
-    text = own(environ, option.variable) if option.variable else ""
-    if not text:
-        return None
-    if option.kind == "flag":
-        return as_flag(text, option.variable)
-    texts = own_list(environ, option.variable) if option.repeatable else [text]
-    found = [_as_kind(each, option) for each in texts]
-    return found if option.repeatable else found[0]
-
-
-def _as_kind(text: str, option: PlatformOption) -> Any:
-    if option.kind == "text":
-        return text
-    try:
-        return int(text) if option.kind == "whole" else float(text)
-    except ValueError:
-        wanted = "a whole number" if option.kind == "whole" else "a number"
-        raise ConfigurationError(f"{option.variable} is {text[:40]!r}; give {wanted}") from None
 
 
 def _environ(kwargs: dict[str, Any]) -> Mapping[str, str]:
@@ -293,7 +243,19 @@ def _environ(kwargs: dict[str, Any]) -> Mapping[str, str]:
     return found.environ
 
 
-def _with_options(kwargs: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Put platform options that are set among the keywords of :class:`Agent`."""
-    chosen = {name: value for name, value in options.items() if value is not None}
-    return {**kwargs, "platform_options": {**chosen, **(kwargs.get("platform_options") or {})}}
+def _with_options(
+    kwargs: dict[str, Any],
+    given: Mapping[str, Any],
+    environ: Mapping[str, str],
+    declared: Iterable[PlatformOption] = (),
+) -> dict[str, Any]:
+    """Put the platform's options among the keywords of :class:`Agent`.
+
+    Args:
+        given: By arguments; None where an argument says nothing.
+        declared: Options whose variables in *environ* count where nothing is given.
+    """
+    chosen = {name: value for name, value in given.items() if value is not None}
+    chosen |= kwargs.get("platform_options") or {}
+    configured = options_in(environ, [option for option in declared if option.name not in chosen])
+    return {**kwargs, "platform_options": {**configured, **chosen}}
