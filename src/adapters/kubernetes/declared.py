@@ -87,7 +87,6 @@ OPTIONS: Final = (
     PlatformOption(
         name="without",
         flags=("--without",),
-        variable="PREFECT_AGENT_WITHOUT",
         repeatable=True,
         choices=("clean-up", "cancel", "logs", "events"),
         help="Switch off this feature, which then needs no permissions. Repeatable. Default: PREFECT_AGENT_WITHOUT, "

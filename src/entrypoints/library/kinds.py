@@ -194,8 +194,10 @@ _OF_MANIFESTS: Final = {
 """By option of the Kubernetes platform that the command line does not have: the variable in manifests of 1.x."""
 
 VARIABLES: Final = {
-    option.name: option.variable for option in options_of("kubernetes") if option.variable
-} | _OF_MANIFESTS
+    **{option.name: option.variable for option in options_of("kubernetes") if option.variable},
+    **_OF_MANIFESTS,
+    "without": "PREFECT_AGENT_WITHOUT",  # manifests switch off ``secret``, too, which the command line does not offer
+}
 """By option of the Kubernetes platform: the variable that the manifest of 1.x or of ``prefect agent install`` sets."""
 
 
@@ -209,7 +211,8 @@ def kubernetes_options(environ: Mapping[str, str]) -> dict[str, Any]:
     found |= {name: text for name, variable in _OF_MANIFESTS.items() if (text := own(environ, variable))}
     if "image_pull_secrets" in found:  # one text; in a variable it may be written as a list
         found["image_pull_secrets"] = ",".join(own_list(environ, VARIABLES["image_pull_secrets"]))
-    return found
+    without = own_list(environ, VARIABLES["without"])
+    return {**found, "without": without} if without else found
 
 
 def agent_on(platform: str) -> type[Agent]:
