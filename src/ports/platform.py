@@ -294,7 +294,7 @@ class ExecutionPlatform(abc.ABC):
 
         For the log of a flow run whose unit ended without a report. Empty if there is no output or no unit. Bytes that
         are not UTF-8 are replaced. What is cut begins with a whole word: the agent would not recognise half of a
-        secret. :func:`output_tail` does all of that.
+        secret. It does not end with a line end. :func:`output_tail` does all of that.
         """
 
     def account(self, name: str) -> str:  # noqa: ARG002 - optional

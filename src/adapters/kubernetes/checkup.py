@@ -109,10 +109,14 @@ class ClusterCheckup:
 
 
 def _feature(name: str, lacks: Sequence[Lack]) -> Feature:
+    grants = tuple(lack.line for lack in lacks)
+    is_optional = bool(lacks) and all(lack.rule.optional for lack in lacks)
+    grant = f"apply the Role that `prefect agent install` prints, or add to it: {', '.join(grants)}"
     return Feature(
         name=name,
         use=permissions.FEATURES[name],
         lacks=tuple(map(str, lacks)),
-        grants=tuple(lack.line for lack in lacks),
-        is_optional=bool(lacks) and all(lack.rule.optional for lack in lacks),
+        grants=grants,
+        is_optional=is_optional,
+        remedies=(grant, f"give --without {name}") if is_optional else (grant,),
     )

@@ -9,7 +9,8 @@ import attrs
 from prefect.agent.adapters.kubernetes.fields import BadTemplate, TemplateSection, plain_copy
 from prefect.agent.adapters.kubernetes.pod_security import restrict
 from prefect.agent.domain.model.run_configs import KubernetesRun
-from prefect.agent.domain.model.submissions import Submission, is_reserved
+from prefect.agent.domain.model.submissions import Submission
+from prefect.agent.domain.model.variable_names import is_reserved
 
 CONTAINER: Final = "flow"
 """Name of the container that runs the flow; if a template has none with that name, its first one does."""

@@ -13,6 +13,11 @@ from prefect.agent.domain.model.checks import Fact, Program, Step
 PATIENCE: Final = 60.0
 """Seconds for a program to say its version; the first start of a large one takes a while."""
 
+BELOW: Final = "2"
+"""The first version of Prefect that does not know the commands of flow runs of the 1.x line."""
+
+REMEDY: Final = "install prefect==1.4.1 in a virtual environment of its own, and name its Python with --interpreter"
+
 
 def steps(interpreter: str | None, environ: Mapping[str, str], directory: Path) -> Sequence[Step]:
     """The steps, in order."""
@@ -20,7 +25,8 @@ def steps(interpreter: str | None, environ: Mapping[str, str], directory: Path) 
     def program() -> Iterator[Fact]:
         words = interpreters.version_command(interpreter, environ)
         version = _output(words, environ)
-        yield Program(path=words[0], version=version if version or interpreter else None)
+        known = version if version or interpreter else None
+        yield Program(path=words[0], version=known, below=BELOW, remedy=REMEDY)
 
     def units() -> Iterator[Fact]:
         yield look_at(directory, "units and their output")

@@ -117,6 +117,7 @@ class Feature:
         use: What it is for.
         lacks: Missing permissions, for people.
         grants: The rules to add.
+        remedies: What to do if it lacks any; one of them is enough. Empty: to grant them.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Feature:
     lacks: tuple[str, ...] = ()
     grants: tuple[str, ...] = ()
     is_optional: bool = False
+    remedies: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -132,10 +134,14 @@ class Program:
 
     Attributes:
         version: Of its Prefect; empty if it has none, None if it does not say.
+        below: The first version that is too new for the flow runs; empty for none.
+        remedy: What to do if it cannot execute them.
     """
 
     path: str
     version: str | None
+    below: str = ""
+    remedy: str = "install Prefect for this program, or name another one"
 
 
 @attrs.frozen(kw_only=True)
@@ -285,21 +291,20 @@ def _feature(fact: Feature) -> Noted:
     if not fact.lacks:
         return Noted(text=f"{fact.name}: granted ({fact.use}).")
     text = f"{fact.name} ({fact.use}): the agent may not {'; '.join(fact.lacks)}."
-    remedy = f"apply the Role that `prefect agent install` prints, or add to it: {', '.join(fact.grants)}"
+    remedies = fact.remedies or (f"grant {', '.join(fact.grants or fact.lacks)}",)
     if fact.is_optional:
-        return _warned(f"{text} It goes on without.", remedy, f"give --without {fact.name}")
-    return _failed(text, Blame.PERMISSION, remedy)
+        return _warned(f"{text} It goes on without.", *remedies)
+    return _failed(text, Blame.PERMISSION, *remedies)
 
 
 def _program(fact: Program) -> Noted:
-    remedy = "install prefect==1.4.1 in a virtual environment of its own, and name its Python with --interpreter"
     if fact.version is None:
-        return _warned(f"{fact.path} does not say which version of Prefect it is.", remedy)
+        return _warned(f"{fact.path} does not say which version of Prefect it is.", fact.remedy)
     if not fact.version:
-        return _failed(f"{fact.path} has no Prefect.", Blame.PLATFORM, remedy)
-    if _numbers(fact.version)[:1] > (1,):
-        text = f"{fact.path} has Prefect {fact.version}; flow runs of this Cloud need a version below 2."
-        return _failed(text, Blame.PLATFORM, remedy)
+        return _failed(f"{fact.path} has no Prefect.", Blame.PLATFORM, fact.remedy)
+    if fact.below and _numbers(fact.version) >= _numbers(fact.below):
+        text = f"{fact.path} has Prefect {fact.version}; flow runs of this Cloud need a version below {fact.below}."
+        return _failed(text, Blame.PLATFORM, fact.remedy)
     return Noted(text=f"{fact.path} has Prefect {fact.version}.")
 
 

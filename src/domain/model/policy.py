@@ -10,8 +10,8 @@ from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.domain.model.demands import Demands
 from prefect.agent.domain.model.images import HUB, image_name, is_host
 from prefect.agent.domain.model.run_configs import frozen_mapping
-from prefect.agent.domain.model.submissions import plain_name
 from prefect.agent.domain.model.template_paths import PUBLIC, is_listed, is_place
+from prefect.agent.domain.model.variable_names import plain_name
 
 RULES: Final[Mapping[str, str]] = {
     "images": "the image",

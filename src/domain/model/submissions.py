@@ -1,7 +1,7 @@
 """Submissions say what is to run; one is planned from a flow run: image, command, environment (protocol 6.1 to 6.3)."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import attrs
@@ -10,6 +10,7 @@ from prefect.agent.domain.errors import SubmissionRefused
 from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId
 from prefect.agent.domain.model.run_configs import RunConfig, UniversalRun, UnusableRunConfig, frozen_mapping
 from prefect.agent.domain.model.units import UNIT_NAME_LIMIT, Owner, unit_name
+from prefect.agent.domain.model.variable_names import is_reserved, plain_name
 from prefect.agent.domain.texts import readable_name
 
 MAX_ENV_BYTES: Final = 512 * 1024
@@ -19,12 +20,6 @@ MAX_ENV_BYTES: Final = 512 * 1024
 MAX_VARIABLE_BYTES: Final = 128 * 1024
 """Linux refuses a larger single variable, too (MAX_ARG_STRLEN, see execve(2))."""
 
-
-_SETTING: Final = "PREFECT__"
-"""Begins the variable of each of Prefect's settings; ``__`` stands between sections."""
-
-_COPY: Final = re.compile(r"(?<=^PREFECT__)(?:CONTEXT__CONFIG(?:__|$))+")
-"""A copy of all settings, in a section of the settings."""
 
 _LONE: Final = re.compile(r"[\ud800-\udfff]")
 """Surrogates, which JSON can spell, and no encoding takes."""
@@ -165,30 +160,6 @@ def plan_submission(
         flow_id=run.flow.id,
         flow_name=run.flow.name,
         flow_run_name=run.name,
-    )
-
-
-def plain_name(name: str) -> str:
-    """Return the *name* of a variable as Prefect reads it: in the names of its settings case does not count.
-
-    ``PREFECT__CONTEXT__CONFIG__X`` is another way to say ``PREFECT__X``, and the one that its client reads first.
-    """
-    upper = name.lower().upper()  # Prefect lowers: some letters outside ASCII become others by that
-    return _COPY.sub("", upper) if upper.startswith("PREFECT") else name
-
-
-def is_reserved(name: str, reserved: Collection[str]) -> bool:
-    """Return whether the variable *name* sets something of *reserved*: it, a section that holds it, or a part of it.
-
-    Args:
-        reserved: As :func:`plain_name` writes them.
-    """
-    plain = plain_name(name)
-    if plain in reserved:
-        return True
-    section = f"{plain.removesuffix('__')}__"
-    return plain.startswith(_SETTING) and any(
-        each.startswith(section) or section.startswith(f"{each}__") for each in reserved
     )
 
 

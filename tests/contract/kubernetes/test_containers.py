@@ -94,7 +94,7 @@ def test_the_end_of_the_main_container_is_the_units_end(
 
     assert (ended.status, str(ended.evidence), ended.lingers) == (status, evidence, True)
     assert ended.ended_at is not None
-    assert pod_harness.platform.logs_tail(unit.name) == "out of the flow\n"
+    assert pod_harness.platform.logs_tail(unit.name) == "out of the flow"
 
     pod_harness.platform.stop(unit.name, grace=1)
 
@@ -157,7 +157,7 @@ def test_a_webhook_may_put_its_container_first(pod_harness: PodHarness) -> None:
 
     ended = once_ended(pod_harness.platform, unit.name, 20)
     assert str(ended.evidence) == "OOMKilled, out of memory, the limit is 64Mi, exit code 137"
-    assert pod_harness.platform.logs_tail(unit.name) == "the flow\n"
+    assert pod_harness.platform.logs_tail(unit.name) == "the flow"
 
 
 def test_a_failed_init_container_leaves_its_output(pod_harness: PodHarness) -> None:
@@ -176,7 +176,7 @@ def test_a_failed_init_container_leaves_its_output(pod_harness: PodHarness) -> N
 
     once_ended(pod_harness.platform, unit.name, 20)
 
-    assert pod_harness.platform.logs_tail(unit.name) == "no such bucket\n"
+    assert pod_harness.platform.logs_tail(unit.name) == "no such bucket"
 
 
 def test_a_lost_node_is_said_while_the_pod_counts_as_running(pod_harness: PodHarness) -> None:

@@ -110,7 +110,7 @@ def loses_its_node(theatre: Theatre, name: str) -> None:
 
 def loses_its_pod(theatre: Theatre, name: str) -> None:
     """Somebody deletes the pod, not the Job."""
-    wait_until(lambda: theatre.platform.logs_tail(name) == "deaf\n", 20, "it executes and hears nothing")
+    wait_until(lambda: theatre.platform.logs_tail(name) == "deaf", 20, "it executes and hears nothing")
     theatre.harness.scratch.api.delete(
         f"{theatre.harness.scratch.pods}/{theatre.harness.pod_name(name)}", gracePeriodSeconds=1
     )
@@ -133,13 +133,13 @@ ENDINGS: Final = {
         status=UnitStatus.SUCCEEDED,
         evidence="exit code 0",
         account=[["Complete", "CompletionsReached: Reached expected number of succeeded pods"], ["Succeeded"], ["0"]],
-        tail="one\ntwo\n",
+        tail="one\ntwo",
     ),
     "exit code": Ending(
         submission=submission("echo oh no >&2; exit 3"),
         evidence="Error, exit code 3",
         account=[FAILED, ["Failed"], ["terminated", "3", "Error"]],
-        tail="oh no\n",
+        tail="oh no",
     ),
     "signal 9": Ending(
         submission=submission("kill -9 $$"),

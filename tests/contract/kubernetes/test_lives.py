@@ -114,7 +114,7 @@ def change(harness: KubernetesHarness, made: Submission) -> bool:
 
 def is_deaf(platform: KubernetesPlatform, made: Submission) -> bool:
     """Whether :data:`STUBBORN` has come as far as to hear no signal any more."""
-    return platform.logs_tail(made.name) == "deaf\n"
+    return platform.logs_tail(made.name) == "deaf"
 
 
 class TestByHand:
@@ -269,7 +269,7 @@ class TestSlowly:
         assert (unit.status, str(unit.evidence)) == (UnitStatus.SUCCEEDED, "exit code 0")
         table = retried.platform.account(retried.name)
         assert table.count("container flow") == 2
-        assert retried.platform.logs_tail(retried.name) == "start\n"
+        assert retried.platform.logs_tail(retried.name) == "start"
 
     def test_a_quota_keeps_pods_away(self, slow: dict[str, Slow]) -> None:
         """The unit says so and waits long: a quota fills and empties."""

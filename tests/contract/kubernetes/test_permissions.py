@@ -123,7 +123,7 @@ class TestEnough:
             assert platform.create(made).name == made.name
             once_ended(platform, made.name)
             wait_for_events(harness, made.name)
-            assert platform.logs_tail(made.name) == "output\n"
+            assert platform.logs_tail(made.name) == "output"
             assert "Successfully assigned" in platform.account(made.name)
             platform.remove(made.name)
             going = submission(ending="hang")

@@ -328,7 +328,7 @@ class TestClusterWide:
         unit = once_ended(platform, made.name)
         assert str(unit.evidence) == "Error, exit code 5"
         assert platform.unit(made.name) == unit
-        assert platform.logs_tail(made.name) == "hello\n"
+        assert platform.logs_tail(made.name) == "hello"
         assert "container flow" in platform.account(made.name)
         jobs = f"/apis/batch/v1/namespaces/{elsewhere}/jobs"
         assert platform.create(made).id == harness.plane.api.get(f"{jobs}/{made.name}")["metadata"]["uid"]

@@ -122,7 +122,7 @@ def test_an_end_that_is_heard_of_before_the_pod(harness: KubernetesHarness, dire
     assert str(once_ended(platform, made.name).evidence) == "Error, exit code 3"
 
     looks = proxy_of(harness).count(kind="pods", watch=False)
-    assert platform.logs_tail(made.name) == "farewell\n"
+    assert platform.logs_tail(made.name) == "farewell"
     assert "container flow" in platform.account(made.name)
     assert [str(unit.evidence) for unit in platform.units()] == ["Error, exit code 3"]
     assert proxy_of(harness).count(kind="pods", watch=False) == looks

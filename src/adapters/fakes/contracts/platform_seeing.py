@@ -130,7 +130,7 @@ class SeeingContract(PlatformContractBase):
         lines = [f"line {number}" for number in range(1, 61)]
         submission, _ = ended(platform, harness, exit_code=1, prints="\n".join(lines))
 
-        assert platform.logs_tail(submission.name, lines=60).splitlines() == lines
+        assert platform.logs_tail(submission.name, lines=60) == "\n".join(lines)
         assert platform.logs_tail(submission.name).splitlines() == lines[-50:]
         assert platform.logs_tail(submission.name, lines=2).splitlines() == lines[-2:]
         assert harness.platform().logs_tail(submission.name, lines=1).strip() == "line 60"
