@@ -39,7 +39,16 @@ from prefect.agent.domain.model.checks import (
     Step,
 )
 from prefect.agent.domain.model.demands import Demands
-from prefect.agent.domain.model.ends import End, EndKind, EndOutcome, EndVerdict, judge_end
+from prefect.agent.domain.model.ends import (
+    HANDED_BACK_FOR,
+    End,
+    EndKind,
+    EndOutcome,
+    EndVerdict,
+    judge_end,
+    recoveries_after,
+    waits_until,
+)
 from prefect.agent.domain.model.explaining import Hold, Reference, RunFacts, SeenAgent
 from prefect.agent.domain.model.flow_runs import (
     Attempt,
@@ -80,6 +89,7 @@ from prefect.agent.ports.presence import Presence
 from prefect.agent.ports.reports import Entry, MemoryReports, ReportStore
 
 __all__ = [
+    "HANDED_BACK_FOR",
     "TEXT_LIMIT",
     "AgentError",
     "AgentIdentity",
@@ -173,5 +183,7 @@ __all__ = [
     "labels_match",
     "output_tail",
     "plain_name",
+    "recoveries_after",
     "unit_name",
+    "waits_until",
 ]

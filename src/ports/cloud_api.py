@@ -230,7 +230,7 @@ class CloudApi(abc.ABC):
         - ``Refused``: this very claim is invalid. The agent leaves the run alone and logs the reason.
 
         Of any number of agents that ask for the same attempt at a run, exactly one gets ``Claimed`` if the Cloud
-        :attr:`compares`. A Running run is claimed by claiming its due task runs.
+        :attr:`compares`. A Running run is claimed by claiming its task runs: ``FlowRun.claimable_task_runs``.
 
         A run that was read as claimed (or as Running with ``claimed_task_runs``) is claimed over: its record is
         replaced, by one agent only, if the run is still at the attempt given. So an attempt that is claimed over must
@@ -286,9 +286,9 @@ class CloudApi(abc.ABC):
         ``SETTLED``. An end never changes a run that belongs to another claim than its own, or that has finished; where
         the Cloud cannot compare and set, a run that changes at this very moment may be overwritten.
 
-        A run that is handed back (``EndKind.HANDED_BACK``) waits as it waited before its claim, for at least a minute.
-        Its claim is void (``FlowRun.claim`` is None), and ``FlowRun.recoveries`` is one more than the claim's if
-        ``End.counts``, else the same.
+        A run that is handed back (``EndKind.HANDED_BACK``) waits as it waited before its claim, for at least a minute
+        (``waits_until``). Its claim is void (``FlowRun.claim`` is None), and ``FlowRun.recoveries`` is one more than
+        the claim's if ``End.counts``, else the same (``recoveries_after``).
 
         One invalid end never spoils the others. May be repeated: the agent keeps each end, over restarts if it can,
         until it is ``SETTLED`` or ``NOT_OURS``. ``OutcomeUnknown`` and ``RequestRejected`` are outcomes here

@@ -26,7 +26,7 @@ from prefect.agent.domain.cloud.states import plain
 from prefect.agent.domain.cloud.strictness import LOOSE, STRICT
 from prefect.agent.domain.cloud.transitions import cancel
 from prefect.agent.domain.errors import ForeignAttempt, OutcomeUnknown, RequestRejected
-from prefect.agent.domain.model.ends import End, EndKind, EndOutcome, EndVerdict, judge_end
+from prefect.agent.domain.model.ends import End, EndKind, EndOutcome, EndVerdict, judge_end, recoveries_after
 from prefect.agent.domain.model.explaining import Reference, RunFacts, SeenAgent
 from prefect.agent.domain.model.flow_runs import (
     Claimed,
@@ -312,7 +312,7 @@ class InMemoryCloudApi(OrderingCloudApi):
             return EndOutcome(verdict=verdict or EndVerdict.NOT_OURS)
         try:
             if end.kind is EndKind.HANDED_BACK:
-                self._store.hand_back(row, end.message, now=self._now(), counts=end.counts)
+                self._store.hand_back(row, end.message, now=self._now(), recoveries=recoveries_after(end, row.claim))
             else:
                 kind = FAILED if end.kind is EndKind.FAILED else CANCELLED
                 self._store.set_state(row, plain(kind, end.message), now=self._now())
@@ -365,7 +365,7 @@ class InMemoryCloudApi(OrderingCloudApi):
         if row is None:
             return Lost(run)
         try:
-            if run.due_task_runs or run.claimed_task_runs:
+            if run.claimable_task_runs:
                 self._claim_task_runs(row, request)
             else:
                 new = submitted(request.record, _waiting(row.columns["serialized_state"]))
@@ -380,7 +380,7 @@ class InMemoryCloudApi(OrderingCloudApi):
         Raises:
             CloudRefusal: The first task run cannot be claimed.
         """
-        for number, wanted in enumerate(request.run.due_task_runs or request.run.claimed_task_runs):
+        for number, wanted in enumerate(request.run.claimable_task_runs):
             task = row.task_runs[wanted.id]
             new = submitted(request.record, _waiting(task.columns["serialized_state"]))
             try:

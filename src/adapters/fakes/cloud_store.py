@@ -3,7 +3,7 @@
 import hashlib
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 import attrs
@@ -19,6 +19,7 @@ from prefect.agent.domain.cloud.strictness import STRICT, Claims, Strictness
 from prefect.agent.domain.errors import ForeignAttempt
 from prefect.agent.domain.labels import labels_match
 from prefect.agent.domain.model import states as model
+from prefect.agent.domain.model.ends import waits_until
 from prefect.agent.domain.model.explaining import RunFacts, SeenAgent
 from prefect.agent.domain.model.flow_runs import Attempt, ClaimRecord, Flow, FlowRun, FlowRunId, TaskRun, TaskRunId
 from prefect.agent.domain.model.run_configs import RunConfig
@@ -30,9 +31,6 @@ RECORD: Final = "claim"
 
 RECOVERIES: Final = "recoveries"
 """Where the Scheduled state of a run that was handed back keeps how often it was recovered."""
-
-HANDED_BACK_FOR: Final = timedelta(minutes=1)
-"""How long a run waits at least that was handed back."""
 
 
 @attrs.frozen
@@ -180,16 +178,15 @@ class Store:
         """
         change_task_run(_Change(self, now), run.columns, row.columns, state, version=version)
 
-    def hand_back(self, row: StoredFlowRun, message: str, *, now: datetime, counts: bool = True) -> None:
+    def hand_back(self, row: StoredFlowRun, message: str, *, now: datetime, recoveries: int) -> None:
         """Let a claimed run, or its claimed task runs, wait again as before the claim.
 
         Args:
-            counts: Whether that is a recovery.
+            recoveries: How many the run counts from now on.
 
         Raises:
             CloudRefusal: The rules refuse it.
         """
-        recoveries = int(counts) + (row.claim.recoveries if row.claim else 0)
         if row.state == SUBMITTED:
             self.set_state(row, _waits_again(row, message, recoveries, now), now=now)
             return
@@ -374,10 +371,8 @@ def _waits_again(row: StoredRun, message: str, recoveries: int, now: datetime) -
     waited = row.columns["serialized_state"].get("state") or {}
     kind = str(waited.get("type"))
     kind = kind if kind in SCHEDULED else "Scheduled"  # a loose Cloud lets a Running run be claimed
-    start = now + HANDED_BACK_FOR
-    if waited.get("start_time"):
-        start = max(start, read_time(waited["start_time"]))
-    state = made_state(kind, message, start)
+    due = read_time(waited["start_time"]) if waited.get("start_time") else None
+    state = made_state(kind, message, waits_until(due, now))
     return attrs.evolve(state, payload={**state.payload, RECOVERIES: recoveries})
 
 

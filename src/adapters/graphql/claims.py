@@ -126,9 +126,8 @@ def is_taken_over(run: FlowRun) -> bool:
 
 def _entries(request: ClaimRequest) -> list[Entry]:
     run = request.run
-    task_runs = run.due_task_runs or run.claimed_task_runs
-    if task_runs:
-        return [_task_entry(task_run, request) for task_run in task_runs]
+    if run.claimable_task_runs:
+        return [_task_entry(task_run, request) for task_run in run.claimable_task_runs]
     state = submitted_state(run.source.get("serialized_state"), request.record)
     entry = {"flow_run_id": run.id, "version": fence_of(run).version, "state": state}
     return [(documents.SET_FLOW_RUN, entry)]

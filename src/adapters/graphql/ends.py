@@ -1,8 +1,7 @@
 """Ends are read, judged, carried out and read back, in three requests for a batch."""
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
@@ -14,12 +13,9 @@ from prefect.agent.adapters.graphql.records import ended_state, handed_back_stat
 from prefect.agent.adapters.graphql.transport import Transport
 from prefect.agent.adapters.graphql.wire import fence_of, fence_of_task
 from prefect.agent.domain.errors import CloudError, CloudUnavailable, OutcomeUnknown, RequestRejected, Unauthorised
-from prefect.agent.domain.model.ends import End, EndKind, EndOutcome, EndVerdict, judge_end
+from prefect.agent.domain.model.ends import End, EndKind, EndOutcome, EndVerdict, judge_end, recoveries_after
 from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId
 from prefect.agent.domain.state_names import CANCELLED, FAILED
-
-REST: Final = timedelta(minutes=1)
-"""How long a run waits at least that was handed back."""
 
 Said = tuple[FlowRunId, EndOutcome]
 """What the API answered to the update of one run, if that was no success."""
@@ -108,8 +104,8 @@ class RunEnding:
             kind = FAILED if end.kind is EndKind.FAILED else CANCELLED
             return [_flow_run_entry(run, ended_state(kind, end.message))]
         waits: dict[str, Any] = {
-            "earliest": self.transport.now() + REST,
-            "recoveries": int(end.counts) + (run.claim.recoveries if run.claim else 0),
+            "now": self.transport.now(),
+            "recoveries": recoveries_after(end, run.claim),
         }
         if not run.claimed_task_runs:
             state = handed_back_state(run.source.get("serialized_state"), end.message, **waits)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import attrs
 
+from prefect.agent.domain.model.ends import waits_until
 from prefect.agent.domain.model.flow_runs import ClaimRecord
 from prefect.agent.domain.state_names import SCHEDULED, SUBMITTED
 from prefect.agent.domain.times import iso, read_time
@@ -96,8 +97,8 @@ def ended_state(kind: str, message: str) -> dict[str, Any]:
     return _state(kind, message)
 
 
-def handed_back_state(submitted: object, message: str, *, earliest: datetime, recoveries: int) -> dict[str, Any]:
-    """Return the state that *submitted* wraps, to wait until *earliest* at least.
+def handed_back_state(submitted: object, message: str, *, now: datetime, recoveries: int) -> dict[str, Any]:
+    """Return the state that *submitted* wraps, to wait as before, for a while at least.
 
     Args:
         recoveries: Number of recoveries for the state to keep.
@@ -105,7 +106,7 @@ def handed_back_state(submitted: object, message: str, *, earliest: datetime, re
     waited = mapping(waiting_state(submitted))
     if waited.get("type") not in SCHEDULED:
         waited = _state("Scheduled", "")
-    start = max(earliest, moment(waited.get("start_time")) or earliest)
+    start = waits_until(moment(waited.get("start_time")), now)
     context = {**mapping(waited.get("context")), RECORD_KEY: {RECOVERIES: recoveries}}
     return {**waited, "message": printable(message, MAX_MESSAGE), "start_time": iso(start), "context": context}
 

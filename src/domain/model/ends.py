@@ -1,10 +1,15 @@
 """Ends of flow runs that their units did not report, and the fence that ties each end to its claim. Pure."""
 
 import enum
+from datetime import datetime, timedelta
+from typing import Final
 
 import attrs
 
-from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId
+from prefect.agent.domain.model.flow_runs import ClaimRecord, FlowRun, FlowRunId
+
+HANDED_BACK_FOR: Final = timedelta(minutes=1)
+"""How long a run that is handed back waits at least, so that agents do not pass it on without a pause."""
 
 
 class EndKind(enum.Enum):
@@ -86,3 +91,14 @@ def judge_end(end: End, run: FlowRun | None) -> EndVerdict | None:
     if end.kind is EndKind.HANDED_BACK and not run.state.is_claimed and not run.claimed_task_runs:
         return EndVerdict.NOT_OURS
     return None
+
+
+def waits_until(due: datetime | None, now: datetime) -> datetime:
+    """Return the time for which a run waits that is handed back *now*; *due* is when it was due before its claim."""
+    earliest = now + HANDED_BACK_FOR
+    return max(due or earliest, earliest)
+
+
+def recoveries_after(end: End, record: ClaimRecord | None) -> int:
+    """Return how many recoveries a run counts once the claim of *record* is handed back by *end*."""
+    return int(end.counts) + (record.recoveries if record else 0)

@@ -143,6 +143,14 @@ class FlowRun:
         return {"flow_run_id": self.id, "flow_run_name": self.name, "flow_name": self.flow.name}
 
     @property
+    def claimable_task_runs(self) -> tuple[TaskRun, ...]:
+        """Return the task runs that a claim of this run takes: those due, else those to be claimed over.
+
+        Empty if a claim takes the run itself.
+        """
+        return self.due_task_runs or self.claimed_task_runs
+
+    @property
     def due(self) -> datetime | None:
         """Return when the run is to start (aware, UTC); None means now."""
         return self.state.start_time

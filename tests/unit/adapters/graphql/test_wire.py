@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from prefect.agent.adapters.graphql import documents, records, wire
 from prefect.agent.adapters.graphql.run_configs import read_run_config, read_storage
+from prefect.agent.domain.model.ends import HANDED_BACK_FOR
 from prefect.agent.domain.model.flow_runs import ClaimRecord, Flow, FlowRun, TaskRunId
 from prefect.agent.domain.model.run_configs import RunConfig, Storage, UniversalRun, UnusableRunConfig
 from prefect.agent.domain.model.units import unit_name
@@ -334,9 +335,9 @@ def test_a_claim_over_wraps_the_state_that_waited() -> None:
     ],
 )
 def test_a_run_is_handed_back_as_it_waited(waited: Any, start: datetime) -> None:
-    """The wrapped state comes back, type and all, with its own time or the given one, whichever is later."""
+    """The wrapped state comes back, type and all, with its own time or a minute from now, whichever is later."""
     state = records.handed_back_state(
-        {"type": "Submitted", "state": waited}, "no\x00 place", earliest=NOW, recoveries=2
+        {"type": "Submitted", "state": waited}, "no\x00 place", now=NOW - HANDED_BACK_FOR, recoveries=2
     )
 
     kept: dict[str, Any] = waited if isinstance(waited, dict) and waited["type"] != "Failed" else {"type": "Scheduled"}

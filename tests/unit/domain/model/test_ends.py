@@ -1,13 +1,23 @@
 """The fence of ends: each speaks for one claim only (promise P7)."""
 
+from datetime import timedelta
+
 import attrs
 import pytest
 
 from prefect.agent.adapters.phases import named_state
-from prefect.agent.domain.model.ends import End, EndKind, EndVerdict, judge_end
+from prefect.agent.domain.model.ends import (
+    HANDED_BACK_FOR,
+    End,
+    EndKind,
+    EndVerdict,
+    judge_end,
+    recoveries_after,
+    waits_until,
+)
 from prefect.agent.domain.model.flow_runs import FlowRun, SimpleAttempt, TaskRun, TaskRunId
 from prefect.agent.domain.state_names import FINISHED
-from support.builders import a_record, a_run, an_id
+from support.builders import NOW, a_record, a_run, an_id
 
 RUN = a_run(state="Running")
 UNIT = a_record(a_run()).unit
@@ -86,3 +96,20 @@ def test_an_end_about_a_claim_is_void_once_another_agent_has_taken_it_over(kind:
     assert judge_end(end, run) is None
     assert judge_end(end, taken_over) is EndVerdict.NOT_OURS
     assert judge_end(attrs.evolve(end, lease=""), taken_over) is None
+
+
+@pytest.mark.parametrize("before", [None, timedelta(hours=-1), timedelta(), timedelta(hours=1)])
+def test_a_run_that_is_handed_back_waits_as_before_but_at_least_a_minute(before: timedelta | None) -> None:
+    """Otherwise agents that cannot start it would pass it on without a pause."""
+    due = None if before is None else NOW + before
+
+    assert waits_until(due, NOW) == (due if before == timedelta(hours=1) else NOW + HANDED_BACK_FOR)
+
+
+@pytest.mark.parametrize(("counts", "expected"), [(True, 3), (False, 2)])
+def test_a_hand_back_counts_as_a_recovery_unless_it_says_otherwise(counts: bool, expected: int) -> None:
+    """A claim without a record is the first one."""
+    end = End(run_id=an_id(1), unit=UNIT, kind=EndKind.HANDED_BACK, message="why", counts=counts)
+
+    assert recoveries_after(end, attrs.evolve(a_record(a_run()), recoveries=2)) == expected
+    assert recoveries_after(end, None) == int(counts)
