@@ -1,12 +1,12 @@
 """A Cloud, a platform, and one agent's sweep between them: everything in memory and in one thread."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from prefect.agent.adapters.fakes import InMemoryCloudApi, InMemoryPlatform, InMemoryPresence, ManualClock
-from prefect.agent.domain.model.flow_runs import Claimed, FlowRun, FlowRunId
+from prefect.agent.domain.model.flow_runs import Claimed, ClaimRecord, FlowRun, FlowRunId
 from prefect.agent.domain.model.leases import Claimant
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.model.units import Owner, owner
@@ -21,6 +21,9 @@ from prefect.agent.domain.services.submission import CreateUnit
 from prefect.agent.domain.services.sweep import Sweep
 from prefect.agent.domain.services.work_in_hand import WorkInHand
 from support.builders import Heard
+
+LEASE: Final = 120
+"""Seconds that a claim of a SweepHarness lasts."""
 
 
 @attrs.define
@@ -212,6 +215,12 @@ class SweepHarness:
         """Whether there is a unit of that name that has not ended."""
         unit = self.platform.unit(name)
         return unit is not None and not unit.status.has_ended
+
+    def record(self, run_id: FlowRunId) -> ClaimRecord:
+        """The record of the run's latest claim."""
+        [run] = self.cloud.flow_runs([run_id])
+        assert run.claim is not None
+        return run.claim
 
     def state(self, run_id: FlowRunId) -> str:
         """The run's state."""

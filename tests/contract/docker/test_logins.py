@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from docker.api.client import APIClient
 from docker.errors import ImageNotFound
-from docker.utils import kwargs_from_env
 
 from prefect.agent.domain.errors import SubmissionRefused
 from support.docker_config import ENTRIES, GOOD, SECRET, auths
@@ -31,14 +29,6 @@ def registry() -> Iterator[ImageRegistry]:
     with image_registry() as registry:
         registry.login = f"me:{SECRET}"
         yield registry
-
-
-@pytest.fixture
-def harness(small_image: str) -> Iterator[DockerHarness]:
-    """The engine."""
-    harness = DockerHarness(APIClient(version="auto", **kwargs_from_env()), small_image)
-    yield harness
-    harness.clean()
 
 
 @pytest.fixture

@@ -5,22 +5,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from docker.api.client import APIClient
-from docker.utils import kwargs_from_env
 
 from prefect.agent.domain.errors import SubmissionRefused
 from prefect.agent.domain.model.run_configs import DockerRun
 from support.docker_harness import RUN, DockerHarness, ended
 
 pytestmark = pytest.mark.docker
-
-
-@pytest.fixture
-def harness(small_image: str) -> Iterator[DockerHarness]:
-    """The engine."""
-    harness = DockerHarness(APIClient(version="auto", **kwargs_from_env()), small_image)
-    yield harness
-    harness.clean()
 
 
 @pytest.fixture

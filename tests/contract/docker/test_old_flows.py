@@ -1,12 +1,9 @@
 """From a row of the Cloud to a container of a real engine: the flow's own image, and the Cloud's address inside."""
 
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from docker.api.client import APIClient
-from docker.utils import kwargs_from_env
 
 from prefect.agent.adapters.graphql import wire
 from prefect.agent.adapters.system import SystemClock
@@ -14,14 +11,6 @@ from prefect.agent.domain.model.submissions import Workload, plan_submission
 from support.docker_harness import DockerHarness, ended
 
 pytestmark = pytest.mark.docker
-
-
-@pytest.fixture
-def harness(small_image: str) -> Iterator[DockerHarness]:
-    """The engine."""
-    harness = DockerHarness(APIClient(version="auto", **kwargs_from_env()), small_image)
-    yield harness
-    harness.clean()
 
 
 def shown(harness: DockerHarness, row: dict[str, Any], *, address: str = "http://10.0.0.1:4200") -> tuple[str, str]:

@@ -6,8 +6,6 @@ from io import BytesIO
 from typing import Any
 
 import pytest
-from docker.api.client import APIClient
-from docker.utils import kwargs_from_env
 
 from prefect.agent.domain.errors import SubmissionRefused, UnitNameTaken
 from prefect.agent.domain.model.run_configs import DockerRun
@@ -17,14 +15,6 @@ from support.docker_harness import RUN, DockerHarness, ended
 pytestmark = pytest.mark.docker
 
 OURS = Owner(cloud="c1", agent="a1")
-
-
-@pytest.fixture
-def harness(small_image: str) -> Iterator[DockerHarness]:
-    """The engine."""
-    harness = DockerHarness(APIClient(version="auto", **kwargs_from_env()), small_image)
-    yield harness
-    harness.clean()
 
 
 def test_the_owner_comes_back(harness: DockerHarness) -> None:

@@ -1,25 +1,16 @@
 """What a preview says of a container, compared with what a real engine is asked for and with what it makes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from docker.api.client import APIClient
-from docker.utils import kwargs_from_env
 
 from prefect.agent.domain.errors import SubmissionRefused
 from prefect.agent.domain.model.run_configs import DockerRun
 from support.docker_harness import DockerHarness, ended
 
 pytestmark = pytest.mark.docker
-
-
-@pytest.fixture
-def harness(small_image: str) -> Iterator[DockerHarness]:
-    """The engine."""
-    harness = DockerHarness(APIClient(version="auto", **kwargs_from_env()), small_image)
-    yield harness
-    harness.clean()
 
 
 def test_the_engine_is_asked_for_what_the_preview_says(harness: DockerHarness, monkeypatch: pytest.MonkeyPatch) -> None:

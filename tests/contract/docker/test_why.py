@@ -7,8 +7,6 @@ from pathlib import Path
 
 import attrs
 import pytest
-from docker.api.client import APIClient
-from docker.utils import kwargs_from_env
 
 from prefect.agent.domain.model.submissions import Submission
 from support.agent_machine import Machine, machine_at
@@ -18,14 +16,6 @@ from support.waiting import wait_until
 from support.why_cloud import Cloud, claim, served, why
 
 pytestmark = pytest.mark.docker
-
-
-@pytest.fixture
-def harness(small_image: str) -> Iterator[DockerHarness]:
-    """The engine."""
-    harness = DockerHarness(APIClient(version="auto", **kwargs_from_env()), small_image)
-    yield harness
-    harness.clean()
 
 
 @pytest.fixture

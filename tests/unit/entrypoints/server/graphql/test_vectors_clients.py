@@ -10,18 +10,6 @@ import pytest
 from support.embedded import Embedded, task_run
 
 
-@pytest.fixture
-def flow(cloud: Embedded) -> str:
-    """A flow with two tasks."""
-    return cloud.flow(cloud.project(), tasks=2)
-
-
-@pytest.fixture
-def run(cloud: Embedded, flow: str) -> str:
-    """A run of it, due now."""
-    return cloud.run(flow)
-
-
 def test_t33_a_project_that_exists(cloud: Embedded) -> None:
     """The exact text by which clients know it (protocol section 1.4)."""
     cloud.project("demo")
