@@ -1,6 +1,6 @@
 """Claims and ends over GraphQL as backends answer them that are not the embedded Cloud."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -25,7 +25,6 @@ from support.stub_cloud import (
     a_request,
     a_run,
     refusal,
-    running_stub,
     says,
     taken,
 )
@@ -34,21 +33,6 @@ LOCKED: Final = "State update failed: this run has already been submitted."
 HUNG_UP: Final = "request to http://apollo:4200 failed, reason: socket hang up"
 REJECTED: Final = {"message": "bad document", "extensions": {"code": "GRAPHQL_VALIDATION_FAILED"}}
 FAILED_ROW: Final = {**CLAIMED, "version": 3, "state": "Failed", "serialized_state": {"type": "Failed"}}
-
-
-@pytest.fixture
-def stub() -> Generator[Stub]:
-    """A server to be scripted."""
-    with running_stub() as stub:
-        yield stub
-
-
-@pytest.fixture
-def cloud(stub: Stub) -> Generator[CloudApi]:
-    """A client of it."""
-    api = GraphQLCloudApi(stub.url, clock=SystemClock())
-    yield api
-    api.close()
 
 
 # --- claims ---

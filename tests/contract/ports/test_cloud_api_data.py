@@ -1,11 +1,10 @@
 """What the GraphQL adapter makes of the data it gets: outcomes of claims, rows without sense, errors of GraphQL."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
 
-from prefect.agent.adapters.graphql import GraphQLCloudApi
 from prefect.agent.adapters.system import SystemClock
 from prefect.agent.domain.errors import CloudUnavailable, OutcomeUnknown, RequestRejected
 from prefect.agent.domain.model.flow_runs import Claimed, Deferred, FlowRun, Lost, Refused
@@ -21,25 +20,9 @@ from support.stub_cloud import (
     a_request,
     a_run,
     refusal,
-    running_stub,
     says,
     taken,
 )
-
-
-@pytest.fixture
-def stub() -> Generator[Stub]:
-    """A server to be scripted."""
-    with running_stub() as stub:
-        yield stub
-
-
-@pytest.fixture
-def cloud(stub: Stub) -> Generator[CloudApi]:
-    """A client of it."""
-    api = GraphQLCloudApi(stub.url, clock=SystemClock())
-    yield api
-    api.close()
 
 
 def ready(cloud: CloudApi, limit: int = 5) -> list[FlowRun]:

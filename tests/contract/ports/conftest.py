@@ -1,0 +1,25 @@
+"""What tests of the ports' adapters share."""
+
+from collections.abc import Generator
+
+import pytest
+
+from prefect.agent.adapters.graphql import GraphQLCloudApi
+from prefect.agent.adapters.system import SystemClock
+from prefect.agent.ports.cloud_api import CloudApi
+from support.stub_cloud import Stub, running_stub
+
+
+@pytest.fixture
+def stub() -> Generator[Stub]:
+    """A server to be scripted."""
+    with running_stub() as stub:
+        yield stub
+
+
+@pytest.fixture
+def cloud(stub: Stub) -> Generator[CloudApi]:
+    """A client of it."""
+    api = GraphQLCloudApi(stub.url, clock=SystemClock())
+    yield api
+    api.close()
