@@ -11,13 +11,16 @@ from support.page_browser import Browser
 SIGN_IN = "/-/sign-in"
 
 
+KEY = "a-key-that-no-cookie-has-by-chance"
+
+
 @pytest.fixture
 def locked(cloud: Embedded) -> Browser:
-    """A browser at a Cloud that asks for the key ``k1``."""
-    return Browser(Executor(cloud.database, frozenset({"k1"})))
+    """A browser at a Cloud that asks for the key :data:`KEY`."""
+    return Browser(Executor(cloud.database, frozenset({KEY})))
 
 
-def signed_in(browser: Browser, key: str = "k1") -> Browser:
+def signed_in(browser: Browser, key: str = KEY) -> Browser:
     """The same browser, signed in."""
     answer = browser.submit(browser.get("/default/flows"), SIGN_IN, key=key)
     assert (answer.status, answer.headers["location"]) == (303, "/default/flows")
@@ -34,12 +37,12 @@ def test_a_locked_cloud_asks_for_a_key(locked: Browser) -> None:
 
 def test_a_key_opens_a_session_that_does_not_carry_it(locked: Browser) -> None:
     """The cookie is of chance, out of reach of scripts, and not sent from other sites."""
-    answer = locked.submit(locked.get("/"), SIGN_IN, key="k1")
+    answer = locked.submit(locked.get("/"), SIGN_IN, key=KEY)
 
     cookie = answer.headers["set-cookie"]
     assert "HttpOnly" in cookie
     assert "samesite=strict" in cookie.lower()
-    assert "k1" not in cookie
+    assert KEY not in cookie
     assert locked.get("/").heading == "Home"
 
 
@@ -80,7 +83,7 @@ def test_a_revoked_key_ends_its_sessions(cloud: Embedded) -> None:
 
 def test_a_key_in_the_header_opens_pages_as_it_opens_graphql(locked: Browser) -> None:
     """For programs, and for those who had the old page in a script."""
-    assert locked.get("/", authorization="Bearer k1").status == 200
+    assert locked.get("/", authorization=f"Bearer {KEY}").status == 200
     assert locked.get("/", authorization="Bearer k2").status == 401
 
 
@@ -89,7 +92,7 @@ def test_a_key_in_the_header_opens_pages_as_it_opens_graphql(locked: Browser) ->
 )
 def test_signing_in_leads_to_no_other_site(locked: Browser, target: str) -> None:
     """A link to the form may name a page of this Cloud and nothing else."""
-    answer = locked.submit(locked.get(f"{SIGN_IN}?next={target}"), SIGN_IN, key="k1", next=target)
+    answer = locked.submit(locked.get(f"{SIGN_IN}?next={target}"), SIGN_IN, key=KEY, next=target)
 
     assert (answer.status, answer.headers["location"]) == (303, "/")
 
