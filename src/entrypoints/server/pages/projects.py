@@ -81,8 +81,8 @@ def _said(problem: FormRefused) -> str:
 SECTION: Final = Section(
     pages=(PAGE,),
     actions=(
-        Action("/projects", create),
-        Action("/project/{project_id}", edit, PAGE),
-        Action("/project/{project_id}/delete", delete, PAGE),
+        Action("/projects", create, "create_project"),
+        Action("/project/{project_id}", edit, "set_project_name", PAGE),
+        Action("/project/{project_id}/delete", delete, "delete_project", PAGE),
     ),
 )

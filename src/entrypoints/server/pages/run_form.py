@@ -127,4 +127,4 @@ def _problem(form: Form, field: Field, problems: Mapping[str, str]) -> str:
     return problems.get(f"p:{field.name}", "This parameter is required." if is_missing else "")
 
 
-SECTION: Final = Section(pages=(RUN_FORM,), actions=(Action("/flow/{flow_id}/run", create_run),))
+SECTION: Final = Section(pages=(RUN_FORM,), actions=(Action("/flow/{flow_id}/run", create_run, "create_flow_run"),))

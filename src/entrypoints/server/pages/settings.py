@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 TABS: Final = {
-    "Limits": "",
-    "Key-value store": "/key-values",
-    "Secrets": "/secrets",
-    "API keys": "/keys",
-    "Tenants": "/tenants",
+    "Limits": ("", "flow_concurrency_limit"),
+    "Key-value store": ("/key-values", "key_value"),
+    "Secrets": ("/secrets", "secret"),
+    "API keys": ("/keys", "auth_api_key"),
+    "Tenants": ("/tenants", "tenant"),
 }
-"""Tabs of the settings, in order: name and end of the address. A tab's template sets ``here`` to its name."""
+"""Tabs of the settings, in order: name, end of the address, and the table that one must be allowed to read.
+A tab's template sets ``here`` to its name."""
 
 TAB: Final = "Settings"
 

@@ -97,9 +97,9 @@ def _tenant(form: Form) -> str:
 SECTION: Final = Section(
     pages=(KEY_VALUES, SECRETS),
     actions=(
-        Action("/settings/key-values", set_key_value),
-        Action("/settings/key-values/{id}/delete", delete_key_value),
-        Action("/settings/secrets", set_secret),
-        Action("/settings/secrets/{id}/delete", delete_secret),
+        Action("/settings/key-values", set_key_value, "set_key_value"),
+        Action("/settings/key-values/{id}/delete", delete_key_value, "delete_key_value"),
+        Action("/settings/secrets", set_secret, "set_secret"),
+        Action("/settings/secrets/{id}/delete", delete_secret, "set_secret"),
     ),
 )
