@@ -21,6 +21,18 @@ export function checkForms() {
   time.addEventListener("input", () => { set(); document.querySelector("input[name=start][value=later]").checked = true; });
 }
 
+// Whether the viewer has filled in something that is to be sent.
+export function isTyped() {
+  return [...document.querySelectorAll("form[method=post]")].some((form) => [...form.elements].some(isChanged));
+}
+
+function isChanged(field) {
+  if (field.type === "hidden") return false;
+  if (field.tagName === "SELECT") return [...field.options].some((one, n) => one.selected !== (field.querySelector("[selected]") ? one.defaultSelected : n === 0));
+  if (["checkbox", "radio"].includes(field.type)) return field.checked !== field.defaultChecked;
+  return "defaultValue" in field && field.value !== field.defaultValue;
+}
+
 function mark(area, kind) {
   const problem = { JSON: problemOf, number: problemOfNumber }[kind]?.(area.value) ?? "";
   const field = area.closest(".field");
