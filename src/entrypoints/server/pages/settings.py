@@ -18,4 +18,4 @@ TAB: Final = "Settings"
 
 def shown(filled: Mapping[str, str], **values: Any) -> dict[str, Any]:
     """What a settings template shows: *values*, and how its form is filled in to begin with."""
-    return {"settings_tabs": TABS, "problem": "", "filled": filled, **values}
+    return {"settings_tabs": TABS, "problem": "", "problems": {}, "filled": filled, **values}

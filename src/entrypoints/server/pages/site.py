@@ -35,7 +35,7 @@ from prefect.agent.entrypoints.server.pages.forms import (
 from prefect.agent.entrypoints.server.pages.kinds import Action, Again, Page, Section, Stream
 from prefect.agent.entrypoints.server.pages.rendering import render
 from prefect.agent.entrypoints.server.pages.sessions import Sessions, cookie_of, drop_cookie, set_cookie
-from prefect.agent.entrypoints.server.pages.view import Form, FormRefused, KeyNeeded, NotThere, View
+from prefect.agent.entrypoints.server.pages.view import Form, FormRefused, KeyNeeded, NotThere, View, canonical
 from prefect.agent.entrypoints.server.storage.database import code_of_mistake, explain
 from prefect.agent.entrypoints.server.storage.row_trees import Row
 from prefect.agent.entrypoints.server.storage.scopes import ANYONE, Caller
@@ -111,7 +111,11 @@ class PageSite:
 
         async def refused(_request: Request, problem: Exception) -> Response:
             assert isinstance(problem, HTTPException)
-            return _wrong(problem.status_code, str(problem.detail), problem.headers)
+            text = str(problem.detail)
+            said = (
+                _UNEXPLAINED.get(problem.status_code, text) if text == HTTPStatus(problem.status_code).phrase else text
+            )
+            return _wrong(problem.status_code, said, problem.headers)
 
         async def failed(_request: Request, _problem: Exception) -> Response:
             return _wrong(500, _FAILED)
@@ -143,7 +147,7 @@ class PageSite:
             tenant = tx.row("tenant", "slug = ?", [slug])
             if tenant is None:
                 raise NotThere(f"There is no tenant {slug:.80}.")
-            path = {name: value for name, value in request.path_params.items() if name != "tenant"}
+            path = {name: value for name, value in _names(request).items() if name != "tenant"}
             yield View(
                 tx=tx,
                 caller=visitor.caller,
@@ -188,7 +192,7 @@ class PageSite:
             form = Form(
                 look=lambda: self._look(request),
                 values=values,
-                path=request.path_params,
+                path=_names(request),
                 slug=request.path_params["tenant"],
                 sign_in=partial(self._begin, request),
                 execute=self.execute,
@@ -352,6 +356,17 @@ def application(site: PageSite, routes: list[BaseRoute]) -> Starlette:
     made = Starlette(routes=routes, exception_handlers=site.handlers)
     made.router.redirect_slashes = False  # a redirect would repeat the Host that the client names
     return made
+
+
+_UNEXPLAINED: Final = {
+    404: "There is no page at this address.",
+    405: "This address only takes a form that a page sends to it.",
+}
+
+
+def _names(request: Request) -> dict[str, str]:
+    """What the address has in the place of names, ids as they are stored."""
+    return {name: canonical(str(value)) for name, value in request.path_params.items()}
 
 
 @cache

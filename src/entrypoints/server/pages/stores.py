@@ -38,7 +38,9 @@ def set_key_value(form: Form) -> str:
     key, value = form.value("key"), form.value("value")
     try:
         form.change("set_key_value", key=key, value=read_json(value, "The value"), tenant_id=_tenant(form))
-    except (NotRight, FormRefused) as problem:
+    except NotRight as problem:
+        raise Again(KEY_VALUES, problems={"value": str(problem)}, filled={"key": key, "value": value}) from problem
+    except FormRefused as problem:
         raise Again(KEY_VALUES, problem=str(problem), filled={"key": key, "value": value}) from problem
     return form.link("settings", "key-values")
 
