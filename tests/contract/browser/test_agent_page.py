@@ -252,6 +252,21 @@ def test_nothing_that_a_person_holds_is_replaced(
     assert page.locator("#runs tr").first.inner_text().startswith("brand-new")
 
 
+def test_an_outage_of_the_cloud_is_told_at_once(
+    shown: Callable[[str], Page], facts_of: dict[str, BoardHarness]
+) -> None:
+    """The agent is healthy for a while yet; its page says what fails, and what to do, with the whole message."""
+    facts_of["agent"] = BoardHarness()
+    facts_of["agent"].say(events.CLOUD_TROUBLE, "poll: cannot reach it", "WARNING", loop="poll")
+    page = shown("light")
+
+    expect(page.locator("#health")).to_contain_text("but poll failed last")
+    expect(page.locator("#about")).to_contain_text("did not answer the last poll")
+    expect(page.locator("#steps li").first).to_contain_text("Fails: cannot reach it")
+    expect(page.locator("#problems .said")).to_have_text("poll: cannot reach it")
+    expect(page.locator("#problems .remedy")).to_contain_text("prefect agent doctor")
+
+
 def test_a_hidden_tab_asks_nothing(made_up: Windows, shown: Callable[[str], Page]) -> None:
     """It goes on once it is seen again."""
     page = shown("light")
