@@ -74,7 +74,7 @@ def look_at_a_run(page: Page, client: RealPrefect, runs: list[str], remedy: str)
         )
     expect(page.locator("#rates figure", has_text="Claimed").locator("b")).to_have_text("2")
     expect(page.locator("#rates figure svg")).to_have_count(8)
-    expect(page.locator("#about")).to_contain_text(re.compile(r"up \d.*Cloud http://127.0.0.1:\d+, answers in "))
+    expect(page.locator("#about")).to_contain_text(re.compile(r"up \d.*Cloud http://127.0.0.1:\d+, answered in "))
     assert page.evaluate("window.mark") == "not reloaded"
     assert client.states(runs) == ["Success", "Failed"]
     return facts

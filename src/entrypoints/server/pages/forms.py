@@ -26,6 +26,10 @@ _ROOM: Final = 3
 """A form that carries another one along may be so many times larger: characters are written out in both."""
 
 
+_UNSHOWN: Final = frozenset({"value", "zone", "idempotency_key", "ids", "until"})
+"""Fields that are not shown when a form is handed back: the value of a secret, and what says nothing to people."""
+
+
 class TokenRefused(Exception):
     """The form is of an earlier session, of an earlier start of the server, or not one of ours."""
 
@@ -43,6 +47,12 @@ class Unsent:
     action: str
     back: str
     fields: Sequence[tuple[str, str]]
+
+    @property
+    def shown(self) -> list[tuple[str, str]]:
+        """What was filled in, for people."""
+        fields = [(name, value) for name, value in self.fields if value.strip() and name not in _UNSHOWN]
+        return [(name.removeprefix("p:"), value) for name, value in fields if not name.startswith("k:")]
 
     @property
     def text(self) -> str:

@@ -182,6 +182,7 @@ class PageSite:
             "form_token": self.sessions.form_token(visitor.token),
             "is_signed_in": bool(visitor.token),
             "address": "",
+            "typed": {},
             "fingerprint": partial(fingerprint, view),
             "may": partial(self._may, visitor.caller),
         }
@@ -214,7 +215,7 @@ class PageSite:
         except FormRefused as problem:
             if action.page is None:
                 raise
-            return self._answered(request, action.page, 422, {"problem": str(problem)})
+            return self._answered(request, action.page, 422, {"problem": str(problem), "typed": dict(form.values)})
         if isinstance(done, str):
             return RedirectResponse(done, 303)
         return self._answered(request, done.page, 200, done.values)
@@ -310,7 +311,7 @@ class PageSite:
 
     def _hand_back(self, kept: Unsent, token: str, status: int) -> Response:
         """A form that was not taken, to be sent again in the session of *token*."""
-        context = {"unsent": kept, "shown": _for_people(kept), "form_token": self.sessions.form_token(token)}
+        context = {"unsent": kept, "form_token": self.sessions.form_token(token)}
         return HTMLResponse(render("unsent.html", context), status)
 
     def _without_key(self, request: Request) -> Response:
@@ -333,11 +334,11 @@ class PageSite:
             except TokenRefused:
                 return self._hand_back(unsent(request, request.state.fields), self._visitor(request).token, 403)
             except NotThere as problem:
-                return _wrong(404, str(problem))
+                return _wrong(404, str(problem), back=_back(request))
             except FormRefused as problem:
-                return _wrong(400, str(problem))
+                return _wrong(400, str(problem), back=_back(request))
             except CloudRefusal as problem:
-                return _wrong(403 if problem.code == "FORBIDDEN" else 400, problem.message)
+                return _wrong(403 if problem.code == "FORBIDDEN" else 400, problem.message, back=_back(request))
             except HTTPException:
                 raise
             except Exception as problem:  # noqa: BLE001 - logged; the next page must find a server that works
@@ -380,16 +381,11 @@ def _new_token(request: Request) -> str:
     return str(getattr(request.state, "session", ""))
 
 
-def _wrong(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
-    context = {"status": status, "phrase": HTTPStatus(status).phrase, "message": message}
+def _back(request: Request) -> str:
+    """The page that a form was on; empty if none was sent."""
+    return unsent(request, ()).back if request.method == "POST" else ""
+
+
+def _wrong(status: int, message: str, headers: Mapping[str, str] | None = None, back: str = "") -> Response:
+    context = {"status": status, "phrase": HTTPStatus(status).phrase, "message": message, "back": back}
     return HTMLResponse(render("wrong.html", context), status, headers)
-
-
-_UNSHOWN: Final = frozenset({"value", "zone", "idempotency_key", "ids", "until"})
-"""Fields that are not shown when a form is handed back: the value of a secret, and what says nothing to people."""
-
-
-def _for_people(kept: Unsent) -> list[tuple[str, str]]:
-    """What was filled in, as far as it is shown."""
-    fields = [(name, value) for name, value in kept.fields if value.strip() and name not in _UNSHOWN]
-    return [(name.removeprefix("p:"), value) for name, value in fields if not name.startswith("k:")]

@@ -42,7 +42,7 @@ function showHead(facts) {
   const health = facts.busy && facts.healthy ? "busy: at its limit" : facts.status;
   setText(byId("health"), facts.healthy && failing.length ? `${health}, but ${failing.join(", ")} failed last` : health);
   setAttribute(byId("health"), "class", `pill tint-${facts.healthy && failing.length ? "retrying" : facts.status}`);
-  const known = facts.latency_s === null ? "" : `, answers in ${span(facts.latency_s)}`;
+  const known = facts.latency_s === null ? "" : `, answered in ${span(facts.latency_s)}`;
   const latency = facts.steps.poll?.problem ? ", did not answer the last poll as it should" : known;
   setText(byId("about"), `${agent.type ?? "Agent"} ${agent.agent_version}, up ${uptime(agent.uptime_s)}. Cloud ${agent.cloud ?? "in memory"}${latency}.`);
   byId("reason").hidden = !facts.reason;
