@@ -16,7 +16,7 @@ MOST: Final = 5000
 STRIP: Final = 12
 """Runs of a flow in its strip."""
 
-RECENT: Final = 4000
+RECENT: Final = 2000
 """Runs of all flows that are looked at for the strips."""
 
 _COLUMNS: Final = fields("id name version archived created is_schedule_active flow_group_id", project=fields("id name"))
