@@ -16,8 +16,10 @@ export function checkForms() {
   const zone = document.querySelector("[data-zone]");
   if (!zone) return;
   const time = document.querySelector("input[name=start_time]");
-  const set = () => { zone.value = String((time.value ? new Date(time.value) : new Date()).getTimezoneOffset()); };
+  // How far the zone is behind UTC at that time; a time that it skips is the one that its clocks show instead.
+  const set = () => { zone.value = String(time.value ? (new Date(time.value) - new Date(`${time.value}Z`)) / 60000 : new Date().getTimezoneOffset()); };
   set();
+  time.form.addEventListener("submit", set);
   time.addEventListener("input", () => { set(); document.querySelector("input[name=start][value=later]").checked = true; });
 }
 

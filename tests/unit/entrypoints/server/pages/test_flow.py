@@ -117,6 +117,7 @@ def test_a_start_time_is_of_the_viewers_zone(cloud: Embedded, browser: Browser, 
         ({"p:day": "true", "k:day": "number"}, "The parameter day is not a number"),
         ({"p:day": "[" * 100_000}, "The parameter day is not JSON"),
         ({"p:day": "1", "start": "later", "start_time": "soon"}, "not a time"),
+        ({"p:day": "1", "start": "later", "start_time": ""}, "Say at which time"),
         ({"p:day": "1", "start": "later", "start_time": "2999-01-01T00:00", "zone": "9" * 30}, "not a time"),
     ],
 )
