@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -9,7 +10,7 @@ from playwright.sync_api import Page, expect
 from support.embedded import task_run
 from support.remote_cloud import RemoteCloud
 
-from .conftest import PATIENCE, Windows
+from .conftest import PATIENCE, Windows, set_columns
 
 pytestmark = pytest.mark.browser
 
@@ -116,3 +117,21 @@ def test_whoever_scrolls_up_a_log_is_left_there(remote: RemoteCloud, open_window
     remote.change("write_run_logs", "success", logs=[{**line, "message": "the last"}])
     expect(page.locator("#lines li").last).to_contain_text("the last")
     assert page.evaluate("log.scrollTop") == place
+
+
+def test_what_comes_later_works_as_well(remote: RemoteCloud, open_window: Open, tmp_path: Path) -> None:
+    """A list that was empty can be changed at once, a timeline that had no bars can be dragged out."""
+    flow = remote.flow(remote.project(), tasks=1)
+    listed = open_window("/default/flow-runs")
+    run = remote.run(flow, flow_run_name="first")
+    timeline = open_window(f"/default/flow-run/{run}/timeline")
+    listed.get_by_label("All of this page").check()
+    expect(listed.get_by_label("Choose first")).to_be_checked()
+    expect(listed.get_by_role("button", name="Cancel…")).to_be_visible()
+
+    remote.set_state(run, "Running")
+    ends = {"start_time": "2026-01-01T00:00:00+00:00", "end_time": "2026-01-01T00:01:40+00:00"}
+    set_columns(tmp_path, "task_run", task_run(remote, run), state="Success", **ends)
+    remote.set_state(run, "Success")
+
+    expect(timeline.get_by_text("Drag across the bars")).to_be_visible()
