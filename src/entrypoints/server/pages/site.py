@@ -181,6 +181,7 @@ class PageSite:
             "tenants": view.tx.all("SELECT name, slug FROM tenant ORDER BY created LIMIT 100"),
             "form_token": self.sessions.form_token(visitor.token),
             "is_signed_in": bool(visitor.token),
+            "origin": f"{request.url.scheme}://{request.url.netloc}",
             "address": "",
             "typed": {},
             "fingerprint": partial(fingerprint, view),
