@@ -198,6 +198,7 @@ def _agents(facts: WaitFacts) -> Iterator[Finding]:
     fitting = [each for each in known if takes(each, facts.labels)]
     alive = [each for each in fitting if each.last_seen is not None and facts.at - each.last_seen <= ALIVE]
     labels = ", ".join(sorted(facts.labels)) or "none"
+    wanted = f"its labels: {labels}" if facts.labels else "runs without labels"
     if alive:
         yield from _taken(facts, alive)
     elif fitting:
@@ -210,7 +211,7 @@ def _agents(facts: WaitFacts) -> Iterator[Finding]:
     elif known:
         yield Finding(
             cause="no-agent",
-            text=f"No agent takes its labels: {labels}.{_origin(facts)}",
+            text=f"No agent takes {wanted}.{_origin(facts)}",
             rows=_table(facts, known),
             remedies=start_an_agent(facts),
         )
@@ -248,6 +249,7 @@ def _origin(facts: WaitFacts) -> str:
 def start_an_agent(facts: WaitFacts) -> tuple[str, ...]:
     """Remedies if no agent is there: the command that starts one, and what to change of the run instead."""
     words = "".join(f" --label {shlex.quote(label)}" for label in sorted(facts.labels))
+    words = words or " --no-hostname-label"  # an agent with any label takes no run without one
     change = "create the run, or register its flow, with the labels of an agent that is there"
     kind = " process" if facts.machine_label else ""  # such a flow is in a file of that machine
     return (f"prefect agent start{kind}{words}", *((change,) if facts.labels or facts.agents else ()))

@@ -2,7 +2,8 @@
 
 import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,16 @@ class Embedded:
             "flow_run_ids"
         ]
         return found
+
+
+@contextmanager
+def opened(path: Path) -> Generator[Embedded]:
+    """An empty Cloud with its default tenant, closed at the end."""
+    embedded = Embedded(path)
+    try:
+        yield embedded
+    finally:
+        embedded.database.close()
 
 
 def task_run(cloud: Embedded, run: str, slug: str = "t-0") -> str:

@@ -1,13 +1,14 @@
 """A browser without a browser: pages of an embedded Cloud, asked for in this process, read with ``html.parser``."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html.parser import HTMLParser
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlencode, urlsplit
 
 import attrs
 from attrs import field
+from demo_form import form_fields
 from starlette.types import ASGIApp, Message, Scope
 
 from prefect.agent.entrypoints.server.graphql.execution import Executor
@@ -182,22 +183,6 @@ class Browser:
         return Shown(sent[0]["status"], dict(pairs), b"".join(one.get("body", b"") for one in sent[1:]).decode())
 
 
-def form_values(shown: Shown, action: str) -> Iterator[tuple[str, str]]:
+def form_values(shown: Shown, action: str) -> list[tuple[str, str]]:
     """Names and values that a form of the page would send if nothing is filled in."""
-    assert shown.all("form", action=action), (action, [one.attrs for one in shown.all("form")])
-    for one in shown.elements:
-        if not any(parent.tag == "form" and parent.attrs.get("action") == action for parent in one.parents):
-            continue
-        name, kind = one.attrs.get("name"), one.attrs.get("type", "text")
-        if one.tag == "input" and name and (kind not in {"radio", "checkbox"} or "checked" in one.attrs):
-            yield name, one.attrs.get("value", "")
-        elif one.tag == "textarea" and name:
-            yield name, one.text
-        elif one.tag == "select" and name:
-            yield name, _selected(shown, one)
-
-
-def _selected(shown: Shown, select: Element) -> str:
-    options = [one for one in shown.all("option") if any(parent is select for parent in one.parents)]
-    chosen: Any = next((one for one in options if "selected" in one.attrs), options[0])
-    return str(chosen.attrs.get("value", chosen.text))
+    return form_fields(shown.body, action=action)

@@ -27,6 +27,11 @@ def documented() -> set[str]:
     return set(ROW.findall((ROOT / "docs" / "reference" / "status.md").read_text(encoding="utf-8")))
 
 
+def possible() -> set[str]:
+    """The same, and the lists of these, which have no members of their own while they are empty."""
+    return documented() | {path.partition("[]")[0] for path in documented() if "[]" in path}
+
+
 def members(document: dict[str, Any]) -> set[str]:
     """Paths of all members of a status document, as the page writes them: ``units[].name``, ``steps.*.problem``."""
     return {path.removeprefix(".") for path in _paths({**document, "steps": {"*": document["steps"]["poll"]}}, "")}

@@ -20,7 +20,7 @@ from prefect.agent.domain.services.work_in_hand import WorkInHand
 from prefect.agent.domain.texts import MAX_NAME
 from prefect.agent.entrypoints.runtime.health import Health
 from prefect.agent.entrypoints.runtime.meter import Meter
-from prefect.agent.entrypoints.runtime.stories import MOMENTS, SETTLED, continued, phases, remedy_of, shown_text
+from prefect.agent.entrypoints.runtime.stories import MOMENTS, SETTLED, continued, phases, remedy_for, shown_text
 from prefect.agent.ports import events
 from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.events import Event
@@ -162,7 +162,7 @@ class StatusBoard:
             "last_at": now,
             "level": event.level,
             "message": shown_text(event.message),
-            "remedy": remedy_of(shown_text(event.message)),
+            "remedy": remedy_for(event),
         }
         while len(self._problems) > MOST_PROBLEMS:
             self._problems.popitem(last=False)

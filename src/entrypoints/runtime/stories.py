@@ -108,3 +108,15 @@ def remedy_of(message: str) -> str | None:
     """What *message* says is to be done, if it says so: what follows its last ``Do:``."""
     _, found, remedy = message.rpartition(" Do: ")
     return remedy.strip() or None if found else None
+
+
+_CHECKS: Final = {
+    events.CLOUD_TROUBLE: "see whether the Cloud runs; prefect agent doctor checks the way to it",
+    events.PLATFORM_TROUBLE: "see whether the platform runs; prefect agent doctor checks what the agent needs of it",
+}
+"""By event: what finds the cause of a trouble whose message says nothing to do."""
+
+
+def remedy_for(event: Event) -> str | None:
+    """What helps: what the event's message says is to be done, or what finds its cause."""
+    return remedy_of(shown_text(event.message)) or _CHECKS.get(event.name)

@@ -34,14 +34,6 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
         yield address
 
 
-@pytest.fixture
-def cloud(tmp_path: Path) -> Generator[Embedded]:
-    """An empty Cloud without HTTP."""
-    embedded = Embedded(tmp_path / "cloud.db")
-    yield embedded
-    embedded.database.close()
-
-
 def mode(path: Path) -> int:
     """The permissions of a file or folder."""
     return stat.S_IMODE(path.stat().st_mode)

@@ -1,8 +1,6 @@
 """Attacks with requests that are valid and small, and ask for more than a Cloud can give."""
 
 import json
-from collections.abc import Generator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,14 +10,6 @@ from prefect.agent.entrypoints.server.graphql.json_text import read_json
 from support.embedded import Embedded
 
 SET_VALUE = "mutation($i: set_key_value_input!) { set_key_value(input: $i) { id } }"
-
-
-@pytest.fixture
-def cloud(tmp_path: Path) -> Generator[Embedded]:
-    """An empty Cloud."""
-    embedded = Embedded(tmp_path / "cloud.db")
-    yield embedded
-    embedded.database.close()
 
 
 def code_of(cloud: Embedded, query: str, variables: Any = None) -> str:

@@ -65,14 +65,6 @@ def served(tmp_path: Path, *words: str, descriptors: int = 0) -> Generator[Serve
             process.wait(60)
 
 
-@pytest.fixture
-def cloud(tmp_path: Path) -> Generator[Embedded]:
-    """An empty Cloud without HTTP."""
-    embedded = Embedded(tmp_path / "cloud.db")
-    yield embedded
-    embedded.database.close()
-
-
 def took(run: object) -> float:
     """Seconds of a call."""
     assert callable(run)

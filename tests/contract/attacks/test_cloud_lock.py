@@ -1,7 +1,6 @@
 """Attacks that would open a locked embedded Cloud."""
 
 import sqlite3
-from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 
@@ -12,14 +11,6 @@ from prefect.agent.entrypoints.server.cli.commands import server
 from prefect.agent.entrypoints.server.storage.database import Database
 from prefect.agent.entrypoints.server.storage.keys import is_locked
 from support.embedded import Embedded
-
-
-@pytest.fixture
-def cloud(tmp_path: Path) -> Generator[Embedded]:
-    """An empty Cloud."""
-    embedded = Embedded(tmp_path / "cloud.db")
-    yield embedded
-    embedded.database.close()
 
 
 def answers(cloud: Embedded, key: str | None = None) -> bool:

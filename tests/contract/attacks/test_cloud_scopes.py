@@ -1,7 +1,5 @@
 """Attacks with a key that is meant for flow runs, and with keys that are made through keys."""
 
-from collections.abc import Generator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,14 +17,6 @@ from prefect.agent.entrypoints.server.storage.tables import HIDDEN, TABLES
 from support.embedded import Embedded
 
 Headers = dict[str, str]
-
-
-@pytest.fixture
-def cloud(tmp_path: Path) -> Generator[Embedded]:
-    """An empty Cloud."""
-    embedded = Embedded(tmp_path / "cloud.db")
-    yield embedded
-    embedded.database.close()
 
 
 def command(cloud: Embedded, name: str, *words: str) -> str:

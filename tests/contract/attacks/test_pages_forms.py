@@ -1,8 +1,7 @@
 """Attacks on what the Cloud's pages change: every form there is, sent by those who may not."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import pytest
@@ -30,14 +29,6 @@ RUNNER_MAY: Final = {
     "/settings/key-values", "/settings/key-values/{id}/delete",
 }  # fmt: skip
 """What a runner key may do through the API as well."""
-
-
-@pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[Embedded]:
-    """A Cloud that asks for no key."""
-    embedded = Embedded(tmp_path / "cloud.db")
-    yield embedded
-    embedded.database.close()
 
 
 @pytest.fixture
@@ -197,6 +188,29 @@ def test_a_runners_session_changes_what_a_runner_may(cloud: Embedded) -> None:
     for address in ("/default/settings/secrets", "/default/settings/keys"):
         shown = browser.get(address)
         assert (shown.status, text in shown.body) == (403, False)
+
+
+def shown_forms(browser: Browser, filled: Filled) -> set[str]:
+    """Paths of all forms that change something and that some page shows."""
+    chosen = f"/default/flow-runs/confirm?do=cancel&id={filled.run_id}"
+    addresses = [*filled.pages(), f"/default/flow-run/{filled.ended_id}", chosen]
+    forms = {form.attrs["action"] for address in addresses for form in browser.get(address).all("form", method="post")}
+    return {path for path in ACTIONS if filled.page(path) in forms}
+
+
+NEEDS_MORE: Final = {"/flow/{flow_id}/schedule/off", "/settings/tenant/delete", "/settings/keys/{key_id}/revoke"}
+"""What no page shows here: the schedule is off, there is one tenant, and no key with this id."""
+
+
+@pytest.mark.parametrize(("scope", "may"), [("admin", {*ACTIONS} - NEEDS_MORE), ("runner", RUNNER_MAY)])
+def test_only_forms_are_shown_that_the_key_may_send(cloud: Embedded, filled: Filled, scope: str, may: set[str]) -> None:
+    """No attack: a button that is refused leads nowhere. Rule: pages show what the key may send, and all of it."""
+    for path in ACTIONS:
+        prepare(cloud, filled, path)
+    headers = {"authorization": f"Bearer {cloud.change('create_api_key', 'key', name='boss')['key']}"}
+    key = str(cloud.change("create_api_key", "key", headers, name="k", scope=scope)["key"])
+
+    assert shown_forms(signed_in(cloud, key), filled) == may
 
 
 def test_the_address_of_one_tenant_reaches_nothing_of_another(cloud: Embedded, filled: Filled) -> None:

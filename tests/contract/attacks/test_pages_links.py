@@ -3,7 +3,6 @@
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -49,14 +48,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A Cloud that asks for no key."""
     with running_server(tmp_path_factory.mktemp("cloud") / "cloud.db") as url:
         yield Served(url, fill(RemoteCloud(url)))
-
-
-@pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[Embedded]:
-    """A Cloud in this process."""
-    embedded = Embedded(tmp_path / "cloud.db")
-    yield embedded
-    embedded.database.close()
 
 
 @pytest.fixture

@@ -96,6 +96,13 @@ class Windows:
             self.complaints.append(f"another host: {request.url}")
 
 
+def set_columns(tmp_path: Path, table: str, row_id: str, **values: Any) -> None:
+    """Change a row of the Cloud's file, as time would have."""
+    columns = ", ".join(f"{name} = ?" for name in values)
+    with closing(sqlite3.connect(tmp_path / "cloud.db", isolation_level=None)) as connection:
+        connection.execute(f"UPDATE {table} SET {columns} WHERE id = ?", [*values.values(), row_id])
+
+
 @pytest.fixture(scope="module")
 def chromium(chromium_path: Path) -> Iterator[Browser]:
     """A browser without a screen; its event loop is that of this thread, so it ends before the tests of other files."""

@@ -25,7 +25,7 @@ from prefect.agent.ports import events
 from support.builders import NOW
 from support.commands import PREFECT, bare_environment
 from support.remote_cloud import RemoteCloud
-from support.status_boards import BoardHarness, documented, members
+from support.status_boards import BoardHarness, members, possible
 
 from .conftest import PATIENCE, Windows
 
@@ -110,7 +110,7 @@ def test_a_run_is_seen_from_its_claim_to_its_end(remote: RemoteCloud, agent: Rea
     expect(page.locator("#agent")).to_contain_text("gpu")
     expect(page.locator("#rates figure", has_text="Started").locator("b")).to_have_text("1")
 
-    assert members(requests.get(f"{agent.address}/status.json", timeout=30).json()) <= documented()
+    assert members(requests.get(f"{agent.address}/status.json", timeout=30).json()) <= possible()
 
     agent.release.touch()
     expect(row.locator(".state")).to_have_text(re.compile("failed|ended"), timeout=PATIENCE)
@@ -250,6 +250,21 @@ def test_nothing_that_a_person_holds_is_replaced(
     expect(page.locator("#runs tr", has_text="brand-new")).to_be_visible()
     assert page.evaluate("document.activeElement === window.held && document.contains(window.held)")
     assert page.locator("#runs tr").first.inner_text().startswith("brand-new")
+
+
+def test_an_outage_of_the_cloud_is_told_at_once(
+    shown: Callable[[str], Page], facts_of: dict[str, BoardHarness]
+) -> None:
+    """The agent is healthy for a while yet; its page says what fails, and what to do, with the whole message."""
+    facts_of["agent"] = BoardHarness()
+    facts_of["agent"].say(events.CLOUD_TROUBLE, "poll: cannot reach it", "WARNING", loop="poll")
+    page = shown("light")
+
+    expect(page.locator("#health")).to_contain_text("but poll failed last")
+    expect(page.locator("#about")).to_contain_text("did not answer the last poll")
+    expect(page.locator("#steps li").first).to_contain_text("Fails: cannot reach it")
+    expect(page.locator("#problems .said")).to_have_text("poll: cannot reach it")
+    expect(page.locator("#problems .remedy")).to_contain_text("prefect agent doctor")
 
 
 def test_a_hidden_tab_asks_nothing(made_up: Windows, shown: Callable[[str], Page]) -> None:

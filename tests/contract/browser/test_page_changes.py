@@ -106,6 +106,24 @@ def test_a_run_starts_later_in_the_viewers_zone(remote: RemoteCloud, open_window
     assert len(remote.ask("query { flow_run { id } }")["flow_run"]) == 1
 
 
+@pytest.mark.parametrize(
+    ("typed", "instant"),
+    [("2030-03-10T01:30", "06:30"), ("2030-03-10T02:30", "07:30"), ("2030-03-10T03:30", "07:30"),
+     ("2030-11-03T01:30", "05:30")],
+)  # fmt: skip
+def test_a_start_is_understood_while_clocks_change(
+    remote: RemoteCloud, open_window: Open, typed: str, instant: str
+) -> None:
+    """A time that the viewer's zone skips is the one that its clocks show instead; of two, the first counts."""
+    page = open_window(f"/default/flow/{remote.flow(remote.project())}/run", timezone_id="America/New_York")
+    page.get_by_label("At (America/New_York)").fill(typed)
+    page.get_by_role("button", name="Create the run").click()
+    page.wait_for_url("**/flow-run/*")
+
+    run = remote.row("flow_run", page.url.rpartition("/")[2], "scheduled_start_time")
+    assert run["scheduled_start_time"][:16] == f"{typed[:10]}T{instant}"
+
+
 def test_a_run_is_made_again_with_changes(remote: RemoteCloud, open_window: Open) -> None:
     """The form has the values of the other run."""
     parameters = [{"name": "limit", "slug": "limit", "required": False, "default": 10}]

@@ -1,12 +1,9 @@
 """Times of the viewer's zone, forms that were not right, a part of a timeline, a first page that notices silence."""
 
 import re
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -15,7 +12,7 @@ from prefect.agent.domain.times import iso
 from support.embedded import task_run
 from support.remote_cloud import RemoteCloud
 
-from .conftest import PATIENCE, Windows
+from .conftest import PATIENCE, Windows, set_columns
 
 pytestmark = pytest.mark.browser
 
@@ -24,13 +21,6 @@ expect.set_options(timeout=PATIENCE)
 
 REFUSED = "error: Failed to load resource: the server responded with a status of 422"
 """What the browser says when a form is answered with what was wrong in it."""
-
-
-def set_columns(tmp_path: Path, table: str, row_id: str, **values: Any) -> None:
-    """Change a row of the Cloud's file, as time would have."""
-    columns = ", ".join(f"{name} = ?" for name in values)
-    with closing(sqlite3.connect(tmp_path / "cloud.db", isolation_level=None)) as connection:
-        connection.execute(f"UPDATE {table} SET {columns} WHERE id = ?", [*values.values(), row_id])
 
 
 def test_a_span_is_typed_in_the_viewers_zone(remote: RemoteCloud, open_window: Open, tmp_path: Path) -> None:

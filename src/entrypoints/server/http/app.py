@@ -28,8 +28,7 @@ from prefect.agent.entrypoints.server.http.body_limits import (
 from prefect.agent.entrypoints.server.http.gate import NOT_KEPT, Hosts, hosts_of, refusal
 from prefect.agent.entrypoints.server.http.long_poll import WaitingRequests, preferred
 from prefect.agent.entrypoints.server.pages.changes import ChangeBell
-from prefect.agent.entrypoints.server.pages.routes import TABS
-from prefect.agent.entrypoints.server.pages.routes import routes as page_routes
+from prefect.agent.entrypoints.server.pages.routes import SECTIONS, TABS
 from prefect.agent.entrypoints.server.pages.site import PageSite, application
 
 GRAPHQL_PATHS: Final = ("/", "/graphql", "/graphql/", "/graphql/alpha")
@@ -67,10 +66,10 @@ def make_app(
         return JSONResponse({"status": "ok"})
 
     waiting, changes = waiting or WaitingRequests(), changes or ChangeBell()
-    site = PageSite(execute, changes, waiting.wake, TABS)
+    site = PageSite(execute, changes, waiting.wake, TABS, SECTIONS)
     routes: list[BaseRoute] = [Route(path, health, methods=["GET"]) for path in HEALTH_PATHS]
     routes += [Route(path, _post_only, methods=["POST"]) for path in GRAPHQL_PATHS]  # for 405 to other methods
-    routes += page_routes(site)
+    routes += site.routes()
     return _App(execute, application(site, routes), waiting, changes, hosts or hosts_of("localhost"))
 
 

@@ -108,5 +108,5 @@ def delete(form: Form) -> str:
 
 SECTION: Final = Section(
     pages=(Page("/agents", "agents.html", data, tab="Agents"),),
-    actions=(Action("/agent/{agent_id}/delete", delete),),
+    actions=(Action("/agent/{agent_id}/delete", delete, "delete_agent"),),
 )

@@ -166,4 +166,4 @@ def _ids(several: Sequence[str]) -> list[str]:
 
 
 PAGE: Final = Page("/flow-runs/confirm", "flow_runs_confirm.html", confirmation, tab="Flow runs")
-SECTION: Final = Section(pages=(PAGE,), actions=(Action("/flow-runs/change", change),))
+SECTION: Final = Section(pages=(PAGE,), actions=(Action("/flow-runs/change", change, "cancel_flow_run"),))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from prefect.agent.entrypoints.server.pages.kinds import Page, Section
-from prefect.agent.entrypoints.server.pages.run_list import latest_runs
+from prefect.agent.entrypoints.server.pages.run_list import begun, latest_runs
 from prefect.agent.entrypoints.server.pages.schedules import shown_schedule
 from prefect.agent.entrypoints.server.pages.view import NotThere, View, fields
 from prefect.agent.entrypoints.server.storage.row_trees import Row
@@ -33,7 +33,7 @@ def data(view: View) -> Mapping[str, Any]:
     schedule = shown_schedule(flow["schedule"], flow["flow_group"]["schedule"], view.now)
     return {
         **shown,
-        "runs": latest_runs(view, {"flow_id": {"_in": versions}}, LAST_RUNS),
+        "runs": latest_runs(view, {"flow_id": {"_in": versions}, **begun(view.now)}, LAST_RUNS),
         "schedule": schedule,
         "filled": {"cron": schedule.cron, "minutes": schedule.minutes, "zone": schedule.zone},
         "defaults": _defaults(flow["flow_group"]),

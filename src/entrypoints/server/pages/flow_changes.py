@@ -135,13 +135,13 @@ def _home(form: Form, flow: Row) -> str:
 
 SECTION: Final = Section(
     actions=(
-        Action("/flow/{flow_id}/schedule/on", switch_on, FLOW),
-        Action("/flow/{flow_id}/schedule/off", switch_off, FLOW),
-        Action("/flow/{flow_id}/schedule/clocks", set_clocks, FLOW),
-        Action("/flow/{flow_id}/schedule/own", use_own_clocks, FLOW),
-        Action("/flow/{flow_id}/defaults", set_defaults, FLOW),
-        Action("/flow/{flow_id}/archive", archive, FLOW),
-        Action("/flow/{flow_id}/delete", delete_version, FLOW),
-        Action("/flow/{flow_id}/delete-all", delete_all, FLOW),
+        Action("/flow/{flow_id}/schedule/on", switch_on, "set_schedule_active", FLOW),
+        Action("/flow/{flow_id}/schedule/off", switch_off, "set_schedule_inactive", FLOW),
+        Action("/flow/{flow_id}/schedule/clocks", set_clocks, "set_flow_group_schedule", FLOW),
+        Action("/flow/{flow_id}/schedule/own", use_own_clocks, "delete_flow_group_schedule", FLOW),
+        Action("/flow/{flow_id}/defaults", set_defaults, "set_flow_group_run_config", FLOW),
+        Action("/flow/{flow_id}/archive", archive, "archive_flow", FLOW),
+        Action("/flow/{flow_id}/delete", delete_version, "delete_flow", FLOW),
+        Action("/flow/{flow_id}/delete-all", delete_all, "delete_flow_group", FLOW),
     ),
 )

@@ -213,10 +213,10 @@ OVERVIEW: Final = Page("/flow-run/{run_id}", "flow_run_overview.html", overview,
 SECTION: Final = Section(
     pages=(OVERVIEW, Page("/flow-run/{run_id}/task-runs", "flow_run_task_runs.html", task_runs, tab="Flow runs")),
     actions=(
-        Action("/flow-run/{run_id}/cancel", cancel, OVERVIEW),
-        Action("/flow-run/{run_id}/restart", restart, OVERVIEW),
-        Action("/flow-run/{run_id}/set-state", set_state, OVERVIEW),
-        Action("/flow-run/{run_id}/rename", rename, OVERVIEW),
-        Action("/flow-run/{run_id}/delete", delete, OVERVIEW),
+        Action("/flow-run/{run_id}/cancel", cancel, "cancel_flow_run", OVERVIEW),
+        Action("/flow-run/{run_id}/restart", restart, "set_flow_run_states", OVERVIEW),
+        Action("/flow-run/{run_id}/set-state", set_state, "set_flow_run_states", OVERVIEW),
+        Action("/flow-run/{run_id}/rename", rename, "set_flow_run_name", OVERVIEW),
+        Action("/flow-run/{run_id}/delete", delete, "delete_flow_run", OVERVIEW),
     ),
 )

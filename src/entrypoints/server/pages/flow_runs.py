@@ -37,12 +37,13 @@ def data(view: View) -> Mapping[str, Any]:
 
 
 def flow_choices(view: View) -> list[tuple[str, str]]:
-    """Flow groups of the tenant: id and the flow's name."""
+    """Flow groups of the tenant to choose from, the one that is chosen among them: id and the flow's name."""
     statement = (
         "SELECT flow_group_id AS id, substr(max(name), 1, 300) AS name FROM flow WHERE tenant_id = ? "
-        f"GROUP BY flow_group_id ORDER BY 2 LIMIT {_MOST_CHOICES}"
+        f"GROUP BY flow_group_id ORDER BY flow_group_id <> ?, 2 LIMIT {_MOST_CHOICES}"
     )
-    return [(row["id"], row["name"]) for row in view.sql("flow", statement, [view.tenant["id"]])]
+    rows = view.sql("flow", statement, [view.tenant["id"], view.query.get("flow", "")])
+    return sorted(((row["id"], row["name"]) for row in rows), key=lambda one: one[1])
 
 
 SECTION: Final = Section(pages=(Page("/flow-runs", "flow_runs.html", data, tab="Flow runs"),))

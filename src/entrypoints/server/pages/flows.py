@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.pages.addresses import changed
 from prefect.agent.entrypoints.server.pages.kinds import Page, Section
 from prefect.agent.entrypoints.server.pages.view import View, fields
@@ -20,7 +21,10 @@ RECENT: Final = 2000
 
 _COLUMNS: Final = fields("id name version archived created is_schedule_active flow_group_id", project=fields("id name"))
 _NEWEST: Final = f"SELECT id, max(version) FROM flow WHERE tenant_id = ? GROUP BY flow_group_id LIMIT {MOST}"
-_RECENT: Final = f"SELECT flow_id, state FROM flow_run WHERE tenant_id = ? ORDER BY created DESC LIMIT {RECENT}"
+_RECENT: Final = (
+    "SELECT flow_id, state FROM (SELECT flow_id, state, state_start_time FROM flow_run WHERE tenant_id = ? "
+    f"ORDER BY created DESC LIMIT {RECENT}) WHERE state <> 'Scheduled' OR state_start_time <= ?"
+)
 _GROUPS: Final = "SELECT id, flow_group_id FROM flow WHERE id IN (SELECT value FROM json_each(?))"
 
 
@@ -53,8 +57,8 @@ def _counted(states: Sequence[str]) -> str:
 
 
 def _strips(view: View) -> Mapping[str, Sequence[str]]:
-    """States of the latest runs, the newest first, by flow group."""
-    runs = view.sql("flow_run", _RECENT, [view.tenant["id"]])
+    """States of the latest runs that are not scheduled for later, the newest first, by flow group."""
+    runs = view.sql("flow_run", _RECENT, [view.tenant["id"], iso(view.now)])
     ids = json.dumps(list({row["flow_id"] for row in runs}))
     groups = {row["id"]: row["flow_group_id"] for row in view.sql("flow", _GROUPS, [ids])}
     found: dict[str, list[str]] = defaultdict(list)

@@ -70,5 +70,8 @@ def revoke(form: Form) -> str:
 
 SECTION: Final = Section(
     pages=(PAGE,),
-    actions=(Action("/settings/keys", create), Action("/settings/keys/{key_id}/revoke", revoke)),
+    actions=(
+        Action("/settings/keys", create, "create_api_key"),
+        Action("/settings/keys/{key_id}/revoke", revoke, "delete_api_key"),
+    ),
 )

@@ -39,11 +39,13 @@ class Action:
     """A change by a form. Its function returns the address to go to next, or what is shown once.
 
     Attributes:
+        needs: A mutation that it makes: its form is not shown to those whose key may not.
         page: Shown again, with ``problem``, if the Cloud refuses the change; without one a page of its own says so.
     """
 
     path: str
     run: Callable[[Form], str | Once]
+    needs: str
     page: Page | None = None
 
 

@@ -88,5 +88,8 @@ def _kind(name: str) -> _Kind:
 
 SECTION: Final = Section(
     pages=(PAGE,),
-    actions=(Action("/settings/limit", set_limit), Action("/settings/limit/{kind}/{limit_id}/delete", delete_limit)),
+    actions=(
+        Action("/settings/limit", set_limit, "update_flow_concurrency_limit"),
+        Action("/settings/limit/{kind}/{limit_id}/delete", delete_limit, "delete_flow_concurrency_limit"),
+    ),
 )

@@ -41,6 +41,9 @@ CHUNK: Final = 5000
 CHUNK_SIZE: Final = 4_000_000
 """Characters of a download that are read at a time, if that is more than one line."""
 
+CHOICES: Final = 200
+"""Task runs to choose from, beside the one that is chosen."""
+
 ROOM: Final = 1_000_000
 """Characters of the lines of a page together: beyond that, each line gets its share of them."""
 
@@ -231,9 +234,12 @@ def _stream_query(query: QueryParams) -> str:
 
 
 def _tasks(view: View) -> list[Row]:
-    """Task runs to choose from."""
-    where = {"flow_run_id": {"_eq": view.path["run_id"]}}
-    rows = view.rows("task_run", fields("id map_index", task=fields("name")), where, limit=200)
+    """Task runs to choose from, the one that is chosen among them."""
+    of_run, columns = {"flow_run_id": {"_eq": view.path["run_id"]}}, fields("id map_index", task=fields("name"))
+    rows = view.rows("task_run", columns, of_run, limit=CHOICES)
+    chosen = view.query.get("task_run")
+    if chosen and chosen not in {row["id"] for row in rows}:
+        rows += view.rows("task_run", columns, {**of_run, "id": {"_eq": chosen}})
     return sorted(rows, key=lambda row: (row["task"]["name"] or "", row["map_index"]))
 
 

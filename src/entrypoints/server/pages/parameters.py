@@ -7,10 +7,13 @@ from typing import Any, Final
 
 import attrs
 
+from prefect.agent.domain.times import read_time
+
 TEXT: Final = "text"
 NUMBER: Final = "number"
 BOOLEAN: Final = "boolean"
 JSON: Final = "JSON"
+DATE: Final = "date"
 
 
 class NotRight(Exception):
@@ -31,7 +34,7 @@ class Field:
     """One parameter in a form.
 
     Attributes:
-        kind: ``TEXT``, ``NUMBER``, ``BOOLEAN`` or ``JSON``: how what is filled in is read.
+        kind: ``TEXT``, ``NUMBER``, ``BOOLEAN``, ``DATE`` or ``JSON``: how what is filled in is read.
         value: What is filled in.
         default: What counts if nothing is filled in, for people.
         problem: Why what was filled in was refused.
@@ -64,13 +67,23 @@ def _field(name: str, declared: Mapping[str, Any], defaults: Mapping[str, Any], 
     shown = given.get(name, default if has_default else None)
     is_text = isinstance(shown, str)
     is_empty = name not in given and not has_default
+    is_date = _is_date(declared) and (is_text or shown is None)
     return Field(
         name=name,
-        kind=JSON if is_empty else _kind(shown),
-        value="" if is_empty else str(shown) if is_text else json.dumps(shown, ensure_ascii=False),
+        kind=DATE if is_date else JSON if is_empty else _kind(shown),
+        value=""
+        if is_empty or (is_date and shown is None)
+        else str(shown)
+        if is_text
+        else json.dumps(shown, ensure_ascii=False),
         is_required=bool(declared.get("required")) and not has_default,
         default=json.dumps(default, ensure_ascii=False) if has_default else "",
     )
+
+
+def _is_date(declared: Mapping[str, Any]) -> bool:
+    """Whether the client makes a date and time of it."""
+    return str(declared.get("type", "")).endswith(".DateTimeParameter")
 
 
 def _kind(value: object) -> str:
@@ -104,8 +117,10 @@ def read_parameters(values: Sequence[tuple[str, str]], declared: Sequence[Field]
 
 
 def _read(kind: str, text: str, what: str) -> Any:
+    if kind == DATE:
+        return _read_date(text, what)
     if kind != NUMBER:
-        return read_json(text, what)
+        return read_json(text, what, ", or the kind “text”")
     try:
         value = read_json(text, what)
     except NotRight:
@@ -113,6 +128,15 @@ def _read(kind: str, text: str, what: str) -> Any:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise NotRight(f"{what} is not a number.")
     return value
+
+
+def _read_date(text: str, what: str) -> str:
+    """The text, if it is a date, with or without a time; the client reads it."""
+    try:
+        read_time(text)
+    except ValueError as problem:
+        raise NotRight(f"{what} is not a date, such as 2026-01-31 or 2026-01-31T13:00+01:00.") from problem
+    return text.strip()
 
 
 def read_object(text: str, what: str) -> dict[str, Any] | None:
@@ -129,8 +153,11 @@ def read_object(text: str, what: str) -> dict[str, Any] | None:
     return value
 
 
-def read_json(text: str, what: str) -> Any:
+def read_json(text: str, what: str, or_else: str = "") -> Any:
     """A JSON value.
+
+    Args:
+        or_else: What else than quotes helps a text, for people.
 
     Raises:
         NotRight: It is none.
@@ -139,7 +166,7 @@ def read_json(text: str, what: str) -> Any:
         return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError) as problem:
         where = f" (line {problem.lineno}, column {problem.colno})" if isinstance(problem, json.JSONDecodeError) else ""
-        raise NotRight(f"{what} is not JSON{where}. A text needs quotes, or the kind “text”.") from problem
+        raise NotRight(f"{what} is not JSON{where}. A text needs quotes{or_else}.") from problem
 
 
 def _finite(text: str) -> float:

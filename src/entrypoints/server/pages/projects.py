@@ -22,6 +22,7 @@ def data(view: View) -> Mapping[str, Any]:
         "rows": [{**row, "flows": counts.get(row["id"], 0)} for row in rows],
         "problem": "",
         "filled": {"name": "", "description": ""},
+        "edited": {"id": ""},
     }
 
 
@@ -53,7 +54,7 @@ def edit(form: Form) -> str:
         form.change("set_project_name", project_id=project["id"], name=filled["name"])
         form.change("set_project_description", project_id=project["id"], description=filled["description"] or None)
     except FormRefused as problem:
-        raise Again(PAGE, problem=_said(problem)) from problem
+        raise Again(PAGE, problem=_said(problem), edited={**filled, "id": project["id"]}) from problem
     return form.link("projects")
 
 
@@ -81,8 +82,8 @@ def _said(problem: FormRefused) -> str:
 SECTION: Final = Section(
     pages=(PAGE,),
     actions=(
-        Action("/projects", create),
-        Action("/project/{project_id}", edit, PAGE),
-        Action("/project/{project_id}/delete", delete, PAGE),
+        Action("/projects", create, "create_project"),
+        Action("/project/{project_id}", edit, "set_project_name", PAGE),
+        Action("/project/{project_id}/delete", delete, "delete_project", PAGE),
     ),
 )

@@ -72,6 +72,8 @@ def length(seconds: float | None) -> str:
     """A length of time: its two largest parts; a dash if there is none."""
     if seconds is None:
         return NOTHING
+    if 0 < seconds < 0.1:
+        return f"{max(1, round(seconds * 1000))} ms"
     if 0 < seconds < 10:
         return f"{seconds:.1f} s"
     left, parts = max(0, round(seconds)), []

@@ -5,8 +5,6 @@ A further page is a :class:`~.kinds.Page` in the section of its subject: an addr
 
 from typing import Final
 
-from starlette.routing import BaseRoute
-
 from prefect.agent.entrypoints.server.pages import (
     agents,
     artifacts,
@@ -30,7 +28,6 @@ from prefect.agent.entrypoints.server.pages import (
 )
 from prefect.agent.entrypoints.server.pages.changes import watch_changes
 from prefect.agent.entrypoints.server.pages.kinds import Section, Stream
-from prefect.agent.entrypoints.server.pages.site import PageSite
 
 TABS: Final = {"Home": "", "Flow runs": "flow-runs", "Flows": "flows", "Agents": "agents", "Settings": "settings"}
 """Entries of the navigation: name and path below the tenant's slug."""
@@ -59,8 +56,3 @@ SECTIONS: Final = (
 )
 
 PAGES: Final = [page for section in SECTIONS for page in section.pages]
-
-
-def routes(site: PageSite) -> list[BaseRoute]:
-    """All routes of *site*."""
-    return site.routes(SECTIONS)

@@ -103,6 +103,8 @@ def _start_time(form: Form) -> str | None:
     """When the run is to start; None for now. The browser says how many minutes its zone is behind UTC."""
     if form.value("start") != "later":
         return None
+    if not form.value("start_time"):
+        raise NotRight("Say at which time the run is to start, or let it start now.")
     try:
         moment = read_time(form.value("start_time")) + timedelta(minutes=int(form.value("zone") or "0"))
     except (ValueError, OverflowError) as problem:
@@ -127,4 +129,4 @@ def _problem(form: Form, field: Field, problems: Mapping[str, str]) -> str:
     return problems.get(f"p:{field.name}", "This parameter is required." if is_missing else "")
 
 
-SECTION: Final = Section(pages=(RUN_FORM,), actions=(Action("/flow/{flow_id}/run", create_run),))
+SECTION: Final = Section(pages=(RUN_FORM,), actions=(Action("/flow/{flow_id}/run", create_run, "create_flow_run"),))

@@ -13,6 +13,7 @@ import attrs
 from starlette.datastructures import QueryParams
 
 from prefect.agent.domain.state_names import PARENTS
+from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.pages.addresses import (
     changed,
     moment,
@@ -135,6 +136,11 @@ def _sort(query: QueryParams) -> str:
     asked = query.get("sort", "")
     has_span = bool(query.get("span") or query.get("from") or query.get("to"))
     return asked if asked in SORTS else by_time if has_span else "created"
+
+
+def begun(now: datetime) -> dict[str, Any]:
+    """The condition that leaves out runs that are scheduled for later: a schedule makes many ahead of time."""
+    return {"_or": [{"state": {"_neq": "Scheduled"}}, {"state_start_time": {"_lte": iso(now)}}]}
 
 
 def latest_runs(view: View, expression: Mapping[str, Any], most: int) -> list[Row]:

@@ -50,6 +50,7 @@ class ShownSchedule:
         is_of_group: Whether it was set for the flow, instead of the one it was registered with.
         problem: Why it cannot be used; empty if it can.
         has_filters: Whether some times of its clocks are left out or moved.
+        has_others: Whether some clocks are neither expressions nor intervals.
         cron: Expressions of its clocks, one a line, for the form.
         minutes: Intervals of its clocks, for the form.
         zone: Time zone of its first clock, for the form.
@@ -59,6 +60,7 @@ class ShownSchedule:
     is_of_group: bool = False
     problem: str = ""
     has_filters: bool = False
+    has_others: bool = False
     cron: str = ""
     minutes: str = ""
     zone: str = "UTC"
@@ -83,6 +85,7 @@ def shown_schedule(own: object, of_group: object, now: datetime) -> ShownSchedul
         is_of_group=bool(of_group),
         problem=problem,
         has_filters=any(serialized.get(name) for name in _FILTERS),
+        has_others=any(not (clock.get("cron") or clock.get("interval")) for clock in clocks),
         cron="\n".join(str(clock["cron"]) for clock in clocks if clock.get("cron")),
         minutes=", ".join(f"{interval / _MICROSECONDS:g}" for interval in intervals),
         zone=next((one.zone for one in shown if one.zone), "UTC"),

@@ -4,40 +4,41 @@ What there is, is listed in ``routes.py``; what a page, a change and a stream ar
 """
 
 import logging
+import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import parse_qsl
 
 import attrs
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Route, compile_path
 from starlette.types import ExceptionHandler
 
 from prefect.agent.domain.cloud.errors import CloudRefusal
 from prefect.agent.entrypoints.server.graphql.execution import Executor
 from prefect.agent.entrypoints.server.pages.assets import serve_asset
 from prefect.agent.entrypoints.server.pages.changes import ChangeBell, Watch, fingerprint
+from prefect.agent.entrypoints.server.pages.forms import (
+    TOKEN_FIELD,
+    TokenRefused,
+    Unsent,
+    local,
+    read_form,
+    read_unsent,
+    unsent,
+)
 from prefect.agent.entrypoints.server.pages.kinds import Action, Again, Page, Section, Stream
 from prefect.agent.entrypoints.server.pages.rendering import render
 from prefect.agent.entrypoints.server.pages.sessions import Sessions, cookie_of, drop_cookie, set_cookie
-from prefect.agent.entrypoints.server.pages.view import Form, FormRefused, KeyNeeded, NotThere, View
+from prefect.agent.entrypoints.server.pages.view import Form, FormRefused, KeyNeeded, NotThere, View, canonical
 from prefect.agent.entrypoints.server.storage.database import code_of_mistake, explain
 from prefect.agent.entrypoints.server.storage.row_trees import Row
-from prefect.agent.entrypoints.server.storage.scopes import Caller
-
-MAX_FORM: Final = 1024 * 1024
-"""Bytes of a form."""
-
-MAX_FIELDS: Final = 2000
-
-TOKEN_FIELD: Final = "form_token"  # noqa: S105 - a name
-"""The field of every form that proves it to be one of ours."""
+from prefect.agent.entrypoints.server.storage.scopes import ANYONE, Caller
 
 _FAILED: Final = "This failed within the Cloud; its log says why."
 
@@ -75,13 +76,13 @@ class PageSite:
     changes: ChangeBell
     on_change: Callable[[], None]
     tabs: Mapping[str, str]
+    sections: Sequence[Section]
     sessions: Sessions = attrs.field(factory=Sessions)
 
-    def routes(self, sections: Sequence[Section]) -> list[BaseRoute]:
+    def routes(self) -> list[BaseRoute]:
         """Everything that is served; the first page is shown at the front, too."""
-        pages = [page for section in sections for page in section.pages]
-        actions = [action for section in sections for action in section.actions]
-        streams = [stream for section in sections for stream in section.streams]
+        pages = [page for section in self.sections for page in section.pages]
+        streams = [stream for section in self.sections for stream in section.streams]
         return [
             Route("/", self._front(pages[0]), methods=["GET"]),
             Route("/-/static/{edition}/{name}", serve_asset, methods=["GET"]),
@@ -89,9 +90,20 @@ class PageSite:
             Route(SIGN_IN, self._answering(self._sign_in), methods=["POST"]),
             Route(SIGN_OUT, self._answering(self._sign_out), methods=["POST"]),
             *(Route(f"/{{tenant}}{one.path}", self._page(one), methods=["GET"]) for one in pages),
-            *(Route(f"/{{tenant}}{one.path}", self._action(one), methods=["POST"]) for one in actions),
+            *(Route(f"/{{tenant}}{one.path}", self._action(one), methods=["POST"]) for one in self._actions),
             *(Route(f"/{{tenant}}{one.path}", self._stream(one), methods=["GET"]) for one in streams),
         ]
+
+    @property
+    def _actions(self) -> list[Action]:
+        return [action for section in self.sections for action in section.actions]
+
+    def _may(self, caller: Caller, address: str) -> bool:
+        """Whether the form that leads to *address* can work for *caller*: else no page shows it."""
+        if caller == ANYONE:
+            return True
+        needs = (one.needs for one in self._actions if _leads_to(one.path).match(address))
+        return all(map(caller.may, needs))
 
     @property
     def handlers(self) -> dict[Any, ExceptionHandler]:
@@ -99,7 +111,11 @@ class PageSite:
 
         async def refused(_request: Request, problem: Exception) -> Response:
             assert isinstance(problem, HTTPException)
-            return _wrong(problem.status_code, str(problem.detail), problem.headers)
+            text = str(problem.detail)
+            said = (
+                _UNEXPLAINED.get(problem.status_code, text) if text == HTTPStatus(problem.status_code).phrase else text
+            )
+            return _wrong(problem.status_code, said, problem.headers)
 
         async def failed(_request: Request, _problem: Exception) -> Response:
             return _wrong(500, _FAILED)
@@ -131,7 +147,7 @@ class PageSite:
             tenant = tx.row("tenant", "slug = ?", [slug])
             if tenant is None:
                 raise NotThere(f"There is no tenant {slug:.80}.")
-            path = {name: value for name, value in request.path_params.items() if name != "tenant"}
+            path = {name: value for name, value in _names(request).items() if name != "tenant"}
             yield View(
                 tx=tx,
                 caller=visitor.caller,
@@ -165,18 +181,20 @@ class PageSite:
             "tenants": view.tx.all("SELECT name, slug FROM tenant ORDER BY created LIMIT 100"),
             "form_token": self.sessions.form_token(visitor.token),
             "is_signed_in": bool(visitor.token),
+            "origin": f"{request.url.scheme}://{request.url.netloc}",
             "address": "",
+            "typed": {},
             "fingerprint": partial(fingerprint, view),
+            "may": partial(self._may, visitor.caller),
         }
 
     def _action(self, action: Action) -> Callable[[Request], Any]:
         async def run(request: Request) -> Response:
-            visitor = self._visitor(request)
-            values = await self._form(request, visitor.token)
+            visitor, values = await self._sent(request)
             form = Form(
                 look=lambda: self._look(request),
                 values=values,
-                path=request.path_params,
+                path=_names(request),
                 slug=request.path_params["tenant"],
                 sign_in=partial(self._begin, request),
                 execute=self.execute,
@@ -198,7 +216,7 @@ class PageSite:
         except FormRefused as problem:
             if action.page is None:
                 raise
-            return self._answered(request, action.page, 422, {"problem": str(problem)})
+            return self._answered(request, action.page, 422, {"problem": str(problem), "typed": dict(form.values)})
         if isinstance(done, str):
             return RedirectResponse(done, 303)
         return self._answered(request, done.page, 200, done.values)
@@ -248,45 +266,63 @@ class PageSite:
         return self._ask_for_key(request.query_params.get("next", "/"), 200)
 
     async def _sign_in(self, request: Request) -> Response:
-        form = dict(await self._form(request, ""))
-        key, target = form.get("key", "").strip(), _local(form.get("next", "/"))
+        form = dict(await read_form(request, carries_another=True))
+        key, target, kept = form.get("key", "").strip(), local(form.get("next", "/")), read_unsent(form.get("kept", ""))
+        if not self.sessions.is_form_token("", form.get(TOKEN_FIELD, "")):
+            problem = "The Cloud was restarted since this page was opened. Give the key once more."
+            return self._ask_for_key(target, 403, problem, kept)
         if self.execute.caller({"authorization": f"Bearer {key}"}) is None:
-            return self._ask_for_key(target, 401, "This key is not accepted: it is unknown, revoked or expired.")
-        answer = RedirectResponse(target, 303)
-        set_cookie(request, answer, self.sessions.begin(key))
+            return self._ask_for_key(target, 401, "This key is not accepted: it is unknown, revoked or expired.", kept)
+        token = self.sessions.begin(key)
+        answer = self._hand_back(kept, token, 200) if kept else RedirectResponse(target, 303)
+        set_cookie(request, answer, token)
         return answer
 
     async def _sign_out(self, request: Request) -> Response:
-        await self._form(request, self._visitor(request).token)
+        await self._sent(request)
         self.sessions.end(cookie_of(request))
         answer = RedirectResponse(SIGN_IN, 303)
         drop_cookie(request, answer)
         return answer
 
-    def _ask_for_key(self, target: str, status: int, problem: str = "") -> Response:
-        context = {"next": _local(target), "problem": problem, "form_token": self.sessions.form_token("")}
+    def _ask_for_key(self, target: str, status: int, problem: str = "", kept: Unsent | None = None) -> Response:
+        context = {
+            "next": local(target),
+            "problem": problem,
+            "kept": kept.text if kept else "",
+            "form_token": self.sessions.form_token(""),
+        }
         return HTMLResponse(render("sign_in.html", context), status)
 
     # --- forms, and what went wrong ---
 
-    async def _form(self, request: Request, token: str) -> list[tuple[str, str]]:
-        """The fields of a form that is one of ours.
+    async def _sent(self, request: Request) -> tuple[_Visitor, list[tuple[str, str]]]:
+        """Who sent a form that is one of ours, and its fields.
 
         Raises:
-            HTTPException: It is none, or it is too large.
+            KeyNeeded: Nobody who may.
+            TokenRefused: It is none of this session.
+            HTTPException: It is no form, or it is too large.
         """
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_FORM:
-                raise HTTPException(413, f"The form is larger than {MAX_FORM} bytes.")
-        try:
-            fields = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
-        except ValueError as problem:
-            raise HTTPException(400, "This is no form.") from problem
-        if not self.sessions.is_form_token(token, dict(fields).get(TOKEN_FIELD, "")):
-            raise HTTPException(403, "This form is too old, or not one of this Cloud. Go back, reload, and try again.")
-        return fields
+        request.state.fields = fields = await read_form(request)
+        visitor = self._visitor(request)
+        if not self.sessions.is_form_token(visitor.token, dict(fields).get(TOKEN_FIELD, "")):
+            raise TokenRefused
+        return visitor, fields
+
+    def _hand_back(self, kept: Unsent, token: str, status: int) -> Response:
+        """A form that was not taken, to be sent again in the session of *token*."""
+        context = {"unsent": kept, "form_token": self.sessions.form_token(token)}
+        return HTMLResponse(render("unsent.html", context), status)
+
+    def _without_key(self, request: Request) -> Response:
+        """Ask for a key; the page that was asked for, or the form that was sent, is kept."""
+        if request.method == "POST":
+            kept = unsent(request, getattr(request.state, "fields", ()))
+            is_worth_it = request.url.path != SIGN_OUT  # which is what happened
+            return self._ask_for_key(kept.back, 401, kept=kept if is_worth_it else None)
+        query = f"?{request.url.query}" if request.url.query else ""
+        return self._ask_for_key(request.url.path + query, 401)
 
     def _answering(self, run: Callable[[Request], Any]) -> Callable[[Request], Any]:
         """Show what a person can understand of an error."""
@@ -295,15 +331,15 @@ class PageSite:
             try:
                 found: Response = await run(request)
             except KeyNeeded:
-                target = request.url.path if request.method == "GET" else "/"
-                query = f"?{request.url.query}" if request.url.query and request.method == "GET" else ""
-                return self._ask_for_key(target + query, 401)
+                return self._without_key(request)
+            except TokenRefused:
+                return self._hand_back(unsent(request, request.state.fields), self._visitor(request).token, 403)
             except NotThere as problem:
-                return _wrong(404, str(problem))
+                return _wrong(404, str(problem), back=_back(request))
             except FormRefused as problem:
-                return _wrong(400, str(problem))
+                return _wrong(400, str(problem), back=_back(request))
             except CloudRefusal as problem:
-                return _wrong(403 if problem.code == "FORBIDDEN" else 400, problem.message)
+                return _wrong(403 if problem.code == "FORBIDDEN" else 400, problem.message, back=_back(request))
             except HTTPException:
                 raise
             except Exception as problem:  # noqa: BLE001 - logged; the next page must find a server that works
@@ -324,17 +360,33 @@ def application(site: PageSite, routes: list[BaseRoute]) -> Starlette:
     return made
 
 
+_UNEXPLAINED: Final = {
+    404: "There is no page at this address.",
+    405: "This address only takes a form that a page sends to it.",
+}
+
+
+def _names(request: Request) -> dict[str, str]:
+    """What the address has in the place of names, ids as they are stored."""
+    return {name: canonical(str(value)) for name, value in request.path_params.items()}
+
+
+@cache
+def _leads_to(path: str) -> re.Pattern[str]:
+    """What addresses of an action look like, with its tenant."""
+    return compile_path(f"/{{tenant}}{path}")[0]
+
+
 def _new_token(request: Request) -> str:
     """The token of the session that began in this request; empty if none did."""
     return str(getattr(request.state, "session", ""))
 
 
-def _wrong(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
-    context = {"status": status, "phrase": HTTPStatus(status).phrase, "message": message}
+def _back(request: Request) -> str:
+    """The page that a form was on; empty if none was sent."""
+    return unsent(request, ()).back if request.method == "POST" else ""
+
+
+def _wrong(status: int, message: str, headers: Mapping[str, str] | None = None, back: str = "") -> Response:
+    context = {"status": status, "phrase": HTTPStatus(status).phrase, "message": message, "back": back}
     return HTMLResponse(render("wrong.html", context), status, headers)
-
-
-def _local(target: str) -> str:
-    """An address on this host, or the front page."""
-    is_local = target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable()
-    return target if is_local else "/"

@@ -38,7 +38,9 @@ def set_key_value(form: Form) -> str:
     key, value = form.value("key"), form.value("value")
     try:
         form.change("set_key_value", key=key, value=read_json(value, "The value"), tenant_id=_tenant(form))
-    except (NotRight, FormRefused) as problem:
+    except NotRight as problem:
+        raise Again(KEY_VALUES, problems={"value": str(problem)}, filled={"key": key, "value": value}) from problem
+    except FormRefused as problem:
         raise Again(KEY_VALUES, problem=str(problem), filled={"key": key, "value": value}) from problem
     return form.link("settings", "key-values")
 
@@ -97,9 +99,9 @@ def _tenant(form: Form) -> str:
 SECTION: Final = Section(
     pages=(KEY_VALUES, SECRETS),
     actions=(
-        Action("/settings/key-values", set_key_value),
-        Action("/settings/key-values/{id}/delete", delete_key_value),
-        Action("/settings/secrets", set_secret),
-        Action("/settings/secrets/{id}/delete", delete_secret),
+        Action("/settings/key-values", set_key_value, "set_key_value"),
+        Action("/settings/key-values/{id}/delete", delete_key_value, "delete_key_value"),
+        Action("/settings/secrets", set_secret, "set_secret"),
+        Action("/settings/secrets/{id}/delete", delete_secret, "set_secret"),
     ),
 )

@@ -75,8 +75,8 @@ def _said(problem: FormRefused) -> str:
 SECTION: Final = Section(
     pages=(PAGE,),
     actions=(
-        Action("/settings/tenants", create),
-        Action("/settings/tenant", rename),
-        Action("/settings/tenant/delete", delete),
+        Action("/settings/tenants", create, "create_tenant"),
+        Action("/settings/tenant", rename, "update_tenant_slug"),
+        Action("/settings/tenant/delete", delete, "delete_tenant"),
     ),
 )

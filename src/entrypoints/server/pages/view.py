@@ -24,6 +24,11 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _GIVES: Final = re.compile(r"(\w+): *(\[run_state_result!\])?")
 
 
+def canonical(text: str) -> str:
+    """An id as it is stored, whatever its letters; another text as it is."""
+    return text.lower() if _UUID.fullmatch(text.lower()) else text
+
+
 class KeyNeeded(Exception):
     """The request has no key that is accepted, or not any more."""
 
@@ -97,7 +102,8 @@ class View:
             NotThere: It has none.
             CloudRefusal: The caller may not read this table.
         """
-        found = self.rows(table, columns, {"id": {"_eq": row_id}}, whole=True) if _UUID.fullmatch(row_id) else []
+        known = canonical(row_id)
+        found = self.rows(table, columns, {"id": {"_eq": known}}, whole=True) if _UUID.fullmatch(known) else []
         if not found:
             raise NotThere(f"There is no {table.replace('_', ' ')} {row_id:.80} here. It may have been deleted.")
         return found[0]

@@ -101,6 +101,14 @@ def test_the_unit_of_a_claim_says_how_far_it_is(
     assert causes(explain(facts(state, due=due, claim=CLAIM), of_unit)) == expected
 
 
+def test_a_run_without_labels_needs_an_agent_without_any() -> None:
+    """Each agent has a label by itself: the remedy leaves it out."""
+    (finding,) = explain(facts(agents=(seen("large", "gpu"),)))
+
+    assert finding.text == "No agent takes runs without labels."
+    assert finding.remedies[0] == "prefect agent start --no-hostname-label"
+
+
 def test_agents_that_do_not_fit_are_listed_with_what_they_lack() -> None:
     """The latest first, and the remedy has the labels."""
     known = facts(labels=frozenset({"vm"}), machine_label="vm", agents=(seen("gpu-1", "gpu", ago=2 * MINUTE), seen()))

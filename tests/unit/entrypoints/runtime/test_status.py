@@ -141,6 +141,17 @@ def test_problems_of_a_kind_are_counted_together_with_their_remedy(agent: BoardH
     assert problem["last_at"] == (NOW + timedelta(seconds=5)).isoformat()
 
 
+@pytest.mark.parametrize("name", [events.CLOUD_TROUBLE, events.PLATFORM_TROUBLE])
+def test_a_trouble_without_a_remedy_leads_to_doctor(agent: BoardHarness, name: str) -> None:
+    """What the message itself says to do comes first."""
+    agent.say(name, "Connection refused", "WARNING", loop="poll")
+    agent.say(name, "Forbidden. Do: give the role jobs", "WARNING", loop="sweep")
+
+    first, second = sorted(agent.facts()["problems"], key=lambda problem: str(problem["kind"]))
+    assert "prefect agent doctor" in first["remedy"]
+    assert second["remedy"] == "give the role jobs"
+
+
 @pytest.mark.parametrize(
     ("message", "remedy"),
     [("It is late. Do: a", "a"), ("Do: a", None), ("nothing", None), ("x Do: a Do: b", "b"), ("x. Do: ", None)],

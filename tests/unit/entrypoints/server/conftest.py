@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from support.embedded import Embedded
+from support.embedded import Embedded, opened
 
 
 @pytest.fixture
 def cloud(tmp_path: Path) -> Generator[Embedded]:
-    """An empty Cloud with its default tenant."""
-    embedded = Embedded(tmp_path / "cloud.db")
-    yield embedded
-    embedded.database.close()
+    """An empty Cloud with its default tenant; it asks for no key."""
+    with opened(tmp_path / "cloud.db") as embedded:
+        yield embedded

@@ -38,9 +38,12 @@ function show(facts) {
 function showHead(facts) {
   const { agent } = facts;
   setText(byId("name"), agent.name);
-  setText(byId("health"), facts.busy && facts.healthy ? "busy: at its limit" : facts.status);
-  setAttribute(byId("health"), "class", `pill tint-${facts.status}`);
-  const latency = facts.latency_s === null ? "" : `, answers in ${span(facts.latency_s)}`;
+  const failing = Object.entries(facts.steps).filter(([, step]) => step.problem).map(([name]) => name);
+  const health = facts.busy && facts.healthy ? "busy: at its limit" : facts.status;
+  setText(byId("health"), facts.healthy && failing.length ? `${health}, but ${failing.join(", ")} failed last` : health);
+  setAttribute(byId("health"), "class", `pill tint-${facts.healthy && failing.length ? "retrying" : facts.status}`);
+  const known = facts.latency_s === null ? "" : `, answered in ${span(facts.latency_s)}`;
+  const latency = facts.steps.poll?.problem ? ", did not answer the last poll as it should" : known;
   setText(byId("about"), `${agent.type ?? "Agent"} ${agent.agent_version}, up ${uptime(agent.uptime_s)}. Cloud ${agent.cloud ?? "in memory"}${latency}.`);
   byId("reason").hidden = !facts.reason;
   setText(byId("reason"), facts.reason ?? "");
@@ -50,7 +53,7 @@ function stepOf(name, step, now) {
   const kind = step.problem ? "failing" : step.last_success ? "well" : "new";
   const when = step.last_success ? make("p", { class: "when" }, time(since(step.last_success, now))) : make("p", { class: "when", text: "not yet" });
   const item = make("li", { class: kind }, make("b", { text: name }), make("p", { class: "note what", text: WHAT[name] ?? "" }), when);
-  if (step.problem) item.append(passage(`Fails: ${step.problem}`, "wrong"));
+  if (step.problem) item.append(passage(`Fails: ${step.problem.startsWith(`${name}: `) ? step.problem.slice(name.length + 2) : step.problem}`, "wrong"));
   return item;
 }
 
@@ -120,7 +123,8 @@ function problemRow(problem, now) {
 }
 
 function withoutRemedy({ message, remedy }) {
-  return remedy ? message.slice(0, message.lastIndexOf(" Do: ")) : message;
+  const end = ` Do: ${remedy}`;
+  return message.trimEnd().endsWith(end) ? message.trimEnd().slice(0, -end.length) : message;
 }
 
 function unitRow(unit, now) {

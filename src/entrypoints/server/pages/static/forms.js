@@ -9,20 +9,34 @@ export function checkForms() {
   document.querySelector("form[data-goes-on]")?.requestSubmit();
   for (const area of document.querySelectorAll("textarea[data-kind]")) {
     const kind = document.getElementById(area.dataset.kind);
-    const check = () => mark(area, kind ? kind.value : area.dataset.kind);
+    const check = () => mark(area, kind ? kind.value : area.dataset.kind, kind ? ", or the kind “text”" : "");
     area.addEventListener("input", check);
     if (kind) kind.addEventListener("change", check);
   }
   const zone = document.querySelector("[data-zone]");
   if (!zone) return;
   const time = document.querySelector("input[name=start_time]");
-  const set = () => { zone.value = String((time.value ? new Date(time.value) : new Date()).getTimezoneOffset()); };
+  // How far the zone is behind UTC at that time; a time that it skips is the one that its clocks show instead.
+  const set = () => { zone.value = String(time.value ? (new Date(time.value) - new Date(`${time.value}Z`)) / 60000 : new Date().getTimezoneOffset()); };
   set();
+  time.form.addEventListener("submit", set);
   time.addEventListener("input", () => { set(); document.querySelector("input[name=start][value=later]").checked = true; });
 }
 
-function mark(area, kind) {
-  const problem = { JSON: problemOf, number: problemOfNumber }[kind]?.(area.value) ?? "";
+// Whether the viewer has filled in something that is to be sent.
+export function isTyped() {
+  return [...document.querySelectorAll("form[method=post]")].some((form) => [...form.elements].some(isChanged));
+}
+
+function isChanged(field) {
+  if (field.type === "hidden") return false;
+  if (field.tagName === "SELECT") return [...field.options].some((one, n) => one.selected !== (field.querySelector("[selected]") ? one.defaultSelected : n === 0));
+  if (["checkbox", "radio"].includes(field.type)) return field.checked !== field.defaultChecked;
+  return "defaultValue" in field && field.value !== field.defaultValue;
+}
+
+function mark(area, kind, orElse) {
+  const problem = { JSON: problemOf, number: problemOfNumber, date: problemOfDate }[kind]?.(area.value, orElse) ?? "";
   const field = area.closest(".field");
   let note = field.querySelector(".wrong");
   if (!note) {
@@ -37,11 +51,15 @@ function mark(area, kind) {
   area.setAttribute("aria-describedby", note.id);
 }
 
-function problemOf(text) {
+function problemOf(text, orElse) {
   if (!text.trim()) return "";
-  try { JSON.parse(text); return ""; } catch (problem) { return `This is not JSON: ${problem.message}. A text needs quotes, or the kind “text”.`; }
+  try { JSON.parse(text); return ""; } catch (problem) { return `This is not JSON: ${problem.message}. A text needs quotes${orElse}.`; }
 }
 
 function problemOfNumber(text) {
   return !text.trim() || /^\s*-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?\s*$/.test(text) ? "" : "This is not a number.";
+}
+
+function problemOfDate(text) {
+  return !text.trim() || /^\s*\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?([zZ]|[+-]\d\d:\d\d)?)?\s*$/.test(text) ? "" : "This is not a date, such as 2026-01-31 or 2026-01-31T13:00+01:00.";
 }

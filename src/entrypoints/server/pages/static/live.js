@@ -1,8 +1,9 @@
 // Regions that follow the Cloud. An element with an id and data-live names a stream; when that says "changed", the page
-// is fetched again and every such element of the same stream is replaced, unless the viewer works in it. A hidden tab
+// is fetched again and every such element of the same stream becomes the new one, unless a menu is open in it. A hidden tab
 // closes its streams and catches up when it is shown.
-import { keepTicks } from "./choosing.js";
-import { update } from "./times.js";
+import { isTyped } from "./forms.js";
+import { morph } from "./morph.js";
+import { setClock, update } from "./times.js";
 
 const LEAST = 1000;
 
@@ -38,7 +39,7 @@ export function follow(address, handlers) {
   // The stream was refused: the page says why, or it is worth trying again.
   const refused = async () => {
     const answer = await fetch(location.href).catch(() => null);
-    if (answer && [401, 404].includes(answer.status)) location.reload();
+    if (answer && [401, 404].includes(answer.status)) leave(answer.status);
     else setTimeout(() => { if (!source && !document.hidden) open(); }, 5000);
   };
   const close = () => { if (source) source.close(); source = null; };
@@ -48,8 +49,21 @@ export function follow(address, handlers) {
   if (!document.hidden) open();
 }
 
-function notice(isLost) {
-  document.getElementById("connection").hidden = !isLost;
+const LOST = "The Cloud does not answer; this page is not up to date.";
+const GONE = {
+  401: "You are signed out. What you have filled in is kept: send it, and sign in again.",
+  404: "This does not exist any more; this page is not up to date.",
+};
+
+function notice(isLost, text = LOST) {
+  const line = document.getElementById("connection");
+  line.textContent = text;
+  line.hidden = !isLost;
+}
+
+// The page cannot be shown any more. The answer says why, unless something is filled in that a reload would lose.
+function leave(status) {
+  if (isTyped()) notice(true, GONE[status]); else location.reload();
 }
 
 const waiting = new Map();
@@ -66,9 +80,10 @@ function refresh(address) {
 
 async function load(address) {
   const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-  if (answer.status === 401 || answer.status === 404) { location.reload(); return; }
+  if (answer.status === 401 || answer.status === 404) { leave(answer.status); return; }
   if (!answer.ok) { notice(true); return; }
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  setClock(page, Date.now());
   update(page);
   for (const old of document.querySelectorAll("[data-live][id]")) {
     if (old.dataset.live === address) replace(old, page.getElementById(old.id));
@@ -83,21 +98,8 @@ function replace(old, fresh) {
     menu.addEventListener("toggle", () => refresh(old.dataset.live), { once: true });
     return;
   }
-  const place = focusIn(old);
-  keepTicks(old, fresh);
-  old.replaceWith(document.adoptNode(fresh));
-  if (place) restore(fresh, place);
-}
-
-// Where the focus is, in words that hold for the new element as well.
-function focusIn(element) {
   const focused = document.activeElement;
-  if (!focused || !element.contains(focused)) return null;
-  return { href: focused.getAttribute("href"), index: [...element.querySelectorAll("a, button, summary, input")].indexOf(focused) };
-}
-
-function restore(element, place) {
-  const all = [...element.querySelectorAll("a, button, summary, input")];
-  const same = place.href && all.find((each) => each.getAttribute("href") === place.href);
-  (same || all[place.index])?.focus({ preventScroll: true });
+  morph(old, fresh);
+  // An element that was moved has lost the focus.
+  if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
 }

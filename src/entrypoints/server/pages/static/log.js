@@ -10,9 +10,15 @@ export function followLog() {
   const log = document.getElementById("log");
   if (!log) return;
   log.scrollTop = log.dataset.stream ? log.scrollHeight : 0;
+  let top = log.scrollTop;
   log.addEventListener("scroll", () => {
+    const left = log.scrollHeight - log.clientHeight - log.scrollTop;
+    // Whoever scrolls up, by whatever means, reads there.
+    const tick = document.getElementById("follow");
+    if (tick && log.scrollTop < top && left > NEAR) tick.checked = false;
+    top = log.scrollTop;
     if (log.scrollTop < NEAR) more(log, "older");
-    else if (log.scrollHeight - log.clientHeight - log.scrollTop < NEAR) more(log, "newer");
+    else if (left < NEAR) more(log, "newer");
   });
   log.addEventListener("click", (event) => {
     if (!["older", "newer"].includes(event.target.id)) return;
@@ -30,8 +36,6 @@ function live(log) {
     if (tick.checked && isBehind()) location.reload();
     else if (tick.checked) toEnd(log);
   });
-  log.addEventListener("wheel", (event) => { if (event.deltaY < 0) tick.checked = false; }, { passive: true });
-  log.addEventListener("keydown", (event) => { if (["ArrowUp", "PageUp", "Home"].includes(event.key)) tick.checked = false; });
   const address = () => {
     const url = new URL(log.dataset.stream, location.href);
     url.searchParams.set("since", log.dataset.since);

@@ -13,6 +13,7 @@ import { savedViews } from "./views.js";
 const address = document.querySelector("main[data-address]")?.dataset.address;
 if (address) history.replaceState(history.state, "", address);
 
+document.documentElement.classList.add("scripts"); // shows what only works with them
 showTimes();
 watchRegions();
 followLog();

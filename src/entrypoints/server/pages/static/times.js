@@ -13,13 +13,24 @@ export function ago(seconds) {
   return seconds > 0 ? `${text} ago` : `in ${text}`;
 }
 
+// The Cloud's clock counts: it wrote the times. The viewer's may differ by minutes.
+let ahead = 0;
+
+// What a page says of the Cloud's time, and when this was, by the viewer's clock.
+export function setClock(page, then) {
+  const said = Date.parse(page.querySelector("[data-now]")?.dataset.now ?? "");
+  if (!Number.isNaN(said)) ahead = said - then;
+}
+
 export function showTimes() {
+  const [answer] = performance.getEntriesByType("navigation");
+  setClock(document, performance.timeOrigin + (answer?.responseStart ?? 0));
   update();
   setInterval(() => { if (!document.hidden) update(); }, 5000);
 }
 
 export function update(root = document) {
-  const now = Date.now();
+  const now = Date.now() + ahead;
   for (const element of root.querySelectorAll("time[datetime]")) {
     const moment = new Date(element.dateTime);
     if (Number.isNaN(moment.getTime())) continue;

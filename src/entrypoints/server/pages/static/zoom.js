@@ -2,9 +2,7 @@
 const LEAST = 8; // pixels: less is a click
 
 export function zoomTimeline() {
-  const hint = document.getElementById("drag");
-  if (!hint) return;
-  hint.hidden = false;
+  if (!document.getElementById("timeline")) return;
   let drag = null;
   document.addEventListener("pointerdown", (event) => {
     const track = event.target.closest(".track");

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from prefect.agent.entrypoints.server.pages.parameters import (
+    DATE,
     JSON,
     NUMBER,
     TEXT,
@@ -116,6 +117,7 @@ def test_a_start_time_is_of_the_viewers_zone(cloud: Embedded, browser: Browser, 
         ({"p:day": "true", "k:day": "number"}, "The parameter day is not a number"),
         ({"p:day": "[" * 100_000}, "The parameter day is not JSON"),
         ({"p:day": "1", "start": "later", "start_time": "soon"}, "not a time"),
+        ({"p:day": "1", "start": "later", "start_time": ""}, "Say at which time"),
         ({"p:day": "1", "start": "later", "start_time": "2999-01-01T00:00", "zone": "9" * 30}, "not a time"),
     ],
 )
@@ -262,3 +264,68 @@ def test_an_object_is_asked_for() -> None:
     assert read_object("{}", "It") == {}
     with pytest.raises(NotRight, match="It must be a JSON object"):
         read_object("[]", "It")
+
+
+DATES = [{"name": "when", "type": "prefect.core.parameter.DateTimeParameter", "required": True, "default": None}]
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "value"),
+    [
+        ({}, DATE, ""),
+        ({"when": None}, DATE, ""),
+        ({"when": "2026-01-31"}, DATE, "2026-01-31"),
+        ({"when": 3}, NUMBER, "3"),
+    ],
+)
+def test_a_date_is_asked_for_as_a_date(given: dict[str, Any], kind: str, value: str) -> None:
+    """Of what the client makes a date of; something else that a run was given stays what it was."""
+    [field] = form_fields(DATES, {}, given)
+
+    assert (field.kind, field.value) == (kind, value)
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-01-31", "2026-01-31T13:00", "2026-01-31 13:00:01+01:00", "2026-01-31T13:00:00Z"]
+)
+def test_a_date_needs_no_quotes(text: str) -> None:
+    """It is sent as it is typed; an empty one is left out."""
+    fields = form_fields(DATES, {}, {})
+
+    assert read_parameters([("p:when", f" {text} ")], fields) == {"when": text}
+    assert read_parameters([("p:when", " ")], fields) == {}
+
+
+@pytest.mark.parametrize("text", ["tomorrow", "2026-02-30", "31.1.2026", "null", "13:00"])
+def test_what_is_no_date_is_told_beside_its_field(text: str) -> None:
+    """With one that is."""
+    with pytest.raises(NotRight, match="2026-01-31T13:00") as refused:
+        read_parameters([("p:when", text)], form_fields(DATES, {}, {}))
+
+    assert set(refused.value.problems) == {"p:when"}
+
+
+def test_the_last_runs_of_a_flow_are_not_those_to_come(cloud: Embedded, browser: Browser, flow: str) -> None:
+    """A schedule makes runs ahead of time: what has been stays in sight."""
+    ended = cloud.run(flow, flow_run_name="yesterday", parameters={"day": 1})
+    cloud.set_state(ended, "Success")
+    for number in range(60):
+        cloud.run(flow, parameters={"day": number}, scheduled_start_time="2999-01-01T00:00:00Z")
+
+    shown = browser.get(f"/default/flow/{flow}")
+    listed = browser.get("/default/flows")
+
+    assert shown.texts("li", inside="last-runs") == ["yesterday: Success"]
+    assert [one.attrs["title"] for one in listed.all("a", class_="strip")] == ["1 Success"]
+
+
+def test_an_id_is_found_whatever_its_letters(cloud: Embedded, browser: Browser, flow: str) -> None:
+    """As other programs print it; what is changed there is the same thing."""
+    run = cloud.run(flow, parameters={"day": 1})
+
+    assert browser.get(f"/default/flow-run/{run.upper()}").status == 200
+    assert browser.get(f"/default/flow/{flow.upper()}/run?from={run.upper()}").status == 200
+    shown = browser.get(f"/default/flow-run/{run.upper()}/logs")
+    token = shown.all("input", name="form_token")[0].attrs["value"]
+    assert browser.post(f"/default/flow-run/{run.upper()}/cancel", {"form_token": token}).status == 303
+    assert cloud.state(run) == "Cancelled"

@@ -4,7 +4,7 @@ import pytest
 
 from prefect.agent.entrypoints.server.pages import flow_run
 from support.embedded import Embedded, task_run
-from support.page_browser import Browser
+from support.page_browser import Browser, form_values
 
 
 @pytest.fixture
@@ -118,3 +118,39 @@ def test_each_task_run_leads_to_its_log(cloud: Embedded, browser: Browser, run: 
 
     assert link == f"{page_of(run)}/logs?task_run={task_run(cloud, run, 't-0')}"
     assert browser.get(link).status == 200
+
+
+def test_a_run_of_an_archived_version_is_repeated_with_the_newest(cloud: Embedded, browser: Browser, run: str) -> None:
+    """The archived one gets no runs: who comes to its form by an old link is told so."""
+    archived = cloud.row("flow_run", run, "flow { id project_id name }")["flow"]
+    newest = cloud.flow(archived["project_id"], archived["name"], tasks=3)
+
+    [again] = [link for link in browser.get(page_of(run)).links() if link.endswith(f"/run?from={run}")]
+    [warned] = browser.get(f"/default/flow/{archived['id']}/run?from={run}").all("p", class_="problem")
+
+    assert f"/default/flow/{newest}/run?from={run}" in [one.attrs["action"] for one in browser.get(again).all("form")]
+    assert browser.get(again).all("p", class_="problem") == []
+    assert "archived" in warned.text
+
+
+def test_a_refused_state_keeps_its_message(browser: Browser, run: str) -> None:
+    """It need not be typed again."""
+    filled = {"state": "Nothing", "message": "by hand"}
+    shown = browser.submit(browser.get(page_of(run)), f"{page_of(run)}/set-state", filled)
+
+    assert shown.status == 422
+    assert shown.one("input", name="message").attrs["value"] == "by hand"
+
+
+def test_what_another_tab_has_deleted_leads_back(cloud: Embedded, browser: Browser) -> None:
+    """A form about it says that it is not there, and leads to the page that it was on."""
+    cloud.change("set_key_value", "id", key="a", value=1)
+    address = "/default/settings/key-values"
+    first = browser.get(address)
+    [form] = [one.attrs["action"] for one in first.all("form") if one.attrs.get("action", "").endswith("/delete")]
+    browser.submit(first, form)
+
+    again = browser.post(form, form_values(first, form), referer=f"http://localhost:4200{address}?key=a")
+
+    assert again.status == 404
+    assert f"{address}?key=a" in again.links()

@@ -175,3 +175,26 @@ def test_times_are_relative(seconds: float, text: str) -> None:
 def test_lengths_have_two_parts(seconds: float, text: str) -> None:
     """Short ones have a digit after the point."""
     assert length(seconds) == text
+
+
+def test_an_empty_cloud_says_how_to_begin(cloud: Embedded, browser: Browser) -> None:
+    """With its own address; once there is a run, it is told no more."""
+    shown = " ".join(browser.get("/default").texts("pre"))
+    assert "PREFECT__BACKEND=server PREFECT__SERVER__ENDPOINT=http://localhost:4200" in shown
+    assert "prefect-agent start process --api http://localhost:4200" in shown
+
+    cloud.run(cloud.flow(cloud.project()))
+
+    assert browser.get("/default").all("pre") == []
+
+
+def test_a_locked_cloud_says_where_a_key_goes(cloud: Embedded) -> None:
+    """The real client sends one to the backend cloud only."""
+    key = str(cloud.change("create_api_key", "key", name="k")["key"])
+    browser = Browser(cloud.execute)
+    browser.submit(browser.get("/-/sign-in"), "/-/sign-in", key=key)
+
+    shown = " ".join(browser.get("/default").texts("pre"))
+
+    assert "PREFECT__BACKEND=cloud PREFECT__CLOUD__ENDPOINT=http://localhost:4200 PREFECT__CLOUD__API_KEY=KEY" in shown
+    assert key not in shown

@@ -19,7 +19,7 @@ from prefect.agent.entrypoints.server.pages.view import KeyNeeded, NotThere, Vie
 from prefect.agent.entrypoints.server.storage.ids import first_id_of
 from prefect.agent.entrypoints.server.storage.scopes import ANYONE
 from prefect.agent.entrypoints.server.testing import running_server
-from support.embedded import Embedded
+from support.embedded import Embedded, task_run
 from support.page_browser import Browser, Shown
 from support.waiting import wait_until
 
@@ -316,3 +316,23 @@ def test_an_open_stream_does_not_hold_the_server_up(tmp_path: Path) -> None:
 
     assert first == b": hello"
     assert not [one for one in rest if one.startswith(b"event")]
+
+
+def test_the_chosen_task_run_is_among_the_choices(
+    cloud: Embedded, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are: else another look at the filters would drop it."""
+    monkeypatch.setattr(logs, "CHOICES", 1)
+    run = cloud.run(cloud.flow(cloud.project(), tasks=3))
+    ids = [task_run(cloud, run, f"t-{number}") for number in range(3)]
+
+    chosen = [
+        [
+            one.attrs["value"]
+            for one in browser.get(address(run, f"?task_run={task}")).all("option")
+            if "selected" in one.attrs
+        ]
+        for task in ids
+    ]
+
+    assert chosen == [[task] for task in ids]

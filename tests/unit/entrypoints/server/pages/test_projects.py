@@ -45,11 +45,12 @@ def test_a_name_that_is_refused_changes_nothing(cloud: Embedded, browser: Browse
     cloud.project("other")
 
     made = send(browser, PROJECTS, name=name, description="kept")
-    renamed = send(browser, f"/default/project/{project}", name=name)
+    renamed = send(browser, f"/default/project/{project}", name=name, description="kept, too")
 
     assert [one.status for one in (made, renamed)] == [422, 422]
     assert all(words in one.one("p", role="alert").text for one in (made, renamed))
     assert "kept" in [one.attrs["value"] for one in made.all("input", name="description")]
+    assert "kept, too" in [one.attrs["value"] for one in renamed.all("input", name="description")]
     assert cloud.row("project", project, "name") == {"name": "sales"}
 
 

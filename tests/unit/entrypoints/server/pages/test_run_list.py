@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from starlette.datastructures import QueryParams
 
-from prefect.agent.entrypoints.server.pages import run_list
+from prefect.agent.entrypoints.server.pages import flow_runs, run_list
 from prefect.agent.entrypoints.server.pages.addresses import changed, position, position_text
 from support.embedded import Embedded
 from support.page_browser import Browser, Shown
@@ -193,3 +193,16 @@ def test_a_query_keeps_what_is_not_changed() -> None:
 def test_a_place_is_read_as_it_was_written(value: str) -> None:
     """Whatever is sorted by may hold the sign itself."""
     assert position(position_text(value, "id")) == (value, "id")
+
+
+def test_the_chosen_flow_is_among_the_choices(
+    cloud: Embedded, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are: else another look at the filters would drop it."""
+    monkeypatch.setattr(flow_runs, "_MOST_CHOICES", 1)
+    project = cloud.project()
+    groups = [cloud.row("flow", cloud.flow(project, name), "flow_group_id")["flow_group_id"] for name in "abc"]
+
+    for group in groups:
+        options = browser.get(f"/default/flow-runs?flow={group}").all("option")
+        assert [one.attrs["value"] for one in options if "selected" in one.attrs] == [group]

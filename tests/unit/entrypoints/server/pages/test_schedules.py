@@ -103,6 +103,16 @@ def test_clocks_that_are_not_right_stay_in_the_form(
     assert cloud.row("flow", flow, "flow_group { schedule }") == {"flow_group": {"schedule": None}}
 
 
+@pytest.mark.parametrize("clock", [DAILY, {"type": "DatesClock", "dates": ["2999-01-01T00:00:00+00:00"]}])
+def test_the_form_of_clocks_says_what_it_cannot_keep(cloud: Embedded, browser: Browser, clock: dict[str, Any]) -> None:
+    """It has expressions and intervals: dates of the schedule would be gone without a word."""
+    flow = cloud.flow(cloud.project(), schedule=schedule(clock))
+
+    notes = " ".join(page(browser, flow).texts("p", class_="note"))
+
+    assert ("its dates and recurrence rules too" in notes) is (clock is not DAILY)
+
+
 def test_archiving_cancels_what_waits(cloud: Embedded, browser: Browser, flow: str) -> None:
     """The page then offers neither a run nor a schedule."""
     run = cloud.run(flow)

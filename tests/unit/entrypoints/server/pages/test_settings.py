@@ -91,7 +91,8 @@ def test_a_value_that_is_refused_stays_in_the_form(browser: Browser, value: str,
     """With the reason."""
     answer = send(browser, "/key-values", "/key-values", key="k", value=value)
 
-    assert words in alert(answer)
+    [told] = [one.text for one in answer.all("p") if one.attrs.get("class") in {"problem", "wrong"}]
+    assert words in told
     assert answer.one("textarea", name="value").text == value
 
 

@@ -3,10 +3,10 @@
 import pytest
 
 from prefect.agent.entrypoints.server.graphql.execution import Executor
+from prefect.agent.entrypoints.server.pages.forms import MAX_FORM
 from prefect.agent.entrypoints.server.pages.sessions import IDLE_SECONDS, MAX_SESSIONS, Sessions
-from prefect.agent.entrypoints.server.pages.site import MAX_FORM
 from support.embedded import Embedded
-from support.page_browser import Browser
+from support.page_browser import Browser, Fields, form_values
 
 SIGN_IN = "/-/sign-in"
 
@@ -131,7 +131,8 @@ def test_a_form_from_another_site_is_refused(cloud: Embedded, browser: Browser) 
 
 def test_a_form_that_is_too_large_is_refused(browser: Browser) -> None:
     """Its size is bounded while it is read."""
-    assert browser.ask("POST", SIGN_IN, b"a" * (MAX_FORM + 1)).status == 413
+    assert browser.ask("POST", "/default/settings/limit", b"a" * (MAX_FORM + 1)).status == 413
+    assert browser.ask("POST", SIGN_IN, b"a" * (3 * MAX_FORM + 1)).status == 413
 
 
 def test_a_runners_key_changes_no_more_than_its_scope(cloud: Embedded) -> None:
@@ -140,8 +141,12 @@ def test_a_runners_key_changes_no_more_than_its_scope(cloud: Embedded) -> None:
     made = cloud.change("create_api_key", "key", name="of a runner", scope="runner")
     browser = signed_in(Browser(cloud.execute), made["key"])
 
-    refused = browser.submit(browser.get(f"/default/flow-run/{run}"), f"/default/flow-run/{run}/delete")
+    shown = browser.get(f"/default/flow-run/{run}")
+    token = shown.all("input", name="form_token")[0].attrs["value"]
+    refused = browser.post(f"/default/flow-run/{run}/delete", {"form_token": token})
 
+    assert f"/default/flow-run/{run}/delete" not in [form.attrs["action"] for form in shown.all("form")]
+    assert "key of the scope runner" in shown.one("header", class_="top").text
     assert refused.status == 422
     assert "may not use delete_flow_run" in refused.body
     assert browser.get(f"/default/flow-run/{run}").status == 200
@@ -183,3 +188,99 @@ def test_each_session_has_its_own_form_token() -> None:
     assert sessions.is_form_token(one, sessions.form_token(one))
     assert not sessions.is_form_token(one, sessions.form_token(other))
     assert not sessions.is_form_token(one, "")
+
+
+FILLED = {"name": "a name\nof <b>two</b> lines", "labels": "ä, b", "context": '{"a": "\\u2028"}', "start": "now"}
+
+
+def fill_in(cloud: Embedded, browser: Browser) -> tuple[str, Fields]:
+    """The form of a run, filled in but not sent: its address and its fields."""
+    address = f"/default/flow/{cloud.flow(cloud.project())}/run"
+    return address, [*{**dict(form_values(browser.get(address), address)), **FILLED}.items(), ("name", "a second one")]
+
+
+def runs(cloud: Embedded) -> int:
+    """How many flow runs there are."""
+    return len(cloud.ask("{ flow_run { id } }")["flow_run"])
+
+
+def test_what_was_filled_in_outlives_the_session(cloud: Embedded, locked: Browser) -> None:
+    """Signing in hands the form back; only a click sends it, and then all of it."""
+    address, fields = fill_in(cloud, signed_in(locked))
+    locked.cookies = {}
+
+    asked = locked.post(address, fields, referer=f"http://localhost:4200{address}?from=x")
+    handed = locked.submit(asked, SIGN_IN, key="k1")
+
+    assert (asked.status, asked.one("input", name="next").attrs["value"]) == (401, f"{address}?from=x")
+    assert (handed.status, handed.heading) == (200, "Not sent yet")
+    assert f"{address}?from=x" in handed.links()
+    sent = [one for one in fields if one[0] != "form_token"]
+    assert [one for one in form_values(handed, address) if one[0] != "form_token"] == sent
+    assert runs(cloud) == 0
+    assert locked.post(address, list(form_values(handed, address))).status == 303
+    assert runs(cloud) == 1
+
+
+def test_what_was_filled_in_outlives_a_wrong_key(cloud: Embedded, locked: Browser) -> None:
+    """A key that is not accepted loses nothing either."""
+    address, fields = fill_in(cloud, signed_in(locked))
+    locked.cookies = {}
+
+    again = locked.submit(locked.post(address, fields), SIGN_IN, key="k2")
+
+    assert again.status == 401
+    assert locked.submit(again, SIGN_IN, key="k1").heading == "Not sent yet"
+
+
+def test_what_was_filled_in_outlives_a_restart_of_the_server(cloud: Embedded, browser: Browser) -> None:
+    """A form of an earlier start of the Cloud is handed back, and changes something once it is sent again."""
+    address, fields = fill_in(cloud, browser)
+    restarted = Browser(Executor(cloud.database))
+
+    handed = restarted.post(address, fields)
+
+    assert (handed.status, handed.heading, runs(cloud)) == (403, "Not sent yet", 0)
+    assert "a second one" in handed.one("dl").text
+    assert restarted.post(address, list(form_values(handed, address))).status == 303
+
+
+def test_a_secret_that_is_handed_back_is_not_shown(cloud: Embedded, browser: Browser) -> None:
+    """It goes on in a hidden field."""
+    fields = {"name": "a-name", "value": "a-secret", "kind": "text", "form_token": "of another start"}
+
+    handed = browser.post("/default/settings/secrets", fields)
+
+    assert "a-name" in handed.one("main").text
+    assert "a-secret" not in handed.one("main").text
+    assert ("value", "a-secret") in list(form_values(handed, "/default/settings/secrets"))
+
+
+@pytest.mark.parametrize("kept", ["x", "[]", '["/", "/", 1]', '["//evil.example", "//evil.example", []]', "[" * 99999])
+def test_what_a_sign_in_carries_leads_nowhere_else(locked: Browser, kept: str) -> None:
+    """What is no form of this Cloud is dropped, or leads to the first page."""
+    answer = locked.submit(locked.get("/"), SIGN_IN, key="k1", kept=kept)
+
+    assert answer.status in {200, 303}
+    assert "evil" not in answer.body
+
+
+def test_signing_out_twice_is_no_error(locked: Browser) -> None:
+    """As in a second tab: there is nothing left to be signed out of."""
+    shown = signed_in(locked).get("/")
+    locked.submit(shown, "/-/sign-out")
+
+    answer = locked.submit(shown, "/-/sign-out")
+
+    assert (answer.status, answer.heading, answer.all("input", name="kept")) == (401, "Sign in", [])
+
+
+def test_a_sign_in_page_outlives_a_restart_of_the_server(cloud: Embedded, locked: Browser) -> None:
+    """Its form is shown once more and says why; the key is not in it."""
+    restarted = Browser(Executor(cloud.database, frozenset({"k1"})))
+
+    again = restarted.post(SIGN_IN, {**dict(form_values(locked.get("/default/flows"), SIGN_IN)), "key": "k1"})
+
+    assert (again.status, "restarted" in again.one("p", role="alert").text) == (403, True)
+    answer = restarted.submit(again, SIGN_IN, key="k1")
+    assert (answer.status, answer.headers["location"]) == (303, "/default/flows")
