@@ -34,6 +34,7 @@ from prefect.agent.domain.waiting import (
 __all__ = [
     "ALIVE", "CANNOT_START", "FORGOTTEN", "LATE", "NOT_STARTED", "AskedAgent", "Finding", "Hold", "Reference",
     "RunFacts", "SeenAgent", "UnitFacts", "explain", "fits", "reference", "span", "takes",
+    "unknown_run",
 ]  # fmt: skip
 
 CANNOT_START: Final = "The flow run cannot be started"
@@ -51,15 +52,35 @@ class Reference:
     name: str = ""
 
 
+_COPIED: Final = "<>()[]{}\"'`,.;:"
+_UNIT: Final = re.compile(r"prefect-([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})(?:-[a-z0-9]+)+")
+"""The name of a unit, or of a Job's pod: ``prefect-ID-VERSION...``."""
+
+_OTHER_PAGE: Final = re.compile(r"/(flow|task|task-run|project|agent)/[^/]+/?$")
+
+
 def reference(text: str) -> Reference:
-    """Read an id, a name, or the address that the client prints (``.../flow-run/ID``)."""
+    """Read an id, a name, the address that the client prints (``.../flow-run/ID``), or the name of a unit or a pod.
+
+    What people copy with an id does not matter: brackets, quotes, a comma or a full stop at its end.
+    """
     words = [word for word in re.split(r"[/?#]", urlsplit(text).path if "://" in text else text) if word]
     for word in reversed(words):
+        bare = word.strip().strip(_COPIED)
+        unit = _UNIT.fullmatch(bare)
         try:
-            return Reference(run_id=FlowRunId(str(uuid.UUID(word))))
+            return Reference(run_id=FlowRunId(str(uuid.UUID(unit[1] if unit else bare))))
         except ValueError:
             continue
     return Reference(name=text.strip())
+
+
+def unknown_run(text: str) -> str:
+    """Return why there is no run to explain, and what to do: *text* is what a person took for one."""
+    kind = _OTHER_PAGE.search(urlsplit(text).path) if "://" in text else None
+    if kind:
+        return f"{text!r:.200} is the address of a {kind[1].replace('-', ' ')}: give that of a flow run"
+    return f"this tenant has no flow run with the id or the name {text!r:.200}: check it and --tenant-id"
 
 
 def explain(facts: RunFacts, unit: UnitFacts | None = None, asked: Iterable[AskedAgent] = ()) -> list[Finding]:

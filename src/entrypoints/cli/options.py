@@ -9,6 +9,7 @@ import click
 from prefect.agent.entrypoints import platforms
 from prefect.agent.entrypoints.cli.completing import FILE, FOLDER, LABEL
 from prefect.agent.entrypoints.cli.logins import API, KEY_FILE, TENANT_ID
+from prefect.agent.entrypoints.settings.bounds import SHORTEST_POLL
 from prefect.agent.ports.platform_options import PlatformOption
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -115,7 +116,8 @@ _COMMON: Final = (
         "--dry-run",
         is_flag=True,
         default=None,
-        help="Connect and check, claim nothing, and say what the agent would do with each flow run that is due.",
+        help="Connect and check, claim nothing, and say what the agent would do with each flow run that is due. Wait "
+        "for Prefect and the platform only if --start-patience is given.",
     ),
     click.option(
         "--limit",
@@ -132,7 +134,7 @@ _COMMON: Final = (
     ),
     click.option(
         "--poll-interval",
-        type=click.FloatRange(min=0, min_open=True),
+        type=click.FloatRange(min=SHORTEST_POLL),
         metavar="S",
         help="Ask for flow runs at least every S seconds, more often while there is work. Default: "
         "PREFECT_AGENT_POLL_INTERVAL, else 10.",

@@ -25,7 +25,7 @@ from prefect.agent.domain.model.states import Outcome, State
 from prefect.agent.domain.texts import escaped, escaped_lines
 from prefect.agent.entrypoints.cli.completing import LABEL
 from prefect.agent.entrypoints.cli.logins import LOGIN, connected, login_options
-from prefect.agent.entrypoints.runtime import outlet
+from prefect.agent.entrypoints.runtime import outlet, standard_streams
 from prefect.agent.entrypoints.runtime.exits import exit_for
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def _run(cloud: "CloudApi", flow: str, given: Mapping[str, Any], show: _Text | _
     if past:
         _warn(past)
     run_id = _create(cloud, clock, order)
-    show.created(run_id, cloud.run_address(run_id), draft)
+    _show_created(show, run_id, cloud.run_address(run_id), draft)
     if not given["watch"]:
         return 0
     try:
@@ -188,6 +188,15 @@ def _run(cloud: "CloudApi", flow: str, given: Mapping[str, Any], show: _Text | _
     code = GOES_ON if state is None or state.outcome is None else EXITS[state.outcome]
     show.ended(state, code)
     return code
+
+
+def _show_created(show: _Text | _Json, run_id: FlowRunId, address: str, draft: FlowDraft) -> None:
+    """Print which run there is now: on stderr if stdout cannot be written, so that nobody makes it twice."""
+    try:
+        show.created(run_id, address, draft)
+    except standard_streams.OutputLost:
+        outlet.say(f"The flow run was created: {run_id}", err=True)
+        raise
 
 
 def _warn(text: str) -> None:

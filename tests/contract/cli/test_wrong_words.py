@@ -17,7 +17,7 @@ NOBODY: Final = "http://127.0.0.1:1"
 
 AN_ID: Final = "01a2235d-c77d-7ce2-9845-26c5ca76a08d"
 CREATE: Final = "mutation($input: {0}_input!) {{ {0}(input: $input) {{ id }} }}"
-DRY: Final = ("start", "process", "--dry-run", "--max-polls", "1", "--no-wait")
+DRY: Final = ("start", "process", "--dry-run", "--max-polls", "1")
 
 
 @attrs.frozen
@@ -71,6 +71,28 @@ CASES: Final[list[tuple[tuple[str, ...], int, str]]] = [
     (("render", "etl", "--platform", "process", "--volume", "/a:/b"), 2, "--volume is not for the process agent"),
     (("why", "nothing", *WITH_KEY), 2, "'nothing': check it and --tenant-id"),
     (("why", AN_ID, *WITH_KEY), 2, f"'{AN_ID}': check it and --tenant-id"),
+    (("run", "etl", "--label", ""), 2, "'-l': it is empty: give a value, or leave it out"),
+    (("run", "etl", "--label", " "), 2, "'-l': it is empty"),
+    (("run", "etl", "--api", ""), 2, "it is empty: give a value, or leave it out"),
+    (("run", "etl", "--at", ""), 2, "'--at': it is empty"),
+    (("run", "etl", "--idempotency-key="), 2, "'--idempotency-key': it is empty"),
+    (("run", "etl", "--watch", "--timeout", "nan"), 2, "'--timeout': nan is not a finite number"),
+    (("run", "etl", "--label", "\udcff"), 2, "'-l': it holds characters that are not valid in UTF-8"),
+    (("run", ""), 2, "'FLOW': it is empty"),
+    (("why", ""), 2, "'RUN': it is empty"),
+    (("why", "\udcff"), 2, "'RUN': it holds characters that are not valid in UTF-8"),
+    (("render", "\udcff"), 2, "'RUN|FLOW': it holds characters that are not valid in UTF-8"),
+    (("why", "etl", "--token-file", ""), 2, "it is empty: give a value, or leave it out"),
+    (("start", "process", "--config", ""), 2, "'--config': it is empty"),
+    (("start", "process", "--poll-interval", "0.0001"), 2, "0.0001 is not in the range x>=0.1"),
+    (("start", "process", "--state-directory", "/\udcff", "--no-wait", "--api", NOBODY), 69, "Is the address right"),
+    (("server", "start", "--database", ""), 2, "'--database': it is empty"),
+    (("server", "start", "--ephemeral", "--keep-logs", "nan"), 2, "'--keep-logs': nan is not a finite number"),
+    (
+        ("server", "start", "--ephemeral", "--lazarus-period", "nan"),
+        2,
+        "'--lazarus-period': nan is not a finite number",
+    ),
     (("start", "boat", "--dry-run"), 2, "choose one of docker, kubernetes, local, process"),
     (
         (*DRY, "--interpreter", "/nowhere", *WITH_KEY),
