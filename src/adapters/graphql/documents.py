@@ -108,7 +108,7 @@ def flows_of(tenant_id: str | None, reference: FlowReference) -> tuple[str, dict
     declared = ", ".join(f"${name}: String!" for name in variables)
     document = f"""query{f"({declared})" if declared else ""} {{
     flow(where: {{ {_tenant(tenant_id)}{which} }}, order_by: {{ version: desc }}, limit: 200) {{
-        id name version core_version environment storage run_config project {{ name }}
+        id name version core_version environment storage run_config parameters project {{ name }}
         flow_group {{ labels run_config }}
     }}
 }}"""

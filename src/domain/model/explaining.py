@@ -212,6 +212,11 @@ def _starting(
     return Finding(cause="unit-pending", text=text, remedies=wait.remedies if wait else ())
 
 
+def _kind(identity: str) -> str:
+    """The platform with which *identity* begins, ``docker:...``."""
+    return shlex.quote(identity.partition(":")[0])
+
+
 def _unit(facts: RunFacts, claim: ClaimRecord, seen: UnitFacts | None, since: timedelta) -> Finding:
     running = facts.state.is_running
     if seen is not None and seen.problem:
@@ -221,9 +226,7 @@ def _unit(facts: RunFacts, claim: ClaimRecord, seen: UnitFacts | None, since: ti
             cause="unit-unseen",
             stops=not running and since > LATE,
             text=f"Its unit is on the platform {claim.platform}, which was not asked.",
-            remedies=(
-                f"where its agent executes: prefect agent why {shlex.quote(facts.id)} docker (or process, kubernetes)",
-            ),
+            remedies=(f"where its agent executes: prefect agent why {shlex.quote(facts.id)} {_kind(claim.platform)}",),
         )
     unit = seen.unit
     if unit is None:

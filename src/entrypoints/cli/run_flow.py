@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import click
+from click.core import ParameterSource
 
 from prefect.agent.domain.errors import AgentError, OutcomeUnknown, RequestRejected
 from prefect.agent.domain.model.flow_runs import FlowRunId
@@ -18,8 +19,9 @@ from prefect.agent.domain.model.orders import (
     StoryEntry,
     due_time,
     flow_reference,
-    parameter,
+    parameters,
     said_of_past,
+    unknown_parameters,
 )
 from prefect.agent.domain.model.states import Outcome, State
 from prefect.agent.domain.texts import escaped, escaped_lines
@@ -106,6 +108,9 @@ def run_flow(flow: str, output: str, **given: Any) -> None:
         $ prefect agent run marketing/etl --label vm --at +10m
     """
     login = {name: given.pop(name) for name in LOGIN}
+    timeout = click.get_current_context().get_parameter_source("timeout")
+    if timeout is ParameterSource.COMMANDLINE and not given["watch"]:
+        raise click.UsageError("--timeout is for --watch: add that, or leave it out")
     _parameters(given)  # what means nothing is said before the Cloud is asked
     _due(given, BEGINNING)
     show = _Json() if output == "json" else _Text()
@@ -168,6 +173,9 @@ def _run(cloud: "CloudApi", flow: str, given: Mapping[str, Any], show: _Text | _
 
     clock = SystemClock()
     draft = _chosen(cloud.flow_drafts(flow_reference(flow, given["project"] or "")), flow, given["project"])
+    unknown = unknown_parameters(draft, _parameters(given))
+    if unknown:
+        raise click.UsageError(unknown)
     now = clock.now() + timedelta(seconds=cloud.skew)
     order = _order(draft.run.flow.id, given, now)
     past = said_of_past(order.due, now) if order.due else ""
@@ -236,7 +244,7 @@ def _order(flow_id: str, given: Mapping[str, Any], now: datetime) -> RunOrder:
 
 def _parameters(given: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        return dict(parameter(text) for text in given["parameters"])
+        return parameters(given["parameters"])
     except ValueError as problem:
         raise click.BadParameter(str(problem), param_hint="--param") from problem
 

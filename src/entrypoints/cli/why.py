@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import click
@@ -30,6 +30,10 @@ from prefect.agent.entrypoints.runtime.exits import exit_for
 
 if TYPE_CHECKING:
     from prefect.agent.ports.platform import ExecutionPlatform
+
+
+WIDEST: Final = 40
+"""Letters in one cell of a table."""
 
 
 @click.command()
@@ -148,7 +152,13 @@ def _is_due(facts: RunFacts) -> bool:
     return facts.state.is_waiting and facts.state.start_time is not None and facts.late.total_seconds() >= 0
 
 
+def _cell(word: str) -> str:
+    """A cell that leaves room for its neighbours; ``--output json`` has the whole."""
+    return word if len(word) <= WIDEST else f"{word[: WIDEST - 3]}..."
+
+
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
+    short = [[_cell(word) for word in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*short, strict=True)]
+    for row in short:
         yield "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip()

@@ -44,6 +44,8 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Generator[CommandHarnes
     with running_server(home / "cloud.db", keys=frozenset({KEY})) as url:
         project = _created(url, "create_project", name="p")
         flow = {"name": "etl", "tasks": [], "edges": [], "type": "prefect.core.flow.Flow", "__version__": "1.4.1"}
+        known = {"name": "n", "required": False, "default": 1, "slug": "n"}
+        flow["parameters"] = [known]  # type: ignore[list-item]
         flow["storage"] = {"type": "Local", "__version__": "1.4.1"}  # type: ignore[assignment]
         _created(url, "create_flow", project_id=project, serialized_flow=flow)
         yield CommandHarness(home, url)
@@ -63,6 +65,9 @@ CASES: Final[list[tuple[tuple[str, ...], int, str]]] = [
     (("run", "etl", "--project", "q", *WITH_KEY), 2, "in the project 'q': register it first"),
     (("run", "etl", "--param", "n"), 2, "'n' is not NAME=VALUE"),
     (("run", "etl", "--param", "=3"), 2, "'=3' is not NAME=VALUE"),
+    (("run", "etl", "--param", "n=1", "--param", "n=2"), 2, "'n' is given twice: leave one out"),
+    (("run", "etl", "--param", "m=1", *WITH_KEY), 2, "the flow etl has no parameter 'm'; it has: n"),
+    (("run", "etl", "--timeout", "3"), 2, "--timeout is for --watch: add that, or leave it out"),
     (("run", "etl", "--at", "soon"), 2, "'soon' is no time: write 2030-01-31T08:00:00+01:00, or +10m"),
     (("run", "etl", "--at", "soon", "--api", NOBODY), 2, "'soon' is no time"),
     (("render", "nothing", *WITH_KEY), 2, "'nothing': correct it, or register the flow first"),
