@@ -90,7 +90,7 @@ def explain(facts: RunFacts, unit: UnitFacts | None = None, asked: Iterable[Aske
         unit: What the platform says of its unit, if it was asked.
         asked: Agents of the run's tenant that could be asked themselves.
     """
-    return causes_first(_findings(facts, unit, asked))
+    return causes_first([*_findings(facts, unit, asked), *_namesakes(facts)])
 
 
 def _findings(facts: RunFacts, unit: UnitFacts | None, asked: Iterable[AskedAgent]) -> Iterator[Finding]:
@@ -106,6 +106,18 @@ def _findings(facts: RunFacts, unit: UnitFacts | None, asked: Iterable[AskedAgen
     else:
         text, remedy = f"No agent acts on the state {state.name}.", "set its state to Scheduled, if it is to be started"
         yield Finding(cause="unknown-state", text=text, remedies=(remedy,))
+
+
+def _namesakes(facts: RunFacts) -> Iterator[Finding]:
+    """Say that the run is one of several of its name: another one may be meant."""
+    if facts.namesakes:
+        first, *_ = facts.namesakes
+        yield Finding(
+            cause="namesakes",
+            stops=False,
+            text=f"This is the latest run of that name; earlier ones: {', '.join(facts.namesakes)}.",
+            remedies=(f"if another one is meant: prefect agent why {shlex.quote(first)}",),
+        )
 
 
 def _unavailable(problem: str) -> Finding:

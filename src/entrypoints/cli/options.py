@@ -1,5 +1,6 @@
 """Options of ``prefect agent``, declared once for both spellings."""
 
+import uuid
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -43,6 +44,13 @@ def platforms_of(parameter: click.Parameter) -> tuple[str, ...]:
     return parameter.platforms if isinstance(parameter, ClickOption) else ()
 
 
+def _checked_uuid(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    try:
+        return value and str(uuid.UUID(value))
+    except ValueError:
+        raise click.BadParameter(f"{value!r:.80} is not a UUID; correct it, or leave it out") from None
+
+
 _COMMON: Final = (
     click.option(
         "--token",
@@ -84,7 +92,10 @@ _COMMON: Final = (
         "list. Default: PREFECT_AGENT_STRICT, else only warn.",
     ),
     click.option(
-        "--agent-config-id", metavar="ID", help="Id of an agent configuration that Prefect Cloud keeps. Default: none."
+        "--agent-config-id",
+        metavar="ID",
+        callback=_checked_uuid,
+        help="Id of an agent configuration that Prefect Cloud keeps. Default: none.",
     ),
     click.option("--name", "-n", help="Name of the agent. Default: PREFECT__CLOUD__AGENT__NAME, else agent."),
     click.option(

@@ -98,6 +98,11 @@ CASES: Final[list[tuple[tuple[str, ...], int, str]]] = [
         2,
         "'--lazarus-period': nan is not a finite number",
     ),
+    (
+        ("start", "process", "--agent-config-id", "x", *WITH_KEY),
+        2,
+        "'--agent-config-id': 'x' is not a UUID; correct it, or leave it out",
+    ),
     (("start", "boat", "--dry-run"), 2, "choose one of docker, kubernetes, local, process"),
     (
         (*DRY, "--interpreter", "/nowhere", *WITH_KEY),
