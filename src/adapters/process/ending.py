@@ -26,6 +26,9 @@ LAST_LOOK: Final = 0.05
 ROUND: Final = 1.0
 """Seconds after which the processes of a unit that is about to end are searched again."""
 
+LEFT_OVER: Final = 1.0
+"""Seconds that what a failed command left behind has for ending by itself."""
+
 KILLED_WITHIN: Final = 10.0
 """Seconds within which killed processes must disappear."""
 
@@ -91,6 +94,12 @@ class UnitEnding:
             if _ended_by(unit, number, patience):
                 return
         raise PlatformUnavailable(f"the processes of {unit.path.name} do not end")
+
+    def end_left_over(self, unit: UnitDir) -> None:
+        """End what a failed command has left behind; without success, nothing happens: it is seen as executing."""
+        with suppress(OSError, PlatformForbidden, PlatformUnavailable):
+            if unit.is_left_over():
+                self.end(unit, LEFT_OVER)
 
     def _living(self, near: Collection[str], far: Collection[str]) -> set[str]:
         """Return the units of which a process lives. Callers that wait for a look in progress share the next one.

@@ -130,6 +130,16 @@ class UnitDir:
             os.close(lock)
         return False
 
+    def is_left_over(self) -> bool:
+        """Return whether the unit's command failed, or was killed with its shell: what still executes was left behind.
+
+        Call it for a unit that executes and whose shell has ended.
+        """
+        code, numbers = self._numbers("exit"), self._numbers("pid")
+        if code:
+            return code[0] != 0
+        return numbers is not None and not any(map(_exists, numbers))
+
     def has_begun(self) -> bool:
         """Return whether the unit's process has ever begun."""
         return bool(self._numbers("pid") or self._numbers("exit")) or self._was_cut_off()
@@ -302,6 +312,19 @@ class UnitDir:
             return os.fstat(lock).st_ino == self.lock.lstat().st_ino
         except (FileNotFoundError, NotADirectoryError):
             return False
+
+
+def _exists(pid: int) -> bool:
+    """Return whether a process has that id, perhaps another one by now; True if the id cannot be one."""
+    if pid <= 1:
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _machine(about: Mapping[str, Any]) -> Machine:
