@@ -26,6 +26,9 @@ LAST_LOOK: Final = 0.05
 ROUND: Final = 1.0
 """Seconds after which the processes of a unit that is about to end are searched again."""
 
+BEING_KILLED: Final = 0.5
+"""Seconds within which a command disappears that is killed together with its shell."""
+
 LEFT_OVER: Final = 1.0
 """Seconds that what a failed command left behind has for ending by itself."""
 
@@ -97,8 +100,11 @@ class UnitEnding:
 
     def end_left_over(self, unit: UnitDir) -> None:
         """End what a failed command has left behind; without success, nothing happens: it is seen as executing."""
+        end = time.monotonic() + BEING_KILLED
         with suppress(OSError, PlatformForbidden, PlatformUnavailable):
-            if unit.is_left_over():
+            while (left_over := unit.is_left_over()) is None and time.monotonic() < end:
+                time.sleep(FIRST_LOOK)
+            if left_over:
                 self.end(unit, LEFT_OVER)
 
     def _living(self, near: Collection[str], far: Collection[str]) -> set[str]:

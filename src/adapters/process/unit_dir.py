@@ -27,6 +27,7 @@ from typing import Any, Final
 import attrs
 
 from prefect.agent.adapters import state_files
+from prefect.agent.adapters.process import processes
 from prefect.agent.adapters.process.machine import Machine
 from prefect.agent.domain.errors import PlatformUnavailable, UnitNameTaken
 from prefect.agent.domain.model.flow_runs import FlowRunId
@@ -130,15 +131,16 @@ class UnitDir:
             os.close(lock)
         return False
 
-    def is_left_over(self) -> bool:
+    def is_left_over(self) -> bool | None:
         """Return whether the unit's command failed, or was killed with its shell: what still executes was left behind.
 
-        Call it for a unit that executes and whose shell has ended.
+        None if the command itself executes, perhaps while it is just being killed. Call it for a unit that executes and
+        whose shell has ended.
         """
         code, numbers = self._numbers("exit"), self._numbers("pid")
         if code:
             return code[0] != 0
-        return numbers is not None and not any(map(_exists, numbers))
+        return None if numbers is None or any(map(_exists, numbers)) else True
 
     def has_begun(self) -> bool:
         """Return whether the unit's process has ever begun."""
@@ -318,6 +320,9 @@ def _exists(pid: int) -> bool:
     """Return whether a process has that id, perhaps another one by now; True if the id cannot be one."""
     if pid <= 1:
         return True
+    if processes.can_look():
+        one = processes.process(pid)
+        return one is not None and one.state not in "ZX"
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
