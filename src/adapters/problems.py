@@ -25,9 +25,14 @@ def why(problem: BaseException) -> str:
     for inner in reversed(found):
         if isinstance(inner, ssl.SSLCertVerificationError):
             return f"certificate verify failed: {inner.verify_message}"
-        if isinstance(inner, ssl.SSLError) and inner.reason:
+        if isinstance(inner, ssl.SSLError) and getattr(inner, "reason", None):
             return str(inner.reason).lower().replace("_", " ")
-        if isinstance(inner, OSError) and inner.errno is not None and inner.errno in errno.errorcode:
+        if (
+            isinstance(inner, OSError)
+            and not isinstance(inner, ssl.SSLError)
+            and inner.errno is not None
+            and inner.errno in errno.errorcode
+        ):
             return os.strerror(inner.errno)
     return _plain(str(found[-1])) or type(found[-1]).__name__
 

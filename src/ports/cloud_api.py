@@ -308,7 +308,8 @@ class CloudApi(abc.ABC):
     def facts(self, reference: Reference) -> RunFacts | None:  # noqa: ARG002 - optional
         """What the Cloud knows about one flow run, the latest of that name; None if there is none.
 
-        Changes nothing. ``prefect agent why`` and warnings about late runs are made from it.
+        By name it says which earlier runs have that name, too. Changes nothing. ``prefect agent why`` and warnings
+        about late runs are made from it.
 
         Raises:
             RequestRejected: Also if this Cloud cannot say; the default.

@@ -34,6 +34,7 @@ CAUSES: Final = {
     "foreign-claim": CAUSE + "test_a_run_that_another_product_has_claimed",
     "gave-up": CAUSE + "test_a_run_that_an_agent_gave_up",
     "late": CAUSE + "test_a_run_that_is_late",
+    "namesakes": CAUSE + "test_a_name_that_several_runs_have",
     "no-agent": CAUSE + "test_a_run_whose_labels_no_agent_takes",
     "no-agents": CAUSE + "test_a_tenant_without_agents",
     "not-due": CAUSE + "test_a_run_that_is_not_due",

@@ -156,10 +156,10 @@ class InMemoryCloudApi(OrderingCloudApi):
 
     def facts(self, reference: Reference) -> RunFacts | None:
         with self._call("facts"):
-            rows = reversed(self._store.runs.values())
-            row = next((row for row in rows if reference.run_id == row.id or reference.name == row.name), None)
+            newest = reversed(self._store.runs.values())
+            rows = [row for row in newest if reference.run_id == row.id or reference.name == row.name]
             agents = [self._seen(identity) for identity in self._agents]
-            return None if row is None else facts(row, agents, self._now())
+            return facts(rows, agents, self._now()) if rows else None
 
     def late_flow_runs(self, *, by: timedelta) -> Sequence[FlowRunId]:
         with self._call("late_flow_runs"):

@@ -281,8 +281,9 @@ class _Change(RunStore):
         return self.store.runs[FlowRunId(flow_run["id"])]
 
 
-def facts(row: StoredFlowRun, agents: Sequence[SeenAgent], now: datetime) -> RunFacts:
-    """Return the facts from which the run is explained."""
+def facts(rows: Sequence[StoredFlowRun], agents: Sequence[SeenAgent], now: datetime) -> RunFacts:
+    """Return the facts from which the first run is explained; the others have its name."""
+    row, *others = rows
     seen = view(row, now)
     return RunFacts(
         id=row.id,
@@ -295,6 +296,7 @@ def facts(row: StoredFlowRun, agents: Sequence[SeenAgent], now: datetime) -> Run
         claim=seen.claim,
         agents=tuple(agents),
         at=now,
+        namesakes=tuple(each.id for each in others),
     )
 
 

@@ -12,6 +12,9 @@ from prefect.agent.domain.times import iso
 RETRY_SLACK: Final = timedelta(seconds=3)
 """A running flow process gets this head start for retrying its own tasks."""
 
+SHOWN_NAMESAKES: Final = 5
+"""How many earlier runs of a name are asked for."""
+
 WAITING: Final = tuple(sorted(SCHEDULED))
 """State types of task runs that wait to be started."""
 
@@ -69,20 +72,30 @@ def flow_runs(ids: Collection[str], *, parameters: bool = False) -> str:
 
 
 def facts(tenant_id: str | None, run_id: str | None, name: str, seen_since: datetime) -> tuple[str, dict[str, str]]:
-    """Return the query for one flow run, by id or the latest of that name, and the agents that were seen lately."""
+    """Return the query for one flow run, by id or the latest of that name, and the agents that were seen lately.
+
+    By name it also asks for the ids of the latest runs of that name.
+    """
     which = f"id: {{ _eq: {_text(run_id)} }}" if run_id else "name: { _eq: $name }"
+    alike = "" if run_id else f"namesakes: {_runs(tenant_id, which, SHOWN_NAMESAKES + 1)} {{ id }}"
     document = f"""query{"" if run_id else "($name: String!)"} {{
-    flow_run(where: {{ {_tenant(tenant_id)}{which} }}, order_by: {{ created: desc }}, limit: 1) {{
+    {_runs(tenant_id, which, 1)} {{
         {_ROW} state_message state_timestamp labels
         about: flow {{ version archived is_schedule_active schedule flow_group {{ schedule }} }}
         task_runs(where: {{ state: {{ _in: {_words((*WAITING, "Submitted"))} }} }}) {{ {_TASK_RUN} }}
         {_CLAIMS}
     }}
+    {alike}
     agent(where: {{ {_tenant(tenant_id)}last_queried: {{ _gte: {_text(iso(seen_since))} }} }}, limit: 200) {{
         name type labels last_queried
     }}
 }}"""
     return document, {} if run_id else {"name": name}
+
+
+def _runs(tenant_id: str | None, which: str, limit: int) -> str:
+    """The latest flow runs, without what is asked of them."""
+    return f"flow_run(where: {{ {_tenant(tenant_id)}{which} }}, order_by: {{ created: desc }}, limit: {limit})"
 
 
 def flows(tenant_id: str | None, limit: int) -> str:
@@ -108,7 +121,7 @@ def flows_of(tenant_id: str | None, reference: FlowReference) -> tuple[str, dict
     declared = ", ".join(f"${name}: String!" for name in variables)
     document = f"""query{f"({declared})" if declared else ""} {{
     flow(where: {{ {_tenant(tenant_id)}{which} }}, order_by: {{ version: desc }}, limit: 200) {{
-        id name version core_version environment storage run_config project {{ name }}
+        id name version core_version environment storage run_config parameters project {{ name }}
         flow_group {{ labels run_config }}
     }}
 }}"""

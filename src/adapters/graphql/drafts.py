@@ -38,8 +38,16 @@ def read_flow_drafts(transport: Transport, only_tenant: str | None, reference: F
     for row in map(mapping, items(transport.ask(document, variables or None).get("flow"))):
         run, project = read_flow_run(_row(row), transport.now()), text(mapping(row.get("project")).get("name"))
         if run is not None and run.flow.id:
-            found.setdefault(project, FlowDraft(run=run, project=project, version=number(row.get("version"))))
+            version = number(row.get("version"))
+            found.setdefault(project, FlowDraft(run=run, project=project, version=version, parameters=_parameters(row)))
     return list(found.values())
+
+
+def _parameters(flow: Json) -> frozenset[str] | None:
+    """Return the names of the flow's parameters; None if not all of them are known."""
+    names = [mapping(each).get("name") for each in items(flow.get("parameters"))]
+    known = frozenset(name for name in names if isinstance(name, str))
+    return known if _is_list(flow.get("parameters")) and len(known) == len(names) else None
 
 
 def _row(flow: Json) -> dict[str, object]:

@@ -9,6 +9,7 @@ from prefect.agent.adapters.graphql.transport import Transport
 from prefect.agent.adapters.graphql.wire import read_flow_run
 from prefect.agent.adapters.phases import hold_of, named_state
 from prefect.agent.domain.model.explaining import FORGOTTEN, Hold, Reference, RunFacts, SeenAgent
+from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.waiting import machine_label
 
 
@@ -45,7 +46,12 @@ def read_facts(transport: Transport, only_tenant: str | None, reference: Referen
         skew=timedelta(seconds=transport.skew),
         schedule_is_off=_has_schedule(about) and about.get("is_schedule_active") is False,
         retries=_retries(row) if run.state.is_running else (),
+        namesakes=tuple(found for found in _ids(data.get("namesakes")) if found != run.id),
     )
+
+
+def _ids(rows: object) -> list[FlowRunId]:
+    return [FlowRunId(text(mapping(row).get("id"))) for row in items(rows)]
 
 
 def _has_schedule(flow: Mapping[str, object]) -> bool:

@@ -112,7 +112,9 @@ class ClusterLogin:
         except _INVALID as problem:
             why = f"cannot find the Kubernetes cluster: {_why(problem)}"
             # Without its cause: the SDK's messages show entries of the file with their tokens.
-            raise ConfigurationError(f"{why}. Set KUBECONFIG, or run the agent in a pod") from None
+            raise ConfigurationError(
+                f"{why}. Name the file with --kubeconfig or KUBECONFIG, or run the agent in a pod"
+            ) from None
 
     @property
     def secrets(self) -> frozenset[str]:

@@ -8,6 +8,7 @@ import urllib3
 from kubernetes.config import ConfigException
 
 from prefect.agent.adapters.bounded_json import BeyondBounds
+from prefect.agent.adapters.problems import why
 from prefect.agent.domain.errors import (
     CreateBlocked,
     PlatformError,
@@ -101,8 +102,12 @@ def translate(problem: Exception, *, server: str, doing: str) -> PlatformError:
         return PlatformUnavailable(f"there are no credentials for the Kubernetes API server at {server}: {problem}")
     if isinstance(problem, BeyondBounds):
         return PlatformUnavailable(f"the answer of the Kubernetes API server at {server} to {doing} {problem}")
-    cause = root(problem)
+    cause = why(problem)
     if isinstance(problem, urllib3.exceptions.SSLError):
+        if "wrong version number" in cause:
+            return PlatformUnavailable(
+                f"what answers at {server} does not speak TLS, so it is no Kubernetes API server. Check the kubeconfig"
+            )
         return PlatformUnavailable(
             f"the agent does not trust the Kubernetes API server at {server}: {cause}. "
             "Name its certificate authority in the kubeconfig"
@@ -141,14 +146,6 @@ def missing_rule(group: str, resource: str, verb: str, names: tuple[str, ...] = 
     """Return the rule that a Role lacks, as a line of YAML."""
     only = f", resourceNames: [{', '.join(names)}]" if names else ""
     return f'{{apiGroups: ["{group}"], resources: [{resource}]{only}, verbs: [{verb}]}}'
-
-
-def root(problem: BaseException) -> str:
-    """Return the message of the innermost cause."""
-    while isinstance(problem, Exception) and (inner := problem.__cause__ or problem.__context__) is not None:
-        problem = inner
-    text = str(problem) or type(problem).__name__
-    return re.sub(r"<[^>]* object at 0x[0-9a-f]+>:? ?", "", text)
 
 
 def _status(problem: StatusError, *, server: str, doing: str) -> PlatformError:

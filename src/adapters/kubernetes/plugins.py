@@ -55,9 +55,10 @@ def load_kubeconfig(path: str | None, context: str | None, configuration: Any) -
         ConfigException: The file is invalid; the SDK raises other errors, too.
     """
     check_size(path)
-    found = KubeConfigMerger(path or KUBE_CONFIG_DEFAULT_LOCATION)
+    place = path or KUBE_CONFIG_DEFAULT_LOCATION
+    found = KubeConfigMerger(place)
     if found.config is None:
-        raise ConfigException("there is no kubeconfig, or nothing in it")
+        raise ConfigException(f"there is no kubeconfig at {place}, or nothing in it")
     each_file: Any = None  # paths count from the folder of the file that names them; the SDK says that it wants a str
     loader = _Loader(
         config_dict=found.config,

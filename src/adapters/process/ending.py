@@ -28,6 +28,12 @@ LAST_LOOK: Final = 0.05
 ROUND: Final = 1.0
 """Seconds after which the processes of a unit that is about to end are searched again."""
 
+BEING_KILLED: Final = 0.5
+"""Seconds within which a command disappears that is killed together with its shell."""
+
+LEFT_OVER: Final = 1.0
+"""Seconds that what a failed command left behind has for ending by itself."""
+
 KILLED_WITHIN: Final = 10.0
 """Seconds within which killed processes must disappear."""
 
@@ -93,6 +99,15 @@ class UnitEnding:
             if _ended_by(unit, number, patience):
                 return
         raise PlatformUnavailable(f"the processes of {unit.path.name} do not end")
+
+    def end_left_over(self, unit: UnitDir) -> None:
+        """End what a failed command has left behind; without success, nothing happens: it is seen as executing."""
+        end = time.monotonic() + BEING_KILLED
+        with suppress(OSError, PlatformForbidden, PlatformUnavailable):
+            while (left_over := unit.is_left_over()) is None and time.monotonic() < end:
+                time.sleep(FIRST_LOOK)
+            if left_over:
+                self.end(unit, LEFT_OVER)
 
     def _living(self, near: Collection[str], far: Collection[str]) -> set[str]:
         """Return the units of which a process lives. Callers that wait for a look in progress share the next one.

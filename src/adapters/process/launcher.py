@@ -63,11 +63,14 @@ began=
 read -r began 2>/dev/null <"$unit/pid"
 [ "$began" ] || exit {not_begun}
 printf '%s\\n' "$code" 2>/dev/null 1<>"$unit/exit" || printf '' 2>/dev/null >"$unit/unkept"
+[ "$code" = 0 ] || kill -TERM 0 2>/dev/null
 exit "$code"
 }}
 """
 """The shell's program. Signal handlers are not inherited through exec, so the command gets signals with their usual
-effect. The file ``exit`` is created first, with room for the exit code, so that a full disk does not lose it."""
+effect. The file ``exit`` is created first, with room for the exit code, so that a full disk does not lose it. What a
+command that failed or was killed left behind is asked to end, as a container's processes end with its first one: a
+heartbeat of Prefect 1.x would otherwise go on for ever, and say that the flow run executes."""
 
 
 def start(

@@ -177,9 +177,18 @@ class ProcessPlatform(ExecutionPlatform):
                 with self._looking():
                     found = [self._read(name) for name in batch if name is not None]
                     news = self._ending.judged([unit for unit in found if unit is not None], self._read)
+                    news = [self._without_rest(unit) for unit in news]
                 yield from news
                 if None in batch:
                     return
+
+    def _without_rest(self, unit: Unit) -> Unit:
+        """The unit, whose shell has ended; what a command that failed has left behind ends, too."""
+        if unit.status is not UnitStatus.RUNNING:
+            return unit
+        self._ending.end_left_over(self._dir(unit.name))
+        again = self._read(unit.name)
+        return self._ending.judged([again], self._read)[0] if again else unit
 
     def stop(self, name: str, *, grace: float) -> None:
         unit = self._dir(name)

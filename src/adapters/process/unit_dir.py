@@ -27,6 +27,7 @@ from typing import Any, Final
 import attrs
 
 from prefect.agent.adapters import state_files
+from prefect.agent.adapters.process import processes
 from prefect.agent.adapters.process.machine import Machine
 from prefect.agent.domain.errors import PlatformUnavailable, UnitNameTaken
 from prefect.agent.domain.model.flow_runs import FlowRunId
@@ -128,6 +129,17 @@ class UnitDir:
         finally:
             os.close(lock)
         return False
+
+    def is_left_over(self) -> bool | None:
+        """Return whether the unit's command failed, or was killed with its shell: what still executes was left behind.
+
+        None if the command itself executes, perhaps while it is just being killed. Call it for a unit that executes and
+        whose shell has ended.
+        """
+        code, numbers = self._numbers("exit"), self._numbers("pid")
+        if code:
+            return code[0] != 0
+        return None if numbers is None or any(map(_exists, numbers)) else True
 
     def has_begun(self) -> bool:
         """Return whether the unit's process has ever begun."""
@@ -297,6 +309,22 @@ class UnitDir:
             return os.fstat(lock).st_ino == self.lock.lstat().st_ino
         except (FileNotFoundError, NotADirectoryError):
             return False
+
+
+def _exists(pid: int) -> bool:
+    """Return whether a process has that id, perhaps another one by now; True if the id cannot be one."""
+    if pid <= 1:
+        return True
+    if processes.can_look():
+        one = processes.process(pid)
+        return one is not None and one.state not in "ZX"
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _machine(about: Mapping[str, Any]) -> Machine:

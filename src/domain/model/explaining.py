@@ -32,7 +32,7 @@ from prefect.agent.domain.waiting import (
 
 __all__ = [
     "ALIVE", "CANNOT_START", "FORGOTTEN", "LATE", "NOT_STARTED", "AskedAgent", "Finding", "Hold", "Reference",
-    "RunFacts", "SeenAgent", "UnitFacts", "explain", "reference", "span", "takes",
+    "RunFacts", "SeenAgent", "UnitFacts", "explain", "reference", "span", "takes", "unknown_run",
 ]  # fmt: skip
 
 CANNOT_START: Final = "The flow run cannot be started"
@@ -50,15 +50,35 @@ class Reference:
     name: str = ""
 
 
+_COPIED: Final = "<>()[]{}\"'`,.;:"
+_UNIT: Final = re.compile(r"prefect-([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})(?:-[a-z0-9]+)+")
+"""The name of a unit, or of a Job's pod: ``prefect-ID-VERSION...``."""
+
+_OTHER_PAGE: Final = re.compile(r"/(flow|task|task-run|project|agent)/[^/]+/?$")
+
+
 def reference(text: str) -> Reference:
-    """Read an id, a name, or the address that the client prints (``.../flow-run/ID``)."""
+    """Read an id, a name, the address that the client prints (``.../flow-run/ID``), or the name of a unit or a pod.
+
+    What people copy with an id does not matter: brackets, quotes, a comma or a full stop at its end.
+    """
     words = [word for word in re.split(r"[/?#]", urlsplit(text).path if "://" in text else text) if word]
     for word in reversed(words):
+        bare = word.strip().strip(_COPIED)
+        unit = _UNIT.fullmatch(bare)
         try:
-            return Reference(run_id=FlowRunId(str(uuid.UUID(word))))
+            return Reference(run_id=FlowRunId(str(uuid.UUID(unit[1] if unit else bare))))
         except ValueError:
             continue
     return Reference(name=text.strip())
+
+
+def unknown_run(text: str) -> str:
+    """Return why there is no run to explain, and what to do: *text* is what a person took for one."""
+    kind = _OTHER_PAGE.search(urlsplit(text).path) if "://" in text else None
+    if kind:
+        return f"{text!r:.200} is the address of a {kind[1].replace('-', ' ')}: give that of a flow run"
+    return f"this tenant has no flow run with the id or the name {text!r:.200}: check it and --tenant-id"
 
 
 def explain(facts: RunFacts, unit: UnitFacts | None = None, asked: Iterable[AskedAgent] = ()) -> list[Finding]:
@@ -68,7 +88,7 @@ def explain(facts: RunFacts, unit: UnitFacts | None = None, asked: Iterable[Aske
         unit: What the platform says of its unit, if it was asked.
         asked: Agents of the run's tenant that could be asked themselves.
     """
-    return causes_first(_findings(facts, unit, asked))
+    return causes_first([*_findings(facts, unit, asked), *_namesakes(facts)])
 
 
 def _findings(facts: RunFacts, unit: UnitFacts | None, asked: Iterable[AskedAgent]) -> Iterator[Finding]:
@@ -84,6 +104,18 @@ def _findings(facts: RunFacts, unit: UnitFacts | None, asked: Iterable[AskedAgen
     else:
         text, remedy = f"No agent acts on the state {state.name}.", "set its state to Scheduled, if it is to be started"
         yield Finding(cause="unknown-state", text=text, remedies=(remedy,))
+
+
+def _namesakes(facts: RunFacts) -> Iterator[Finding]:
+    """Say that the run is one of several of its name: another one may be meant."""
+    if facts.namesakes:
+        first, *_ = facts.namesakes
+        yield Finding(
+            cause="namesakes",
+            stops=False,
+            text=f"This is the latest run of that name; earlier ones: {', '.join(facts.namesakes)}.",
+            remedies=(f"if another one is meant: prefect agent why {shlex.quote(first)}",),
+        )
 
 
 def _unavailable(problem: str) -> Finding:
@@ -190,6 +222,11 @@ def _starting(
     return Finding(cause="unit-pending", text=text, remedies=wait.remedies if wait else ())
 
 
+def _kind(identity: str) -> str:
+    """The platform with which *identity* begins, ``docker:...``."""
+    return shlex.quote(identity.partition(":")[0])
+
+
 def _unit(facts: RunFacts, claim: ClaimRecord, seen: UnitFacts | None, since: timedelta) -> Finding:
     running = facts.state.is_running
     if seen is not None and seen.problem:
@@ -199,9 +236,7 @@ def _unit(facts: RunFacts, claim: ClaimRecord, seen: UnitFacts | None, since: ti
             cause="unit-unseen",
             stops=not running and since > LATE,
             text=f"Its unit is on the platform {claim.platform}, which was not asked.",
-            remedies=(
-                f"where its agent executes: prefect agent why {shlex.quote(facts.id)} docker (or process, kubernetes)",
-            ),
+            remedies=(f"where its agent executes: prefect agent why {shlex.quote(facts.id)} {_kind(claim.platform)}",),
         )
     unit = seen.unit
     if unit is None:

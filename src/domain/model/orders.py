@@ -1,9 +1,10 @@
 """Flow runs that a person orders: which flow, with what, when; and what a person reads of a run while it goes on."""
 
 import json
+import math
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -41,11 +42,13 @@ class FlowDraft:
         run: Its id is no run's; ``run.flow`` is the flow.
         project: Name of the flow's project; empty for a backend without projects.
         version: The flow's version; None for a backend without versions.
+        parameters: Names of the flow's parameters; None if the backend does not say.
     """
 
     run: FlowRun
     project: str = ""
     version: int | None = None
+    parameters: frozenset[str] | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -118,6 +121,35 @@ def flow_reference(text: str, project: str = "") -> FlowReference:
     return FlowReference(name=text, project=project)
 
 
+def parameters(texts: Iterable[str]) -> dict[str, Any]:
+    """Read several ``NAME=VALUE``.
+
+    Raises:
+        ValueError: One cannot be read, or two have the same name: which of them is meant?
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, value = parameter(text)
+        if name in found:
+            raise ValueError(f"{name!r:.80} is given twice: leave one out")
+        found[name] = value
+    return found
+
+
+def unknown_parameters(draft: FlowDraft, given: Iterable[str]) -> str:
+    """Return which *given* names are no parameters of the flow, and what it has; empty if all are.
+
+    A flow of 1.x ignores what it does not know, and runs with its default instead.
+    """
+    if draft.parameters is None:
+        return ""
+    unknown = sorted(set(given) - draft.parameters)
+    if not unknown:
+        return ""
+    has = f"it has: {', '.join(sorted(draft.parameters))}" if draft.parameters else "it has none"
+    return f"the flow {draft.run.flow.name} has no parameter {', '.join(map(repr, unknown))}; {has}"
+
+
 def parameter(text: str) -> tuple[str, Any]:
     """Read ``NAME=VALUE``: the value is JSON if it can be read as JSON, else text.
 
@@ -128,7 +160,7 @@ def parameter(text: str) -> tuple[str, Any]:
     if not equals or not name.strip():
         raise ValueError(f"{text!r:.80} is not NAME=VALUE")
     try:
-        return name.strip(), json.loads(value, parse_constant=_refuse_constant)
+        return name.strip(), json.loads(value, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError):
         return name.strip(), value
 
@@ -152,6 +184,14 @@ def said_of_past(due: datetime, now: datetime) -> str:
         return ""
     over, at = f"{due:%Y-%m-%dT%H:%M:%S} UTC", f"{now:%Y-%m-%dT%H:%M:%S} UTC"
     return f"{over} is in the past, so the run is due at once. It is {at} now, and a time without a zone is UTC"
+
+
+def _finite(text: str) -> float:
+    """Raises ValueError for a number that is too large for JSON."""
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(text)
+    return number
 
 
 def _refuse_constant(word: str) -> None:

@@ -28,6 +28,8 @@ class RunFacts:
         skew: How far the Cloud's clock is ahead of this machine's.
         schedule_is_off: Whether its flow has a schedule that is switched off.
         retries: When its task runs that wait are to be tried again, soonest first; only of a Running run.
+        namesakes: Ids of earlier runs of its name, the latest first, some if they are many; only if the run was looked
+            for by name.
     """
 
     id: FlowRunId
@@ -47,6 +49,7 @@ class RunFacts:
     skew: timedelta = timedelta()
     schedule_is_off: bool = False
     retries: tuple[datetime, ...] = ()
+    namesakes: tuple[FlowRunId, ...] = ()
 
     @property
     def late(self) -> timedelta:

@@ -7,7 +7,8 @@ from typing import Final
 import click
 
 from prefect.agent.entrypoints.cli.agent import agent
-from prefect.agent.entrypoints.runtime import memory, outlet
+from prefect.agent.entrypoints.cli.typed_values import careful
+from prefect.agent.entrypoints.runtime import memory, outlet, standard_streams
 
 _LATER: Final = {"server": "prefect.agent.entrypoints.server.cli.commands:server"}
 """Commands whose modules are imported only when called, since most calls start an agent."""
@@ -26,7 +27,7 @@ class _Lazy(click.Group):
             return super().get_command(ctx, cmd_name)
         module, _, name = _LATER[cmd_name].partition(":")
         command: click.Command = getattr(import_module(module), name)
-        return command
+        return careful(command)
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
@@ -58,6 +59,8 @@ for _group in (prefect, prefect_agent):
     _group.add_command(version)
 for _name, _command in agent.commands.items():
     prefect_agent.add_command(_command, _name)
+careful(prefect)
+careful(prefect_agent)
 
 
 def main() -> None:
@@ -72,5 +75,6 @@ def agent_main() -> None:
 
 def _run(command: click.Command, name: str) -> None:
     memory.hide()
+    standard_streams.install()
     outlet.install()
     command(prog_name=name)

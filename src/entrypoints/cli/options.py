@@ -1,5 +1,6 @@
 """Options of ``prefect agent``, declared once for both spellings."""
 
+import uuid
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -9,6 +10,7 @@ import click
 from prefect.agent.entrypoints import platforms
 from prefect.agent.entrypoints.cli.completing import FILE, FOLDER, LABEL
 from prefect.agent.entrypoints.cli.logins import API, KEY_FILE, TENANT_ID
+from prefect.agent.entrypoints.settings.bounds import SHORTEST_POLL
 from prefect.agent.ports.platform_options import PlatformOption
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -40,6 +42,13 @@ class ClickOption(click.Option):
 def platforms_of(parameter: click.Parameter) -> tuple[str, ...]:
     """Return the names of the platforms that have *parameter*; empty if all platforms have it."""
     return parameter.platforms if isinstance(parameter, ClickOption) else ()
+
+
+def _checked_uuid(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    try:
+        return value and str(uuid.UUID(value))
+    except ValueError:
+        raise click.BadParameter(f"{value!r:.80} is not a UUID; correct it, or leave it out") from None
 
 
 _COMMON: Final = (
@@ -83,7 +92,10 @@ _COMMON: Final = (
         "list. Default: PREFECT_AGENT_STRICT, else only warn.",
     ),
     click.option(
-        "--agent-config-id", metavar="ID", help="Id of an agent configuration that Prefect Cloud keeps. Default: none."
+        "--agent-config-id",
+        metavar="ID",
+        callback=_checked_uuid,
+        help="Id of an agent configuration that Prefect Cloud keeps. Default: none.",
     ),
     click.option("--name", "-n", help="Name of the agent. Default: PREFECT__CLOUD__AGENT__NAME, else agent."),
     click.option(
@@ -115,7 +127,8 @@ _COMMON: Final = (
         "--dry-run",
         is_flag=True,
         default=None,
-        help="Connect and check, claim nothing, and say what the agent would do with each flow run that is due.",
+        help="Connect and check, claim nothing, and say what the agent would do with each flow run that is due. Wait "
+        "for Prefect and the platform only if --start-patience is given.",
     ),
     click.option(
         "--limit",
@@ -132,7 +145,7 @@ _COMMON: Final = (
     ),
     click.option(
         "--poll-interval",
-        type=click.FloatRange(min=0, min_open=True),
+        type=click.FloatRange(min=SHORTEST_POLL),
         metavar="S",
         help="Ask for flow runs at least every S seconds, more often while there is work. Default: "
         "PREFECT_AGENT_POLL_INTERVAL, else 10.",

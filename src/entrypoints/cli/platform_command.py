@@ -10,6 +10,7 @@ from click.shell_completion import CompletionItem
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.entrypoints import platforms
 from prefect.agent.entrypoints.cli import options
+from prefect.agent.entrypoints.cli.typed_values import check
 
 _DECLARED: Final = "prefect.agent.platform-options"
 """Where a context keeps the options that platforms of other distributions declare."""
@@ -82,6 +83,8 @@ class PlatformCommand(click.Command):
             return [option for name in sorted(others) for option in _without_problems(name)]
         try:
             found = [options.click_option(option, (name,)) for name in named for option in platforms.options_of(name)]
+            for option in found:
+                check(option)
         except (ConfigurationError, ImportError, AttributeError) as problem:
             if ctx.resilient_parsing:
                 return []

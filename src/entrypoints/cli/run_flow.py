@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import click
+from click.core import ParameterSource
 
 from prefect.agent.domain.errors import AgentError, OutcomeUnknown, RequestRejected
 from prefect.agent.domain.model.flow_runs import FlowRunId
@@ -18,14 +19,15 @@ from prefect.agent.domain.model.orders import (
     StoryEntry,
     due_time,
     flow_reference,
-    parameter,
+    parameters,
     said_of_past,
+    unknown_parameters,
 )
 from prefect.agent.domain.model.states import Outcome, State
 from prefect.agent.domain.texts import escaped, escaped_lines
 from prefect.agent.entrypoints.cli.completing import LABEL
 from prefect.agent.entrypoints.cli.logins import LOGIN, connected, login_options
-from prefect.agent.entrypoints.runtime import outlet
+from prefect.agent.entrypoints.runtime import outlet, standard_streams
 from prefect.agent.entrypoints.runtime.exits import exit_for
 
 if TYPE_CHECKING:
@@ -106,6 +108,9 @@ def run_flow(flow: str, output: str, **given: Any) -> None:
         $ prefect agent run marketing/etl --label vm --at +10m
     """
     login = {name: given.pop(name) for name in LOGIN}
+    timeout = click.get_current_context().get_parameter_source("timeout")
+    if timeout is ParameterSource.COMMANDLINE and not given["watch"]:
+        raise click.UsageError("--timeout is for --watch: add that, or leave it out")
     _parameters(given)  # what means nothing is said before the Cloud is asked
     _due(given, BEGINNING)
     show = _Json() if output == "json" else _Text()
@@ -168,13 +173,16 @@ def _run(cloud: "CloudApi", flow: str, given: Mapping[str, Any], show: _Text | _
 
     clock = SystemClock()
     draft = _chosen(cloud.flow_drafts(flow_reference(flow, given["project"] or "")), flow, given["project"])
+    unknown = unknown_parameters(draft, _parameters(given))
+    if unknown:
+        raise click.UsageError(unknown)
     now = clock.now_ahead(cloud.skew)
     order = _order(draft.run.flow.id, given, now)
     past = said_of_past(order.due, now) if order.due else ""
     if past:
         _warn(past)
     run_id = _create(cloud, clock, order)
-    show.created(run_id, cloud.run_address(run_id), draft)
+    _show_created(show, run_id, cloud.run_address(run_id), draft)
     if not given["watch"]:
         return 0
     try:
@@ -188,6 +196,15 @@ def _run(cloud: "CloudApi", flow: str, given: Mapping[str, Any], show: _Text | _
     code = GOES_ON if state is None or state.outcome is None else EXITS[state.outcome]
     show.ended(state, code)
     return code
+
+
+def _show_created(show: _Text | _Json, run_id: FlowRunId, address: str, draft: FlowDraft) -> None:
+    """Print which run there is now: on stderr if stdout cannot be written, so that nobody makes it twice."""
+    try:
+        show.created(run_id, address, draft)
+    except standard_streams.OutputLost:
+        outlet.say(f"The flow run was created: {run_id}", err=True)
+        raise
 
 
 def _warn(text: str) -> None:
@@ -227,7 +244,7 @@ def _order(flow_id: str, given: Mapping[str, Any], now: datetime) -> RunOrder:
 
 def _parameters(given: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        return dict(parameter(text) for text in given["parameters"])
+        return parameters(given["parameters"])
     except ValueError as problem:
         raise click.BadParameter(str(problem), param_hint="--param") from problem
 

@@ -102,9 +102,10 @@ def secrets_of(given: Mapping[str, Any]) -> list[str]:
 
 
 def with_patience(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options with ``--no-wait`` replaced by a start patience of 0 seconds."""
+    """Return the options with a start patience of 0 seconds for ``--no-wait``, and for a dry run that names none."""
     options = dict(given)
-    if not options.pop("no_wait"):
+    no_wait = options.pop("no_wait")
+    if not no_wait and not (options["dry_run"] and options["start_patience"] is None):
         return options
     if options["start_patience"]:
         raise click.UsageError("--no-wait and --start-patience exclude each other")

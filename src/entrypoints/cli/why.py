@@ -4,13 +4,22 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import click
 
 from prefect.agent.domain.errors import AgentError, PlatformError
-from prefect.agent.domain.model.explaining import AskedAgent, Finding, RunFacts, UnitFacts, explain, reference, span
+from prefect.agent.domain.model.explaining import (
+    AskedAgent,
+    Finding,
+    RunFacts,
+    UnitFacts,
+    explain,
+    reference,
+    span,
+    unknown_run,
+)
 from prefect.agent.domain.texts import escaped
 from prefect.agent.entrypoints.cli import options
 from prefect.agent.entrypoints.cli.asking import AGENT_ADDRESS, asked_agents
@@ -21,6 +30,10 @@ from prefect.agent.entrypoints.runtime.exits import exit_for
 
 if TYPE_CHECKING:
     from prefect.agent.ports.platform import ExecutionPlatform
+
+
+WIDEST: Final = 40
+"""Letters in one cell of a table."""
 
 
 @click.command()
@@ -47,9 +60,10 @@ def why(
 ) -> None:
     """Say why a flow run does not start, and what to do about it. This command changes nothing.
 
-    RUN is the run's id, its name (the latest run of that name), or the address that the client prints. Name a platform
-    to look for the run's unit there, too; then call the command where the agent runs. Agents of this machine are asked
-    whether they are full, paused or unhealthy; name one of another machine with --agent-address.
+    RUN is the run's id, its name (the latest run of that name), the address that the client prints, or the name of its
+    container, Job or pod. Name a platform to look for the run's unit there, too; then call the command where the agent
+    runs. Agents of this machine are asked whether they are full, paused or unhealthy; name one of another machine with
+    --agent-address.
 
     The exit code is 0 if nothing prevents the run from starting, else 1.
 
@@ -70,7 +84,7 @@ def why(
         outlet.say(f"Error: {end}", err=True)
         sys.exit(end.code)
     if facts is None:
-        raise click.UsageError(f"this tenant has no flow run with the id or the name {run!r}: check it and --tenant-id")
+        raise click.UsageError(unknown_run(run))
     findings = explain(facts, unit, asked)
     outlet.say(*([_as_json(facts, findings)] if output == "json" else map(escaped, _as_text(facts, findings))))
     sys.exit(int(any(finding.stops for finding in findings)))
@@ -138,7 +152,13 @@ def _is_due(facts: RunFacts) -> bool:
     return facts.state.is_waiting and facts.state.start_time is not None and facts.late.total_seconds() >= 0
 
 
+def _cell(word: str) -> str:
+    """A cell that leaves room for its neighbours; ``--output json`` has the whole."""
+    return word if len(word) <= WIDEST else f"{word[: WIDEST - 3]}..."
+
+
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
+    short = [[_cell(word) for word in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*short, strict=True)]
+    for row in short:
         yield "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip()

@@ -19,6 +19,7 @@ import attrs
 from prefect.agent.adapters.flow_output import LOGGER as FLOW_OUTPUT
 from prefect.agent.domain.secrets import MASK, Mask
 from prefect.agent.domain.texts import cut, escaped, escaped_json, escaped_lines
+from prefect.agent.entrypoints.runtime.standard_streams import OutputLost
 from prefect.agent.ports import events
 from prefect.agent.ports.events import Event, EventSink
 
@@ -160,9 +161,10 @@ class OutputOutlet(Outlet):
     """Writes flow runs' output to standard output, whatever that is at the time."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one line."""
+        """Write one line; drop it if standard output cannot be written, for that is no reason to end an agent."""
         self.stream = sys.stdout
-        super().emit(record)
+        with suppress(OutputLost):
+            super().emit(record)
 
 
 _COLOUR_CODE: Final = re.compile(r"\\x1b\[([\d;]*m)")

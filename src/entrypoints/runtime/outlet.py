@@ -51,11 +51,16 @@ def say(*lines: str, err: bool = False) -> None:
     """Print *lines* with secrets masked and control characters escaped.
 
     Args:
-        err: Print to stderr instead of stdout.
+        err: Print to stderr instead of stdout. What cannot be written there is dropped.
     """
-    stream = sys.stderr if err else sys.stdout
-    stream.write("".join(f"{clean(line)}\n" for line in lines))
-    stream.flush()
+    text = "".join(f"{clean(line)}\n" for line in lines)
+    if err:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        return
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def show(problem: BaseException, message: str, *, level: str = "CRITICAL") -> None:

@@ -9,6 +9,9 @@ import attrs
 from prefect.agent.domain.errors import ConfigurationError
 from prefect.agent.entrypoints.settings.values import own
 
+SHORTEST_POLL: Final = 0.1
+"""Seconds between two polls, at least: an agent that polls without a pause keeps its Cloud from everybody else."""
+
 
 @attrs.frozen
 class Bound:
@@ -57,7 +60,7 @@ BOUNDS: Final = (
     Bound("start_patience", "PREFECT_AGENT_START_PATIENCE", 0),
     Bound("auth_patience", "PREFECT_AGENT_AUTH_PATIENCE", 0),
     Bound("stall_patience", "PREFECT_AGENT_STALL_PATIENCE", 0),
-    Bound("poll_last", "PREFECT_AGENT_POLL_INTERVAL", 0, is_open=True, argument="poll_interval"),
+    Bound("poll_last", "PREFECT_AGENT_POLL_INTERVAL", SHORTEST_POLL, argument="poll_interval"),
     Bound(
         "stop_patience",
         "PREFECT_AGENT_DRAIN_TIMEOUT",

@@ -1,5 +1,6 @@
 """The files of a configuration: which they are, and what they hold."""
 
+import io
 import os
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -17,6 +18,9 @@ VARIABLE: Final = "PREFECT_AGENT_CONFIG"
 
 NO_HOME: Final = Path("/nonexistent")
 """Stands for the home of an environment that names none; nothing is there, and nothing is made there."""
+
+LONGEST: Final = 1024 * 1024
+"""Bytes of a file at most: more is no file of settings, and a device has no end."""
 
 USUAL: Final = "config.toml or backend.toml"
 """What messages call the files of the 1.x line."""
@@ -80,7 +84,11 @@ def _read_named(path: Path, source: str) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as file:
+            content = file.read(LONGEST + 1)
+        if len(content) > LONGEST:
+            raise ConfigurationError(f"{str(path)[:200]} is larger than 1 MiB: name a file of settings")
+        text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig").read()
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as problem:

@@ -377,4 +377,4 @@ def test_a_reader_that_has_enough_ends_a_command_quietly(env: Env, words: tuple[
     finally:
         os.close(writer)
 
-    assert (done.returncode, done.stderr) == (1, "")
+    assert (done.returncode, done.stderr) == (141, "")

@@ -232,7 +232,7 @@ def test_the_status_of_an_agent_elsewhere(machine: Machine) -> None:
         ("THE-CLOUD", 69, "it answers 404 for /status.json"),
         ("ftp://x", 2, "is not an address"),
         ("http://x:y", 2, "is not an address"),
-        ("", 2, "is not an address"),
+        ("", 2, "it is empty: give a value, or leave it out"),
     ],
 )
 def test_an_address_without_an_agent(machine: Machine, address: str, code: int, said: str) -> None:

@@ -120,6 +120,19 @@ def test_a_flow_without_a_schedule_has_none_that_is_off(cloud: Cloud, tmp_path: 
     assert "schedule-off" not in why(cloud, tmp_path, cloud.new_run())
 
 
+def test_a_name_that_several_runs_have(cloud: Cloud, tmp_path: Path) -> None:
+    """The latest one is explained; the earlier ones are named, for one of them may be meant."""
+    flow = cloud.flow(cloud.project())
+    first, latest = cloud.run(flow, flow_run_name="nightly"), cloud.run(flow, flow_run_name="nightly")
+
+    found = why(cloud, tmp_path, "nightly")["namesakes"]
+
+    assert not found["stops"]
+    assert found["text"] == f"This is the latest run of that name; earlier ones: {first}."
+    assert found["remedies"] == [f"if another one is meant: prefect agent why {first}"]
+    assert "namesakes" not in why(cloud, tmp_path, latest)
+
+
 def test_a_flow_that_is_archived(cloud: Cloud, tmp_path: Path) -> None:
     """The Cloud has cancelled the run: with the remedy."""
     flow = cloud.flow(cloud.project())

@@ -17,7 +17,7 @@ NOBODY: Final = "http://127.0.0.1:1"
 
 AN_ID: Final = "01a2235d-c77d-7ce2-9845-26c5ca76a08d"
 CREATE: Final = "mutation($input: {0}_input!) {{ {0}(input: $input) {{ id }} }}"
-DRY: Final = ("start", "process", "--dry-run", "--max-polls", "1", "--no-wait")
+DRY: Final = ("start", "process", "--dry-run", "--max-polls", "1")
 
 
 @attrs.frozen
@@ -44,6 +44,8 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Generator[CommandHarnes
     with running_server(home / "cloud.db", keys=frozenset({KEY})) as url:
         project = _created(url, "create_project", name="p")
         flow = {"name": "etl", "tasks": [], "edges": [], "type": "prefect.core.flow.Flow", "__version__": "1.4.1"}
+        known = {"name": "n", "required": False, "default": 1, "slug": "n"}
+        flow["parameters"] = [known]  # type: ignore[list-item]
         flow["storage"] = {"type": "Local", "__version__": "1.4.1"}  # type: ignore[assignment]
         _created(url, "create_flow", project_id=project, serialized_flow=flow)
         yield CommandHarness(home, url)
@@ -63,6 +65,9 @@ CASES: Final[list[tuple[tuple[str, ...], int, str]]] = [
     (("run", "etl", "--project", "q", *WITH_KEY), 2, "in the project 'q': register it first"),
     (("run", "etl", "--param", "n"), 2, "'n' is not NAME=VALUE"),
     (("run", "etl", "--param", "=3"), 2, "'=3' is not NAME=VALUE"),
+    (("run", "etl", "--param", "n=1", "--param", "n=2"), 2, "'n' is given twice: leave one out"),
+    (("run", "etl", "--param", "m=1", *WITH_KEY), 2, "the flow etl has no parameter 'm'; it has: n"),
+    (("run", "etl", "--timeout", "3"), 2, "--timeout is for --watch: add that, or leave it out"),
     (("run", "etl", "--at", "soon"), 2, "'soon' is no time: write 2030-01-31T08:00:00+01:00, or +10m"),
     (("run", "etl", "--at", "soon", "--api", NOBODY), 2, "'soon' is no time"),
     (("render", "nothing", *WITH_KEY), 2, "'nothing': correct it, or register the flow first"),
@@ -71,6 +76,33 @@ CASES: Final[list[tuple[tuple[str, ...], int, str]]] = [
     (("render", "etl", "--platform", "process", "--volume", "/a:/b"), 2, "--volume is not for the process agent"),
     (("why", "nothing", *WITH_KEY), 2, "'nothing': check it and --tenant-id"),
     (("why", AN_ID, *WITH_KEY), 2, f"'{AN_ID}': check it and --tenant-id"),
+    (("run", "etl", "--label", ""), 2, "'-l': it is empty: give a value, or leave it out"),
+    (("run", "etl", "--label", " "), 2, "'-l': it is empty"),
+    (("run", "etl", "--api", ""), 2, "it is empty: give a value, or leave it out"),
+    (("run", "etl", "--at", ""), 2, "'--at': it is empty"),
+    (("run", "etl", "--idempotency-key="), 2, "'--idempotency-key': it is empty"),
+    (("run", "etl", "--watch", "--timeout", "nan"), 2, "'--timeout': nan is not a finite number"),
+    (("run", "etl", "--label", "\udcff"), 2, "'-l': it holds characters that are not valid in UTF-8"),
+    (("run", ""), 2, "'FLOW': it is empty"),
+    (("why", ""), 2, "'RUN': it is empty"),
+    (("why", "\udcff"), 2, "'RUN': it holds characters that are not valid in UTF-8"),
+    (("render", "\udcff"), 2, "'RUN|FLOW': it holds characters that are not valid in UTF-8"),
+    (("why", "etl", "--token-file", ""), 2, "it is empty: give a value, or leave it out"),
+    (("start", "process", "--config", ""), 2, "'--config': it is empty"),
+    (("start", "process", "--poll-interval", "0.0001"), 2, "0.0001 is not in the range x>=0.1"),
+    (("start", "process", "--state-directory", "/\udcff", "--no-wait", "--api", NOBODY), 69, "Is the address right"),
+    (("server", "start", "--database", ""), 2, "'--database': it is empty"),
+    (("server", "start", "--ephemeral", "--keep-logs", "nan"), 2, "'--keep-logs': nan is not a finite number"),
+    (
+        ("server", "start", "--ephemeral", "--lazarus-period", "nan"),
+        2,
+        "'--lazarus-period': nan is not a finite number",
+    ),
+    (
+        ("start", "process", "--agent-config-id", "x", *WITH_KEY),
+        2,
+        "'--agent-config-id': 'x' is not a UUID; correct it, or leave it out",
+    ),
     (("start", "boat", "--dry-run"), 2, "choose one of docker, kubernetes, local, process"),
     (
         (*DRY, "--interpreter", "/nowhere", *WITH_KEY),

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import attrs
@@ -12,8 +14,10 @@ import pytest
 from prefect.agent.adapters.process import launcher
 from prefect.agent.adapters.process.platform import ProcessPlatform
 from prefect.agent.domain.errors import PlatformUnavailable, SubmissionRefused
-from prefect.agent.domain.model.units import UnitStatus
+from prefect.agent.domain.model.submissions import Submission
+from prefect.agent.domain.model.units import Unit, UnitStatus
 from support.process_harness import ProcessHarness, over
+from support.processes import has_ended
 from support.waiting import wait_until
 
 TELL = "import os, sys; open(sys.argv[1] + '.new', 'wb').write(open('/proc/self/environ', 'rb').read())"
@@ -241,3 +245,84 @@ def test_a_full_disk_starts_nothing_and_loses_no_exit_code(harness: ProcessHarne
     lines = done.stdout.splitlines()
     assert lines[0].startswith("unavailable: this machine has too few resources"), done.stdout + done.stderr
     assert lines[1:] == ["left: [] None", "second: running", "ended: Error, exit code 5"], done.stdout + done.stderr
+
+
+# --- what a command leaves behind ---
+
+
+def left_behind(harness: ProcessHarness, then: str, *, child: str = "exec sleep 600") -> Submission:
+    """A unit that starts a child, as the flow process of 1.x starts its heartbeat, and then does *then*."""
+    begin = f"/bin/sh -c 'echo $$ >> {harness.folder}/starts; {child}' & while [ ! -e {harness.folder}/go ]"
+    return harness.submission("/bin/sh", "-c", f"{begin}; do sleep 0.01; done; {then}")
+
+
+def seen_to_end(harness: ProcessHarness, agent: ProcessPlatform, submission: Submission) -> Unit:
+    """Start the unit and let it go on once it is watched; what the watch says of it."""
+    agent.create(submission)
+    wait_until(harness.starts, 60, "the child is started")
+    with ThreadPoolExecutor() as pool:
+        seen = pool.submit(lambda: next(unit for unit in agent.watch(seconds=60) if unit.name == submission.name))
+        wait_until(lambda: agent._reaper._listeners, 60, "it is watched")
+        (harness.folder / "go").touch()
+        return seen.result(60)
+
+
+STUBBORN = 'trap "" TERM; while :; do sleep 0.1; done'
+
+
+@pytest.mark.parametrize(
+    ("then", "child", "code"),
+    [("kill -9 $$", "exec sleep 600", 137), ("exit 3", "exec sleep 600", 3), ("kill -9 $$", STUBBORN, 137)],
+)
+def test_what_a_command_that_failed_leaves_behind_ends(
+    harness: ProcessHarness, then: str, child: str, code: int
+) -> None:
+    """Else a flow run whose process was killed for memory would be Running for ever: its heartbeat lives on."""
+    agent = harness.agent()
+    submission = left_behind(harness, then, child=child)
+    with closing(agent):
+        seen = seen_to_end(harness, agent, submission)
+
+    assert seen.status is UnitStatus.FAILED
+    assert seen.evidence is not None
+    assert seen.evidence.exit_code == code
+    assert all(map(has_ended, harness.starts()))
+
+
+def test_it_ends_without_an_agent(harness: ProcessHarness) -> None:
+    """The unit's own shell asks it to, so that the next agent finds a unit that has ended."""
+    agent = harness.agent()
+    submission = left_behind(harness, "kill -9 $$")
+    agent.create(submission)
+    wait_until(harness.starts, 60, "the child is started")
+    agent.close()
+    (harness.folder / "go").touch()
+
+    with closing(harness.agent()) as other:
+        assert over(other, submission.name).status is UnitStatus.FAILED
+    assert all(map(has_ended, harness.starts()))
+
+
+def test_a_command_and_its_shell_that_were_killed_leave_nothing_behind(harness: ProcessHarness) -> None:
+    """As somebody does who ends all processes with the flow run's id in their words."""
+    agent = harness.agent()
+    submission = left_behind(harness, "kill -9 $PPID $$")
+    with closing(agent):
+        seen = seen_to_end(harness, agent, submission)
+
+    assert str(seen.evidence).startswith("Killed")
+    assert all(map(has_ended, harness.starts()))
+
+
+@pytest.mark.parametrize("then", ["exit 0", "kill -9 $PPID; sleep 600"])
+def test_a_command_that_succeeded_or_goes_on_keeps_what_it_started(harness: ProcessHarness, then: str) -> None:
+    """Its unit executes as long as they do; that of a shell that was killed, too."""
+    agent = harness.agent()
+    submission = left_behind(harness, then)
+    with closing(agent):
+        seen = seen_to_end(harness, agent, submission)
+        assert seen.status is UnitStatus.RUNNING
+        assert not any(map(has_ended, harness.starts()))
+
+        agent.stop(submission.name, grace=5)
+    assert all(map(has_ended, harness.starts()))

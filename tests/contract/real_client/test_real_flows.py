@@ -4,6 +4,7 @@ What a flow process says is in protocol section 12.5; what the Cloud must make o
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,13 @@ FLOW_FAILED = ["Scheduled", "Submitted", "Running", "Failed"]
 
 KINDS = (
     "mapping", "retrying", "caching", "checkpoints", "pausing", "looping", "signalling", "telling", "endless",
-    "nesting", "locking",
+    "nesting", "locking", "dying",
 )  # fmt: skip
-GIVEN: dict[str, Any] = {"telling": {"parameters": {"who": "Ada"}}, "mapping": {"parameters": {"n": 4}}}
+GIVEN: dict[str, Any] = {
+    "telling": {"parameters": {"who": "Ada"}},
+    "mapping": {"parameters": {"n": 4}},
+    "dying": {"run_config": {"type": "UniversalRun", "env": {"PREFECT__CLOUD__HEARTBEAT_MODE": "process"}}},
+}
 LATER = {"parent", "elder"}
 """They make runs of their own and wait long: begun last."""
 LOCK = "mutation($input: enable_flow_version_lock_input!) { enable_flow_version_lock(input: $input) { success } }"
@@ -204,6 +209,26 @@ def test_an_exception_fails_the_run_and_is_in_its_logs(kinds: Kinds) -> None:
     document = 'query($id: uuid!) { log(where: { task_run_id: { _eq: $id }, level: { _eq: "ERROR" } }) { message } }'
     logs = kinds.real.graphql(document, {"id": rows["bursts-1", -1]["id"]})["log"]
     assert any("Traceback" in log["message"] and "an exception nobody catches" in log["message"] for log in logs)
+
+
+def test_a_flow_process_that_is_killed_fails_its_run(kinds: Kinds) -> None:
+    """Its heartbeat, which outlives it, would keep the run Running for ever."""
+    run = kinds.runs["dying"]
+
+    kinds.ended(run, "Failed")
+
+    kinds.told(run, "Killed, ended by signal 9, exit code 137")
+    wait_until(lambda: not _processes_with(run), what="the heartbeat has ended")
+
+
+def _processes_with(word: str) -> list[Path]:
+    """Processes whose command line has the word."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if word.encode() in path.read_bytes():
+                found.append(path.parent)
+    return found
 
 
 def test_names_artifacts_and_logs_are_kept(kinds: Kinds) -> None:

@@ -54,6 +54,18 @@ class ExplainingContract(CloudContractBase):
         assert agent.last_seen is not None
         assert abs(agent.last_seen - found.at) < MINUTE
 
+    def test_earlier_runs_of_a_name_are_told(self, cloud: CloudApi, harness: CloudHarness) -> None:
+        """The latest one is explained; the others may be meant, unless an id says which one is."""
+        first, second, third = (harness.add_flow_run(name="nightly") for _ in range(3))
+        harness.add_flow_run(name="another")
+
+        by_name, by_id = facts(cloud, name="nightly"), facts(cloud, run_id=first)
+
+        assert by_name is not None
+        assert by_id is not None
+        assert (by_name.id, by_name.namesakes) == (third, (second, first))
+        assert (by_id.id, by_id.namesakes) == (first, ())
+
     def test_late_flow_runs_are_those_that_are_due_for_long(self, cloud: CloudApi, harness: CloudHarness) -> None:
         """Late flow runs come oldest first, whatever their labels; a Cloud may be unable to list them."""
         old = harness.add_flow_run(labels=("vm",), due=now() - 3 * MINUTE)

@@ -46,7 +46,7 @@ def create_key(database: Path, name: str, expires: datetime | None, scope: str) 
         if tenant is None:
             raise CommandRefused("there is no tenant to make a key for; create one first")
         _, key = add_key(connection, tenant[0], name, expires_at=until, scope=scope)
-    click.echo(key)
+        click.echo(key)  # before it is stored: a key that cannot be printed is none
     click.echo(
         "Clients use the key in PREFECT__CLOUD__API_KEY; agents read it from a file: --token-file PATH", err=True
     )

@@ -4,6 +4,8 @@ import errno
 import secrets
 import shlex
 import socket
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +14,7 @@ import click
 
 from prefect.agent.domain.addresses import THIS_MACHINE
 from prefect.agent.domain.cloud.strictness import Strictness
+from prefect.agent.entrypoints.runtime import standard_streams
 from prefect.agent.entrypoints.server.cli import logs
 from prefect.agent.entrypoints.server.cli.failures import CommandRefused
 from prefect.agent.entrypoints.server.http.connections import raise_descriptor_limit
@@ -106,13 +109,19 @@ def serve(start: Start) -> None:
                 )
             # An unknown key, so that requests need one even after the last key is revoked.
             keys |= {secrets.token_hex()}
-        for line in greeting(start, port, own, locked=locked):
-            click.echo(line)
+        _say(greeting(start, port, own, locked=locked))
         hosts = hosts_of(start.host, start.allowed_hosts, [socket.gethostname()])
         make_server(opened, keys, start.routine, start.strictness, hosts=hosts).run(sockets=[listening])
     finally:
         listening.close()
         opened.close()
+
+
+def _say(lines: Iterable[str]) -> None:
+    """Print *lines*; a Cloud works all the same if nobody can read them."""
+    with suppress(standard_streams.OutputLost):
+        for line in lines:
+            click.echo(line)
 
 
 def greeting(start: Start, port: int, own: OwnKeys | None, *, locked: bool) -> list[str]:

@@ -67,7 +67,7 @@ def test_the_namespace_of_the_context(tmp_path: Path, context: str | None, names
 )
 def test_kubeconfigs_that_make_no_sense(tmp_path: Path, changes: Mapping[str, Any]) -> None:
     """One error, which says what to do."""
-    with pytest.raises(ConfigurationError, match=r"cannot find the Kubernetes cluster.*Set KUBECONFIG"):
+    with pytest.raises(ConfigurationError, match=r"cannot find the Kubernetes cluster.*--kubeconfig or KUBECONFIG"):
         cluster(kubeconfig(tmp_path, **changes))
 
 

@@ -16,6 +16,7 @@ from prefect.agent.domain.model.explaining import (
     explain,
     reference,
     span,
+    unknown_run,
 )
 from prefect.agent.domain.model.flow_runs import ClaimRecord, FlowRunId
 from prefect.agent.domain.model.units import Evidence, Unit, UnitStatus
@@ -151,6 +152,11 @@ def test_every_cause_that_stops_a_run_has_a_remedy() -> None:
         (f"http://localhost:8080/default/flow-run/{RUN}", RUN, ""),
         (f"https://cloud.prefect.io/t/flow-run/{RUN}?logs", RUN, ""),
         (f"flow-run/{RUN}", RUN, ""),
+        (f"prefect-{RUN}-12", RUN, ""),
+        (f"prefect-{RUN}-1-x7kq2", RUN, ""),
+        (f"<{RUN}>,", RUN, ""),
+        (f"`prefect-{RUN}-1`.", RUN, ""),
+        (f"nightly-{RUN}-1", None, f"nightly-{RUN}-1"),
         (" crimson-dolphin ", None, "crimson-dolphin"),
     ],
 )
@@ -159,6 +165,20 @@ def test_a_run_is_named_by_id_name_or_address(text: str, run_id: str | None, nam
     found = reference(text)
 
     assert (found.run_id, found.name) == (run_id, name)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (f"http://localhost:8080/default/flow/{RUN}", "is the address of a flow: give that of a flow run"),
+        (f"http://localhost:8080/default/task-run/{RUN}/", "is the address of a task run: give that of a flow run"),
+        (f"http://localhost:8080/default/flow-run/{RUN}", "no flow run with the id or the name"),
+        ("flow/etl", "no flow run with the id or the name 'flow/etl': check it and --tenant-id"),
+    ],
+)
+def test_what_is_no_flow_run_is_called_what_it_is(text: str, says: str) -> None:
+    """People copy the address of the page that they have before them."""
+    assert says in unknown_run(text)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,17 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from prefect.agent.domain.model.orders import FlowReference, due_time, flow_reference, parameter, said_of_past
+from prefect.agent.domain.model.orders import (
+    FlowDraft,
+    FlowReference,
+    due_time,
+    flow_reference,
+    parameter,
+    parameters,
+    said_of_past,
+    unknown_parameters,
+)
+from support.builders import a_run
 
 NOW = datetime(2030, 1, 31, 8, 0, tzinfo=timezone.utc)
 ID = "01a22128-7c50-7b11-8f6c-9f0c2d1f0e11"
@@ -23,6 +33,7 @@ ID = "01a22128-7c50-7b11-8f6c-9f0c2d1f0e11"
         ("x=a=b c", "a=b c"),
         ("x=", ""),
         ("x=NaN", "NaN"),
+        ("x=1e999", "1e999"),
         ("x=" + "[" * 100_000, "[" * 100_000),
     ],
 )
@@ -87,3 +98,29 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 def test_a_flow_is_named_by_id_by_name_or_with_its_project(text: str, project: str, reference: FlowReference) -> None:
     """With --project a slash belongs to the name."""
     assert flow_reference(text, project) == reference
+
+
+def test_a_parameter_is_given_once() -> None:
+    """Which of two is meant cannot be known."""
+    assert parameters(["x=1", "y=x=1"]) == {"x": 1, "y": "x=1"}
+    with pytest.raises(ValueError, match="'x' is given twice"):
+        parameters(["x=1", "x=1"])
+
+
+@pytest.mark.parametrize(
+    ("has", "given", "said"),
+    [
+        ({"name", "day"}, ["day"], ""),
+        ({"name", "day"}, ["nam", "day"], "has no parameter 'nam'; it has: day, name"),
+        (set(), ["a", "b"], "has no parameter 'a', 'b'; it has none"),
+        (None, ["a"], ""),
+    ],
+)
+def test_parameters_that_a_flow_does_not_have(has: set[str] | None, given: list[str], said: str) -> None:
+    """A flow of 1.x would ignore them; a backend may not say what a flow has."""
+    draft = FlowDraft(run=a_run(), parameters=None if has is None else frozenset(has))
+
+    found = unknown_parameters(draft, given)
+
+    assert found.endswith(said)
+    assert bool(found) is bool(said)

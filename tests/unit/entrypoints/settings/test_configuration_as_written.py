@@ -195,14 +195,14 @@ def test_a_file_that_is_there_and_may_not_be_read_is_named(
     """Its settings are meant to count; in a folder of another user it cannot be known."""
     path = tmp_path / name
     path.write_text("x = 1", encoding="utf-8")
-    read = Path.read_text
+    opened = Path.open
 
-    def refuse(place: Path, *arguments: Any, **details: Any) -> str:
+    def refuse(place: Path, *arguments: Any, **details: Any) -> Any:
         if place.name == name:
             raise PermissionError(13, "Permission denied")
-        return read(place, *arguments, **details)
+        return opened(place, *arguments, **details)
 
-    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(ConfigurationError, match=f"cannot read {path}"):
         Configuration.load({"PREFECT__HOME_DIR": str(tmp_path)})
     assert Configuration.load({"PREFECT__HOME_DIR": str(tmp_path / "none")}).files == {}

@@ -53,6 +53,21 @@ def test_a_named_file_that_is_not_there_is_an_error_with_its_source(home: Path, 
         Configuration.load(environ, path if source == "--config" else None)
 
 
+@pytest.mark.parametrize("lines", ["\n", "\r\n"])
+def test_a_file_may_be_a_mebibyte_long(home: Path, lines: str) -> None:
+    """More is no file of settings; a device would be read until the memory is full."""
+    path = home / "own.toml"
+    settings = f'[cloud.agent]{lines}name = "a"{lines}'
+    path.write_bytes(settings.encode() + b"#" * (1024 * 1024 - len(settings)))
+    assert names(Configuration.load({"HOME": str(home)}, str(path)))[0] == "a"
+
+    path.write_bytes(path.read_bytes() + b"#")
+    with pytest.raises(ConfigurationError, match=r"own\.toml is larger than 1 MiB"):
+        Configuration.load({"HOME": str(home)}, str(path))
+    with pytest.raises(ConfigurationError, match="/dev/zero is larger than 1 MiB"):
+        Configuration.load({"HOME": str(home)}, "/dev/zero")
+
+
 def test_a_home_in_the_path_is_replaced(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A service has no shell that does it."""
     monkeypatch.setenv("HOME", str(home))

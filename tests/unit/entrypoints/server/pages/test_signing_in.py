@@ -210,7 +210,7 @@ def test_what_was_filled_in_outlives_the_session(cloud: Embedded, locked: Browse
     locked.cookies = {}
 
     asked = locked.post(address, fields, referer=f"http://localhost:4200{address}?from=x")
-    handed = locked.submit(asked, SIGN_IN, key="k1")
+    handed = locked.submit(asked, SIGN_IN, key=KEY)
 
     assert (asked.status, asked.one("input", name="next").attrs["value"]) == (401, f"{address}?from=x")
     assert (handed.status, handed.heading) == (200, "Not sent yet")
@@ -230,7 +230,7 @@ def test_what_was_filled_in_outlives_a_wrong_key(cloud: Embedded, locked: Browse
     again = locked.submit(locked.post(address, fields), SIGN_IN, key="k2")
 
     assert again.status == 401
-    assert locked.submit(again, SIGN_IN, key="k1").heading == "Not sent yet"
+    assert locked.submit(again, SIGN_IN, key=KEY).heading == "Not sent yet"
 
 
 def test_what_was_filled_in_outlives_a_restart_of_the_server(cloud: Embedded, browser: Browser) -> None:
@@ -259,7 +259,7 @@ def test_a_secret_that_is_handed_back_is_not_shown(cloud: Embedded, browser: Bro
 @pytest.mark.parametrize("kept", ["x", "[]", '["/", "/", 1]', '["//evil.example", "//evil.example", []]', "[" * 99999])
 def test_what_a_sign_in_carries_leads_nowhere_else(locked: Browser, kept: str) -> None:
     """What is no form of this Cloud is dropped, or leads to the first page."""
-    answer = locked.submit(locked.get("/"), SIGN_IN, key="k1", kept=kept)
+    answer = locked.submit(locked.get("/"), SIGN_IN, key=KEY, kept=kept)
 
     assert answer.status in {200, 303}
     assert "evil" not in answer.body
@@ -277,10 +277,10 @@ def test_signing_out_twice_is_no_error(locked: Browser) -> None:
 
 def test_a_sign_in_page_outlives_a_restart_of_the_server(cloud: Embedded, locked: Browser) -> None:
     """Its form is shown once more and says why; the key is not in it."""
-    restarted = Browser(Executor(cloud.database, frozenset({"k1"})))
+    restarted = Browser(Executor(cloud.database, frozenset({KEY})))
 
-    again = restarted.post(SIGN_IN, {**dict(form_values(locked.get("/default/flows"), SIGN_IN)), "key": "k1"})
+    again = restarted.post(SIGN_IN, {**dict(form_values(locked.get("/default/flows"), SIGN_IN)), "key": KEY})
 
     assert (again.status, "restarted" in again.one("p", role="alert").text) == (403, True)
-    answer = restarted.submit(again, SIGN_IN, key="k1")
+    answer = restarted.submit(again, SIGN_IN, key=KEY)
     assert (answer.status, answer.headers["location"]) == (303, "/default/flows")
