@@ -249,10 +249,11 @@ def _origin(facts: WaitFacts) -> str:
 def start_an_agent(facts: WaitFacts) -> tuple[str, ...]:
     """Remedies if no agent is there: the command that starts one, and what to change of the run instead."""
     words = "".join(f" --label {shlex.quote(label)}" for label in sorted(facts.labels))
-    words = words or " --no-hostname-label"  # an agent with any label takes no run without one
-    change = "create the run, or register its flow, with the labels of an agent that is there"
     kind = " process" if facts.machine_label else ""  # such a flow is in a file of that machine
-    return (f"prefect agent start{kind}{words}", *((change,) if facts.labels or facts.agents else ()))
+    # The process agent has a label by itself, and an agent with any takes no run without one.
+    others = () if facts.labels else ("prefect agent start process --no-hostname-label",)
+    change = "create the run, or register its flow, with the labels of an agent that is there"
+    return (f"prefect agent start{kind}{words}", *others, *((change,) if facts.labels or facts.agents else ()))
 
 
 def _table(facts: WaitFacts, agents: Iterable[SeenAgent]) -> tuple[tuple[str, ...], ...]:

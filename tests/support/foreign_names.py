@@ -9,6 +9,7 @@ import attrs
 from prefect.agent.adapters.fakes import InMemoryCloudApi
 from prefect.agent.domain.model.explaining import Reference, RunFacts
 from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId, TaskRun
+from prefect.agent.domain.model.orders import RunStory
 from prefect.agent.domain.model.states import State
 
 TYPES: Final[Mapping[str, str]] = {
@@ -54,6 +55,14 @@ class ForeignCloudApi(InMemoryCloudApi):
         found = super().facts(reference)
         return None if found is None else attrs.evolve(found, state=_renamed(found.state))
 
+    def run_story(self, run_id: FlowRunId, *, after: object = None) -> RunStory | None:
+        """A story, its states renamed."""
+        found = super().run_story(run_id, after=after)
+        if found is None:
+            return None
+        news = [attrs.evolve(each, name=_word(each.name)) if each.is_state else each for each in found.news]
+        return attrs.evolve(found, state=_renamed(found.state), news=news)
+
 
 def _shown(run: FlowRun) -> FlowRun:
     return attrs.evolve(
@@ -69,4 +78,8 @@ def _task_shown(task_run: TaskRun) -> TaskRun:
 
 
 def _renamed(state: State) -> State:
-    return attrs.evolve(state, name=TYPES.get(state.name, state.name.upper()))
+    return attrs.evolve(state, name=_word(state.name))
+
+
+def _word(name: str) -> str:
+    return TYPES.get(name, name.upper())

@@ -60,7 +60,8 @@ def test_the_list_is_narrowed_and_found_again(real: Real, windows: Windows) -> N
     page.locator("select[name=project]").select_option(label="tests")
     page.locator("select[name=time]").select_option("end")
     page.locator("select[name=span]").select_option("24h")
-    page.get_by_role("button", name="Show", exact=True).click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Show", exact=True).click()
     page.reload()
     assert set(names(page)) == {"for everybody", "for nobody"}
     page.goto(f"{windows.url}/default/flow-runs?label=gpu")

@@ -103,11 +103,11 @@ def test_the_unit_of_a_claim_says_how_far_it_is(
 
 
 def test_a_run_without_labels_needs_an_agent_without_any() -> None:
-    """Each agent has a label by itself: the remedy leaves it out."""
+    """Of containers any, of processes one that leaves out the label which it has by itself."""
     (finding,) = explain(facts(agents=(seen("large", "gpu"),)))
 
     assert finding.text == "No agent takes runs without labels."
-    assert finding.remedies[0] == "prefect agent start --no-hostname-label"
+    assert finding.remedies[:2] == ("prefect agent start", "prefect agent start process --no-hostname-label")
 
 
 def test_agents_that_do_not_fit_are_listed_with_what_they_lack() -> None:
