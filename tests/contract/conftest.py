@@ -1,9 +1,20 @@
-"""Which promises are looked at where."""
+"""Which promises are looked at where, and a Cloud that answers by a script."""
+
+from collections.abc import Generator
 
 import pytest
 
+from support.stub_cloud import Stub, running_stub
+
 LOOSE = ("TestPortOnMemory", "TestPortOnGraphQL")
 """Suites on Clouds that do not compare and set: what is promised of stricter ones only is no part of them."""
+
+
+@pytest.fixture
+def stub() -> Generator[Stub]:
+    """A Cloud that answers by a script."""
+    with running_stub() as stub:
+        yield stub
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

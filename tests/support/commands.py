@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+import attrs
+
 PREFECT: Final = Path(sys.executable).parent / "prefect-agent"
 
 
@@ -25,6 +27,19 @@ def bare_environment(home: Path, flow: str = "exec sleep 60") -> dict[str, str]:
         name: os.environ[name] for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG") if name in os.environ
     }
     return {**keep, "HOME": str(home), "PATH": f"{program.parent}:/usr/bin:/bin", "LANG": "C.UTF-8"}
+
+
+@attrs.frozen
+class CommandHarness:
+    """A home, and the address of a Cloud to which commands there speak."""
+
+    home: Path
+    url: str
+
+    @property
+    def env(self) -> dict[str, str]:
+        """Variables of a person who has told where the Cloud is, but no key."""
+        return bare_environment(self.home) | {"PREFECT__BACKEND": "server", "PREFECT__CLOUD__API": self.url}
 
 
 def run(env: Mapping[str, str], *words: str, given: str = "") -> "subprocess.CompletedProcess[str]":

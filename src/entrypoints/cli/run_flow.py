@@ -199,7 +199,7 @@ def _run(cloud: "CloudApi", flow: str, given: Mapping[str, Any], show: _Text | _
 
 
 def _show_created(show: _Text | _Json, run_id: FlowRunId, address: str, draft: FlowDraft) -> None:
-    """Print which run there is now: on stderr if stdout cannot be written, so that nobody makes it twice."""
+    """Print which run there is now: on stderr if stdout cannot be written, so that it is not made twice."""
     try:
         show.created(run_id, address, draft)
     except standard_streams.OutputLost:

@@ -14,7 +14,7 @@ EX_IOERR: Final = 74
 """The exit code if the output cannot be written, by sysexits.h."""
 
 NO_READER: Final = 141
-"""The exit code if nobody reads the output any more, as shells show it: 128 and the number of SIGPIPE."""
+"""The exit code if the reader of the output is gone, as shells show it: 128 and the number of SIGPIPE."""
 
 
 class OutputLost(SystemExit):
@@ -22,7 +22,7 @@ class OutputLost(SystemExit):
 
 
 class _Output(io.BufferedWriter):
-    """The standard output of a program, whose failures end it whoever writes."""
+    """The standard output of a program, which any failed write to it ends."""
 
     def write(self, data: "Buffer", /) -> int:
         """Write *data*, or end the program."""
@@ -40,7 +40,7 @@ class _Output(io.BufferedWriter):
 
 
 class _Errors(io.BufferedWriter):
-    """The standard error of a program, which goes on, with the same exit code, if nobody can read it."""
+    """The standard error of a program, which goes on, with the same exit code, if it cannot be written."""
 
     def write(self, data: "Buffer", /) -> int:
         """Write *data*; drop it if that fails."""

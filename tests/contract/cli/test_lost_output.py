@@ -2,35 +2,29 @@
 
 import os
 import subprocess
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 import pytest
-import requests
 
 from prefect.agent.entrypoints.server.testing import running_server
-from support.commands import PREFECT, bare_environment, run
+from support.commands import PREFECT, CommandHarness, run
+from support.remote_cloud import RemoteCloud
 from support.waiting import wait_until
 
 LOST: Final = "Error: cannot write the output: No space left on device\n"
-FLOW: Final = {"name": "etl", "tasks": [], "edges": [], "type": "prefect.core.flow.Flow", "__version__": "1.4.1"}
 
 pytestmark = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device /dev/full of Linux")
 
 
 @attrs.frozen
-class CommandHarness:
-    """A Cloud with the flow ``etl``, and a home."""
+class OutputHarness(CommandHarness):
+    """Commands whose streams a test chooses."""
 
-    home: Path
-    url: str
-
-    @property
-    def env(self) -> dict[str, str]:
-        """Variables of commands."""
-        return bare_environment(self.home) | {"PREFECT__BACKEND": "server", "PREFECT__CLOUD__API": self.url}
+    cloud: RemoteCloud
 
     def run(self, *words: str, **streams: Any) -> "subprocess.CompletedProcess[str]":
         """Run a command with these streams; its errors are captured unless they are among them."""
@@ -39,28 +33,16 @@ class CommandHarness:
 
     def runs(self) -> list[str]:
         """Ids of all flow runs."""
-        return [row["id"] for row in _asked(self.url, "query { flow_run { id } }")["flow_run"]]
-
-
-def _asked(url: str, document: str, **variables: Any) -> Any:
-    answer = requests.post(url, json={"query": document, "variables": variables}, timeout=30).json()
-    assert "errors" not in answer, answer
-    return answer["data"]
-
-
-def _made(url: str, mutation: str, given: Mapping[str, Any]) -> str:
-    document = f"mutation($input: {mutation}_input!) {{ {mutation}(input: $input) {{ id }} }}"
-    return str(_asked(url, document, input=given)[mutation]["id"])
+        return [row["id"] for row in self.cloud.ask("query { flow_run { id } }")["flow_run"]]
 
 
 @pytest.fixture(scope="module")
-def harness(tmp_path_factory: pytest.TempPathFactory) -> Generator[CommandHarness]:
-    """One for all tests of this file."""
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Generator[OutputHarness]:
+    """One Cloud with the flow ``etl`` for all tests of this file."""
     home = tmp_path_factory.mktemp("home")
-    with running_server(home / "cloud.db") as url:
-        project = _made(url, "create_project", {"name": "p"})
-        _made(url, "create_flow", {"project_id": project, "serialized_flow": FLOW})
-        yield CommandHarness(home, url)
+    with running_server(home / "cloud.db") as url, closing(RemoteCloud(url)) as cloud:
+        cloud.flow(cloud.project("p"), "etl")
+        yield OutputHarness(home, url, cloud)
 
 
 COMMANDS: Final = [
@@ -78,8 +60,8 @@ COMMANDS: Final = [
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_a_full_disk_is_one_sentence(harness: CommandHarness, words: tuple[str, ...]) -> None:
-    """Whoever printed: the command, or click for it."""
+def test_a_full_disk_is_one_sentence(harness: OutputHarness, words: tuple[str, ...]) -> None:
+    """Printed by the command, or by click for it."""
     with open("/dev/full", "w", encoding="utf-8") as full:  # noqa: PTH123 - a device
         done = harness.run(*words, stdout=full)
 
@@ -89,7 +71,7 @@ def test_a_full_disk_is_one_sentence(harness: CommandHarness, words: tuple[str, 
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_a_reader_that_is_gone_ends_a_command_quietly(harness: CommandHarness, words: tuple[str, ...]) -> None:
+def test_a_reader_that_is_gone_ends_a_command_quietly(harness: OutputHarness, words: tuple[str, ...]) -> None:
     """As SIGPIPE ends other programs; 1 would mean that a run failed, or that something keeps it."""
     reader, writer = os.pipe()
     os.close(reader)
@@ -103,7 +85,7 @@ def test_a_reader_that_is_gone_ends_a_command_quietly(harness: CommandHarness, w
     assert "Traceback" not in done.stderr
 
 
-def test_a_run_that_was_created_is_named_all_the_same(harness: CommandHarness) -> None:
+def test_a_run_that_was_created_is_named_all_the_same(harness: OutputHarness) -> None:
     """Else a person, or a script, creates it again."""
     before = harness.runs()
 
@@ -114,7 +96,7 @@ def test_a_run_that_was_created_is_named_all_the_same(harness: CommandHarness) -
     assert done.stderr == f"{LOST}The flow run was created: {made}\n"
 
 
-def test_a_key_that_cannot_be_printed_is_not_made(harness: CommandHarness) -> None:
+def test_a_key_that_cannot_be_printed_is_not_made(harness: OutputHarness) -> None:
     """It would be valid for ever, and nobody would know it."""
     with open("/dev/full", "w", encoding="utf-8") as full:  # noqa: PTH123 - a device
         assert harness.run("server", "create-key", "--database", "keys.db", stdout=full).returncode == 74
@@ -122,7 +104,7 @@ def test_a_key_that_cannot_be_printed_is_not_made(harness: CommandHarness) -> No
     assert "There are no API keys" in run(harness.env, "server", "list-keys", "--database", "keys.db").stderr
 
 
-def test_errors_that_cannot_be_written_keep_their_exit_code(harness: CommandHarness) -> None:
+def test_errors_that_cannot_be_written_keep_their_exit_code(harness: OutputHarness) -> None:
     """Nobody is there to read the sentence; a script reads the code."""
     with open("/dev/full", "w", encoding="utf-8") as full:  # noqa: PTH123 - a device
         done = harness.run("config", "show", "--config", "/nowhere", stdout=full, stderr=full)
@@ -131,7 +113,7 @@ def test_errors_that_cannot_be_written_keep_their_exit_code(harness: CommandHarn
 
 
 @pytest.mark.parametrize("closed", ["<&- >&- 2>&-", ">/dev/full 2>/dev/full", ">&-"])
-def test_an_agent_and_a_cloud_need_no_streams(harness: CommandHarness, closed: str) -> None:
+def test_an_agent_and_a_cloud_need_no_streams(harness: OutputHarness, closed: str) -> None:
     """Those who start daemons close them; no file of ours may get their numbers."""
     cloud, agent = "server start --ephemeral --port 0", f"start process --name daemon --max-polls 1 --api {harness.url}"
     shell = f"'{PREFECT}' {agent} --interpreter {harness.home}/python {closed}; echo $?"

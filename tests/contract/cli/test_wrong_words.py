@@ -1,60 +1,36 @@
 """Wrong input to ``run``, ``render``, ``why`` and ``start --dry-run``: what to do, and the exit code."""
 
 from collections.abc import Generator
-from pathlib import Path
+from contextlib import closing
 from typing import Final
 
-import attrs
 import pytest
-import requests
 
 from prefect.agent.entrypoints.server.testing import running_server
-from support.commands import bare_environment, run
+from support.commands import CommandHarness, run
+from support.remote_cloud import RemoteCloud
 
 KEY: Final = "pcu_a-key"
 NOBODY: Final = "http://127.0.0.1:1"
 """Port 1 of the loopback address: nothing listens there."""
 
 AN_ID: Final = "01a2235d-c77d-7ce2-9845-26c5ca76a08d"
-CREATE: Final = "mutation($input: {0}_input!) {{ {0}(input: $input) {{ id }} }}"
 DRY: Final = ("start", "process", "--dry-run", "--max-polls", "1")
-
-
-@attrs.frozen
-class CommandHarness:
-    """A Cloud that asks for a key and has the flow ``etl``, and a home with the key in a file."""
-
-    home: Path
-    url: str
-
-    @property
-    def env(self) -> dict[str, str]:
-        """Variables of a person who has told where the Cloud is, but not the key."""
-        return bare_environment(self.home) | {"PREFECT__BACKEND": "server", "PREFECT__CLOUD__API": self.url}
 
 
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory: pytest.TempPathFactory) -> Generator[CommandHarness]:
-    """One for all: nothing is changed."""
+    """A Cloud that asks for a key and has the flow ``etl``, and a home with the key in a file; nothing is changed."""
     home = tmp_path_factory.mktemp("home")
     (home / "key.txt").write_text(KEY, encoding="utf-8")
     (home / "key.txt").chmod(0o600)
     (home / "wrong.txt").write_text("pcu_another-key", encoding="utf-8")
     (home / "wrong.txt").chmod(0o600)
     with running_server(home / "cloud.db", keys=frozenset({KEY})) as url:
-        project = _created(url, "create_project", name="p")
-        flow = {"name": "etl", "tasks": [], "edges": [], "type": "prefect.core.flow.Flow", "__version__": "1.4.1"}
-        known = {"name": "n", "required": False, "default": 1, "slug": "n"}
-        flow["parameters"] = [known]  # type: ignore[list-item]
-        flow["storage"] = {"type": "Local", "__version__": "1.4.1"}  # type: ignore[assignment]
-        _created(url, "create_flow", project_id=project, serialized_flow=flow)
+        with closing(RemoteCloud(url, KEY)) as cloud:
+            known = {"name": "n", "required": False, "default": 1, "slug": "n"}
+            cloud.flow(cloud.project("p"), "etl", parameters=[known])
         yield CommandHarness(home, url)
-
-
-def _created(url: str, mutation: str, **given: object) -> str:
-    body = {"query": CREATE.format(mutation), "variables": {"input": given}}
-    answer = requests.post(url, json=body, headers={"Authorization": f"Bearer {KEY}"}, timeout=30).json()
-    return str(answer["data"][mutation]["id"])
 
 
 WITH_KEY: Final = ("--token-file", "key.txt")

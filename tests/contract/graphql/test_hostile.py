@@ -76,13 +76,6 @@ UNTOUCHED: Final = {
 
 
 @pytest.fixture
-def stub() -> Generator[Stub]:
-    """A server to be scripted."""
-    with running_stub() as stub:
-        yield stub
-
-
-@pytest.fixture
 def cloud(stub: Stub) -> Generator[CloudApi]:
     """A client of it, with a key."""
     api = GraphQLCloudApi(stub.url, clock=SystemClock(), key=KEY)

@@ -4,7 +4,7 @@ import base64
 import re
 import socket
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from prefect.agent.entrypoints.runtime.exits import ExitCode, exit_for
 from support.builders import a_run
 from support.graphql import work
 from support.pki import Pki
-from support.stub_cloud import Reply, Stub, running_stub, says
+from support.stub_cloud import Reply, Stub, says
 from support.tls_answers import answering, needs_openssl
 from support.tls_server import TlsServer
 
@@ -35,13 +35,6 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
-
-
-@pytest.fixture
-def stub() -> Generator[Stub]:
-    """A Cloud that answers by a script."""
-    with running_stub() as stub:
-        yield stub
 
 
 def refused(url: str, key: str | None = None) -> Exception:

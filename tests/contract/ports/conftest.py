@@ -7,14 +7,7 @@ import pytest
 from prefect.agent.adapters.graphql import GraphQLCloudApi
 from prefect.agent.adapters.system import SystemClock
 from prefect.agent.ports.cloud_api import CloudApi
-from support.stub_cloud import Stub, running_stub
-
-
-@pytest.fixture
-def stub() -> Generator[Stub]:
-    """A server to be scripted."""
-    with running_stub() as stub:
-        yield stub
+from support.stub_cloud import Stub
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from typing import Any, Final
 import pytest
 
 from prefect.agent.entrypoints.server.storage.database import Database, DatabaseProblem
-from support.embedded import Embedded
+from support.embedded import opened
 
 NOBODY: Final = 65534
 PROJECT: Final = "mutation($input: create_project_input!) { create_project(input: $input) { id } }"
@@ -35,16 +35,6 @@ def refused(path: Path, *words: str) -> None:
     [sentence] = done.stderr.splitlines()
     for word in (str(path), *words):
         assert word in sentence
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[Embedded]:
-    """A Cloud without HTTP on *path*."""
-    cloud = Embedded(path)
-    try:
-        yield cloud
-    finally:
-        cloud.database.close()
 
 
 def filled(path: Path, projects: int = 3) -> list[str]:

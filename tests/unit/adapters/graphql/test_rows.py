@@ -7,7 +7,6 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import strategies as st
 
 from prefect.agent.adapters.graphql import records, wire
 from prefect.agent.domain.model.ends import HANDED_BACK_FOR
@@ -17,16 +16,6 @@ from support.builders import NOW, a_record, an_id
 
 LATE = datetime(2030, 1, 1, tzinfo=timezone.utc)
 """After everything in the vectors was due."""
-
-TEXT = st.lists(st.one_of(st.characters(), st.sampled_from("aA/-\ud800")), max_size=5).map("".join)
-"""Half surrogate pairs included: JSON can hold them."""
-
-JSON = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), TEXT),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
-    max_leaves=8,
-)
-
 
 # --- rows as real backends send them ---
 
