@@ -173,11 +173,11 @@ def _run(cloud: "CloudApi", flow: str, given: Mapping[str, Any], show: _Text | _
 
     clock = SystemClock()
     draft = _chosen(cloud.flow_drafts(flow_reference(flow, given["project"] or "")), flow, given["project"])
-    unknown = unknown_parameters(draft, _parameters(given))
-    if unknown:
-        raise click.UsageError(unknown)
     now = clock.now_ahead(cloud.skew)
     order = _order(draft.run.flow.id, given, now)
+    unknown = unknown_parameters(draft, order.parameters)
+    if unknown:
+        raise click.UsageError(unknown)
     past = said_of_past(order.due, now) if order.due else ""
     if past:
         _warn(past)

@@ -288,12 +288,12 @@ class PollLoop:
         late = 0.0 if run.due is None else (self._now() - run.due).total_seconds()
         if most is None or late <= most:
             return True
-        reason = f"{late:.0f} s late, and this agent starts nothing later than {most:g} s"
+        rule = f"{late:.0f} s late, and this agent starts nothing later than {most:g} s"
         if not self.work.desk.rests_of(run.id):
-            message = f"Flow run {run.title}: Not started: {reason}"
+            message = f"Flow run {run.title}: Not started: {rule}"
             self.tell(Event(name=events.RUN_DROPPED, level="WARNING", message=message, fields=run.fields))
             self.outbox.log(run.id, f"{message} (--max-lateness); schedule it again to have it started", "WARNING")
-        reason = f"it is {reason} (--max-lateness)"
+        reason = f"it is {rule} (--max-lateness)"
         self.work.desk.rest(run.id, self._now(), until=None, first=REFUSED_LAST, last=REFUSED_LAST, reason=reason)
         return False
 
