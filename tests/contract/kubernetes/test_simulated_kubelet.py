@@ -158,7 +158,7 @@ class TestExecuting:
         scratch.api.delete(f"{scratch.jobs}/{name}", propagationPolicy="Orphan")
         scratch.api.delete(scratch.pods, gracePeriodSeconds=0)
 
-        wait_until(lambda: not kubelet.is_executing(name), 60, "it is killed")
+        wait_until(lambda: not kubelet.is_executing(name), 20, "it is killed")
 
     def test_many(self, scratch: ScratchNamespace) -> None:
         """A hundred Jobs are over in seconds."""

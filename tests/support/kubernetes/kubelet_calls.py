@@ -60,8 +60,11 @@ class Calls:
                 await asyncio.sleep(AGAIN_SECONDS)
 
     def end_of(self, process: "subprocess.Popen[bytes]", mark: str) -> "asyncio.Future[int]":
-        """Its exit code, once nothing is left of its group, nor of what has the mark among its variables."""
-        return self._loop.run_in_executor(self._waiters, self._wait, process, mark)
+        """Its exit code, once nothing is left of its group, nor of what has the mark among its variables.
+
+        Who gives up waiting leaves the waiting itself alone, even if its thread did not begin: nobody else reaps.
+        """
+        return asyncio.shield(self._loop.run_in_executor(self._waiters, self._wait, process, mark))
 
     def _wait(self, process: "subprocess.Popen[bytes]", mark: str) -> int:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # its id stays taken until the rest is killed too
