@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import attrs
 
@@ -247,10 +247,17 @@ class Services:
             yield Request(tx=tx, now=self.now(), choose=random.choice)
 
 
+class Worker(Protocol):
+    """Something that works beside the requests."""
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+
+
 @contextmanager
-def running(services: Services) -> Generator[None]:
-    """Run *services* in the running event loop until the block ends."""
-    task = asyncio.get_running_loop().create_task(services.run(), name="services")
+def running(worker: Worker) -> Generator[None]:
+    """Run *worker* in the running event loop until the block ends."""
+    task = asyncio.get_running_loop().create_task(worker.run(), name=type(worker).__name__)
     try:
         yield
     finally:

@@ -17,6 +17,7 @@ from prefect.agent.entrypoints.server.http.gate import SECURITY_HEADERS, Hosts
 from prefect.agent.entrypoints.server.http.long_poll import WaitingRequests
 from prefect.agent.entrypoints.server.pages.changes import ChangeBell
 from prefect.agent.entrypoints.server.services import Routine, Services, running
+from prefect.agent.entrypoints.server.storage.checkpoints import Checkpoints
 from prefect.agent.entrypoints.server.storage.clock import utc_now
 from prefect.agent.entrypoints.server.storage.database import Database
 
@@ -58,7 +59,7 @@ class _CloudServer(uvicorn.Server):
 
     async def main_loop(self) -> None:
         """Answer requests, and run the services, until the server is asked to end."""
-        with running(self._services):
+        with running(self._services), running(Checkpoints(self._services.database)):
             await super().main_loop()
         self._waiting.close()
         self._changes.close()

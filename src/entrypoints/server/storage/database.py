@@ -283,6 +283,11 @@ class Database:
             self._lock.close()
             raise
 
+    @property
+    def changed_rows(self) -> int:
+        """How many rows were changed since the file was opened."""
+        return self._connection.total_changes
+
     @contextmanager
     def write(self) -> Generator[Tx]:
         """Open a transaction; commit it at the end of the block, or roll it back if the block raises."""

@@ -19,6 +19,9 @@ from prefect.agent.entrypoints.server.storage.private_files import (
 APPLICATION_ID: Final = 0x50434C44
 """SQLite's ``application_id`` of the databases of this program."""
 
+LONGEST_LOG: Final = 8_000
+"""Pages of SQLite's log, 4 KiB each, from which on a commit moves them into the database, if nobody else has."""
+
 _LOCK_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _log: Final = logging.getLogger(__name__)
@@ -65,6 +68,7 @@ def open_file(path: Path) -> sqlite3.Connection:
         _check_ours(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {LONGEST_LOG}")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA cache_size = -16000")
         migrate(connection, APPLICATION_ID)

@@ -1,10 +1,10 @@
 """The JSON Schema of the file of settings: made from the table, and true of what the agent reads."""
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jsonschema  # type: ignore[import-untyped] # it has no stubs
 import pytest
 
 from prefect.agent.entrypoints.settings.configuration import Configuration
@@ -37,14 +37,22 @@ def with_value(key: str, value: Any) -> dict[str, Any]:
     return found
 
 
+@cache
+def validator() -> Any:
+    """A program that knows JSON Schema; its import takes seconds, which the collection of all tests need not spend."""
+    from jsonschema import Draft202012Validator  # type: ignore[import-untyped] # noqa: PLC0415 - it has no stubs
+
+    return Draft202012Validator(schema())
+
+
 def is_valid(document: Any) -> bool:
-    """What a program that knows JSON Schema says."""
-    return bool(jsonschema.Draft202012Validator(schema()).is_valid(document))
+    """What that program says."""
+    return bool(validator().is_valid(document))
 
 
 def test_it_is_a_schema_with_every_kind() -> None:
     """By the rules of JSON Schema itself."""
-    jsonschema.Draft202012Validator.check_schema(schema())
+    validator().check_schema(schema())
     assert TYPES.keys() == EXAMPLES.keys() == {setting.kind for setting in SETTINGS}
 
 
