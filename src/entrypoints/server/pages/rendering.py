@@ -132,6 +132,8 @@ class _FormValues(Extension):
 
 def plain(text: str | None) -> Ready:
     """A text of others: long ones cut, control characters (ANSI, direction marks) made visible."""
+    if text and len(text) <= MAX_SHOWN and text.isascii() and text.isprintable():
+        return Ready(text)  # most are like this
     return Ready(escaped_lines(cut((text or "").replace("\r\n", "\n"), MAX_SHOWN)))
 
 
