@@ -12,10 +12,10 @@ import attrs
 
 from prefect.agent.domain.model.asked_agents import AskedAgent, busy
 from prefect.agent.domain.model.flow_runs import ClaimRecord, FlowRunId
+from prefect.agent.domain.model.giving_up import CANNOT_START, lacked
 from prefect.agent.domain.model.policy import REFUSES
 from prefect.agent.domain.model.run_facts import RunFacts, UnitFacts
 from prefect.agent.domain.model.units import Evidence, UnitStatus
-from prefect.agent.domain.wait_kinds import WaitKind
 from prefect.agent.domain.waiting import (
     ALIVE,
     FORGOTTEN,
@@ -31,30 +31,9 @@ from prefect.agent.domain.waiting import (
 )
 
 __all__ = [
-    "ALIVE", "CANNOT_START", "FORGOTTEN", "LATE", "NOT_STARTED", "AskedAgent", "Finding", "Hold", "Reference",
-    "RunFacts", "SeenAgent", "UnitFacts", "explain", "not_started", "reference", "span", "takes", "unknown_run",
+    "ALIVE", "FORGOTTEN", "LATE", "AskedAgent", "Finding", "Hold", "Reference", "RunFacts", "SeenAgent", "UnitFacts",
+    "explain", "reference", "span", "takes", "unknown_run",
 ]  # fmt: skip
-
-CANNOT_START: Final = "The flow run cannot be started"
-"""Begins the message of the state in which an agent leaves a run that it refuses."""
-
-NOT_STARTED: Final = "The flow run could not be started"
-"""Begins the message of the state in which an agent leaves a run whose unit it could not create in time."""
-
-
-def not_started(problem: str, kind: WaitKind) -> str:
-    """Return the message of that state: what was lacking, if it is known, and the problem in the platform's words."""
-    return f"{NOT_STARTED}{_for_lack(kind)}: {problem}"
-
-
-def _for_lack(kind: WaitKind) -> str:
-    return f" for lack of {kind.what}" if kind.what else ""
-
-
-def _lacked(message: str) -> WaitKind:
-    """Return what was lacking by a message of :func:`not_started`; older agents do not say."""
-    head, _, _ = message.removeprefix(NOT_STARTED).partition(":")
-    return next((kind for kind in WaitKind if head == _for_lack(kind)), WaitKind.UNKNOWN)
 
 
 @attrs.frozen
@@ -149,8 +128,9 @@ def _ended(facts: RunFacts) -> Finding:
             text=f"It is cancelled, and its flow version is archived. {state.message}".strip(),
             remedies=("create a run of the flow's latest version",),
         )
-    if state.message.startswith(NOT_STARTED):
-        remedies = (*_lacked(state.message).remedies, "when that is mended, create the run again")
+    lacking = lacked(state.message)
+    if lacking is not None:
+        remedies = (*lacking.remedies, "when that is mended, create the run again")
         return Finding(cause="gave-up", text=f"An agent gave up starting it. {state.message}", remedies=remedies)
     if not state.message.startswith(CANNOT_START):
         return Finding(cause="finished", stops=False, text=f"It has ended. {state.message}".strip())

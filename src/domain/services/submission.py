@@ -15,8 +15,8 @@ from prefect.agent.domain.errors import (
 )
 from prefect.agent.domain.model.demands import Demands, asked
 from prefect.agent.domain.model.ends import End, EndKind
-from prefect.agent.domain.model.explaining import CANNOT_START, not_started
 from prefect.agent.domain.model.flow_runs import Claimed, FlowRun, FlowRunId
+from prefect.agent.domain.model.giving_up import CANNOT_START, not_started
 from prefect.agent.domain.model.leases import is_expired
 from prefect.agent.domain.model.pauses import back_off
 from prefect.agent.domain.model.policy import OPEN, Policy, judge

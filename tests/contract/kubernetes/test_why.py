@@ -143,3 +143,22 @@ def test_an_agent_that_has_no_room_for_a_job_says_so(control_plane: ControlPlane
             assert found["remedies"] == ["end other runs, or raise the quota"]
         begun = [line for line in machine.log("ann").splitlines() if "| Cannot start flow run" in line]
         assert len(begun) <= 2, begun  # for the Job, and for the trial that looks for room
+
+
+@pytest.mark.usefixtures("kubelet")
+def test_a_run_whose_pod_could_not_start_says_what_was_lacking(control_plane: ControlPlane, tmp_path: Path) -> None:
+    """The agent gave it up; its last message has the kind for whoever asks later, without the cluster."""
+    ending = {"lab.test/ending": "image-error:ErrImagePull:no such image"}
+    template = {"spec": {"template": {"metadata": {"annotations": ending}}}}
+    config = {"type": "KubernetesRun", "image": "registry.test/flow:1", "labels": [], "job_template": template}
+    with kubernetes_harness(control_plane) as harness, machine_at(tmp_path) as machine:
+        place = ("--kubeconfig", harness.kubeconfig(), "--namespace", harness.namespace, "--start-trouble", "1")
+        machine.start("ann", platform=("kubernetes", *place))
+        run = machine.cloud.run(machine.cloud.flow(machine.cloud.project(), run_config=config))
+        wait_until(lambda: machine.cloud.state(run) == "Failed", 120, "the agent gives it up")
+
+        found = machine.why(run)["gave-up"]
+
+    assert found["stops"]
+    assert "could not start for lack of its image (ErrImagePull, no such image)" in found["text"]
+    assert found["remedies"][0] == "correct or push the image"

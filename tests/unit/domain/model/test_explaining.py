@@ -15,12 +15,12 @@ from prefect.agent.domain.model.explaining import (
     SeenAgent,
     UnitFacts,
     explain,
-    not_started,
     reference,
     span,
     unknown_run,
 )
 from prefect.agent.domain.model.flow_runs import ClaimRecord, FlowRunId
+from prefect.agent.domain.model.giving_up import not_started, unit_not_started
 from prefect.agent.domain.model.units import Evidence, Unit, UnitStatus
 from prefect.agent.domain.wait_kinds import WaitKind
 
@@ -233,14 +233,19 @@ MENDED = "when that is mended, create the run again"
 
 
 @pytest.mark.parametrize("kind", list(WaitKind))
-def test_a_run_that_an_agent_gave_up_says_what_was_lacking(kind: WaitKind) -> None:
+@pytest.mark.parametrize("has_unit", [True, False])
+def test_a_run_that_an_agent_gave_up_says_what_was_lacking(kind: WaitKind, has_unit: bool) -> None:
     """The state's message carries the kind from one agent to the next, in words for people."""
-    message = not_started("a: b", kind)
+    evidence = Evidence(reason="a: b", message="(c)", wait_kind=kind)
+    message = unit_not_started("unit-1", evidence) if has_unit else not_started("a: b", kind)
 
     (found, *_) = explain(facts("Failed", message))
 
-    assert message.startswith("The flow run could not be started")
-    assert message.endswith(": a: b")
+    lack = f" for lack of {kind.what}" if kind.what else ""
+    assert message in {
+        f"The unit of execution unit-1 could not start{lack} (a: b, (c))",
+        f"The flow run could not be started{lack}: a: b",
+    }
     assert (found.cause, found.text) == ("gave-up", f"An agent gave up starting it. {message}")
     assert found.remedies == (*kind.remedies, MENDED)
 
@@ -252,6 +257,7 @@ def test_a_run_that_an_agent_gave_up_says_what_was_lacking(kind: WaitKind) -> No
         "The flow run could not be started",
         "The flow run could not be started for lack of weather: it rains",
         "The flow run could not be started: for lack of its image: x",
+        "The unit of execution unit-1 could not start (ImagePullBackOff, no such image)",
     ],
 )
 def test_a_run_that_an_agent_of_another_version_gave_up(message: str) -> None:
