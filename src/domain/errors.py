@@ -5,6 +5,8 @@ Adapters translate their vendor's exceptions into these, always ``from`` the ori
 must grant something; *OutcomeUnknown* - look before repeating.
 """
 
+from prefect.agent.domain.wait_kinds import WaitKind
+
 
 class AgentError(Exception):
     """Every error of this package derives from this one, which is never raised itself."""
@@ -79,7 +81,22 @@ class PlatformError(AgentError):
 
 
 class PlatformUnavailable(PlatformError, Unavailable):
-    """The platform did not answer, or lacks something that comes back. The same call may work later."""
+    """The platform did not answer, or lacks something that comes back. The same call may work later.
+
+    Attributes:
+        wait_kind: What a new unit waits for because of it, as far as the adapter knows.
+    """
+
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, wait_kind: WaitKind = WaitKind.UNKNOWN
+    ) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.wait_kind = wait_kind
+
+
+def wait_kind_of(problem: BaseException) -> WaitKind:
+    """Return what a new unit waits for because of *problem*; ``UNKNOWN`` if the error does not say."""
+    return problem.wait_kind if isinstance(problem, PlatformUnavailable) else WaitKind.UNKNOWN
 
 
 class CreateBlocked(PlatformUnavailable):
@@ -97,8 +114,9 @@ class CreateBlocked(PlatformUnavailable):
         patience: float | None = None,
         needs_room: bool = False,
         retry_after: float | None = None,
+        wait_kind: WaitKind = WaitKind.UNKNOWN,
     ) -> None:
-        super().__init__(message, retry_after=retry_after)
+        super().__init__(message, retry_after=retry_after, wait_kind=wait_kind)
         self.patience, self.needs_room = patience, needs_room
 
 

@@ -79,6 +79,7 @@ from prefect.agent.domain.model.states import Outcome, Phase, State
 from prefect.agent.domain.model.submissions import PlatformTraits, Submission, Workload
 from prefect.agent.domain.model.units import Evidence, Owner, Unit, UnitStatus, unit_name
 from prefect.agent.domain.model.variable_names import is_reserved, plain_name
+from prefect.agent.domain.wait_kinds import WaitKind
 from prefect.agent.domain.waiting import WaitFacts
 from prefect.agent.ports.clock import Clock, Wake
 from prefect.agent.ports.cloud_api import AgentIdentity, Changes, ClaimRequest, CloudApi, LogLine, Tenant
@@ -176,6 +177,7 @@ __all__ = [
     "UniversalRun",
     "UnusableRunConfig",
     "WaitFacts",
+    "WaitKind",
     "Wake",
     "Workload",
     "is_reserved",

@@ -65,13 +65,15 @@ class ExecutionPlatform(abc.ABC):
     in another way (a template), leave out those whose names are ``is_reserved(name, submission.reserved)``: they decide
     where the flow run's process sends its key.
 
-    Units that wait. ``create`` may return a unit that the platform has accepted but does not execute yet: its status
-    is ``PENDING``. While it waits, ``Unit.evidence`` names the reason, as far as the platform knows it; the agent
-    writes that into the run's log. If the platform finds that the unit cannot start by itself any more, it sets
-    ``Unit.hopeless_at``: from that time on the agent stops the unit and reports its run as Failed, with the evidence.
-    A ``PENDING`` unit without ``hopeless_at`` is waited for without a limit. A unit that executes or has ended is never
-    hopeless. ``CREATED`` is only for a unit that was made but not started, because its agent ended in between:
-    creating it again starts it.
+    Units that wait. ``create`` may return a unit that the platform has accepted but does not execute yet: its status is
+    ``PENDING``. While it waits, ``Unit.evidence`` names the reason, as far as the platform knows it; the agent writes
+    that into the run's log. ``Evidence.wait_kind`` says what kind of wait it is: the agent never reads reasons and
+    messages, and says what to do by the kind, or by ``Evidence.remedies`` where the platform has its own words or a
+    command for it. Without a kind (``WaitKind.UNKNOWN``) people see reason and message alone. If the platform finds
+    that the unit cannot start by itself any more, it sets ``Unit.hopeless_at``: from that time on the agent stops the
+    unit and reports its run as Failed, with the evidence. A ``PENDING`` unit without ``hopeless_at`` is waited for
+    without a limit. A unit that executes or has ended is never hopeless. ``CREATED`` is only for a unit that was made
+    but not started, because its agent ended in between: creating it again starts it.
 
     "Cannot look" is never "is not there". A method says that a unit is absent, has ended or was never started only if
     the platform has said so. Without an answer, with an unreadable answer, or out of file descriptors it raises:
@@ -84,7 +86,8 @@ class ExecutionPlatform(abc.ABC):
       tries again for ``--start-patience`` seconds, then exits with code 75. Later it claims no flow runs until
       :meth:`check` passes. A failed :meth:`create` is repeated within the create deadline (120 seconds), not before
       ``retry_after``; it may have taken effect, so a later sweep looks for the unit. A failed :meth:`stop` or
-      :meth:`remove` is repeated by a later sweep.
+      :meth:`remove` is repeated by a later sweep. From :meth:`prepare` and :meth:`create` it may carry a ``wait_kind``:
+      what the unit to be created waits for.
     - ``CreateBlocked``, a ``PlatformUnavailable`` that :meth:`create` and :meth:`check` may raise: the platform
       answers, nothing was created, and nothing will be until something comes back (room in a quota). The agent claims
       nothing meanwhile and hands the claim back, so that another agent may take it. After ``patience`` seconds the run

@@ -9,6 +9,7 @@ from docker.errors import APIError, DockerException
 from prefect.agent.adapters.bounded_json import BeyondBounds
 from prefect.agent.adapters.problems import why
 from prefect.agent.domain.errors import PlatformError, PlatformForbidden, PlatformUnavailable, SubmissionRefused
+from prefect.agent.domain.wait_kinds import WaitKind
 
 RAISED: Final = (DockerException, requests.RequestException, OSError)
 """All errors that the SDK raises for reasons other than bugs."""
@@ -141,7 +142,7 @@ def pull_problem(image: str, said: str, *, status: int = 500, doubt: str = "") -
             f"the image {image!r} cannot be pulled: {full}. "
             "Check its name, and that the agent's Docker engine has access to it (docker login)"
         )
-    return PlatformUnavailable(f"cannot pull the image {image!r} now: {full}")
+    return PlatformUnavailable(f"cannot pull the image {image!r} now: {full}", wait_kind=WaitKind.IMAGE)
 
 
 def _causes(problem: BaseException) -> Iterator[BaseException]:

@@ -21,6 +21,7 @@ from prefect.agent.domain.model.demands import Demands
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.images import image_reference
 from prefect.agent.domain.model.policy import OPEN, judge
+from prefect.agent.domain.wait_kinds import WaitKind
 from prefect.agent.ports import events
 from prefect.agent.ports.events import EventSink
 
@@ -211,7 +212,8 @@ class ImageAbsent(Exception):
 def absent(image: str, *, pulled: bool) -> Exception:
     """Return the error for an image that the engine does not have when it creates a container."""
     if pulled:
-        return PlatformUnavailable(f"the image {image!r} was deleted from the engine right after it was pulled")
+        text = f"the image {image!r} was deleted from the engine right after it was pulled"
+        return PlatformUnavailable(text, wait_kind=WaitKind.IMAGE)
     return SubmissionRefused(
         f"this agent's Docker engine does not have the image {image!r}, and the agent does not pull it: it never pulls "
         f"names without a '/', or any image with --no-pull. Run 'docker pull {image}' there, or name the registry"

@@ -14,6 +14,7 @@ from prefect.agent.domain.errors import PlatformUnavailable, UnitNameTaken
 from prefect.agent.domain.model.demands import Demands
 from prefect.agent.domain.model.submissions import PlatformTraits, Submission
 from prefect.agent.domain.model.units import Evidence, Unit, UnitStatus
+from prefect.agent.domain.wait_kinds import WaitKind
 from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.platform import TEXT_LIMIT, output_tail
 
@@ -163,7 +164,16 @@ class InMemoryPlatform(FalliblePlatform):
             unit = self._place.units[name]
             self._put(attrs.evolve(unit, status=UnitStatus.RUNNING, evidence=None, hopeless_at=None))
 
-    def wait(self, name: str, reason: str, message: str = "", hopeless_at: datetime | None = None) -> None:
+    def wait(
+        self,
+        name: str,
+        reason: str,
+        message: str = "",
+        hopeless_at: datetime | None = None,
+        *,
+        kind: WaitKind = WaitKind.UNKNOWN,
+        remedies: tuple[str, ...] = (),
+    ) -> None:
         """Set what a pending unit waits for, and from when on its start is not expected any more.
 
         A name that has no unit yet gets one that waits like this.
@@ -172,7 +182,8 @@ class InMemoryPlatform(FalliblePlatform):
             ValueError: The unit does not wait any more.
         """
         with self._place.changed:
-            evidence, unit = Evidence(reason=reason, message=message), self._place.units.get(name)
+            evidence = Evidence(reason=reason, message=message, wait_kind=kind, remedies=remedies)
+            unit = self._place.units.get(name)
             if unit is None:
                 self._place.waits[name] = (evidence, hopeless_at)
             elif unit.status is UnitStatus.PENDING:

@@ -16,6 +16,7 @@ from prefect.agent.domain.errors import (
     PlatformUnavailable,
     SubmissionRefused,
 )
+from prefect.agent.domain.wait_kinds import WaitKind
 
 _MISSING: Final = re.compile(
     r'cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)" in API group "(?P<group>[^"]*)"'
@@ -136,7 +137,7 @@ def translate_submission(problem: Exception, *, server: str, doing: str) -> Plat
             return translate(problem, server=server, doing=doing)
         if any(word in said for word in _FULL):
             said = f"the namespace's quota has no room to {doing}: {said}"
-            return CreateBlocked(said, needs_room=True, retry_after=5)
+            return CreateBlocked(said, needs_room=True, retry_after=5, wait_kind=WaitKind.QUOTA)
         if _ENDING in said:
             return PlatformUnavailable(f"cannot {doing}: {said}")
     return SubmissionRefused(f"Kubernetes refuses to {doing}: {said}{_causes(problem)}")

@@ -291,6 +291,7 @@ class KubernetesPlatform(ExecutionPlatform):
                 patience=self._patience.start,
                 needs_room=blocked.needs_room,
                 retry_after=blocked.retry_after,
+                wait_kind=blocked.wait_kind,
             ) from blocked
 
     def _secret_for(self, submission: Submission) -> SecretReference | None:

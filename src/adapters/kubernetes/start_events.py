@@ -10,6 +10,7 @@ from typing import Final
 from prefect.agent.adapters.kubernetes.facts import EventFacts, JobFacts, PodFacts
 from prefect.agent.adapters.kubernetes.mirror import now
 from prefect.agent.adapters.kubernetes.units import by_age
+from prefect.agent.adapters.kubernetes.waits import waits
 from prefect.agent.domain.model.pacing import TokenBucket
 from prefect.agent.domain.model.units import Evidence
 
@@ -62,7 +63,7 @@ class StartEvents:
             about = by_age(pods)[-1].uid if pods else job.uid
             warnings = [each for each in self._ask(job.namespace, about) if each.type == "Warning"]
             if warnings:
-                self._keep(job.uid, Evidence(reason=warnings[-1].reason, message=warnings[-1].message))
+                self._keep(job.uid, waits(warnings[-1].reason, warnings[-1].message))
             elif age >= SLOW_START and self._known(job.uid) is None:
                 self._keep(job.uid, Evidence(reason="Slow", message="Kubernetes does not report what it waits for"))
         return self._known(job.uid)

@@ -8,15 +8,10 @@ from typing import Final
 import attrs
 
 from prefect.agent.adapters.kubernetes.facts import Condition, ContainerFacts, JobFacts, PodFacts
+from prefect.agent.adapters.kubernetes.waits import HOPELESS_IMAGES, IMAGE_ERRORS, NO_QUOTA, suspended, waits
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.units import Evidence, Unit, UnitStatus
 
-HOPELESS_IMAGES: Final = frozenset({"InvalidImageName", "ErrImageNeverPull"})
-"""Reasons of a waiting container that do not pass by waiting."""
-
-IMAGE_ERRORS: Final = frozenset(
-    {"ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed"}
-)
 RESTARTED: Final = "CrashLoopBackOff"
 """Reason of a waiting container that has started before; the template decides how often it may start again."""
 
@@ -65,7 +60,7 @@ def unit(
     if alive is None:
         return _without_pod(made, job, patience, said)
     if _lacks_its_secret(job, alive):
-        return attrs.evolve(made, status=UnitStatus.CREATED, evidence=_waiting_evidence(alive))
+        return attrs.evolve(made, status=UnitStatus.CREATED, evidence=_secret_to_come(alive))
     if not alive.has_begun:
         evidence = _waiting_evidence(alive) or said
         hopeless_at = None if evidence is None else _hopeless_at(alive, patience)
@@ -125,10 +120,10 @@ def _made(job: JobFacts) -> Unit:
 
 def _without_pod(made: Unit, job: JobFacts, patience: Patience, said: Evidence | None) -> Unit:
     if job.is_suspended:
-        return attrs.evolve(made, evidence=Evidence(reason="Suspended", message="its Job was suspended externally"))
+        return attrs.evolve(made, evidence=suspended(job))
     if said is None:
         return made
-    forbidden = said.reason == "FailedCreate" and FORBIDS.search(said.message) and "exceeded quota" not in said.message
+    forbidden = said.reason == "FailedCreate" and FORBIDS.search(said.message) and NO_QUOTA not in said.message
     seconds = patience.trouble if forbidden else patience.start
     return attrs.evolve(made, evidence=said, hopeless_at=_later(job.created_at, seconds))
 
@@ -144,12 +139,14 @@ def _lacks_its_secret(job: JobFacts, pod: PodFacts) -> bool:
     )
 
 
+def _secret_to_come(pod: PodFacts) -> Evidence:
+    """Return the evidence of a pod without its Secret: no kind of wait, since creating the unit again mends it."""
+    return Evidence() if pod.waiting is None else Evidence(reason=pod.waiting.reason, message=pod.waiting.message)
+
+
 def _waiting_evidence(pod: PodFacts) -> Evidence | None:
-    if pod.waiting is not None:
-        return Evidence(reason=pod.waiting.reason, message=pod.waiting.message)
-    if pod.unscheduled is not None:
-        return Evidence(reason=pod.unscheduled.reason, message=pod.unscheduled.message)
-    return None
+    why = pod.waiting or pod.unscheduled
+    return None if why is None else waits(why.reason, why.message)
 
 
 def _hopeless_at(pod: PodFacts, patience: Patience) -> datetime | None:

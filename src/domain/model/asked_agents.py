@@ -7,11 +7,25 @@ import attrs
 
 from prefect.agent.domain.labels import labels_match
 from prefect.agent.domain.model.flow_runs import FlowRunId
+from prefect.agent.domain.wait_kinds import WaitKind
 from prefect.agent.domain.waiting import ALIVE, Finding, WaitFacts, start_an_agent, takes
 
 HEALTHY: Final = "healthy"
 PAUSED: Final = "paused"
 STOPPING: Final = "stopping"
+
+
+@attrs.frozen(kw_only=True)
+class Start:
+    """The start of a flow run that an agent has claimed.
+
+    Attributes:
+        problem: What it waits to pass; empty if there was none yet.
+        wait_kind: What the unit waits for because of it.
+    """
+
+    problem: str = ""
+    wait_kind: WaitKind = WaitKind.UNKNOWN
 
 
 @attrs.frozen(kw_only=True)
@@ -25,8 +39,7 @@ class AskedAgent:
         reason: Why it is unhealthy; empty if it is not.
         units: How many units it counts as alive, those that it starts now included.
         limit: How many there may be; None for any number.
-        starting: Ids of the flow runs that it has claimed and creates units for, each with the problem that it waits to
-            pass; empty if there was none yet.
+        starting: Ids of the flow runs that it has claimed and creates units for, each with how far its start is.
         declined: Ids of the flow runs that it has read and leaves alone, each with the reason.
         silence: Why it did not answer; then only *where* is known. Empty if it did.
     """
@@ -39,7 +52,7 @@ class AskedAgent:
     reason: str = ""
     units: int = 0
     limit: int | None = None
-    starting: Mapping[str, str] = attrs.field(factory=dict)
+    starting: Mapping[str, Start] = attrs.field(factory=dict)
     declined: Mapping[str, str] = attrs.field(factory=dict)
     silence: str = ""
 

@@ -12,7 +12,7 @@ import attrs
 
 from prefect.agent.domain.model.asked_agents import AskedAgent, busy
 from prefect.agent.domain.model.flow_runs import ClaimRecord, FlowRunId
-from prefect.agent.domain.model.pending import wait_of
+from prefect.agent.domain.model.giving_up import CANNOT_START, lacked
 from prefect.agent.domain.model.policy import REFUSES
 from prefect.agent.domain.model.run_facts import RunFacts, UnitFacts
 from prefect.agent.domain.model.units import Evidence, UnitStatus
@@ -31,15 +31,9 @@ from prefect.agent.domain.waiting import (
 )
 
 __all__ = [
-    "ALIVE", "CANNOT_START", "FORGOTTEN", "LATE", "NOT_STARTED", "AskedAgent", "Finding", "Hold", "Reference",
-    "RunFacts", "SeenAgent", "UnitFacts", "explain", "reference", "span", "takes", "unknown_run",
+    "ALIVE", "FORGOTTEN", "LATE", "AskedAgent", "Finding", "Hold", "Reference", "RunFacts", "SeenAgent", "UnitFacts",
+    "explain", "reference", "span", "takes", "unknown_run",
 ]  # fmt: skip
-
-CANNOT_START: Final = "The flow run cannot be started"
-"""Begins the message of the state in which an agent leaves a run that it refuses."""
-
-NOT_STARTED: Final = "The flow run could not be started"
-"""Begins the message of the state in which an agent leaves a run whose unit it could not create in time."""
 
 
 @attrs.frozen
@@ -134,9 +128,9 @@ def _ended(facts: RunFacts) -> Finding:
             text=f"It is cancelled, and its flow version is archived. {state.message}".strip(),
             remedies=("create a run of the flow's latest version",),
         )
-    if state.message.startswith(NOT_STARTED):
-        wait = wait_of(Evidence(message=state.message))
-        remedies = (*(wait.remedies if wait else ()), "when that is mended, create the run again")
+    lacking = lacked(state.message)
+    if lacking is not None:
+        remedies = (*lacking.remedies, "when that is mended, create the run again")
         return Finding(cause="gave-up", text=f"An agent gave up starting it. {state.message}", remedies=remedies)
     if not state.message.startswith(CANNOT_START):
         return Finding(cause="finished", stops=False, text=f"It has ended. {state.message}".strip())
@@ -212,14 +206,12 @@ def _starting(
     agent = next((each for each in asked if run_id in each.starting), None)
     if agent is None or (seen is not None and seen.unit is not None):
         return None
-    what, problem = f"The agent {agent.name} ({agent.where})", agent.starting[run_id]
-    if not problem:
+    what, start = f"The agent {agent.name} ({agent.where})", agent.starting[run_id]
+    if not start.problem:
         return Finding(cause="unit-starting", stops=False, text=f"{what} creates its unit {claim.unit} now.")
-    wait = wait_of(Evidence(message=problem))
-    text = (
-        f"Its unit {claim.unit} waits {f'for {wait.what}' if wait else 'to be created'}. {what} tries again: {problem}"
-    )
-    return Finding(cause="unit-pending", text=text, remedies=wait.remedies if wait else ())
+    waits = start.wait_kind.waits("to be created")
+    text = f"Its unit {claim.unit} {waits}. {what} tries again: {start.problem}"
+    return Finding(cause="unit-pending", text=text, remedies=start.wait_kind.remedies)
 
 
 def _kind(identity: str) -> str:
@@ -254,10 +246,9 @@ def _unit(facts: RunFacts, claim: ClaimRecord, seen: UnitFacts | None, since: ti
             remedies=start_an_agent(facts.wait),
         )
     if unit.status in {UnitStatus.PENDING, UnitStatus.CREATED}:
-        why = unit.evidence or "the platform does not say for what"
-        wait = wait_of(unit.evidence) if unit.evidence else None
-        text = f"Its unit {claim.unit} waits {f'for {wait.what}' if wait else 'to start'}: {why}."
-        return Finding(cause="unit-pending", text=text, remedies=wait.remedies if wait else ())
+        said = unit.evidence or Evidence(message="the platform does not say for what")
+        text = f"Its unit {claim.unit} {said.wait_kind.waits()}: {said}."
+        return Finding(cause="unit-pending", text=text, remedies=said.what_to_do)
     is_late = facts.state.is_claimed and since > LATE
     text = f"Its unit {claim.unit} executes ({unit.info})."
     if is_late:

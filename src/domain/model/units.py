@@ -11,6 +11,7 @@ from typing import Final
 import attrs
 
 from prefect.agent.domain.model.flow_runs import Attempt, FlowRunId
+from prefect.agent.domain.wait_kinds import WaitKind
 
 UNIT_NAME_LIMIT: Final = 63
 """Longest DNS-1123 label (RFC 1123 section 2.1), the strictest rule of any platform."""
@@ -85,17 +86,26 @@ class UnitStatus(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class Evidence:
-    """Evidence says how a unit ended, in terms that a person can act on.
+    """Evidence says how a unit ended, or what it waits for, in terms that a person can act on.
 
     Attributes:
         exit_code: Exit code of the unit's main process, if it had one.
-        reason: One word where the platform has one (``OOMKilled``, ``ImagePullBackOff``).
+        reason: The platform's own word, if it has one, for people: ``OOMKilled``, ``ImagePullBackOff``. Never compared
+            with anything, except to tell one wait of a unit from the next.
         message: A sentence.
+        wait_kind: What a unit that has not started waits for; set by the adapter that reads it.
+        remedies: What to do about the wait in the platform's own words, for example a command; one of them is enough.
+            They stand in place of ``wait_kind.remedies``, which are said if there are none.
+
+    Raises:
+        TypeError: The kind is not a :class:`WaitKind`.
     """
 
     exit_code: int | None = None
     reason: str = ""
     message: str = ""
+    wait_kind: WaitKind = attrs.field(default=WaitKind.UNKNOWN, validator=attrs.validators.instance_of(WaitKind))
+    remedies: tuple[str, ...] = ()
 
     @classmethod
     def of_exit_code(cls, code: int, *, reason: str = "", message: str = "") -> "Evidence":
@@ -108,6 +118,11 @@ class Evidence:
         if code in SIGNAL_CODES:
             return cls(exit_code=code, reason="Killed", message=message or f"ended by signal {code - 128}")
         return cls(exit_code=code, reason=(reason or "Error") if code else "", message=message)
+
+    @property
+    def what_to_do(self) -> tuple[str, ...]:
+        """What to do about the wait: in the platform's words if it has any, else in those of the kind."""
+        return self.remedies or self.wait_kind.remedies
 
     def __str__(self) -> str:
         parts = [

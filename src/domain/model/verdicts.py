@@ -12,6 +12,7 @@ import attrs
 
 from prefect.agent.domain.model.ends import EndKind
 from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId, SimpleAttempt
+from prefect.agent.domain.model.giving_up import unit_not_started
 from prefect.agent.domain.model.leases import waits_for_its_unit
 from prefect.agent.domain.model.units import Unit, UnitStatus, unit_name
 
@@ -182,8 +183,7 @@ def judge_hopeless(unit: Unit, run: FlowRun | None) -> Conclusion:
     if run.state.is_cancelling:
         return ReportCancelled(unit)
     if run.state.is_running or run.state.is_claimed:
-        reason = f"The unit of execution {unit.name} could not start ({unit.evidence or 'no evidence'})"
-        return ReportFailed(unit, reason)
+        return ReportFailed(unit, unit_not_started(unit.name, unit.evidence))
     return Settled(unit)
 
 

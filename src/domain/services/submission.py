@@ -11,11 +11,12 @@ from prefect.agent.domain.errors import (
     PlatformUnavailable,
     SubmissionRefused,
     asked_to_wait,
+    wait_kind_of,
 )
 from prefect.agent.domain.model.demands import Demands, asked
 from prefect.agent.domain.model.ends import End, EndKind
-from prefect.agent.domain.model.explaining import CANNOT_START, NOT_STARTED
 from prefect.agent.domain.model.flow_runs import Claimed, FlowRun, FlowRunId
+from prefect.agent.domain.model.giving_up import CANNOT_START, not_started
 from prefect.agent.domain.model.leases import is_expired
 from prefect.agent.domain.model.pauses import back_off
 from prefect.agent.domain.model.policy import OPEN, Policy, judge
@@ -151,7 +152,7 @@ class CreateUnit:
             return self._say_created(run, unit, since=self.clock.monotonic() - self.deadline)
         if isinstance(problem, PlatformForbidden):
             raise problem
-        raise StartOverdue(str(problem)) from problem
+        raise StartOverdue(str(problem), wait_kind=problem.wait_kind) from problem
 
     def _create(self, run: FlowRun, submission: Submission) -> Unit:
         if not self.gate.is_open and not self.gate.check():
@@ -169,7 +170,7 @@ class CreateUnit:
             raise
         except PlatformUnavailable as problem:
             self.gate.check()
-            raise UnitInDoubt(str(problem), retry_after=problem.retry_after) from problem
+            raise UnitInDoubt(str(problem), retry_after=problem.retry_after, wait_kind=problem.wait_kind) from problem
         if self._has_expired(run):
             self._stop_if_not_ours(run, unit)
         return unit
@@ -187,7 +188,8 @@ class CreateUnit:
         waited = self._waits.seconds(run.id, self.clock.monotonic())
         if problem.patience is not None and waited >= problem.patience:
             self._waits.forget(run.id)
-            raise StartOverdue(f"it waited for {waited:.0f} s: {problem}") from problem
+            message = f"it waited for {waited:.0f} s: {problem}"
+            raise StartOverdue(message, wait_kind=problem.wait_kind) from problem
 
     def _say_created(self, run: FlowRun, unit: Unit, *, since: float) -> Unit:
         """Note the unit, and say how long it took since the first try and since the run was due."""
@@ -244,7 +246,7 @@ class CreateUnit:
 
     def _say_retried(self, run: FlowRun, problem: Exception) -> None:
         message = f"Cannot start flow run {run.title} yet: {problem}"
-        fields = {**_fields(run), "problem": str(problem)}
+        fields = {**_fields(run), "problem": str(problem), "wait_kind": wait_kind_of(problem).value}
         self.tell(Event(name=events.UNIT_RETRIED, level="WARNING", message=message, fields=fields))
 
 
@@ -304,7 +306,7 @@ class StartFlowRun:
         except SubmissionRefused as refusal:
             return self._fail(claimed, f"{CANNOT_START}: {refusal}")
         except (Exception, SystemExit) as problem:  # noqa: BLE001 - a user's deploy_flow may raise anything
-            return self._fail(claimed, f"{NOT_STARTED}: {str(problem) or repr(problem)}")
+            return self._fail(claimed, not_started(str(problem) or repr(problem), wait_kind_of(problem)))
         self.outbox.log(run.id, f"Submitted for execution: {info or unit}")
         self.work.note_start(unit, self.clock.monotonic())
         return True

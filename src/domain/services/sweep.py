@@ -11,7 +11,7 @@ from prefect.agent.domain.model.explaining import span
 from prefect.agent.domain.model.flow_runs import FlowRun, FlowRunId
 from prefect.agent.domain.model.leases import waits_for_its_unit
 from prefect.agent.domain.model.settings import AgentSettings
-from prefect.agent.domain.model.units import Owner, Unit, UnitStatus
+from prefect.agent.domain.model.units import Evidence, Owner, Unit, UnitStatus
 from prefect.agent.domain.model.verdicts import (
     Conclusion,
     LookAgain,
@@ -262,14 +262,17 @@ class Sweep:
         self.outbox.end(End(run_id=run.id, unit=run.claim.unit, kind=kind, message=message))
 
     def _report_wait(self, unit: Unit) -> None:
-        reason = unit.evidence.reason if unit.evidence else ""
+        evidence = unit.evidence or Evidence()
+        reason = evidence.reason
         said = self._waits_reported.setdefault(unit.name, set())
         if reason in said:
             return
         said.add(reason)
-        doing = "waits to start" if unit.status is UnitStatus.PENDING else "may not end by itself"
-        message = f"{unit.name} {doing}: {unit.evidence}"
+        is_pending = unit.status is UnitStatus.PENDING
+        message = f"{unit.name} {evidence.wait_kind.waits() if is_pending else 'may not end by itself'}: {evidence}"
         fields = {"flow_run_id": unit.flow_run_id, "unit": unit.name, "reason": reason}
+        if is_pending:
+            fields["wait_kind"] = evidence.wait_kind.value
         self.tell(Event(name=events.UNIT_WAITS, level="WARNING", message=message, fields=fields))
         self.outbox.log(unit.flow_run_id, message, "WARNING")
 

@@ -11,16 +11,25 @@ from typing import Any, Final
 
 import attrs
 
-from prefect.agent.domain.model.asked_agents import AskedAgent
+from prefect.agent.domain.model.asked_agents import AskedAgent, Start
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.model.units import Unit
 from prefect.agent.domain.secrets import Mask
 from prefect.agent.domain.services.outbox import Outbox
 from prefect.agent.domain.services.work_in_hand import WorkInHand
 from prefect.agent.domain.texts import MAX_NAME
+from prefect.agent.domain.wait_kinds import WaitKind
 from prefect.agent.entrypoints.runtime.health import Health
 from prefect.agent.entrypoints.runtime.meter import Meter
-from prefect.agent.entrypoints.runtime.stories import MOMENTS, SETTLED, continued, phases, remedy_for, shown_text
+from prefect.agent.entrypoints.runtime.stories import (
+    MOMENTS,
+    SETTLED,
+    continued,
+    phases,
+    remedy_for,
+    shown_kind,
+    shown_text,
+)
 from prefect.agent.ports import events
 from prefect.agent.ports.clock import Clock
 from prefect.agent.ports.events import Event
@@ -134,7 +143,7 @@ class StatusBoard:
         }
 
     def _unit(self, unit: Unit, run: Mapping[str, Any]) -> Mapping[str, Any]:
-        waits_for = str(unit.evidence) if unit.evidence and not unit.status.has_ended else None
+        waits = None if unit.status.has_ended else unit.evidence
         return {
             "name": unit.name,
             "flow_run_id": unit.flow_run_id,
@@ -143,7 +152,8 @@ class StatusBoard:
             "status": unit.status.value,
             "since": unit.created_at.isoformat() if unit.created_at else None,
             "info": shown_text(self.mask(unit.info)),
-            "waits_for": None if waits_for is None else shown_text(self.mask(waits_for)),
+            "waits_for": None if waits is None else shown_text(self.mask(str(waits))),
+            "wait_kind": None if waits is None else shown_kind(waits.wait_kind),
         }
 
     def _note_run(self, run_id: str, event: Event) -> None:
@@ -184,9 +194,7 @@ def described(document: Any, where: str) -> AskedAgent:
             state=str(document["status"]),
             reason=str(document["reason"] or ""),
             units=int(slots["alive"]) + int(slots["starting"]),
-            starting={
-                str(run["flow_run_id"]): str(run.get("problem") or "") for run in document["runs"] if _starts(run)
-            },
+            starting={str(run["flow_run_id"]): _start(run) for run in document["runs"] if _starts(run)},
             declined={str(run["flow_run_id"]): str(run["reason"]) for run in document.get("declined", ())},
             limit=None if slots["limit"] is None else int(slots["limit"]),
         )
@@ -196,6 +204,11 @@ def described(document: Any, where: str) -> AskedAgent:
 
 def _starts(run: Mapping[str, Any]) -> bool:
     return run["stage"] in {"starting", "retrying"}
+
+
+def _start(run: Mapping[str, Any]) -> Start:
+    """Agents of earlier versions say no kind."""
+    return Start(problem=str(run.get("problem") or ""), wait_kind=WaitKind(run.get("wait_kind")))
 
 
 def _step(facts: Mapping[str, Any]) -> dict[str, Any]:

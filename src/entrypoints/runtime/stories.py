@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from prefect.agent.domain.texts import MAX_NAME, cut, escaped_lines, readable_name
+from prefect.agent.domain.wait_kinds import WaitKind
 from prefect.agent.ports import events
 from prefect.agent.ports.events import Event
 
@@ -55,6 +56,11 @@ def shown_text(text: str) -> str:
     return escaped_lines(cut(text, LONGEST_TEXT))
 
 
+def shown_kind(kind: WaitKind) -> str | None:
+    """Return the kind of a wait as a document has it: null if it is not known."""
+    return None if kind is WaitKind.UNKNOWN else kind.value
+
+
 def continued(story: Mapping[str, Any], event: Event, at: datetime) -> dict[str, Any]:
     """The story after *event*, which is one of ``MOMENTS`` and names the run.
 
@@ -74,6 +80,7 @@ def continued(story: Mapping[str, Any], event: Event, at: datetime) -> dict[str,
         run["duration_s"] = event.fields["duration_s"]
     run["message"] = shown_text(event.message)
     run["problem"] = shown_text(str(event.fields["problem"])) if "problem" in event.fields else None
+    run["wait_kind"] = shown_kind(WaitKind(event.fields.get("wait_kind")))
     return run
 
 
@@ -118,5 +125,6 @@ _CHECKS: Final = {
 
 
 def remedy_for(event: Event) -> str | None:
-    """What helps: what the event's message says is to be done, or what finds its cause."""
-    return remedy_of(shown_text(event.message)) or _CHECKS.get(event.name)
+    """What helps: what the event's message says is to be done, or its kind of wait, or what finds its cause."""
+    of_kind = "; or ".join(WaitKind(event.fields.get("wait_kind")).remedies)
+    return remedy_of(shown_text(event.message)) or of_kind or _CHECKS.get(event.name)

@@ -14,8 +14,10 @@ import pytest
 
 from prefect.agent import Agent
 from prefect.agent.adapters.process import ProcessPlatform
+from prefect.agent.domain.errors import PlatformUnavailable
 from prefect.agent.domain.model.submissions import Submission
 from prefect.agent.domain.model.units import Unit
+from prefect.agent.domain.wait_kinds import WaitKind
 from support.embedded import Json, task_run
 from support.fault_proxy import FaultProxy, dated
 from support.waiting import wait_until
@@ -213,7 +215,7 @@ class Failing(Agent):
 
     def deploy_flow(self, flow_run: object) -> str:
         """Fail as a platform does."""
-        raise RuntimeError("cannot pull the image 'x:1': no such host")
+        raise PlatformUnavailable("cannot pull the image 'x:1': no such host", wait_kind=WaitKind.IMAGE)
 
 
 def test_a_run_that_an_agent_gave_up(cloud: Cloud, tmp_path: Path) -> None:
@@ -226,7 +228,8 @@ def test_a_run_that_an_agent_gave_up(cloud: Cloud, tmp_path: Path) -> None:
     found = why(cloud, tmp_path, run)["gave-up"]
 
     assert found["stops"]
-    assert found["text"].endswith("could not be started: cannot pull the image 'x:1': no such host")
+    lacking = "could not be started for lack of its image: cannot pull the image 'x:1': no such host"
+    assert found["text"].endswith(lacking)
     assert found["remedies"][0] == "correct or push the image"
 
 

@@ -15,7 +15,9 @@ from prefect.agent.domain.errors import (
     Unauthorised,
     Unavailable,
     asked_to_wait,
+    wait_kind_of,
 )
+from prefect.agent.domain.wait_kinds import WaitKind
 
 
 @pytest.mark.parametrize(
@@ -34,6 +36,21 @@ from prefect.agent.domain.errors import (
 def test_what_is_unavailable_says_how_long_to_wait(problem: Exception, seconds: float) -> None:
     """Cloud and platform alike; other errors ask for nothing."""
     assert asked_to_wait(problem) == seconds
+
+
+@pytest.mark.parametrize(
+    ("problem", "kind"),
+    [
+        (PlatformUnavailable("no image", wait_kind=WaitKind.IMAGE), WaitKind.IMAGE),
+        (CreateBlocked("no room", wait_kind=WaitKind.QUOTA), WaitKind.QUOTA),
+        (PlatformUnavailable("HTTP 503"), WaitKind.UNKNOWN),
+        (CloudUnavailable("HTTP 503"), WaitKind.UNKNOWN),
+        (ValueError("a bug"), WaitKind.UNKNOWN),
+    ],
+)
+def test_what_keeps_a_unit_from_being_created_may_have_a_kind(problem: Exception, kind: WaitKind) -> None:
+    """If the adapter says it."""
+    assert wait_kind_of(problem) is kind
 
 
 @pytest.mark.parametrize(("kind", "side"), [(CloudUnavailable, CloudError), (PlatformUnavailable, PlatformError)])

@@ -8,6 +8,7 @@ from typing import Protocol
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.run_configs import RunConfig
 from prefect.agent.domain.model.submissions import Submission
+from prefect.agent.domain.wait_kinds import WaitKind
 from prefect.agent.ports.cloud_api import CloudApi, LogLine
 from prefect.agent.ports.platform import ExecutionPlatform
 
@@ -112,7 +113,12 @@ class PlatformHarness(Protocol):
     """A platform that a test uses, with everything that happens there without the agent.
 
     Others may use it at the same time.
+
+    Attributes:
+        wait_kind: What the unit of :meth:`cannot_start` waits for.
     """
+
+    wait_kind: WaitKind = WaitKind.IMAGE
 
     def platform(self) -> ExecutionPlatform:
         """Return one more adapter object on the same place; the harness closes it in the end."""
@@ -185,8 +191,9 @@ class PlatformHarness(Protocol):
         ...
 
     def cannot_start(self) -> Submission | None:
-        """Return a submission that the platform accepts but can never start (its image does not exist).
+        """Return a submission that the platform accepts but can never start, for want of its image.
 
+        A platform without images sets :attr:`wait_kind` to what its unit waits for instead.
         Needed for ``PatientPlatformContract`` only; None if ``create`` refuses such submissions itself.
         """
         return None

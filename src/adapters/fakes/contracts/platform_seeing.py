@@ -19,6 +19,7 @@ from prefect.agent.adapters.fakes.contracts.platform_base import (
 from prefect.agent.domain.errors import AgentError, PlatformUnavailable
 from prefect.agent.domain.model.checks import Severity, examine
 from prefect.agent.domain.model.units import Unit, UnitStatus
+from prefect.agent.domain.wait_kinds import WaitKind
 from prefect.agent.ports.platform import TEXT_LIMIT, ExecutionPlatform
 
 ABSENT = "prefect-00000000-0000-4000-8000-000000000000-1"
@@ -69,7 +70,7 @@ class SeeingContract(PlatformContractBase):
         assert platform.unit(ABSENT) is None
 
     def test_only_what_waits_can_be_hopeless(self, platform: ExecutionPlatform, harness: PlatformHarness) -> None:
-        """A unit that executes, or has ended, is never called hopeless."""
+        """A unit that executes, or has ended, is never called hopeless, and waits for nothing."""
         submission = started(platform, harness)
         over, _ = ended(platform, harness, exit_code=1)
 
@@ -78,9 +79,9 @@ class SeeingContract(PlatformContractBase):
             return unit is not None and unit.status is UnitStatus.RUNNING
 
         eventually(executes, "the unit is seen to execute")
-        assert [unit.hopeless_at for unit in platform.units() if unit.name in {submission.name, over.name}] == [
-            None
-        ] * 2
+        found = [unit for unit in platform.units() if unit.name in {submission.name, over.name}]
+        assert [unit.hopeless_at for unit in found] == [None, None]
+        assert {unit.evidence.wait_kind for unit in found if unit.evidence is not None} == {WaitKind.UNKNOWN}
 
     @pytest.mark.parametrize(
         ("exit_code", "status"), [(0, UnitStatus.SUCCEEDED), (3, UnitStatus.FAILED), (255, UnitStatus.FAILED)]

@@ -9,6 +9,7 @@ from prefect.agent.adapters.fakes.contracts.harnesses import PlatformHarness, ev
 from prefect.agent.adapters.fakes.contracts.platform_base import PlatformContractBase, names
 from prefect.agent.domain.model.submissions import Submission
 from prefect.agent.domain.model.units import Unit, UnitStatus
+from prefect.agent.domain.wait_kinds import WaitKind
 from prefect.agent.ports.platform import ExecutionPlatform
 
 PATIENCE = 60.0
@@ -28,7 +29,10 @@ class WaitingContract(PlatformContractBase):
     def test_a_unit_that_cannot_start_says_why(
         self, platform: ExecutionPlatform, harness: PlatformHarness, stuck: Submission
     ) -> None:
-        """The unit is pending, names a reason, and becomes hopeless at a time in UTC; nothing of it executes."""
+        """The unit is pending, names a reason, and becomes hopeless at a time in UTC; nothing of it executes.
+
+        The kind of its wait is right, or is not said.
+        """
         platform.create(stuck)
 
         unit = waits(platform, stuck.name, lambda unit: unit.hopeless_at is not None, "it is given up some time")
@@ -36,6 +40,8 @@ class WaitingContract(PlatformContractBase):
         assert unit.evidence is not None
         assert unit.evidence.reason
         assert unit.evidence.exit_code is None
+        assert unit.evidence.wait_kind in {harness.wait_kind, WaitKind.UNKNOWN}
+        assert all(remedy and remedy.isprintable() for remedy in unit.evidence.remedies)
         assert unit.hopeless_at is not None
         assert unit.hopeless_at.utcoffset() == timedelta(0)
         assert unit.ended_at is None
@@ -57,7 +63,7 @@ class WaitingContract(PlatformContractBase):
     def test_a_unit_that_cannot_start_can_be_stopped(
         self, platform: ExecutionPlatform, harness: PlatformHarness, stuck: Submission
     ) -> None:
-        """Stopping the unit ends or removes it; it never executed, and does not wait any more."""
+        """Stopping the unit ends or removes it; it never executed, and does not wait for anything any more."""
         platform.create(stuck)
         waits(platform, stuck.name, lambda unit: unit.evidence is not None, "it says what it waits for")
 
@@ -66,6 +72,7 @@ class WaitingContract(PlatformContractBase):
         unit = platform.unit(stuck.name)
         assert unit is None or unit.status is UnitStatus.FAILED
         assert unit is None or unit.hopeless_at is None
+        assert unit is None or unit.evidence is None or unit.evidence.wait_kind is WaitKind.UNKNOWN
         platform.stop(stuck.name, grace=0)
         platform.remove(stuck.name)
         assert names(platform, harness) == []

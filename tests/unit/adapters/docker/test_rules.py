@@ -16,11 +16,18 @@ from docker.errors import APIError, DockerException
 from prefect.agent.adapters.docker import containers, errors, factory
 from prefect.agent.adapters.docker import units as reading
 from prefect.agent.adapters.docker.volumes import parse_volumes
-from prefect.agent.domain.errors import ConfigurationError, PlatformForbidden, PlatformUnavailable, SubmissionRefused
+from prefect.agent.domain.errors import (
+    ConfigurationError,
+    PlatformForbidden,
+    PlatformUnavailable,
+    SubmissionRefused,
+    wait_kind_of,
+)
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.run_configs import DockerRun
 from prefect.agent.domain.model.submissions import Submission
 from prefect.agent.domain.model.units import UnitStatus
+from prefect.agent.domain.wait_kinds import WaitKind
 
 
 def a_submission(
@@ -283,6 +290,7 @@ class TestErrors:
         """An image that is not there will not come; a registry in trouble will recover."""
         problem = errors.pull_problem("x/y:1", said, status=status)
         assert type(problem) is kind
+        assert (wait_kind_of(problem) is WaitKind.IMAGE) is (kind is PlatformUnavailable)
         assert "'x/y:1'" in str(problem)
         assert said in str(problem)
 

@@ -14,7 +14,9 @@ from prefect.agent.domain.errors import (
     PlatformForbidden,
     PlatformUnavailable,
     SubmissionRefused,
+    wait_kind_of,
 )
+from prefect.agent.domain.wait_kinds import WaitKind
 
 MISSING: Final = (
     'jobs.batch is forbidden: User "system:serviceaccount:m:agent" cannot create resource "jobs" in API group "batch" '
@@ -131,6 +133,16 @@ def test_how_long_to_wait() -> None:
     """As the server says; a full quota is asked again soon."""
     waits = [asked(StatusError(429, {}, retry_after=7)), created(answer(403, "exceeded quota: q")), asked(answer(500))]
     assert [getattr(each, "retry_after", "") for each in waits] == [7, 5, None]
+
+
+def test_what_a_job_that_is_not_created_waits_for() -> None:
+    """Room in a quota; what else keeps it has no kind."""
+    kept = [
+        created(answer(403, "exceeded quota: q")),
+        created(answer(500, "failed calling webhook")),
+        asked(answer(500)),
+    ]
+    assert [wait_kind_of(each) for each in kept] == [WaitKind.QUOTA, WaitKind.UNKNOWN, WaitKind.UNKNOWN]
 
 
 def test_a_rule_to_paste() -> None:

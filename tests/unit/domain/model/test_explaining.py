@@ -7,6 +7,7 @@ import attrs
 import pytest
 
 from prefect.agent.adapters.phases import hold_of, named_state
+from prefect.agent.domain.model.asked_agents import Start
 from prefect.agent.domain.model.explaining import (
     AskedAgent,
     Finding,
@@ -19,7 +20,9 @@ from prefect.agent.domain.model.explaining import (
     unknown_run,
 )
 from prefect.agent.domain.model.flow_runs import ClaimRecord, FlowRunId
+from prefect.agent.domain.model.giving_up import not_started, unit_not_started
 from prefect.agent.domain.model.units import Evidence, Unit, UnitStatus
+from prefect.agent.domain.wait_kinds import WaitKind
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
@@ -190,33 +193,79 @@ def test_a_length_of_time_has_its_two_largest_parts(seconds: float, text: str) -
     assert span(timedelta(seconds=seconds)) == text
 
 
-@pytest.mark.parametrize(
-    ("evidence", "waits_for"),
-    [
-        (Evidence(reason="ErrImagePull", message="no such image"), "its image"),
-        (Evidence(reason="ImagePullBackOff", message="Back-off pulling"), "its image"),
-        (Evidence(reason="InvalidImageName", message="couldn't parse"), "its image"),
-        (Evidence(reason="Unschedulable", message="0/3 nodes are available: 3 Insufficient cpu."), "a node"),
-        (Evidence(reason="Unschedulable", message='persistentvolumeclaim "x" not found'), "a volume"),
-        (Evidence(reason="FailedMount", message="MountVolume.SetUp failed"), "a volume"),
-        (Evidence(reason="FailedCreate", message="pods is forbidden: exceeded quota: memory"), "room in a quota"),
-        (Evidence(reason="CreateContainerConfigError", message='configmap "x" not found'), "its settings"),
-        (Evidence(reason="Suspended", message="its Job is suspended"), "a person"),
-    ],
-)
-def test_a_pending_unit_waits_for_something_that_can_be_mended(evidence: Evidence, waits_for: str) -> None:
-    """The kind of wait is named, with its remedy."""
+@pytest.mark.parametrize("status", [UnitStatus.PENDING, UnitStatus.CREATED])
+@pytest.mark.parametrize("kind", [kind for kind in WaitKind if kind is not WaitKind.UNKNOWN])
+def test_a_pending_unit_waits_for_something_that_can_be_mended(kind: WaitKind, status: UnitStatus) -> None:
+    """The kind of wait is named, with its remedy, whatever the platform's words are."""
+    evidence = Evidence(reason="Strange", message="no such word", wait_kind=kind)
+
+    (found, *_) = explain(facts("Submitted", claim=CLAIM), unit(status, evidence))
+
+    assert found.text == f"Its unit unit-1 waits for {kind.what}: Strange, no such word."
+    assert found.remedies == kind.remedies
+
+
+def test_a_platform_says_in_its_own_words_what_to_do() -> None:
+    """They stand in place of those that fit every platform."""
+    evidence = Evidence(reason="Held", wait_kind=WaitKind.RESUME, remedies=("queue resume 7",))
+
     (found, *_) = explain(facts("Submitted", claim=CLAIM), unit(UnitStatus.PENDING, evidence))
 
-    assert f"waits for {waits_for}: {evidence}" in found.text
-    assert found.remedies
+    assert (found.text, found.remedies) == ("Its unit unit-1 waits for a person: Held.", ("queue resume 7",))
 
 
-def test_a_wait_of_an_unknown_kind_has_its_evidence() -> None:
-    """No remedy is made up."""
-    (found, *_) = explain(facts("Submitted", claim=CLAIM), unit(UnitStatus.PENDING, Evidence(reason="Slow")))
+@pytest.mark.parametrize("reason", ["Slow", "ErrImagePull", "exceeded quota"])
+def test_a_wait_of_an_unknown_kind_has_its_evidence(reason: str) -> None:
+    """No remedy is made up, and no word of a platform is read: its adapter says no kind."""
+    (found, *_) = explain(facts("Submitted", claim=CLAIM), unit(UnitStatus.PENDING, Evidence(reason=reason)))
 
-    assert (found.text, found.remedies) == ("Its unit unit-1 waits to start: Slow.", ())
+    assert (found.text, found.remedies) == (f"Its unit unit-1 waits to start: {reason}.", ())
+
+
+def test_a_pending_unit_without_evidence_waits_all_the_same() -> None:
+    """The platform may not know more."""
+    (found, *_) = explain(facts("Submitted", claim=CLAIM), unit(UnitStatus.PENDING))
+
+    assert found.text == "Its unit unit-1 waits to start: the platform does not say for what."
+
+
+MENDED = "when that is mended, create the run again"
+
+
+@pytest.mark.parametrize("kind", list(WaitKind))
+@pytest.mark.parametrize("has_unit", [True, False])
+def test_a_run_that_an_agent_gave_up_says_what_was_lacking(kind: WaitKind, has_unit: bool) -> None:
+    """The state's message carries the kind from one agent to the next, in words for people."""
+    evidence = Evidence(reason="a: b", message="(c)", wait_kind=kind)
+    message = unit_not_started("unit-1", evidence) if has_unit else not_started("a: b", kind)
+
+    (found, *_) = explain(facts("Failed", message))
+
+    lack = f" for lack of {kind.what}" if kind.what else ""
+    assert message in {
+        f"The unit of execution unit-1 could not start{lack} (a: b, (c))",
+        f"The flow run could not be started{lack}: a: b",
+    }
+    assert (found.cause, found.text) == ("gave-up", f"An agent gave up starting it. {message}")
+    assert found.remedies == (*kind.remedies, MENDED)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "The flow run could not be started: cannot pull the image 'x:1' now: no such host",
+        "The flow run could not be started",
+        "The flow run could not be started for lack of weather: it rains",
+        "The flow run could not be started: for lack of its image: x",
+        "The unit of execution unit-1 could not start (ImagePullBackOff, no such image)",
+    ],
+)
+def test_a_run_that_an_agent_of_another_version_gave_up(message: str) -> None:
+    """Its words are shown; what was lacking is not guessed from them."""
+    (found, *_) = explain(facts("Failed", message))
+
+    assert (found.cause, found.text) == ("gave-up", f"An agent gave up starting it. {message}")
+    assert found.remedies == (MENDED,)
 
 
 @pytest.mark.parametrize(
@@ -274,32 +323,45 @@ NO_IMAGE = "cannot pull the image 'x:1' now: no such host"
 
 
 @pytest.mark.parametrize("asked_platform", [None, UnitFacts(platform="here"), UnitFacts(platform="elsewhere")])
-@pytest.mark.parametrize(("problem", "expected"), [("", "+unit-starting"), (NO_IMAGE, "unit-pending")])
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [(Start(), "+unit-starting"), (Start(problem=NO_IMAGE, wait_kind=WaitKind.IMAGE), "unit-pending")],
+)
 def test_an_agent_that_creates_the_unit_says_what_it_waits_for(
-    asked_platform: UnitFacts | None, problem: str, expected: str
+    asked_platform: UnitFacts | None, start: Start, expected: str
 ) -> None:
     """It knows more than a platform that has no unit yet."""
-    agent = AskedAgent(where="process 7 of this machine", name="ann", starting={RUN: problem})
+    agent = AskedAgent(where="process 7 of this machine", name="ann", starting={RUN: start})
 
     findings = explain(facts("Submitted", claim=CLAIM), asked_platform, [agent])
 
     assert set(causes(findings)) == {"+claimed", expected}
-    if problem:
+    if start.problem:
         assert findings[0].text == (
             "Its unit unit-1 waits for its image. The agent ann (process 7 of this machine) tries again: " + NO_IMAGE
         )
         assert findings[0].remedies[0] == "correct or push the image"
 
 
+def test_an_agent_that_says_no_kind_has_its_own_words() -> None:
+    """An agent of an earlier version, or a problem that fits no kind."""
+    agent = AskedAgent(where="here", name="ann", starting={RUN: Start(problem=NO_IMAGE)})
+
+    (found, *_) = explain(facts("Submitted", claim=CLAIM), None, [agent])
+
+    assert found.text == "Its unit unit-1 waits to be created. The agent ann (here) tries again: " + NO_IMAGE
+    assert found.remedies == ()
+
+
 def test_a_unit_that_is_there_is_asked_and_not_its_agent() -> None:
     """The agent may not have seen yet that it is there."""
-    agent = AskedAgent(where="here", name="ann", starting={RUN: ""})
+    agent = AskedAgent(where="here", name="ann", starting={RUN: Start()})
 
     assert "+unit-executes" in causes(explain(facts("Submitted", claim=CLAIM), unit(UnitStatus.RUNNING), [agent]))
 
 
 def test_an_agent_that_creates_units_of_other_runs_says_nothing_of_this_one() -> None:
     """The platform's word counts."""
-    agent = AskedAgent(where="here", name="ann", starting={"another": ""})
+    agent = AskedAgent(where="here", name="ann", starting={"another": Start()})
 
     assert "unit-absent" in causes(explain(facts("Submitted", claim=CLAIM), UnitFacts(platform="here"), [agent]))

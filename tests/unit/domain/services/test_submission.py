@@ -23,6 +23,7 @@ from prefect.agent.domain.model.units import Unit, owner, unit_name
 from prefect.agent.domain.services.reporting import Outbox
 from prefect.agent.domain.services.submission import CreateUnit, NoLongerOurs, OwnDeploy, StartFlowRun
 from prefect.agent.domain.services.work_in_hand import WorkInHand
+from prefect.agent.domain.wait_kinds import WaitKind
 from prefect.agent.ports import events
 from support.builders import Heard, a_record, a_run
 from support.submission_harness import SubmissionHarness
@@ -176,6 +177,22 @@ def test_a_refusal_of_the_policy_is_the_runs_reason(harness: SubmissionHarness) 
     assert end is not None
     assert end.kind is EndKind.FAILED
     assert "rule images" in end.message
+
+
+@pytest.mark.parametrize("method", ["prepare", "create"])
+def test_a_run_that_is_given_up_says_what_was_lacking(harness: SubmissionHarness, method: str) -> None:
+    """The kind that the platform gave is in each event, and in the run's last message."""
+    start, outbox = harness.starting()
+    harness.platform.fail_next(method, PlatformUnavailable("no x:1", wait_kind=WaitKind.IMAGE), times=1000)
+
+    assert not start(harness.claims())
+
+    retried = [event for event in harness.heard.events if event.name == events.UNIT_RETRIED]
+    assert {event.fields["wait_kind"] for event in retried} == {"image"}
+    [reports] = outbox.due()
+    end = reports.run.end
+    assert end is not None
+    assert end.message == "The flow run could not be started for lack of its image: no x:1"
 
 
 def test_a_refusal_is_raised_at_once(harness: SubmissionHarness) -> None:

@@ -7,6 +7,7 @@ import pytest
 from prefect.agent.domain.errors import PlatformUnavailable
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.units import UnitStatus
+from prefect.agent.domain.wait_kinds import WaitKind
 from prefect.agent.ports import events
 from support.sweep_harness import SweepHarness
 
@@ -46,6 +47,17 @@ def test_a_log_says_what_its_unit_waits_for(harness: SweepHarness) -> None:
     ]
     assert harness.heard.names().count(events.UNIT_WAITS) == 3
     assert harness.state(run_id) == "Submitted"
+
+
+def test_a_log_names_the_kind_of_wait(harness: SweepHarness) -> None:
+    """As why does; programs find it in the event."""
+    run_id, name = harness.started("Submitted")
+    harness.platform.wait(name, "NoImage", "x:1 is not there", kind=WaitKind.IMAGE)
+    harness.turn()
+
+    assert harness.log(run_id) == f"{name} waits for its image: NoImage, x:1 is not there"
+    [event] = [event for event in harness.heard.events if event.name == events.UNIT_WAITS]
+    assert event.fields["wait_kind"] == "image"
 
 
 def test_waits_are_of_one_unit(harness: SweepHarness) -> None:

@@ -1,5 +1,7 @@
 """Flow runs whose platform answers, but has no room for them: they wait, their logs say so, and they cost no others."""
 
+import re
+
 import pytest
 
 from prefect.agent.domain.errors import CreateBlocked
@@ -9,6 +11,7 @@ from prefect.agent.domain.model.reports import entry_of, read_entry
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.domain.services.reporting import SendReports
 from prefect.agent.domain.services.waits import MOST, SAY_AGAIN, Waits
+from prefect.agent.domain.wait_kinds import WaitKind
 from support.submission_harness import SubmissionHarness
 from support.sweep_harness import SweepHarness
 
@@ -66,7 +69,7 @@ def test_a_run_does_not_wait_for_ever(harness: SubmissionHarness) -> None:
     """The time of all its claims counts."""
     start, outbox = harness.starting()
     run_id = harness.cloud.add_flow_run()
-    full(harness, CreateBlocked("the quota is full", patience=300))
+    full(harness, CreateBlocked("the quota is full", patience=300, wait_kind=WaitKind.QUOTA))
     for _ in range(3):
         start(harness.claims(run_id))
         SendReports(cloud=harness.cloud, outbox=outbox, tell=harness.heard)()
@@ -76,8 +79,8 @@ def test_a_run_does_not_wait_for_ever(harness: SubmissionHarness) -> None:
 
     found = harness.cloud.flow_run(run_id)
     assert found.state == "Failed"
-    assert "it waited for 3" in (found.message or "")
-    assert "the quota is full" in (found.message or "")
+    lacking = r"The flow run could not be started for lack of room in a quota: it waited for 3\d\d s: the quota is full"
+    assert re.fullmatch(lacking, found.message or "")
 
 
 def test_what_is_known_of_waits() -> None:

@@ -2,16 +2,19 @@
 
 import json
 from datetime import timedelta
+from typing import Any
 
 import attrs
 import pytest
 
+from prefect.agent.domain.model.asked_agents import Start
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.units import Evidence, Unit, UnitStatus
 from prefect.agent.domain.services.work_in_hand import Census
 from prefect.agent.domain.texts import MAX_NAME
+from prefect.agent.domain.wait_kinds import WaitKind
 from prefect.agent.entrypoints.runtime.minutes import MINUTES
-from prefect.agent.entrypoints.runtime.status import MOST_PROBLEMS, MOST_RUNS, MOST_UNITS
+from prefect.agent.entrypoints.runtime.status import MOST_PROBLEMS, MOST_RUNS, MOST_UNITS, described
 from prefect.agent.entrypoints.runtime.stories import MOMENTS, STAGES, remedy_of
 from prefect.agent.ports import events
 from support.builders import NOW
@@ -98,13 +101,14 @@ def test_every_event_of_a_story_has_a_stage() -> None:
 def test_a_unit_has_the_name_of_its_run_and_what_it_waits_for(agent: BoardHarness) -> None:
     """As far as the agent knows the run; a restarted agent does not."""
     agent.start("a")
-    waits = Evidence(reason="ImagePullBackOff", message="no such image")
+    waits = Evidence(reason="ImagePullBackOff", message="no such image", wait_kind=WaitKind.IMAGE)
     agent.work.census = Census((unit("u-a", "a", UnitStatus.PENDING, waits), unit("u-b", "b")))
 
     first, second = agent.facts()["units"]
     assert (first["flow_run_name"], first["flow_name"]) == ("name of a", "f")
     assert first["waits_for"] == "ImagePullBackOff, no such image"
-    assert (second["flow_run_name"], second["waits_for"]) == (None, None)
+    assert first["wait_kind"] == "image"
+    assert (second["flow_run_name"], second["waits_for"], second["wait_kind"]) == (None, None, None)
 
 
 def test_a_unit_is_there_before_the_next_sweep(agent: BoardHarness) -> None:
@@ -127,7 +131,41 @@ def test_what_the_platform_says_is_shown_without_secrets(agent: BoardHarness) ->
     assert agent.facts()["units"][0]["waits_for"] == "cannot log in with ********"
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"), [({"wait_kind": "image"}, "image"), ({"wait_kind": "unknown"}, None), ({}, None)]
+)
+def test_a_run_that_is_started_says_what_its_unit_waits_for(
+    agent: BoardHarness, said: dict[str, Any], shown: str | None
+) -> None:
+    """To whoever asks the agent; once the unit is there it waits for nothing."""
+    agent.say(events.UNIT_RETRIED, "no", "WARNING", flow_run_id="a", problem="no image", **said)
+
+    document = json.loads(json.dumps(agent.facts()))
+    assert document["runs"][0]["wait_kind"] == shown
+    assert described(document, "here").starting == {"a": Start(problem="no image", wait_kind=WaitKind(shown))}
+    agent.say(events.UNIT_CREATED, flow_run_id="a")
+    assert agent.facts()["runs"][0]["wait_kind"] is None
+
+
+def test_an_agent_of_an_earlier_version_says_no_kind(agent: BoardHarness) -> None:
+    """Its document has no such members."""
+    agent.say(events.UNIT_RETRIED, "no", "WARNING", flow_run_id="a", problem="no image", wait_kind="image")
+    document = agent.facts()
+    del document["runs"][0]["wait_kind"]
+
+    assert described(document, "here").starting == {"a": Start(problem="no image")}
+
+
 # --- problems ---
+
+
+def test_a_wait_has_what_to_do(agent: BoardHarness) -> None:
+    """By its kind, unless its message says it."""
+    agent.say(events.UNIT_WAITS, "u waits for a node: full", "WARNING", wait_kind="node")
+    agent.say(events.UNIT_RETRIED, "no room. Do: end runs", "WARNING", wait_kind="quota", flow_run_id="a")
+
+    remedies = {problem["kind"]: problem["remedy"] for problem in agent.facts()["problems"]}
+    assert remedies == {events.UNIT_WAITS: "; or ".join(WaitKind.NODE.remedies), events.UNIT_RETRIED: "end runs"}
 
 
 def test_problems_of_a_kind_are_counted_together_with_their_remedy(agent: BoardHarness) -> None:
