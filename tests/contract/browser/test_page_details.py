@@ -4,11 +4,13 @@ import re
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from prefect.agent.domain.times import iso
+from prefect.agent.entrypoints.server.pages.flow_run import TASK_RUNS_SHOWN
 from support.embedded import task_run
 from support.remote_cloud import RemoteCloud
 
@@ -42,15 +44,61 @@ def test_a_span_is_typed_in_the_viewers_zone(remote: RemoteCloud, open_window: O
 
 
 def test_a_bar_names_the_viewers_time(remote: RemoteCloud, open_window: Open) -> None:
-    """A full hour of UTC is a half one in India; the runs behind a bar are the same."""
+    """A full hour of India is a half one of UTC; the runs behind a bar are the same."""
     remote.set_state(remote.run(remote.flow(remote.project()), flow_run_name="mine"), "Success")
     page = open_window("/default", timezone_id="Asia/Kolkata", locale="en-GB")
     bar = page.get_by_role("link", name=re.compile(": 1 runs$"))
 
-    expect(bar).to_have_attribute("aria-label", re.compile(r"\d\d:30"))
+    expect(bar).to_have_attribute("aria-label", re.compile(r"\d\d:00"))
     expect(page.locator("#home")).to_contain_text("Asia/Calcutta")
     bar.click()
     expect(page.get_by_role("link", name="mine")).to_be_visible()
+
+
+def test_bars_of_days_are_the_viewers(remote: RemoteCloud, open_window: Open, tmp_path: Path) -> None:
+    """From the first look on; a click narrows to that day of the zone, and the way back keeps both."""
+    flow = remote.flow(remote.project())
+    midnight = datetime.now(ZoneInfo("Asia/Kolkata")).replace(hour=0, minute=0, second=0, microsecond=0)
+    for name, moment in (("evening", midnight - timedelta(seconds=1)), ("morning", midnight)):
+        set_columns(tmp_path, "flow_run", remote.run(flow, flow_run_name=name), state_timestamp=iso(moment))
+    page = open_window("/default?span=30d", timezone_id="Asia/Kolkata", locale="en-GB")
+
+    expect(page.locator("[data-days-of]")).to_have_text("Asia/Calcutta")
+    bars = page.get_by_role("link", name=re.compile(": 1 runs$"))
+    expect(bars).to_have_count(2)
+    expect(bars.last).to_have_attribute("aria-label", re.compile(f"^{midnight.day} .*00:00"))
+    bars.last.click()
+    expect(page.locator("#between")).to_contain_text(f"from {midnight.day} ")
+    expect(page.get_by_role("link", name="morning")).to_be_visible()
+    expect(page.get_by_role("link", name="evening")).to_have_count(0)
+    page.go_back()
+    expect(page.locator("[data-days-of]")).to_have_text("Asia/Calcutta")
+
+
+def test_without_javascript_days_are_those_of_utc(remote: RemoteCloud, open_window: Open) -> None:
+    """And the page says so."""
+    page = open_window("/default?span=30d", timezone_id="Asia/Kolkata", java_script_enabled=False)
+
+    expect(page.locator("#home")).to_contain_text("Each bar is a day in the time zone UTC")
+    assert {
+        edge[11:] for edge in page.locator("a[data-start]").evaluate_all("all => all.map(x => x.dataset.start)")
+    } == {"00:00:00+00:00"}
+
+
+def test_task_runs_lead_on_and_back(remote: RemoteCloud, open_window: Open) -> None:
+    """Also after a reload, with the filter that was chosen."""
+    run = remote.run(remote.flow(remote.project(), tasks=TASK_RUNS_SHOWN + 1))
+    page = open_window(f"/default/flow-run/{run}/task-runs?state=Pending")
+    rows = page.locator("#task-runs tbody tr")
+    expect(rows).to_have_count(TASK_RUNS_SHOWN)
+    expect(page.get_by_role("link", name="Previous")).to_have_count(0)
+    page.get_by_role("link", name="Next").click()
+    expect(rows).to_have_count(1)
+    expect(page.get_by_role("link", name="Next")).to_have_count(0)
+    page.reload()
+    page.get_by_role("link", name="Previous").click()
+    expect(rows).to_have_count(TASK_RUNS_SHOWN)
+    expect(page.locator(".filters").get_by_label("State")).to_have_value("Pending")
 
 
 def test_home_notices_that_an_agent_fell_silent(remote: RemoteCloud, open_window: Open, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from starlette.datastructures import QueryParams
 from prefect.agent.domain.cloud.errors import CloudRefusal
 from prefect.agent.entrypoints.server.graphql.execution import Executor
 from prefect.agent.entrypoints.server.mutations.registry import MUTATIONS
+from prefect.agent.entrypoints.server.pages.zones import Zone
 from prefect.agent.entrypoints.server.storage.database import Tx
 from prefect.agent.entrypoints.server.storage.row_trees import Ask, Row, count_rows, read_rows
 from prefect.agent.entrypoints.server.storage.scopes import Caller
@@ -62,6 +63,7 @@ class View:
         now: The Cloud's time (aware, UTC).
         path: What the address has in the place of names, such as ``run_id``.
         query: What follows the address's question mark.
+        zone: The viewer's time zone.
     """
 
     tx: Tx
@@ -70,6 +72,7 @@ class View:
     now: datetime
     path: Mapping[str, str] = attrs.field(factory=dict)
     query: QueryParams = attrs.field(factory=QueryParams)
+    zone: Zone = attrs.field(factory=Zone)
 
     def rows(
         self,
