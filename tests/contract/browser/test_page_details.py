@@ -249,3 +249,45 @@ def test_the_top_of_a_log_leads_to_the_end(remote: RemoteCloud, open_window: Ope
     shown = scroll_to(page, "end", LINES - 1)
     assert shown == list(range(LINES - len(shown), LINES))
     expect(page.get_by_role("link", name="Newer lines")).to_have_count(0)
+
+
+LONG = "W" * 1000
+
+
+@pytest.mark.parametrize("width", [360, 1100])
+def test_no_name_pushes_others_off_the_page(remote: RemoteCloud, open_window: Open, width: int) -> None:
+    """Names without a space: what stands beside them, and what can be done, is on the page, not over one another."""
+    flow = remote.flow(remote.project("P" * 200), LONG)
+    run = remote.run(flow, flow_run_name=LONG)
+    remote.change("register_agent", "id", type="DockerAgent", name=LONG, labels=["x" * 200])
+    page = open_window("/default/flow-runs", viewport={"width": width, "height": 740})
+    for path in ("", "/flow-runs", "/flows", "/projects", "/agents", f"/flow-run/{run}", f"/flow/{flow}"):
+        page.goto(f"{remote.url}/default{path}")
+        boxes = page.locator("td:visible:not(.findings td)").evaluate_all(
+            "all => all.map(each => [each.scrollWidth - each.clientWidth, each.getBoundingClientRect().right])"
+        )
+        assert [box for box in boxes if box[0] > 1 or box[1] > width] == [], path
+    page.goto(f"{remote.url}/default/flow-run/{run}")
+    actions = page.locator(".head .actions").bounding_box()
+    assert actions is not None
+    assert actions["y"] < 400
+
+
+def test_a_broad_graph_opens_at_what_failed(remote: RemoteCloud, open_window: Open, tmp_path: Path) -> None:
+    """Else at its first task: never where nothing is drawn."""
+    edges = [
+        {
+            "upstream_task": {"slug": f"t-{number // 2}"},
+            "downstream_task": {"slug": f"t-{number}"},
+            "key": None,
+            "mapped": False,
+        }
+        for number in range(1, 200)
+    ]
+    run = remote.run(remote.flow(remote.project(), tasks=200, edges=edges))
+    page = open_window(f"/default/flow-run/{run}/graph", viewport={"width": 360, "height": 740})
+    expect(page.get_by_role("link", name="t-0: 1 Pending")).to_be_in_viewport()
+
+    set_columns(tmp_path, "task_run", task_run(remote, run, "t-190"), state="Failed")
+    page.reload()
+    expect(page.get_by_role("link", name="t-190: 1 Failed")).to_be_in_viewport()

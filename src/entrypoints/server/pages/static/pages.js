@@ -6,6 +6,7 @@ import { checkForms } from "./forms.js";
 import { typeInstants } from "./instants.js";
 import { closeMenus } from "./menus.js";
 import { chooseAll } from "./choosing.js";
+import { showFirstTask } from "./graph.js";
 import { zoomTimeline } from "./zoom.js";
 import { savedViews } from "./views.js";
 
@@ -24,3 +25,4 @@ closeMenus();
 chooseAll();
 savedViews();
 zoomTimeline();
+showFirstTask();
