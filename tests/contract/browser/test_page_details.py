@@ -291,3 +291,38 @@ def test_a_broad_graph_opens_at_what_failed(remote: RemoteCloud, open_window: Op
     set_columns(tmp_path, "task_run", task_run(remote, run, "t-190"), state="Failed")
     page.reload()
     expect(page.get_by_role("link", name="t-190: 1 Failed")).to_be_in_viewport()
+
+
+def test_the_way_back_ticks_the_same_run(remote: RemoteCloud, open_window: Open) -> None:
+    """A browser restores fields by their order: the tick would be on a run that was made meanwhile."""
+    flow = remote.flow(remote.project())
+    for name in ("older", "chosen"):
+        remote.run(flow, flow_run_name=name)
+    page = open_window("/default/flow-runs")
+    page.get_by_label("Choose chosen").check()
+    page.get_by_role("link", name="older").click()
+    expect(page.get_by_role("heading", name="older")).to_be_visible()
+    remote.run(flow, flow_run_name="made meanwhile")
+    page.go_back()
+
+    expect(page.get_by_label("Choose made meanwhile")).not_to_be_checked()
+    expect(page.get_by_label("Choose chosen")).to_be_checked()
+    page.get_by_role("button", name="Cancel…").click()
+    expect(page.locator("main")).to_contain_text("Cancel 1 flow run?")
+    expect(page.locator("main")).to_contain_text("chosen")
+
+
+def test_the_way_back_shows_the_filters_of_its_address(remote: RemoteCloud, open_window: Open) -> None:
+    """Else the next look would be narrowed by what nobody sees."""
+    remote.run(remote.flow(remote.project()), flow_run_name="mine")
+    page = open_window("/default/flow-runs")
+    page.locator("summary", has_text="State").click()
+    page.get_by_label("Scheduled").check()
+    page.get_by_role("searchbox", name="Name").fill("mi")
+    page.get_by_role("button", name="Show").click()
+    page.wait_for_url("**/flow-runs?state=Scheduled&name=mi&*")
+    page.go_back()
+
+    page.wait_for_url("**/default/flow-runs")
+    expect(page.get_by_role("searchbox", name="Name")).to_have_value("")
+    expect(page.locator("input[name=state]:checked")).to_have_count(0)
