@@ -129,6 +129,7 @@ def test_a_wrong_clock_is_told_beside_its_field(remote: RemoteCloud, windows: Wi
     page.get_by_role("button", name="Set clocks").click()
 
     expect(page.locator("#cron-wrong")).to_contain_text("at nine")
+    expect(page.get_by_label("Cron expressions")).to_be_focused()  # it may be out of sight otherwise
     expect(page.get_by_label("Cron expressions")).to_have_value("at nine")
     expect(page.get_by_label("Every so many minutes")).to_have_value("5")
     expect(page).to_have_url(re.compile(f"/default/flow/{flow}$"))

@@ -109,7 +109,7 @@ def delete(form: Form) -> str:
     with form.look() as view:
         agent = view.row("agent", form.path["agent_id"], fields("id"))
     form.change("delete_agent", agent_id=agent["id"])
-    return form.link("agents")
+    return form.back("agents")
 
 
 SECTION: Final = Section(

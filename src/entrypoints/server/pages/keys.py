@@ -66,7 +66,7 @@ def revoke(form: Form) -> str:
     with form.look() as view:
         key = view.row("auth_api_key", form.path["key_id"], fields("id"))
     form.change("delete_api_key", key_id=key["id"])
-    return form.link("settings", "keys")
+    return form.back("settings", "keys")
 
 
 SECTION: Final = Section(

@@ -79,7 +79,7 @@ def delete_limit(form: Form) -> str:
     with form.look() as view:
         limit = view.row(kind.table, form.path["limit_id"], fields("id"))
     form.change(f"delete_{kind.table}", limit_id=limit["id"])
-    return form.link("settings")
+    return form.back("settings")
 
 
 def _kind(name: str) -> _Kind:

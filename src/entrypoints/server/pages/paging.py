@@ -63,7 +63,7 @@ class Sheet(Generic[T]):
 
 
 def sheet(query: QueryParams, size: int, read: Callable[[Stretch], list[Row]], name: str = "") -> Sheet[Row]:
-    """The page of a list that an address names.
+    """The page of a list that an address names; the first one if there is nothing any more where that was.
 
     Args:
         read: Reads rows in the order of their stretch, each with its ``id`` and the ``place`` that is sorted by.
@@ -72,19 +72,21 @@ def sheet(query: QueryParams, size: int, read: Callable[[Stretch], list[Row]], n
     after, before = position(query.get(name + _AFTER, "")), position(query.get(name + _BEFORE, ""))
     is_back = after is None and before is not None
     found = read(Stretch(start=before if is_back else after, is_back=is_back, most=size + 1))
+    if not found and (after or before):
+        after, is_back = None, False
+        found = read(Stretch(start=None, is_back=False, most=size + 1))
     more, found = len(found) > size, found[:size]
     found = found[::-1] if is_back else found
     has_previous, has_next = (more, True) if is_back else (after is not None, more)
 
-    def leads(way: str, row: Row | None) -> str:
-        here = {way: position_text(row["place"], row["id"])} if row else {}
+    def leads(way: str, row: Row) -> str:
+        here = {way: position_text(row["place"], row["id"])}
         return changed(query, **{name + one: here.get(one) for one in (_AFTER, _BEFORE)})
 
-    first, last = (found[0], found[-1]) if found else (None, None)
     return Sheet(
         rows=found,
-        previous=leads(_BEFORE, first) if has_previous else None,
-        next=leads(_AFTER, last) if has_next else None,
+        previous=leads(_BEFORE, found[0]) if has_previous else None,
+        next=leads(_AFTER, found[-1]) if has_next else None,
     )
 
 

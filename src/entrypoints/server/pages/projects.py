@@ -57,13 +57,13 @@ def edit(form: Form) -> str:
         form.change("set_project_description", project_id=project["id"], description=filled["description"] or None)
     except FormRefused as problem:
         raise Again(PAGE, problem=_said(problem), edited={**filled, "id": project["id"]}) from problem
-    return form.link("projects")
+    return form.back("projects")
 
 
 def delete(form: Form) -> str:
     """Delete a project with its flows."""
     form.change("delete_project", project_id=_own(form)["id"])
-    return form.link("projects")
+    return form.back("projects")
 
 
 def _own(form: Form) -> Row:

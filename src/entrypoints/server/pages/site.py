@@ -202,6 +202,7 @@ class PageSite:
                 values=values,
                 path=_names(request),
                 slug=request.path_params["tenant"],
+                came_from=_back(request),
                 sign_in=partial(self._begin, request),
                 execute=self.execute,
                 headers=visitor.headers,

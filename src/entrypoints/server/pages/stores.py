@@ -51,7 +51,7 @@ def delete_key_value(form: Form) -> str:
     with form.look() as view:
         row = view.row("key_value", form.path["id"], fields("id"))
     form.change("delete_key_value", key_value_id=row["id"])
-    return form.link("settings", "key-values")
+    return form.back("settings", "key-values")
 
 
 # --- secrets ---
@@ -89,7 +89,7 @@ def delete_secret(form: Form) -> str:
     with form.look() as view:
         row = view.row("secret", form.path["id"], fields("name"))
     form.change("set_secret", name=row["name"], value=None, tenant_id=_tenant(form))
-    return form.link("settings", "secrets")
+    return form.back("settings", "secrets")
 
 
 def _tenant(form: Form) -> str:

@@ -26,13 +26,13 @@ export function checkForms() {
   time.addEventListener("input", () => { set(); document.querySelector("input[name=start][value=later]").checked = true; });
 }
 
-// Whether the viewer has filled in something that is to be sent.
+// Whether the viewer has filled in something that is to be sent: a change, filters, runs that are ticked.
 export function isTyped() {
-  return [...document.querySelectorAll("form[method=post]")].some((form) => [...form.elements].some(isChanged));
+  return [...document.forms].some((form) => [...form.elements].some(isChanged));
 }
 
 function isChanged(field) {
-  if (field.type === "hidden") return false;
+  if (field.type === "hidden" || !field.name) return false;
   if (field.tagName === "SELECT") return [...field.options].some((one, n) => one.selected !== (field.querySelector("[selected]") ? one.defaultSelected : n === 0));
   if (["checkbox", "radio"].includes(field.type)) return field.checked !== field.defaultChecked;
   return "defaultValue" in field && field.value !== field.defaultValue;

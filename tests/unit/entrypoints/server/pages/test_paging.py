@@ -214,13 +214,13 @@ def read(stretch: paging.Stretch) -> list[dict[str, str]]:
         ("after=6~6", "7", "?before=7~7", None),
         ("before=7~7", "456", "?before=4~4", "?after=6~6"),
         ("before=4~4", "123", None, "?after=3~3"),
-        ("after=7~7", "", "?", None),
-        ("before=1~1&name=x", "", None, "?name=x"),
+        ("after=7~7", "123", None, "?after=3~3"),
+        ("before=1~1&name=x", "123", None, "?name=x&after=3~3"),
         ("after=nothing", "123", None, "?after=3~3"),
     ],
 )
 def test_a_page_begins_at_a_row(query: str, shown: str, previous: str | None, following: str | None) -> None:
-    """One beyond the end leads to the first one."""
+    """One beyond the end is the first one: its rows were deleted meanwhile."""
     found = paging.sheet(QueryParams(query), 3, read)
 
     assert "".join(row["id"] for row in found.rows) == shown
@@ -250,3 +250,28 @@ def test_a_list_that_is_read_whole_has_pages(
 def test_a_list_of_nothing_has_one_page() -> None:
     """Whatever the address says."""
     assert paging.part(QueryParams("skip=3"), 3, ()) == paging.Sheet(rows=(), previous=None, next=None)
+
+
+def test_who_deletes_a_row_stays_on_its_page(
+    cloud: Embedded, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its filters; after the last row of a page, on the first one. Another page is not gone back to."""
+    monkeypatch.setattr(stores, "SHOWN", SIZE)
+    path = "/default/settings/key-values"
+    for number in range(SIZE + 1):
+        cloud.change("set_key_value", "id", key=f"k {number}", value=number)
+    [following] = [link.attrs["href"] for link in browser.get(f"{path}?key=k").all("a", rel="next")]
+    page = browser.get(path + following)
+    [delete] = [form.attrs["action"] for form in page.all("form") if form.attrs.get("action", "").endswith("/delete")]
+    token = {"form_token": page.all("input", name="form_token")[0].attrs["value"]}
+
+    def then(came_from: str) -> str:
+        row = cloud.change("set_key_value", "id", key="k 9", value=1)["id"]
+        return browser.post(f"{path}/{row}/delete", token, referer=came_from).headers["location"]
+
+    assert then(f"http://localhost:4200{path}{following}") == path + following
+    assert [then(other) for other in ("", "http://localhost:4200/default/flows?name=x", "http://evil.example//x/")] == [
+        path
+    ] * 3
+    browser.post(delete, token)
+    assert browser.get(path + following).texts("td") == browser.get(f"{path}?key=k").texts("td") != []
