@@ -47,7 +47,7 @@ def test_a_bar_names_the_viewers_time(remote: RemoteCloud, open_window: Open) ->
     """A full hour of India is a half one of UTC; the runs behind a bar are the same."""
     remote.set_state(remote.run(remote.flow(remote.project()), flow_run_name="mine"), "Success")
     page = open_window("/default", timezone_id="Asia/Kolkata", locale="en-GB")
-    bar = page.get_by_role("link", name=re.compile(": 1 runs$"))
+    bar = page.get_by_role("link", name=re.compile(": 1 run$"))
 
     expect(bar).to_have_attribute("aria-label", re.compile(r"\d\d:00"))
     expect(page.locator("#home")).to_contain_text("Asia/Calcutta")
@@ -64,7 +64,7 @@ def test_bars_of_days_are_the_viewers(remote: RemoteCloud, open_window: Open, tm
     page = open_window("/default?span=30d", timezone_id="Asia/Kolkata", locale="en-GB")
 
     expect(page.locator("[data-days-of]")).to_have_text("Asia/Calcutta")
-    bars = page.get_by_role("link", name=re.compile(": 1 runs$"))
+    bars = page.get_by_role("link", name=re.compile(": 1 run$"))
     expect(bars).to_have_count(2)
     expect(bars.last).to_have_attribute("aria-label", re.compile(f"^{midnight.day} .*00:00"))
     bars.last.click()

@@ -125,7 +125,7 @@ def test_upcoming_runs_are_in_the_order_of_their_start(cloud: Embedded, browser:
 def test_a_bar_leads_to_its_runs(cloud: Embedded, browser: Browser) -> None:
     """A click narrows the list down to that time."""
     cloud.set_state(cloud.run(cloud.flow(cloud.project()), flow_run_name="mine"), "Success")
-    filled = [one for one in browser.get("/").all("a") if one.attrs.get("aria-label", "").endswith(": 1 runs")]
+    filled = [one for one in browser.get("/").all("a") if one.attrs.get("aria-label", "").endswith(": 1 run")]
 
     assert len(filled) == 1
     assert "mine" in browser.get(filled[0].attrs["href"]).body
@@ -142,7 +142,7 @@ def test_bars_of_days_are_days_of_the_viewer(cloud: Embedded, browser: Browser, 
         cloud.database._connection.execute("UPDATE flow_run SET state_timestamp = ? WHERE id = ?", [iso(moment), run])
 
     shown = browser.get("/?span=30d")
-    filled = [one for one in shown.all("a") if one.attrs.get("aria-label", "").endswith(": 1 runs")]
+    filled = [one for one in shown.all("a") if one.attrs.get("aria-label", "").endswith(": 1 run")]
 
     assert f"time zone {zone if hour else 'UTC'}" in shown.body.replace("<span data-days-of>", "")
     assert [one.attrs["data-start"] for one in filled][1] == filled[0].attrs["data-end"] == midnight.isoformat()
