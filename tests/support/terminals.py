@@ -5,8 +5,8 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -183,15 +183,21 @@ def _lives(pid: int) -> bool:
 
 
 @contextmanager
-def reader(home: Path, paths: Mapping[str, Sequence[str]], variables: Mapping[str, str]) -> Generator[Reader]:
-    """A reader in a network of its own. All programs are ended in any case.
+def reader(
+    home: Path,
+    paths: Mapping[str, Sequence[str]],
+    variables: Mapping[str, str],
+    network: Callable[[], AbstractContextManager[list[str]]] = own_network,
+) -> Generator[Reader]:
+    """A reader in a network of its own, or another one. All programs are ended in any case.
 
     Args:
         home: An empty folder.
         paths: By terminal: the folders with its programs, before the system's.
         variables: Environment variables of the terminals.
+        network: Gives the words that run a program there.
     """
-    with own_network() as words, ExitStack() as stack:
+    with network() as words, ExitStack() as stack:
         system = ["/usr/local/bin", "/usr/bin", "/bin"]
         terminals = {
             name: stack.enter_context(

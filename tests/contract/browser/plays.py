@@ -148,6 +148,18 @@ def set_defaults(page: Page, real: Real, remote: RemoteCloud) -> None:
     assert (group["labels"], group["default_parameters"]) == (["one", "two"], {"n": 9})
 
 
+def move_flow(page: Page, real: Real, remote: RemoteCloud) -> None:
+    """Move the flow, with both of its versions, to another project."""
+    other = remote.project("another")
+    page.goto(f"{remote.url}/default/flow/{real.newest}")
+    page.get_by_text("Move to another project").click()
+    form = page.locator("form[action$='/move']")
+    form.get_by_label("Project").select_option("another")
+    form.get_by_role("button", name="Move").click()
+    expect(page.locator(".crumbs")).to_contain_text("another")
+    assert {remote.row("flow", one, "project_id")["project_id"] for one in (real.older, real.newest)} == {other}
+
+
 def archive(page: Page, real: Real, remote: RemoteCloud) -> None:
     """Archive the flow."""
     page.goto(f"{remote.url}/default/flow/{real.newest}")
@@ -325,6 +337,7 @@ PLAYS: Final[Mapping[str, Callable[[Page, Real, RemoteCloud], None]]] = {
     "/flow/{flow_id}/schedule/clocks": set_clocks,
     "/flow/{flow_id}/schedule/own": use_own_clocks,
     "/flow/{flow_id}/defaults": set_defaults,
+    "/flow/{flow_id}/move": move_flow,
     "/flow/{flow_id}/archive": archive,
     "/flow/{flow_id}/delete": delete_version,
     "/flow/{flow_id}/delete-all": delete_flow,

@@ -86,6 +86,27 @@ def test_a_form_that_is_filled_in_outlives_its_key(remote: RemoteCloud, windows:
     expect(page.get_by_role("cell", name=re.compile("0 5 * * *".replace("*", r"\*")))).to_be_visible()
 
 
+def test_filters_that_are_typed_outlive_their_key(remote: RemoteCloud, windows: Windows) -> None:
+    """They are sent, and lead to the narrowed list once one is signed in again."""
+    windows.expected.append("error: Failed to load resource: the server responded with a status of 401")
+    remote.run(remote.flow(remote.project()), flow_run_name="mine")
+    headers = {"Authorization": f"Bearer {remote.change('create_api_key', 'key', name='boss')['key']}"}
+    made, other = (remote.change("create_api_key", "id key", headers, name=name) for name in ("one", "other"))
+    page = windows.open("/default/flow-runs")
+    page.get_by_label("API key").fill(made["key"])
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("searchbox", name="Name").fill("mi")
+
+    remote.change("delete_api_key", "success", headers, key_id=made["id"])
+
+    expect(page.get_by_role("status")).to_contain_text("You are signed out")
+    page.get_by_role("button", name="Show").click()
+    page.get_by_label("API key").fill(other["key"])
+    page.get_by_role("button", name="Sign in").click()
+    expect(page).to_have_url(re.compile("name=mi"))
+    expect(page.get_by_role("link", name="mine")).to_be_visible()
+
+
 def test_times_are_told_by_the_clouds_clock(remote: RemoteCloud, open_window: Open) -> None:
     """The viewer's clock is an hour ahead: what was made just now was not made an hour ago."""
     run = remote.run(remote.flow(remote.project()))

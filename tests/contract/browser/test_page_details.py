@@ -4,11 +4,13 @@ import re
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from prefect.agent.domain.times import iso
+from prefect.agent.entrypoints.server.pages.flow_run import TASK_RUNS_SHOWN
 from support.embedded import task_run
 from support.remote_cloud import RemoteCloud
 
@@ -42,15 +44,61 @@ def test_a_span_is_typed_in_the_viewers_zone(remote: RemoteCloud, open_window: O
 
 
 def test_a_bar_names_the_viewers_time(remote: RemoteCloud, open_window: Open) -> None:
-    """A full hour of UTC is a half one in India; the runs behind a bar are the same."""
+    """A full hour of India is a half one of UTC; the runs behind a bar are the same."""
     remote.set_state(remote.run(remote.flow(remote.project()), flow_run_name="mine"), "Success")
     page = open_window("/default", timezone_id="Asia/Kolkata", locale="en-GB")
-    bar = page.get_by_role("link", name=re.compile(": 1 runs$"))
+    bar = page.get_by_role("link", name=re.compile(": 1 run$"))
 
-    expect(bar).to_have_attribute("aria-label", re.compile(r"\d\d:30"))
+    expect(bar).to_have_attribute("aria-label", re.compile(r"\d\d:00"))
     expect(page.locator("#home")).to_contain_text("Asia/Calcutta")
     bar.click()
     expect(page.get_by_role("link", name="mine")).to_be_visible()
+
+
+def test_bars_of_days_are_the_viewers(remote: RemoteCloud, open_window: Open, tmp_path: Path) -> None:
+    """From the first look on; a click narrows to that day of the zone, and the way back keeps both."""
+    flow = remote.flow(remote.project())
+    midnight = datetime.now(ZoneInfo("Asia/Kolkata")).replace(hour=0, minute=0, second=0, microsecond=0)
+    for name, moment in (("evening", midnight - timedelta(seconds=1)), ("morning", midnight)):
+        set_columns(tmp_path, "flow_run", remote.run(flow, flow_run_name=name), state_timestamp=iso(moment))
+    page = open_window("/default?span=30d", timezone_id="Asia/Kolkata", locale="en-GB")
+
+    expect(page.locator("[data-days-of]")).to_have_text("Asia/Calcutta")
+    bars = page.get_by_role("link", name=re.compile(": 1 run$"))
+    expect(bars).to_have_count(2)
+    expect(bars.last).to_have_attribute("aria-label", re.compile(f"^{midnight.day} .*00:00"))
+    bars.last.click()
+    expect(page.locator("#between")).to_contain_text(f"from {midnight.day} ")
+    expect(page.get_by_role("link", name="morning")).to_be_visible()
+    expect(page.get_by_role("link", name="evening")).to_have_count(0)
+    page.go_back()
+    expect(page.locator("[data-days-of]")).to_have_text("Asia/Calcutta")
+
+
+def test_without_javascript_days_are_those_of_utc(remote: RemoteCloud, open_window: Open) -> None:
+    """And the page says so."""
+    page = open_window("/default?span=30d", timezone_id="Asia/Kolkata", java_script_enabled=False)
+
+    expect(page.locator("#home")).to_contain_text("Each bar is a day in the time zone UTC")
+    assert {
+        edge[11:] for edge in page.locator("a[data-start]").evaluate_all("all => all.map(x => x.dataset.start)")
+    } == {"00:00:00+00:00"}
+
+
+def test_task_runs_lead_on_and_back(remote: RemoteCloud, open_window: Open) -> None:
+    """Also after a reload, with the filter that was chosen."""
+    run = remote.run(remote.flow(remote.project(), tasks=TASK_RUNS_SHOWN + 1))
+    page = open_window(f"/default/flow-run/{run}/task-runs?state=Pending")
+    rows = page.locator("#task-runs tbody tr")
+    expect(rows).to_have_count(TASK_RUNS_SHOWN)
+    expect(page.get_by_role("link", name="Previous")).to_have_count(0)
+    page.get_by_role("link", name="Next").click()
+    expect(rows).to_have_count(1)
+    expect(page.get_by_role("link", name="Next")).to_have_count(0)
+    page.reload()
+    page.get_by_role("link", name="Previous").click()
+    expect(rows).to_have_count(TASK_RUNS_SHOWN)
+    expect(page.locator(".filters").get_by_label("State")).to_have_value("Pending")
 
 
 def test_home_notices_that_an_agent_fell_silent(remote: RemoteCloud, open_window: Open, tmp_path: Path) -> None:
@@ -81,6 +129,7 @@ def test_a_wrong_clock_is_told_beside_its_field(remote: RemoteCloud, windows: Wi
     page.get_by_role("button", name="Set clocks").click()
 
     expect(page.locator("#cron-wrong")).to_contain_text("at nine")
+    expect(page.get_by_label("Cron expressions")).to_be_focused()  # it may be out of sight otherwise
     expect(page.get_by_label("Cron expressions")).to_have_value("at nine")
     expect(page.get_by_label("Every so many minutes")).to_have_value("5")
     expect(page).to_have_url(re.compile(f"/default/flow/{flow}$"))
@@ -201,3 +250,80 @@ def test_the_top_of_a_log_leads_to_the_end(remote: RemoteCloud, open_window: Ope
     shown = scroll_to(page, "end", LINES - 1)
     assert shown == list(range(LINES - len(shown), LINES))
     expect(page.get_by_role("link", name="Newer lines")).to_have_count(0)
+
+
+LONG = "W" * 1000
+
+
+@pytest.mark.parametrize("width", [360, 1100])
+def test_no_name_pushes_others_off_the_page(remote: RemoteCloud, open_window: Open, width: int) -> None:
+    """Names without a space: what stands beside them, and what can be done, is on the page, not over one another."""
+    flow = remote.flow(remote.project("P" * 200), LONG)
+    run = remote.run(flow, flow_run_name=LONG)
+    remote.change("register_agent", "id", type="DockerAgent", name=LONG, labels=["x" * 200])
+    page = open_window("/default/flow-runs", viewport={"width": width, "height": 740})
+    for path in ("", "/flow-runs", "/flows", "/projects", "/agents", f"/flow-run/{run}", f"/flow/{flow}"):
+        page.goto(f"{remote.url}/default{path}")
+        boxes = page.locator("td:visible:not(.findings td)").evaluate_all(
+            "all => all.map(each => [each.scrollWidth - each.clientWidth, each.getBoundingClientRect().right])"
+        )
+        assert [box for box in boxes if box[0] > 1 or box[1] > width] == [], path
+    page.goto(f"{remote.url}/default/flow-run/{run}")
+    actions = page.locator(".head .actions").bounding_box()
+    assert actions is not None
+    assert actions["y"] < 400
+
+
+def test_a_broad_graph_opens_at_what_failed(remote: RemoteCloud, open_window: Open, tmp_path: Path) -> None:
+    """Else at its first task: never where nothing is drawn."""
+    edges = [
+        {
+            "upstream_task": {"slug": f"t-{number // 2}"},
+            "downstream_task": {"slug": f"t-{number}"},
+            "key": None,
+            "mapped": False,
+        }
+        for number in range(1, 200)
+    ]
+    run = remote.run(remote.flow(remote.project(), tasks=200, edges=edges))
+    page = open_window(f"/default/flow-run/{run}/graph", viewport={"width": 360, "height": 740})
+    expect(page.get_by_role("link", name="t-0: 1 Pending")).to_be_in_viewport()
+
+    set_columns(tmp_path, "task_run", task_run(remote, run, "t-190"), state="Failed")
+    page.reload()
+    expect(page.get_by_role("link", name="t-190: 1 Failed")).to_be_in_viewport()
+
+
+def test_the_way_back_ticks_the_same_run(remote: RemoteCloud, open_window: Open) -> None:
+    """A browser restores fields by their order: the tick would be on a run that was made meanwhile."""
+    flow = remote.flow(remote.project())
+    for name in ("older", "chosen"):
+        remote.run(flow, flow_run_name=name)
+    page = open_window("/default/flow-runs")
+    page.get_by_label("Choose chosen").check()
+    page.get_by_role("link", name="older").click()
+    expect(page.get_by_role("heading", name="older")).to_be_visible()
+    remote.run(flow, flow_run_name="made meanwhile")
+    page.go_back()
+
+    expect(page.get_by_label("Choose made meanwhile")).not_to_be_checked()
+    expect(page.get_by_label("Choose chosen")).to_be_checked()
+    page.get_by_role("button", name="Cancel…").click()
+    expect(page.locator("main")).to_contain_text("Cancel 1 flow run?")
+    expect(page.locator("main")).to_contain_text("chosen")
+
+
+def test_the_way_back_shows_the_filters_of_its_address(remote: RemoteCloud, open_window: Open) -> None:
+    """Else the next look would be narrowed by what nobody sees."""
+    remote.run(remote.flow(remote.project()), flow_run_name="mine")
+    page = open_window("/default/flow-runs")
+    page.locator("summary", has_text="State").click()
+    page.get_by_label("Scheduled").check()
+    page.get_by_role("searchbox", name="Name").fill("mi")
+    page.get_by_role("button", name="Show").click()
+    page.wait_for_url("**/flow-runs?state=Scheduled&name=mi&*")
+    page.go_back()
+
+    page.wait_for_url("**/default/flow-runs")
+    expect(page.get_by_role("searchbox", name="Name")).to_have_value("")
+    expect(page.locator("input[name=state]:checked")).to_have_count(0)

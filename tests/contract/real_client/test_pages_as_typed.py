@@ -6,17 +6,17 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import attrs
 import pytest
 from smoke import pythons
 
-from support.console_pages import Step, steps, typed
+from support.console_pages import Step, steps
 from support.terminals import Reader, reader
+from support.typed_pages import Page
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 OWN: Final = Path(sys.executable).parent.parent
@@ -87,25 +87,6 @@ ENDS_WELL: Final = (
     "touch enough",
     "until prefect-agent why steady | grep '^steady .* Success'; do :; done",
 )
-
-
-@attrs.frozen
-class Page:
-    """A page that is typed.
-
-    Attributes:
-        before: Commands that make what the page takes for granted.
-        between: By beginning of a command: what happens before it is typed.
-        after: Commands that show what the page promises; they must succeed.
-        variables: Environment variables of its reader.
-        needs_docker: Whether some of its commands need a Docker engine.
-    """
-
-    before: tuple[str, ...] = ()
-    between: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
-    after: tuple[str, ...] = ()
-    variables: Mapping[str, str] = attrs.field(factory=dict)
-    needs_docker: bool = False
 
 
 PAGES: Final = {
@@ -186,8 +167,8 @@ NOT_TYPED: Final[dict[str, dict[str, str]]] = {
 """By page and beginning of a command: why it is not typed here."""
 
 OTHER_PAGES: Final = {
-    "docs/install-elsewhere.md": "needs systemd, supervisord and docker compose: tests/contract/cli/test_install.py",
-    "docs/kubernetes.md": "needs a cluster and an image registry: tests/contract/cluster",
+    "docs/install-elsewhere.md": "typed by test_install_pages.py, with a root folder of its own",
+    "docs/kubernetes.md": "typed by test_install_pages.py, on a control plane",
     "docs/reference.md": "shows one command of a how-to page again",
     "docs/how-to/test-with-the-fakes.md": "only installs; its examples are run by test_how_to_pages.py",
     "docs/how-to/use-a-private-authority-or-a-proxy.md": "needs a proxy and an authority: tests/contract/graphql",
@@ -218,19 +199,7 @@ def test_a_page_says_what_happens(name: str, tmp_path: Path, prefect_python: Pat
     (tmp_path / "prefect-agent").symlink_to(OWN)
     (tmp_path / "flows").symlink_to(prefect_python.parent.parent)
     with at_work(tmp_path, page) as person:
-        for step in typed(*page.before):
-            person.do(step)
-        for step in steps(ROOT / name):
-            if step.installs or excuse(name, step):
-                continue
-            for other in typed(
-                *(each for begin in page.between if step.command.startswith(begin) for each in page.between[begin])
-            ):
-                person.do(other)
-            person.do(step)
-        for step in typed(*page.after):
-            person.do(step)
-        person.stop()
+        page.type(person, (step for step in steps(ROOT / name) if not (step.installs or excuse(name, step))))
 
 
 ONLY_WHAT_IS_USED: Final = {"PIP_NO_COMPILE": "0"}

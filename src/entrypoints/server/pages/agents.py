@@ -11,13 +11,17 @@ from prefect.agent.domain.state_names import OPEN
 from prefect.agent.domain.times import iso, read_time
 from prefect.agent.domain.waiting import ALIVE, Finding, SeenAgent, WaitFacts, takes, waiting
 from prefect.agent.entrypoints.server.pages.kinds import Action, Page, Section
+from prefect.agent.entrypoints.server.pages.paging import sheet_of
 from prefect.agent.entrypoints.server.pages.reasons import label_set, seen_agent
 from prefect.agent.entrypoints.server.pages.view import Form, View, fields
 from prefect.agent.entrypoints.server.storage.row_trees import Row
 from prefect.agent.entrypoints.server.storage.short_values import short_sql
 from prefect.agent.entrypoints.server.storage.tables import JSON
 
-SHOWN: Final = 200
+SHOWN: Final = 100
+READ: Final = 200
+"""Agents that may take the runs that wait: those that asked last."""
+
 RUNS_SHOWN: Final = 5
 RUNS_READ: Final = 1000
 SETS_SHOWN: Final = 100
@@ -51,17 +55,19 @@ class WaitingRuns:
 
 def data(view: View) -> Mapping[str, Any]:
     """What ``agents.html`` shows."""
-    rows = view.rows("agent", _AGENT, order_by={"last_queried": "desc"}, limit=SHOWN)
-    seen = [seen_agent(row) for row in rows]
+    found = sheet_of(view, "agent", _AGENT, "coalesce(t0.last_queried, '')", size=SHOWN, descending=True)
+    latest = view.rows("agent", _AGENT, order_by={"last_queried": "desc"}, limit=READ)
+    seen = tuple(map(seen_agent, latest))
     sets = view.sql("flow_run", _WAITING, [iso(view.now), view.tenant["id"], SETS_SHOWN])
-    running = _running(view, [row["id"] for row in rows])
+    running = _running(view, [row["id"] for row in found.rows])
     agents = [
         {**row, "is_alive": _is_alive(view, one), "running": running[row["id"]], "could_take": _due_for(one, sets)}
-        for row, one in zip(rows, seen, strict=True)
+        for row, one in zip(found.rows, map(seen_agent, found.rows), strict=True)
     ]
     return {
         "agents": agents,
-        "waiting": [_waiting_runs(view, one, tuple(seen)) for one in sets],
+        "sheet": found,
+        "waiting": [_waiting_runs(view, one, seen) for one in sets],
         "runs_shown": RUNS_SHOWN,
     }
 
@@ -103,7 +109,7 @@ def delete(form: Form) -> str:
     with form.look() as view:
         agent = view.row("agent", form.path["agent_id"], fields("id"))
     form.change("delete_agent", agent_id=agent["id"])
-    return form.link("agents")
+    return form.back("agents")
 
 
 SECTION: Final = Section(

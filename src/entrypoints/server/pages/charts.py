@@ -1,8 +1,9 @@
 """Bars over time by state, laid out on the server: numbers in, places in a drawing out. Pure."""
 
+import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta, timezone
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 import attrs
@@ -42,35 +43,34 @@ class Bar:
     pieces: tuple[Piece, ...]
 
 
-def bars(counts: Iterable[tuple[str, str, int]], start: datetime, step: timedelta, number: int) -> list[Bar]:
-    """Lay out *number* bars of length *step* from *start* on.
+def bars(counts: Iterable[tuple[int, str, int]], edges: Sequence[datetime]) -> list[Bar]:
+    """Lay out a bar for each stretch between two neighbours of *edges*.
 
     Args:
-        counts: Hour in ISO 8601 (``2026-01-31T13``, UTC), state, runs.
+        counts: Number of the bar, state, runs.
     """
     found: dict[int, Counter[str]] = defaultdict(Counter)
-    for hour, state, count in counts:
-        moment = datetime.fromisoformat(f"{hour}:00:00").replace(tzinfo=timezone.utc)
-        found[min(number - 1, max(0, (moment - start) // step))][state] += count
+    for number, state, count in counts:
+        found[number][state] += count
     highest = max((sum(each.values()) for each in found.values()), default=1)
-    return [_bar(found.get(n, Counter()), n, start, step, number, highest) for n in range(number)]
+    room = WIDTH / (len(edges) - 1)
+    return [
+        _bar(found[n], stretch, x=n * room, width=room * 0.8, highest=highest)
+        for n, stretch in enumerate(itertools.pairwise(edges))
+    ]
 
 
-def _bar(counted: Mapping[str, int], n: int, start: datetime, step: timedelta, number: int, highest: int) -> Bar:
-    room = WIDTH / number
+def _bar(
+    counted: Mapping[str, int], stretch: tuple[datetime, datetime], *, x: float, width: float, highest: int
+) -> Bar:
     pieces, y = [], float(HEIGHT)
     for state in sorted(counted, key=_rank):
         height = max(1.0, counted[state] / highest * HEIGHT)
         y = max(0.0, y - height)
         pieces.append(Piece(state=state, count=counted[state], y=round(y, 1), height=round(height, 1)))
-    return Bar(
-        start=start + n * step,
-        end=start + (n + 1) * step,
-        x=round(n * room, 1),
-        width=round(room * 0.8, 1),
-        total=sum(counted.values()),
-        pieces=tuple(pieces),
-    )
+    start, end = stretch
+    total = sum(counted.values())
+    return Bar(start=start, end=end, x=round(x, 1), width=round(width, 1), total=total, pieces=tuple(pieces))
 
 
 def _rank(state: str) -> tuple[float, str]:

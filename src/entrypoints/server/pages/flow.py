@@ -12,6 +12,7 @@ from prefect.agent.entrypoints.server.storage.row_trees import Row
 
 LAST_RUNS: Final = 50
 MOST_VERSIONS: Final = 5000
+MOST_CHOICES: Final = 500
 
 TABS: Final = {"Overview": "", "Versions": "/versions", "Graph": "/graph"}
 """Tabs of a flow, in order: name and end of the address. A tab's template sets ``here`` to its name."""
@@ -37,8 +38,15 @@ def data(view: View) -> Mapping[str, Any]:
         "schedule": schedule,
         "filled": {"cron": schedule.cron, "minutes": schedule.minutes, "zone": schedule.zone},
         "defaults": _defaults(flow["flow_group"]),
+        "projects": other_projects(view, flow["project"]["id"]),
         "problems": {},
     }
+
+
+def other_projects(view: View, own: str) -> list[Row]:
+    """Projects that a flow can be moved to."""
+    where = {"id": {"_neq": own}}
+    return view.rows("project", fields("id name"), where, order_by={"name": "asc"}, limit=MOST_CHOICES)
 
 
 def _defaults(group: Row) -> dict[str, str]:

@@ -7,7 +7,7 @@ from prefect.agent.entrypoints.server.pages.flow import FLOW, flow_of
 from prefect.agent.entrypoints.server.pages.kinds import Action, Again, Section
 from prefect.agent.entrypoints.server.pages.parameters import NotRight, read_object
 from prefect.agent.entrypoints.server.pages.schedules import given_clocks
-from prefect.agent.entrypoints.server.pages.view import Form, FormRefused
+from prefect.agent.entrypoints.server.pages.view import Form, FormRefused, fields
 from prefect.agent.entrypoints.server.storage.row_trees import Row
 
 
@@ -93,6 +93,15 @@ def use_own_clocks(form: Form) -> str:
     return _home(form, flow)
 
 
+def move(form: Form) -> str:
+    """Move the flow, with all its versions, to another project of the tenant."""
+    flow = _own(form)
+    with form.look() as view:
+        project = view.row("project", form.value("project"), fields("id"))
+    form.change("update_flow_project", flow_id=flow["id"], project_id=project["id"])
+    return _home(form, flow)
+
+
 def archive(form: Form) -> str:
     """Archive the version: it gets no runs any more."""
     flow = _own(form)
@@ -140,6 +149,7 @@ SECTION: Final = Section(
         Action("/flow/{flow_id}/schedule/clocks", set_clocks, "set_flow_group_schedule", FLOW),
         Action("/flow/{flow_id}/schedule/own", use_own_clocks, "delete_flow_group_schedule", FLOW),
         Action("/flow/{flow_id}/defaults", set_defaults, "set_flow_group_run_config", FLOW),
+        Action("/flow/{flow_id}/move", move, "update_flow_project", FLOW),
         Action("/flow/{flow_id}/archive", archive, "archive_flow", FLOW),
         Action("/flow/{flow_id}/delete", delete_version, "delete_flow", FLOW),
         Action("/flow/{flow_id}/delete-all", delete_all, "delete_flow_group", FLOW),

@@ -5,15 +5,14 @@ from typing import Any, Final
 
 from prefect.agent.domain.state_names import FINISHED, ancestors
 from prefect.agent.domain.times import iso
-from prefect.agent.entrypoints.server.pages.addresses import changed, pattern, position, position_text
+from prefect.agent.entrypoints.server.pages.addresses import changed, pattern
 from prefect.agent.entrypoints.server.pages.causes import claim_of, failed_tasks, shown_claim
 from prefect.agent.entrypoints.server.pages.kinds import Action, Page, Section
+from prefect.agent.entrypoints.server.pages.paging import Sheet, sheet_of
 from prefect.agent.entrypoints.server.pages.reasons import reasons
 from prefect.agent.entrypoints.server.pages.rendering import seconds_between
 from prefect.agent.entrypoints.server.pages.view import Form, View, fields
-from prefect.agent.entrypoints.server.storage.filters import Where
 from prefect.agent.entrypoints.server.storage.row_trees import Row
-from prefect.agent.entrypoints.server.storage.tables import TABLES
 
 TASK_RUNS_SHOWN: Final = 200
 STATES_SHOWN: Final = 200
@@ -96,17 +95,15 @@ def overview(view: View) -> Mapping[str, Any]:
 def task_runs(view: View) -> Mapping[str, Any]:
     """What ``flow_run_task_runs.html`` shows."""
     shown = head(view)
-    found = _task_run_rows(view)
-    more, found = len(found) > TASK_RUNS_SHOWN, found[:TASK_RUNS_SHOWN]
+    found = _task_run_sheet(view)
     now = iso(view.now)
-    rows = [{**row, "seconds": seconds_between(row["start_time"], row["end_time"] or now)} for row in found]
-    last = position_text(found[-1]["state_timestamp"] or "", found[-1]["id"]) if found else ""
+    rows = [{**row, "seconds": seconds_between(row["start_time"], row["end_time"] or now)} for row in found.rows]
     return {
         **shown,
         "task_runs": rows,
         "task_states": TASK_STATES,
         "task_counts": _task_counts(view),
-        "older": changed(view.query, after=last) if more else None,
+        "sheet": found,
     }
 
 
@@ -115,25 +112,16 @@ def _task_counts(view: View) -> list[tuple[str, int]]:
     return [(row["state"], row["n"]) for row in view.sql("task_run", statement, [view.path["run_id"]])]
 
 
-def _task_run_rows(view: View) -> list[Row]:
-    """One more than a page has, the latest change first."""
+def _task_run_sheet(view: View) -> Sheet[Row]:
+    """A page of task runs that the filters leave, the latest change first."""
     where: dict[str, Any] = {"flow_run_id": {"_eq": view.path["run_id"]}}
     states = [state for state in view.query.getlist("state") if state in TASK_STATES]
     if states:
         where["state"] = {"_in": states}
     if view.query.get("name"):
         where["task"] = {"name": {"_ilike": pattern(view.query["name"][:200])}}
-    start = position(view.query.get("after", ""))
-    built = Where()
-    condition = built.sql(TABLES["task_run"], where)
-    beyond = " AND (coalesce(t0.state_timestamp, ''), t0.id) < (?, ?)" if start else ""
-    statement = (
-        f"SELECT t0.id FROM task_run t0 WHERE {condition}{beyond} "
-        f"ORDER BY coalesce(t0.state_timestamp, '') DESC, t0.id DESC LIMIT {TASK_RUNS_SHOWN + 1}"
-    )
-    ids = [row["id"] for row in view.sql("task_run", statement, [*built.params, *(start or ())])]
-    known = {row["id"]: row for row in view.rows("task_run", _TASK_RUN, {"id": {"_in": ids}})} if ids else {}
-    return [known[one] for one in ids]
+    latest_change = "coalesce(t0.state_timestamp, '')"
+    return sheet_of(view, "task_run", _TASK_RUN, latest_change, size=TASK_RUNS_SHOWN, where=where, descending=True)
 
 
 # --- changes ---

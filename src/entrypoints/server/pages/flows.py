@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from prefect.agent.domain.times import iso
-from prefect.agent.entrypoints.server.pages.addresses import changed
 from prefect.agent.entrypoints.server.pages.kinds import Page, Section
+from prefect.agent.entrypoints.server.pages.paging import part
 from prefect.agent.entrypoints.server.pages.view import View, fields
 from prefect.agent.entrypoints.server.storage.row_trees import Row
 
@@ -33,16 +33,15 @@ def data(view: View) -> Mapping[str, Any]:
     name, project = view.query.get("name", "").lower(), view.query.get("project", "")
     known = _newest(view)
     found = [flow for flow in known if name in flow["name"].lower() and project in {"", flow["project"]["id"]}]
-    skip = int(text) if (text := view.query.get("skip", "")).isascii() and text.isdigit() and len(text) < 7 else 0
+    sheet = part(view.query, SHOWN, found)
     strips = _strips(view)
     return {
-        "flows": [{**flow, "strip": strips.get(flow["flow_group_id"], [])} for flow in found[skip : skip + SHOWN]],
+        "flows": [{**flow, "strip": strips.get(flow["flow_group_id"], [])} for flow in sheet.rows],
         "counted": _counted,
         "projects": sorted({(flow["project"]["name"], flow["project"]["id"]) for flow in known}),
         "has_projects": bool(known) or view.count("project") > 0,
         "is_filtered": bool(name or project),
-        "newer": changed(view.query, skip=str(max(0, skip - SHOWN))) if skip else None,
-        "older": changed(view.query, skip=str(skip + SHOWN)) if len(found) > skip + SHOWN else None,
+        "sheet": sheet,
     }
 
 

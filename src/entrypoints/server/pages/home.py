@@ -1,8 +1,10 @@
 """The first page of a tenant: what needs attention, what comes next, what was."""
 
+import itertools
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from prefect.agent.domain.state_names import PAUSED, QUEUED, ancestors
@@ -12,9 +14,9 @@ from prefect.agent.entrypoints.server.pages.causes import claim_of, stuck_becaus
 from prefect.agent.entrypoints.server.pages.charts import HEIGHT, WIDTH, bars
 from prefect.agent.entrypoints.server.pages.kinds import Page, Section
 from prefect.agent.entrypoints.server.pages.reasons import cause, reasons
-from prefect.agent.entrypoints.server.pages.rendering import length
 from prefect.agent.entrypoints.server.pages.run_list import COLUMNS
 from prefect.agent.entrypoints.server.pages.view import View, fields
+from prefect.agent.entrypoints.server.pages.zones import edges
 from prefect.agent.entrypoints.server.storage.row_trees import Ask, Row
 
 SHOWN: Final = 6
@@ -38,9 +40,12 @@ _STEPS: Final = {
     "26w": timedelta(weeks=1),
 }
 
+_BAR_IS: Final = {"24h": "an hour", "7d": "a quarter of a day", "30d": "a day", "26w": "a week from Monday on"}
+
 _HISTORY: Final = (
-    "SELECT substr(r.state_timestamp, 1, 13) AS hour, r.flow_id, r.state, count(*) AS n FROM flow_run r "
-    "WHERE r.state_timestamp >= ? AND r.tenant_id = ? GROUP BY 1, 2, 3"
+    "SELECT b.key AS bar, r.flow_id, r.state, count(*) AS n FROM json_each(?) b CROSS JOIN flow_run r "
+    "WHERE r.state_timestamp >= json_extract(b.value, '$[0]') AND r.state_timestamp < json_extract(b.value, '$[1]') "
+    "AND r.tenant_id = ? GROUP BY 1, 2, 3"
 )
 
 
@@ -48,8 +53,9 @@ def data(view: View) -> Mapping[str, Any]:
     """What ``home.html`` shows."""
     span = view.query.get("span", "24h")
     span = span if span in _STEPS and span != "1h" else "24h"
-    counts = _history(view, span)
-    number = SPANS[span] // _STEPS[span]
+    step = _STEPS[span]
+    at = edges(view.now, step, SPANS[span] // step, view.zone)
+    counts = _history(view, at)
     return {
         "failed": _failed(view),
         "late": _late(view),
@@ -61,11 +67,11 @@ def data(view: View) -> Mapping[str, Any]:
         },
         "silent_agents": _silent_agents(view),
         "upcoming": _upcoming(view),
-        "bars": bars([(r["hour"], r["state"], r["n"]) for r in counts], _first(view, span), _STEPS[span], number),
+        "bars": bars([(row["bar"], row["state"], row["n"]) for row in counts], at),
         "chart": (WIDTH, HEIGHT),
         "span": span,
         "spans": [one for one in _STEPS if one != "1h"],
-        "step": length(_STEPS[span].total_seconds()),
+        "bar_is": _BAR_IS[span],
         "late_before": iso(view.now - LATE),
         "flows": _by_flow(view, counts),
         "is_new": view.tx.one("SELECT 1 FROM flow_run WHERE tenant_id = ? LIMIT 1", [view.tenant["id"]]) is None,
@@ -73,15 +79,10 @@ def data(view: View) -> Mapping[str, Any]:
     }
 
 
-def _first(view: View, span: str) -> datetime:
-    """When the first bar begins: at a full step, weeks on Mondays, so that the last one holds this moment."""
-    step = _STEPS[span]
-    epoch = datetime(1970, 1, 5, tzinfo=timezone.utc)
-    return epoch + ((view.now - epoch) // step + 1) * step - SPANS[span]
-
-
-def _history(view: View, span: str) -> list[Row]:
-    return view.sql("flow_run", _HISTORY, [iso(_first(view, span)), view.tenant["id"]])
+def _history(view: View, at: Sequence[datetime]) -> list[Row]:
+    """Runs by the bar that their last change lies in, by flow and state."""
+    stretches = [(iso(start), iso(end)) for start, end in itertools.pairwise(at)]
+    return view.sql("flow_run", _HISTORY, [json.dumps(stretches), view.tenant["id"]])
 
 
 def _failed_ones(view: View) -> list[Row]:

@@ -6,21 +6,22 @@ from typing import Any, Final
 
 from prefect.agent.domain.times import iso
 from prefect.agent.entrypoints.server.pages.kinds import Action, Again, Once, Page, Section
+from prefect.agent.entrypoints.server.pages.paging import sheet_of
 from prefect.agent.entrypoints.server.pages.parameters import NotRight
 from prefect.agent.entrypoints.server.pages.settings import TAB, shown
 from prefect.agent.entrypoints.server.pages.view import Form, FormRefused, View, fields
 from prefect.agent.entrypoints.server.storage.scopes import ADMIN, SCOPES
 
-SHOWN: Final = 500
+SHOWN: Final = 200
 MAX_DAYS: Final = 36_500
 
 
 def data(view: View) -> Mapping[str, Any]:
     """What ``settings_keys.html`` shows."""
     columns = fields("id name scope created expires_at")
-    rows = view.rows("auth_api_key", columns, order_by={"created": "desc"}, limit=SHOWN)
+    found = sheet_of(view, "auth_api_key", columns, "t0.created", size=SHOWN, descending=True)
     filled = {"name": "", "scope": ADMIN, "days": ""}
-    return shown(filled, rows=rows, scopes=SCOPES, needs_key=view.caller.key_id is not None, made="")
+    return shown(filled, sheet=found, scopes=SCOPES, needs_key=view.caller.key_id is not None, made="")
 
 
 PAGE: Final = Page("/settings/keys", "settings_keys.html", data, tab=TAB)
@@ -65,7 +66,7 @@ def revoke(form: Form) -> str:
     with form.look() as view:
         key = view.row("auth_api_key", form.path["key_id"], fields("id"))
     form.change("delete_api_key", key_id=key["id"])
-    return form.link("settings", "keys")
+    return form.back("settings", "keys")
 
 
 SECTION: Final = Section(

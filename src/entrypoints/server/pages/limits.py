@@ -7,12 +7,13 @@ import attrs
 
 from prefect.agent.entrypoints.server.mutations.limits import taken_by_flow_runs, taken_by_task_runs
 from prefect.agent.entrypoints.server.pages.kinds import Action, Again, Page, Section
+from prefect.agent.entrypoints.server.pages.paging import Sheet, sheet_of, text
 from prefect.agent.entrypoints.server.pages.settings import TAB, shown
 from prefect.agent.entrypoints.server.pages.view import Form, FormRefused, NotThere, View, fields
 from prefect.agent.entrypoints.server.storage.database import Tx
 from prefect.agent.entrypoints.server.storage.row_trees import Row
 
-SHOWN: Final = 500
+SHOWN: Final = 100
 
 
 @attrs.frozen(kw_only=True)
@@ -38,15 +39,16 @@ _KINDS: Final = {
 
 def data(view: View) -> Mapping[str, Any]:
     """What ``settings_limits.html`` shows."""
-    limits = {name: _rows(view, kind) for name, kind in _KINDS.items()}
+    limits = {name: _sheet(view, name, kind) for name, kind in _KINDS.items()}
     return shown({"kind": "flow", "name": "", "limit": ""}, limits=limits)
 
 
-def _rows(view: View, kind: _Kind) -> list[Row]:
+def _sheet(view: View, name: str, kind: _Kind) -> Sheet[Row]:
     columns = fields(f"id {kind.column} slots")
-    rows = view.rows(kind.table, columns, order_by={kind.column: "asc"}, limit=SHOWN)
-    taken = kind.taken(view.tx, view.tenant["id"]) if rows else {}
-    return [{**row, "name": row[kind.column], "taken": taken.get(row[kind.column], 0)} for row in rows]
+    found = sheet_of(view, kind.table, columns, text(kind.column), size=SHOWN, name=f"{name}-")
+    taken = kind.taken(view.tx, view.tenant["id"]) if found.rows else {}
+    rows = [{**row, "name": row[kind.column], "taken": taken.get(row[kind.column], 0)} for row in found.rows]
+    return attrs.evolve(found, rows=rows)
 
 
 PAGE: Final = Page("/settings", "settings_limits.html", data, tab=TAB)
@@ -77,7 +79,7 @@ def delete_limit(form: Form) -> str:
     with form.look() as view:
         limit = view.row(kind.table, form.path["limit_id"], fields("id"))
     form.change(f"delete_{kind.table}", limit_id=limit["id"])
-    return form.link("settings")
+    return form.back("settings")
 
 
 def _kind(name: str) -> _Kind:

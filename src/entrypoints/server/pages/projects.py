@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from prefect.agent.entrypoints.server.pages.kinds import Action, Again, Page, Section
+from prefect.agent.entrypoints.server.pages.paging import sheet_of, text
 from prefect.agent.entrypoints.server.pages.view import Form, FormRefused, View, fields
 from prefect.agent.entrypoints.server.storage.row_trees import Row
 
-SHOWN: Final = 500
+SHOWN: Final = 200
 
 _COUNTS: Final = (
     "SELECT project_id AS id, count(DISTINCT flow_group_id) AS flows FROM flow WHERE tenant_id = ? GROUP BY project_id"
@@ -16,10 +17,11 @@ _COUNTS: Final = (
 
 def data(view: View) -> Mapping[str, Any]:
     """What ``projects.html`` shows."""
-    rows = view.rows("project", fields("id name description created"), order_by={"name": "asc"}, limit=SHOWN)
+    found = sheet_of(view, "project", fields("id name description created"), text("name"), size=SHOWN)
     counts = {row["id"]: row["flows"] for row in view.sql("flow", _COUNTS, [view.tenant["id"]])}
     return {
-        "rows": [{**row, "flows": counts.get(row["id"], 0)} for row in rows],
+        "rows": [{**row, "flows": counts.get(row["id"], 0)} for row in found.rows],
+        "sheet": found,
         "problem": "",
         "filled": {"name": "", "description": ""},
         "edited": {"id": ""},
@@ -55,13 +57,13 @@ def edit(form: Form) -> str:
         form.change("set_project_description", project_id=project["id"], description=filled["description"] or None)
     except FormRefused as problem:
         raise Again(PAGE, problem=_said(problem), edited={**filled, "id": project["id"]}) from problem
-    return form.link("projects")
+    return form.back("projects")
 
 
 def delete(form: Form) -> str:
     """Delete a project with its flows."""
     form.change("delete_project", project_id=_own(form)["id"])
-    return form.link("projects")
+    return form.back("projects")
 
 
 def _own(form: Form) -> Row:

@@ -14,14 +14,8 @@ from starlette.datastructures import QueryParams
 
 from prefect.agent.domain.state_names import PARENTS
 from prefect.agent.domain.times import iso
-from prefect.agent.entrypoints.server.pages.addresses import (
-    changed,
-    moment,
-    pattern,
-    position,
-    position_text,
-    span_start,
-)
+from prefect.agent.entrypoints.server.pages.addresses import moment, pattern, span_start
+from prefect.agent.entrypoints.server.pages.paging import Stretch, sheet
 from prefect.agent.entrypoints.server.pages.view import View, fields
 from prefect.agent.entrypoints.server.storage.filters import Where
 from prefect.agent.entrypoints.server.storage.row_trees import Row
@@ -62,14 +56,14 @@ class Listing:
 
     Attributes:
         runs: Rows with ``COLUMNS``.
-        newer: Query of the page before; None on the first.
-        older: Query of the next page; None on the last.
+        previous: Query of the page before; None on the first.
+        next: Query of the next page; None on the last.
         sort: What it is sorted by: one of ``SORTS``.
     """
 
     runs: list[Row]
-    newer: str | None
-    older: str | None
+    previous: str | None
+    next: str | None
     sort: str
     is_descending: bool
 
@@ -99,19 +93,16 @@ def list_runs(view: View) -> Listing:
     where = run_filter(view.query, view.now)
     name = view.query.get("name", "")[:200]
     sort = _sort(view.query)
-    after, before = position(view.query.get("after", "")), position(view.query.get("before", ""))
-    is_back = after is None and before is not None
     is_descending = (view.query.get("way") or ("asc" if sort == "name" else "desc")) == "desc"
-    way = is_descending is not is_back
-    found = _places(view, where, SORTS[sort], before if is_back else after, descending=way, name=name)
-    more, found = len(found) > PAGE_SIZE, found[:PAGE_SIZE]
-    found = found[::-1] if is_back else found
-    has_newer, has_older = (more, True) if is_back else (after is not None, more)
-    first, last = (position_text(one["place"], one["id"]) for one in (found[0], found[-1])) if found else ("", "")
+
+    def read(stretch: Stretch) -> list[Row]:
+        return _places(view, where, SORTS[sort], stretch, descending=is_descending, name=name)
+
+    found = sheet(view.query, PAGE_SIZE, read)
     return Listing(
-        runs=_rows(view, [one["id"] for one in found]),
-        newer=changed(view.query, after=None, before=first) if has_newer and found else None,
-        older=changed(view.query, after=last, before=None) if has_older and found else None,
+        runs=_rows(view, [one["id"] for one in found.rows]),
+        previous=found.previous,
+        next=found.next,
         sort=sort,
         is_descending=is_descending,
     )
@@ -126,7 +117,7 @@ def matching_runs(view: View, most: int, *, until: str) -> list[str]:
     name = view.query.get("name", "")[:200]
     where = run_filter(view.query, view.now)
     where["created"] = {**where.get("created", {}), "_lte": until}
-    found = _places(view, where, "created", None, descending=True, name=name, most=most)
+    found = _places(view, where, "created", _first(most), descending=True, name=name)
     return [one["id"] for one in found]
 
 
@@ -144,22 +135,25 @@ def begun(now: datetime) -> dict[str, Any]:
 
 
 def latest_runs(view: View, expression: Mapping[str, Any], most: int) -> list[Row]:
-    """The *most* runs that were created last of those that match, with ``COLUMNS``; *most* is at most a page."""
-    found = _places(view, expression, "created", None, descending=True)
-    return _rows(view, [one["id"] for one in found[:most]])
+    """The *most* runs that were created last of those that match, with ``COLUMNS``."""
+    found = _places(view, expression, "created", _first(most), descending=True)
+    return _rows(view, [one["id"] for one in found])
+
+
+def _first(most: int) -> Stretch:
+    return Stretch(start=None, is_back=False, most=most)
 
 
 def _places(
     view: View,
     expression: Mapping[str, Any],
     column: str,
-    start: tuple[str, str] | None,
+    stretch: Stretch,
     *,
     descending: bool,
     name: str = "",
-    most: int = PAGE_SIZE + 1,
 ) -> list[Row]:
-    """Ids and places of *most* rows: of one more than a page has."""
+    """Ids and places of the rows of a stretch."""
     where = Where()
     full = {**expression, "tenant_id": {"_eq": view.tenant["id"]}, column: _known(expression.get(column))}
     tests = _tests(expression, name)
@@ -172,15 +166,11 @@ def _places(
     # A text search first: it is many times faster than reading the labels of each run as JSON.
     parts = [*(test.sql for test in texts), where.sql(_TABLE, full, narrow=True)]
     params = [*(one for test in texts for one in test.params), *where.params]
-    if start:
-        parts, params = [*parts, f"(t0.{column}, t0.id) {'<' if descending else '>'} (?, ?)"], [*params, *start]
+    beyond, start, end = stretch.sql(f"t0.{column}", "t0.id", descending=descending)
     hint = "" if is_narrow or chosen is not None else f"INDEXED BY {_index(column)}"
-    way = "DESC" if descending else "ASC"
-    statement = (
-        f"SELECT t0.id, t0.{column} AS place FROM flow_run t0 {hint} WHERE {' AND '.join(parts)} "
-        f"ORDER BY t0.{column} {way}, t0.id {way} LIMIT {most}"
-    )
-    return view.sql("flow_run", statement, params)
+    condition = " AND ".join([*parts, beyond])
+    statement = f"SELECT t0.id, t0.{column} AS place FROM flow_run t0 {hint} WHERE {condition} {end}"
+    return view.sql("flow_run", statement, [*params, *start])
 
 
 @attrs.frozen(kw_only=True)

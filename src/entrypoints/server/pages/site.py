@@ -21,6 +21,7 @@ from starlette.types import ExceptionHandler
 
 from prefect.agent.domain.cloud.errors import CloudRefusal
 from prefect.agent.entrypoints.server.graphql.execution import Executor
+from prefect.agent.entrypoints.server.pages.asked import query_of, without_slash
 from prefect.agent.entrypoints.server.pages.assets import serve_asset
 from prefect.agent.entrypoints.server.pages.changes import ChangeBell, Watch, fingerprint
 from prefect.agent.entrypoints.server.pages.forms import (
@@ -36,6 +37,7 @@ from prefect.agent.entrypoints.server.pages.kinds import Action, Again, Page, Se
 from prefect.agent.entrypoints.server.pages.rendering import render
 from prefect.agent.entrypoints.server.pages.sessions import Sessions, cookie_of, drop_cookie, set_cookie
 from prefect.agent.entrypoints.server.pages.view import Form, FormRefused, KeyNeeded, NotThere, View, canonical
+from prefect.agent.entrypoints.server.pages.zones import zone_of
 from prefect.agent.entrypoints.server.storage.database import code_of_mistake, explain
 from prefect.agent.entrypoints.server.storage.row_trees import Row
 from prefect.agent.entrypoints.server.storage.scopes import ANYONE, Caller
@@ -109,8 +111,11 @@ class PageSite:
     def handlers(self) -> dict[Any, ExceptionHandler]:
         """How what went wrong is shown."""
 
-        async def refused(_request: Request, problem: Exception) -> Response:
+        async def refused(request: Request, problem: Exception) -> Response:
             assert isinstance(problem, HTTPException)
+            address = without_slash(request) if problem.status_code == HTTPStatus.NOT_FOUND else None
+            if address:
+                return RedirectResponse(address, 308)
             text = str(problem.detail)
             said = (
                 _UNEXPLAINED.get(problem.status_code, text) if text == HTTPStatus(problem.status_code).phrase else text
@@ -155,6 +160,7 @@ class PageSite:
                 now=self.execute.now(),
                 path=path,
                 query=request.query_params,
+                zone=zone_of(request),
             )
 
     # --- answers ---
@@ -196,6 +202,7 @@ class PageSite:
                 values=values,
                 path=_names(request),
                 slug=request.path_params["tenant"],
+                came_from=_back(request),
                 sign_in=partial(self._begin, request),
                 execute=self.execute,
                 headers=visitor.headers,
@@ -226,8 +233,7 @@ class PageSite:
         address = f"/{{tenant}}{page.path}"
         for name, value in request.path_params.items():
             address = address.replace(f"{{{name}}}", value)
-        query = f"?{request.url.query}" if request.url.query else ""
-        return self._show(request, page, status, address=address + query, **values)
+        return self._show(request, page, status, address=address + query_of(request), **values)
 
     def _begin(self, request: Request, key: str) -> None:
         """Begin a session that holds for this request already: its answer may need the key."""
@@ -321,8 +327,7 @@ class PageSite:
             kept = unsent(request, getattr(request.state, "fields", ()))
             is_worth_it = request.url.path != SIGN_OUT  # which is what happened
             return self._ask_for_key(kept.back, 401, kept=kept if is_worth_it else None)
-        query = f"?{request.url.query}" if request.url.query else ""
-        return self._ask_for_key(request.url.path + query, 401)
+        return self._ask_for_key(request.url.path + query_of(request), 401)
 
     def _answering(self, run: Callable[[Request], Any]) -> Callable[[Request], Any]:
         """Show what a person can understand of an error."""
@@ -356,7 +361,7 @@ class PageSite:
 def application(site: PageSite, routes: list[BaseRoute]) -> Starlette:
     """An application that shows errors as *site* does."""
     made = Starlette(routes=routes, exception_handlers=site.handlers)
-    made.router.redirect_slashes = False  # a redirect would repeat the Host that the client names
+    made.router.redirect_slashes = False  # it would repeat the Host that the client names; see without_slash
     return made
 
 

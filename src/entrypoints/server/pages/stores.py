@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from prefect.agent.entrypoints.server.pages.addresses import pattern
 from prefect.agent.entrypoints.server.pages.kinds import Action, Again, Page, Section
+from prefect.agent.entrypoints.server.pages.paging import sheet_of, text
 from prefect.agent.entrypoints.server.pages.parameters import JSON, TEXT, NotRight, read_json
 from prefect.agent.entrypoints.server.pages.settings import TAB, shown
 from prefect.agent.entrypoints.server.pages.view import Form, FormRefused, View, fields
@@ -20,10 +21,10 @@ def key_values(view: View) -> Mapping[str, Any]:
     """What ``settings_key_values.html`` shows; ``?edit=`` names the key whose value the form begins with."""
     name, edited = view.query.get("key", "")[:200], view.query.get("edit", "")
     where = {"key": {"_ilike": pattern(name)}} if name else None
-    rows = view.rows("key_value", fields("id key value updated"), where, order_by={"key": "asc"}, limit=SHOWN + 1)
+    found = sheet_of(view, "key_value", fields("id key value updated"), text("key"), size=SHOWN, where=where)
     chosen = view.rows("key_value", fields("key value"), {"key": {"_eq": edited}}, whole=True) if edited else []
     value = json.dumps(chosen[0]["value"], indent=2, ensure_ascii=False) if chosen else ""
-    return shown({"key": edited, "value": value}, rows=rows[:SHOWN], has_more=len(rows) > SHOWN)
+    return shown({"key": edited, "value": value}, sheet=found)
 
 
 KEY_VALUES: Final = Page("/settings/key-values", "settings_key_values.html", key_values, tab=TAB)
@@ -50,7 +51,7 @@ def delete_key_value(form: Form) -> str:
     with form.look() as view:
         row = view.row("key_value", form.path["id"], fields("id"))
     form.change("delete_key_value", key_value_id=row["id"])
-    return form.link("settings", "key-values")
+    return form.back("settings", "key-values")
 
 
 # --- secrets ---
@@ -58,8 +59,8 @@ def delete_key_value(form: Form) -> str:
 
 def secrets(view: View) -> Mapping[str, Any]:
     """What ``settings_secrets.html`` shows: names, and when each was set."""
-    rows = view.rows("secret", fields("id name updated"), order_by={"name": "asc"}, limit=SHOWN + 1)
-    return shown({"name": "", "kind": TEXT}, rows=rows[:SHOWN], has_more=len(rows) > SHOWN, kinds=(TEXT, JSON))
+    found = sheet_of(view, "secret", fields("id name updated"), text("name"), size=SHOWN)
+    return shown({"name": "", "kind": TEXT}, sheet=found, kinds=(TEXT, JSON))
 
 
 SECRETS: Final = Page("/settings/secrets", "settings_secrets.html", secrets, tab=TAB)
@@ -88,7 +89,7 @@ def delete_secret(form: Form) -> str:
     with form.look() as view:
         row = view.row("secret", form.path["id"], fields("name"))
     form.change("set_secret", name=row["name"], value=None, tenant_id=_tenant(form))
-    return form.link("settings", "secrets")
+    return form.back("settings", "secrets")
 
 
 def _tenant(form: Form) -> str:

@@ -4,17 +4,24 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from prefect.agent.entrypoints.server.pages.kinds import Action, Again, Page, Section
+from prefect.agent.entrypoints.server.pages.paging import Stretch, sheet
 from prefect.agent.entrypoints.server.pages.settings import TAB, shown
 from prefect.agent.entrypoints.server.pages.view import Form, FormRefused, View
+from prefect.agent.entrypoints.server.storage.row_trees import Row
 
-SHOWN: Final = 500
+SHOWN: Final = 200
 
 
 def data(view: View) -> Mapping[str, Any]:
     """What ``settings_tenants.html`` shows."""
     view.permit("tenant")
-    rows = view.tx.all("SELECT id, name, slug, created FROM tenant ORDER BY created LIMIT ?", [SHOWN])
-    return shown({"name": "", "slug": ""}, rows=rows, own={"name": view.tenant["name"], "slug": view.tenant["slug"]})
+
+    def read(stretch: Stretch) -> list[Row]:
+        beyond, start, end = stretch.sql("created", "id", descending=False)
+        return view.tx.all(f"SELECT id, name, slug, created, created AS place FROM tenant WHERE {beyond} {end}", start)
+
+    found = sheet(view.query, SHOWN, read)
+    return shown({"name": "", "slug": ""}, sheet=found, own={"name": view.tenant["name"], "slug": view.tenant["slug"]})
 
 
 PAGE: Final = Page("/settings/tenants", "settings_tenants.html", data, tab=TAB)

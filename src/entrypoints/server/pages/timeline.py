@@ -10,6 +10,7 @@ import attrs
 from prefect.agent.entrypoints.server.pages.addresses import changed
 from prefect.agent.entrypoints.server.pages.flow_run import head
 from prefect.agent.entrypoints.server.pages.kinds import Page, Section
+from prefect.agent.entrypoints.server.pages.paging import part
 from prefect.agent.entrypoints.server.pages.task_bars import (
     HEIGHT,
     WIDTH,
@@ -31,7 +32,7 @@ ROWS: Final = 200
 """Rows of a page."""
 
 CHILDREN: Final = 200
-"""Children that an opened row shows."""
+"""Children that an opened row shows at a time."""
 
 _TASK_RUNS: Final = (
     "SELECT r.id, r.task_id, r.map_index, substr(r.name, 1, 300) AS name, r.state, r.start_time, r.end_time, "
@@ -79,21 +80,20 @@ def data(view: View) -> Mapping[str, Any]:
     for row in found[:MOST]:
         by_task[row["task_id"]].append(row)
     groups = sorted(by_task.values(), key=_first_start)
-    skip = _number(view.query.get("skip", ""))
+    sheet = part(view.query, ROWS, groups)
+    children = part(view.query, CHILDREN, _children(by_task.get(view.query.get("open", ""), ())), "child")
     whole = _scale(shown["run"], found, view.now.timestamp())
     scale = _zoomed(view, whole) if whole else None
     return {
         **shown,
-        "lanes": _lanes(view, groups[skip : skip + ROWS], scale),
+        "lanes": _lanes(view, sheet.rows, children.rows, scale),
         "ticks": scale.ticks() if scale else [],
         "scale": scale,
         "zooms": _zooms(view, whole, scale) if whole and scale else {},
         "size": (WIDTH, HEIGHT),
         "most": MOST if len(found) > MOST else None,
-        "children": CHILDREN,
-        "opened": view.query.get("open") in by_task,
-        "earlier": changed(view.query, skip=str(max(0, skip - ROWS))) if skip else None,
-        "later": changed(view.query, skip=str(skip + ROWS)) if len(groups) > skip + ROWS else None,
+        "sheet": sheet,
+        "children": children,
     }
 
 
@@ -113,29 +113,26 @@ def _zooms(view: View, whole: Scale, scale: Scale) -> dict[str, str]:
     }
 
 
-def _lanes(view: View, groups: Sequence[Sequence[Row]], scale: Scale | None) -> list[Lane]:
+def _lanes(view: View, groups: Sequence[Sequence[Row]], children: Sequence[Row], scale: Scale | None) -> list[Lane]:
     opened = view.query.get("open", "")
     retries = {
         row["id"]: row["n"] for row in view.sql("task_run_state", _RETRIES, [view.path["run_id"], view.tenant["id"]])
     }
-    singles = [row for rows in groups for row in _shown_alone(rows, opened)]
-    histories = _histories(view, [row["id"] for row in singles])
+    singles = [row for rows in groups if not _is_mapped(rows) for row in rows]
+    histories = _histories(view, [row["id"] for row in (*singles, *children)])
     lanes = []
     for rows in groups:
+        task, shown = rows[0]["task_id"], rows
         if _is_mapped(rows):
-            lanes.append(
-                _folded(view, rows, scale, retries.get(rows[0]["task_id"], 0), is_open=rows[0]["task_id"] == opened)
-            )
-        lanes += [_single(view, row, histories.get(row["id"], []), scale) for row in _shown_alone(rows, opened)]
+            lanes.append(_folded(view, rows, scale, retries.get(task, 0), is_open=task == opened))
+            shown = children if task == opened else ()
+        lanes += [_single(view, row, histories.get(row["id"], []), scale) for row in shown]
     return lanes
 
 
-def _shown_alone(rows: Sequence[Row], opened: str) -> list[Row]:
-    """Task runs of a task that have a row of their own."""
-    if not _is_mapped(rows):
-        return list(rows)
-    children = [row for row in rows if row["map_index"] >= 0] if rows[0]["task_id"] == opened else []
-    return sorted(children, key=lambda row: int(row["map_index"]))[:CHILDREN]
+def _children(rows: Sequence[Row]) -> list[Row]:
+    """The children of a mapped task, in order."""
+    return sorted((row for row in rows if row["map_index"] >= 0), key=lambda row: int(row["map_index"]))
 
 
 def _single(view: View, row: Row, history: Sequence[tuple[str, str]], scale: Scale | None) -> Lane:
@@ -156,11 +153,11 @@ def _single(view: View, row: Row, history: Sequence[tuple[str, str]], scale: Sca
 
 def _folded(view: View, rows: Sequence[Row], scale: Scale | None, retries: int, *, is_open: bool) -> Lane:
     now = view.now.timestamp()
-    children = [row for row in rows if row["map_index"] >= 0]
+    children = _children(rows)
     spans = [span for row in children for span in _span(row, now)]
     return Lane(
         name=_name(rows[0]),
-        link=changed(view.query, open=None if is_open else rows[0]["task_id"]),
+        link=changed(view.query, open=None if is_open else rows[0]["task_id"], child=None),
         states=Counter(row["state"] for row in children).most_common(),
         bars=folded(spans, scale) if scale else [],
         seconds=_length(spans),
@@ -215,11 +212,6 @@ def _name(row: Row) -> str:
         if row["map_index"] < 0
         else str(row["task_name"] or row["slug"] or "")
     )
-
-
-def _number(text: str) -> int:
-    """Rows to leave out; none if *text* is no number."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 7 else 0
 
 
 SECTION: Final = Section(pages=(Page("/flow-run/{run_id}/timeline", "flow_run_timeline.html", data, tab="Flow runs"),))

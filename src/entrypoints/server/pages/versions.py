@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from prefect.agent.entrypoints.server.pages.addresses import changed
 from prefect.agent.entrypoints.server.pages.flow import flow_head
 from prefect.agent.entrypoints.server.pages.kinds import Page, Section
+from prefect.agent.entrypoints.server.pages.paging import sheet_of
 from prefect.agent.entrypoints.server.pages.version_changes import Version, changes
 from prefect.agent.entrypoints.server.pages.view import View, fields
 from prefect.agent.entrypoints.server.storage.row_trees import Row
@@ -34,19 +34,25 @@ def data(view: View) -> Mapping[str, Any]:
     """What ``flow_versions.html`` shows."""
     shown = flow_head(view)
     where: dict[str, Any] = {"flow_group_id": {"_eq": shown["flow"]["flow_group_id"]}}
-    before = view.query.get("before", "")
-    if before.isascii() and before.isdigit():
-        where["version"] = {"_lt": min(int(before), 2**31)}
-    rows = view.rows("flow", _COLUMNS, where, order_by={"version": "desc"}, limit=SHOWN + 1)
+    found = sheet_of(view, "flow", _COLUMNS, "t0.version", size=SHOWN, where=where, descending=True)
+    rows = [*found.rows, *_one_before(view, found.rows, where)]
     versions, is_complete = _read(view, rows)
     differences = [changes(old, new) for new, old in itertools.pairwise(versions)]
-    told = itertools.zip_longest(rows[:SHOWN], differences[:SHOWN])
+    told = itertools.zip_longest(found.rows, differences)
     return {
         **shown,
         "is_complete": is_complete,
         "versions": [{**row, "changes": found} for row, found in told],
-        "older": changed(view.query, before=str(rows[SHOWN - 1]["version"])) if len(rows) > SHOWN else None,
+        "sheet": found,
     }
+
+
+def _one_before(view: View, rows: Sequence[Row], where: Mapping[str, Any]) -> list[Row]:
+    """The version that the last of *rows* is compared with, if there is one."""
+    if not rows:
+        return []
+    older = {**where, "version": {"_lt": rows[-1]["version"]}}
+    return view.rows("flow", _COLUMNS, older, order_by={"version": "desc"}, limit=1)
 
 
 def _read(view: View, rows: Sequence[Row]) -> tuple[list[Version], bool]:

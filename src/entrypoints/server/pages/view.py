@@ -15,6 +15,7 @@ from starlette.datastructures import QueryParams
 from prefect.agent.domain.cloud.errors import CloudRefusal
 from prefect.agent.entrypoints.server.graphql.execution import Executor
 from prefect.agent.entrypoints.server.mutations.registry import MUTATIONS
+from prefect.agent.entrypoints.server.pages.zones import Zone
 from prefect.agent.entrypoints.server.storage.database import Tx
 from prefect.agent.entrypoints.server.storage.row_trees import Ask, Row, count_rows, read_rows
 from prefect.agent.entrypoints.server.storage.scopes import Caller
@@ -62,6 +63,7 @@ class View:
         now: The Cloud's time (aware, UTC).
         path: What the address has in the place of names, such as ``run_id``.
         query: What follows the address's question mark.
+        zone: The viewer's time zone.
     """
 
     tx: Tx
@@ -70,6 +72,7 @@ class View:
     now: datetime
     path: Mapping[str, str] = attrs.field(factory=dict)
     query: QueryParams = attrs.field(factory=QueryParams)
+    zone: Zone = attrs.field(factory=Zone)
 
     def rows(
         self,
@@ -146,6 +149,7 @@ class Form:
     Attributes:
         look: Opens a :class:`View` of the same address, as a context manager.
         values: Names and values of its fields; a name may come more than once.
+        came_from: The address of the page that it was on; empty if the browser does not tell.
         sign_in: Begins a session of the browser with a key that was just made.
     """
 
@@ -153,6 +157,7 @@ class Form:
     values: Sequence[tuple[str, str]]
     path: Mapping[str, str]
     slug: str
+    came_from: str
     sign_in: Callable[[str], None]
     _execute: Executor = attrs.field(alias="execute")
     _headers: Mapping[str, str] = attrs.field(alias="headers")
@@ -169,6 +174,11 @@ class Form:
     def link(self, *parts: str) -> str:
         """The address of a page of this tenant."""
         return "/".join(("", self.slug, *parts))
+
+    def back(self, *parts: str) -> str:
+        """The address of a list of this tenant; if the form was on that list, the page of it that was shown."""
+        page = self.link(*parts)
+        return self.came_from if self.came_from.partition("?")[0] == page else page
 
     def change(self, mutation: str, /, **given: Any) -> Row:
         """Send a mutation, as a GraphQL client would; return its answer.

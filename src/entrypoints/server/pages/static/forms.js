@@ -1,9 +1,12 @@
 // Forms: JSON is checked while it is typed, and the start of a new run is of the viewer's zone; the server checks again.
-// Filters that are empty are left out of the address.
+// Filters that are empty are left out of the address, and those of a page that one comes back to are those of its address.
 export function checkForms() {
   document.addEventListener("formdata", ({ target, formData }) => {
     if (target.method !== "get") return;
     for (const [name, value] of [...formData]) if (!value) formData.delete(name);
+  });
+  addEventListener("pageshow", ({ persisted }) => {
+    if (persisted) for (const form of document.querySelectorAll("form.filters[method=get]")) form.reset();
   });
   // A change of many runs was confirmed, and a part of it is done: this is the answer to that form, never to a link.
   document.querySelector("form[data-goes-on]")?.requestSubmit();
@@ -23,13 +26,13 @@ export function checkForms() {
   time.addEventListener("input", () => { set(); document.querySelector("input[name=start][value=later]").checked = true; });
 }
 
-// Whether the viewer has filled in something that is to be sent.
+// Whether the viewer has filled in something that is to be sent: a change, filters, runs that are ticked.
 export function isTyped() {
-  return [...document.querySelectorAll("form[method=post]")].some((form) => [...form.elements].some(isChanged));
+  return [...document.forms].some((form) => [...form.elements].some(isChanged));
 }
 
 function isChanged(field) {
-  if (field.type === "hidden") return false;
+  if (field.type === "hidden" || !field.name) return false;
   if (field.tagName === "SELECT") return [...field.options].some((one, n) => one.selected !== (field.querySelector("[selected]") ? one.defaultSelected : n === 0));
   if (["checkbox", "radio"].includes(field.type)) return field.checked !== field.defaultChecked;
   return "defaultValue" in field && field.value !== field.defaultValue;

@@ -5,7 +5,7 @@ export function typeInstants() {
     const typed = document.createElement("input");
     typed.type = "datetime-local";
     typed.step = "1";
-    typed.value = toLocal(field.value);
+    typed.defaultValue = toLocal(field.value);
     field.type = "hidden";
     field.after(typed);
     typed.addEventListener("input", () => { field.value = typed.value ? toInstant(typed.value) : ""; });

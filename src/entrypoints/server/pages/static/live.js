@@ -14,6 +14,11 @@ export function watchRegions() {
   }
 }
 
+// Regions that hold such an element are shown anew.
+export function showAgain(selector) {
+  for (const each of document.querySelectorAll("[data-live][id]")) if (each.querySelector(selector)) refresh(each.dataset.live);
+}
+
 // The stream compares with what the page shows: what changed before it was opened, or while it was closed, is news.
 function withSeen(address) {
   const url = new URL(address, location.href);

@@ -1,11 +1,12 @@
 // What all pages do beyond HTML. Each module does nothing where its elements are missing.
-import { watchRegions } from "./live.js";
+import { showAgain, watchRegions } from "./live.js";
 import { followLog } from "./log.js";
-import { showTimes } from "./times.js";
+import { showTimes, tellZone } from "./times.js";
 import { checkForms } from "./forms.js";
 import { typeInstants } from "./instants.js";
 import { closeMenus } from "./menus.js";
 import { chooseAll } from "./choosing.js";
+import { showFirstTask } from "./graph.js";
 import { zoomTimeline } from "./zoom.js";
 import { savedViews } from "./views.js";
 
@@ -16,6 +17,7 @@ if (address) history.replaceState(history.state, "", address);
 document.documentElement.classList.add("scripts"); // shows what only works with them
 showTimes();
 watchRegions();
+if (tellZone()) showAgain("[data-days-of]");
 followLog();
 checkForms();
 typeInstants();
@@ -23,3 +25,4 @@ closeMenus();
 chooseAll();
 savedViews();
 zoomTimeline();
+showFirstTask();

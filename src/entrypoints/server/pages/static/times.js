@@ -42,6 +42,15 @@ export function update(root = document) {
   for (const bar of root.querySelectorAll("a[data-start]")) nameBar(bar);
 }
 
+// The server lays out days; from the next answer on it knows the viewer's zone. Whether this is news for it.
+export function tellZone() {
+  const cookie = `prefect-zone=${zone}`;
+  const isTold = () => document.cookie.split("; ").includes(cookie);
+  if (isTold()) return false;
+  document.cookie = `${cookie}; path=/; samesite=strict`;
+  return isTold();
+}
+
 function written(element, moment, now) {
   if ("exact" in element.dataset) return clock.format(moment);
   return "full" in element.dataset ? range.format(moment) : ago((now - moment.getTime()) / 1000);

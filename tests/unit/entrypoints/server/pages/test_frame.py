@@ -108,6 +108,39 @@ def test_what_is_not_there_is_a_page(browser: Browser, path: str) -> None:
     assert shown.all("link", rel="stylesheet")
 
 
+@pytest.mark.parametrize(
+    ("asked", "there"),
+    [
+        ("/default/flow-runs/", "/default/flow-runs"),
+        ("/default/flow-runs/?state=A&state=B&name=a%26b", "/default/flow-runs?state=A&state=B&name=a%26b"),
+        ("/default/settings/key-values//", "/default/settings/key-values"),
+        (f"/default/flow-run/{UNKNOWN}/logs/", f"/default/flow-run/{UNKNOWN}/logs"),
+        ("/-/sign-in/?next=/default", "/-/sign-in?next=/default"),
+        ("/s\u00fcd/flows/", "/s%C3%BCd/flows"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_slash_at_the_end_leads_to_the_page(browser: Browser, asked: str, there: str, method: str) -> None:
+    """The query stays; the address names no host, whatever host the client names."""
+    shown = browser.ask(method, asked, headers={"host": "127.0.0.1:4200"})
+
+    assert (shown.status, shown.headers["location"]) == (308, there)
+
+
+@pytest.mark.parametrize("asked", ["/default/nothing/", "/graphql/alpha/", "/default/flow-runs/change/"])
+def test_a_slash_at_the_end_leads_to_nothing_that_is_no_page(browser: Browser, asked: str) -> None:
+    """What takes a form or a query only is none; ``test_pages_links.py`` asks for other hosts."""
+    shown = browser.ask("GET", asked)
+
+    assert shown.status == 404
+    assert "location" not in shown.headers
+
+
+def test_a_form_is_not_sent_on(browser: Browser) -> None:
+    """What changes something has one address."""
+    assert browser.post("/default/projects/", {"name": "x"}).status == 404
+
+
 def test_the_front_leads_to_the_first_tenant(cloud: Embedded, browser: Browser) -> None:
     """Clients take the first tenant for the default one, and so does the address without one."""
     cloud.change("create_tenant", "id", name="Second", slug="second")

@@ -9,7 +9,7 @@ from prefect.agent.entrypoints.server.pages import home
 from prefect.agent.entrypoints.server.pages.charts import HEIGHT, bars
 from prefect.agent.entrypoints.server.pages.rendering import ago, length
 from support.embedded import LATER, Embedded, task_run
-from support.page_browser import Browser
+from support.page_browser import Browser, Shown
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
 
@@ -125,10 +125,40 @@ def test_upcoming_runs_are_in_the_order_of_their_start(cloud: Embedded, browser:
 def test_a_bar_leads_to_its_runs(cloud: Embedded, browser: Browser) -> None:
     """A click narrows the list down to that time."""
     cloud.set_state(cloud.run(cloud.flow(cloud.project()), flow_run_name="mine"), "Success")
-    filled = [one for one in browser.get("/").all("a") if one.attrs.get("aria-label", "").endswith(": 1 runs")]
+    filled = [one for one in browser.get("/").all("a") if one.attrs.get("aria-label", "").endswith(": 1 run")]
 
     assert len(filled) == 1
     assert "mine" in browser.get(filled[0].attrs["href"]).body
+
+
+@pytest.mark.parametrize(("zone", "hour"), [("America/Lima", 5), ("Asia/Kolkata", 18.5), ("", 0), ("Mars/Base", 0)])
+def test_bars_of_days_are_days_of_the_viewer(cloud: Embedded, browser: Browser, zone: str, hour: float) -> None:
+    """The page says of which zone; each bar leads to exactly the runs that it counts."""
+    browser.cookies["prefect-zone"] = zone
+    flow = cloud.flow(cloud.project())
+    midnight = browser_midnight(hour)
+    for name, moment in (("before", midnight - timedelta(microseconds=1)), ("after", midnight)):
+        run = cloud.run(flow, flow_run_name=name)
+        cloud.database._connection.execute("UPDATE flow_run SET state_timestamp = ? WHERE id = ?", [iso(moment), run])
+
+    shown = browser.get("/?span=30d")
+    filled = [one for one in shown.all("a") if one.attrs.get("aria-label", "").endswith(": 1 run")]
+
+    assert f"time zone {zone if hour else 'UTC'}" in shown.body.replace("<span data-days-of>", "")
+    assert [one.attrs["data-start"] for one in filled][1] == filled[0].attrs["data-end"] == midnight.isoformat()
+    assert [names(browser.get(one.attrs["href"])) for one in filled] == [["before"], ["after"]]
+
+
+def browser_midnight(hour: float) -> datetime:
+    """When a day began some days ago, where it begins at this hour of UTC."""
+    return datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(
+        days=3, hours=-hour
+    )
+
+
+def names(shown: Shown) -> list[str]:
+    """Names of the runs of a list."""
+    return [one.text for one in shown.all("a", inside="runs") if "/flow-run/" in one.attrs["href"]]
 
 
 def test_flows_are_counted_by_kind_of_state(cloud: Embedded, browser: Browser) -> None:
@@ -148,10 +178,10 @@ def test_flows_are_counted_by_kind_of_state(cloud: Embedded, browser: Browser) -
 
 
 def test_bars_fill_the_drawing_and_lie_upon_each_other() -> None:
-    """The highest takes all of the height; what lies outside of the span counts for its first or last bar."""
-    counts = [("2026-01-31T12", "Success", 3), ("2026-01-31T13", "Failed", 1), ("2026-01-31T12", "Failed", 1)]
+    """The highest takes all of the height; each is from one edge to the next."""
+    at = [NOON + timedelta(hours=number) for number in range(4)]
 
-    first, second, third = bars(counts, NOON, timedelta(hours=1), 3)
+    first, second, third = bars([(0, "Success", 3), (1, "Failed", 1), (0, "Failed", 1)], at)
 
     assert [(one.state, one.height) for one in first.pieces] == [("Success", HEIGHT * 0.75), ("Failed", HEIGHT * 0.25)]
     assert first.pieces[0].y == HEIGHT * 0.25

@@ -1,0 +1,30 @@
+"""What a request asks for, as it is needed to answer with an address."""
+
+from typing import Final
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.routing import Match
+
+from prefect.agent.entrypoints.server.pages.forms import local
+
+_READS: Final = frozenset({"GET", "HEAD"})
+
+
+def query_of(request: Request) -> str:
+    """The end of the address, with its question mark; empty if there is none."""
+    return f"?{request.url.query}" if request.url.query else ""
+
+
+def without_slash(request: Request) -> str | None:
+    """The address of the page that is there without the slash that was asked for; None if there is none.
+
+    It does not name a host: the client's ``Host`` is not repeated, and ``//host/`` leads nowhere.
+    """
+    asked = str(request.scope["path"])
+    path = asked.rstrip("/")
+    if request.method not in _READS or path == asked or local(path) != path:
+        return None
+    scope = {**request.scope, "path": path}
+    is_there = any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+    return quote(path) + query_of(request) if is_there else None
