@@ -11,6 +11,7 @@ import attrs
 import click
 from click.core import ParameterSource
 
+from prefect.agent.__main__ import INTERRUPTED
 from prefect.agent.domain.errors import AgentError, OutcomeUnknown, RequestRejected
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.orders import (
@@ -39,9 +40,6 @@ EXITS: Final = {Outcome.SUCCESS: 0, Outcome.FAILURE: 1, Outcome.CANCELLED: 3}
 
 GOES_ON: Final = 4
 """The exit code if the run has not ended when the watch is over."""
-
-INTERRUPTED: Final = 130
-"""The exit code after Ctrl-C, as shells have it."""
 
 A_DAY: Final = 86_400.0
 BEGINNING: Final = datetime.min.replace(tzinfo=timezone.utc)
