@@ -180,7 +180,7 @@ def run(kind: str, spec: dict[str, Any]) -> None:
 
 def agent(file: Path, words: Sequence[str]) -> None:
     """The command, and its counts when it ends."""
-    from prefect.agent.entrypoints.cli import main  # noqa: PLC0415
+    from prefect.agent.__main__ import main  # noqa: PLC0415
 
     counted = count_requests()
     sys.argv[1:] = words

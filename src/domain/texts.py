@@ -4,6 +4,7 @@ Pure.
 """
 
 import re
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 MAX_NAME: Final = 256
@@ -54,6 +55,29 @@ def readable_name(name: str) -> str:
     """Return the *name* of a flow or flow run as all texts, labels and units carry it: one line, at most MAX_NAME."""
     shown = _ACTIVE.sub("\N{REPLACEMENT CHARACTER}", name[: MAX_NAME + 1])
     return shown if len(shown) <= MAX_NAME else f"{shown[: MAX_NAME - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def likeness(one: str, other: str) -> float:
+    """Return how alike two names are, 1 for those that differ in case only."""
+    import difflib  # noqa: PLC0415 - only who has made a mistake pays for it
+
+    return difflib.SequenceMatcher(None, other.casefold()[:MAX_NAME], one.casefold()[:MAX_NAME]).ratio()
+
+
+def nearest(name: str, known: Iterable[str], *, least: float, most: int = 1) -> list[str]:
+    """Return which of the *known* names may be meant by *name*, the most alike first.
+
+    Args:
+        least: How alike they are at least; see :func:`likeness`.
+        most: How many are returned at most.
+    """
+    scores = {each: likeness(name, each) for each in known}
+    return sorted((each for each in scores if scores[each] >= least), key=lambda each: -scores[each])[:most]
+
+
+def did_you_mean(names: Sequence[str]) -> str:
+    """Return the question whether one of *names* is meant; empty if there are none."""
+    return f"did you mean {' or '.join(names)}?" if names else ""
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -65,6 +65,7 @@ from prefect.agent.domain.model.flow_runs import (
     TaskRun,
     TaskRunId,
 )
+from prefect.agent.domain.model.known_names import KnownNames
 from prefect.agent.domain.model.orders import FlowDraft, FlowReference, RunOrder, RunStory, StoryEntry
 from prefect.agent.domain.model.run_configs import (
     DockerRun,
@@ -132,6 +133,7 @@ __all__ = [
     "ForeignAttempt",
     "Hold",
     "Image",
+    "KnownNames",
     "KubernetesRun",
     "LocalRun",
     "LogLine",

@@ -15,6 +15,7 @@ from prefect.agent.domain.model.checks import Step
 from prefect.agent.domain.model.ends import End, EndOutcome
 from prefect.agent.domain.model.explaining import Reference, RunFacts
 from prefect.agent.domain.model.flow_runs import ClaimOutcome, ClaimRecord, FlowRun, FlowRunId
+from prefect.agent.domain.model.known_names import KnownNames
 from prefect.agent.domain.model.orders import FlowDraft, FlowReference, RunOrder, RunStory
 from prefect.agent.domain.model.submissions import Workload
 
@@ -348,6 +349,13 @@ class CloudApi(abc.ABC):
             RequestRejected: Also if this Cloud cannot say; the default.
         """
         raise RequestRejected("this Cloud does not tell which flows it has")
+
+    def known_names(self, *, limit: int) -> KnownNames:  # noqa: ARG002 - optional
+        """What flows and runs are called, the latest *limit* of each: for a person who has mistyped one.
+
+        Empty if this Cloud cannot say; the default.
+        """
+        return KnownNames()
 
     def create_flow_run(self, order: RunOrder) -> FlowRunId:  # noqa: ARG002 - optional
         """Create a flow run that waits to be started, and return its id. An order with a key may be repeated.

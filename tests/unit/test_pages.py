@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 import pytest
 
+from prefect.agent.__main__ import INTERRUPTED
 from prefect.agent.adapters.docker import containers
 from prefect.agent.adapters.kubernetes import manifest
 from prefect.agent.adapters.reports import VARIABLES
@@ -14,7 +15,7 @@ from prefect.agent.domain.model.leases import GRACE, MOST_RECOVERIES, PAUSES
 from prefect.agent.domain.model.settings import AgentSettings
 from prefect.agent.entrypoints.cli.doctor import doctor
 from prefect.agent.entrypoints.cli.render import render
-from prefect.agent.entrypoints.cli.run_flow import EXITS, GOES_ON, INTERRUPTED, run_flow
+from prefect.agent.entrypoints.cli.run_flow import EXITS, GOES_ON, run_flow
 from prefect.agent.entrypoints.cli.selftest import selftest
 from prefect.agent.entrypoints.cli.start import start
 from prefect.agent.entrypoints.cli.why import why

@@ -11,6 +11,7 @@ from prefect.agent.adapters.fakes.cloud_store import Store, view
 from prefect.agent.adapters.fakes.failing import FallibleCloudApi
 from prefect.agent.domain.errors import RequestRejected
 from prefect.agent.domain.model.flow_runs import Flow, FlowRun, FlowRunId, SimpleAttempt
+from prefect.agent.domain.model.known_names import KnownNames
 from prefect.agent.domain.model.orders import FlowDraft, FlowReference, RunOrder, RunStory, StoryEntry
 from prefect.agent.domain.model.run_configs import UniversalRun
 from prefect.agent.domain.model.states import Phase, State
@@ -50,6 +51,12 @@ class OrderingCloudApi(FallibleCloudApi):
         with self._call("flow_drafts"):
             named = [flow for flow in self._flows() if (reference.flow_id or reference.name) in {flow.id, flow.name}]
             return [] if reference.project else [FlowDraft(run=_draft(flow)) for flow in named[-1:]]
+
+    def known_names(self, *, limit: int) -> KnownNames:
+        with self._call("known_names"):
+            flows = [FlowReference(name=flow.name) for flow in reversed(self._flows())]
+            runs = [row.name for row in reversed(self._store.runs.values()) if row.name]
+            return KnownNames(flows=flows[:limit], runs=runs[:limit])
 
     def create_flow_run(self, order: RunOrder) -> FlowRunId:
         with self._call("create_flow_run"):

@@ -10,6 +10,7 @@ from prefect.agent.domain.model.demands import Demands
 from prefect.agent.domain.model.ends import End, EndOutcome, EndVerdict
 from prefect.agent.domain.model.explaining import Reference, RunFacts
 from prefect.agent.domain.model.flow_runs import ClaimOutcome, FlowRun, FlowRunId
+from prefect.agent.domain.model.known_names import KnownNames
 from prefect.agent.domain.model.orders import FlowDraft, FlowReference, RunOrder, RunStory
 from prefect.agent.domain.model.submissions import PlatformTraits, Submission, Workload
 from prefect.agent.domain.model.units import Unit
@@ -22,7 +23,7 @@ CLOUD_CHANGES: Final = frozenset({"claim", "end", "write_logs", "create_flow_run
 
 CLOUD_METHODS: Final = CLOUD_CHANGES | {
     "connect", "register", "ready_flow_runs", "flow_runs", "claimed_flow_runs", "facts", "late_flow_runs",
-    "flow_drafts", "run_story",
+    "flow_drafts", "known_names", "run_story",
 }  # fmt: skip
 PLATFORM_CHANGES: Final = frozenset({"create", "stop", "remove"})
 PLATFORM_METHODS: Final = PLATFORM_CHANGES | {
@@ -178,6 +179,10 @@ class FailingCloudApi(FallibleCloudApi):
     def flow_drafts(self, reference: FlowReference) -> Sequence[FlowDraft]:
         with self._failures.call("flow_drafts"):
             return self._inner.flow_drafts(reference)
+
+    def known_names(self, *, limit: int) -> KnownNames:
+        with self._failures.call("known_names"):
+            return self._inner.known_names(limit=limit)
 
     def create_flow_run(self, order: RunOrder) -> FlowRunId:
         with self._failures.call("create_flow_run"):

@@ -12,7 +12,7 @@ from prefect.agent.adapters.graphql import documents, orders
 from prefect.agent.adapters.graphql.answers import dig
 from prefect.agent.adapters.graphql.checkup import steps
 from prefect.agent.adapters.graphql.claims import Claiming
-from prefect.agent.adapters.graphql.drafts import read_drafts, read_flow_drafts
+from prefect.agent.adapters.graphql.drafts import read_drafts, read_flow_drafts, read_names
 from prefect.agent.adapters.graphql.ends import RunEnding
 from prefect.agent.adapters.graphql.facts import read_facts
 from prefect.agent.adapters.graphql.logs import batches, log_entry
@@ -25,6 +25,7 @@ from prefect.agent.domain.model.checks import Step
 from prefect.agent.domain.model.ends import End, EndOutcome
 from prefect.agent.domain.model.explaining import Reference, RunFacts
 from prefect.agent.domain.model.flow_runs import ClaimOutcome, FlowRun, FlowRunId
+from prefect.agent.domain.model.known_names import KnownNames
 from prefect.agent.domain.model.orders import FlowDraft, FlowReference, RunOrder, RunStory
 from prefect.agent.domain.model.submissions import Workload
 from prefect.agent.ports.clock import Clock
@@ -156,6 +157,9 @@ class GraphQLCloudApi(CloudApi):
 
     def flow_drafts(self, reference: FlowReference) -> Sequence[FlowDraft]:
         return read_flow_drafts(self._transport, self._reading.only_tenant, reference)
+
+    def known_names(self, *, limit: int) -> KnownNames:
+        return read_names(self._transport, self._reading.only_tenant, limit)
 
     def create_flow_run(self, order: RunOrder) -> FlowRunId:
         return orders.create(self._transport, order)

@@ -128,6 +128,16 @@ def flows_of(tenant_id: str | None, reference: FlowReference) -> tuple[str, dict
     return document, variables
 
 
+def names(tenant_id: str | None, limit: int) -> str:
+    """Return the query for the names of the latest flows that are not archived, and of the latest flow runs."""
+    return f"""query {{
+    flow(where: {{ {_tenant(tenant_id)}archived: {{ _eq: false }} }}, order_by: {{ created: desc }}, limit: {limit}) {{
+        name project {{ name }}
+    }}
+    {_runs(tenant_id, "", limit)} {{ name }}
+}}"""
+
+
 def story(run_id: str, version: int, since: datetime | None, offset: int, limit: int) -> str:
     """The states of a run after *version*, and one page of its log from *since* on, oldest first."""
     where = f"where: {{ timestamp: {{ _gte: {_text(iso(since))} }} }}, " if since else ""

@@ -1,4 +1,4 @@
-"""Drafts are flow runs as they would be created now, one for each flow, for a doctor."""
+"""Drafts are flow runs as they would be created now, one for each flow; and what flows and runs are called."""
 
 from collections.abc import Collection, Mapping
 from typing import Final
@@ -9,6 +9,7 @@ from prefect.agent.adapters.graphql.transport import Transport
 from prefect.agent.adapters.graphql.wire import read_flow_run
 from prefect.agent.domain.labels import labels_match
 from prefect.agent.domain.model.flow_runs import FlowRun
+from prefect.agent.domain.model.known_names import KnownNames
 from prefect.agent.domain.model.orders import FlowDraft, FlowReference
 
 DRAFT: Final = "00000000-0000-4000-8000-000000000000"
@@ -41,6 +42,21 @@ def read_flow_drafts(transport: Transport, only_tenant: str | None, reference: F
             version = number(row.get("version"))
             found.setdefault(project, FlowDraft(run=run, project=project, version=version, parameters=_parameters(row)))
     return list(found.values())
+
+
+def read_names(transport: Transport, only_tenant: str | None, limit: int) -> KnownNames:
+    """Return what the latest flows and runs are called.
+
+    Raises:
+        CloudError: As the port says.
+    """
+    found = transport.ask(documents.names(only_tenant, limit))
+    flows = (
+        FlowReference(name=text(row.get("name")), project=text(mapping(row.get("project")).get("name")))
+        for row in map(mapping, items(found.get("flow")))
+    )
+    runs = (text(mapping(row).get("name")) for row in items(found.get("flow_run")))
+    return KnownNames(flows=[flow for flow in flows if flow.name], runs=[name for name in runs if name])
 
 
 def _parameters(flow: Json) -> frozenset[str] | None:

@@ -13,6 +13,7 @@ import attrs
 from prefect.agent.domain.model.asked_agents import AskedAgent, busy
 from prefect.agent.domain.model.flow_runs import ClaimRecord, FlowRunId
 from prefect.agent.domain.model.giving_up import CANNOT_START, lacked
+from prefect.agent.domain.model.known_names import KnownNames
 from prefect.agent.domain.model.policy import REFUSES
 from prefect.agent.domain.model.run_facts import RunFacts, UnitFacts
 from prefect.agent.domain.model.units import Evidence, UnitStatus
@@ -67,12 +68,21 @@ def reference(text: str) -> Reference:
     return Reference(name=text.strip())
 
 
-def unknown_run(text: str) -> str:
-    """Return why there is no run to explain, and what to do: *text* is what a person took for one."""
+def unknown_run(text: str, known: KnownNames | None = None) -> str:
+    """Return why there is no run to explain, and what to do.
+
+    Args:
+        text: What a person took for a run.
+        known: What runs and flows are called.
+    """
     kind = _OTHER_PAGE.search(urlsplit(text).path) if "://" in text else None
     if kind:
         return f"{text!r:.200} is the address of a {kind[1].replace('-', ' ')}: give that of a flow run"
-    return f"this tenant has no flow run with the id or the name {text!r:.200}: check it and --tenant-id"
+    known, name = known or KnownNames(), text.strip()
+    if known.is_flow(name):
+        return f"{text!r:.200} is a flow, not a flow run: give the name or the id of one of its runs"
+    remedy = known.of_run(name) or "check it and --tenant-id"
+    return f"this tenant has no flow run with the id or the name {text!r:.200}: {remedy}"
 
 
 def explain(facts: RunFacts, unit: UnitFacts | None = None, asked: Iterable[AskedAgent] = ()) -> list[Finding]:

@@ -12,6 +12,7 @@ from prefect.agent.domain.model.images import HUB, image_name, is_host
 from prefect.agent.domain.model.run_configs import frozen_mapping
 from prefect.agent.domain.model.template_paths import PUBLIC, is_listed, is_place
 from prefect.agent.domain.model.variable_names import plain_name
+from prefect.agent.domain.texts import did_you_mean, nearest
 
 RULES: Final[Mapping[str, str]] = {
     "images": "the image",
@@ -210,10 +211,8 @@ def _shown(rule: str, values: Sequence[str], *, quotable: bool) -> str:
 def _known(key: object) -> str:
     if isinstance(key, str) and key in RULES:
         return key
-    import difflib  # noqa: PLC0415 - only who has made a mistake pays for it
-
-    near = difflib.get_close_matches(str(key), [*RULES, OWN], n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join([OWN, *RULES])}"
+    near = did_you_mean([repr(rule) for rule in nearest(str(key), [*RULES, OWN], least=0.6)])
+    hint = f"; {near}" if near else f"; there are {', '.join([OWN, *RULES])}"
     raise ConfigurationError(f"the policy has no rule {str(key)[:60]!r}{hint}")
 
 

@@ -1,11 +1,14 @@
 """The command line: ``prefect agent ...``, ``prefect server ...``, and ``prefect-agent ...`` for both."""
 
 import platform
+import sys
+from collections.abc import Sequence
 from importlib import import_module, metadata
-from typing import Final
+from typing import Any, Final
 
 import click
 
+from prefect.agent.__main__ import INTERRUPTED
 from prefect.agent.entrypoints.cli.agent import agent
 from prefect.agent.entrypoints.cli.typed_values import careful
 from prefect.agent.entrypoints.runtime import memory, outlet, standard_streams
@@ -15,7 +18,14 @@ _LATER: Final = {"server": "prefect.agent.entrypoints.server.cli.commands:server
 
 
 class _Lazy(click.Group):
-    """A command group that imports some of its commands when they are called."""
+    """A command group that imports some of its commands when they are called, and leaves Ctrl-C to its caller."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command *ctx*; click itself would end with 1, which means something else for most commands."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands, sorted."""
@@ -62,19 +72,21 @@ for _name, _command in agent.commands.items():
 careful(prefect)
 careful(prefect_agent)
 
-
-def main() -> None:
-    """Run the console script ``prefect``."""
-    _run(prefect, "prefect")
+_PROGRAMS: Final = {"prefect": prefect, "prefect-agent": prefect_agent}
 
 
-def agent_main() -> None:
-    """Run the console script ``prefect-agent``."""
-    _run(prefect_agent, "prefect-agent")
+def run(program: str, words: Sequence[str] | None = None) -> None:
+    """Run a console script; :mod:`prefect.agent.__main__` is the way in.
 
+    Args:
+        program: ``prefect`` or ``prefect-agent``.
+        words: Of the command line. Default: this process's own.
 
-def _run(command: click.Command, name: str) -> None:
+    Raises:
+        KeyboardInterrupt: A person has interrupted it.
+        SystemExit: At the end.
+    """
     memory.hide()
     standard_streams.install()
     outlet.install()
-    command(prog_name=name)
+    _PROGRAMS[program](words, prog_name=program)

@@ -29,11 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     memory.hide()  # the parent process stays, and has the same environment
     if os.getpid() == 1:
         reap_until_child_ends()
-    from prefect.agent.entrypoints.cli import prefect  # noqa: PLC0415
-    from prefect.agent.entrypoints.runtime import outlet  # noqa: PLC0415 - the parent above needs none of it
+    from prefect.agent.__main__ import main as prefect  # noqa: PLC0415 - the parent above needs none of it
 
-    outlet.install()
-    prefect(words, prog_name="prefect")
+    prefect(words)
 
 
 def reap_until_child_ends() -> None:

@@ -14,6 +14,7 @@ from prefect.agent.domain.secrets import MASK
 from prefect.agent.entrypoints import platforms
 from prefect.agent.entrypoints.cli import options
 from prefect.agent.entrypoints.cli.completing import PLATFORM
+from prefect.agent.entrypoints.cli.naming import names_like, only_draft
 from prefect.agent.entrypoints.cli.platform_command import PlatformCommand
 from prefect.agent.entrypoints.cli.start import secrets_of, with_patience
 from prefect.agent.entrypoints.runtime import outlet
@@ -111,17 +112,14 @@ def _run_of(cloud: "CloudApi", what: str, project: str) -> "FlowRun":
     found = cloud.flow_runs([run_id]) if run_id else ()
     if found:
         return found[0]
-    drafts = cloud.flow_drafts(flow_reference(what, project))
-    if len(drafts) == 1:
+    wanted_flow = flow_reference(what, project)
+    draft = only_draft(cloud.flow_drafts(wanted_flow), what)
+    if draft is not None:
         outlet.say("There is no such flow run: this is what a new run of the flow would become", err=True)
-        return drafts[0].run
-    if drafts:
-        names = ", ".join(sorted(draft.project for draft in drafts))
-        raise click.UsageError(f"several projects have a flow {what!r}: choose one by --project ({names})")
-    raise click.UsageError(
-        f"this tenant has neither a flow run nor a flow with the id or the name {what!r}: "
-        "correct it, or register the flow first"
-    )
+        return draft.run
+    known = names_like(cloud, wanted_flow.name)
+    remedy = known.of_flow(wanted_flow) or known.of_run(wanted.name) or "correct it, or register the flow first"
+    raise click.UsageError(f"this tenant has neither a flow run nor a flow with the id or the name {what!r}: {remedy}")
 
 
 def _written(documents: Sequence[Any], output: str) -> str:

@@ -3,7 +3,7 @@
 import json
 import sys
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +11,7 @@ import attrs
 import click
 from click.core import ParameterSource
 
+from prefect.agent.__main__ import INTERRUPTED
 from prefect.agent.domain.errors import AgentError, OutcomeUnknown, RequestRejected
 from prefect.agent.domain.model.flow_runs import FlowRunId
 from prefect.agent.domain.model.orders import (
@@ -27,6 +28,7 @@ from prefect.agent.domain.model.states import Outcome, State
 from prefect.agent.domain.texts import escaped, escaped_lines
 from prefect.agent.entrypoints.cli.completing import LABEL
 from prefect.agent.entrypoints.cli.logins import LOGIN, connected, login_options
+from prefect.agent.entrypoints.cli.naming import names_like, only_draft
 from prefect.agent.entrypoints.runtime import outlet, standard_streams
 from prefect.agent.entrypoints.runtime.exits import exit_for
 
@@ -39,9 +41,6 @@ EXITS: Final = {Outcome.SUCCESS: 0, Outcome.FAILURE: 1, Outcome.CANCELLED: 3}
 
 GOES_ON: Final = 4
 """The exit code if the run has not ended when the watch is over."""
-
-INTERRUPTED: Final = 130
-"""The exit code after Ctrl-C, as shells have it."""
 
 A_DAY: Final = 86_400.0
 BEGINNING: Final = datetime.min.replace(tzinfo=timezone.utc)
@@ -172,7 +171,7 @@ def _run(cloud: "CloudApi", flow: str, given: Mapping[str, Any], show: _Text | _
     from prefect.agent.entrypoints.cli.following import Follow  # noqa: PLC0415
 
     clock = SystemClock()
-    draft = _chosen(cloud.flow_drafts(flow_reference(flow, given["project"] or "")), flow, given["project"])
+    draft = _chosen(cloud, flow, given["project"] or "")
     now = clock.now_ahead(cloud.skew)
     order = _order(draft.run.flow.id, given, now)
     unknown = unknown_parameters(draft, order.parameters)
@@ -216,19 +215,20 @@ def _say_it_goes_on(run_id: FlowRunId, first: str) -> None:
     outlet.say(text, err=True)
 
 
-def _chosen(drafts: Sequence[FlowDraft], flow: str, project: str | None) -> FlowDraft:
+def _chosen(cloud: "CloudApi", flow: str, project: str) -> FlowDraft:
     """The only flow.
 
     Raises:
         UsageError: There is none, or there are several.
     """
-    if not drafts:
+    wanted = flow_reference(flow, project)
+    drafts = cloud.flow_drafts(wanted)
+    draft = only_draft(drafts, flow)
+    if draft is None:
         where = f" in the project {project!r}" if project else ""
-        raise click.UsageError(f"this tenant has no flow with the id or the name {flow!r}{where}: register it first")
-    if len(drafts) > 1:
-        names = ", ".join(sorted(draft.project for draft in drafts))
-        raise click.UsageError(f"several projects have a flow {flow!r}: choose one by --project ({names})")
-    return drafts[0]
+        remedy = names_like(cloud, wanted.name).of_flow(wanted) or "register it first"
+        raise click.UsageError(f"this tenant has no flow with the id or the name {flow!r}{where}: {remedy}")
+    return draft
 
 
 def _order(flow_id: str, given: Mapping[str, Any], now: datetime) -> RunOrder:

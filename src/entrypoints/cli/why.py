@@ -20,11 +20,13 @@ from prefect.agent.domain.model.explaining import (
     span,
     unknown_run,
 )
+from prefect.agent.domain.model.known_names import KnownNames
 from prefect.agent.domain.texts import escaped
 from prefect.agent.entrypoints.cli import options
 from prefect.agent.entrypoints.cli.asking import AGENT_ADDRESS, asked_agents
 from prefect.agent.entrypoints.cli.completing import PLATFORM
 from prefect.agent.entrypoints.cli.logins import connected_to_tenant, login_options
+from prefect.agent.entrypoints.cli.naming import names_like
 from prefect.agent.entrypoints.runtime import outlet
 from prefect.agent.entrypoints.runtime.exits import exit_for
 
@@ -76,7 +78,7 @@ def why(
     if namespace and platform != "kubernetes":
         raise click.UsageError("--namespace is for kubernetes: name that platform, or leave the option out")
     try:
-        tenant, facts = _facts(run, login)
+        tenant, facts, known = _facts(run, login)
         unit = _unit(facts, platform, {"namespace": namespace} if namespace else {}) if facts and platform else None
         asked = _asked(facts, tenant, agent_address) if facts else []
     except AgentError as problem:
@@ -84,7 +86,7 @@ def why(
         outlet.say(f"Error: {end}", err=True)
         sys.exit(end.code)
     if facts is None:
-        raise click.UsageError(unknown_run(run))
+        raise click.UsageError(unknown_run(run, known))
     findings = explain(facts, unit, asked)
     outlet.say(*([_as_json(facts, findings)] if output == "json" else map(escaped, _as_text(facts, findings))))
     sys.exit(int(any(finding.stops for finding in findings)))
@@ -95,10 +97,12 @@ def _asked(facts: RunFacts, tenant: str, address: str | None) -> list[AskedAgent
     return list(asked_agents(tenant, address)) if facts.state.is_waiting or facts.state.is_open else []
 
 
-def _facts(run: str, login: dict[str, str | None]) -> tuple[str, RunFacts | None]:
-    """The tenant's id, and the facts about the run."""
+def _facts(run: str, login: dict[str, str | None]) -> tuple[str, RunFacts | None, KnownNames]:
+    """The tenant's id, and the facts about the run; if there is none, the names that there are."""
+    wanted = reference(run)
     with connected_to_tenant(login) as (cloud, tenant):
-        return tenant.id, cloud.facts(reference(run))
+        facts = cloud.facts(wanted)
+        return tenant.id, facts, KnownNames() if facts else names_like(cloud, wanted.name)
 
 
 def _unit(facts: RunFacts, name: str, options: dict[str, Any]) -> UnitFacts | None:

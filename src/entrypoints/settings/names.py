@@ -1,11 +1,12 @@
 """All settings of the agent with name, kind and use; and a check for unknown names that look like one. Pure."""
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Final, Literal
 
 import attrs
+
+from prefect.agent.domain.texts import nearest
 
 PREFIX: Final = "PREFECT__"
 """Prefix of all environment variables of the 1.x line."""
@@ -145,8 +146,7 @@ def unknown_settings(environ: Mapping[str, str]) -> Iterator[str]:
         upper = name.upper()
         if not upper.startswith(_LOOKED_AT) or _is_known(name, upper) or not environ[name].strip():
             continue
-        close = difflib.get_close_matches(upper, sorted(_VARIABLES), 1, 0.75)
-        yield unknown(name, close[0] if close else "")
+        yield unknown(name, "".join(nearest(upper, sorted(_VARIABLES), least=0.75)))
 
 
 def unknown(name: str, meant: str) -> str:

@@ -1,9 +1,9 @@
 """Keys of files, and variables of the 1.x line, that look like settings of the agent and are none. Pure."""
 
-import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from prefect.agent.domain.texts import nearest
 from prefect.agent.entrypoints.settings.names import OWN_TABLE, PREFIX, SETTINGS, unknown, variable_of
 
 _KNOWN: Final = frozenset(setting.key for setting in SETTINGS if setting.in_file)
@@ -48,8 +48,8 @@ def _meant(name: str) -> str | None:
     """Return the setting that *name* may mean, empty if none is close; None if *name* is right as it is."""
     if name in _KNOWN | _OF_THE_CLIENT | _OF_VARIABLES or ".".join(name.split(".")[:2]) in _SECTIONS_OF_THE_CLIENT:
         return None
-    close = difflib.get_close_matches(name, sorted(_KNOWN), 1, 0.75 if _is_ours(name) else 0.9)
-    return close[0] if close else "" if _is_ours(name) else None
+    near = nearest(name, sorted(_KNOWN), least=0.75 if _is_ours(name) else 0.9)
+    return near[0] if near else "" if _is_ours(name) else None
 
 
 def _is_ours(name: str) -> bool:

@@ -130,7 +130,7 @@ def test_the_password_of_a_bad_address_is_not_shown(env: dict[str, str]) -> None
 CRASH: Final = f"""
 import threading
 from prefect.agent.entrypoints.library import kinds as agents
-from prefect.agent.entrypoints.cli import main
+from prefect.agent.__main__ import main
 
 class Broken(agents.ProcessAgent):
     def start(self):

@@ -20,7 +20,7 @@ DRY: Final = ("start", "process", "--dry-run", "--max-polls", "1")
 
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory: pytest.TempPathFactory) -> Generator[CommandHarness]:
-    """A Cloud that asks for a key and has the flow ``etl``, and a home with the key in a file; nothing is changed."""
+    """A Cloud that asks for a key, with the flow ``etl`` and a run, and a home with the key; nothing is changed."""
     home = tmp_path_factory.mktemp("home")
     (home / "key.txt").write_text(KEY, encoding="utf-8")
     (home / "key.txt").chmod(0o600)
@@ -29,7 +29,8 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Generator[CommandHarnes
     with running_server(home / "cloud.db", keys=frozenset({KEY})) as url:
         with closing(RemoteCloud(url, KEY)) as cloud:
             known = {"name": "n", "required": False, "default": 1, "slug": "n"}
-            cloud.flow(cloud.project("p"), "etl", parameters=[known])
+            flow = cloud.flow(cloud.project("p"), "etl", parameters=[known])
+            cloud.run(flow, flow_run_name="crimson-dolphin", labels=["nobody"])
         yield CommandHarness(home, url)
 
 
@@ -38,7 +39,10 @@ WITH_KEY: Final = ("--token-file", "key.txt")
 CASES: Final[list[tuple[tuple[str, ...], int, str]]] = [
     (("run", "nothing", *WITH_KEY), 2, "has no flow with the id or the name 'nothing': register it first"),
     (("run", AN_ID, *WITH_KEY), 2, f"has no flow with the id or the name '{AN_ID}': register it first"),
-    (("run", "etl", "--project", "q", *WITH_KEY), 2, "in the project 'q': register it first"),
+    (("run", "Elt", *WITH_KEY), 2, "has no flow with the id or the name 'Elt': did you mean 'p/etl'?"),
+    (("run", "etl/p", *WITH_KEY), 2, "has no flow with the id or the name 'etl/p': did you mean 'p/etl'?"),
+    (("run", "etl", "--project", "q", *WITH_KEY), 2, "in the project 'q': did you mean 'p/etl'?"),
+    (("run", "p/nothing", *WITH_KEY), 2, "has no flow with the id or the name 'p/nothing': register it first"),
     (("run", "etl", "--param", "n"), 2, "'n' is not NAME=VALUE"),
     (("run", "etl", "--param", "=3"), 2, "'=3' is not NAME=VALUE"),
     (("run", "etl", "--param", "n=1", "--param", "n=2"), 2, "'n' is given twice: leave one out"),
@@ -47,6 +51,14 @@ CASES: Final[list[tuple[tuple[str, ...], int, str]]] = [
     (("run", "etl", "--at", "soon"), 2, "'soon' is no time: write 2030-01-31T08:00:00+01:00, or +10m"),
     (("run", "etl", "--at", "soon", "--api", NOBODY), 2, "'soon' is no time"),
     (("render", "nothing", *WITH_KEY), 2, "'nothing': correct it, or register the flow first"),
+    (
+        ("render", "elt", *WITH_KEY),
+        2,
+        "neither a flow run nor a flow with the id or the name 'elt': did you mean 'p/etl'?",
+    ),
+    (("render", "crimson-dolfin", *WITH_KEY), 2, "'crimson-dolfin': did you mean 'crimson-dolphin'?"),
+    (("why", "crimson-dolfin", *WITH_KEY), 2, "or the name 'crimson-dolfin': did you mean 'crimson-dolphin'?"),
+    (("why", "etl", *WITH_KEY), 2, "'etl' is a flow, not a flow run: give the name or the id of one of its runs"),
     (("render", AN_ID, *WITH_KEY), 2, f"'{AN_ID}': correct it, or register the flow first"),
     (("render", "etl", "--platform", "boat"), 2, "choose one of docker, kubernetes, local, process"),
     (("render", "etl", "--platform", "process", "--volume", "/a:/b"), 2, "--volume is not for the process agent"),

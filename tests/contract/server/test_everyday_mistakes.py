@@ -15,7 +15,7 @@ from prefect.agent.entrypoints.server.storage.database import APPLICATION_ID, Da
 from support.unprivileged import as_someone, python, python_path
 
 CONFIGURATION = 78
-PROGRAM = "import sys; {}from prefect.agent.entrypoints.cli import agent_main; agent_main()"
+PROGRAM = "import sys; {}from prefect.agent.__main__ import agent_main; agent_main()"
 
 
 def run(home: Path, *words: str, before: str = "", user: bool = False) -> "subprocess.CompletedProcess[str]":

@@ -17,7 +17,7 @@ NO_RUN = FlowRunId("00000000-0000-4000-8000-00000000dead")
 
 
 class OrderingContract(CloudContractBase):
-    """``flow_drafts``, ``create_flow_run``, ``run_story`` and ``run_address``."""
+    """``flow_drafts``, ``known_names``, ``create_flow_run``, ``run_story`` and ``run_address``."""
 
     def test_a_flow_is_found_by_id_and_by_name(self, cloud: CloudApi, harness: CloudHarness) -> None:
         """One draft, which can be planned as any run and is no run of the Cloud."""
@@ -37,6 +37,21 @@ class OrderingContract(CloudContractBase):
 
         for reference in (FlowReference(flow_id=NO_RUN), FlowReference(name='no "such" flow'), elsewhere):
             assert not drafts(cloud, reference)
+
+    def test_flows_and_runs_are_known_by_name(self, cloud: CloudApi, harness: CloudHarness) -> None:
+        """The latest of each, no more than asked for; a flow that is named so can be drafted."""
+        flow = one(cloud, harness.add_flow_run()).flow
+        order = RunOrder(flow_id=flow_of(cloud, harness), name="blue", due=now() + 1000 * MINUTE)
+        cloud.create_flow_run(order)
+
+        found = cloud.known_names(limit=1)
+
+        if not found.flows:
+            pytest.skip("this Cloud does not tell which names it has")
+        assert list(found.runs) == ["blue"]
+        (named,) = found.flows
+        assert flow.name in {each.name for each in cloud.known_names(limit=100).flows}
+        assert [draft.run.flow.name for draft in drafts(cloud, named)] == [named.name]
 
     def test_an_ordered_run_is_offered_as_any_other(self, cloud: CloudApi, harness: CloudHarness) -> None:
         """With its labels and its name, from the time on for which it was ordered."""
