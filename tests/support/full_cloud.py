@@ -25,6 +25,7 @@ class Filled:
 
     tenant: str
     project_id: str
+    other_project_id: str
     flow_id: str
     older_flow_id: str
     run_id: str
@@ -76,7 +77,8 @@ def fill(cloud: Embedded, text: str = "harmless", *, tenant: str = "default", la
     run = own.run(flow, "Scheduled", labels)
     own.give_life(run)
     project = cloud.row("flow", flow, "project_id")["project_id"]
-    flows = {"project_id": project, "flow_id": flow, "older_flow_id": older}
+    other = str(cloud.change("create_project", "id", name=f"other {text}", tenant_id=own.tenant)["id"])
+    flows = {"project_id": project, "other_project_id": other, "flow_id": flow, "older_flow_id": older}
     return Filled(tenant=tenant, **flows, run_id=run, ended_id=runs[2], **own.settings())
 
 

@@ -48,8 +48,8 @@ def contents(cloud: Embedded) -> str:
 
 
 def fields_for(filled: Filled, **more: str) -> dict[str, str]:
-    """``FIELDS`` with the ids of runs that some forms take."""
-    return {**FIELDS, "ids": f"{filled.run_id} {filled.ended_id}", **more}
+    """``FIELDS`` with the ids of runs, and of a project, that some forms take."""
+    return {**FIELDS, "ids": f"{filled.run_id} {filled.ended_id}", "project": filled.other_project_id, **more}
 
 
 def token_of(browser: Browser) -> str:
@@ -232,6 +232,17 @@ def test_the_address_of_one_tenant_reaches_nothing_of_another(cloud: Embedded, f
         answer = browser.post(other.page(path).replace("/second/", "/default/", 1), given)
         assert contents(cloud) == before, path
         assert answer.status == 404 or path == "/flow-runs/change", path
+
+
+def test_a_flow_moves_to_no_project_of_another_tenant(cloud: Embedded, filled: Filled) -> None:
+    """Attack: move one's own flow into another tenant's project. Rule: that project is not there."""
+    other = fill(cloud, tenant="second")
+    browser = Browser(cloud.execute)
+    before = contents(cloud)
+
+    answer = browser.post(filled.page("/flow/{flow_id}/move"), fields_for(other, form_token=token_of(browser)))
+
+    assert (answer.status, contents(cloud)) == (404, before)
 
 
 def _without_menu(shown: Shown) -> str:

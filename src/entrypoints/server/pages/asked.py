@@ -1,10 +1,11 @@
 """What a request asks for, as it is needed to answer with an address."""
 
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import quote
 
 from starlette.requests import Request
-from starlette.routing import Match
+from starlette.routing import BaseRoute, Match
 
 from prefect.agent.entrypoints.server.pages.forms import local
 
@@ -16,15 +17,16 @@ def query_of(request: Request) -> str:
     return f"?{request.url.query}" if request.url.query else ""
 
 
-def without_slash(request: Request) -> str | None:
+def without_slash(request: Request, pages: Iterable[BaseRoute]) -> str | None:
     """The address of the page that is there without the slash that was asked for; None if there is none.
 
-    It does not name a host: the client's ``Host`` is not repeated, and ``//host/`` leads nowhere.
+    Programs, which ask for all else, are not led elsewhere. The address does not name a host: the client's
+    ``Host`` is not repeated, and ``//host/`` leads nowhere.
     """
     asked = str(request.scope["path"])
     path = asked.rstrip("/")
     if request.method not in _READS or path == asked or local(path) != path:
         return None
     scope = {**request.scope, "path": path}
-    is_there = any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+    is_there = any(route.matches(scope)[0] is Match.FULL for route in pages)
     return quote(path) + query_of(request) if is_there else None

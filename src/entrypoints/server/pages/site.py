@@ -113,7 +113,8 @@ class PageSite:
 
         async def refused(request: Request, problem: Exception) -> Response:
             assert isinstance(problem, HTTPException)
-            address = without_slash(request) if problem.status_code == HTTPStatus.NOT_FOUND else None
+            is_gone = problem.status_code == HTTPStatus.NOT_FOUND
+            address = without_slash(request, self.routes()) if is_gone else None
             if address:
                 return RedirectResponse(address, 308)
             text = str(problem.detail)
