@@ -8,6 +8,7 @@ import urllib3
 from kubernetes.config import ConfigException
 
 from prefect.agent.adapters.bounded_json import BeyondBounds
+from prefect.agent.adapters.kubernetes.waits import NO_QUOTA
 from prefect.agent.adapters.problems import why
 from prefect.agent.domain.errors import (
     CreateBlocked,
@@ -27,7 +28,7 @@ _MISSING: Final = re.compile(
 ANONYMOUS: Final = "system:anonymous"
 """The user of a request without credentials, for an API server."""
 
-_FULL: Final = ("exceeded quota", "exceeds quota")
+_FULL: Final = (NO_QUOTA, "exceeds quota")
 _SILENT_WEBHOOK: Final = "failed calling webhook"
 _ENDING: Final = "because it is being terminated"
 

@@ -1,4 +1,4 @@
-"""Reads what a Job or pod waits for from Kubernetes' reasons and messages: no other module knows these words. Pure."""
+"""Reads the kind of a wait from the reasons and messages of Kubernetes. Pure."""
 
 import shlex
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What a request asks for, as it is needed to answer with an address."""
+"""Addresses to answer with: none that leads to another host."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -7,14 +7,18 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Match
 
-from prefect.agent.entrypoints.server.pages.forms import local
-
 _READS: Final = frozenset({"GET", "HEAD"})
 
 
 def query_of(request: Request) -> str:
     """The end of the address, with its question mark; empty if there is none."""
     return f"?{request.url.query}" if request.url.query else ""
+
+
+def local(target: str) -> str:
+    """An address on this host, or the front page."""
+    is_local = target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable()
+    return target if is_local else "/"
 
 
 def without_slash(request: Request, pages: Iterable[BaseRoute]) -> str | None:

@@ -14,6 +14,8 @@ import attrs
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from prefect.agent.entrypoints.server.pages.asked import local, query_of
+
 MAX_FORM: Final = 1024 * 1024
 """Bytes of a form."""
 
@@ -71,11 +73,10 @@ def read_unsent(text: str) -> Unsent | None:
 
 def unsent(request: Request, fields: Sequence[tuple[str, str]]) -> Unsent:
     """The form of *request*, which could not be taken."""
-    query = f"?{request.url.query}" if request.url.query else ""
     came_from = urlsplit(request.headers.get("referer", ""))
     back = f"{came_from.path}?{came_from.query}" if came_from.query else came_from.path
     kept = [(name, value) for name, value in fields if name != TOKEN_FIELD]
-    return Unsent(quote(request.url.path) + query, local(back), kept)
+    return Unsent(quote(request.url.path) + query_of(request), local(back), kept)
 
 
 async def read_form(request: Request, *, carries_another: bool = False) -> list[tuple[str, str]]:
@@ -94,9 +95,3 @@ async def read_form(request: Request, *, carries_another: bool = False) -> list[
         return parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
     except ValueError as problem:
         raise HTTPException(400, "This is no form.") from problem
-
-
-def local(target: str) -> str:
-    """An address on this host, or the front page."""
-    is_local = target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable()
-    return target if is_local else "/"

@@ -21,14 +21,13 @@ from starlette.types import ExceptionHandler
 
 from prefect.agent.domain.cloud.errors import CloudRefusal
 from prefect.agent.entrypoints.server.graphql.execution import Executor
-from prefect.agent.entrypoints.server.pages.asked import query_of, without_slash
+from prefect.agent.entrypoints.server.pages.asked import local, query_of, without_slash
 from prefect.agent.entrypoints.server.pages.assets import serve_asset
 from prefect.agent.entrypoints.server.pages.changes import ChangeBell, Watch, fingerprint
 from prefect.agent.entrypoints.server.pages.forms import (
     TOKEN_FIELD,
     TokenRefused,
     Unsent,
-    local,
     read_form,
     read_unsent,
     unsent,
@@ -110,11 +109,12 @@ class PageSite:
     @property
     def handlers(self) -> dict[Any, ExceptionHandler]:
         """How what went wrong is shown."""
+        pages = self.routes()
 
         async def refused(request: Request, problem: Exception) -> Response:
             assert isinstance(problem, HTTPException)
             is_gone = problem.status_code == HTTPStatus.NOT_FOUND
-            address = without_slash(request, self.routes()) if is_gone else None
+            address = without_slash(request, pages) if is_gone else None
             if address:
                 return RedirectResponse(address, 308)
             text = str(problem.detail)

@@ -59,7 +59,7 @@ class Checkpoints:
 
 
 def move_log(path: Path) -> tuple[int, int]:
-    """Move what was committed into the database file; wait for nobody but the disk.
+    """Move what was committed into the database file, beside readers and writers.
 
     Returns:
         Pages that the log holds, and how many of them are in the database file now.

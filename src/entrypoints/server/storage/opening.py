@@ -20,7 +20,7 @@ APPLICATION_ID: Final = 0x50434C44
 """SQLite's ``application_id`` of the databases of this program."""
 
 LONGEST_LOG: Final = 8_000
-"""Pages of SQLite's log, 4 KiB each, from which on a commit moves them into the database, if nobody else has."""
+"""Pages of SQLite's log, 4 KiB each, from which on a commit itself moves them into the database."""
 
 _LOCK_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
