@@ -8,6 +8,11 @@ from support.console_pages import Step, typed
 from support.terminals import Reader
 
 
+def excuse(reasons: Mapping[str, str], step: Step) -> str:
+    """Return why a step of a page is not typed, by the beginnings of commands; empty if it is typed."""
+    return next((why for begin, why in reasons.items() if step.command.startswith(begin)), "")
+
+
 @attrs.frozen
 class Page:
     """A page that is typed.

@@ -314,7 +314,7 @@ def test_the_way_back_ticks_the_same_run(remote: RemoteCloud, open_window: Open)
 
 
 def test_the_way_back_shows_the_filters_of_its_address(remote: RemoteCloud, open_window: Open) -> None:
-    """Else the next look would be narrowed by what nobody sees."""
+    """Else the next look would be narrowed by filters that are not on the page."""
     remote.run(remote.flow(remote.project()), flow_run_name="mine")
     page = open_window("/default/flow-runs")
     page.locator("summary", has_text="State").click()

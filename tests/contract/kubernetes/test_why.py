@@ -147,7 +147,7 @@ def test_an_agent_that_has_no_room_for_a_job_says_so(control_plane: ControlPlane
 
 @pytest.mark.usefixtures("kubelet")
 def test_a_run_whose_pod_could_not_start_says_what_was_lacking(control_plane: ControlPlane, tmp_path: Path) -> None:
-    """The agent gave it up; its last message has the kind for whoever asks later, without the cluster."""
+    """The agent gave it up; its last message has the kind, so that `why` knows it later without the cluster."""
     ending = {"lab.test/ending": "image-error:ErrImagePull:no such image"}
     template = {"spec": {"template": {"metadata": {"annotations": ending}}}}
     config = {"type": "KubernetesRun", "image": "registry.test/flow:1", "labels": [], "job_template": template}

@@ -14,9 +14,9 @@ from typing import Final
 import pytest
 from smoke import pythons
 
-from support.console_pages import Step, steps
+from support.console_pages import steps
 from support.terminals import Reader, reader
-from support.typed_pages import Page
+from support.typed_pages import Page, excuse
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 OWN: Final = Path(sys.executable).parent.parent
@@ -199,7 +199,10 @@ def test_a_page_says_what_happens(name: str, tmp_path: Path, prefect_python: Pat
     (tmp_path / "prefect-agent").symlink_to(OWN)
     (tmp_path / "flows").symlink_to(prefect_python.parent.parent)
     with at_work(tmp_path, page) as person:
-        page.type(person, (step for step in steps(ROOT / name) if not (step.installs or excuse(name, step))))
+        page.type(
+            person,
+            (step for step in steps(ROOT / name) if not (step.installs or excuse(NOT_TYPED.get(name, {}), step))),
+        )
 
 
 ONLY_WHAT_IS_USED: Final = {"PIP_NO_COMPILE": "0"}
@@ -254,11 +257,6 @@ def python_of(version: str) -> str:
     if not found:
         pytest.skip(f"there is no Python {version}: install it, by pyenv for example")
     return subprocess.check_output([found[0], "-c", "import sys; print(sys.executable)"], text=True).strip()
-
-
-def excuse(page: str, step: Step) -> str:
-    """Why a step of a page is not done; empty if it is."""
-    return next((why for begin, why in NOT_TYPED.get(page, {}).items() if step.command.startswith(begin)), "")
 
 
 def test_every_page_with_commands_is_typed_or_named() -> None:

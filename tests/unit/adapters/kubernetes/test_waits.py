@@ -72,7 +72,7 @@ def test_a_suspended_job_waits_for_a_person_who_gets_the_command() -> None:
 
 
 def test_a_unit_whose_own_secret_is_to_come_is_not_waited_for() -> None:
-    """The agent creates it again: nobody has to make the Secret."""
+    """The agent creates it again, with its Secret: there is nothing to do."""
     status = [state("waiting", reason="CreateContainerConfigError", message='secret "unit-0" not found')]
     found = unit(the_job({"secret": "unit-0"}), [the_pod(phase="Pending", containerStatuses=status)], Patience())
 
